@@ -1,0 +1,106 @@
+import { concat } from 'uint8arrays/concat'
+import { equals } from 'uint8arrays/equals'
+import { fromString } from 'uint8arrays/from-string'
+import { toString } from 'uint8arrays/to-string'
+
+export { concat, equals }
+
+export const empty: Uint8Array = new Uint8Array(0)
+
+export const utf8 = (text: string): Uint8Array => fromString(text, 'utf8')
+export const hexOf = (bytes: Uint8Array): string => toString(bytes, 'base16')
+export const base64urlOf = (bytes: Uint8Array): string => toString(bytes, 'base64url')
+/** @throws Error if `text` is not base64url */
+export const fromBase64url = (text: string): Uint8Array => fromString(text, 'base64url')
+/** @throws Error if `text` is not hexadecimal of even length */
+export const fromHex = (text: string): Uint8Array => fromString(text, 'base16')
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+/** @throws TypeError if `bytes` are not well-formed UTF-8 */
+export const textOf = (bytes: Uint8Array): string => decoder.decode(bytes)
+
+/** Byte order, as `Buffer.compare`: negative, zero or positive. */
+export const compareBytes = (a: Uint8Array, b: Uint8Array): number => Buffer.compare(a, b)
+
+/** First 12 bits: the partition, of 4,096, that a 32-byte key belongs to (design §7). */
+export const partitionOf = (key: Uint8Array): number => ((key[0] ?? 0) << 4) | ((key[1] ?? 0) >> 4)
+export const partitionCount = 4096
+
+export class MalformedBytes extends Error {
+  override name = 'MalformedBytes'
+}
+
+/** Appends fixed-width big-endian fields; every format of the project is written with it. */
+export class ByteWriter {
+  readonly #parts: Uint8Array[] = []
+
+  u8 (value: number): this { return this.#integer(1, (view) => { view.setUint8(0, value) }) }
+  u16 (value: number): this { return this.#integer(2, (view) => { view.setUint16(0, value) }) }
+  u32 (value: number): this { return this.#integer(4, (view) => { view.setUint32(0, value) }) }
+  u64 (value: bigint | number): this { return this.#integer(8, (view) => { view.setBigUint64(0, BigInt(value)) }) }
+
+  /** The bytes as they are, without a length. */
+  raw (bytes: Uint8Array): this { this.#parts.push(bytes); return this }
+  /** u8 length, then the bytes. */
+  short (bytes: Uint8Array): this {
+    if (bytes.byteLength > 0xff) throw new MalformedBytes(`field of ${bytes.byteLength} bytes does not fit a u8 length`)
+    return this.u8(bytes.byteLength).raw(bytes)
+  }
+
+  /** u32 length, then the bytes. */
+  long (bytes: Uint8Array): this { return this.u32(bytes.byteLength).raw(bytes) }
+  finish (): Uint8Array { return concat(this.#parts) }
+
+  #integer (length: number, write: (view: DataView) => void): this {
+    const bytes = new Uint8Array(length)
+    write(new DataView(bytes.buffer))
+    this.#parts.push(bytes)
+    return this
+  }
+}
+
+/** Reads what ByteWriter wrote; every read checks the length first. Results are views of the input. */
+export class ByteReader {
+  readonly #bytes: Uint8Array
+  readonly #view: DataView
+  #offset = 0
+
+  constructor (bytes: Uint8Array) {
+    this.#bytes = bytes
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+
+  get offset (): number { return this.#offset }
+  get remaining (): number { return this.#bytes.byteLength - this.#offset }
+
+  u8 (): number { return this.#view.getUint8(this.#take(1)) }
+  u16 (): number { return this.#view.getUint16(this.#take(2)) }
+  u32 (): number { return this.#view.getUint32(this.#take(4)) }
+  u64 (): bigint { return this.#view.getBigUint64(this.#take(8)) }
+
+  raw (length: number): Uint8Array {
+    const start = this.#take(length)
+    return this.#bytes.subarray(start, start + length)
+  }
+
+  short (): Uint8Array { return this.raw(this.u8()) }
+  /** u32 length, then that many bytes; refuses a length over `maxLength` before anything else. */
+  long (maxLength: number): Uint8Array {
+    const length = this.u32()
+    if (length > maxLength) throw new MalformedBytes(`field of ${length} bytes exceeds ${maxLength}`)
+    return this.raw(length)
+  }
+
+  rest (): Uint8Array { return this.raw(this.remaining) }
+  /** @throws MalformedBytes if anything is left over */
+  end (): void {
+    if (this.remaining !== 0) throw new MalformedBytes(`${this.remaining} bytes too many`)
+  }
+
+  #take (length: number): number {
+    if (length > this.remaining) throw new MalformedBytes(`needs ${length} bytes, ${this.remaining} left`)
+    const start = this.#offset
+    this.#offset += length
+    return start
+  }
+}

@@ -1,0 +1,29 @@
+import { Blake3Hasher, blake3 } from '@napi-rs/blake-hash'
+
+/** Length of every digest and key here, in bytes. */
+export const hashLength = 32
+
+const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+const plain = (buffer: Buffer): Uint8Array => new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength)
+
+/** BLAKE3-256 of the concatenated parts (https://github.com/BLAKE3-team/BLAKE3-specs). 32 bytes. */
+export function hash (...parts: readonly Uint8Array[]): Uint8Array {
+  if (parts.length === 1 && parts[0] !== undefined) return plain(blake3(parts[0]))
+  return digestOf(new Blake3Hasher(), parts)
+}
+
+/** Keyed BLAKE3-256 of the concatenated parts. `key` is 32 bytes; so is the result. */
+export function keyedHash (key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
+  return digestOf(Blake3Hasher.newKeyed(bufferOf(key)), parts)
+}
+
+/** Incremental BLAKE3-256, for what does not fit in memory at once. */
+export function streamingHash (): { update (bytes: Uint8Array): void, digest (): Uint8Array } {
+  const hasher = new Blake3Hasher()
+  return { update: (bytes) => { hasher.update(bytes) }, digest: () => plain(hasher.digestBuffer()) }
+}
+
+function digestOf (hasher: Blake3Hasher, parts: readonly Uint8Array[]): Uint8Array {
+  for (const part of parts) hasher.update(part)
+  return plain(hasher.digestBuffer())
+}

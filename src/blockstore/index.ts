@@ -1,0 +1,37 @@
+import type { Cid } from '../base/cid.ts'
+import { Corrupt, NotFound, Refused } from '../base/errors.ts'
+
+/**
+ * The waist. On disk, in memory, with a quota, cached, replicated over the cluster: all are `Blocks`,
+ * and who reads or writes cannot tell which it was given. One contract suite runs on every implementation.
+ */
+export interface Blocks {
+  /** The whole block, its bytes checked against `cid`. @throws BlockMissing, BlockCorrupt, or what the disk said */
+  get (cid: Cid, options?: { signal?: AbortSignal }): Promise<Uint8Array>
+  /** Durable when it resolves. Storing what is there already is fine. @throws BlockCorrupt if the bytes are not `cid`'s; StoreFull; StoreReadOnly */
+  put (cid: Cid, block: Uint8Array, options?: { signal?: AbortSignal }): Promise<void>
+  /** Whether `get` would find it, without reading all of it. An error of the disk is thrown, never false. */
+  has (cid: Cid, options?: { signal?: AbortSignal }): Promise<boolean>
+  /** Absent is fine. */
+  delete (cid: Cid): Promise<void>
+  list (): AsyncIterable<Cid>
+}
+
+/** Not in this store. Ask another holder. */
+export class BlockMissing extends NotFound {
+  override name = 'BlockMissing'
+  readonly cid: Cid
+  constructor (cid: Cid, options?: ErrorOptions) { super(`block ${cid} is not here`, options); this.cid = cid }
+}
+
+/** The bytes do not hash to the CID. Ask another holder; report to repair. */
+export class BlockCorrupt extends Corrupt {
+  override name = 'BlockCorrupt'
+  readonly cid: Cid
+  constructor (cid: Cid, options?: ErrorOptions) { super(`block ${cid} is not what its address says`, options); this.cid = cid }
+}
+
+/** A failed fsync put the store out of writing until it is opened afresh. */
+export class StoreReadOnly extends Refused {
+  override name = 'StoreReadOnly'
+}

@@ -1,0 +1,75 @@
+/**
+ * The two ports every byte on disk goes through. Each has a Node implementation and an in-memory one that models a crash
+ * (what was not synced may be lost, torn or kept), and one contract suite runs on both.
+ */
+
+/** Files in folders. Paths are absolute, or relative to the implementation's root; separators are '/'. */
+export interface Files {
+  /** @throws FileMissing, or what the disk said (EIO…); never "missing" for any other failure */
+  read (path: string): Promise<Uint8Array>
+  /** Exactly `length` bytes from `offset`. @throws FileMissing; RangeError if the file is shorter */
+  readRange (path: string, range: { offset: number, length: number }): Promise<Uint8Array>
+  /** Size in bytes, or undefined if there is no such file. */
+  size (path: string): Promise<number | undefined>
+  /**
+   * Replaces or creates `path` with the concatenated parts: temp file beside it, write, fsync, rename, fsync of the folder.
+   * When it resolves the file is whole and durable; when it throws, `path` is as it was. `mode` as chmod (default 0600).
+   * @throws StoreFull on ENOSPC/EDQUOT; SyncFailed if an fsync failed (then nothing that the disk says is to be trusted)
+   */
+  writeDurable (path: string, parts: readonly Uint8Array[], options?: { mode?: number }): Promise<void>
+  /** Opens for appending, creating it durably if absent. */
+  openAppend (path: string): Promise<AppendFile>
+  /** Renames and syncs both folders. */
+  rename (from: string, to: string): Promise<void>
+  /** Removes a file; absent is fine. Not synced: a crash may bring it back. */
+  remove (path: string): Promise<void>
+  /** Names in a folder in no order; nothing if there is no such folder. */
+  list (path: string): AsyncIterable<{ name: string, kind: 'file' | 'folder', sizeBytes: number }>
+  /** Creates the folder and its parents durably (mode 0700). */
+  ensureFolder (path: string): Promise<void>
+  /** Bytes a writer may still use on this file system. */
+  freeBytes (path: string): Promise<number>
+}
+
+export interface AppendFile extends AsyncDisposable {
+  /** Bytes in the file, with what was appended and not yet synced. */
+  readonly sizeBytes: number
+  /** One write of the concatenated parts at the end. @throws StoreFull; then the file is cut back to where it was */
+  append (parts: readonly Uint8Array[]): Promise<void>
+  /** fdatasync. @throws SyncFailed; never retried */
+  sync (): Promise<void>
+  /** Cuts the file to `sizeBytes` and syncs. */
+  truncate (sizeBytes: number): Promise<void>
+}
+
+/** Ordered by byte order of keys. */
+export interface KeyValue extends AsyncDisposable {
+  get (key: Uint8Array): Promise<Uint8Array | undefined>
+  getMany (keys: readonly Uint8Array[]): Promise<Array<Uint8Array | undefined>>
+  /** All or none, in order. With `sync` it is durable when it resolves. @throws StoreFull, SyncFailed */
+  batch (changes: readonly KeyValueChange[], options: { sync: boolean }): Promise<void>
+  /** From a snapshot taken at the call; lower bound inclusive, upper exclusive. */
+  entries (range: KeyRange): AsyncIterable<readonly [key: Uint8Array, value: Uint8Array]>
+  keys (range: KeyRange): AsyncIterable<Uint8Array>
+}
+
+export type KeyValueChange =
+  | { readonly type: 'put', readonly key: Uint8Array, readonly value: Uint8Array }
+  | { readonly type: 'delete', readonly key: Uint8Array }
+
+export interface KeyRange {
+  readonly from?: Uint8Array
+  readonly to?: Uint8Array
+  readonly reverse?: boolean
+  readonly limit?: number
+}
+
+/** There is no such file: proven, not guessed. */
+export class FileMissing extends Error {
+  override name = 'FileMissing'
+}
+
+/** An fsync failed: dirty pages may have been dropped (https://lwn.net/Articles/752063/). The store must go read-only. */
+export class SyncFailed extends Error {
+  override name = 'SyncFailed'
+}

@@ -1,0 +1,64 @@
+import type { PeerId } from './base/peer-id.ts'
+import type { Objects } from './objects/index.ts'
+
+/** A running node, as faces and embedding programs see it. */
+export interface DfsNode extends AsyncDisposable {
+  readonly peerId: PeerId
+  readonly objects: Objects
+  status (): Promise<NodeStatus>
+  peers (): readonly PeerStatus[]
+  /** Announcements from now on, this node's own too. Ends with the signal. At most 1,000 wait for a slow reader; the oldest go first. */
+  watch (options: { signal: AbortSignal }): AsyncIterable<AnnouncementSeen>
+  /** One token for each use. @throws Refused when joining is closed or this node may not invite */
+  invite (options: InviteOptions): Promise<readonly string[]>
+  /** Forgets fetched copies; what this node holds stays. */
+  emptyCache (): Promise<{ freedBytes: number }>
+  /** Prometheus text format. */
+  metrics (): Promise<string>
+}
+
+export interface InviteOptions {
+  readonly uses?: number
+  /** `member` holds the data key and serves users; `storage` holds ciphertext only. */
+  readonly role?: 'member' | 'storage'
+  /** Wall-clock ms since the epoch after which the sponsor refuses; undefined: never. */
+  readonly notAfterMs?: number
+  readonly zone?: string
+}
+
+export interface NodeStatus {
+  readonly peerId: string
+  readonly clusterId: string
+  readonly version: string
+  readonly role: 'member' | 'storage'
+  readonly zone: string
+  readonly addresses: readonly string[]
+  readonly uptimeMs: number
+  /** 'open': one founder votes and joining is possible; 'settled': the layout is decided. */
+  readonly layout: { readonly version: string, readonly state: 'open' | 'closing' | 'settled', readonly members: number, readonly voters: number }
+  readonly members: ReadonlyArray<{ readonly peerId: string, readonly role: string, readonly zone: string, readonly isConnected: boolean }>
+  readonly blocks: { readonly count: number, readonly bytes: number, readonly quotaBytes: number | undefined, readonly freeBytes: number, readonly corrupt: number, readonly isReadOnly: boolean }
+  readonly cache: { readonly bytes: number, readonly limitBytes: number }
+  readonly rows: { readonly lostPartitions: number }
+  /** What a person should know; empty when all is well. */
+  readonly health: readonly string[]
+}
+
+export interface PeerStatus {
+  readonly peerId: string
+  readonly isConnected: boolean
+  readonly isMember: boolean
+  readonly addresses: readonly string[]
+  readonly version: string | undefined
+  readonly freeBytes: number | undefined
+  readonly latencyMs: number | undefined
+}
+
+export interface AnnouncementSeen {
+  readonly at: string
+  readonly from: string
+  readonly versionId: string
+  readonly root: string | undefined
+  /** Known only to members that can read the row; undefined if it is gone by now. */
+  readonly object: { readonly bucket: string, readonly key: string } | undefined
+}

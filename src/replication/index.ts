@@ -1,0 +1,70 @@
+import type { Cid } from '../base/cid.ts'
+import type { PeerId } from '../base/peer-id.ts'
+import type { Blocks } from '../blockstore/index.ts'
+
+/** rf:n as k = 1, m = n - 1; rs:k+m later. */
+export interface Redundancy {
+  /** Shards (or copies) needed to read. */
+  readonly k: number
+  /** Shards (or copies) that may be lost. */
+  readonly m: number
+}
+
+/** Distinct holders that must have a block on disk before a put is acknowledged (design §8): k + ⌈m/2⌉. */
+export const writeQuorumOf = ({ k, m }: Redundancy): number => k + Math.ceil(m / 2)
+
+/** Why a block is kept: recorded by its holder before it answers, so that collection can prove death later. */
+export interface Reference {
+  /** 32 bytes; a version of an object. */
+  readonly versionId: Uint8Array
+  readonly redundancy: Redundancy
+}
+
+/** What the engine asks of peers; protocols/ implements it over /dfs/store and /dfs/fetch, tests in memory. */
+export interface BlockPeers {
+  /**
+   * Offers a block and sends it if wanted. Resolves when it is on that peer's disk with the reference (or was there already), or with why not.
+   * Rejects if the peer cannot be asked.
+   */
+  store (peer: PeerId, block: { cid: Cid, bytes: Uint8Array, reference: Reference }, options: { signal?: AbortSignal }): Promise<StoreOutcome>
+  /** The block, checked against its CID, or 'not here'. Rejects on a peer that cannot be asked or lies (BlockCorrupt). */
+  fetch (peer: PeerId, cid: Cid, options: { signal?: AbortSignal }): Promise<Uint8Array | 'not here'>
+  /** Peers that answer now, nearest first. Never waits. */
+  reachable (): readonly PeerId[]
+}
+
+export type StoreOutcome = 'stored' | 'had' | 'full' | 'refused'
+
+/** What this node holds for others and itself: blocks with their references, both durable before an answer. */
+export interface Holder {
+  /** Whether the block is here, fsynced, verified and not condemned; then the reference is recorded, durably, before it resolves. */
+  keep (cid: Cid, reference: Reference): Promise<'kept' | 'want'>
+  /** @throws StoreFull, StoreReadOnly, BlockCorrupt */
+  store (cid: Cid, block: Uint8Array, reference: Reference): Promise<void>
+  references (cid: Cid): AsyncIterable<Reference>
+}
+
+/** Where blocks belong now; from the layout, asked afresh for each block. Its length may exceed what a redundancy needs: the rest are substitutes. */
+export interface Placement {
+  holdersOf (cid: Cid): readonly PeerId[]
+}
+
+/** Finds other holders when those of the layout fail: whoever announced the object, found by gossip or over Kademlia. */
+export interface Providers {
+  find (cid: Cid, options: { signal: AbortSignal }): AsyncIterable<PeerId>
+}
+
+/** Where a read's bytes came from, in bytes of blocks. */
+export interface TransferReport {
+  local: number
+  cache: number
+  readonly peers: Map<PeerId, number>
+}
+
+/** Blocks of the whole cluster, bound to what one put or get needs. */
+export interface Replication {
+  /** For writing one version: `put` resolves at the write quorum; the remaining copies follow in the background. */
+  writer (reference: Reference): Pick<Blocks, 'put'> & { settled (): Promise<void> }
+  /** For one read: local disk, cache, holders nearest first (hedged when slow), then whoever announced it. */
+  reader (options?: { report?: TransferReport, root?: Cid }): Pick<Blocks, 'get'>
+}

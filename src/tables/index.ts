@@ -1,0 +1,141 @@
+import type { PeerId } from '../base/peer-id.ts'
+
+/** Table numbers, as they stand in row headers and keys. From 16 on the rows are clear (signed, not sealed): every voter reads them. */
+export const tables = { objects: 1, buckets: 2, accessKeys: 3, uploads: 4, members: 16, invites: 17, layout: 18, era: 19 } as const
+export type TableNumber = typeof tables[keyof typeof tables]
+export const isClear = (table: TableNumber): boolean => table >= 16
+
+/** Where a row stands. `scope` is a bucket id (16 bytes) or zeros; `key` is at most 1,024 bytes. */
+export interface RowAddress {
+  readonly table: TableNumber
+  readonly scope: Uint8Array
+  readonly key: Uint8Array
+}
+
+/** Orders proposals: by counter, then by the proposer's key. On the wire and on disk u64 counter | 32-byte Ed25519 key. */
+export interface Ballot {
+  readonly counter: bigint
+  /** The proposer's Ed25519 public key, 32 bytes. */
+  readonly proposer: Uint8Array
+}
+
+/** What a row says, once opened. */
+export interface RowContent {
+  /** Previous + 1 for every change of content; a re-proposal keeps it. */
+  readonly revision: bigint
+  /** Deleted: `body` is empty. The row stays until floors allow it to go. */
+  readonly isTombstone: boolean
+  /** The engine's envelope (operation ids) around the user's value. */
+  readonly body: Uint8Array
+}
+
+/**
+ * Turns content into accepted records and back; sealed tables by encryption/, clear ones by signature. A *record* is the whole accepted value as it
+ * travels and lies on disk: `ballot | E | vtag | row` or the clear row (design §5), at most `maxRecordBytes`.
+ */
+export interface RowCodec {
+  /** The 32-byte row key: secret-keyed for sealed tables, a plain hash for clear ones. Its first 12 bits are the partition. */
+  rowKeyOf (address: RowAddress): Uint8Array
+  encode (row: { table: TableNumber, rowKey: Uint8Array, content: RowContent, ballot: Ballot }): Uint8Array
+  /** Opens and checks everything: row key asked for, vote tag or signature. @throws Corrupt: such an answer counts as none */
+  decode (row: { table: TableNumber, rowKey: Uint8Array, record: Uint8Array }): RowContent
+  /** The same row under another ballot (new vote tag or signature). */
+  reproposed (row: { table: TableNumber, rowKey: Uint8Array, record: Uint8Array, ballot: Ballot }): Uint8Array
+  /** Checks what a voter checks before it stores. A witness, without keys, checks what it can. @throws Corrupt */
+  verify (row: { table: TableNumber, rowKey: Uint8Array, record: Uint8Array }): void
+  /** The ballot in a record; needs no key. @throws MalformedBytes */
+  ballotOf (table: TableNumber, record: Uint8Array): Ballot
+}
+
+/** An acceptor's memory of one row. A row that was only ever promised is not the same as no row. */
+export interface StoredRow {
+  readonly table: TableNumber
+  readonly rowKey: Uint8Array
+  /** Refuses lower ballots. At least the accepted ballot. */
+  readonly promised: Ballot
+  readonly accepted: Uint8Array | undefined
+}
+
+/**
+ * Where an acceptor remembers. Unreadable is never absent: a partition that cannot be proven whole is not answered for.
+ * On disk: own journal first (one fdatasync for many), LevelDB as its index; in memory for the simulator.
+ */
+export interface RowStore extends AsyncDisposable {
+  /** Random, 16 bytes, made with the store; a store that was lost or damaged gets a new one. */
+  readonly storeId: Uint8Array
+  /** @throws PartitionLost if the partition's memory is not proven whole */
+  get (table: TableNumber, rowKey: Uint8Array): Promise<StoredRow | undefined>
+  /** All of them durable when it resolves; concurrent calls share one sync. @throws PartitionLost, StoreFull, StoreReadOnly */
+  save (rows: readonly StoredRow[]): Promise<void>
+  /** Rows of one partition in order of row key, from `after` (exclusive). @throws PartitionLost */
+  rows (partition: number, options?: { after?: Uint8Array }): AsyncIterable<StoredRow>
+  /** Partitions whose memory was lost or changed: they neither answer nor vote until handed over afresh. */
+  lostPartitions (): ReadonlySet<number>
+  /** Takes a lost partition back into service after a hand-over has filled it. */
+  restore (partition: number): Promise<void>
+  /** Order-free digest and count of (table, row key, accepted ballot); equal on replicas that agree. Rows only promised do not count. */
+  digest (partition: number): Promise<{ count: number, digest: Uint8Array }>
+  /** The highest journal position that is on disk; peers refuse to hear less from the same store id. */
+  readonly position: bigint
+  /** Ballot counters handed out, over restarts: reserves (durably) and returns a counter above `atLeast` and above every one returned before. */
+  nextCounter (atLeast: bigint): Promise<bigint>
+}
+
+/** Who decides about a row now. Given by whoever knows the layout; asked afresh for every operation. */
+export interface Voters {
+  /** The version that table messages name. */
+  readonly version: bigint
+  /** The replicas of this row, in order of preference. A majority decides. */
+  of (table: TableNumber, rowKey: Uint8Array): readonly PeerId[]
+  /** The replicas of a partition of the sealed tables. */
+  ofPartition (partition: number): readonly PeerId[]
+}
+
+/** What a change function answers when shown the current value (undefined: no row, or a tombstone). May be asked several times. */
+export type Change<T> =
+  | { readonly kind: 'write', readonly value: Uint8Array, readonly result: T }
+  | { readonly kind: 'erase', readonly result: T }
+  /** Nothing to write, e.g. a failed condition. Answered only once the value that was seen is chosen. */
+  | { readonly kind: 'keep', readonly result: T }
+
+/** Linearizable rows with compare-and-set, by CASPaxos (Rystsov 2018, https://arxiv.org/abs/1802.07000). */
+export interface Registers {
+  /**
+   * The value as of some moment after the call. With `from: 'reachable'` the freshest copy among those that answer, by name and without the promise.
+   * @throws Unavailable without a majority, at once when too few are connected
+   */
+  read (address: RowAddress, options?: { signal?: AbortSignal, from?: 'majority' | 'reachable' }): Promise<Uint8Array | undefined>
+  /** Applies `change` atomically. @throws Unavailable (nothing happened), UnknownOutcome (it may have) */
+  change<T> (address: RowAddress, change: (current: Uint8Array | undefined) => Change<T>, options?: { signal?: AbortSignal }): Promise<T>
+  /** Names in one scope in byte order, by a majority of every partition; see ListRequest. @throws Unavailable */
+  list (request: ListRequest, options?: { signal?: AbortSignal }): Promise<ListPage>
+}
+
+export interface ListRequest {
+  readonly table: TableNumber
+  readonly scope: Uint8Array
+  readonly prefix: Uint8Array
+  /** Only names above this one. */
+  readonly after?: Uint8Array
+  /** Names that share what stands before the first delimiter after the prefix are rolled into one common prefix. */
+  readonly delimiter?: Uint8Array
+  /** 1 to 1,000; entries and common prefixes together. */
+  readonly limit: number
+}
+
+export interface ListPage {
+  readonly entries: ReadonlyArray<{ name: Uint8Array, summary: Uint8Array }>
+  readonly prefixes: readonly Uint8Array[]
+  /** Pass it as `after` for the next page; undefined: this was the last. */
+  readonly next: Uint8Array | undefined
+}
+
+/** What the listing index keeps of a row; given by objects/, which alone knows what a value means. Undefined: not listed. */
+export type Describe = (table: TableNumber, value: Uint8Array) => { readonly name: Uint8Array, readonly scope: Uint8Array, readonly summary: Uint8Array } | undefined
+
+export const rowLimits = {
+  /** Inline objects are at most 4 KiB; chunk lists, metadata and versions share the rest. */
+  maxRecordBytes: 64 * 1024,
+  maxKeyBytes: 1024,
+  keptOperations: 16,
+} as const
