@@ -1,3 +1,8 @@
+export { objectStore } from './store.ts'
+export { describeRow } from './describe.ts'
+export type { ContentCodec, ObjectParts, StoredObject, WrittenContent } from './ports.ts'
+export type { Version, Versions } from './version.ts'
+
 /**
  * Buckets and objects: the life of a put, a get, a delete and a listing (design §4), over rows, files and replicated blocks.
  * This is the door that faces translate to.

@@ -65,6 +65,6 @@ export interface TransferReport {
 export interface Replication {
   /** For writing one version: `put` resolves at the write quorum; the remaining copies follow in the background. */
   writer (reference: Reference): Pick<Blocks, 'put'> & { settled (): Promise<void> }
-  /** For one read: local disk, cache, holders nearest first (hedged when slow), then whoever announced it. */
-  reader (options?: { report?: TransferReport, root?: Cid }): Pick<Blocks, 'get'>
+  /** For one read (`versionId`: whose announcements help; `root`: what Kademlia is asked for): local disk, cache, holders nearest first (hedged when slow), then whoever announced it. */
+  reader (options?: { report?: TransferReport, versionId?: Uint8Array, root?: Cid }): Pick<Blocks, 'get'>
 }

@@ -1,0 +1,48 @@
+import { decode, encode } from 'cborg'
+import { fromHex, hexOf, MalformedBytes } from '../base/bytes.ts'
+import { InvalidInput } from '../base/errors.ts'
+import type { Bucket, BucketOptions } from './index.ts'
+
+/** A bucket's row. Objects key on its id, so a bucket made again under the same name is another bucket. */
+export interface BucketRow extends Bucket {
+  /** 'deleting' while a remover proves that it is empty; puts that meet it fail. */
+  readonly state: 'active' | 'deleting'
+}
+
+export const defaultBucketOptions: BucketOptions = { copies: 3, isPrivate: false, compression: 'auto', chunking: 'content', dedup: 'bucket' }
+
+export const bucketLimits = { minNameLength: 3, maxNameLength: 63, maxCopies: 3 } as const
+
+/** S3's rules (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html), so that every face can name every bucket. @throws InvalidInput */
+export function checkBucketName (name: string): void {
+  const { minNameLength, maxNameLength } = bucketLimits
+  const isValid = name.length >= minNameLength && name.length <= maxNameLength && /^[a-z0-9][a-z0-9.-]*[a-z0-9]$/.test(name) &&
+    !name.includes('..') && !/^\d+\.\d+\.\d+\.\d+$/.test(name)
+  if (!isValid) {
+    throw new InvalidInput('bucket', `"${name.slice(0, 80)}" is not a bucket name: ${minNameLength}-${maxNameLength} lower-case letters, digits, dots and hyphens, beginning and ending with a letter or digit, no two dots in a row, not an IP address`)
+  }
+}
+
+/** @throws InvalidInput naming the option */
+export function checkBucketOptions ({ copies, compression, chunking, dedup, isPrivate }: BucketOptions): void {
+  if (!Number.isInteger(copies) || copies < 1 || copies > bucketLimits.maxCopies) throw new InvalidInput('redundancy', `rf:${copies} is not possible; it takes rf:1 to rf:${bucketLimits.maxCopies}`)
+  if (!['auto', 'off'].includes(compression)) throw new InvalidInput('compression', `"${compression}" is not known; it takes auto or off`)
+  if (!['content', 'content-small', 'fixed'].includes(chunking)) throw new InvalidInput('chunking', `"${chunking}" is not known; it takes content, content-small or fixed`)
+  if (!['bucket', 'cluster'].includes(dedup)) throw new InvalidInput('dedup', `"${dedup}" is not known; it takes bucket or cluster`)
+  if (isPrivate && dedup === 'cluster') throw new InvalidInput('dedup', 'a private bucket shares no blocks, so it cannot deduplicate over the cluster')
+}
+
+const formatVersion = 1
+
+export const encodeBucketRow = (row: BucketRow): Uint8Array =>
+  encode([formatVersion, row.name, fromHex(row.id), row.state, row.created, row.copies, row.isPrivate, row.compression, row.chunking, row.dedup])
+
+/** @throws MalformedBytes */
+export function decodeBucketRow (value: Uint8Array): BucketRow {
+  const [version, name, id, state, created, copies, isPrivate, compression, chunking, dedup] = decode(value) as
+    [number, string, Uint8Array, BucketRow['state'], string, number, boolean, BucketOptions['compression'], BucketOptions['chunking'], BucketOptions['dedup']]
+  if (version !== formatVersion) throw new MalformedBytes(`bucket row of version ${version}`)
+  return { name, id: hexOf(id), state, created, copies, isPrivate, compression, chunking, dedup }
+}
+
+export const publicBucket = ({ state: _, ...bucket }: BucketRow): Bucket => bucket

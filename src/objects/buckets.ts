@@ -1,0 +1,112 @@
+import { empty, hexOf, utf8 } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
+import { Conflict, NotFound } from '../base/errors.ts'
+import type { Random } from '../base/random.ts'
+import { type Change, type Registers, type RowAddress, tables } from '../tables/index.ts'
+import { type BucketRow, checkBucketName, checkBucketOptions, decodeBucketRow, defaultBucketOptions, encodeBucketRow, publicBucket } from './bucket-row.ts'
+import { clusterScope } from './describe.ts'
+import type { Bucket, BucketOptions } from './index.ts'
+import { sharedReads } from './shared-read.ts'
+
+export interface BucketsParts {
+  readonly registers: Registers
+  readonly clock: Clock
+  readonly random: Random
+  /** Closes joining and settles the layout, before the first bucket exists; quick when it is settled. @throws Unavailable */
+  readonly settleLayout: (wait: { signal?: AbortSignal }) => Promise<void>
+  /** Whether any object is in the bucket, by a majority. */
+  readonly isEmpty: (bucket: BucketRow, wait: { signal?: AbortSignal }) => Promise<boolean>
+}
+
+const addressOf = (name: string): RowAddress => ({ table: tables.buckets, scope: clusterScope, key: utf8(name) })
+const pageSize = 1000
+/** Names remembered as hints; above it all are forgotten, which costs a read each. */
+const maxRemembered = 10_000
+
+/** Bucket rows: unique names by create-if-absent; removal by active → deleting → listed empty → gone, or back (design §7 rule 9). */
+export class Buckets {
+  readonly #parts: BucketsParts
+  readonly #shared: (name: string) => Promise<BucketRow | undefined>
+  readonly #lastSeen = new Map<string, BucketRow>()
+
+  constructor (parts: BucketsParts) {
+    this.#parts = parts
+    this.#shared = sharedReads((name) => this.#read(name))
+  }
+
+  async create (name: string, options: Partial<BucketOptions> = {}, wait: { signal?: AbortSignal } = {}): Promise<Bucket> {
+    checkBucketName(name)
+    const chosen = { ...defaultBucketOptions, ...options }
+    checkBucketOptions(chosen)
+    await this.#parts.settleLayout(wait)
+    const { clock, random, registers } = this.#parts
+    const row: BucketRow = { ...chosen, name, id: hexOf(random.bytes(16)), created: new Date(clock.wallMs()).toISOString(), state: 'active' }
+    const taken = await registers.change<BucketRow | undefined>(addressOf(name), (value) => {
+      const current = value === undefined ? undefined : decodeBucketRow(value)
+      if (current === undefined) return { kind: 'write', value: encodeBucketRow(row), result: undefined }
+      return { kind: 'keep', result: current }
+    }, wait)
+    if (taken !== undefined) throw new Conflict(`bucket "${name}" ${taken.state === 'active' ? 'exists already' : 'is being removed'}`)
+    return publicBucket(row)
+  }
+
+  async list (wait: { signal?: AbortSignal } = {}): Promise<readonly Bucket[]> {
+    const buckets: Bucket[] = []
+    for (let after: Uint8Array | undefined, more = true; more;) {
+      const page = await this.#parts.registers.list({ table: tables.buckets, scope: clusterScope, prefix: empty, after, limit: pageSize }, wait)
+      buckets.push(...page.entries.map(({ summary }) => publicBucket(decodeBucketRow(summary))))
+      after = page.next
+      more = after !== undefined
+    }
+    return buckets
+  }
+
+  /** The bucket as of some moment after the call. Concurrent callers share reads. @throws NotFound; Conflict while it is being removed */
+  async active (name: string): Promise<BucketRow> {
+    checkBucketName(name)
+    const bucket = await this.#shared(name)
+    if (bucket === undefined) throw new NotFound(`there is no bucket "${name}"`)
+    if (bucket.state !== 'active') throw new Conflict(`bucket "${name}" is being removed; "dfs bucket rm ${name}" finishes it`)
+    return bucket
+  }
+
+  /** The bucket as it was when last seen, or as it is now if it never was. May be outdated: what is built on it must be checked against `active`. */
+  async recent (name: string): Promise<BucketRow> {
+    return this.#lastSeen.get(name) ?? this.active(name)
+  }
+
+  async remove (name: string, wait: { signal?: AbortSignal } = {}): Promise<void> {
+    const bucket = await this.#mark(name, 'deleting', wait)
+    const isEmpty = await this.#parts.isEmpty(bucket, wait)
+    await this.#parts.registers.change<void>(addressOf(name), (value) => {
+      const current = value === undefined ? undefined : decodeBucketRow(value)
+      if (current === undefined || current.id !== bucket.id || current.state !== 'deleting') return { kind: 'keep', result: undefined }
+      return isEmpty ? { kind: 'erase', result: undefined } : { kind: 'write', value: encodeBucketRow({ ...current, state: 'active' }), result: undefined }
+    }, wait)
+    this.#lastSeen.delete(name)
+    if (!isEmpty) throw new Conflict(`bucket "${name}" is not empty; remove its objects first ("dfs rm -r ${name}/")`)
+  }
+
+  async #mark (name: string, state: BucketRow['state'], wait: { signal?: AbortSignal }): Promise<BucketRow> {
+    checkBucketName(name)
+    const marked = await this.#parts.registers.change<BucketRow | undefined>(addressOf(name), (value): Change<BucketRow | undefined> => {
+      if (value === undefined) return { kind: 'keep', result: undefined }
+      const row = { ...decodeBucketRow(value), state }
+      return { kind: 'write', value: encodeBucketRow(row), result: row }
+    }, wait)
+    if (marked === undefined) throw new NotFound(`there is no bucket "${name}"`)
+    return marked
+  }
+
+  async #read (name: string): Promise<BucketRow | undefined> {
+    const value = await this.#parts.registers.read(addressOf(name))
+    const bucket = value === undefined ? undefined : decodeBucketRow(value)
+    if (bucket === undefined || bucket.state !== 'active') this.#lastSeen.delete(name)
+    else {
+      if (this.#lastSeen.size >= maxRemembered) this.#lastSeen.clear()
+      this.#lastSeen.set(name, bucket)
+    }
+    return bucket
+  }
+}
+

@@ -1,0 +1,15 @@
+import { utf8 } from '../base/bytes.ts'
+import { type Describe, tables } from '../tables/index.ts'
+import { decodeBucketRow } from './bucket-row.ts'
+import { decodeObjectRow, encodeSummary } from './object-row.ts'
+
+/** The scope of rows that stand in no bucket. */
+export const clusterScope: Uint8Array = new Uint8Array(16)
+
+/** What the listing index keeps of a row: objects by key within their bucket, buckets by name. */
+export const describeRow: Describe = (table, value) => {
+  if (table === tables.buckets) return { name: utf8(decodeBucketRow(value).name), scope: clusterScope, summary: value }
+  if (table !== tables.objects) return undefined
+  const { bucketId, key, current } = decodeObjectRow(value)
+  return current === undefined ? undefined : { name: utf8(key), scope: bucketId, summary: encodeSummary(current) }
+}

@@ -1,0 +1,53 @@
+import type { Cid } from '../base/cid.ts'
+import type { Clock } from '../base/clock.ts'
+import type { Random } from '../base/random.ts'
+import type { Replication } from '../replication/index.ts'
+import type { Registers } from '../tables/index.ts'
+import type { BucketRow } from './bucket-row.ts'
+import type { BucketsParts } from './buckets.ts'
+import type { Version, Versions } from './version.ts'
+
+/** What the engine is given by the node. */
+export interface ObjectParts {
+  readonly registers: Registers
+  readonly replication: Replication
+  readonly content: ContentCodec
+  readonly versions: Versions
+  readonly clock: Clock
+  readonly random: Random
+  readonly settleLayout: BucketsParts['settleLayout']
+  /** Told after the ack condition holds, never before; must not throw. */
+  readonly announce: (stored: StoredObject) => void
+  /** A version's blocks may be garbage: kept for the log. */
+  readonly warn: (message: string, cause: unknown) => void
+}
+
+/** Bytes to blocks and back; file/ over encryption/. */
+export interface ContentCodec {
+  /**
+   * Cuts, seals and hands over every block to `put`, a bounded number at once. Small content (≤ 4 KiB) never calls `put`.
+   * Rejects with the first failure, having stopped the source.
+   */
+  write (source: AsyncIterable<Uint8Array>, options: { bucket: BucketRow, signal?: AbortSignal, put: (cid: Cid, block: Uint8Array) => Promise<void> }): Promise<WrittenContent>
+  /** Bytes first ≤ i < end in order, verified. @throws Corrupt, Unavailable */
+  read (content: Uint8Array, options: { bucket: BucketRow, range: { first: number, end: number }, signal?: AbortSignal, get: (cid: Cid, options: { signal?: AbortSignal }) => Promise<Uint8Array> }): AsyncIterable<Uint8Array>
+}
+
+export interface WrittenContent {
+  readonly sizeBytes: number
+  /** For the row. */
+  readonly content: Uint8Array
+  readonly hasBlocks: boolean
+  /** Root of the manifest, if there is one. */
+  readonly root: Cid | undefined
+  /** The chunks the row lists, if it lists them (at most 8). */
+  readonly chunks: readonly Cid[]
+}
+
+export interface StoredObject {
+  readonly bucket: BucketRow
+  readonly key: string
+  readonly version: Version
+  readonly root: Cid | undefined
+  readonly chunks: readonly Cid[]
+}
