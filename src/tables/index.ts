@@ -1,5 +1,7 @@
 import type { PeerId } from '../base/peer-id.ts'
 
+export { PartitionLost } from './partition-lost.ts'
+
 /** Table numbers, as they stand in row headers and keys. From 16 on the rows are clear (signed, not sealed): every voter reads them. */
 export const tables = { objects: 1, buckets: 2, accessKeys: 3, uploads: 4, members: 16, invites: 17, layout: 18, era: 19 } as const
 export type TableNumber = typeof tables[keyof typeof tables]
@@ -23,7 +25,7 @@ export interface Ballot {
 export interface RowContent {
   /** Previous + 1 for every change of content; a re-proposal keeps it. */
   readonly revision: bigint
-  /** Deleted: `body` is empty. The row stays until floors allow it to go. */
+  /** Deleted: there is no value; `body` still carries the operation ids of those who deleted it. The row stays until floors allow it to go. */
   readonly isTombstone: boolean
   /** The engine's envelope (operation ids) around the user's value. */
   readonly body: Uint8Array

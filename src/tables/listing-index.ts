@@ -48,6 +48,6 @@ export interface IndexPage {
 export const listingIndexLimits = {
   /** A page of a listing has at most 1,000 names; a replica gives one more, so that the last page is known as such. */
   maxPageEntries: 1001,
-  /** What a listing shows of an object: size, etag, dates; not its chunks. */
-  maxSummaryBytes: 1024,
+  /** What a listing shows of an object: size, etag, dates, up to 2 KiB of metadata; not its chunks. */
+  maxSummaryBytes: 4096,
 } as const
