@@ -7,9 +7,9 @@ const root = join(import.meta.dirname, '..', 'src')
 for (const name of readdirSync(root, { recursive: true }).filter((file) => file.endsWith('.as.ts'))) {
   const source = join('src', name)
   const output = source.replace(/\.as\.ts$/, '.wasm')
-  const { error, stderr } = await asc.main([source, '--outFile', output, '-O3', '--runtime', 'stub', '--noAssert', '--enable', 'simd', '--enable', 'relaxed-simd'])
+  const { error } = await asc.main([source, '--outFile', output, '-O3', '--runtime', 'stub', '--noAssert', '--enable', 'simd', '--enable', 'relaxed-simd'])
   if (error) {
-    console.error(stderr.toString())
+    console.error(error.message)
     process.exit(1)
   }
 }

@@ -1,0 +1,203 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+/**
+ * Nodes as real processes on loopback, driven through the command line as a person would: for `npm run cluster`, the tests and the benchmarks.
+ */
+
+export const dfsPath = fileURLToPath(new URL('../bin/dfs', import.meta.url))
+
+export interface Finished {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs one `dfs` command to its end. Never rejects for an exit code: look at it. */
+export function dfs (args: readonly string[], { input, timeoutMs = 120_000, env = {}, onStderr }: RunOptions = {}): Promise<Finished> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(dfsPath, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+    const [stdout, stderr]: [Buffer[], Buffer[]] = [[], []]
+    const timer = setTimeout(() => { child.kill('SIGKILL'); reject(new Error(`dfs ${args.join(' ')} did not end within ${timeoutMs} ms\n${Buffer.concat(stderr).toString()}`)) }, timeoutMs)
+    child.stdout.on('data', (bytes: Buffer) => { stdout.push(bytes) })
+    child.stderr.on('data', (bytes: Buffer) => { stderr.push(bytes); onStderr?.(bytes) })
+    child.on('error', reject)
+    child.on('close', (code) => { clearTimeout(timer); resolve({ code: code ?? -1, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() }) })
+    child.stdin.on('error', () => { /* the command may end before it has read everything: its exit code says why */ })
+    child.stdin.end(input)
+  })
+}
+
+export interface RunOptions {
+  readonly input?: Uint8Array | string
+  readonly timeoutMs?: number
+  readonly env?: Readonly<Record<string, string>>
+  readonly onStderr?: (bytes: Uint8Array) => void
+}
+
+/** Runs a command with --json and gives its lines; rejects with what it printed when it fails. */
+export async function dfsJson<T> (args: readonly string[], options?: RunOptions): Promise<T[]> {
+  const { code, stdout, stderr } = await dfs([...args, '--json'], options)
+  if (code !== 0) throw new Error(`dfs ${args.join(' ')} ended with ${code}: ${stderr.trim()}`)
+  return stdout.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as T)
+}
+
+export interface Ready {
+  readonly event: 'ready'
+  readonly peerId: string
+  readonly clusterId: string
+  readonly addresses: readonly string[]
+  readonly api: string
+  readonly data: string
+}
+
+/** One node: a data folder, and a process over it when it runs. */
+export class LocalNode {
+  readonly data: string
+  readonly options: readonly string[]
+  ready: Ready | undefined
+  #process: ChildProcess | undefined
+  #log: Buffer[] = []
+
+  constructor (data: string, options: readonly string[]) {
+    this.data = data
+    this.options = options
+  }
+
+  get pid (): number | undefined { return this.#process?.pid }
+  get isRunning (): boolean { return this.#process !== undefined && this.#process.exitCode === null && this.#process.signalCode === null }
+  /** What the process wrote to its log since it was last started (the last 2,000 pieces). */
+  get log (): string { return Buffer.concat(this.#log).toString() }
+
+  run (args: readonly string[], options?: RunOptions): Promise<Finished> { return dfs([...args, '--data', this.data], options) }
+  json<T> (args: readonly string[], options?: RunOptions): Promise<T[]> { return dfsJson<T>([...args, '--data', this.data], options) }
+
+  /** Starts the process with `dfs start`, or `dfs join TOKEN --start`, and resolves when it says that it is ready. */
+  async start (command: readonly string[] = ['start'], { env = {}, timeoutMs = 60_000 }: { env?: Readonly<Record<string, string>>, timeoutMs?: number } = {}): Promise<Ready> {
+    const options = command[0] === 'start' ? [] : this.options
+    const child = spawn(dfsPath, [...command, '--data', this.data, ...options, '--json'], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+    this.#process = child
+    this.#log = []
+    child.stderr.on('data', (bytes: Buffer) => { this.#log.push(bytes); if (this.#log.length > 2000) this.#log.shift() })
+    this.ready = await new Promise<Ready>((resolve, reject) => {
+      const fail = (why: string): void => { child.kill('SIGKILL'); reject(new Error(`node ${this.data} ${why}\n${this.log}`)) }
+      const timer = setTimeout(() => { fail(`was not ready within ${timeoutMs} ms`) }, timeoutMs)
+      child.on('exit', (code, signal) => { clearTimeout(timer); fail(`ended with ${code ?? signal}`) })
+      createInterface({ input: child.stdout }).on('line', (line) => {
+        const event = JSON.parse(line) as Ready
+        if (event.event === 'ready') { clearTimeout(timer); resolve(event) }
+      })
+    })
+    return this.ready
+  }
+
+  /** Sends a signal and waits for the process to end. `SIGKILL` is the crash, `SIGTERM` the graceful stop. */
+  async stop (signal: 'SIGKILL' | 'SIGTERM' = 'SIGTERM'): Promise<void> {
+    const child = this.#process
+    if (child === undefined || !this.isRunning) return
+    const ended = new Promise((resolve) => { child.once('exit', resolve) })
+    child.kill(signal)
+    await ended
+  }
+
+  /** SIGSTOP and SIGCONT: the peer is there and does not answer. */
+  freeze (): void { this.#process?.kill('SIGSTOP') }
+  thaw (): void { this.#process?.kill('SIGCONT') }
+
+  /** Bytes resident, from the kernel; undefined when it does not run. Peak with 'VmHWM'. */
+  async memoryBytes (field: 'VmRSS' | 'VmHWM' = 'VmHWM'): Promise<number | undefined> {
+    if (!this.isRunning) return undefined
+    const { readFile } = await import('node:fs/promises')
+    const match = new RegExp(`${field}:\\s+(\\d+) kB`).exec(await readFile(`/proc/${this.pid}/status`, 'utf8'))
+    return match?.[1] === undefined ? undefined : Number(match[1]) * 1024
+  }
+}
+
+/** A founder and joiners in one folder, on free ports of loopback. */
+export class LocalCluster implements AsyncDisposable {
+  readonly nodes: LocalNode[] = []
+  readonly #folder: string
+  readonly #options: (index: number) => readonly string[]
+
+  /** `options`: more options for init and join of the index-th node (from 0), e.g. a capacity. */
+  constructor (folder: string, { options = () => [] }: { options?: (index: number) => readonly string[] } = {}) {
+    this.#folder = folder
+    this.#options = options
+  }
+
+  node (index: number): LocalNode {
+    const node = this.nodes[index]
+    if (node === undefined) throw new RangeError(`there is no node ${index + 1}`)
+    return node
+  }
+
+  /** Founds the cluster with one running node. */
+  async found (): Promise<LocalNode> {
+    const node = await this.#make()
+    const { code, stderr } = await node.run(['init', ...node.options, '--no-passphrase', '--json'])
+    if (code !== 0) throw new Error(`dfs init ended with ${code}: ${stderr}`)
+    await node.start()
+    return node
+  }
+
+  /** Invites, joins and starts one more node. */
+  async add (): Promise<LocalNode> {
+    const [invite] = await this.node(0).json<{ token: string }>(['invite'])
+    const node = await this.#make()
+    await node.start(['join', invite?.token ?? '', '--start', '--no-passphrase'])
+    return node
+  }
+
+  async grow (count: number): Promise<void> {
+    if (this.nodes.length === 0) await this.found()
+    while (this.nodes.length < count) await this.add()
+    await this.connected()
+  }
+
+  /** Resolves when every running node sees every running node. */
+  async connected ({ timeoutMs = 30_000 }: { timeoutMs?: number } = {}): Promise<void> {
+    const running = this.nodes.filter((node) => node.isRunning)
+    for (const node of running) {
+      await until(`${node.data} sees ${running.length - 1} peers`, timeoutMs, async () => {
+        const peers = await node.json<{ peerId: string, isConnected: boolean, isMember: boolean }>(['peers'])
+        return peers.filter((peer) => peer.isConnected && peer.isMember).length >= running.length - 1
+      })
+    }
+  }
+
+  async stop (signal: 'SIGKILL' | 'SIGTERM' = 'SIGTERM'): Promise<void> {
+    await Promise.all(this.nodes.map((node) => { node.thaw(); return node.stop(signal) }))
+  }
+
+  async [Symbol.asyncDispose] (): Promise<void> { await this.stop('SIGKILL') }
+
+  async #make (): Promise<LocalNode> {
+    const [listen, api] = await freePorts(2)
+    const index = this.nodes.length
+    const node = new LocalNode(join(this.#folder, `node-${index + 1}`), ['--listen', `/ip4/127.0.0.1/tcp/${listen}`, '--api-port', String(api), ...this.#options(index)])
+    this.nodes.push(node)
+    return node
+  }
+}
+
+/** Polls a condition; rejects with what was awaited when the time is up. */
+export async function until (what: string, timeoutMs: number, condition: () => Promise<boolean> | boolean): Promise<void> {
+  const end = Date.now() + timeoutMs
+  while (!await condition()) {
+    if (Date.now() > end) throw new Error(`waited ${timeoutMs} ms in vain: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+/** Ports of loopback that were free a moment ago, all different. */
+export async function freePorts (count: number): Promise<number[]> {
+  const servers = await Promise.all(Array.from({ length: count }, () => new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
+    const server = createServer().on('error', reject).listen(0, '127.0.0.1', () => { resolve(server) })
+  })))
+  const ports = servers.map((server) => { const address = server.address(); return typeof address === 'object' && address !== null ? address.port : 0 })
+  await Promise.all(servers.map((server) => new Promise((resolve) => { server.close(resolve) })))
+  return ports
+}

@@ -1,0 +1,185 @@
+import { join, resolve } from 'node:path'
+import { InvalidInput } from './base/errors.ts'
+
+/**
+ * One validated configuration from four sources, later ones winning: defaults, the file `dfs.json` in the data folder (or --config), the environment
+ * (DFS_…), options. A wrong value names the field, what it got and from where, and what it takes.
+ */
+export interface Config {
+  /** Folder of everything this node keeps. Absolute. */
+  readonly data: string
+  /** Multiaddrs to listen on. */
+  readonly listen: readonly string[]
+  /** Multiaddrs told to peers instead of the ones listened on, e.g. behind a port mapping. */
+  readonly announce: readonly string[]
+  /** Multiaddrs (with /p2p/…) dialled at start and for ever after, beside the peers known already. */
+  readonly bootstrap: readonly string[]
+  /** Finds peers on the local network by multicast DNS. */
+  readonly mdns: boolean
+  readonly apiHost: string
+  /** 0: any free port, written to api.json. */
+  readonly apiPort: number
+  /** /metrics without the token. */
+  readonly metricsOpen: boolean
+  /** Bytes of blocks this node holds for the cluster; 0: none; undefined: what the disk has, less the reserve. */
+  readonly capacityBytes: number | undefined
+  /** Bytes of the disk that stay free. */
+  readonly reserveBytes: number
+  readonly cacheBytes: number
+  /** Bytes of blocks in flight, in and out, all peers together. */
+  readonly inFlightBytes: number
+  /** Failure domain; copies go to different ones while there are enough. */
+  readonly zone: string
+  readonly keyFile: string | undefined
+  readonly passphraseFile: string | undefined
+  readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
+  readonly logFormat: 'json' | 'pretty'
+}
+
+export type ConfigField = keyof Config
+/** Where each value came from, e.g. "default", "environment DFS_ZONE", "option --zone". */
+export type ConfigOrigins = Readonly<Record<ConfigField, string>>
+
+const kib = 1024
+const units: Readonly<Record<string, number>> = { '': 1, B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12, KiB: kib, MiB: kib ** 2, GiB: kib ** 3, TiB: kib ** 4 }
+
+interface FieldRule<T> {
+  readonly fallback: T
+  /** What it takes, for the message. */
+  readonly takes: string
+  /** A text from the environment or an option, or a JSON value from the file; undefined: not acceptable. */
+  readonly parse: (value: unknown) => T | undefined
+}
+
+type Rules = { readonly [F in ConfigField]: FieldRule<Config[F]> }
+
+const rules: Rules = {
+  data: { fallback: '', takes: 'a folder', parse: text((value) => value === '' ? undefined : resolve(value)) },
+  listen: { fallback: ['/ip4/0.0.0.0/tcp/4201'], takes: 'multiaddrs such as /ip4/0.0.0.0/tcp/4201', parse: list(multiaddr) },
+  announce: { fallback: [], takes: 'multiaddrs such as /dns4/node1.example.org/tcp/4201', parse: list(multiaddr) },
+  bootstrap: { fallback: [], takes: 'multiaddrs with a peer id, such as /ip4/192.168.1.10/tcp/4201/p2p/12D3KooW…', parse: list((value) => value.includes('/p2p/') ? multiaddr(value) : undefined) },
+  mdns: { fallback: false, takes: 'true or false', parse: boolean },
+  apiHost: { fallback: '127.0.0.1', takes: 'a loopback address: the local API is for this machine alone', parse: text((value) => /^(127\.\d+\.\d+\.\d+|::1|localhost)$/.test(value) ? value : undefined) },
+  apiPort: { fallback: 4200, takes: 'a port, 0 (any free one) to 65535', parse: integer(0, 65_535) },
+  metricsOpen: { fallback: false, takes: 'true or false', parse: boolean },
+  capacityBytes: { fallback: undefined, takes: 'a size such as 500GiB, or 0', parse: size(0) },
+  reserveBytes: { fallback: kib ** 3, takes: 'a size such as 1GiB', parse: size(0) },
+  cacheBytes: { fallback: kib ** 3, takes: 'a size such as 1GiB', parse: size(0) },
+  inFlightBytes: { fallback: 64 * kib ** 2, takes: 'a size of 8MiB to 4GiB', parse: (value) => within(size(0)(value), 8 * kib ** 2, 4 * kib ** 3) },
+  zone: { fallback: 'default', takes: 'a name of 1-64 letters, digits, dots, hyphens and underscores', parse: text((value) => /^[\w.-]{1,64}$/.test(value) ? value : undefined) },
+  keyFile: { fallback: undefined, takes: 'a file', parse: text((value) => resolve(value)) },
+  passphraseFile: { fallback: undefined, takes: 'a file', parse: text((value) => resolve(value)) },
+  logLevel: { fallback: 'info', takes: 'trace, debug, info, warn, error or silent', parse: oneOf('trace', 'debug', 'info', 'warn', 'error', 'silent') },
+  logFormat: { fallback: 'json', takes: 'json or pretty', parse: oneOf('json', 'pretty') },
+}
+
+/** Names in the file and of options; the environment has them as DFS_LISTEN, DFS_API_PORT, … */
+export const optionNames: Readonly<Record<ConfigField, string>> = {
+  data: 'data', listen: 'listen', announce: 'announce', bootstrap: 'bootstrap', mdns: 'mdns', apiHost: 'api-host', apiPort: 'api-port', metricsOpen: 'metrics-open',
+  capacityBytes: 'capacity', reserveBytes: 'reserve', cacheBytes: 'cache', inFlightBytes: 'in-flight', zone: 'zone', keyFile: 'key-file', passphraseFile: 'passphrase-file',
+  logLevel: 'log-level', logFormat: 'log-format',
+}
+const fields = Object.keys(optionNames) as ConfigField[]
+export const environmentNameOf = (field: ConfigField): string => `DFS_${optionNames[field].toUpperCase().replaceAll('-', '_')}`
+
+export interface ConfigSources {
+  /** By option name ("api-port"), as the command line gave them. */
+  readonly options?: Readonly<Record<string, unknown>>
+  readonly environment?: Readonly<Record<string, string | undefined>>
+  /** Parsed content of the file, by option name, and its path for messages. */
+  readonly file?: { readonly path: string, readonly content: unknown }
+  /** Where the data folder is unless somebody says otherwise. */
+  readonly home: string
+}
+
+/** @throws InvalidInput naming the field, what it got and from where, and what it takes; also for names nobody knows in the file */
+export function configOf ({ options = {}, environment = {}, file, home }: ConfigSources): { config: Config, origins: ConfigOrigins } {
+  const content = fileContent(file)
+  const values: Partial<Record<ConfigField, unknown>> = {}
+  const origins: Partial<Record<ConfigField, string>> = {}
+  for (const field of fields) {
+    const name = optionNames[field]
+    const [value, origin] = firstGiven([
+      [options[name], `option --${name}`],
+      [environment[environmentNameOf(field)], `environment ${environmentNameOf(field)}`],
+      [content[name], `"${name}" in ${file?.path ?? 'the file'}`],
+    ])
+    values[field] = origin === undefined ? rules[field].fallback : checked(field, value, origin)
+    origins[field] = origin ?? 'default'
+  }
+  if (values.data === '') values.data = join(home, '.dfs')
+  return { config: values as unknown as Config, origins: origins as ConfigOrigins }
+}
+
+/** The data folder alone, which must be known before its file can be read. */
+export function dataFolderOf ({ options = {}, environment = {}, home }: Pick<ConfigSources, 'options' | 'environment' | 'home'>): string {
+  return configOf({ options: { data: options.data }, environment: { DFS_DATA: environment.DFS_DATA }, home }).config.data
+}
+
+function fileContent (file: ConfigSources['file']): Readonly<Record<string, unknown>> {
+  if (file === undefined) return {}
+  if (typeof file.content !== 'object' || file.content === null || Array.isArray(file.content)) throw new InvalidInput('config', `${file.path} must hold one JSON object`)
+  const known = new Set(Object.values(optionNames))
+  for (const name of Object.keys(file.content)) {
+    if (!known.has(name)) throw new InvalidInput(name, `${file.path} sets "${name}", which is no setting; there are ${[...known].join(', ')}`)
+  }
+  return file.content as Readonly<Record<string, unknown>>
+}
+
+function firstGiven (candidates: ReadonlyArray<readonly [unknown, string]>): readonly [unknown, string | undefined] {
+  return candidates.find(([value]) => value !== undefined) ?? [undefined, undefined]
+}
+
+function checked (field: ConfigField, value: unknown, origin: string): unknown {
+  const { parse, takes } = rules[field]
+  const parsed = parse(value)
+  if (parsed === undefined) throw new InvalidInput(optionNames[field], `${optionNames[field]} is ${JSON.stringify(value)} (${origin}); it takes ${takes}`)
+  return parsed
+}
+
+function text<T> (parse: (value: string) => T | undefined): (value: unknown) => T | undefined {
+  return (value) => typeof value === 'string' ? parse(value) : undefined
+}
+
+function list<T> (parse: (value: string) => T | undefined): (value: unknown) => T[] | undefined {
+  return (value) => {
+    const items = typeof value === 'string' ? value.split(',').filter((item) => item !== '') : value
+    if (!Array.isArray(items)) return undefined
+    const parsed = items.map((item) => typeof item === 'string' ? parse(item) : undefined)
+    return parsed.includes(undefined) ? undefined : parsed as T[]
+  }
+}
+
+function multiaddr (value: string): string | undefined {
+  return /^(\/[a-z0-9-]+\/[^/\s]+)+$/.test(value) && /\/tcp\/\d{1,5}(\/|$)/.test(value) ? value : undefined
+}
+
+function boolean (value: unknown): boolean | undefined {
+  if (typeof value === 'boolean') return value
+  return value === 'true' || value === '1' ? true : value === 'false' || value === '0' ? false : undefined
+}
+
+function integer (least: number, most: number): (value: unknown) => number | undefined {
+  return (value) => {
+    const number = typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value
+    return typeof number === 'number' && Number.isInteger(number) && number >= least && number <= most ? number : undefined
+  }
+}
+
+function size (least: number): (value: unknown) => number | undefined {
+  return (value) => {
+    if (typeof value === 'number') return Number.isSafeInteger(value) && value >= least ? value : undefined
+    const match = typeof value === 'string' ? /^(\d+(?:\.\d+)?)\s*([KMGT]?i?B?)$/.exec(value) : null
+    const unit = units[match?.[2] ?? 'none']
+    return match === null || unit === undefined ? undefined : within(Math.floor(Number(match[1]) * unit), least, Number.MAX_SAFE_INTEGER)
+  }
+}
+
+function within (value: number | undefined, least: number, most: number): number | undefined {
+  return value !== undefined && value >= least && value <= most ? value : undefined
+}
+
+function oneOf<T extends string> (...choices: readonly T[]): (value: unknown) => T | undefined {
+  return (value) => choices.find((choice) => choice === value)
+}
+

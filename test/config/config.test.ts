@@ -1,0 +1,44 @@
+import { describe, expect, test } from 'vitest'
+import { InvalidInput } from '../../src/base/errors.ts'
+import { configOf } from '../../src/config.ts'
+
+const home = '/home/somebody'
+
+describe('configuration', () => {
+  test('has defaults that a newcomer can start with', () => {
+    const { config, origins } = configOf({ home })
+    expect(config).toMatchObject({ data: '/home/somebody/.dfs', apiHost: '127.0.0.1', apiPort: 4200, listen: ['/ip4/0.0.0.0/tcp/4201'], capacityBytes: undefined })
+    expect(new Set(Object.values(origins))).toEqual(new Set(['default']))
+  })
+
+  test('takes options before the environment, the environment before the file, the file before defaults', () => {
+    const file = { path: '/d/dfs.json', content: { zone: 'file', 'api-port': 1, cache: '1MiB' } }
+    const { config, origins } = configOf({ home, file, environment: { DFS_ZONE: 'environment', DFS_API_PORT: '2' }, options: { 'api-port': '3' } })
+    expect(config).toMatchObject({ apiPort: 3, zone: 'environment', cacheBytes: 1024 ** 2 })
+    expect(origins).toMatchObject({ apiPort: 'option --api-port', zone: 'environment DFS_ZONE', cacheBytes: '"cache" in /d/dfs.json', mdns: 'default' })
+  })
+
+  test.each([
+    ['api-port', '70000', 'api-port is "70000" (option --api-port); it takes a port, 0 (any free one) to 65535'],
+    ['capacity', 'much', 'capacity is "much" (option --capacity); it takes a size such as 500GiB, or 0'],
+    ['capacity', '-1', 'capacity is "-1"'],
+    ['listen', 'localhost:4201', 'listen is "localhost:4201"'],
+    ['bootstrap', '/ip4/10.0.0.1/tcp/4201', 'it takes multiaddrs with a peer id'],
+    ['zone', 'a b', 'zone is "a b"'],
+    ['api-host', '0.0.0.0', 'it takes a loopback address'],
+    ['mdns', 'maybe', 'it takes true or false'],
+    ['log-level', 'loud', 'it takes trace, debug'],
+  ])('a wrong %s (%s) names the field, what it got and what it takes', (name, value, message) => {
+    const wrong = (): unknown => configOf({ home, options: { [name]: value } })
+    expect(wrong).toThrow(InvalidInput)
+    expect(wrong).toThrow(message)
+  })
+
+  test('a setting that nobody knows is refused, with the ones there are', () => {
+    expect(() => configOf({ home, file: { path: 'dfs.json', content: { prot: 1 } } })).toThrow('dfs.json sets "prot", which is no setting; there are data, listen')
+  })
+
+  test.each([['0', 0], ['1KiB', 1024], ['1.5GiB', 1.5 * 1024 ** 3], ['2GB', 2e9], ['12', 12]])('reads the size %s as %d bytes', (text, bytes) => {
+    expect(configOf({ home, options: { capacity: text } }).config.capacityBytes).toBe(bytes)
+  })
+})
