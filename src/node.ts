@@ -6,6 +6,8 @@ export interface DfsNode extends AsyncDisposable {
   readonly peerId: PeerId
   readonly objects: Objects
   status (): Promise<NodeStatus>
+  /** Whether reads and writes can succeed now: enough voters answer. */
+  isReady (): Promise<boolean>
   peers (): readonly PeerStatus[]
   /** Announcements from now on, this node's own too. Ends with the signal. At most 1,000 wait for a slow reader; the oldest go first. */
   watch (options: { signal: AbortSignal }): AsyncIterable<AnnouncementSeen>

@@ -1,0 +1,27 @@
+import { DfsError, type ErrorCode } from '../base/errors.ts'
+
+export interface ErrorAnswer {
+  readonly status: number
+  readonly body: { readonly error: { readonly code: string, readonly message: string, readonly field?: string } }
+}
+
+const statuses: Readonly<Record<ErrorCode, number>> = {
+  invalid: 400, 'not-found': 404, conflict: 409, refused: 403, unavailable: 503, unknown: 504, full: 507, corrupt: 502,
+}
+
+/** An error as an answer: what the user can do something with, and no more. What nobody expected is a 500 without details; the log has them. */
+export function errorAnswerOf (error: unknown, { isConditional = false }: { isConditional?: boolean } = {}): ErrorAnswer {
+  if (error instanceof ApiError) return { status: error.status, body: { error: { code: error.code, message: error.message } } }
+  if (!(error instanceof DfsError)) return { status: 500, body: { error: { code: 'internal', message: 'something unexpected happened; the node\'s log has the details' } } }
+  const field = 'field' in error && typeof error.field === 'string' ? error.field : undefined
+  const status = error.code === 'conflict' && isConditional ? 412 : field === 'range' ? 416 : statuses[error.code]
+  return { status, body: { error: { code: error.code, message: error.message, ...(field === undefined ? {} : { field }) } } }
+}
+
+/** A request that HTTP itself refuses. */
+export class ApiError extends Error {
+  override name = 'ApiError'
+  readonly status: number
+  readonly code: string
+  constructor (status: number, code: string, message: string) { super(message); this.status = status; this.code = code }
+}

@@ -1,0 +1,91 @@
+import { InvalidInput } from '../base/errors.ts'
+import type { InviteOptions } from '../node.ts'
+import type { BucketOptions } from '../objects/index.ts'
+import { type Exchange, jsonBody, sendJson } from './context.ts'
+import { ApiError } from './errors.ts'
+
+/** GET /v1/buckets; PUT, GET, DELETE /v1/buckets/NAME */
+export async function bucketRoute (exchange: Exchange, name: string | undefined): Promise<void> {
+  const { node: { objects }, request, signal } = exchange
+  if (name === undefined) {
+    requireMethod(exchange, 'GET')
+    sendJson(exchange, { buckets: await objects.listBuckets({ signal }) })
+  } else if (request.method === 'PUT') {
+    sendJson(exchange, await objects.createBucket(name, bucketOptionsOf(await jsonBody(exchange)), { signal }), { status: 201 })
+  } else if (request.method === 'DELETE') {
+    await objects.removeBucket(name, { signal })
+    sendJson(exchange, { removed: true })
+  } else {
+    requireMethod(exchange, 'GET')
+    sendJson(exchange, await objects.bucket(name, { signal }))
+  }
+}
+
+const bucketFields: Readonly<Record<keyof BucketOptions, 'number' | 'boolean' | 'string'>> = { copies: 'number', isPrivate: 'boolean', compression: 'string', chunking: 'string', dedup: 'string' }
+
+function bucketOptionsOf (body: Readonly<Record<string, unknown>>): Partial<BucketOptions> {
+  for (const [name, value] of Object.entries(body)) {
+    const type = bucketFields[name as keyof BucketOptions] as string | undefined
+    if (type === undefined) throw new InvalidInput(name, `a bucket has no option "${name}"; it has ${Object.keys(bucketFields).join(', ')}`)
+    if (typeof value !== type) throw new InvalidInput(name, `${name} takes a ${type}, not ${JSON.stringify(value)}`)
+  }
+  return body as Partial<BucketOptions>
+}
+
+/** POST /v1/invites */
+export async function inviteRoute (exchange: Exchange): Promise<void> {
+  requireMethod(exchange, 'POST')
+  sendJson(exchange, { tokens: await exchange.node.invite(inviteOptionsOf(await jsonBody(exchange))) }, { status: 201 })
+}
+
+const maxUses = 100
+
+function inviteOptionsOf ({ uses = 1, role = 'member', notAfterMs, zone }: Readonly<Record<string, unknown>>): InviteOptions {
+  if (typeof uses !== 'number' || !Number.isInteger(uses) || uses < 1 || uses > maxUses) throw new InvalidInput('uses', `uses is ${JSON.stringify(uses)}; it takes 1 to ${maxUses}`)
+  if (role !== 'member' && role !== 'storage') throw new InvalidInput('role', `role is ${JSON.stringify(role)}; it takes member or storage`)
+  if (notAfterMs !== undefined && !(typeof notAfterMs === 'number' && Number.isSafeInteger(notAfterMs) && notAfterMs > 0)) throw new InvalidInput('expires', `${JSON.stringify(notAfterMs)} is no time in milliseconds`)
+  if (zone !== undefined && !(typeof zone === 'string' && /^[\w.-]{1,64}$/.test(zone))) throw new InvalidInput('zone', `zone is ${JSON.stringify(zone)}; it takes 1-64 letters, digits, dots, hyphens and underscores`)
+  return { uses, role, notAfterMs, zone }
+}
+
+export async function statusRoute (exchange: Exchange): Promise<void> {
+  requireMethod(exchange, 'GET')
+  sendJson(exchange, await exchange.node.status())
+}
+
+export async function peersRoute (exchange: Exchange): Promise<void> {
+  requireMethod(exchange, 'GET')
+  sendJson(exchange, { peers: exchange.node.peers() })
+}
+
+export async function cacheRoute (exchange: Exchange): Promise<void> {
+  requireMethod(exchange, 'DELETE')
+  sendJson(exchange, await exchange.node.emptyCache())
+}
+
+export async function transferRoute (exchange: Exchange, id: string): Promise<void> {
+  const transfer = exchange.transfers.get(id)
+  if (transfer === undefined) throw new ApiError(404, 'not-found', 'no recent transfer has this id')
+  sendJson(exchange, transfer)
+}
+
+export async function metricsRoute ({ node, response }: Exchange): Promise<void> {
+  response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }).end(await node.metrics())
+}
+
+/** One JSON object a line for each announcement, from the first line ({"watching":true}) on, until the client goes. */
+export async function watchRoute ({ node, request, response, signal }: Exchange): Promise<void> {
+  // a quiet cluster is no idle client
+  request.socket.setTimeout(0)
+  response.writeHead(200, { 'content-type': 'application/x-ndjson' })
+  response.write('{"watching":true}\n')
+  for await (const seen of node.watch({ signal })) {
+    // the node drops the oldest for a slow reader; here a full socket only ends the wait early when the client goes
+    if (!response.write(`${JSON.stringify(seen)}\n`)) await new Promise<void>((resolve) => { response.once('drain', resolve); response.once('close', resolve) })
+  }
+  response.end()
+}
+
+export function requireMethod ({ request }: Exchange, method: string): void {
+  if (request.method !== method) throw new ApiError(405, 'invalid', `this takes ${method}`)
+}

@@ -1,0 +1,95 @@
+import { pipeline } from 'node:stream/promises'
+import { Readable } from 'node:stream'
+import type { ObjectInfo, ObjectName, PutOptions } from '../objects/index.ts'
+import { type Exchange, sendJson } from './context.ts'
+import { ApiError } from './errors.ts'
+import { byteRangeOf } from './range-header.ts'
+
+const metadataPrefix = 'x-dfs-meta-'
+const maxTransferIdLength = 64
+
+/** PUT/GET/HEAD/DELETE /v1/objects/BUCKET/KEY */
+export async function objectRoute (exchange: Exchange, target: ObjectName): Promise<void> {
+  switch (exchange.request.method) {
+    case 'PUT': return putObject(exchange, target)
+    case 'GET': return getObject(exchange, target)
+    case 'HEAD': return headObject(exchange, target)
+    case 'DELETE': return deleteObject(exchange, target)
+    default: throw new ApiError(405, 'invalid', 'an object takes PUT, GET, HEAD and DELETE')
+  }
+}
+
+/** GET /v1/objects/BUCKET */
+export async function listRoute (exchange: Exchange, bucket: string): Promise<void> {
+  const query = exchange.url.searchParams
+  const limit = query.get('limit')
+  sendJson(exchange, await exchange.node.objects.list(bucket, {
+    signal: exchange.signal,
+    prefix: query.get('prefix') ?? undefined,
+    delimiter: query.get('delimiter') ?? undefined,
+    after: query.get('after') ?? undefined,
+    limit: limit === null ? undefined : Number(limit),
+  }))
+}
+
+async function putObject (exchange: Exchange, target: ObjectName): Promise<void> {
+  const { request, node, signal } = exchange
+  const info = await node.objects.put(target, request as AsyncIterable<Uint8Array>, { ...putOptionsOf(exchange), signal })
+  exchange.response.setHeader('etag', `"${info.etag}"`)
+  sendJson(exchange, info, { status: 201 })
+}
+
+function putOptionsOf ({ request: { headers } }: Exchange): PutOptions {
+  const metadata = Object.fromEntries(Object.entries(headers)
+    .filter((entry): entry is [string, string] => entry[0].startsWith(metadataPrefix) && typeof entry[1] === 'string')
+    .map(([name, value]) => [name.slice(metadataPrefix.length), value]))
+  const ifNoneMatch = headers['if-none-match']
+  if (ifNoneMatch !== undefined && ifNoneMatch !== '*') throw new ApiError(400, 'invalid', 'If-None-Match of a PUT takes *')
+  const length = headers['content-length']
+  return { contentType: headers['content-type'], metadata, ifMatch: etagIn(headers['if-match']), ifNoneMatch, sizeBytes: length === undefined ? undefined : Number(length) }
+}
+
+async function getObject (exchange: Exchange, target: ObjectName): Promise<void> {
+  const { request, response, node, signal, transfers } = exchange
+  const range = byteRangeOf(request.headers.range)
+  const reading = await node.objects.get(target, { signal, range, ifMatch: etagIn(request.headers['if-match']) })
+  const transfer = request.headers['x-dfs-transfer']
+  if (typeof transfer === 'string' && transfer.length <= maxTransferIdLength) transfers.remember(transfer, reading.sources)
+  if (isFresh(exchange, reading.info)) { response.writeHead(304, { etag: `"${reading.info.etag}"` }).end(); return }
+  const { first, end } = reading.range
+  const headers = { ...headersOf(reading.info), 'content-length': end - first }
+  if (range === undefined) response.writeHead(200, headers)
+  else response.writeHead(206, { ...headers, 'content-range': `bytes ${first}-${end - 1}/${reading.info.sizeBytes}` })
+  // a read that fails half way destroys the connection: the client sees a short body, never a whole one
+  await pipeline(Readable.from(reading.body, { objectMode: false, highWaterMark: 1024 * 1024 }), response, { signal })
+}
+
+async function headObject (exchange: Exchange, target: ObjectName): Promise<void> {
+  const info = await exchange.node.objects.head(target, { signal: exchange.signal })
+  exchange.response.writeHead(200, { ...headersOf(info), 'content-length': info.sizeBytes }).end()
+}
+
+async function deleteObject (exchange: Exchange, target: ObjectName): Promise<void> {
+  const removed = await exchange.node.objects.remove(target, { signal: exchange.signal, ifMatch: etagIn(exchange.request.headers['if-match']) })
+  sendJson(exchange, { removed })
+}
+
+function headersOf (info: ObjectInfo): Record<string, string> {
+  return {
+    etag: `"${info.etag}"`,
+    'accept-ranges': 'bytes',
+    'content-type': info.contentType ?? 'application/octet-stream',
+    'last-modified': new Date(info.modified).toUTCString(),
+    'x-dfs-modified': info.modified,
+    'x-dfs-version': info.versionId,
+    'x-content-type-options': 'nosniff',
+    ...Object.fromEntries(Object.entries(info.metadata).map(([name, value]) => [metadataPrefix + name, value])),
+  }
+}
+
+function isFresh ({ request }: Exchange, info: ObjectInfo): boolean {
+  const header = request.headers['if-none-match']
+  return header !== undefined && (header === '*' || header.split(',').some((tag) => etagIn(tag.trim()) === info.etag))
+}
+
+const etagIn = (header: string | undefined): string | undefined => header?.replace(/^W\//, '').replace(/^"(.*)"$/, '$1')

@@ -1,0 +1,49 @@
+import { type Exchange, sendJson } from './context.ts'
+import { ApiError } from './errors.ts'
+import { bucketRoute, cacheRoute, inviteRoute, metricsRoute, peersRoute, requireMethod, statusRoute, transferRoute, watchRoute } from './node-routes.ts'
+import { listRoute, objectRoute } from './object-routes.ts'
+
+export interface RouteOptions {
+  /** What /v1/config answers. */
+  readonly describeConfig: () => unknown
+  /** Begins a graceful stop. */
+  readonly stop: () => void
+}
+
+/** Finds the route of an authenticated request and runs it. @throws ApiError for a path that nobody answers */
+export async function route (exchange: Exchange, options: RouteOptions): Promise<void> {
+  const [area, name, ...key] = segmentsOf(exchange.url.pathname)
+  switch (area) {
+    case 'objects':
+      if (name === undefined) break
+      return key.length === 0 ? listRoute(exchange, name) : objectRoute(exchange, { bucket: name, key: key.join('/') })
+    case 'buckets': return bucketRoute(exchange, name)
+    case 'invites': return inviteRoute(exchange)
+    case 'status': return statusRoute(exchange)
+    case 'peers': return peersRoute(exchange)
+    case 'cache': return cacheRoute(exchange)
+    case 'watch': return watchRoute(exchange)
+    case 'metrics': return metricsRoute(exchange)
+    case 'transfers':
+      if (name === undefined) break
+      return transferRoute(exchange, name)
+    case 'config': sendJson(exchange, options.describeConfig()); return
+    case 'stop':
+      requireMethod(exchange, 'POST')
+      sendJson(exchange, { stopping: true }, { status: 202 })
+      options.stop()
+      return
+    case undefined:
+  }
+  throw new ApiError(404, 'not-found', 'there is nothing at this path')
+}
+
+// split before decoding: an encoded slash belongs to a key; empty segments do too ("a//b"), so only the leading "/v1/" goes
+function segmentsOf (path: string): string[] {
+  if (!path.startsWith('/v1/')) return []
+  try {
+    return path.slice('/v1/'.length).split('/').map(decodeURIComponent)
+  } catch {
+    throw new ApiError(400, 'invalid', 'the path is not well-formed percent-encoded UTF-8')
+  }
+}
