@@ -23,7 +23,7 @@ const exceptions: ReadonlyArray<readonly [string, string]> = [
   // the API serves the node; the client runs in browsers too, on base alone
   ['daemon.ts', 'cli'], ['cli', 'daemon.ts'],
 ]
-const clock = /\b(Date\.now|new Date\(\)|performance\.|setTimeout|setInterval|setImmediate|AbortSignal\.timeout|Math\.random|randomBytes|getRandomValues|randomUUID|randomInt)\b/
+const clock = /\bDate\.now\b|\bnew Date\(\)|\bperformance\.|(?<![.\w])set(Timeout|Interval|Immediate)\b|\bAbortSignal\.timeout\b|\bMath\.random\b|\b(randomBytes|getRandomValues|randomUUID|randomInt)\b/
 const root = join(import.meta.dirname, '..', 'src')
 
 const files = readdirSync(root, { recursive: true, withFileTypes: true })
