@@ -1,0 +1,37 @@
+import { compareBallots, isSameBallot } from './ballot.ts'
+import type { Ballot } from './index.ts'
+
+/**
+ * The acceptor of CASPaxos (https://arxiv.org/abs/1802.07000 §2.2) for one row, as a decision: what it remembers and what it is asked give what it
+ * must have on disk before it answers, and the answer. An accept raises the promise; late delivery is an accept under the same rule, never an
+ * exception to it: with the promise ignored, a majority that had promised a later round forgets it, and a chosen value is undone.
+ */
+export interface Held {
+  readonly promised: Ballot
+  readonly accepted: AcceptedRecord | undefined
+}
+
+export interface AcceptedRecord { readonly ballot: Ballot, readonly record: Uint8Array }
+
+export type Proposal =
+  | { readonly kind: 'prepare', readonly ballot: Ballot }
+  | { readonly kind: 'accept' | 'handOver', readonly ballot: Ballot, readonly record: Uint8Array }
+
+export type Verdict =
+  | { readonly kind: 'promised', readonly accepted: AcceptedRecord | undefined, readonly save: Held }
+  /** `save` undefined: that very ballot is held already. */
+  | { readonly kind: 'accepted', readonly save: Held | undefined }
+  | { readonly kind: 'refused', readonly promised: Ballot }
+
+/** `held` undefined: nothing is known of the row, so any ballot is higher. A row only promised is not that. */
+export function judge (held: Held | undefined, proposal: Proposal): Verdict {
+  const order = held === undefined ? 1 : compareBallots(proposal.ballot, held.promised)
+  if (proposal.kind === 'prepare') {
+    // an equal ballot was prepared already: a second promise could go to a second value
+    if (held !== undefined && order <= 0) return { kind: 'refused', promised: held.promised }
+    return { kind: 'promised', accepted: held?.accepted, save: { promised: proposal.ballot, accepted: held?.accepted } }
+  }
+  if (held?.accepted !== undefined && isSameBallot(held.accepted.ballot, proposal.ballot)) return { kind: 'accepted', save: undefined }
+  if (held !== undefined && order < 0) return { kind: 'refused', promised: held.promised }
+  return { kind: 'accepted', save: { promised: proposal.ballot, accepted: { ballot: proposal.ballot, record: proposal.record } } }
+}

@@ -1,0 +1,36 @@
+import { ByteReader, ByteWriter, equals, MalformedBytes } from '../base/bytes.ts'
+import { rowLimits } from './index.ts'
+
+/**
+ * What stands in a row's body: the ids of the last operations that changed it, oldest first, then the value.
+ * A writer whose accept went unanswered finds its own id here, or proves from the ids since its base that it is not there (design §7, rule 3).
+ */
+export interface Envelope {
+  /** 16 bytes each, at most `rowLimits.keptOperations`. */
+  readonly operations: readonly Uint8Array[]
+  readonly value: Uint8Array
+}
+
+export const operationIdBytes = 16
+
+/** u8 count | ids | value. */
+export function encodeEnvelope ({ operations, value }: Envelope): Uint8Array {
+  const writer = new ByteWriter().u8(operations.length)
+  for (const id of operations) writer.raw(id)
+  return writer.raw(value).finish()
+}
+
+/** @throws MalformedBytes */
+export function decodeEnvelope (body: Uint8Array): Envelope {
+  const reader = new ByteReader(body)
+  const count = reader.u8()
+  if (count > rowLimits.keptOperations) throw new MalformedBytes(`${count} operation ids, at most ${rowLimits.keptOperations}`)
+  const operations = Array.from({ length: count }, () => reader.raw(operationIdBytes))
+  return { operations, value: reader.rest() }
+}
+
+/** The ids after one more operation: the newest are kept. */
+export const withOperation = (operations: readonly Uint8Array[], id: Uint8Array): readonly Uint8Array[] =>
+  [...operations, id].slice(-rowLimits.keptOperations)
+
+export const hasOperation = (operations: readonly Uint8Array[], id: Uint8Array): boolean => operations.some((other) => equals(other, id))

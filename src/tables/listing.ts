@@ -1,0 +1,129 @@
+import { partitionCount } from '../base/bytes.ts'
+import { type Clock, deadline } from '../base/clock.ts'
+import { InvalidInput, Unavailable } from '../base/errors.ts'
+import type { PeerId } from '../base/peer-id.ts'
+import type { Describe, ListPage, ListRequest, RowAddress, Voters } from './index.ts'
+import { listingIndexLimits } from './listing-index.ts'
+import { coversEveryPartition, type MergedName, type MergedPage, mergePages, type PartitionGroup, type ReplicaPage } from './merge-pages.ts'
+import type { TableAnswer, TableRequest } from './messages.ts'
+import { commonPrefixOf, lastNameWith, startAfter, startsWith } from './roll-up.ts'
+
+export interface ListingPorts {
+  readonly self: PeerId
+  readonly peers: { reachable (): ReadonlySet<PeerId> }
+  readonly voters: Voters
+  readonly clock: Clock
+  readonly describe: Describe
+  readonly timing: { readonly operationMs: number }
+  readonly ask: (peer: PeerId, request: TableRequest, options: { signal?: AbortSignal }) => Promise<TableAnswer>
+  /** A proper read, for names on which replicas differ. */
+  readonly read: (address: RowAddress, options: { signal: AbortSignal }) => Promise<Uint8Array | undefined>
+}
+
+export const listingLimits = {
+  maxNames: 1000,
+  /** Names on which replicas differ, read at once. */
+  concurrentReads: 16,
+} as const
+
+/** One page, key by key as current as a read that starts with the call. Rolling up skips past a whole common prefix instead of reading through it. */
+export async function listRows (ports: ListingPorts, request: ListRequest, { signal }: { signal?: AbortSignal } = {}): Promise<ListPage> {
+  const { prefix, delimiter, limit } = request
+  if (!Number.isInteger(limit) || limit < 1 || limit > listingLimits.maxNames) throw new InvalidInput('limit', `limit is 1 to ${listingLimits.maxNames}`)
+  using end = deadline(ports.clock, ports.timing.operationMs, { signal, what: 'listing' })
+  const entries: Array<{ name: Uint8Array, summary: Uint8Array }> = []
+  const prefixes: Uint8Array[] = []
+  let after = startAfter(request)
+  let last: Uint8Array | undefined
+  const isFull = (): boolean => entries.length + prefixes.length >= limit
+  for (;;) {
+    const page = await mergedPage(ports, { ...request, after }, end.signal)
+    const present = presentNames(ports, { ...request, names: page.names, wanted: limit - entries.length - prefixes.length }, end.signal)
+    let skipped: Uint8Array | undefined
+    for await (const { name, summary } of present) {
+      if (skipped !== undefined && startsWith(name, skipped)) continue
+      // something more is there: this page is not the last
+      if (isFull()) return { entries, prefixes, next: last }
+      const rolled = commonPrefixOf(name, { prefix, delimiter })
+      skipped = rolled
+      last = rolled ?? name
+      if (rolled === undefined) entries.push({ name, summary })
+      else prefixes.push(rolled)
+    }
+    if (page.through === undefined) return { entries, prefixes, next: undefined }
+    after = skipped !== undefined && startsWith(page.through, skipped) ? lastNameWith(skipped) : page.through
+  }
+}
+
+/** Asks the replicas of every partition at once and goes on with the first majorities. */
+async function mergedPage ({ self, peers, voters, ask }: ListingPorts, request: Omit<ListRequest, 'delimiter'>, signal: AbortSignal): Promise<MergedPage> {
+  const groups = partitionGroups(voters)
+  const reachable = new Set([...peers.reachable(), self])
+  const asked = new Set(groups.flatMap((group) => group.voters).filter((peer) => reachable.has(peer)))
+  const pages: ReplicaPage[] = []
+  const over = new AbortController()
+  const { promise, resolve, reject } = Promise.withResolvers<MergedPage>()
+  const onAbort = (): void => { over.abort(signal.reason); reject(signal.reason as Error) }
+  signal.addEventListener('abort', onAbort, { once: true })
+  let open = asked.size
+  const settle = (cause?: unknown): void => {
+    if (coversEveryPartition(pages, groups)) resolve(mergePages(pages, (partition) => voters.ofPartition(partition)))
+    else if (open === 0) reject(new Unavailable('no majority of the replicas lists every partition', { cause }))
+  }
+  try {
+    signal.throwIfAborted()
+    if (open === 0) settle()
+    for (const peer of asked) {
+      const question: TableRequest = { version: voters.version, kind: 'list', table: request.table, scope: request.scope, prefix: request.prefix, after: request.after, limit: Math.min(request.limit + 1, listingIndexLimits.maxPageEntries) }
+      ask(peer, question, { signal: over.signal }).then((answer) => {
+        open--
+        if (answer.kind === 'page') pages.push({ peer, entries: answer.entries, truncated: answer.truncated && answer.entries.length > 0, lost: new Set(answer.lost) })
+        settle()
+      }, (cause: unknown) => { open--; settle(cause) })
+    }
+    return await promise
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    over.abort()
+  }
+}
+
+/** The names that are there, in order: agreed ones as they stand, doubtful ones read, a few at once. */
+async function * presentNames (
+  { read, describe }: ListingPorts,
+  { names, table, scope, prefix, delimiter, wanted }: ListRequest & { names: readonly MergedName[], wanted: number },
+  signal: AbortSignal,
+): AsyncIterable<{ name: Uint8Array, summary: Uint8Array }> {
+  let given = 0
+  let rolled: Uint8Array | undefined
+  for (let at = 0; at < names.length; at += listingLimits.concurrentReads) {
+    const batch = names.slice(at, at + listingLimits.concurrentReads).filter(({ name }) => rolled === undefined || !startsWith(name, rolled))
+    const found = await Promise.all(batch.map(async (merged) => {
+      if (merged.kind === 'agreed') return merged
+      const value = await read({ table, scope, key: merged.name }, { signal })
+      const listed = value === undefined ? undefined : describe(table, value)
+      return listed === undefined ? undefined : { name: merged.name, summary: listed.summary }
+    }))
+    for (const entry of found) {
+      if (entry === undefined || (rolled !== undefined && startsWith(entry.name, rolled))) continue
+      yield entry
+      rolled = commonPrefixOf(entry.name, { prefix, delimiter })
+      // one beyond what is wanted tells that there is more
+      if (++given > wanted) return
+    }
+  }
+}
+
+/** Partitions by their replicas: a cluster of a hundred nodes has at most 4,096 groups, one of five has one. */
+function partitionGroups (voters: Voters): readonly PartitionGroup[] {
+  const groups = new Map<string, { voters: readonly PeerId[], partitions: number[] }>()
+  for (let partition = 0; partition < partitionCount; partition++) {
+    const of = voters.ofPartition(partition)
+    const name = of.toSorted((a, b) => (a < b ? -1 : 1)).join(' ')
+    const group = groups.get(name)
+    if (group === undefined) groups.set(name, { voters: of, partitions: [partition] })
+    else group.partitions.push(partition)
+  }
+  return [...groups.values()]
+}
+

@@ -1,0 +1,98 @@
+import { compareBytes, hexOf, partitionOf } from '../base/bytes.ts'
+import { hash } from '../base/hash.ts'
+import { encodeBallot } from './ballot.ts'
+import { type Ballot, PartitionLost, type RowStore, type StoredRow, type TableNumber } from './index.ts'
+
+/** What survives a crash of memory row stores: rows synced, and the ceiling of the counters handed out. */
+export interface MemoryRowDisk {
+  readonly storeId: Uint8Array
+  readonly rows: Map<string, StoredRow>
+  counter: bigint
+  position: bigint
+}
+
+export const memoryRowDisk = (storeId: Uint8Array = new Uint8Array(16)): MemoryRowDisk => ({ storeId, rows: new Map(), counter: 0n, position: 0n })
+
+/** Counters are reserved this many at once; a crash loses the rest of a reservation, which only makes them jump. */
+const reservedCounters = 64n
+
+/**
+ * Rows in memory over a disk that outlives them. `sync` stands for the fdatasync: until it resolves a save is not on disk, and a crash in between
+ * (the sync never resolves, or rejects) loses it. Rows are visible only once they are on disk, as nothing may be answered earlier.
+ */
+export class MemoryRowStore implements RowStore {
+  readonly #disk: MemoryRowDisk
+  readonly #ballotOf: (table: TableNumber, record: Uint8Array) => Ballot
+  readonly #sync: () => Promise<void>
+  readonly #lost = new Set<number>()
+  #next = 0n
+  #reserved = 0n
+
+  constructor ({ disk = memoryRowDisk(), ballotOf, sync = async () => {} }: { disk?: MemoryRowDisk, ballotOf: (table: TableNumber, record: Uint8Array) => Ballot, sync?: () => Promise<void> }) {
+    this.#disk = disk
+    this.#ballotOf = ballotOf
+    this.#sync = sync
+  }
+
+  get storeId (): Uint8Array { return this.#disk.storeId }
+  get position (): bigint { return this.#disk.position }
+
+  async get (table: TableNumber, rowKey: Uint8Array): Promise<StoredRow | undefined> {
+    this.#demand(partitionOf(rowKey))
+    return this.#disk.rows.get(nameOf(table, rowKey))
+  }
+
+  async save (rows: readonly StoredRow[]): Promise<void> {
+    for (const { rowKey } of rows) this.#demand(partitionOf(rowKey))
+    await this.#sync()
+    for (const row of rows) this.#disk.rows.set(nameOf(row.table, row.rowKey), row)
+    this.#disk.position += BigInt(rows.length)
+  }
+
+  async * rows (partition: number, { after }: { after?: Uint8Array } = {}): AsyncIterable<StoredRow> {
+    this.#demand(partition)
+    yield * this.#sorted(partition).filter(({ rowKey }) => after === undefined || compareBytes(rowKey, after) > 0)
+  }
+
+  lostPartitions (): ReadonlySet<number> { return this.#lost }
+  async restore (partition: number): Promise<void> { this.#lost.delete(partition) }
+  /** Pretends that the partition's memory was found damaged. */
+  lose (partition: number): void { this.#lost.add(partition) }
+
+  async digest (partition: number): Promise<{ count: number, digest: Uint8Array }> {
+    this.#demand(partition)
+    const digest = new Uint8Array(32)
+    let count = 0
+    for (const { table, rowKey, accepted } of this.#sorted(partition)) {
+      if (accepted === undefined) continue
+      count++
+      hash(Uint8Array.of(table), rowKey, encodeBallot(this.#ballotOf(table, accepted))).forEach((byte, i) => { digest[i] = (digest[i] ?? 0) ^ byte })
+    }
+    return { count, digest }
+  }
+
+  async nextCounter (atLeast: bigint): Promise<bigint> {
+    const floor = this.#next === 0n ? this.#disk.counter : this.#next
+    const counter = (atLeast > floor ? atLeast : floor) + 1n
+    this.#next = counter
+    if (counter > this.#reserved) {
+      this.#reserved = counter + reservedCounters
+      const ceiling = this.#reserved
+      await this.#sync()
+      if (ceiling > this.#disk.counter) this.#disk.counter = ceiling
+    }
+    return counter
+  }
+
+  async [Symbol.asyncDispose] (): Promise<void> {}
+
+  #sorted (partition: number): StoredRow[] {
+    return [...this.#disk.rows.values()].filter(({ rowKey }) => partitionOf(rowKey) === partition).toSorted((a, b) => compareBytes(a.rowKey, b.rowKey) || a.table - b.table)
+  }
+
+  #demand (partition: number): void {
+    if (this.#lost.has(partition)) throw new PartitionLost(partition)
+  }
+}
+
+const nameOf = (table: TableNumber, rowKey: Uint8Array): string => `${table} ${hexOf(rowKey)}`

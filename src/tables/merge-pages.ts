@@ -1,0 +1,77 @@
+import { compareBytes, hexOf, partitionOf } from '../base/bytes.ts'
+import type { PeerId } from '../base/peer-id.ts'
+import { isSameBallot } from './ballot.ts'
+import type { IndexEntry } from './listing-index.ts'
+import { majorityOf } from './round.ts'
+
+/** What one replica gave for one range of names. */
+export interface ReplicaPage {
+  readonly peer: PeerId
+  /** In byte order of names. */
+  readonly entries: readonly IndexEntry[]
+  readonly truncated: boolean
+  /** Partitions it cannot speak for. */
+  readonly lost: ReadonlySet<number>
+}
+
+/** A name that some replica knows. `agreed`: a majority of the row's replicas hold it under one ballot; otherwise it must be read. */
+export type MergedName =
+  | { readonly kind: 'agreed', readonly name: Uint8Array, readonly summary: Uint8Array }
+  | { readonly kind: 'doubtful', readonly name: Uint8Array }
+
+export interface MergedPage {
+  /** In byte order. */
+  readonly names: readonly MergedName[]
+  /** How far this page tells everything; undefined: to the end. */
+  readonly through: Uint8Array | undefined
+}
+
+type VotersOfPartition = (partition: number) => readonly PeerId[]
+
+/**
+ * Pages of several replicas made one (design §7, rule 6). Nothing above the smallest last name of a truncated page is told: that replica may hold more
+ * names below the others' last ones, and a name it did not come to would look missing. A name that a majority lacks is agreed to be absent.
+ */
+export function mergePages (pages: readonly ReplicaPage[], votersOf: VotersOfPartition): MergedPage {
+  const ends = pages.filter(({ truncated }) => truncated).map(({ entries }) => entries.at(-1)?.name).filter((name) => name !== undefined)
+  const through = ends.toSorted(compareBytes)[0]
+  const names = new Map<string, { name: Uint8Array, copies: Array<{ peer: PeerId, entry: IndexEntry }> }>()
+  for (const { peer, entries } of pages) {
+    for (const entry of entries) {
+      if (through !== undefined && compareBytes(entry.name, through) > 0) break
+      const known = names.get(hexOf(entry.name))
+      if (known === undefined) names.set(hexOf(entry.name), { name: entry.name, copies: [{ peer, entry }] })
+      else known.copies.push({ peer, entry })
+    }
+  }
+  const merged = [...names.values()].map(({ name, copies }) => mergedName({ name, copies, pages, votersOf })).filter((name) => name !== undefined)
+  return { names: merged.toSorted((a, b) => compareBytes(a.name, b.name)), through }
+}
+
+function mergedName ({ name, copies, pages, votersOf }: { name: Uint8Array, copies: ReadonlyArray<{ peer: PeerId, entry: IndexEntry }>, pages: readonly ReplicaPage[], votersOf: VotersOfPartition }): MergedName | undefined {
+  const first = copies[0]
+  if (first === undefined) return undefined
+  const partition = partitionOf(first.entry.rowKey)
+  const voters = votersOf(partition)
+  const speaks = (peer: PeerId): boolean => voters.includes(peer)
+  const heard = pages.filter(({ peer, lost }) => speaks(peer) && !lost.has(partition)).map(({ peer }) => peer)
+  const valid = copies.filter(({ peer }) => heard.includes(peer))
+  const majority = majorityOf(voters.length)
+  // one name, two row keys: a replica with another name secret, or a liar
+  if (valid.some(({ entry }) => compareBytes(entry.rowKey, first.entry.rowKey) !== 0)) return { kind: 'doubtful', name }
+  if (heard.length - valid.length >= majority) return undefined
+  const agreed = valid.find(({ entry }) => valid.filter((other) => isSameBallot(other.entry.ballot, entry.ballot)).length >= majority)
+  return agreed === undefined ? { kind: 'doubtful', name } : { kind: 'agreed', name, summary: agreed.entry.summary }
+}
+
+/** Whether a majority of the replicas of every partition is among the pages. Partitions with the same replicas are looked at once. */
+export function coversEveryPartition (pages: readonly ReplicaPage[], groups: readonly PartitionGroup[]): boolean {
+  return groups.every(({ voters, partitions }) => {
+    const speaking = pages.filter(({ peer }) => voters.includes(peer))
+    if (speaking.every(({ lost }) => lost.size === 0)) return speaking.length >= majorityOf(voters.length)
+    return partitions.every((partition) => speaking.filter(({ lost }) => !lost.has(partition)).length >= majorityOf(voters.length))
+  })
+}
+
+/** Partitions that have the same replicas. */
+export interface PartitionGroup { readonly voters: readonly PeerId[], readonly partitions: readonly number[] }

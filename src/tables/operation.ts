@@ -1,0 +1,169 @@
+import { equals } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
+import { Corrupt } from '../base/errors.ts'
+import type { PeerId } from '../base/peer-id.ts'
+import type { Random } from '../base/random.ts'
+import type { RowCodec, TableNumber, Voters } from './index.ts'
+import type { LateDelivery } from './late-delivery.ts'
+import type { TableAnswer, TableRequest } from './messages.ts'
+import { openRecord } from './opened-record.ts'
+import type { RegisterTiming } from './registers.ts'
+import type { OpenedRecord, RoundEffect, RoundEvent } from './round.ts'
+
+/** A pure state machine of one operation: Proposer or Reader. */
+export interface RoundMachine<T> {
+  readonly stage: number
+  on (event: RoundEvent): ReadonlyArray<RoundEffect<T>>
+}
+
+export interface OperationPorts<T> {
+  readonly row: { readonly table: TableNumber, readonly rowKey: Uint8Array }
+  readonly machine: RoundMachine<T>
+  readonly codec: RowCodec
+  readonly clock: Clock
+  readonly random: Random
+  readonly voters: Voters
+  readonly late: Pick<LateDelivery, 'offer'> | undefined
+  readonly timing: RegisterTiming
+  readonly nextCounter: (atLeast: bigint) => Promise<bigint>
+  readonly reachable: () => ReadonlySet<PeerId>
+  readonly ask: (peer: PeerId, request: TableRequest, options: { signal?: AbortSignal }) => Promise<TableAnswer>
+}
+
+export type OperationOutcome<T> =
+  | { readonly kind: 'done', readonly result: T }
+  | { readonly kind: 'settle' }
+  | { readonly kind: 'fail', readonly outcome: 'unavailable' | 'unknown', readonly why: string, readonly cause: unknown }
+
+/** Carries out what a machine says until it is done. Questions still out when a majority has spoken are given up, but accepts: those go on to their own end. */
+export class Operation<T> {
+  readonly #ports: OperationPorts<T>
+  readonly #outcome = Promise.withResolvers<OperationOutcome<T>>()
+  readonly #over = new AbortController()
+  #isOver = false
+  #opened: OpenedRecord | undefined
+  #lastFailure: unknown
+  #asked: { stage: number, open: Set<PeerId> } = { stage: 0, open: new Set() }
+  #chosen: Uint8Array | undefined
+
+  constructor (ports: OperationPorts<T>) { this.#ports = ports }
+
+  async run (signal: AbortSignal): Promise<OperationOutcome<T>> {
+    const onAbort = (): void => { this.#lastFailure ??= signal.reason; this.#tell({ kind: 'timeUp' }) }
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      if (signal.aborted) onAbort()
+      this.#begin(0, 0n)
+      return await this.#outcome.promise
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      this.#over.abort()
+    }
+  }
+
+  #begin (stage: number, atLeast: bigint): void {
+    const { nextCounter, row, voters, reachable } = this.#ports
+    if (this.#isOver) return
+    nextCounter(atLeast).then((counter) => {
+      this.#tell({ kind: 'begin', stage, counter, voters: voters.of(row.table, row.rowKey), reachable: reachable() })
+    }, (error: unknown) => { this.#end(() => { this.#outcome.reject(error as Error) }) })
+  }
+
+  #tell (event: RoundEvent): void {
+    if (this.#isOver) return
+    try {
+      for (const effect of this.#ports.machine.on(event)) this.#do(effect)
+    } catch (error) {
+      this.#end(() => { this.#outcome.reject(error as Error) })
+    }
+  }
+
+  #do (effect: RoundEffect<T>): void {
+    switch (effect.kind) {
+      case 'ask': this.#askAll(effect); break
+      case 'backOff': this.#backOff(effect); break
+      case 'settle': this.#end(() => { this.#outcome.resolve({ kind: 'settle' }) }); break
+      case 'fail': this.#end(() => { this.#outcome.resolve({ kind: 'fail', outcome: effect.outcome, why: effect.why, cause: this.#lastFailure }) }); break
+      case 'done':
+        this.#deliverLate(effect)
+        this.#end(() => { this.#outcome.resolve({ kind: 'done', result: effect.result }) })
+        break
+      default: effect satisfies never
+    }
+  }
+
+  #end (tell: () => void): void {
+    this.#isOver = true
+    tell()
+  }
+
+  #askAll ({ stage, peers, question }: Extract<RoundEffect<T>, { kind: 'ask' }>): void {
+    const { row, voters, ask } = this.#ports
+    this.#asked = { stage, open: new Set(peers) }
+    const request: TableRequest = { version: voters.version, ...row, ...question }
+    const signal = question.kind === 'accept' ? undefined : this.#over.signal
+    for (const peer of peers) {
+      ask(peer, request, { signal }).then(
+        (answer) => { this.#answered(stage, peer, answer) },
+        (cause: unknown) => { this.#failed(stage, peer, cause) })
+    }
+  }
+
+  #answered (stage: number, peer: PeerId, answer: TableAnswer): void {
+    if (this.#isOver) return
+    switch (answer.kind) {
+      case 'promised': case 'value': {
+        let accepted: OpenedRecord | undefined
+        try { accepted = this.#open(answer.accepted) } catch (cause) {
+          if (!(cause instanceof Corrupt)) { this.#end(() => { this.#outcome.reject(cause as Error) }); return }
+          this.#failed(stage, peer, cause)
+          return
+        }
+        this.#tell({ kind: answer.kind, stage, peer, accepted })
+        return
+      }
+      case 'accepted':
+        this.#asked.open.delete(peer)
+        this.#tell({ kind: 'accepted', stage, peer })
+        return
+      case 'refused':
+        this.#tell({ kind: 'refused', stage, peer, promised: answer.promised })
+        return
+      default: this.#failed(stage, peer, new Corrupt(`a replica answers ${answer.kind}`))
+    }
+  }
+
+  #failed (stage: number, peer: PeerId, cause: unknown): void {
+    if (this.#isOver) {
+      // an accept that got lost after its round was won
+      if (this.#chosen !== undefined && stage === this.#asked.stage) this.#ports.late?.offer(peer, { ...this.#ports.row, record: this.#chosen })
+      return
+    }
+    this.#lastFailure = cause
+    if (stage === this.#asked.stage) this.#asked.open.delete(peer)
+    this.#tell({ kind: 'failed', stage, peer })
+  }
+
+  /** Voters known to have missed what was chosen get it later; those still silent are waited for in the background, by `#failed`. */
+  #deliverLate ({ chosen, unanswered }: Extract<RoundEffect<T>, { kind: 'done' }>): void {
+    if (chosen === undefined) return
+    this.#chosen = unanswered.length > 0 ? chosen : undefined
+    for (const peer of unanswered) if (!this.#asked.open.has(peer)) this.#ports.late?.offer(peer, { ...this.#ports.row, record: chosen })
+  }
+
+  // most answers hold the same record: open it once
+  #open (record: Uint8Array | undefined): OpenedRecord | undefined {
+    if (record === undefined) return undefined
+    if (this.#opened === undefined || !equals(this.#opened.record, record)) this.#opened = openRecord(this.#ports.codec, { ...this.#ports.row, record })
+    return this.#opened
+  }
+
+  /** Full jitter over a doubling pause (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). */
+  #backOff ({ stage, attempt, atLeast }: Extract<RoundEffect<T>, { kind: 'backOff' }>): void {
+    const { clock, random, timing } = this.#ports
+    const ceiling = Math.min(timing.maxPauseMs, timing.pauseMs * 2 ** Math.min(attempt, 16))
+    clock.sleep(ceiling * random.fraction(), { signal: this.#over.signal }).then(
+      () => { this.#begin(stage, atLeast) },
+      () => { /* the operation is over: nobody waits for the pause */ })
+  }
+}

@@ -1,0 +1,174 @@
+import { equals, hexOf, partitionCount } from '../base/bytes.ts'
+import { Corrupt, Refused } from '../base/errors.ts'
+import { keyOf, type PeerId } from '../base/peer-id.ts'
+import { type Held, judge, type Proposal } from './acceptor.ts'
+import { ballotLimits } from './ballot.ts'
+import { type Ballot, type Describe, isClear, PartitionLost, type RowCodec, rowLimits, type RowStore, type StoredRow, type TableNumber, type Voters } from './index.ts'
+import { KeyedQueue } from './keyed-queue.ts'
+import { listingIndexLimits, type ListingIndex } from './listing-index.ts'
+import { messageLimits, type RowBallot, type RowQuestion, type TableAnswer, type TableQuestion, type TableRequest } from './messages.ts'
+import { openRecord } from './opened-record.ts'
+
+/** The server side of the tables: what one replica answers to peers, and to its own node. */
+export interface TableReplica {
+  /**
+   * Everything the answer says is on disk when it resolves.
+   * @throws Refused (not admitted here), Corrupt (the record is not what it says); disk errors as they are
+   */
+  answer (from: PeerId, request: TableRequest): Promise<TableAnswer>
+}
+
+export interface ReplicaOptions {
+  readonly self: PeerId
+  readonly store: RowStore
+  readonly codec: RowCodec
+  readonly voters: Voters
+  readonly layout: LayoutGuard
+  /** Holds the data key, so may propose for sealed rows and may see names. */
+  readonly isMember: (peer: PeerId) => boolean
+  /** Without it (a node without keys) this replica answers no listing. */
+  readonly listing?: { readonly index: ListingIndex, readonly describe: Describe }
+}
+
+/** Which layout this node goes by; the highest it has seen, on disk. */
+export interface LayoutGuard {
+  readonly version: bigint
+  /** The layout of `version`, encoded, for peers that lag. */
+  encoded (): Uint8Array
+  /** Resolves when a layout of at least `version` is adopted and on disk. Rejects if it cannot be had: then nothing is answered. */
+  adopt (version: bigint, from: PeerId): Promise<void>
+}
+
+export function tableReplica (options: ReplicaOptions): TableReplica {
+  const replica = new Replica(options)
+  return { answer: (from, request) => replica.answer(from, request) }
+}
+
+class Replica {
+  readonly #options: ReplicaOptions
+  readonly #queue = new KeyedQueue()
+  #knownCounter: bigint | undefined
+  constructor (options: ReplicaOptions) { this.#options = options }
+
+  async answer (from: PeerId, request: TableRequest): Promise<TableAnswer> {
+    const { layout } = this.#options
+    if (request.version < layout.version) return { kind: 'staleLayout', layout: layout.encoded() }
+    if (request.version > layout.version) await layout.adopt(request.version, from)
+    try {
+      return await this.#answer(from, request)
+    } catch (error) {
+      if (error instanceof PartitionLost) return { kind: 'lost' }
+      throw error
+    }
+  }
+
+  async #answer (from: PeerId, question: TableQuestion): Promise<TableAnswer> {
+    switch (question.kind) {
+      case 'prepare': case 'accept': case 'handOver': return await this.#propose(from, question)
+      case 'read': return await this.#read(question)
+      case 'list': return await this.#list(from, question)
+      case 'digest': return { kind: 'digests', digests: await Promise.all(question.partitions.map((partition) => this.#digest(partition))) }
+      case 'ballots': return await this.#ballots(question)
+    }
+  }
+
+  async #read ({ table, rowKey }: { table: TableNumber, rowKey: Uint8Array }): Promise<TableAnswer> {
+    this.#demandReplica(table, rowKey)
+    const row = await this.#options.store.get(table, rowKey)
+    return { kind: 'value', promised: row?.promised, accepted: row?.accepted }
+  }
+
+  async #propose (from: PeerId, question: Exclude<RowQuestion, { kind: 'read' }>): Promise<TableAnswer> {
+    const { codec, store } = this.#options
+    const { table, rowKey } = question
+    this.#demandReplica(table, rowKey)
+    const proposal: Proposal = question.kind === 'prepare'
+      ? { kind: 'prepare', ballot: question.ballot }
+      : { kind: question.kind, ballot: codec.ballotOf(table, question.record), record: question.record }
+    this.#demandAdmission(from, question, proposal)
+    const listed = proposal.kind === 'prepare' ? undefined : this.#verified({ table, rowKey, record: proposal.record })
+    // judged and saved in one go: between the two no other proposal for this row may be judged
+    return await this.#queue.run(`${table} ${hexOf(rowKey)}`, async () => {
+      const row = await store.get(table, rowKey)
+      if (!await this.#isWithinJump(proposal.ballot, row)) return { kind: 'refused', promised: row?.promised ?? nothingPromised }
+      const verdict = judge(this.#heldOf(row), proposal)
+      if (verdict.kind === 'refused') return verdict
+      if (verdict.save !== undefined) await store.save([{ table, rowKey, promised: verdict.save.promised, accepted: verdict.save.accepted?.record }])
+      if (verdict.kind === 'promised') return { kind: 'promised', accepted: verdict.accepted?.record }
+      if (verdict.save !== undefined) await this.#options.listing?.index.update([{ table, rowKey, ballot: proposal.ballot, listed }])
+      return { kind: 'accepted' }
+    })
+  }
+
+  #heldOf (row: StoredRow | undefined): Held | undefined {
+    if (row === undefined) return undefined
+    const accepted = row.accepted === undefined ? undefined : { record: row.accepted, ballot: this.#options.codec.ballotOf(row.table, row.accepted) }
+    return { promised: row.promised, accepted }
+  }
+
+  /** What the listing shows of a record, once it is verified; a node with keys verifies by opening. */
+  #verified (row: { table: TableNumber, rowKey: Uint8Array, record: Uint8Array }): ReturnType<Describe> {
+    const { codec, listing } = this.#options
+    if (row.record.byteLength > rowLimits.maxRecordBytes) throw new Corrupt(`a record of ${row.record.byteLength} bytes`)
+    if (listing === undefined) { codec.verify(row); return undefined }
+    const { value } = openRecord(codec, row)
+    return value === undefined ? undefined : listing.describe(row.table, value)
+  }
+
+  #demandReplica (table: TableNumber, rowKey: Uint8Array): void {
+    const { voters, self } = this.#options
+    if (!voters.of(table, rowKey).includes(self)) throw new Refused('not a replica of this row')
+  }
+
+  #demandAdmission (from: PeerId, { table, rowKey }: { table: TableNumber, rowKey: Uint8Array }, { kind, ballot }: Proposal): void {
+    const { isMember, voters } = this.#options
+    if (kind === 'handOver') {
+      // whoever verifies may take it from anyone who could hold it; the record is another's and unchanged
+      if (!isClear(table) && !isMember(from) && !voters.of(table, rowKey).includes(from)) throw new Refused('late delivery comes from members and voters')
+      return
+    }
+    if (!isClear(table) && !isMember(from)) throw new Refused('only members propose sealed rows')
+    if (!equals(ballot.proposer, keyOf(from))) throw new Refused('the ballot is not the proposer\'s own')
+  }
+
+  /** Refuses counters out of all proportion; what is known is kept within half a jump of the highest seen, over restarts too. */
+  async #isWithinJump ({ counter }: Ballot, row: StoredRow | undefined): Promise<boolean> {
+    const { store } = this.#options
+    this.#knownCounter ??= await store.nextCounter(0n)
+    const known = row !== undefined && row.promised.counter > this.#knownCounter ? row.promised.counter : this.#knownCounter
+    if (counter > known + ballotLimits.maxCounterJump) return false
+    if (counter > this.#knownCounter + ballotLimits.maxCounterJump / 2n) this.#knownCounter = await store.nextCounter(counter)
+    return true
+  }
+
+  async #list (from: PeerId, request: Extract<TableQuestion, { kind: 'list' }>): Promise<TableAnswer> {
+    const { isMember, listing, store } = this.#options
+    if (!isMember(from)) throw new Refused('names are for members')
+    if (listing === undefined) throw new Refused('no names are known here')
+    const lost = [...store.lostPartitions()]
+    const { entries, truncated } = await listing.index.page({ ...request, limit: Math.min(request.limit, listingIndexLimits.maxPageEntries) })
+    let sizeBytes = 0
+    const fitting = entries.findIndex(({ name, summary }) => (sizeBytes += name.byteLength + summary.byteLength) > messageLimits.maxPageBytes)
+    if (fitting < 0) return { kind: 'page', entries, truncated, lost }
+    return { kind: 'page', entries: entries.slice(0, Math.max(1, fitting)), truncated: truncated || Math.max(1, fitting) < entries.length, lost }
+  }
+
+  async #digest (partition: number): Promise<{ count: number, digest: Uint8Array } | undefined> {
+    const { store } = this.#options
+    if (partition >= partitionCount || store.lostPartitions().has(partition)) return undefined
+    return await store.digest(partition)
+  }
+
+  async #ballots ({ partition, after }: { partition: number, after: Uint8Array | undefined }): Promise<TableAnswer> {
+    const { codec, store } = this.#options
+    const rows: RowBallot[] = []
+    for await (const { table, rowKey, accepted } of store.rows(partition, { after })) {
+      if (accepted === undefined) continue
+      if (rows.length >= messageLimits.maxBallots) return { kind: 'ballots', rows, truncated: true }
+      rows.push({ table, rowKey, ballot: codec.ballotOf(table, accepted) })
+    }
+    return { kind: 'ballots', rows, truncated: false }
+  }
+}
+
+const nothingPromised: Ballot = { counter: 0n, proposer: new Uint8Array(32) }
