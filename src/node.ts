@@ -64,3 +64,9 @@ export interface AnnouncementSeen {
   /** Known only to members that can read the row; undefined if it is gone by now. */
   readonly object: { readonly bucket: string, readonly key: string } | undefined
 }
+
+/** What opens a keyring. */
+export type Secrets =
+  | { readonly kind: 'passphrase', readonly passphrase: string }
+  /** The file is made, with 32 random bytes, when a keyring is. */
+  | { readonly kind: 'key-file', readonly path: string }

@@ -18,6 +18,8 @@ export interface LocalClient {
   json<T> (method: string, path: string, options?: { body?: unknown, signal?: AbortSignal }): Promise<T>
   /** Sends `source` as the body and gives the JSON answer. @throws ClientError; what the source threw */
   upload<T> (path: string, source: AsyncIterable<Uint8Array>, options?: { headers?: Record<string, string>, signal?: AbortSignal }): Promise<T>
+  /** The headers of a HEAD. @throws ClientError */
+  head (path: string, options?: { signal?: AbortSignal }): Promise<Download['headers']>
   /** The answer's headers and its body as it comes. A body that ends early throws. @throws ClientError */
   download (path: string, options?: { headers?: Record<string, string>, signal?: AbortSignal }): Promise<Download>
   close (): void
@@ -32,6 +34,9 @@ export interface Download {
 /** `/v1/objects/BUCKET/KEY`, percent-encoded so that every key passes unchanged. */
 export const objectPath = (bucket: string, key?: string): string =>
   `/v1/objects/${encodeURIComponent(bucket)}${key === undefined ? '' : `/${encodeURIComponent(key)}`}`
+
+// a HEAD has no body to say why
+const codeOfStatus: ReadonlyMap<number, string> = new Map([[400, 'invalid'], [403, 'refused'], [404, 'not-found'], [409, 'conflict'], [412, 'conflict'], [502, 'corrupt'], [503, 'unavailable']])
 
 interface ApiFile { readonly port: number, readonly token: string }
 
@@ -62,6 +67,13 @@ function clientOver (connection: Connection, peerId: string): LocalClient {
     },
     async upload (path, source, { headers, signal } = {}) {
       return jsonAnswer(await send(connection, { method: 'PUT', path, headers, body: source, signal }))
+    },
+    async head (path, { signal } = {}) {
+      const answer = await send(connection, { method: 'HEAD', path, signal })
+      answer.resume()
+      const status = answer.statusCode ?? 0
+      if (status >= 400) throw new ClientError({ status, code: codeOfStatus.get(status) ?? 'internal', message: status === 404 ? 'there is no such object' : `the node answered ${status}` })
+      return answer.headers as Record<string, string | undefined>
     },
     async download (path, { headers, signal } = {}) {
       const answer = await send(connection, { method: 'GET', path, headers, signal })

@@ -1,0 +1,88 @@
+import { systemClock } from '../../base/clock.ts'
+import { InvalidInput } from '../../base/errors.ts'
+import type { AnnouncementSeen, NodeStatus, PeerStatus } from '../../node.ts'
+import { withNode } from '../context.ts'
+import { durationText, sizeText, table } from '../output.ts'
+import type { GivenOptions } from '../settings.ts'
+
+/** `dfs invite` */
+export async function invite (options: GivenOptions): Promise<void> {
+  const { uses, role, zone, expires } = options
+  const body = {
+    ...(uses === undefined ? {} : { uses: Number(uses) }),
+    ...(role === undefined ? {} : { role }),
+    ...(zone === undefined ? {} : { zone }),
+    ...(expires === undefined ? {} : { notAfterMs: systemClock.wallMs() + durationMsOf(String(expires)) }),
+  }
+  await withNode(options, async ({ client, output, signal }) => {
+    const { tokens } = await client.json<{ tokens: string[] }>('POST', '/v1/invites', { body, signal })
+    output.note(`on the machine that joins: dfs join TOKEN${tokens.length > 1 ? ' (each token once)' : ''}`)
+    for (const token of tokens) output.fact({ token }, token)
+  })
+}
+
+/** @throws InvalidInput unless it is a number with s, m, h or d */
+function durationMsOf (text: string): number {
+  const match = /^(\d+)(s|m|h|d)$/.exec(text)
+  if (match === null) throw new InvalidInput('expires', `expires is "${text}"; it takes a duration such as 30m, 24h or 7d`)
+  return Number(match[1]) * { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match[2] as 's' | 'm' | 'h' | 'd']
+}
+
+/** `dfs status`. Exit code 5 when the cluster cannot serve now. */
+export async function status (options: GivenOptions): Promise<void> {
+  await withNode(options, async ({ client, output, signal }) => {
+    const found = await client.json<NodeStatus>('GET', '/v1/status', { signal })
+    output.fact(found, statusText(found))
+  })
+}
+
+function statusText (status: NodeStatus): string {
+  const { blocks, layout, cache } = status
+  const quota = blocks.quotaBytes === undefined ? `${sizeText(blocks.freeBytes)} free` : `of ${sizeText(blocks.quotaBytes)}`
+  return table([
+    ['node', `${status.peerId} (${status.role}, zone ${status.zone}, dfs ${status.version}, up ${durationText(status.uptimeMs / 1000)})`],
+    ['cluster', status.clusterId],
+    ['addresses', status.addresses.join(' ') || 'none'],
+    ['layout', layout.state === 'settled' ? `version ${layout.version}, ${layout.members} members` : `${layout.state}: the first bucket settles who the members are`],
+    ...status.members.map((member) => ['', `${member.peerId}  ${member.role}  zone ${member.zone}  ${member.peerId === status.peerId ? 'this node' : member.isConnected ? 'connected' : 'not connected'}`]),
+    ['blocks', `${blocks.count}, ${sizeText(blocks.bytes)} ${quota}${blocks.corrupt > 0 ? `, ${blocks.corrupt} set aside as corrupt` : ''}`],
+    ['cache', `${sizeText(cache.bytes)} of ${sizeText(cache.limitBytes)}`],
+    ['health', status.health.length === 0 ? 'good' : status.health.join('; ')],
+  ])
+}
+
+/** `dfs peers` */
+export async function peers (options: GivenOptions): Promise<void> {
+  await withNode(options, async ({ client, output, signal }) => {
+    const { peers: known } = await client.json<{ peers: PeerStatus[] }>('GET', '/v1/peers', { signal })
+    if (output.isJson) for (const peer of known) output.fact(peer, '')
+    else if (known.length === 0) output.note('no peers yet; "dfs invite" makes a token for another node')
+    else output.fact({}, table(known.map((peer) => [peer.peerId, peer.isConnected ? 'connected' : 'not connected', peer.latencyMs === undefined ? '' : `${peer.latencyMs.toFixed(1)} ms`, peer.freeBytes === undefined ? '' : `${sizeText(peer.freeBytes)} free`, peer.addresses.join(' ')])))
+  })
+}
+
+/** `dfs watch`: until Ctrl-C. */
+export async function watch (options: GivenOptions): Promise<void> {
+  await withNode(options, async ({ client, output, signal }) => {
+    const { body } = await client.download('/v1/watch', { signal })
+    try {
+      for await (const line of linesOf(body)) {
+        const seen = JSON.parse(line) as AnnouncementSeen | { watching: true }
+        if ('watching' in seen) output.fact(seen, 'watching; Ctrl-C ends it')
+        else output.fact(seen, `${seen.at}  ${seen.object === undefined ? '(gone)' : `${seen.object.bucket}/${seen.object.key}`}  from ${seen.from}${seen.root === undefined ? '' : `  ${seen.root}`}`)
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error
+    }
+  })
+}
+
+async function * linesOf (body: AsyncIterable<Uint8Array>): AsyncIterable<string> {
+  const decoder = new TextDecoder()
+  let rest = ''
+  for await (const piece of body) {
+    const lines = (rest + decoder.decode(piece, { stream: true })).split('\n')
+    rest = lines.pop() ?? ''
+    yield * lines
+  }
+}

@@ -1,0 +1,25 @@
+import type { LocalClient } from '../client/index.ts'
+import { type Output, outputOf } from './output.ts'
+import { type GivenOptions, type Settings, settingsOf } from './settings.ts'
+
+/** What a command that talks to the running node needs. */
+export interface CommandContext extends Settings {
+  readonly client: LocalClient
+  readonly output: Output
+  /** Aborts on Ctrl-C. */
+  readonly signal: AbortSignal
+}
+
+/** Connects, runs, closes. */
+export async function withNode (options: GivenOptions, run: (context: CommandContext) => Promise<void>): Promise<void> {
+  const settings = await settingsOf(options)
+  const { connectLocal } = await import('../client/index.ts')
+  const client = await connectLocal(settings.config.data)
+  const interrupt = new AbortController()
+  process.once('SIGINT', () => { interrupt.abort(new Error('interrupted')) })
+  try {
+    await run({ ...settings, client, output: outputOf(options), signal: interrupt.signal })
+  } finally {
+    client.close()
+  }
+}

@@ -1,0 +1,134 @@
+import { Command, CommanderError, Option } from 'commander'
+import { exitCodeOf, exitCodes } from './exit-codes.ts'
+
+/**
+ * The command line. Every command's code is imported when it runs, so that `--help` and a quick `dfs ls` do not wait for what only a node needs.
+ */
+export function program (): Command {
+  const dfs = new Command('dfs')
+    .description('A private, encrypted, peer-to-peer object store: put a file on any node, get it back from any other.')
+    .version(version, '-V, --version')
+    .exitOverride()
+    .showHelpAfterError('(dfs --help lists the commands)')
+    .addHelpText('after', '\nA first session:\n  dfs init --no-passphrase && dfs start &\n  dfs bucket create photos\n  dfs put cat.jpg photos/cat.jpg\n  dfs get photos/cat.jpg -\n')
+  nodeCommands(dfs)
+  objectCommands(dfs)
+  clusterCommands(dfs)
+  return dfs
+}
+
+const version = '0.1.0'
+
+const command = (parent: Command, usage: string, description: string): Command =>
+  parent.command(usage).description(description)
+    .option('--data <folder>', 'folder of the node (DFS_DATA; ~/.dfs)')
+    .option('--config <file>', 'settings instead of dfs.json in the data folder')
+    .option('--json', 'print facts as JSON, one object a line')
+
+const nodeOptions = (of: Command): Command => of
+  .option('--listen <multiaddrs>', 'where peers reach this node, comma-separated')
+  .option('--announce <multiaddrs>', 'what peers are told instead, e.g. behind a port mapping')
+  .option('--bootstrap <multiaddrs>', 'peers to dial, with /p2p/ID')
+  .option('--mdns', 'find peers on the local network')
+  .option('--api-port <port>', 'port of the local API (4200; 0: any)')
+  .option('--capacity <size>', 'bytes of blocks to hold for the cluster, 0 for none')
+  .option('--reserve <size>', 'bytes of the disk that stay free')
+  .option('--cache <size>', 'bytes of fetched blocks to keep')
+  .option('--in-flight <size>', 'bytes of blocks in flight, all peers together')
+  .option('--zone <name>', 'failure domain: copies go to different ones')
+  .option('--key-file <file>', 'key that opens the keyring')
+  .option('--passphrase-file <file>', 'file with the passphrase')
+  .option('--metrics-open', 'serve /metrics without the token')
+  .addOption(new Option('--log-level <level>').choices(['trace', 'debug', 'info', 'warn', 'error', 'silent']))
+  .addOption(new Option('--log-format <format>').choices(['json', 'pretty']))
+
+function nodeCommands (dfs: Command): void {
+  nodeOptions(command(dfs, 'init', 'make a cluster, with this node as its founder'))
+    .option('--no-passphrase', 'open the keyring by a key file beside it')
+    .action(async (options) => { await (await import('./commands/init.ts')).init(options) })
+  nodeOptions(command(dfs, 'join <token>', 'make this node a member of the cluster that the token invites to'))
+    .option('--no-passphrase', 'open the keyring by a key file beside it')
+    .option('--start', 'go on as "dfs start" does')
+    .action(async (token, options) => { await (await import('./commands/init.ts')).join(token, options) })
+  nodeOptions(command(dfs, 'start', 'run the node until it is told to stop'))
+    .action(async (options) => { await (await import('./commands/start.ts')).start(options) })
+  command(dfs, 'stop', 'stop the node that runs over the data folder')
+    .action(async (options) => { await (await import('./commands/node.ts')).stop(options) })
+  nodeOptions(command(dfs, 'config', 'show the settings in force, and where each comes from'))
+    .action(async (options) => { await (await import('./commands/node.ts')).config(options) })
+}
+
+function objectCommands (dfs: Command): void {
+  command(dfs, 'put <file> <target>', 'store FILE (- for standard input) as BUCKET/KEY; BUCKET alone takes the file\'s name')
+    .option('-r, --recursive', 'store a folder; keys are its paths')
+    .option('--content-type <type>', 'e.g. image/jpeg')
+    .option('--if-none-match', 'only if there is no such object yet')
+    .option('--if-match <etag>', 'only if the object still has this etag')
+    .action(async (file, target, options) => { await (await import('./commands/put.ts')).put(file, target, options) })
+  command(dfs, 'get <object> [file]', 'write BUCKET/KEY to FILE (- for standard output; by default the key\'s last part)')
+    .option('-r, --recursive', 'get everything below BUCKET/PREFIX into a folder')
+    .option('--range <first-last>', 'only these bytes, e.g. 0-1023, 1024-, -512')
+    .action(async (object, file, options) => { await (await import('./commands/get.ts')).get(object, file, options) })
+  command(dfs, 'ls [path]', 'list buckets, or what is in BUCKET or below BUCKET/PREFIX')
+    .option('-r, --recursive', 'everything below, not one level')
+    .action(async (path, options) => { await (await import('./commands/list.ts')).ls(path, options) })
+  command(dfs, 'stat <object>', 'show what is known of BUCKET/KEY, or of BUCKET')
+    .action(async (object, options) => { await (await import('./commands/list.ts')).stat(object, options) })
+  command(dfs, 'rm <object>', 'remove BUCKET/KEY')
+    .option('-r, --recursive', 'remove everything below BUCKET/PREFIX')
+    .action(async (object, options) => { await (await import('./commands/list.ts')).rm(object, options) })
+  const bucket = dfs.command('bucket').description('make, list and remove buckets').showHelpAfterError()
+  command(bucket, 'create <name>', 'make a bucket; the first one settles who the cluster\'s members are')
+    .option('--redundancy <rf:n>', 'copies of every block, rf:1 to rf:3 (rf:3)')
+    .option('--private', 'random keys, fixed chunks, padding: nobody can tell equal content; no deduplication')
+    .option('--compression <mode>', 'auto or off')
+    .option('--chunking <mode>', 'content, content-small (data edited in place) or fixed')
+    .option('--dedup <domain>', 'bucket or cluster')
+    .action(async (name, options) => { await (await import('./commands/bucket.ts')).create(name, options) })
+  command(bucket, 'ls', 'list buckets')
+    .action(async (options) => { await (await import('./commands/bucket.ts')).list(options) })
+  command(bucket, 'rm <name>', 'remove an empty bucket')
+    .action(async (name, options) => { await (await import('./commands/bucket.ts')).remove(name, options) })
+}
+
+function clusterCommands (dfs: Command): void {
+  command(dfs, 'invite', 'make a token that lets one more node join')
+    .option('--uses <n>', 'so many tokens, one for each node')
+    .option('--role <role>', 'member (holds keys, serves users) or storage (holds ciphertext only)')
+    .option('--expires <duration>', 'refused after this, e.g. 30m, 24h, 7d')
+    .option('--zone <name>', 'zone of the node that joins')
+    .action(async (options) => { await (await import('./commands/cluster.ts')).invite(options) })
+  command(dfs, 'status', 'show how the node and the cluster are')
+    .action(async (options) => { await (await import('./commands/cluster.ts')).status(options) })
+  command(dfs, 'peers', 'show the nodes this one knows')
+    .action(async (options) => { await (await import('./commands/cluster.ts')).peers(options) })
+  command(dfs, 'watch', 'print announcements of stored objects as they come')
+    .action(async (options) => { await (await import('./commands/cluster.ts')).watch(options) })
+  const cache = dfs.command('cache').description('the cache of fetched blocks').showHelpAfterError()
+  command(cache, 'clear', 'forget fetched copies; what this node holds stays')
+    .action(async (options) => { await (await import('./commands/node.ts')).clearCache(options) })
+  dfs.command('completion <shell>').description('print completion for bash, zsh or fish')
+    .action(async (shell) => { (await import('./commands/completion.ts')).completion(shell, dfs) })
+}
+
+/** Runs the arguments; the exit code says how it went (docs/CLI.md). */
+export async function main (args: readonly string[]): Promise<number> {
+  try {
+    await program().parseAsync([...args], { from: 'user' })
+    return typeof process.exitCode === 'number' ? process.exitCode : exitCodes.ok
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.invalid
+    if (args.includes('--json')) process.stderr.write(`${JSON.stringify({ error: { code: exitCodeOf(error), message: messageOf(error) } })}\n`)
+    else process.stderr.write(`dfs: ${messageOf(error)}\n`)
+    if (exitCodeOf(error) === exitCodes.unexpected && process.env.DFS_DEBUG !== undefined) console.error(error)
+    return exitCodeOf(error)
+  }
+}
+
+const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
+
+// a reader that has seen enough (`dfs ls | head`) is no failure
+process.stdout.on('error', (error: NodeJS.ErrnoException) => { if (error.code === 'EPIPE') process.exit(exitCodes.ok); throw error })
+
+// the code is set and the process left to end, so that what is written to a pipe still gets out
+process.exitCode = await main(process.argv.slice(2))

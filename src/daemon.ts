@@ -1,0 +1,85 @@
+import { rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Logger, pino } from 'pino'
+import { serveApi } from './api/http.ts'
+import { hexOf } from './base/bytes.ts'
+import { systemClock } from './base/clock.ts'
+import { systemRandom } from './base/random.ts'
+import type { Config, ConfigOrigins } from './config.ts'
+import { openNode, type Secrets } from './node.ts'
+
+export interface DaemonOptions {
+  readonly config: Config
+  readonly origins: ConfigOrigins
+  readonly secrets: Secrets
+  readonly onReady: (ready: Ready) => void
+}
+
+export interface Ready {
+  readonly event: 'ready'
+  readonly peerId: string
+  readonly clusterId: string
+  readonly addresses: readonly string[]
+  readonly api: string
+  readonly data: string
+}
+
+const gracefulStopMs = 10_000
+
+/**
+ * A node with its local API as a process: opens both, writes api.json, runs until SIGINT, SIGTERM or POST /v1/stop, and closes in reverse order.
+ * A second signal, or ten seconds, ends it at once: nothing acknowledged depends on a graceful end.
+ */
+export async function runDaemon ({ config, origins, secrets, onReady }: DaemonOptions): Promise<void> {
+  const logger = loggerOf(config)
+  const stop = Promise.withResolvers<string>()
+  await using open = new AsyncDisposableStack()
+  const node = open.use(await openNode(config, secrets, { logger, clock: systemClock, random: systemRandom }))
+  const api = open.use(await serveApi({
+    node,
+    host: config.apiHost,
+    port: config.apiPort,
+    random: systemRandom,
+    metricsOpen: config.metricsOpen,
+    log: logger.child({ part: 'api' }),
+    describeConfig: () => ({ config, origins }),
+    stop: () => { stop.resolve('asked to stop') },
+  }))
+  const apiFile = join(config.data, 'api.json')
+  await writeFile(apiFile, `${JSON.stringify({ port: api.port, token: hexOf(api.token), pid: process.pid })}\n`, { mode: 0o600 })
+  open.defer(async () => { await rm(apiFile, { force: true }) })
+
+  const { clusterId, addresses } = await node.status()
+  const ready = { event: 'ready', peerId: node.peerId, clusterId, addresses, api: `http://127.0.0.1:${api.port}`, data: config.data } as const
+  logger.info(ready, 'ready')
+  onReady(ready)
+  const reason = await Promise.race([stop.promise, signalled()])
+  logger.info({ reason }, 'stopping')
+  endAnyway(logger)
+}
+
+function signalled (): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => { resolve(signal) })
+  })
+}
+
+function endAnyway (logger: Logger): void {
+  const end = (why: string): void => { logger.warn({ why }, 'ended at once'); process.exit(0) }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => { end('a second signal') })
+  const cancel = systemClock.after(gracefulStopMs, () => { end(`not closed within ${gracefulStopMs} ms`) })
+  // the timer must not keep a process alive that is closed
+  process.once('beforeExit', cancel)
+}
+
+function loggerOf ({ logLevel, logFormat }: Config): Logger {
+  const options = { level: logLevel, base: undefined, redact: ['token', 'passphrase', '*.token', '*.passphrase'] }
+  if (logFormat === 'json') return pino(options, pino.destination({ fd: 2, sync: false }))
+  return pino(options, { write: (line: string) => { process.stderr.write(prettyLine(line)) } })
+}
+
+function prettyLine (line: string): string {
+  const { time, level, msg, ...fields } = JSON.parse(line) as { time: number, level: number, msg: string }
+  const name = { 10: 'trace', 20: 'debug', 30: 'info', 40: 'warn', 50: 'error', 60: 'fatal' }[level] ?? ''
+  return `${new Date(time).toISOString()} ${name.padEnd(5)} ${msg} ${Object.keys(fields).length === 0 ? '' : JSON.stringify(fields)}\n`
+}
