@@ -45,7 +45,7 @@ async function putOne (context: CommandContext, file: string, { bucket, key }: {
   const source = file === '-' ? process.stdin : createReadStream(file, { highWaterMark: readBytes })
   const start = systemClock.monotonicMs()
   try {
-    const info = await context.client.upload<ObjectInfo>(objectPath(bucket, key), counted(source, progress.add), { headers: headersOf(options, sizeBytes), signal: context.signal })
+    const info = await context.client.upload<ObjectInfo>(objectPath(bucket, key), counted(source, (bytes) => { progress.add(bytes) }), { headers: headersOf(options, sizeBytes), signal: context.signal })
     const seconds = (systemClock.monotonicMs() - start) / 1000
     progress.end()
     const bytesPerSecond = Math.round(info.sizeBytes / seconds)
