@@ -27,7 +27,7 @@ export interface Put {
 export async function putObject (parts: ObjectParts, buckets: Buckets, put: Put): Promise<CurrentVersion> {
   checkKey(put.target.key)
   checkMetadata(put.options)
-  const bucket = await buckets.recent(put.target.bucket)
+  const bucket = await buckets.active(put.target.bucket)
   const upload = new Upload(parts, bucket, put)
   try {
     const version = await upload.store()

@@ -1,0 +1,105 @@
+import { concat } from '../../src/base/bytes.ts'
+import { type Cid, cidOf } from '../../src/base/cid.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import { hash } from '../../src/base/hash.ts'
+import { seededRandom } from '../../src/base/random.ts'
+import type { ContentCodec, ObjectParts, StoredObject } from '../../src/objects/index.ts'
+import { decodeObjectRow, type ObjectRow } from '../../src/objects/object-row.ts'
+import { type Registers, tables } from '../../src/tables/index.ts'
+import { describeRow } from '../../src/objects/describe.ts'
+import { type MemoryRegisters, memoryRegisters } from './memory-registers.ts'
+
+export interface ObjectWorld {
+  readonly parts: ObjectParts
+  readonly registers: MemoryRegisters
+  /** Blocks at their write quorum, in order of arrival. */
+  readonly blocks: Map<Cid, Uint8Array>
+  readonly announced: StoredObject[]
+  readonly warnings: string[]
+  readonly events: string[]
+  /** Rejects puts of blocks while set. */
+  failure: Error | undefined
+  rowOf (key: string): ObjectRow | undefined
+}
+
+const chunkBytes = 8
+const inlineBytes = 4
+
+/** The object engine over rows in memory and a content codec that cuts every eight bytes, unsealed. */
+export function objectWorld ({ wrap = (registers) => registers }: { wrap?: (registers: Registers) => Registers } = {}): ObjectWorld {
+  const registers = memoryRegisters()
+  const random = seededRandom(1)
+  const world: ObjectWorld = {
+    registers, blocks: new Map(), announced: [], warnings: [], events: [], failure: undefined,
+    rowOf: (key) => registers.valuesOf(tables.objects).map(decodeObjectRow).find((row) => row.key === key),
+    parts: {
+      registers: wrap(described(registers)),
+      replication: {
+        writer: () => ({
+          async put (cid, block) {
+            await Promise.resolve()
+            if (world.failure !== undefined) throw world.failure
+            world.events.push('block')
+            world.blocks.set(cid, block)
+          },
+          settled: () => Promise.resolve(),
+        }),
+        reader: ({ report } = {}) => ({
+          async get (cid) {
+            await Promise.resolve()
+            const block = world.blocks.get(cid)
+            if (block === undefined) throw new Error(`no block ${cid}`)
+            if (report !== undefined) report.local += block.byteLength
+            return block
+          },
+        }),
+      },
+      content: plainContent,
+      versions: { fresh: () => { const salt = random.bytes(16); return { salt, id: hash(salt), epoch: 1 } } },
+      clock: systemClock,
+      random,
+      settleLayout: () => Promise.resolve(),
+      announce: (stored) => { world.events.push('announce'); world.announced.push(stored) },
+      warn: (message) => { world.warnings.push(message) },
+    },
+  }
+  return world
+}
+
+// the registers in memory list whole values; the engine's listing shows what describeRow makes of them
+function described (registers: MemoryRegisters): Registers {
+  return {
+    ...registers,
+    read: async (address, options) => registers.read(address, options),
+    change: async (address, change, options) => registers.change(address, change, options),
+    async list (request, options) {
+      const page = await registers.list(request, options)
+      const entries = page.entries.flatMap(({ summary: value }) => describeRow(request.table, value) ?? [])
+      return { ...page, entries }
+    },
+  }
+}
+
+const plainContent: ContentCodec = {
+  async write (source, { put }) {
+    const pieces: Uint8Array[] = []
+    for await (const piece of source) pieces.push(piece)
+    const all = concat(pieces)
+    if (all.byteLength <= inlineBytes) return { sizeBytes: all.byteLength, content: concat([Uint8Array.of(0), all]), hasBlocks: false, root: undefined, chunks: [] }
+    const chunks: Cid[] = []
+    for (let at = 0; at < all.byteLength; at += chunkBytes) {
+      const block = all.slice(at, at + chunkBytes)
+      await put(cidOf(block), block)
+      chunks.push(cidOf(block))
+    }
+    return { sizeBytes: all.byteLength, content: concat([Uint8Array.of(1), new TextEncoder().encode(chunks.join(' '))]), hasBlocks: true, root: undefined, chunks }
+  },
+  async * read (content, { range, get }) {
+    const body = content.subarray(1)
+    if (content[0] === 0) { yield body.subarray(range.first, range.end); return }
+    const blocks = []
+    for (const cid of new TextDecoder().decode(body).split(' ')) blocks.push(await get(cid as Cid, {}))
+    yield concat(blocks).subarray(range.first, range.end)
+  },
+}
+
