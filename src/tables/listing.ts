@@ -116,14 +116,16 @@ async function * presentNames (
 
 /** Partitions by their replicas: a cluster of a hundred nodes has at most 4,096 groups, one of five has one. */
 function partitionGroups (voters: Voters): readonly PartitionGroup[] {
+  // most layouts hand out the same few arrays: those need not be compared by what stands in them
+  const nameOfSet = new Map<readonly PeerId[], string>()
   const groups = new Map<string, { voters: readonly PeerId[], partitions: number[] }>()
   for (let partition = 0; partition < partitionCount; partition++) {
     const of = voters.ofPartition(partition)
-    const name = of.toSorted((a, b) => (a < b ? -1 : 1)).join(' ')
+    const name = nameOfSet.get(of) ?? of.toSorted((a, b) => (a < b ? -1 : 1)).join(' ')
+    nameOfSet.set(of, name)
     const group = groups.get(name)
     if (group === undefined) groups.set(name, { voters: of, partitions: [partition] })
     else group.partitions.push(partition)
   }
   return [...groups.values()]
 }
-
