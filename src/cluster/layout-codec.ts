@@ -1,0 +1,91 @@
+import { ByteReader, ByteWriter, compareBytes, equals, MalformedBytes, partitionCount, textOf, utf8 } from '../base/bytes.ts'
+import { keyOf, peerIdOf } from '../base/peer-id.ts'
+import type { Layout, LayoutMember } from './layout.ts'
+import { roles } from './statement.ts'
+
+export const layoutLimits = {
+  /** 128 members (7 bits an index) with 13 positions are 46,592 bytes of lists and at most 16 KiB of members: within the 64 KiB of a row. */
+  maxMembers: 128,
+  maxRowPositions: 5,
+  /** The widest redundancy to come (4+2) and two substitutes. */
+  maxBlockPositions: 8,
+  /** Signature, key and ballot of the clear row take the rest of 64 KiB. */
+  maxBytes: 64 * 1024 - 512,
+} as const
+
+const states = ['open', 'closing', 'settled'] as const
+const noStore = new Uint8Array(16)
+
+/**
+ * `01 | u64 version | u8 state | u16 n | n × (key(32) | u8 role | u64 capacity | storeId(16; zeros: none) | u8 length, zone) | rows | blocks`, where each
+ * table is `u8 positions | 4096 × positions indexes`, an index packed into as few bits as n - 1 needs.
+ * @throws MalformedBytes for what could not be parsed again
+ */
+export function encodeLayout (layout: Layout): Uint8Array {
+  const writer = new ByteWriter().u8(1).u64(layout.version).u8(states.indexOf(layout.state)).u16(layout.members.length)
+  for (const { peerId, role, zone, capacityBytes, storeId } of layout.members) {
+    writer.raw(keyOf(peerId)).u8(role).u64(capacityBytes).raw(storeId ?? noStore).short(utf8(zone))
+  }
+  for (const table of [layout.rowHolders, layout.blockHolders]) writer.u8(table[0]?.length ?? 0).raw(pack(table.flat(), bitsFor(layout.members.length)))
+  const bytes = writer.finish()
+  if (bytes.byteLength > layoutLimits.maxBytes) throw new MalformedBytes(`a layout of ${bytes.byteLength} bytes exceeds ${layoutLimits.maxBytes}`)
+  return bytes
+}
+
+/** @throws MalformedBytes unless `bytes` are one layout in its only spelling. That it is a successor is for `isSuccessor`. */
+export function parseLayout (bytes: Uint8Array): Layout {
+  if (bytes.byteLength > layoutLimits.maxBytes) throw new MalformedBytes(`a layout of ${bytes.byteLength} bytes exceeds ${layoutLimits.maxBytes}`)
+  const reader = new ByteReader(bytes)
+  if (reader.u8() !== 1) throw new MalformedBytes('unknown version of a layout')
+  const [version, state, count] = [reader.u64(), states[reader.u8()], reader.u16()]
+  if (version === 0n || state === undefined || count === 0 || count > layoutLimits.maxMembers) throw new MalformedBytes('not a layout')
+  const members = Array.from({ length: count }, () => readMember(reader))
+  if (!members.every(({ peerId }, i) => i === 0 || compareBytes(keyOf((members[i - 1] as LayoutMember).peerId), keyOf(peerId)) < 0)) throw new MalformedBytes('members of a layout ascend')
+  const rowHolders = readTable(reader, count, layoutLimits.maxRowPositions)
+  const blockHolders = readTable(reader, count, layoutLimits.maxBlockPositions)
+  reader.end()
+  const layout: Layout = { version, state, members, rowHolders, blockHolders }
+  if (!equals(encodeLayout(layout), bytes)) throw new MalformedBytes('not the only spelling of a layout')
+  return layout
+}
+
+function readMember (reader: ByteReader): LayoutMember {
+  const [key, role, capacity, storeId, zone] = [reader.raw(32), reader.u8(), reader.u64(), reader.raw(16), reader.short()]
+  if (role !== roles.storage && role !== roles.member && role !== roles.witness) throw new MalformedBytes(`not one role: ${role}`)
+  if (capacity > BigInt(Number.MAX_SAFE_INTEGER)) throw new MalformedBytes('capacity beyond any disk')
+  return { peerId: peerIdOf(key), role, zone: zoneOf(zone), capacityBytes: Number(capacity), storeId: equals(storeId, noStore) ? undefined : storeId.slice() }
+}
+
+function zoneOf (bytes: Uint8Array): string {
+  try { return textOf(bytes) } catch (cause) { throw new MalformedBytes('a zone is UTF-8', { cause }) }
+}
+
+function readTable (reader: ByteReader, memberCount: number, maxPositions: number): ReadonlyArray<readonly number[]> {
+  const positions = reader.u8()
+  if (positions > Math.min(maxPositions, memberCount)) throw new MalformedBytes(`${positions} positions`)
+  const bits = bitsFor(memberCount)
+  const indexes = unpack(reader.raw(Math.ceil(partitionCount * positions * bits / 8)), { bits, count: partitionCount * positions })
+  const lists = Array.from({ length: partitionCount }, (_, partition) => indexes.slice(partition * positions, (partition + 1) * positions))
+  if (!lists.every((list) => new Set(list).size === positions && list.every((index) => index < memberCount))) throw new MalformedBytes('a list of unknown or repeated holders')
+  return lists
+}
+
+const bitsFor = (memberCount: number): number => 32 - Math.clz32(memberCount - 1)
+
+function pack (indexes: readonly number[], bits: number): Uint8Array {
+  const bytes = new Uint8Array(Math.ceil(indexes.length * bits / 8))
+  let at = 0
+  for (const index of indexes) {
+    for (let bit = bits - 1; bit >= 0; bit--, at++) bytes[at >> 3] = (bytes[at >> 3] ?? 0) | (((index >> bit) & 1) << (7 - (at & 7)))
+  }
+  return bytes
+}
+
+function unpack (bytes: Uint8Array, { bits, count }: { bits: number, count: number }): readonly number[] {
+  let at = 0
+  return Array.from({ length: count }, () => {
+    let index = 0
+    for (let bit = 0; bit < bits; bit++, at++) index = (index << 1) | (((bytes[at >> 3] ?? 0) >> (7 - (at & 7))) & 1)
+    return index
+  })
+}

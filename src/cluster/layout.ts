@@ -1,0 +1,121 @@
+import { compareBytes, equals, partitionCount, partitionOf } from '../base/bytes.ts'
+import { Refused } from '../base/errors.ts'
+import { keyOf, type PeerId } from '../base/peer-id.ts'
+import { assign, type Holder } from './assignment.ts'
+import { encodeLayout, layoutLimits } from './layout-codec.ts'
+import { type Role, roles } from './statement.ts'
+
+/**
+ * Who holds what: for each of 4,096 partitions an ordered list of holders, one for rows and one for blocks, as positions in `members`.
+ * A register, not an opinion: each version follows from the one before by a pure function, which every voter repeats before it accepts.
+ */
+export interface Layout {
+  readonly version: bigint
+  /** open: the founder alone, joins welcome. closing: the founder alone, joins refused. settled: holders decided for all who joined. */
+  readonly state: 'open' | 'closing' | 'settled'
+  /** In order of peer key. */
+  readonly members: readonly LayoutMember[]
+  /** 4,096 lists of indexes into `members`. */
+  readonly rowHolders: ReadonlyArray<readonly number[]>
+  readonly blockHolders: ReadonlyArray<readonly number[]>
+}
+
+export interface LayoutMember {
+  readonly peerId: PeerId
+  readonly role: Role
+  readonly zone: string
+  readonly capacityBytes: number
+  /** The acceptor: id of the row store, 16 bytes; undefined for `storage`, which votes on nothing. */
+  readonly storeId: Uint8Array | undefined
+}
+
+// tables from 16 on are clear: they live on all voters, never in a partition (design §8)
+const firstClearTable = 16
+
+/** The layout `init` writes: the founder alone holds and decides everything. */
+export const openLayout = (founder: LayoutMember): Layout => ({
+  version: 1n,
+  state: 'open',
+  members: [founder],
+  rowHolders: everywhere(isVoter(founder) ? [0] : []),
+  blockHolders: everywhere(isBlockHolder(founder) ? [0] : []),
+})
+
+/** The same holders; nobody joins any more. @throws Refused unless open */
+export function closing (layout: Layout): Layout {
+  if (layout.state !== 'open') throw new Refused(`only an open layout closes; this one is ${layout.state}`)
+  return { ...layout, version: layout.version + 1n, state: 'closing' }
+}
+
+/** Holders for everybody who joined. @throws Refused unless closing, or when a voter of `previous` is missing from `members` */
+export function settled (previous: Layout, members: readonly LayoutMember[]): Layout {
+  if (previous.state !== 'closing') throw new Refused(`only a closing layout settles; this one is ${previous.state}`)
+  return settledLayout(previous, members)
+}
+
+/**
+ * Pure and the same whatever the order of `members`. Rows go to voters (members, witnesses) evenly; blocks to storage and members in proportion to
+ * capacity; copies in distinct zones while there are enough; a holder keeps its position while that leaves it within its share.
+ * @throws Refused for members that no layout can hold
+ */
+export function settledLayout (previous: Layout, members: readonly LayoutMember[]): Layout {
+  const sorted = [...members].sort((a, b) => compareBytes(keyOf(a.peerId), keyOf(b.peerId)))
+  checkMembers(previous, sorted)
+  const indexes = new Map(sorted.map(({ peerId }, index) => [peerId, index]))
+  const translated = (lists: Layout['rowHolders']): ReadonlyArray<ReadonlyArray<number | undefined>> =>
+    lists.map((list) => list.map((index) => indexes.get(previous.members[index]?.peerId as PeerId)))
+  const voters = holdersOf(sorted, isVoter, () => 1)
+  const holders = holdersOf(sorted, isBlockHolder, ({ capacityBytes }) => capacityBytes)
+  return {
+    version: previous.version + 1n,
+    state: 'settled',
+    members: sorted,
+    rowHolders: assign({ holders: voters, positions: rowReplicasOf(voters.length), previous: translated(previous.rowHolders) }),
+    blockHolders: assign({ holders, positions: Math.min(holders.length, layoutLimits.maxBlockPositions), previous: translated(previous.blockHolders) }),
+  }
+}
+
+/** Replicas of a row: 5, or 3 while there are three or four voters, or all of fewer. */
+export const rowReplicasOf = (voterCount: number): number => voterCount >= 5 ? 5 : voterCount >= 3 ? 3 : voterCount
+
+/** Whether `next` is what the pure functions make of `previous`. Every voter asks this before it accepts a layout. */
+export function isSuccessor (previous: Layout, next: Layout): boolean {
+  try {
+    const expected = next.state === 'closing' ? closing(previous) : next.state === 'settled' ? settled(previous, next.members) : undefined
+    return expected !== undefined && equals(encodeLayout(expected), encodeLayout(next))
+  } catch (error) {
+    if (error instanceof Refused) return false
+    throw error
+  }
+}
+
+/** Who decides about a row, in order of preference: all voters for a clear table, the partition's replicas for a sealed one. */
+export const votersOf = (layout: Layout, { table, rowKey }: { table: number, rowKey: Uint8Array }): readonly PeerId[] =>
+  table >= firstClearTable ? allVotersOf(layout) : replicasOf(layout, partitionOf(rowKey))
+
+/** The replicas of a partition of the sealed tables. */
+export const replicasOf = (layout: Layout, partition: number): readonly PeerId[] => peersAt(layout, layout.rowHolders[partition])
+
+/** Where blocks of a partition (first 12 bits of H(block)) belong; the first ones as many as the redundancy asks, the rest substitutes. */
+export const blockHoldersOf = (layout: Layout, partition: number): readonly PeerId[] => peersAt(layout, layout.blockHolders[partition])
+
+export const allVotersOf = ({ members }: Layout): readonly PeerId[] => members.filter(isVoter).map(({ peerId }) => peerId)
+
+export const isVoter = ({ role, storeId }: Pick<LayoutMember, 'role' | 'storeId'>): boolean => role !== roles.storage && storeId !== undefined
+const isBlockHolder = ({ role, capacityBytes }: LayoutMember): boolean => role !== roles.witness && capacityBytes > 0
+
+const everywhere = (list: readonly number[]): ReadonlyArray<readonly number[]> => Array.from({ length: partitionCount }, () => list)
+
+const peersAt = ({ members }: Layout, list: readonly number[] = []): readonly PeerId[] => list.map((index) => (members[index] as LayoutMember).peerId)
+
+const holdersOf = (members: readonly LayoutMember[], isOne: (member: LayoutMember) => boolean, weightOf: (member: LayoutMember) => number): readonly Holder[] =>
+  members.flatMap((member, index) => isOne(member) ? [{ index, zone: member.zone, weight: weightOf(member), key: keyOf(member.peerId) }] : [])
+
+function checkMembers (previous: Layout, members: readonly LayoutMember[]): void {
+  if (members.length > layoutLimits.maxMembers) throw new Refused(`a layout holds at most ${layoutLimits.maxMembers} members`)
+  if (new Set(members.map(({ peerId }) => peerId)).size !== members.length) throw new Refused('a member stands twice')
+  if (members.some((member) => member.role !== roles.storage && member.storeId === undefined)) throw new Refused('a voter without a row store')
+  // whoever decided until now holds every row: without it there is nobody to hand over from
+  const isMissing = previous.members.filter(isVoter).some((old) => !members.some(({ peerId, storeId }) => peerId === old.peerId && storeId !== undefined && old.storeId !== undefined && equals(storeId, old.storeId)))
+  if (isMissing) throw new Refused('a voter of the layout before is missing, or has another row store')
+}
