@@ -13,10 +13,11 @@ export interface Files {
   size (path: string): Promise<number | undefined>
   /**
    * Replaces or creates `path` with the concatenated parts: temp file beside it, write, fsync, rename, fsync of the folder.
-   * When it resolves the file is whole and durable; when it throws, `path` is as it was. `mode` as chmod (default 0600).
+   * When it resolves the file is whole and durable; when it throws, `path` is as it was. `mode` as chmod (default 0600). With `temporaryFolder`
+   * (on the same file system, there already) a crash leaves its debris in that one folder.
    * @throws StoreFull on ENOSPC/EDQUOT; SyncFailed if an fsync failed (then nothing that the disk says is to be trusted)
    */
-  writeDurable (path: string, parts: readonly Uint8Array[], options?: { mode?: number }): Promise<void>
+  writeDurable (path: string, parts: readonly Uint8Array[], options?: { mode?: number, temporaryFolder?: string }): Promise<void>
   /** Opens for appending, creating it durably if absent. */
   openAppend (path: string): Promise<AppendFile>
   /** Renames and syncs both folders. */

@@ -1,0 +1,45 @@
+import { ClassicLevel } from 'classic-level'
+import { StoreFull } from '../base/errors.ts'
+import type { KeyRange, KeyValue } from './index.ts'
+
+/** Entries fetched from LevelDB at once while iterating. */
+const batchSize = 256
+
+/** The key-value port over LevelDB (https://github.com/google/leveldb, Node binding classic-level) in a folder of its own. */
+export async function levelKeyValue (path: string): Promise<KeyValue> {
+  const db = new ClassicLevel<Uint8Array, Uint8Array>(path, { keyEncoding: 'view', valueEncoding: 'view' })
+  await db.open().catch(full)
+  return {
+    get: async (key) => db.get(key),
+    getMany: async (keys) => db.getMany([...keys]),
+    async batch (changes, { sync }) {
+      await db.batch(changes.map((change) => change.type === 'put' ? change : { type: 'del' as const, key: change.key }), { sync }).catch(full)
+    },
+    async * entries (range) {
+      const iterator = db.iterator(optionsOf(range))
+      try {
+        for (let entries = await iterator.nextv(batchSize); entries.length > 0; entries = await iterator.nextv(batchSize)) yield * entries
+      } finally {
+        await iterator.close()
+      }
+    },
+    async * keys (range) {
+      const iterator = db.keys(optionsOf(range))
+      try {
+        for (let keys = await iterator.nextv(batchSize); keys.length > 0; keys = await iterator.nextv(batchSize)) yield * keys
+      } finally {
+        await iterator.close()
+      }
+    },
+    [Symbol.asyncDispose]: async () => { await db.close() },
+  }
+}
+
+function optionsOf ({ from, to, reverse = false, limit = -1 }: KeyRange): { gte?: Uint8Array, lt?: Uint8Array, reverse: boolean, limit: number } {
+  return { ...(from === undefined ? {} : { gte: from }), ...(to === undefined ? {} : { lt: to }), reverse, limit }
+}
+
+function full (cause: Error): never {
+  if (/no space left on device|disk quota exceeded/i.test(`${cause.message} ${String(cause.cause)}`)) throw new StoreFull('the disk is full', { cause })
+  throw cause
+}
