@@ -22,6 +22,12 @@ export interface Weather {
   readonly loss: number
   readonly duplicates: number
   readonly maxLatencyMs: number
+  /** Share of messages that take eight times as long. */
+  readonly stragglers: number
+  /** Longest pause of a client between two operations. */
+  readonly maxPauseMs: number
+  /** Longest pause of background work between two turns. */
+  readonly maxRestMs: number
   readonly crashes: boolean
   readonly splits: boolean
 }
@@ -130,9 +136,9 @@ export class SimulatedCluster {
     const next = (): void => {
       if (!process.isAlive) return
       // whoever is not reached now is come back to: what background work leaves undone, the next turn does
-      work().catch((error: unknown) => { if (!isExpected(error)) throw error }).then(() => { this.time.after(this.between(10, 60), next) }, (error: unknown) => { this.time.after(0, () => { throw error as Error }) })
+      work().catch((error: unknown) => { if (!isExpected(error)) throw error }).then(() => { this.time.after(this.between(10, this.weather.maxRestMs), next) }, (error: unknown) => { this.time.after(0, () => { throw error as Error }) })
     }
-    this.time.after(this.between(10, 60), next)
+    this.time.after(this.between(10, this.weather.maxRestMs), next)
   }
 
   #rebuild (index: ListingIndex, disk: MemoryRowDisk): void {
@@ -146,13 +152,13 @@ export class SimulatedCluster {
 
   /** A question may get lost, come twice, or late; so may its answer. A process that died neither hears nor speaks. */
   #ask (process: Process, { from, to, request, signal }: { from: PeerId, to: PeerId, request: TableRequest, signal: AbortSignal | undefined }): Promise<TableAnswer> {
-    const { loss, duplicates, maxLatencyMs } = this.weather
+    const { loss, duplicates, maxLatencyMs, stragglers } = this.weather
     if (!process.isAlive) return never()
     return new Promise((resolve, reject) => {
       if (signal?.aborted === true) { reject(signal.reason as Error); return }
       signal?.addEventListener('abort', () => { reject(signal.reason as Error) }, { once: true })
       const isCut = (): boolean => this.#split.has(from) !== this.#split.has(to) || this.chance(loss)
-      const latencyMs = (): number => (this.chance(0.05) ? 8 : 1) * this.between(0.2, maxLatencyMs)
+      const latencyMs = (): number => (this.chance(stragglers) ? 8 : 1) * this.between(0.2, maxLatencyMs)
       const copies = this.chance(duplicates) ? 2 : 1
       // as those of a network that gives up: only the time limit tells that a message was lost
       if (process.isAlive) for (let i = 0; i < copies; i++) {

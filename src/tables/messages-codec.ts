@@ -1,0 +1,159 @@
+import { ByteReader, ByteWriter, MalformedBytes, partitionCount } from '../base/bytes.ts'
+import { encodeBallot, readBallot } from './ballot.ts'
+import { type Ballot, rowLimits, type TableNumber, tables } from './index.ts'
+import { type IndexEntry, listingIndexLimits } from './listing-index.ts'
+import { messageLimits, type RowBallot, type TableAnswer, type TableQuestion, type TableRequest } from './messages.ts'
+
+/**
+ * Table messages as bytes; docs/PROTOCOLS.md has the layouts. A request is `01 | kind u8 | u64 layout version | fields`, an answer `kind u8 | fields`.
+ * Every length is checked against its bound and against what is left before anything is allocated.
+ */
+const formatVersion = 1
+const questionKinds = { prepare: 1, accept: 2, handOver: 3, read: 4, list: 5, digest: 6, ballots: 7 } as const
+const answerKinds = { promised: 1, accepted: 2, value: 3, refused: 4, page: 5, digests: 6, ballots: 7, staleLayout: 8, lost: 9 } as const
+const knownTables: ReadonlySet<number> = new Set(Object.values(tables))
+
+export function encodeRequest (request: TableRequest): Uint8Array {
+  const writer = new ByteWriter().u8(formatVersion).u8(questionKinds[request.kind]).u64(request.version)
+  switch (request.kind) {
+    case 'prepare': return writer.u8(request.table).raw(request.rowKey).raw(encodeBallot(request.ballot)).finish()
+    case 'accept': case 'handOver': return writer.u8(request.table).raw(request.rowKey).long(request.record).finish()
+    case 'read': return writer.u8(request.table).raw(request.rowKey).finish()
+    case 'list':
+      writer.u8(request.table).raw(request.scope).u16(request.limit).long(request.prefix)
+      return optional(writer, request.after, (bytes) => writer.long(bytes)).finish()
+    case 'digest':
+      writer.u8(request.partitions.length)
+      for (const partition of request.partitions) writer.u16(partition)
+      return writer.finish()
+    case 'ballots': return optional(writer.u16(request.partition), request.after, (bytes) => writer.raw(bytes)).finish()
+  }
+}
+
+/** @throws MalformedBytes */
+export function decodeRequest (bytes: Uint8Array): TableRequest {
+  const reader = new ByteReader(bytes)
+  const format = reader.u8()
+  if (format !== formatVersion) throw new MalformedBytes(`table message of version ${format}`)
+  const kind = kindOf(questionKinds, reader.u8())
+  const request = { version: reader.u64(), ...readQuestion(reader, kind) }
+  reader.end()
+  return request
+}
+
+function readQuestion (reader: ByteReader, kind: keyof typeof questionKinds): TableQuestion {
+  switch (kind) {
+    case 'prepare': return { kind, ...readRow(reader), ballot: readBallot(reader) }
+    case 'accept': case 'handOver': return { kind, ...readRow(reader), record: reader.long(rowLimits.maxRecordBytes) }
+    case 'read': return { kind, ...readRow(reader) }
+    case 'list': return { kind, table: readTable(reader), scope: reader.raw(16), limit: readListLimit(reader), prefix: reader.long(rowLimits.maxKeyBytes), after: readOptional(reader, () => reader.long(rowLimits.maxKeyBytes)) }
+    case 'digest': return { kind, partitions: many(bounded(reader.u8(), messageLimits.maxDigests), () => readPartition(reader)) }
+    case 'ballots': return { kind, partition: readPartition(reader), after: readOptional(reader, () => reader.raw(32)) }
+  }
+}
+
+export function encodeAnswer (answer: TableAnswer): Uint8Array {
+  const writer = new ByteWriter().u8(answerKinds[answer.kind])
+  switch (answer.kind) {
+    case 'promised': return optional(writer, answer.accepted, (record) => writer.long(record)).finish()
+    case 'accepted': case 'lost': return writer.finish()
+    case 'value':
+      optional(writer, answer.promised, (ballot) => writer.raw(encodeBallot(ballot)))
+      return optional(writer, answer.accepted, (record) => writer.long(record)).finish()
+    case 'refused': return writer.raw(encodeBallot(answer.promised)).finish()
+    case 'staleLayout': return writer.long(answer.layout).finish()
+    case 'page':
+      writer.u8(answer.truncated ? 1 : 0).u16(answer.lost.length)
+      for (const partition of answer.lost) writer.u16(partition)
+      writer.u16(answer.entries.length)
+      for (const { name, rowKey, ballot, summary } of answer.entries) writer.raw(rowKey).raw(encodeBallot(ballot)).long(name).long(summary)
+      return writer.finish()
+    case 'digests':
+      writer.u8(answer.digests.length)
+      for (const digest of answer.digests) optional(writer, digest, (known) => writer.u32(known.count).raw(known.digest))
+      return writer.finish()
+    case 'ballots':
+      writer.u8(answer.truncated ? 1 : 0).u16(answer.rows.length)
+      for (const { table, rowKey, ballot } of answer.rows) writer.u8(table).raw(rowKey).raw(encodeBallot(ballot))
+      return writer.finish()
+  }
+}
+
+/** @throws MalformedBytes */
+export function decodeAnswer (bytes: Uint8Array): TableAnswer {
+  const reader = new ByteReader(bytes)
+  const answer = readAnswer(reader, kindOf(answerKinds, reader.u8()))
+  reader.end()
+  return answer
+}
+
+function readAnswer (reader: ByteReader, kind: keyof typeof answerKinds): TableAnswer {
+  const readRecord = (): Uint8Array | undefined => readOptional(reader, () => reader.long(rowLimits.maxRecordBytes))
+  switch (kind) {
+    case 'promised': return { kind, accepted: readRecord() }
+    case 'accepted': case 'lost': return { kind }
+    case 'value': return { kind, promised: readOptional(reader, () => readBallot(reader)), accepted: readRecord() }
+    case 'refused': return { kind, promised: readBallot(reader) }
+    case 'staleLayout': return { kind, layout: reader.long(messageLimits.maxLayoutBytes) }
+    case 'page': {
+      const truncated = readFlag(reader)
+      const lost = many(bounded(reader.u16(), partitionCount), () => readPartition(reader))
+      return { kind, truncated, lost, entries: many(bounded(reader.u16(), listingIndexLimits.maxPageEntries), () => readEntry(reader)) }
+    }
+    case 'digests': return { kind, digests: many(bounded(reader.u8(), messageLimits.maxDigests), () => readOptional(reader, () => ({ count: reader.u32(), digest: reader.raw(32) }))) }
+    case 'ballots': {
+      const truncated = readFlag(reader)
+      return { kind, truncated, rows: many(bounded(reader.u16(), messageLimits.maxBallots), (): RowBallot => ({ ...readRow(reader), ballot: readBallot(reader) })) }
+    }
+  }
+}
+
+const readEntry = (reader: ByteReader): IndexEntry => {
+  const rowKey = reader.raw(32)
+  const ballot: Ballot = readBallot(reader)
+  return { rowKey, ballot, name: reader.long(rowLimits.maxKeyBytes), summary: reader.long(listingIndexLimits.maxSummaryBytes) }
+}
+
+const readRow = (reader: ByteReader): { table: TableNumber, rowKey: Uint8Array } => ({ table: readTable(reader), rowKey: reader.raw(32) })
+
+function readTable (reader: ByteReader): TableNumber {
+  const table = reader.u8()
+  if (!knownTables.has(table)) throw new MalformedBytes(`no table ${table}`)
+  return table as TableNumber
+}
+
+function readListLimit (reader: ByteReader): number {
+  const limit = bounded(reader.u16(), listingIndexLimits.maxPageEntries)
+  if (limit === 0) throw new MalformedBytes('a page of no names')
+  return limit
+}
+
+const readPartition = (reader: ByteReader): number => bounded(reader.u16(), partitionCount - 1)
+
+function readFlag (reader: ByteReader): boolean { return bounded(reader.u8(), 1) === 1 }
+
+const readOptional = <T>(reader: ByteReader, read: () => T): T | undefined => (readFlag(reader) ? read() : undefined)
+
+function optional<T> (writer: ByteWriter, value: T | undefined, write: (value: T) => void): ByteWriter {
+  if (value === undefined) return writer.u8(0)
+  writer.u8(1)
+  write(value)
+  return writer
+}
+
+function bounded (value: number, most: number): number {
+  if (value > most) throw new MalformedBytes(`${value} exceeds ${most}`)
+  return value
+}
+
+// grows with what is really there: a count alone allocates nothing
+function many<T> (count: number, read: () => T): T[] {
+  const items: T[] = []
+  for (let i = 0; i < count; i++) items.push(read())
+  return items
+}
+
+function kindOf<K extends string> (kinds: Readonly<Record<K, number>>, number: number): K {
+  for (const kind in kinds) if (kinds[kind] === number) return kind
+  throw new MalformedBytes(`no table message of kind ${number}`)
+}

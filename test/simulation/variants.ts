@@ -1,0 +1,134 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { equals, hexOf } from '../../src/base/bytes.ts'
+import { compareBallots } from '../../src/tables/ballot.ts'
+import type { Ballot, RowStore, StoredRow } from '../../src/tables/index.ts'
+import type { TablePeers } from '../../src/tables/registers.ts'
+import { Reader } from '../../src/tables/reader.ts'
+import { plainCodec } from '../support/table-plain-codec.ts'
+import type { Variant } from './cluster.ts'
+
+/** The store with some methods in other words; a class instance cannot be spread. */
+const storeWith = (store: RowStore, other: Partial<RowStore>): RowStore => new Proxy(store, {
+  get: (target, name) => {
+    const value: unknown = Reflect.get(name in other ? other : target, name)
+    return typeof value === 'function' ? value.bind(target) as unknown : value
+  },
+})
+const peersWith = (peers: TablePeers, ask: TablePeers['ask']): TablePeers => ({ reachable: () => peers.reachable(), ask })
+const nobody: Ballot = { counter: 0n, proposer: new Uint8Array(32) }
+const acceptedBallot = (row: StoredRow): Ballot => (row.accepted === undefined ? nobody : plainCodec.ballotOf(row.table, row.accepted))
+const inHandOver = new AsyncLocalStorage<boolean>()
+
+/** Each rule of design §7, taken out. What it prevents is a history that the simulation must then find. */
+export const variants: Readonly<Record<string, { readonly variant: () => Variant, readonly withLists?: boolean }>> = {
+  'rule 1: answers before it is on disk': {
+    variant: () => ({
+      store: (store) => {
+        const unsynced = new Map<string, StoredRow>()
+        return storeWith(store, {
+          get: async (table, rowKey) => unsynced.get(`${table} ${hexOf(rowKey)}`) ?? await store.get(table, rowKey),
+          save: async (rows) => {
+            for (const row of rows) unsynced.set(`${row.table} ${hexOf(row.rowKey)}`, row)
+            void store.save(rows)
+          },
+        })
+      },
+    }),
+  },
+  'rule 1: an accept does not raise the promise': {
+    variant: () => ({
+      store: (store) => storeWith(store, {
+        save: async (rows) => {
+          await store.save(await Promise.all(rows.map(async (row) => {
+            const before = await store.get(row.table, row.rowKey)
+            const isAccept = row.accepted !== undefined && (before?.accepted === undefined || !equals(before.accepted, row.accepted))
+            return isAccept ? { ...row, promised: before?.promised ?? nobody } : row
+          })))
+        },
+      }),
+    }),
+  },
+  'rule 2: equal values count as agreement': {
+    variant: () => ({ newReader: () => new Reader({ agrees: (a, b) => (a.value === undefined ? b.value === undefined : b.value !== undefined && equals(a.value, b.value)) }) }),
+  },
+  'rule 2: the highest value is believed without being delivered': {
+    variant: () => ({ peers: (peers) => peersWith(peers, async (peer, request, options) => (request.kind === 'handOver' ? { kind: 'accepted' } : await peers.ask(peer, request, options))) }),
+  },
+  'rule 3: rows keep no operation ids': {
+    variant: () => ({
+      codec: (codec) => ({
+        ...codec,
+        decode: (row) => {
+          const content = codec.decode(row)
+          return { ...content, body: Uint8Array.of(0, ...content.body.subarray(1 + 16 * (content.body[0] ?? 0))) }
+        },
+      }),
+    }),
+  },
+  'rule 3: a failed condition is told before what it saw is chosen': {
+    variant: () => {
+      const identities = new Set<string>()
+      return {
+        codec: (codec) => ({ ...codec, reproposed: (row) => { const record = codec.reproposed(row); identities.add(hexOf(record)); return record } }),
+        peers: (peers) => peersWith(peers, async (peer, request, options) => (request.kind === 'accept' && identities.has(hexOf(request.record)) ? { kind: 'accepted' } : await peers.ask(peer, request, options))),
+      }
+    },
+  },
+  'rule 4: late delivery ignores the promise': {
+    variant: () => ({
+      replica: (replica) => ({ answer: (from, request) => inHandOver.run(request.kind === 'handOver', () => replica.answer(from, request)) }),
+      store: (store) => storeWith(store, {
+        get: async (table, rowKey) => {
+          const row = await store.get(table, rowKey)
+          return row === undefined || inHandOver.getStore() !== true ? row : { ...row, promised: acceptedBallot(row) }
+        },
+        save: async (rows) => {
+          await store.save(await Promise.all(rows.map(async (row) => {
+            const before = await store.get(row.table, row.rowKey)
+            return before !== undefined && compareBallots(before.promised, row.promised) > 0 ? { ...row, promised: before.promised } : row
+          })))
+        },
+      }),
+    }),
+  },
+  'rule 6: names above the end of a truncated page are told': {
+    withLists: true,
+    variant: () => ({ index: (index) => ({ ...index, page: async (request) => ({ ...await index.page(request), truncated: false }) }) }),
+  },
+  'rule 6: names are not compared by ballot': {
+    withLists: true,
+    variant: () => ({
+      index: (index) => ({
+        ...index,
+        page: async (request) => {
+          const { entries, truncated } = await index.page(request)
+          return { entries: entries.map((entry) => ({ ...entry, ballot: nobody })), truncated }
+        },
+      }),
+    }),
+  },
+  'rule 7: a row that was only promised is no row': {
+    variant: () => ({
+      store: (store) => storeWith(store, {
+        get: async (table, rowKey) => {
+          const row = await store.get(table, rowKey)
+          return row?.accepted === undefined ? undefined : row
+        },
+      }),
+    }),
+  },
+  'rule 7: a replica reads from what it remembers': {
+    variant: () => ({
+      peers: (peers) => {
+        const remembered = new Map<string, Awaited<ReturnType<TablePeers['ask']>>>()
+        return peersWith(peers, async (peer, request, options) => {
+          if (request.kind !== 'read') return await peers.ask(peer, request, options)
+          const name = `${peer} ${hexOf(request.rowKey)}`
+          const answer = remembered.get(name) ?? await peers.ask(peer, request, options)
+          remembered.set(name, answer)
+          return answer
+        })
+      },
+    }),
+  },
+}
