@@ -11,5 +11,5 @@ export const describeRow: Describe = (table, value) => {
   if (table === tables.buckets) return { name: utf8(decodeBucketRow(value).name), scope: clusterScope, summary: value }
   if (table !== tables.objects) return undefined
   const { bucketId, key, current } = decodeObjectRow(value)
-  return current === undefined ? undefined : { name: utf8(key), scope: bucketId, summary: encodeSummary(current) }
+  return { name: utf8(key), scope: bucketId, summary: current === undefined ? undefined : encodeSummary(current) }
 }

@@ -34,3 +34,13 @@ export const withOperation = (operations: readonly Uint8Array[], id: Uint8Array)
   [...operations, id].slice(-rowLimits.keptOperations)
 
 export const hasOperation = (operations: readonly Uint8Array[], id: Uint8Array): boolean => operations.some((other) => equals(other, id))
+
+/** What stands in the place of a tombstone's value, so that the listing can name what is gone: scope | key. */
+export const encodeErased = ({ scope, key }: { readonly scope: Uint8Array, readonly key: Uint8Array }): Uint8Array => new ByteWriter().raw(scope).raw(key).finish()
+
+/** Undefined: a tombstone that an identity round wrote by row key alone. @throws MalformedBytes */
+export function decodeErased (value: Uint8Array): { scope: Uint8Array, key: Uint8Array } | undefined {
+  if (value.byteLength === 0) return undefined
+  const reader = new ByteReader(value)
+  return { scope: reader.raw(16), key: reader.rest() }
+}

@@ -25,7 +25,7 @@ export interface Ballot {
 export interface RowContent {
   /** Previous + 1 for every change of content; a re-proposal keeps it. */
   readonly revision: bigint
-  /** Deleted: there is no value; `body` still carries the operation ids of those who deleted it. The row stays until floors allow it to go. */
+  /** Deleted: there is no value; `body` still carries the ids of those who deleted it and the row's scope and key. The row stays until floors allow it to go. */
   readonly isTombstone: boolean
   /** The engine's envelope (operation ids) around the user's value. */
   readonly body: Uint8Array
@@ -132,8 +132,12 @@ export interface ListPage {
   readonly next: Uint8Array | undefined
 }
 
-/** What the listing index keeps of a row; given by objects/, which alone knows what a value means. Undefined: not listed. */
-export type Describe = (table: TableNumber, value: Uint8Array) => { readonly name: Uint8Array, readonly scope: Uint8Array, readonly summary: Uint8Array } | undefined
+/**
+ * What the listing index keeps of a row; given by objects/, which alone knows what a value means. `name` and `scope` are the row's key and scope.
+ * `summary` undefined: not shown now (an upload not yet committed, a deleted object), but it must be named, or the listing cannot tell a delete that
+ * was not chosen from a row that never was. Undefined: rows of this kind are in no listing.
+ */
+export type Describe = (table: TableNumber, value: Uint8Array) => { readonly name: Uint8Array, readonly scope: Uint8Array, readonly summary: Uint8Array | undefined } | undefined
 
 export const rowLimits = {
   /** Inline objects are at most 4 KiB; chunk lists, metadata and versions share the rest. */

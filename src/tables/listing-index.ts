@@ -12,13 +12,17 @@ export interface ListingIndex {
   page (request: IndexPageRequest): Promise<IndexPage>
 }
 
-/** A row as accepted. `listed` undefined: a tombstone, or a value that Describe does not list; then nothing is kept of it. */
+/**
+ * A row as accepted. `listed` undefined: of a kind that is in no listing; nothing is kept of it. `summary` undefined: a tombstone, or a value that is not
+ * shown now. Such a name is kept, with its ballot, and given in pages like any other: a delete that only this replica accepted hides a row that a
+ * majority may still hold, and only the differing ballot tells.
+ */
 export interface IndexedRow {
   readonly table: TableNumber
   /** 32 bytes; names the row over its whole life. */
   readonly rowKey: Uint8Array
   readonly ballot: Ballot
-  readonly listed: { readonly name: Uint8Array, readonly scope: Uint8Array, readonly summary: Uint8Array } | undefined
+  readonly listed: { readonly name: Uint8Array, readonly scope: Uint8Array, readonly summary: Uint8Array | undefined } | undefined
 }
 
 export interface IndexPageRequest {
@@ -36,7 +40,8 @@ export interface IndexEntry {
   readonly rowKey: Uint8Array
   /** Of the accepted record; equal ballots on a majority mean the same record. */
   readonly ballot: Ballot
-  readonly summary: Uint8Array
+  /** Undefined: known, not shown. */
+  readonly summary: Uint8Array | undefined
 }
 
 export interface IndexPage {

@@ -99,10 +99,10 @@ async function * presentNames (
   for (let at = 0; at < names.length; at += listingLimits.concurrentReads) {
     const batch = names.slice(at, at + listingLimits.concurrentReads).filter(({ name }) => rolled === undefined || !startsWith(name, rolled))
     const found = await Promise.all(batch.map(async (merged) => {
-      if (merged.kind === 'agreed') return merged
+      if (merged.kind === 'agreed') return merged.summary === undefined ? undefined : { name: merged.name, summary: merged.summary }
       const value = await read({ table, scope, key: merged.name }, { signal })
       const listed = value === undefined ? undefined : describe(table, value)
-      return listed === undefined ? undefined : { name: merged.name, summary: listed.summary }
+      return listed?.summary === undefined ? undefined : { name: merged.name, summary: listed.summary }
     }))
     for (const entry of found) {
       if (entry === undefined || (rolled !== undefined && startsWith(entry.name, rolled))) continue

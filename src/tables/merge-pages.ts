@@ -16,7 +16,7 @@ export interface ReplicaPage {
 
 /** A name that some replica knows. `agreed`: a majority of the row's replicas hold it under one ballot; otherwise it must be read. */
 export type MergedName =
-  | { readonly kind: 'agreed', readonly name: Uint8Array, readonly summary: Uint8Array }
+  | { readonly kind: 'agreed', readonly name: Uint8Array, readonly summary: Uint8Array | undefined }
   | { readonly kind: 'doubtful', readonly name: Uint8Array }
 
 export interface MergedPage {
@@ -30,7 +30,9 @@ type VotersOfPartition = (partition: number) => readonly PeerId[]
 
 /**
  * Pages of several replicas made one (design §7, rule 6). Nothing above the smallest last name of a truncated page is told: that replica may hold more
- * names below the others' last ones, and a name it did not come to would look missing. A name that a majority lacks is agreed to be absent.
+ * names below the others' last ones, and a name it did not come to would look missing. A name that a majority never
+ * heard of is agreed to be absent; a deleted one is in the pages, without a summary, and agreed on by its ballot like any other. (If deleted names were
+ * left out, a delete accepted by one replica only, and a replica that never had the row, would look like two that agree.)
  */
 export function mergePages (pages: readonly ReplicaPage[], votersOf: VotersOfPartition): MergedPage {
   const ends = pages.filter(({ truncated }) => truncated).map(({ entries }) => entries.at(-1)?.name).filter((name) => name !== undefined)

@@ -66,7 +66,7 @@ export function encodeAnswer (answer: TableAnswer): Uint8Array {
       writer.u8(answer.truncated ? 1 : 0).u16(answer.lost.length)
       for (const partition of answer.lost) writer.u16(partition)
       writer.u16(answer.entries.length)
-      for (const { name, rowKey, ballot, summary } of answer.entries) writer.raw(rowKey).raw(encodeBallot(ballot)).long(name).long(summary)
+      for (const { name, rowKey, ballot, summary } of answer.entries) optional(writer.raw(rowKey).raw(encodeBallot(ballot)).long(name), summary, (bytes) => writer.long(bytes))
       return writer.finish()
     case 'digests':
       writer.u8(answer.digests.length)
@@ -111,7 +111,7 @@ function readAnswer (reader: ByteReader, kind: keyof typeof answerKinds): TableA
 const readEntry = (reader: ByteReader): IndexEntry => {
   const rowKey = reader.raw(32)
   const ballot: Ballot = readBallot(reader)
-  return { rowKey, ballot, name: reader.long(rowLimits.maxKeyBytes), summary: reader.long(listingIndexLimits.maxSummaryBytes) }
+  return { rowKey, ballot, name: reader.long(rowLimits.maxKeyBytes), summary: readOptional(reader, () => reader.long(listingIndexLimits.maxSummaryBytes)) }
 }
 
 const readRow = (reader: ByteReader): { table: TableNumber, rowKey: Uint8Array } => ({ table: readTable(reader), rowKey: reader.raw(32) })

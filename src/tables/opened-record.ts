@@ -1,6 +1,6 @@
 import { MalformedBytes } from '../base/bytes.ts'
 import { Corrupt } from '../base/errors.ts'
-import { decodeEnvelope } from './envelope.ts'
+import { decodeEnvelope, decodeErased } from './envelope.ts'
 import type { RowCodec, TableNumber } from './index.ts'
 import type { OpenedRecord } from './round.ts'
 
@@ -10,7 +10,7 @@ export function openRecord (codec: RowCodec, row: { table: TableNumber, rowKey: 
     const ballot = codec.ballotOf(row.table, row.record)
     const content = codec.decode(row)
     const { operations, value } = decodeEnvelope(content.body)
-    return { ballot, record: row.record, content, operations, value: content.isTombstone ? undefined : value }
+    return { ballot, record: row.record, content, operations, value: content.isTombstone ? undefined : value, erased: content.isTombstone ? decodeErased(value) : undefined }
   } catch (cause) {
     if (cause instanceof MalformedBytes) throw new Corrupt('a record is not well-formed', { cause })
     throw cause

@@ -1,4 +1,3 @@
-import { empty } from '../base/bytes.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { ballotLimits, compareBallots, isSameBallot } from './ballot.ts'
 import { encodeEnvelope, hasOperation, withOperation } from './envelope.ts'
@@ -88,7 +87,7 @@ export class Proposer<T> {
     const isNothingToErase = decision.kind === 'erase' && top?.value === undefined
     if (decision.kind === 'keep' || isNothingToErase) return this.#keep(state, { top, isChosen: isChosen && this.#attempts.length === 0, result: decision.result })
     const attempt = { id: this.#plan.newOperationId(), baseRevision: top?.content.revision ?? 0n, result: decision.result }
-    const content = contentAfter(top, { id: attempt.id, value: decision.kind === 'write' ? decision.value : undefined })
+    const content = contentAfter(top, { id: attempt.id, isTombstone: decision.kind === 'erase', value: decision.kind === 'write' ? decision.value : this.#plan.erased })
     const record = this.#plan.seal(content, state.ballot)
     this.#attempts.push(attempt)
     return this.#propose(state, { record, result: decision.result, attempt })
@@ -98,7 +97,7 @@ export class Proposer<T> {
   #keep (state: Preparing, { top, isChosen, result }: { top: OpenedRecord | undefined, isChosen: boolean, result: T }): readonly RoundEffect<T>[] {
     if (isChosen) return this.#finish(result, top?.record, [])
     const record = top === undefined
-      ? this.#plan.seal({ revision: 1n, isTombstone: true, body: encodeEnvelope({ operations: [], value: empty }) }, state.ballot)
+      ? this.#plan.seal({ revision: 1n, isTombstone: true, body: encodeEnvelope({ operations: [], value: this.#plan.erased }) }, state.ballot)
       : this.#plan.reseal(top.record, state.ballot)
     return this.#propose(state, { record, result, attempt: undefined })
   }
@@ -129,6 +128,8 @@ export interface ProposerPlan<T> {
   /** Own Ed25519 key, for ballots. */
   readonly proposer: Uint8Array
   readonly change: (current: Uint8Array | undefined) => Change<T>
+  /** What a tombstone carries in the place of a value (envelope.ts). */
+  readonly erased: Uint8Array
   readonly newOperationId: () => Uint8Array
   readonly seal: (content: RowContent, ballot: Ballot) => Uint8Array
   readonly reseal: (record: Uint8Array, ballot: Ballot) => Uint8Array
@@ -147,10 +148,10 @@ type State<T> = { readonly kind: 'idle' } | { readonly kind: 'over' } | Round<T>
 const isRuledOut = ({ baseRevision }: { baseRevision: bigint }, top: OpenedRecord | undefined): boolean =>
   (top?.content.revision ?? 0n) <= baseRevision + BigInt(rowLimits.keptOperations)
 
-function contentAfter (top: OpenedRecord | undefined, { id, value }: { id: Uint8Array, value: Uint8Array | undefined }): RowContent {
+function contentAfter (top: OpenedRecord | undefined, { id, isTombstone, value }: { id: Uint8Array, isTombstone: boolean, value: Uint8Array }): RowContent {
   return {
     revision: (top?.content.revision ?? 0n) + 1n,
-    isTombstone: value === undefined,
-    body: encodeEnvelope({ operations: withOperation(top?.operations ?? [], id), value: value ?? empty }),
+    isTombstone,
+    body: encodeEnvelope({ operations: withOperation(top?.operations ?? [], id), value }),
   }
 }

@@ -1,9 +1,9 @@
-import { hexOf } from '../base/bytes.ts'
+import { empty, hexOf } from '../base/bytes.ts'
 import { type Clock, deadline } from '../base/clock.ts'
 import { Unavailable, UnknownOutcome } from '../base/errors.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
 import type { Random } from '../base/random.ts'
-import { operationIdBytes } from './envelope.ts'
+import { encodeErased, operationIdBytes } from './envelope.ts'
 import { freshestReachable } from './freshest.ts'
 import type { Change, Describe, Registers, RowAddress, RowCodec, RowStore, TableNumber, Voters } from './index.ts'
 import { KeyedQueue } from './keyed-queue.ts'
@@ -98,9 +98,9 @@ class RegisterDriver {
     return result()
   }
 
-  async settle (row: { table: TableNumber, rowKey: Uint8Array }, { signal }: { signal?: AbortSignal }): Promise<void> {
+  async settle ({ table, rowKey }: { table: TableNumber, rowKey: Uint8Array }, { signal }: { signal?: AbortSignal }): Promise<void> {
     using limit = deadline(this.#options.clock, this.#timing.operationMs, { signal, what: 'identity round' })
-    await this.#changeRow(row, () => ({ kind: 'keep', result: undefined }), limit.signal, signal)
+    await this.#changeRow({ table, rowKey, erased: empty }, () => ({ kind: 'keep', result: undefined }), limit.signal, signal)
   }
 
   /** Asks one replica, the own one directly, with a time limit of its own. */
@@ -114,12 +114,14 @@ class RegisterDriver {
 
   async #changeRow<T> (row: Row, change: (current: Uint8Array | undefined) => Change<T>, limit: AbortSignal, signal?: AbortSignal): Promise<T> {
     const { codec, random, self } = this.#options
+    const { table, rowKey } = row
     const proposer = new Proposer<T>({
       proposer: keyOf(self),
       change,
+      erased: row.erased,
       newOperationId: () => random.bytes(operationIdBytes),
-      seal: (content, ballot) => codec.encode({ ...row, content, ballot }),
-      reseal: (record, ballot) => codec.reproposed({ ...row, record, ballot }),
+      seal: (content, ballot) => codec.encode({ table, rowKey, content, ballot }),
+      reseal: (record, ballot) => codec.reproposed({ table, rowKey, record, ballot }),
     })
     const outcome = await this.#run(row, proposer, limit)
     if (outcome.kind === 'done') return outcome.result
@@ -129,7 +131,7 @@ class RegisterDriver {
   async #run<T> (row: Row, machine: RoundMachine<T>, signal: AbortSignal): ReturnType<Operation<T>['run']> {
     const { counters, voters, codec, clock, random, peers, self, late } = this.#options
     const operation = new Operation<T>({
-      row, machine, codec, clock, random, voters, late, timing: this.#timing,
+      row: { table: row.table, rowKey: row.rowKey }, machine, codec, clock, random, voters, late, timing: this.#timing,
       nextCounter: (atLeast) => counters.nextCounter(atLeast),
       reachable: () => new Set([...peers.reachable(), self]),
       ask: (peer, request, wait) => this.ask(peer, request, wait),
@@ -146,12 +148,12 @@ class RegisterDriver {
   }
 
   #rowOf (address: RowAddress): Row {
-    return { table: address.table, rowKey: this.#options.codec.rowKeyOf(address) }
+    return { table: address.table, rowKey: this.#options.codec.rowKeyOf(address), erased: encodeErased(address) }
   }
 }
 
-interface Row { readonly table: TableNumber, readonly rowKey: Uint8Array }
-const nameOf = ({ table, rowKey }: Row): string => `${table} ${hexOf(rowKey)}`
+interface Row { readonly table: TableNumber, readonly rowKey: Uint8Array, readonly erased: Uint8Array }
+const nameOf = ({ table, rowKey }: { table: TableNumber, rowKey: Uint8Array }): string => `${table} ${hexOf(rowKey)}`
 
 /** A change that throws is a failed condition: it is told once what it saw is chosen, like any other. */
 function laterResult<T> (change: () => Change<T>): Change<() => T> {

@@ -111,8 +111,9 @@ class Replica {
     const { codec, listing } = this.#options
     if (row.record.byteLength > rowLimits.maxRecordBytes) throw new Corrupt(`a record of ${row.record.byteLength} bytes`)
     if (listing === undefined) { codec.verify(row); return undefined }
-    const { value } = openRecord(codec, row)
-    return value === undefined ? undefined : listing.describe(row.table, value)
+    const { value, erased } = openRecord(codec, row)
+    if (value !== undefined) return listing.describe(row.table, value)
+    return erased === undefined ? undefined : { name: erased.key, scope: erased.scope, summary: undefined }
   }
 
   #demandReplica (table: TableNumber, rowKey: Uint8Array): void {
@@ -148,7 +149,7 @@ class Replica {
     const lost = [...store.lostPartitions()]
     const { entries, truncated } = await listing.index.page({ ...request, limit: Math.min(request.limit, listingIndexLimits.maxPageEntries) })
     let sizeBytes = 0
-    const fitting = entries.findIndex(({ name, summary }) => (sizeBytes += name.byteLength + summary.byteLength) > messageLimits.maxPageBytes)
+    const fitting = entries.findIndex(({ name, summary }) => (sizeBytes += name.byteLength + (summary?.byteLength ?? 0)) > messageLimits.maxPageBytes)
     if (fitting < 0) return { kind: 'page', entries, truncated, lost }
     return { kind: 'page', entries: entries.slice(0, Math.max(1, fitting)), truncated: truncated || Math.max(1, fitting) < entries.length, lost }
   }

@@ -40,6 +40,8 @@ export interface OpenedRecord {
   readonly operations: readonly Uint8Array[]
   /** Undefined: a tombstone. */
   readonly value: Uint8Array | undefined
+  /** Of a tombstone: which row it was, for the listing. Undefined: it does not say. */
+  readonly erased: { readonly scope: Uint8Array, readonly key: Uint8Array } | undefined
 }
 
 export const roundLimits = {

@@ -11,6 +11,7 @@ import type { TableAnswer, TableRequest } from '../../src/tables/messages.ts'
 import type { RoundMachine } from '../../src/tables/operation.ts'
 import { registers, type TablePeers } from '../../src/tables/registers.ts'
 import { type TableReplica, tableReplica } from '../../src/tables/replica.ts'
+import { openRecord } from '../../src/tables/opened-record.ts'
 import type { OpenedRecord } from '../../src/tables/round.ts'
 import { memoryListingIndex } from '../support/table-memory-index.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
@@ -144,9 +145,9 @@ export class SimulatedCluster {
   #rebuild (index: ListingIndex, disk: MemoryRowDisk): void {
     for (const { table, rowKey, accepted } of disk.rows.values()) {
       if (accepted === undefined) continue
-      const content = plainCodec.decode({ table, rowKey, record: accepted })
-      const value = content.body.subarray(1 + 16 * (content.body[0] ?? 0))
-      void index.update([{ table, rowKey, ballot: plainCodec.ballotOf(table, accepted), listed: content.isTombstone ? undefined : this.#describe(table, value) }])
+      const { value, erased } = openRecord(plainCodec, { table, rowKey, record: accepted })
+      const listed = value !== undefined ? this.#describe(table, value) : erased && { name: erased.key, scope: erased.scope, summary: undefined }
+      void index.update([{ table, rowKey, ballot: plainCodec.ballotOf(table, accepted), listed }])
     }
   }
 

@@ -74,7 +74,10 @@ function described (registers: MemoryRegisters): Registers {
     change: async (address, change, options) => registers.change(address, change, options),
     async list (request, options) {
       const page = await registers.list(request, options)
-      const entries = page.entries.flatMap(({ summary: value }) => describeRow(request.table, value) ?? [])
+      const entries = page.entries.flatMap(({ summary: value }) => {
+        const listed = describeRow(request.table, value)
+        return listed?.summary === undefined ? [] : [{ name: listed.name, summary: listed.summary }]
+      })
       return { ...page, entries }
     },
   }
