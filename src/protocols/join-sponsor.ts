@@ -1,0 +1,126 @@
+import { equals, MalformedBytes } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
+import { Refused, Unavailable } from '../base/errors.ts'
+import { keyOf, type PeerId } from '../base/peer-id.ts'
+import { type Certificate, clusterRowKeys, encodeInviteRow, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, inviteVerdict, parseInviteRow, parseLayout, parseMemberRow, roles, type Trust, useVerdict, type Verdict, verdictOf } from '../cluster/index.ts'
+import type { Requests } from '../network/index.ts'
+import { type Registers, type RowAddress, tables } from '../tables/index.ts'
+import { encodeAskAnswer, encodeJoinAnswer, joinId, joinLimits, type JoinRequest, parseJoinRequest } from './join-messages.ts'
+
+/** What a node needs to let others in. Only a `member` sponsors: nobody else can hand on the keys. */
+export interface Sponsor {
+  readonly clusterId: Uint8Array
+  readonly authority: Uint8Array
+  /** This node's own. */
+  certificate (): Certificate
+  era (): Era
+  readonly registers: Registers
+  /** Every members row as it stands in the table. */
+  memberRows (options: { signal: AbortSignal }): Promise<readonly Uint8Array[]>
+  /** Seals the ring to a joiner's kx: the `box` of the format. */
+  sealRing (to: { readonly kx: Uint8Array, readonly era: number }): Uint8Array | Promise<Uint8Array>
+  readonly clock: Clock
+  /** The peer is a member now: its row is chosen. */
+  joined? (peer: PeerId): void
+}
+
+/** Serves /dfs/join. Every refusal says why: who asks holds an invite, or is told only that the request cannot be read. */
+export function joinProtocol (sponsor: Sponsor): { register (requests: Requests): Promise<void> } {
+  return {
+    register: (requests) => requests.handle(joinId, async (peer, body, { signal }) => [await answer(sponsor, peer, body, signal)],
+      { maxRequestBytes: joinLimits.maxRequestBytes, maxConcurrent: joinLimits.maxConcurrent, strangers: true }),
+  }
+}
+
+async function answer (sponsor: Sponsor, peer: PeerId, body: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+  const request = readRequest(body)
+  if (sponsor.certificate().member.role !== roles.member) throw new Refused('this node cannot sponsor: ask a member')
+  if (request.kind === 'join') return join(sponsor, peer, request, signal)
+  demand(inviteVerdict(request, trustOf(sponsor, 'unchecked')))
+  return encodeAskAnswer({ certificate: sponsor.certificate(), era: sponsor.era() })
+}
+
+function readRequest (body: Uint8Array): ReturnType<typeof parseJoinRequest> {
+  try { return parseJoinRequest(body) } catch (cause) { throw new Refused('not a request to join', { cause }) }
+}
+
+async function join (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signal: AbortSignal): Promise<Uint8Array> {
+  const { certificate } = request
+  const era = sponsor.era()
+  const invite = checked(sponsor, peer, certificate)
+  await demandOpenLayout(sponsor, signal)
+  await useInvite(sponsor, { invite, certificate }, signal)
+  await writeMember(sponsor, request, signal)
+  sponsor.joined?.(peer)
+  const [memberRows, layout] = [await sponsor.memberRows({ signal }), await readLayout(sponsor, signal)]
+  const { role, kx } = certificate.member
+  const box = role === roles.member ? await sponsor.sealRing({ kx, era: era.number }) : undefined
+  return encodeJoinAnswer({ era, memberRows, layout, box })
+}
+
+// everything that can be said without reading a row
+function checked (sponsor: Sponsor, peer: PeerId, certificate: Certificate): InviteStatement {
+  const { admin, invite, member } = certificate
+  const trust = trustOf(sponsor, 'unchecked')
+  if (invite === undefined) throw new Refused('joining needs an invite')
+  if (!equals(member.subject, keyOf(peer))) throw new Refused('the member statement is about another peer')
+  demand(inviteVerdict({ admin, invite }, trust))
+  demand(useVerdict(invite, member))
+  demand(verdictOf(certificate, trust))
+  if (invite.notAfterMs !== undefined && sponsor.clock.wallMs() > invite.notAfterMs) throw new Refused('the invite has expired')
+  return invite
+}
+
+const trustOf = (sponsor: Sponsor, memberRowHash: Trust['memberRowHash']): Trust =>
+  ({ clusterId: sponsor.clusterId, authority: sponsor.authority, era: sponsor.era(), memberRowHash })
+
+function demand (verdict: Verdict): void {
+  if (!verdict.isValid) throw new Refused(`the invite is refused: ${verdict.why}`)
+}
+
+const addressOf = (table: RowAddress['table'], key: Uint8Array): RowAddress => ({ table, scope: clusterRowKeys.scope, key })
+
+async function readLayout ({ registers }: Sponsor, signal: AbortSignal): Promise<Uint8Array> {
+  const layout = await registers.read(addressOf(tables.layout, clusterRowKeys.layout), { signal })
+  if (layout === undefined) throw new Unavailable('the layout is not there yet')
+  return layout
+}
+
+async function demandOpenLayout (sponsor: Sponsor, signal: AbortSignal): Promise<void> {
+  const { state } = parseLayout(await readLayout(sponsor, signal))
+  if (state !== 'open') throw new Refused(`joining is closed: the layout is ${state}`)
+}
+
+// compare-and-set absent → H(statement): one-time, and repeatable by whoever sends the same statement
+async function useInvite ({ registers }: Sponsor, { invite, certificate }: { invite: InviteStatement, certificate: Certificate }, signal: AbortSignal): Promise<void> {
+  const statementHash = hashOfStatement(certificate.member)
+  const refusal = await registers.change<string | undefined>(addressOf(tables.invites, invite.subject), (current) => {
+    if (current === undefined) return { kind: 'write', value: encodeInviteRow({ state: 'used', statementHash }), result: undefined }
+    const row = parseInviteRow(current)
+    if (row.state === 'revoked') return { kind: 'keep', result: 'the invite was revoked' }
+    return { kind: 'keep', result: equals(row.statementHash, statementHash) ? undefined : 'the invite has been used' }
+  }, { signal })
+  if (refusal !== undefined) throw new Refused(refusal)
+}
+
+async function writeMember (sponsor: Sponsor, { certificate, capacityBytes, addresses, storeId }: JoinRequest, signal: AbortSignal): Promise<void> {
+  const value = rowOf({ certificate, capacityBytes, addresses, storeId })
+  const refusal = await sponsor.registers.change<string | undefined>(addressOf(tables.members, certificate.member.subject), (current) => {
+    if (current === undefined) return { kind: 'write', value, result: undefined }
+    if (equals(current, value)) return { kind: 'keep', result: undefined }
+    const standing = parseMemberRow(current).certificate
+    const standingHash = hashOfStatement(standing.member)
+    const isSame = equals(standingHash, hashOfStatement(certificate.member))
+    // a certificate of an older era that the era no longer lists has lapsed: its peer comes back by a new invite
+    const hasLapsed = !verdictOf(standing, trustOf(sponsor, standingHash)).isValid
+    return isSame || hasLapsed ? { kind: 'write', value, result: undefined } : { kind: 'keep', result: 'this peer is a member already' }
+  }, { signal })
+  if (refusal !== undefined) throw new Refused(refusal)
+}
+
+function rowOf (row: Parameters<typeof encodeMemberRow>[0]): Uint8Array {
+  try { return encodeMemberRow(row) } catch (cause) {
+    if (cause instanceof MalformedBytes) throw new Refused(`not a members row: ${cause.message}`, { cause })
+    throw cause
+  }
+}

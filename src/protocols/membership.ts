@@ -1,0 +1,74 @@
+import { type ByteReader, type ByteWriter, equals, MalformedBytes } from '../base/bytes.ts'
+import { keyOf, type PeerId } from '../base/peer-id.ts'
+import { type Certificate, encodeCertificate, type Era, eraLimits, eraOf, isEraByRight, isInEra, isSameEra, mergedEra, parseStatementOf, readCertificate, statementLimits, type Verdict, verdictOf } from '../cluster/index.ts'
+
+/** What a node shows to prove that it belongs: its certificate and the era it knows. */
+export interface Credentials {
+  readonly certificate: Certificate
+  readonly era: Era
+}
+
+/** Whether a peer, proven by its connection, belongs. Adopts a higher era that comes with valid credentials. Rejects when that could not be found out. */
+export type Verify = (peer: PeerId, credentials: Credentials) => Promise<Verdict>
+
+/** Where the check finds what this node knows. */
+export interface MembershipSources {
+  readonly clusterId: Uint8Array
+  readonly authority: Uint8Array
+  era (): Era
+  /** Makes a merged era durable, closes sessions of who left. */
+  adopt (era: Era): Promise<void>
+  /** H of the member statement in the members row of this key: from the row as this node has it, else from the voters. Undefined: no such row. */
+  memberRowHash (peerKey: Uint8Array): Promise<Uint8Array | undefined>
+}
+
+/** The check that hello makes of either side. */
+export const membershipCheck = (sources: MembershipSources): Verify => async (peer, { certificate, era: shown }) => {
+  const { clusterId, authority } = sources
+  if (!equals(certificate.member.subject, keyOf(peer))) return { isValid: false, why: 'a certificate of another peer' }
+  const era = risenEra(sources, certificate, shown)
+  if (era === undefined) return { isValid: false, why: 'an era by nobody in the chain' }
+  const memberRowHash = isInEra(certificate, era) ? undefined : await sources.memberRowHash(certificate.member.subject)
+  const verdict = verdictOf(certificate, { clusterId, authority, era, memberRowHash })
+  if (verdict.isValid && !isSameEra(mergedEra(era, sources.era()), sources.era())) await sources.adopt(mergedEra(era, sources.era()))
+  return verdict
+}
+
+// what holds if the shown era is believed; one that changes nothing here needs no right of its own
+function risenEra (sources: MembershipSources, { admin }: Certificate, shown: Era): Era | undefined {
+  const { clusterId, authority } = sources
+  const current = sources.era()
+  if (shown.number < current.number || isSameEra(shown, current)) return current
+  if (!isEraByRight(shown, { clusterId, authority, current, admins: admin === undefined ? [] : [admin] })) return undefined
+  try { return mergedEra(current, shown) } catch (error) {
+    if (error instanceof MalformedBytes) return undefined
+    throw error
+  }
+}
+
+export const credentialLimits = {
+  /** A certificate, and as many era statements as one era may have. */
+  maxBytes: 2048 + eraLimits.maxStatements * (4 + statementLimits.maxEraBytes),
+} as const
+
+/** `certificate | u8 count, count × (u32 length, era statement)`. */
+export function writeCredentials (writer: ByteWriter, { certificate, era }: Credentials): ByteWriter {
+  writer.raw(encodeCertificate(certificate))
+  return writeEra(writer, era)
+}
+
+export function writeEra (writer: ByteWriter, { statements }: Era): ByteWriter {
+  writer.u8(statements.length)
+  for (const { bytes } of statements) writer.long(bytes)
+  return writer
+}
+
+/** @throws MalformedBytes */
+export const readCredentials = (reader: ByteReader): Credentials => ({ certificate: readCertificate(reader), era: readEra(reader) })
+
+/** @throws MalformedBytes */
+export function readEra (reader: ByteReader): Era {
+  const count = reader.u8()
+  if (count > eraLimits.maxStatements) throw new MalformedBytes(`an era of ${count} statements`)
+  return eraOf(Array.from({ length: count }, () => parseStatementOf('era', reader.long(statementLimits.maxEraBytes))))
+}

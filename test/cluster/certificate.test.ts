@@ -1,0 +1,102 @@
+import { describe, expect, test } from 'vitest'
+import { MalformedBytes } from '../../src/base/bytes.ts'
+import { type Certificate, encodeCertificate, type Era, hashOfStatement, isEraByRight, mergedEra, parseCertificate, roles, type Trust, verdictOf } from '../../src/cluster/index.ts'
+import { certificateOf, keyNamed, paperCluster } from '../support/cluster-identities.ts'
+
+const cluster = paperCluster()
+const founder = cluster.member('founder')
+const eraOne = cluster.era(1, [founder])
+const invited = (options: Parameters<typeof cluster.invite>[1] = {}, member: Parameters<typeof cluster.member>[1] = {}): Certificate =>
+  certificateOf(cluster.member('bob', { by: keyNamed('invite'), ...member }), { invite: cluster.invite('invite', options) })
+const verdict = (certificate: Certificate, { era = eraOne, memberRowHash = hashOfStatement(certificate.member) }: { era?: Era, memberRowHash?: Trust['memberRowHash'] } = {}): string => {
+  const found = verdictOf(certificate, { clusterId: cluster.clusterId, authority: cluster.authority, era, memberRowHash })
+  return found.isValid ? 'valid' : found.why
+}
+
+describe('certificates', () => {
+  test('a member that the era lists is valid, in later eras too', () => {
+    expect(verdict(certificateOf(founder), { memberRowHash: undefined })).toBe('valid')
+    expect(verdict(certificateOf(founder), { era: cluster.era(9, [founder]) })).toBe('valid')
+  })
+
+  test('a chain of the current era is valid when the members row agrees, and only then', () => {
+    expect(verdict(invited())).toBe('valid')
+    expect(verdictOf(invited(), { clusterId: cluster.clusterId, authority: cluster.authority, era: eraOne, memberRowHash: undefined }).isValid).toBe(false)
+    expect(verdict(invited(), { memberRowHash: new Uint8Array(32) })).toMatch(/does not agree/)
+  })
+
+  test('a chain by an admin is valid', () => {
+    const admin = cluster.admin('admin')
+    expect(verdict(certificateOf(cluster.member('bob', { by: keyNamed('admin') }), { admin }))).toBe('valid')
+    expect(verdict(certificateOf(cluster.member('bob', { by: keyNamed('invite') }), { admin, invite: cluster.invite('invite', { by: keyNamed('admin') }) }))).toBe('valid')
+  })
+
+  test('an era without the member, after the one of its chain, has removed it', () => {
+    expect(verdict(invited(), { era: cluster.era(2, [founder]) })).toMatch(/nor listed/)
+  })
+
+  test('a chain for an era that has not come is not valid', () => {
+    expect(verdict(invited({ era: 2 }, { era: 2 }))).toMatch(/nor listed/)
+  })
+
+  test('the same words of another cluster are not valid', () => {
+    const other = paperCluster('other')
+    expect(verdict(certificateOf(other.member('founder')))).toMatch(/another cluster/)
+  })
+
+  test('an authority that is not ours makes no members', () => {
+    expect(verdict(certificateOf(cluster.member('bob', { by: keyNamed('mallory') })))).toMatch(/nobody/)
+    expect(verdict(invited({ by: keyNamed('mallory') }))).toMatch(/nobody/)
+    const admin = cluster.admin('admin', { by: keyNamed('mallory') })
+    expect(verdict(certificateOf(cluster.member('bob', { by: keyNamed('admin') }), { admin }))).toMatch(/authority/)
+  })
+
+  test('an invite allows its roles, its peer, its zone, and no serial', () => {
+    expect(verdict(invited({ roles: roles.storage }))).toMatch(/role/)
+    expect(verdict(invited({ peer: keyNamed('eve').publicKey }))).toMatch(/another peer/)
+    expect(verdict(invited({ zone: 'cellar' }, { zone: 'attic' }))).toMatch(/zone/)
+    expect(verdict(invited({}, { serial: 1 }))).toMatch(/serial/)
+    expect(verdict(invited({}, { by: keyNamed('mallory') }))).toMatch(/nobody/)
+    expect(verdict(invited({ peer: keyNamed('bob').publicKey, zone: 'cellar', roles: roles.member }, { zone: 'cellar' }))).toBe('valid')
+  })
+
+  test('a certificate is [admin] [invite] member and nothing else', () => {
+    const full = certificateOf(cluster.member('bob', { by: keyNamed('invite') }), { admin: cluster.admin('admin'), invite: cluster.invite('invite') })
+    expect(parseCertificate(encodeCertificate(full))).toEqual(full)
+    expect(() => parseCertificate(Uint8Array.of(0))).toThrow(MalformedBytes)
+    const swapped = encodeCertificate({ ...full, admin: full.invite, invite: full.admin } as unknown as Certificate)
+    expect(() => parseCertificate(swapped)).toThrow(MalformedBytes)
+    expect(() => parseCertificate(encodeCertificate({ ...full, member: full.invite } as unknown as Certificate))).toThrow(MalformedBytes)
+  })
+})
+
+describe('eras', () => {
+  const [bob, carol] = [cluster.member('bob'), cluster.member('carol')]
+
+  test('the higher era wins, whichever is heard first', () => {
+    const eraTwo = cluster.era(2, [])
+    expect(mergedEra(eraOne, eraTwo)).toBe(eraTwo)
+    expect(mergedEra(eraTwo, eraOne)).toBe(eraTwo)
+  })
+
+  test('equal but different eras leave the members of both, in any order, however often heard', () => {
+    const [a, b] = [cluster.era(2, [founder, bob]), cluster.era(2, [founder, carol], { floor: 3 })]
+    const merged = mergedEra(a, b)
+    expect(merged.listed.map(({ subject }) => subject)).toEqual([founder.subject])
+    expect(merged.floor).toBe(3)
+    expect(mergedEra(b, a)).toEqual(merged)
+    expect(mergedEra(merged, a)).toEqual(merged)
+    const c = cluster.era(2, [bob])
+    expect(mergedEra(mergedEra(a, b), c)).toEqual(mergedEra(a, mergedEra(b, c)))
+  })
+
+  test('an era comes by the authority, or by an admin of the era before', () => {
+    const [admin, byAdmin] = [cluster.admin('admin'), cluster.era(2, [founder], { by: keyNamed('admin') })]
+    const trust = { clusterId: cluster.clusterId, authority: cluster.authority }
+    expect(isEraByRight(eraOne, trust)).toBe(true)
+    expect(isEraByRight(byAdmin, { ...trust, admins: [admin], current: eraOne })).toBe(true)
+    expect(isEraByRight(byAdmin, { ...trust, admins: [], current: eraOne })).toBe(false)
+    expect(isEraByRight(byAdmin, { ...trust, admins: [admin], current: cluster.era(2, [founder]) })).toBe(false)
+    expect(isEraByRight(paperCluster('other').era(5, []), trust)).toBe(false)
+  })
+})
