@@ -1,0 +1,151 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { MalformedBytes } from '../../src/base/bytes.ts'
+import { Refused } from '../../src/base/errors.ts'
+import { closing, encodeInviteRow, encodeLayout, encodeMemberRow, isSuccessor, type Layout, type LayoutMember, layoutLimits, openLayout, parseInviteRow, parseLayout, parseMemberRow, roles, settled, votersOf } from '../../src/cluster/index.ts'
+import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
+
+const founder = layoutMember('founder')
+const named = (count: number, optionsOf: (i: number) => Parameters<typeof layoutMember>[1] = () => ({})): LayoutMember[] =>
+  Array.from({ length: count }, (_, i) => layoutMember(`node ${i}`, optionsOf(i)))
+const settle = (members: readonly LayoutMember[]): Layout => settled(closing(openLayout(founder)), [founder, ...members])
+const loadsOf = (lists: Layout['rowHolders'], count: number): number[] => Array.from({ length: count }, (_, index) => lists.filter((list) => list.includes(index)).length)
+const firstOf = (lists: Layout['rowHolders'], positions: number): Layout['rowHolders'] => lists.map((list) => list.slice(0, positions))
+
+describe('layouts', () => {
+  test('an open layout is the founder alone, and a closing one too', () => {
+    const open = openLayout(founder)
+    expect(votersOf(open, { table: 1, rowKey: new Uint8Array(32).fill(9) })).toEqual([founder.peerId])
+    expect(closing(open)).toEqual({ ...open, version: 2n, state: 'closing' })
+  })
+
+  test('only an open layout closes, only a closing one settles', () => {
+    const open = openLayout(founder)
+    expect(() => closing(closing(open))).toThrow(Refused)
+    expect(() => settled(open, [founder])).toThrow(Refused)
+    expect(() => settled(settle([]), [founder])).toThrow(Refused)
+  })
+
+  test('a settled layout without the founder, or with another row store of its, is refused', () => {
+    const before = closing(openLayout(founder))
+    expect(() => settled(before, named(3))).toThrow(/missing/)
+    expect(() => settled(before, [{ ...founder, storeId: new Uint8Array(16).fill(1) }])).toThrow(/row store/)
+    expect(() => settled(before, [founder, founder])).toThrow(/twice/)
+  })
+
+  test.each([[1, 1], [2, 2], [3, 3], [4, 3], [5, 5], [7, 5]])('%i voters keep %i copies of a row', (voters, copies) => {
+    const layout = settle(named(voters - 1))
+    expect(layout.rowHolders.every((list) => list.length === copies && new Set(list).size === copies)).toBe(true)
+  })
+
+  test('clear tables live on all voters, sealed ones on the replicas of the partition', () => {
+    const layout = settle([...named(6), layoutMember('disk', { role: roles.storage }), layoutMember('board', { role: roles.witness })])
+    const rowKey = new Uint8Array(32).fill(0x5a)
+    expect(votersOf(layout, { table: 18, rowKey })).toHaveLength(8)
+    expect(votersOf(layout, { table: 18, rowKey })).not.toContain(peerNamed('disk'))
+    expect(votersOf(layout, { table: 1, rowKey })).toEqual(layout.rowHolders[0x5a5]?.map((index) => layout.members[index]?.peerId))
+  })
+
+  test('blocks go to storage and members with capacity, never to a witness', () => {
+    const layout = settle([layoutMember('disk', { role: roles.storage }), layoutMember('board', { role: roles.witness }), layoutMember('full', { capacityBytes: 0 })])
+    const holders = new Set(layout.blockHolders.flat().map((index) => layout.members[index]?.peerId))
+    expect(holders).toEqual(new Set([founder.peerId, peerNamed('disk')]))
+  })
+
+  test('the same members in any order give the same layout', () => {
+    const members = named(7, (i) => ({ zone: `zone ${i % 3}`, capacityBytes: 100 * (i + 1) }))
+    const expected = encodeLayout(settle(members))
+    fc.assert(fc.property(fc.shuffledSubarray(members, { minLength: 7 }), (shuffled) => { expect(encodeLayout(settle(shuffled))).toEqual(expected) }), { numRuns: 5 })
+  })
+
+  test('copies stand in distinct zones while there are enough', () => {
+    const layout = settle(named(8, (i) => ({ zone: `zone ${i % 3}` })))
+    const zonesOf = (list: readonly number[]): number => new Set(list.map((index) => layout.members[index]?.zone)).size
+    expect(Math.min(...layout.blockHolders.map((list) => zonesOf(list.slice(0, 3))))).toBe(3)
+    expect(Math.min(...layout.rowHolders.map((list) => zonesOf(list.slice(0, 3))))).toBe(3)
+  })
+
+  test('loads follow capacity within 5 %, for every number of copies', () => {
+    const counts = fc.array(fc.integer({ min: 100, max: 400 }), { minLength: 9, maxLength: 14 })
+    fc.assert(fc.property(counts, (capacities) => {
+      const layout = settle(named(capacities.length, (i) => ({ capacityBytes: capacities[i] ?? 1 })))
+      const total = layout.members.reduce((sum, { capacityBytes }) => sum + capacityBytes, 0)
+      for (const copies of [1, 2, 3]) {
+        const loads = loadsOf(firstOf(layout.blockHolders, copies), layout.members.length)
+        layout.members.forEach(({ capacityBytes }, i) => {
+          const share = Math.min(4096, copies * 4096 * capacityBytes / total)
+          // a share cut off at one copy a partition leaves more for the others
+          if (layout.members.every((member) => copies * member.capacityBytes <= total)) expect(Math.abs((loads[i] ?? 0) - share) / share).toBeLessThan(0.05)
+        })
+      }
+      const rows = loadsOf(layout.rowHolders, layout.members.length)
+      expect(Math.max(...rows) / Math.min(...rows)).toBeLessThan(1.05)
+    }), { numRuns: 8 })
+  })
+
+  test('the founder keeps the first position in its share of the partitions', () => {
+    const layout = settle(named(3))
+    const at = layout.members.findIndex(({ peerId }) => peerId === founder.peerId)
+    expect(layout.blockHolders.slice(0, 1024).every(([first]) => first === at)).toBe(true)
+    expect(layout.blockHolders.filter(([first]) => first === at)).toHaveLength(1024)
+  })
+
+  test('a successor is what the pure functions make, and nothing else', () => {
+    const open = openLayout(founder)
+    const next = settled(closing(open), [founder, ...named(4)])
+    expect(isSuccessor(open, closing(open))).toBe(true)
+    expect(isSuccessor(closing(open), next)).toBe(true)
+    expect(isSuccessor(open, next)).toBe(false)
+    expect(isSuccessor(closing(open), open)).toBe(false)
+    expect(isSuccessor(closing(open), { ...next, version: next.version + 1n })).toBe(false)
+    expect(isSuccessor(closing(open), { ...next, rowHolders: next.rowHolders.toReversed() })).toBe(false)
+  })
+
+  test('a layout is spelled in one way, and the largest fits a row', () => {
+    const layout = settle(named(layoutLimits.maxMembers - 1, (i) => ({ zone: `zone ${i % 4}` })))
+    const bytes = encodeLayout(layout)
+    expect(bytes.byteLength).toBeLessThan(layoutLimits.maxBytes)
+    expect(parseLayout(bytes)).toEqual(layout)
+    for (const small of [openLayout(founder), closing(openLayout(founder)), settle(named(2))]) expect(parseLayout(encodeLayout(small))).toEqual(small)
+    expect(() => parseLayout(bytes.subarray(0, -1))).toThrow(MalformedBytes)
+    expect(() => parseLayout(new Uint8Array([...bytes, 0]))).toThrow(MalformedBytes)
+  })
+
+  test('changed or random bytes give another layout or a typed error', () => {
+    const bytes = encodeLayout(settle(named(2)))
+    const harmless = (input: Uint8Array): void => { try { parseLayout(input) } catch (error) { expect(error).toBeInstanceOf(MalformedBytes) } }
+    fc.assert(fc.property(fc.nat(bytes.byteLength - 1), fc.integer({ min: 1, max: 255 }), (at, change) => { harmless(bytes.with(at, (bytes[at] ?? 0) ^ change)) }), { numRuns: 60 })
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (input) => { harmless(new Uint8Array([1, ...input])) }))
+  })
+})
+
+describe('rows of members and invites', () => {
+  const cluster = paperCluster()
+  const row = { certificate: certificateOf(cluster.member('bob')), capacityBytes: 2 ** 40, addresses: [Uint8Array.of(4, 127, 0, 0, 1)], storeId: new Uint8Array(16).fill(3) }
+
+  test('a members row gives back what was put in', () => {
+    expect(parseMemberRow(encodeMemberRow(row))).toEqual(row)
+    expect(parseMemberRow(encodeMemberRow({ ...row, storeId: undefined, addresses: [] }))).toEqual({ ...row, storeId: undefined, addresses: [] })
+  })
+
+  test('a members row with too many addresses or a wrong store id cannot be written', () => {
+    expect(() => encodeMemberRow({ ...row, storeId: new Uint8Array(15) })).toThrow(MalformedBytes)
+    expect(() => encodeMemberRow({ ...row, addresses: Array.from({ length: 17 }, () => Uint8Array.of(1)) })).toThrow(MalformedBytes)
+    expect(() => encodeMemberRow({ ...row, capacityBytes: -1 })).toThrow(MalformedBytes)
+  })
+
+  test('invites rows give back what was put in', () => {
+    for (const invite of [{ state: 'revoked' as const }, { state: 'used' as const, statementHash: new Uint8Array(32).fill(5) }]) expect(parseInviteRow(encodeInviteRow(invite))).toEqual(invite)
+  })
+
+  test('random and changed bytes are refused with a typed error', () => {
+    const bytes = encodeMemberRow(row)
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (input) => {
+      expect(() => parseMemberRow(input)).toThrow(MalformedBytes)
+      expect(() => parseInviteRow(input)).toThrow(MalformedBytes)
+    }))
+    fc.assert(fc.property(fc.nat(bytes.byteLength - 1), fc.integer({ min: 1, max: 255 }), (at, change) => {
+      try { parseMemberRow(bytes.with(at, (bytes[at] ?? 0) ^ change)) } catch (error) { expect(error).toBeInstanceOf(MalformedBytes) }
+    }))
+  })
+})

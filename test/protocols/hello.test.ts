@@ -1,0 +1,112 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { MalformedBytes } from '../../src/base/bytes.ts'
+import { Refused } from '../../src/base/errors.ts'
+import { type Certificate, type Era, hashOfStatement } from '../../src/cluster/index.ts'
+import { PeerUnreachable, RequestRefused } from '../../src/network/index.ts'
+import { encodeIntroduction, type Greeting, type Hello, helloId, helloProtocol, type Introduction, parseIntroduction } from '../../src/protocols/hello.ts'
+import { membershipCheck } from '../../src/protocols/membership.ts'
+import { certificateOf, keyNamed, paperCluster, peerNamed } from '../support/cluster-identities.ts'
+import { type MemoryNetwork, memoryNetwork } from '../support/memory-requests.ts'
+
+const cluster = paperCluster()
+const [alice, bob] = [cluster.member('alice', { zone: 'attic' }), cluster.member('bob')]
+const eraOne = cluster.era(1, [alice, bob])
+
+interface Side { readonly hello: Hello, readonly greetings: Greeting[], era: Era }
+
+async function side (network: MemoryNetwork, name: string, certificate: Certificate, options: { era?: Era, versions?: readonly number[], trust?: ReturnType<typeof paperCluster>, rows?: readonly Certificate[] } = {}): Promise<Side> {
+  const { versions = [1], trust = cluster, rows = [] } = options
+  const greetings: Greeting[] = []
+  const state = { era: options.era ?? eraOne }
+  const verify = membershipCheck({
+    ...trust, era: () => state.era, async adopt (era) { state.era = era },
+    memberRowHash: async (key) => rows.map(({ member }) => member).filter(({ subject }) => Buffer.compare(subject, key) === 0).map(hashOfStatement)[0],
+  })
+  const self = (): Introduction => ({ certificate, era: state.era, versions, capabilities: ['fetch'], freeBytes: 123, layoutVersion: 7n, addresses: [Uint8Array.of(1, 2)] })
+  const hello = helloProtocol({ self, verify, greeted: (greeting) => { greetings.push(greeting) } })
+  await hello.register(network.of(peerNamed(name)))
+  return { hello, greetings, get era () { return state.era } }
+}
+
+describe('hello', () => {
+  test('two members learn role, zone, version and free space of each other', async () => {
+    const network = memoryNetwork()
+    const a = await side(network, 'alice', certificateOf(alice), { versions: [1, 2, 3] })
+    const b = await side(network, 'bob', certificateOf(bob), { versions: [1, 2] })
+    expect(await a.hello.greet(peerNamed('bob'))).toMatchObject({ peer: peerNamed('bob'), version: 2, freeBytes: 123, layoutVersion: 7n, era: 1, capabilities: ['fetch'] })
+    expect(b.greetings).toMatchObject([{ peer: peerNamed('alice'), version: 2, zone: 'attic' }])
+  })
+
+  test('a stranger, a member of another cluster and garbage get the same bare refusal', async () => {
+    const network = memoryNetwork()
+    const b = await side(network, 'bob', certificateOf(bob))
+    const other = paperCluster('other')
+    const mallory = other.member('mallory')
+    await side(network, 'mallory', certificateOf(mallory), { trust: other, era: other.era(1, [mallory]) })
+    const introduction = (certificate: Certificate, era: Era): Uint8Array => encodeIntroduction({ certificate, era, versions: [1], capabilities: [], freeBytes: 0, layoutVersion: 1n, addresses: [] })
+    const tries = [introduction(certificateOf(mallory), other.era(1, [mallory])), introduction(certificateOf(alice), eraOne), introduction(certificateOf(cluster.member('mallory', { by: keyNamed('mallory') })), eraOne), Uint8Array.of(1, 2, 3), new Uint8Array(0)]
+    for (const body of tries) {
+      const refusal: unknown = await network.of(peerNamed('mallory')).request(peerNamed('bob'), helloId, [body], { timeoutMs: 1000, maxAnswerBytes: 1e6 }).catch((error: unknown) => error)
+      expect(refusal).toBeInstanceOf(RequestRefused)
+      expect((refusal as Error).message).toBe('no')
+    }
+    expect(b.greetings).toEqual([])
+  })
+
+  test('an initiator refuses a responder that is no member', async () => {
+    const network = memoryNetwork()
+    const a = await side(network, 'alice', certificateOf(alice))
+    await side(network, 'mallory', certificateOf(bob))
+    await expect(a.hello.greet(peerNamed('mallory'))).rejects.toThrow(/another peer/)
+    await expect(a.hello.greet(peerNamed('mallory'))).rejects.toThrow(Refused)
+  })
+
+  test('no common version is refused with the reason, to members', async () => {
+    const network = memoryNetwork()
+    const a = await side(network, 'alice', certificateOf(alice), { versions: [3] })
+    await side(network, 'bob', certificateOf(bob), { versions: [1, 2] })
+    await expect(a.hello.greet(peerNamed('bob'))).rejects.toThrow(/no common version: 1, 2 here, 3 there/)
+  })
+
+  test('a higher era spreads, and who it leaves out is greeted no more', async () => {
+    const network = memoryNetwork()
+    const eraTwo = cluster.era(2, [alice])
+    const a = await side(network, 'alice', certificateOf(alice), { era: eraTwo })
+    const [b, carol] = [await side(network, 'bob', certificateOf(bob)), cluster.member('carol')]
+    await expect(a.hello.greet(peerNamed('bob'))).rejects.toThrow(Refused)
+    expect(b.era.number).toBe(2)
+    const c = await side(network, 'carol', certificateOf(carol), { era: cluster.era(1, [alice, carol]) })
+    await expect(c.hello.greet(peerNamed('alice'))).rejects.toThrow(RequestRefused)
+    expect(a.era.number).toBe(2)
+  })
+
+  test('an era by nobody is not adopted', async () => {
+    const network = memoryNetwork()
+    const forged = cluster.era(9, [alice], { by: keyNamed('mallory') })
+    const a = await side(network, 'alice', certificateOf(alice), { era: forged })
+    const b = await side(network, 'bob', certificateOf(bob))
+    await expect(a.hello.greet(peerNamed('bob'))).rejects.toThrow(RequestRefused)
+    expect(b.era.number).toBe(1)
+  })
+
+  test('who joined by an invite is a member as far as the members row says so', async () => {
+    const network = memoryNetwork()
+    const dave = certificateOf(cluster.member('dave', { by: keyNamed('invite') }), { invite: cluster.invite('invite') })
+    const d = await side(network, 'dave', dave)
+    await side(network, 'alice', certificateOf(alice))
+    await side(network, 'bob', certificateOf(bob), { rows: [dave] })
+    await expect(d.hello.greet(peerNamed('alice'))).rejects.toThrow(RequestRefused)
+    expect(await d.hello.greet(peerNamed('bob'))).toMatchObject({ peer: peerNamed('bob') })
+  })
+
+  test('a peer that is gone is unreachable', async () => {
+    const network = memoryNetwork()
+    const a = await side(network, 'alice', certificateOf(alice))
+    await expect(a.hello.greet(peerNamed('bob'))).rejects.toThrow(PeerUnreachable)
+  })
+
+  test('random bytes are refused with a typed error', () => {
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => { expect(() => parseIntroduction(new Uint8Array([1, ...bytes]))).toThrow(MalformedBytes) }))
+  })
+})

@@ -1,0 +1,146 @@
+import fc from 'fast-check'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { equals, MalformedBytes, utf8 } from '../../src/base/bytes.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import { Refused } from '../../src/base/errors.ts'
+import { closing, clusterRowKeys, describeMember, encodeInviteRow, encodeLayout, encodeMemberRow, type Era, type InviteToken, openLayout, roles } from '../../src/cluster/index.ts'
+import { PeerUnreachable, RequestRefused } from '../../src/network/index.ts'
+import { type Joined, type Joiner, joinCluster, joinId, joinProtocol } from '../../src/protocols/join.ts'
+import { encodeJoinRequest, parseJoinAnswer, parseJoinRequest } from '../../src/protocols/join-messages.ts'
+import { tables } from '../../src/tables/index.ts'
+import { certificateOf, keyNamed, layoutMember, paperCluster, peerNamed, seedNamed } from '../support/cluster-identities.ts'
+import { type MemoryRegisters, memoryRegisters } from '../support/memory-registers.ts'
+import { type MemoryNetwork, memoryNetwork } from '../support/memory-requests.ts'
+
+const cluster = paperCluster()
+const founder = cluster.member('founder')
+const sponsor = peerNamed('founder')
+const nowMs = 1_700_000_000_000
+let network: MemoryNetwork
+let registers: MemoryRegisters
+let era: Era
+
+beforeEach(async () => {
+  [network, registers, era] = [memoryNetwork(), memoryRegisters(), cluster.era(1, [founder])]
+  registers.put({ table: tables.layout, scope: clusterRowKeys.scope, key: clusterRowKeys.layout }, encodeLayout(openLayout(layoutMember('founder'))))
+  registers.put({ table: tables.members, scope: clusterRowKeys.scope, key: founder.subject }, encodeMemberRow({ certificate: certificateOf(founder), capacityBytes: 5, addresses: [], storeId: seedNamed('s').slice(0, 16) }))
+  await joinProtocol({
+    clusterId: cluster.clusterId, authority: cluster.authority, certificate: () => certificateOf(founder), era: () => era, registers,
+    memberRows: async () => registers.valuesOf(tables.members), sealRing: ({ kx }) => new Uint8Array([...utf8('ring for '), ...kx]), clock: { ...systemClock, wallMs: () => nowMs },
+  }).register(network.of(sponsor))
+})
+
+function join (name: string, token: InviteToken, options: Partial<Joiner<string>> = {}): Promise<Joined<string>> {
+  const joiner: Joiner<string> = {
+    peer: peerNamed(name), token, role: roles.member, kx: seedNamed(`${name} kx`), zone: 'attic', capacityBytes: 100, addresses: [Uint8Array.of(9)], storeId: seedNamed(name).slice(0, 16),
+    openRing: (box) => { if (!equals(box.subarray(9), seedNamed(`${name} kx`))) throw new Refused('not our box'); return 'the ring' }, ...options,
+  }
+  return joinCluster(network.of(peerNamed(name)), sponsor, joiner)
+}
+
+describe('join', () => {
+  test('an invited peer gets era, members, layout and the ring, and stands in the members table', async () => {
+    const joined = await join('bob', cluster.token('invite'))
+    expect(joined).toMatchObject({ ring: 'the ring', era: { number: 1 }, layout: { state: 'open', version: 1n } })
+    expect(joined.members.map((row) => describeMember(row).peerId).toSorted()).toEqual([sponsor, peerNamed('bob')].toSorted())
+    expect(registers.valuesOf(tables.members)).toHaveLength(2)
+  })
+
+  test('storage gets no ring, and a zone in the invite is the zone', async () => {
+    const joined = await join('disk', cluster.token('invite', { roles: roles.storage, zone: 'cellar' }), { role: roles.storage, storeId: undefined })
+    expect(joined.ring).toBeUndefined()
+    expect(describeMember(joined).zone).toBe('cellar')
+  })
+
+  test('a lost answer is repaired by repeating: the same membership', async () => {
+    const token = cluster.token('invite')
+    const first = await join('bob', token)
+    network.loseAnswers(peerNamed('bob'), sponsor, 1)
+    await expect(join('bob', token)).rejects.toThrow(PeerUnreachable)
+    expect(await join('bob', token)).toEqual(first)
+  })
+
+  test('a sponsor that dies between using the invite and writing the row leaves a join that can be repeated', async () => {
+    const token = cluster.token('invite')
+    const first = await join('bob', token)
+    await registers.change({ table: tables.members, scope: clusterRowKeys.scope, key: keyNamed('bob').publicKey }, () => ({ kind: 'erase', result: undefined }))
+    expect(await join('bob', token)).toEqual(first)
+  })
+
+  test('a used invite is refused to another peer', async () => {
+    await join('bob', cluster.token('invite'))
+    await expect(join('carol', cluster.token('invite'))).rejects.toThrow(/has been used/)
+    expect(registers.valuesOf(tables.members)).toHaveLength(2)
+  })
+
+  test('of two peers that race for one invite, one joins', async () => {
+    const outcomes = await Promise.allSettled([join('bob', cluster.token('invite')), join('carol', cluster.token('invite'))])
+    expect(outcomes.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
+  })
+
+  test('an expired invite is refused by the sponsor\'s clock', async () => {
+    await expect(join('bob', cluster.token('invite', { notAfterMs: nowMs - 1 }))).rejects.toThrow(/expired/)
+    await expect(join('bob', cluster.token('invite', { notAfterMs: nowMs }))).resolves.toBeDefined()
+  })
+
+  test('a revoked invite is refused', async () => {
+    registers.put({ table: tables.invites, scope: clusterRowKeys.scope, key: keyNamed('invite').publicKey }, encodeInviteRow({ state: 'revoked' }))
+    await expect(join('bob', cluster.token('invite'))).rejects.toThrow(/revoked/)
+  })
+
+  test('an invite of another cluster, of an older era, or by nobody is refused', async () => {
+    await expect(join('bob', paperCluster('other').token('invite'))).rejects.toThrow(/another cluster/)
+    await expect(join('bob', cluster.token('invite', { by: keyNamed('mallory') }))).rejects.toThrow(/nobody/)
+    era = cluster.era(2, [founder])
+    await expect(join('bob', cluster.token('invite'))).rejects.toThrow(/not of era 2/)
+  })
+
+  test('an invite for another role or another peer is refused on both sides', async () => {
+    const [storageOnly, forEve] = [cluster.token('invite', { roles: roles.storage }), cluster.token('invite', { peer: keyNamed('eve').publicKey })]
+    await expect(join('bob', storageOnly)).rejects.toThrow(/role/)
+    await expect(join('bob', forEve)).rejects.toThrow(/another peer/)
+    const direct = async (invite: InviteToken): Promise<unknown> => {
+      const certificate = certificateOf(cluster.member('bob', { by: keyNamed('invite') }), { invite: invite.invite })
+      const body = encodeJoinRequest({ kind: 'join', certificate, capacityBytes: 0, addresses: [], storeId: undefined })
+      return network.of(peerNamed('bob')).request(sponsor, joinId, [body], { timeoutMs: 1000, maxAnswerBytes: 1e6 })
+    }
+    await expect(direct(storageOnly)).rejects.toThrow(/role/)
+    await expect(direct(forEve)).rejects.toThrow(/bound to another peer/)
+  })
+
+  test('a certificate made for one peer does not let another in', async () => {
+    const token = cluster.token('invite')
+    await expect(join('bob', token, { peer: peerNamed('carol') })).rejects.toThrow(/about another peer/)
+  })
+
+  test('joining is closed once the layout is closing', async () => {
+    registers.put({ table: tables.layout, scope: clusterRowKeys.scope, key: clusterRowKeys.layout }, encodeLayout(closing(openLayout(layoutMember('founder')))))
+    await expect(join('bob', cluster.token('invite'))).rejects.toThrow(/joining is closed: the layout is closing/)
+    expect(registers.valuesOf(tables.invites)).toEqual([])
+  })
+
+  test('a member that uses a second invite is told so', async () => {
+    await join('bob', cluster.token('invite'))
+    await expect(join('bob', cluster.token('second'))).rejects.toThrow(/member already/)
+  })
+
+  test('a sponsor of another authority is not trusted, and gets no statement', async () => {
+    const token = { ...cluster.token('invite'), authority: keyNamed('other').publicKey }
+    await expect(join('bob', token)).rejects.toThrow(/authority/)
+    expect(network.sent).toHaveLength(1)
+  })
+
+  test('a box that does not open fails the join', async () => {
+    await expect(join('bob', cluster.token('invite'), { openRing: () => { throw new Refused('not our box') } })).rejects.toThrow(/not our box/)
+  })
+
+  test('garbage is refused, never a crash', async () => {
+    const send = (body: Uint8Array): Promise<unknown> => network.of(peerNamed('mallory')).request(sponsor, joinId, [body], { timeoutMs: 1000, maxAnswerBytes: 1e6 })
+    await expect(send(Uint8Array.of(1, 2, 3))).rejects.toThrow(RequestRefused)
+    await expect(send(new Uint8Array(9000))).rejects.toThrow(RequestRefused)
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+      expect(() => parseJoinRequest(bytes)).toThrow(MalformedBytes)
+      expect(() => parseJoinAnswer(new Uint8Array([1, ...bytes]))).toThrow(MalformedBytes)
+    }))
+  })
+})
