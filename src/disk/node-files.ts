@@ -8,7 +8,7 @@ export function nodeFiles (root: string): Files {
   let temporaries = 0
   const at = (path: string): string => resolve(root, path)
   return {
-    read: async (path) => readFile(at(path)).catch(missing(path)),
+    read: async (path) => plain(await readFile(at(path)).catch(missing(path))),
     readRange: async (path, range) => withFile(at(path), 'r', path, async (file) => exactly(file, range, path)),
     async size (path) {
       const found = await stat(at(path)).catch(absent)
@@ -60,6 +60,9 @@ export function nodeFiles (root: string): Files {
   }
 }
 
+// a Buffer's slice() shares memory where a Uint8Array's copies: nobody above shall have to know which it has
+const plain = (buffer: Buffer): Uint8Array => new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength)
+
 async function openAppend (path: string): Promise<AppendFile> {
   const isNew = await stat(path).catch(absent) === undefined
   const file = await open(path, 'a', 0o600).catch(full)
@@ -92,7 +95,7 @@ async function withFile<T> (path: string, flags: string, name: string, use: (fil
 }
 
 async function exactly (file: FileHandle, { offset, length }: { offset: number, length: number }, name: string): Promise<Uint8Array> {
-  const bytes = Buffer.allocUnsafeSlow(length)
+  const bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
   for (let done = 0; done < length;) {
     const { bytesRead } = await file.read(bytes, done, length - done, offset + done)
     if (bytesRead === 0) throw new RangeError(`${name} ends ${length - done} bytes before ${offset + length}`)

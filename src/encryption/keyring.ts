@@ -1,0 +1,114 @@
+import { hkdfSync, timingSafeEqual } from 'node:crypto'
+import { hashRaw } from '@node-rs/argon2'
+import { decode, encode } from 'cborg'
+import { ByteReader, ByteWriter, concat, equals, utf8 } from '../base/bytes.ts'
+import { Corrupt, Refused } from '../base/errors.ts'
+import { keyedHash } from '../base/hash.ts'
+import type { Random } from '../base/random.ts'
+import { oneTimeKeys, okmLength, opened, sealInto, tagLength } from './aead.ts'
+
+/**
+ * Everything secret that a node has, in one file under a passphrase or a key file (docs/FORMAT.md, "Keyring"). The head is what the keys are derived
+ * from, so a changed head derives others; its costs are bounded before anything is derived, so a forged file cannot make a node work for hours.
+ */
+export interface Keyring {
+  /** Ed25519 seed of the node's identity, 32 bytes. */
+  readonly nodeSeed: Uint8Array
+  /** X25519 seed, 32 bytes: key boxes are sealed to it. */
+  readonly exchangeSeed: Uint8Array
+  /** K_disk, 32 bytes: seals what only this node reads. */
+  readonly diskKey: Uint8Array
+  readonly clusterId: Uint8Array
+  /** Absent on a storage node, which has no data key. */
+  readonly ring: { readonly names: Uint8Array, readonly epochs: ReadonlyMap<number, Uint8Array> } | undefined
+  /** Seed of the cluster's authority; only where the cluster was made. */
+  readonly authoritySeed: Uint8Array | undefined
+}
+
+/** What opens a keyring. A key file holds 32 bytes; beside the keyring it protects nothing from whoever has the folder. */
+export type KeyringKey = { readonly kind: 'passphrase', readonly passphrase: string } | { readonly kind: 'key', readonly key: Uint8Array }
+
+/** The library's number for it; its enum does not outlive compilation. */
+const argon2id = 2
+const magic = utf8('DFSK')
+const formatVersion = 1
+const headLength = 84
+const commitmentLength = 32
+const kinds = { passphrase: 1, key: 2 } as const
+/** RFC 9106's second choice; 64 MiB and three passes take about 50 ms here. */
+const cost = { memoryKiB: 64 * 1024, passes: 3, lanes: 1 } as const
+export const keyringLimits = {
+  maxFileBytes: 1024 * 1024,
+  maxMemoryKiB: 1024 * 1024,
+  maxPasses: 16,
+  maxLanes: 4,
+  /** Memory times passes, in KiB: 4 GiB. */
+  maxWorkKiB: 4 * 1024 * 1024,
+} as const
+const keyringInfo = concat([utf8('dfs/v1/keyring'), Uint8Array.of(0)])
+
+/** The file's bytes. Every writing derives fresh keys. */
+export async function sealKeyring (keyring: Keyring, key: KeyringKey, random: Random): Promise<Uint8Array> {
+  const plaintext = encodeKeyring(keyring)
+  const { memoryKiB, passes, lanes } = key.kind === 'passphrase' ? cost : { memoryKiB: 0, passes: 0, lanes: 0 }
+  const head = new ByteWriter().raw(magic).u8(formatVersion).u8(kinds[key.kind]).u16(0).u32(memoryKiB).u32(passes).u32(lanes)
+    .raw(random.bytes(32)).raw(keyedHash(random.bytes(32), plaintext)).finish()
+  const keys = await keysOf(head, key)
+  const file = new Uint8Array(headLength + commitmentLength + plaintext.byteLength + tagLength)
+  file.set(head)
+  file.set(keys.commitment, headLength)
+  sealInto(file, headLength + commitmentLength, keys, file.subarray(0, headLength + commitmentLength), plaintext)
+  return file
+}
+
+/** @throws Refused if the key is wrong or the costs are too high; Corrupt if it is no keyring */
+export async function openKeyring (file: Uint8Array, key: KeyringKey): Promise<Keyring> {
+  if (file.byteLength > keyringLimits.maxFileBytes || file.byteLength < headLength + commitmentLength + tagLength) throw new Corrupt(`a keyring of ${file.byteLength} bytes is none`)
+  const head = file.subarray(0, headLength)
+  checkHead(head, key)
+  const keys = await keysOf(head, key)
+  const aad = file.subarray(0, headLength + commitmentLength)
+  const isCommitted = timingSafeEqual(keys.commitment, aad.subarray(headLength))
+  const plaintext = isCommitted ? opened(keys, aad, file.subarray(aad.byteLength)) : undefined
+  if (plaintext === undefined) throw new Refused(`the ${key.kind === 'passphrase' ? 'passphrase' : 'key file'} does not open the keyring, or the keyring is damaged`)
+  return decodeKeyring(plaintext)
+}
+
+function checkHead (head: Uint8Array, key: KeyringKey): void {
+  const reader = new ByteReader(head)
+  if (!equals(reader.raw(4), magic) || reader.u8() !== formatVersion) throw new Corrupt('this is no keyring that this dfs knows')
+  const kind = reader.u8()
+  if (kind !== kinds[key.kind]) throw new Refused(kind === kinds.passphrase ? 'the keyring opens with a passphrase' : 'the keyring opens with a key file')
+  if (reader.u16() !== 0) throw new Corrupt('this is no keyring that this dfs knows')
+  const { memoryKiB, passes, lanes } = costsIn(head)
+  const { maxMemoryKiB, maxPasses, maxLanes, maxWorkKiB } = keyringLimits
+  if (memoryKiB > maxMemoryKiB || passes > maxPasses || lanes > maxLanes || memoryKiB * passes > maxWorkKiB) throw new Refused('the keyring asks for more work to open it than any that dfs writes')
+}
+
+function costsIn (head: Uint8Array): { memoryKiB: number, passes: number, lanes: number } {
+  const reader = new ByteReader(head.subarray(8))
+  return { memoryKiB: reader.u32(), passes: reader.u32(), lanes: reader.u32() }
+}
+
+async function keysOf (head: Uint8Array, key: KeyringKey): Promise<ReturnType<typeof oneTimeKeys>> {
+  const [salt, w] = [head.subarray(20, 52), head.subarray(52, 84)]
+  const secret = key.kind === 'key' ? key.key : await stretched(key.passphrase, salt, head)
+  return oneTimeKeys(new Uint8Array(hkdfSync('sha256', secret, w, concat([keyringInfo, head]), okmLength)))
+}
+
+async function stretched (passphrase: string, salt: Uint8Array, head: Uint8Array): Promise<Uint8Array> {
+  const { memoryKiB, passes, lanes } = costsIn(head)
+  return hashRaw(utf8(passphrase.normalize('NFKC')), { algorithm: argon2id, salt, memoryCost: memoryKiB, timeCost: passes, parallelism: lanes, outputLen: 32 })
+}
+
+function encodeKeyring ({ nodeSeed, exchangeSeed, diskKey, clusterId, ring, authoritySeed }: Keyring): Uint8Array {
+  const epochs = ring === undefined ? null : [...ring.epochs].sort(([a], [b]) => a - b)
+  return encode([nodeSeed, exchangeSeed, diskKey, clusterId, ring?.names ?? null, epochs, authoritySeed ?? null])
+}
+
+function decodeKeyring (plaintext: Uint8Array): Keyring {
+  const [nodeSeed, exchangeSeed, diskKey, clusterId, names, epochs, authoritySeed] = decode(plaintext) as
+    [Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array | null, Array<[number, Uint8Array]> | null, Uint8Array | null]
+  const ring = names === null || epochs === null ? undefined : { names, epochs: new Map(epochs) }
+  return { nodeSeed, exchangeSeed, diskKey, clusterId, ring, authoritySeed: authoritySeed ?? undefined }
+}

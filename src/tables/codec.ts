@@ -1,0 +1,96 @@
+import { ByteReader, ByteWriter } from '../base/bytes.ts'
+import { Corrupt, Refused } from '../base/errors.ts'
+import type { Random } from '../base/random.ts'
+import type { SigningKey } from '../base/signature.ts'
+import { clearRowKey, parseClearRow, signClearRow, verifiedClearRow } from '../cluster/clear-row.ts'
+import { acceptedRecord, type ClusterKeys, openRow, rowHeader, sealedRowKey, sealRow, splitRecord, votedRow } from '../encryption/index.ts'
+import { encodeBallot, readBallot } from './ballot.ts'
+import { type Ballot, isClear, type RowCodec, type RowContent, rowLimits, type TableNumber } from './index.ts'
+
+export interface RowCodecParts {
+  readonly clusterId: Uint8Array
+  /** Undefined on a node without data keys, which stores sealed rows it cannot read. */
+  readonly keys: ClusterKeys | undefined
+  readonly signer: SigningKey
+  readonly random: Random
+  /** What a voter demands of a clear row beyond its signature: proposer's role, the table's rule. @throws Corrupt */
+  readonly checkClear: (row: { table: TableNumber, rowKey: Uint8Array, proposer: Uint8Array, content: RowContent }) => void
+}
+
+type Place = { table: TableNumber, rowKey: Uint8Array }
+
+/** Records as design §5 writes them: sealed rows with vote tags, clear rows with signatures. */
+export function rowCodec (parts: RowCodecParts): RowCodec {
+  const sealed = parts.keys === undefined ? keyless(parts) : withKeys(parts.keys, parts)
+  const clear = clearCodec(parts)
+  const of = (table: TableNumber): Omit<RowCodec, 'rowKeyOf'> => isClear(table) ? clear : sealed
+  return {
+    rowKeyOf: ({ table, scope, key }) => isClear(table) ? clearRowKey(table, key) : sealedRowKey(keysOf(parts), table, scope, key),
+    encode: (row) => bounded(of(row.table).encode(row)),
+    decode: (row) => of(row.table).decode({ ...row, record: bounded(row.record) }),
+    reproposed: (row) => of(row.table).reproposed(row),
+    verify: (row) => { of(row.table).verify({ ...row, record: bounded(row.record) }) },
+    ballotOf: (table, record) => of(table).ballotOf(table, record),
+  }
+}
+
+type TableCodec = Omit<RowCodec, 'rowKeyOf'>
+
+function withKeys (keys: ClusterKeys, { random }: RowCodecParts): TableCodec {
+  const decode = (row: Place & { record: Uint8Array }): RowContent => openRow(keys, row, votedRow(keys, row, row.record).row)
+  return {
+    encode: ({ table, rowKey, content, ballot }) => acceptedRecord(keys, { table, rowKey, ballot: encodeBallot(ballot), row: sealRow(keys, { table, rowKey }, content, random) }),
+    decode,
+    reproposed: ({ table, rowKey, record, ballot }) => acceptedRecord(keys, { table, rowKey, ballot: encodeBallot(ballot), row: votedRow(keys, { table, rowKey }, record).row }),
+    verify: (row) => { rowHeader(row, votedRow(keys, row, row.record).row) },
+    ballotOf: (_table, record) => readBallot(new ByteReader(record)),
+  }
+}
+
+// form and place are all that a node without keys can check; what it stores a member will verify
+function keyless (parts: RowCodecParts): TableCodec {
+  return {
+    encode: () => { throw noKeys() },
+    decode: () => { throw noKeys() },
+    reproposed: () => { throw noKeys() },
+    verify: (row) => { rowHeader(row, splitRecord(row.record).row) },
+    ballotOf: (table, record) => isClear(table) ? clearCodec(parts).ballotOf(table, record) : readBallot(new ByteReader(record)),
+  }
+}
+
+// value = u64 revision | u8 flags (1 tombstone) | body
+function clearCodec ({ clusterId, signer, checkClear }: RowCodecParts): TableCodec {
+  const opened = (row: Place & { record: Uint8Array }): { ballot: Ballot, content: RowContent } => {
+    const { ballot, value } = verifiedClearRow(row.record, { ...row, clusterId })
+    const reader = new ByteReader(value)
+    const [revision, flags] = [reader.u64(), reader.u8()]
+    if (flags > 1) throw new Corrupt('a clear row has flags that this version does not know')
+    const content = { revision, isTombstone: flags === 1, body: reader.rest() }
+    const parsed = readBallot(new ByteReader(ballot))
+    checkClear({ table: row.table, rowKey: row.rowKey, proposer: parsed.proposer, content })
+    return { ballot: parsed, content }
+  }
+  const encode = ({ table, rowKey, content, ballot }: Place & { content: RowContent, ballot: Ballot }): Uint8Array => {
+    const value = new ByteWriter().u64(content.revision).u8(content.isTombstone ? 1 : 0).raw(content.body).finish()
+    return signClearRow({ table, rowKey, ballot: encodeBallot(ballot), value }, signer, clusterId)
+  }
+  return {
+    encode,
+    decode: (row) => opened(row).content,
+    reproposed: (row) => encode({ ...row, content: opened(row).content }),
+    verify: (row) => { opened(row) },
+    ballotOf: (_table, record) => readBallot(new ByteReader(parseClearRow(record).ballot)),
+  }
+}
+
+function keysOf ({ keys }: RowCodecParts): ClusterKeys {
+  if (keys === undefined) throw noKeys()
+  return keys
+}
+
+const noKeys = (): Refused => new Refused('this node holds no data key: ask a member')
+
+function bounded (record: Uint8Array): Uint8Array {
+  if (record.byteLength > rowLimits.maxRecordBytes) throw new Corrupt(`a record of ${record.byteLength} bytes exceeds ${rowLimits.maxRecordBytes}`)
+  return record
+}
