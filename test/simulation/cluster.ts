@@ -29,6 +29,10 @@ export interface Weather {
   readonly maxPauseMs: number
   /** Longest pause of background work between two turns. */
   readonly maxRestMs: number
+  /** How many rows the clients share. */
+  readonly keys: number
+  /** Clients only toggle between two values and read, so that old and new ones are often equal. */
+  readonly isMonotonous: boolean
   readonly crashes: boolean
   readonly splits: boolean
 }

@@ -1,0 +1,55 @@
+import { describe, expect, test } from 'vitest'
+import { simulateRegisters } from './register-run.ts'
+import { variants } from './variants.ts'
+
+// more of both: SIMULATION_RUNS=20 multiplies, SIMULATION_SEED starts elsewhere
+const factor = Number(process.env.SIMULATION_RUNS ?? 1)
+const firstSeed = Number(process.env.SIMULATION_SEED ?? 1)
+
+async function violations ({ count, withLists = false }: { count: number, withLists?: boolean }): Promise<string[]> {
+  const found: string[] = []
+  for (let seed = firstSeed; seed < firstSeed + count; seed++) {
+    const { violated, history } = await simulateRegisters({ seed, withLists })
+    for (const key of violated) found.push(`seed ${seed}, row ${key}:\n${told(history.filter((operation) => operation.key === key))}`)
+  }
+  return found
+}
+
+const told = (history: ReadonlyArray<{ what: string, startMs: number, endMs: number }>): string =>
+  history.toSorted((a, b) => a.startMs - b.startMs).map(({ what, startMs, endMs }) => `${startMs.toFixed(1)}-${endMs.toFixed(1)} ${what}`).join('\n')
+
+describe('registers in bad weather', () => {
+  test('are linearizable: loss, duplicates, overtaking, splits, crashes', { timeout: 600_000 }, async () => {
+    expect(await violations({ count: 800 * factor })).toEqual([])
+  })
+
+  test('list every key as a read of it would show it', { timeout: 600_000 }, async () => {
+    expect(await violations({ count: 250 * factor, withLists: true })).toEqual([])
+  })
+
+  test('keep an acknowledged name in the listing when a delete and a late replica look like agreement', async () => {
+    expect((await simulateRegisters({ seed: 10355, withLists: true })).violated).toEqual([])
+  })
+
+  test('repeat to the letter from their seed', async () => {
+    const [once, again] = [await simulateRegisters({ seed: 5 }), await simulateRegisters({ seed: 5 })]
+    expect(once.history.length).toBeGreaterThan(10)
+    expect(told(once.history)).toEqual(told(again.history))
+  })
+
+  test('tell most clients an outcome', async () => {
+    const { told: known, history } = await simulateRegisters({ seed: 1, weather: { replicas: 3, keys: 2, isMonotonous: false, crashes: false, splits: false, loss: 0, duplicates: 0, maxLatencyMs: 5, stragglers: 0, maxPauseMs: 30, maxRestMs: 100 } })
+    expect(known).toBe(history.length)
+    expect(known).toBe(28)
+  })
+})
+
+describe('a rule taken out', () => {
+  test.each(Object.entries(variants))('%s: is found', { timeout: 600_000 }, async (_, { variant, withLists, weather, from = 1 }) => {
+    let found: number | undefined
+    for (let seed = from; seed < from + 60 * factor && found === undefined; seed++) {
+      if ((await simulateRegisters({ seed, variant: variant(), withLists, weather })).violated.length > 0) found = seed
+    }
+    expect(found).toBeDefined()
+  })
+})
