@@ -1,0 +1,117 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { compareBytes, textOf, utf8 } from '../../src/base/bytes.ts'
+import { InvalidInput, Unavailable } from '../../src/base/errors.ts'
+import { hash } from '../../src/base/hash.ts'
+import { peerIdOf } from '../../src/base/peer-id.ts'
+import { type Change, type ListPage, tables } from '../../src/tables/index.ts'
+import type { IndexEntry } from '../../src/tables/listing-index.ts'
+import { mergePages } from '../../src/tables/merge-pages.ts'
+import { commonPrefixOf, lastNameWith } from '../../src/tables/roll-up.ts'
+import { type TableNode, tableNodes } from '../support/table-nodes.ts'
+
+const [a, b, c] = [0, 1, 2].map((i) => peerIdOf(hash(Uint8Array.of(i))))
+const voters = [a, b, c].filter((peer) => peer !== undefined)
+const entry = (name: string, counter = 1, summary: string | undefined = name): IndexEntry => ({ name: utf8(name), rowKey: hash(utf8(name)), ballot: { counter: BigInt(counter), proposer: new Uint8Array(32) }, summary: summary === undefined ? undefined : utf8(summary) })
+const page = (i: number, entries: IndexEntry[], truncated = false) => ({ peer: voters[i] ?? peerIdOf(new Uint8Array(32)), entries, truncated, lost: new Set<number>() })
+const merged = (...pages: Array<ReturnType<typeof page>>): string[] => mergePages(pages, () => voters).names.map(({ kind, name }) => `${kind} ${textOf(name)}`)
+
+describe('merging pages', () => {
+  test('agrees on what a majority holds under one ballot', () => {
+    expect(merged(page(0, [entry('x')]), page(1, [entry('x')]))).toEqual(['agreed x'])
+  })
+  test('doubts a name that differs in ballot', () => {
+    expect(merged(page(0, [entry('x', 1)]), page(1, [entry('x', 2)]))).toEqual(['doubtful x'])
+  })
+  test('doubts a name that is missing on one side', () => {
+    expect(merged(page(0, [entry('x')]), page(1, []))).toEqual(['doubtful x'])
+  })
+  test('leaves out a name of which a majority never heard', () => {
+    expect(merged(page(0, [entry('x')]), page(1, []), page(2, []))).toEqual([])
+  })
+  test('doubts a delete that one replica alone accepted, beside one that never had the row', () => {
+    expect(merged(page(0, [entry('x', 5, undefined)]), page(1, []))).toEqual(['doubtful x'])
+  })
+  test('tells nothing above the smallest last name of a truncated page', () => {
+    const pages = [page(0, [entry('a'), entry('b')], true), page(1, [entry('b'), entry('c'), entry('d')], true)]
+    expect(merged(...pages)).toEqual(['doubtful a', 'agreed b'])
+    expect(mergePages(pages, () => voters).through).toEqual(utf8('b'))
+  })
+  test('does not count the word of a replica that lost the partition', () => {
+    const partition = ((hash(utf8('x'))[0] ?? 0) << 4) | ((hash(utf8('x'))[1] ?? 0) >> 4)
+    expect(merged(page(0, [entry('x')]), { ...page(1, []), lost: new Set([partition]) }, page(2, [entry('x')]))).toEqual(['agreed x'])
+  })
+})
+
+describe('rolling up', () => {
+  test('a prefix ends with the first delimiter after what was asked for', () => {
+    expect(commonPrefixOf(utf8('a/b/c'), { prefix: utf8('a/'), delimiter: utf8('/') })).toEqual(utf8('a/b/'))
+    expect(commonPrefixOf(utf8('a/b'), { prefix: utf8('a/'), delimiter: utf8('/') })).toBeUndefined()
+  })
+  test('the last name with a prefix is not below any name with it, and below the next without', () => {
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 8 }), fc.uint8Array({ maxLength: 20 }), (prefix, rest) => {
+      expect(compareBytes(lastNameWith(prefix), new Uint8Array([...prefix, ...rest]))).toBeGreaterThanOrEqual(0)
+    }))
+    expect(compareBytes(lastNameWith(utf8('a/')), utf8('a0'))).toBeLessThan(0)
+  })
+})
+
+describe('a listing', () => {
+  const scope = new Uint8Array(16)
+  const put = async (node: TableNode, name: string): Promise<void> => {
+    await node.registers.change({ table: tables.objects, scope, key: utf8(name) }, (): Change<void> => ({ kind: 'write', value: utf8(name), result: undefined }))
+  }
+  const nodeOf = (nodes: readonly TableNode[], i: number): TableNode => nodes[i] as TableNode
+  const list = async (node: TableNode, options: { prefix?: string, delimiter?: string, limit?: number, after?: Uint8Array } = {}): Promise<ListPage> =>
+    await node.registers.list({ table: tables.objects, scope, prefix: utf8(options.prefix ?? ''), delimiter: options.delimiter === undefined ? undefined : utf8(options.delimiter), limit: options.limit ?? 1000, after: options.after })
+  const names = ({ entries, prefixes }: ListPage): string[] => [...entries.map(({ name }) => textOf(name)), ...prefixes.map(textOf)].toSorted()
+
+  test('pages through everything once, whatever the limit, rolled up or not', async () => {
+    const { nodes } = tableNodes(3)
+    const all = ['a', 'b/1', 'b/2', 'b/3', 'c', 'd/1/x', 'd/2', 'e']
+    for (const [i, name] of all.entries()) await put(nodeOf(nodes, i % 3), name)
+    for (const limit of [1, 2, 3, 1000]) {
+      for (const [delimiter, expected] of [[undefined, all], ['/', ['a', 'b/', 'c', 'd/', 'e']]] as const) {
+        const found: string[] = []
+        let after: Uint8Array | undefined
+        do {
+          const one = await list(nodeOf(nodes, 0), { limit, delimiter, after })
+          expect(names(one).length).toBeLessThanOrEqual(limit)
+          found.push(...names(one))
+          after = one.next
+        } while (after !== undefined)
+        expect(found).toEqual(expected)
+      }
+    }
+  })
+
+  test('skips past a common prefix instead of reading through it', async () => {
+    const { nodes } = tableNodes(1)
+    for (let i = 0; i < 60; i++) await put(nodeOf(nodes, 0), `b/${i}`)
+    await put(nodeOf(nodes, 0), 'c')
+    expect(names(await list(nodeOf(nodes, 0), { delimiter: '/', limit: 2 }))).toEqual(['b/', 'c'])
+  })
+
+  test('shows a write that a minority missed', async () => {
+    const { nodes, dead } = tableNodes(3)
+    dead.add(nodeOf(nodes, 2).self)
+    await put(nodeOf(nodes, 0), 'x')
+    dead.clear()
+    for (const node of nodes) expect(names(await list(node))).toEqual(['x'])
+  })
+
+  test('does not show what was erased', async () => {
+    const { nodes } = tableNodes(3)
+    await put(nodeOf(nodes, 0), 'x')
+    await nodeOf(nodes, 1).registers.change({ table: tables.objects, scope, key: utf8('x') }, () => ({ kind: 'erase', result: undefined }))
+    expect(names(await list(nodeOf(nodes, 2)))).toEqual([])
+  })
+
+  test('needs a majority, and a limit that makes sense', async () => {
+    const { nodes, dead } = tableNodes(3)
+    await expect(list(nodeOf(nodes, 0), { limit: 0 })).rejects.toThrow(InvalidInput)
+    await expect(list(nodeOf(nodes, 0), { limit: 1001 })).rejects.toThrow(InvalidInput)
+    dead.add(nodeOf(nodes, 1).self).add(nodeOf(nodes, 2).self)
+    await expect(list(nodeOf(nodes, 0))).rejects.toThrow(Unavailable)
+  })
+})
