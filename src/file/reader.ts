@@ -1,0 +1,101 @@
+import { type Cid, cidOfDigest } from '../base/cid.ts'
+import { blockOverhead } from '../encryption/index.ts'
+import { Corrupt } from '../base/errors.ts'
+import type { Content } from './content.ts'
+import { decodeNode, type Entry, manifestLimits } from './manifest.ts'
+import type { Sealer } from './sealing.ts'
+
+export interface ReadOptions {
+  readonly sealer: Sealer
+  /** The whole block; verified by the source or not, it is verified here. */
+  readonly get: (cid: Cid, options: { signal?: AbortSignal }) => Promise<Uint8Array>
+  /** Bytes fetched ahead of the reader, which bounds the memory of a read. */
+  readonly windowBytes: number
+  readonly signal?: AbortSignal
+}
+
+export const readLimits = {
+  /** The longest chunk (2 MiB) as a block, or a full manifest node, whichever is longer; more is refused before it is fetched. */
+  maxBlockBytes: 2 * 1024 * 1024 + blockOverhead,
+} as const
+
+interface Piece { readonly entry: Entry, readonly skip: number, readonly take: number }
+
+/**
+ * The bytes first ≤ i < end of a file, in order. Only chunks that hold some of them are fetched, a window ahead; every one is authenticated before a byte
+ * of it leaves. A consumer that stops aborts what is under way. @throws Corrupt, what `get` throws
+ */
+export async function * readFile (content: Content, { first, end }: { first: number, end: number }, options: ReadOptions): AsyncIterable<Uint8Array> {
+  if (content.kind === 'inline') { yield content.bytes.subarray(first, end); return }
+  using stop = abortable(options.signal)
+  const pieces = piecesOf(content, { first, end }, { ...options, signal: stop.signal })[Symbol.asyncIterator]()
+  const ahead: Array<{ piece: Piece, chunk: Promise<Uint8Array> }> = []
+  let aheadBytes = 0
+  let isExhausted = false
+  for (;;) {
+    while (!isExhausted && (ahead.length === 0 || aheadBytes < options.windowBytes)) {
+      const next = await pieces.next()
+      if (next.done === true) { isExhausted = true; break }
+      const chunk = openedChunk(next.value.entry, { ...options, signal: stop.signal })
+      // a failure is the reader's when its turn comes; until then nobody waits for it
+      chunk.catch(() => {})
+      ahead.push({ piece: next.value, chunk })
+      aheadBytes += next.value.entry.sizeBytes
+    }
+    const head = ahead.shift()
+    if (head === undefined) return
+    const bytes = await head.chunk
+    aheadBytes -= head.piece.entry.sizeBytes
+    yield bytes.subarray(head.piece.skip, head.piece.skip + head.piece.take)
+  }
+}
+
+/** The chunks that hold the range, in order; manifest nodes are fetched as the walk comes to them. */
+async function * piecesOf (content: Exclude<Content, { kind: 'inline' }>, range: { first: number, end: number }, options: ReadOptions): AsyncIterable<Piece> {
+  if (content.kind === 'chunks') { yield * cut(content.entries, 0, range); return }
+  yield * walk(content.root, content.level, 0, range, options, true)
+}
+
+async function * walk (entry: Entry, level: number, start: number, range: { first: number, end: number }, options: ReadOptions, isRoot: boolean): AsyncIterable<Piece> {
+  if (level > manifestLimits.maxLevel) throw new Corrupt(`a manifest of ${level} levels`)
+  const payload = options.sealer.openNode(await fetched(entry, options), entry)
+  const { entries } = decodeNode(payload, { level, sizeBytes: entry.sizeBytes, isRoot })
+  if (level === 0) { yield * cut(entries, start, range); return }
+  let at = start
+  for (const child of entries) {
+    if (at < range.end && at + child.sizeBytes > range.first) yield * walk(child, level - 1, at, range, options, false)
+    at += child.sizeBytes
+  }
+}
+
+function * cut (entries: readonly Entry[], start: number, { first, end }: { first: number, end: number }): Iterable<Piece> {
+  let at = start
+  for (const entry of entries) {
+    const [from, to] = [Math.max(first, at), Math.min(end, at + entry.sizeBytes)]
+    if (from < to) yield { entry, skip: from - at, take: to - from }
+    at += entry.sizeBytes
+  }
+}
+
+async function openedChunk (entry: Entry, options: ReadOptions): Promise<Uint8Array> {
+  return options.sealer.openChunk(await fetched(entry, options), entry)
+}
+
+async function fetched (entry: Entry, { get, signal }: ReadOptions): Promise<Uint8Array> {
+  if (entry.blockBytes > readLimits.maxBlockBytes) throw new Corrupt(`a manifest lists a block of ${entry.blockBytes} bytes`)
+  return get(cidOfDigest(entry.digest), { signal })
+}
+
+function abortable (signal: AbortSignal | undefined): Disposable & { readonly signal: AbortSignal } {
+  const controller = new AbortController()
+  const onAbort = (): void => { controller.abort(signal?.reason) }
+  if (signal?.aborted === true) onAbort()
+  signal?.addEventListener('abort', onAbort, { once: true })
+  return {
+    signal: controller.signal,
+    [Symbol.dispose] () {
+      signal?.removeEventListener('abort', onAbort)
+      controller.abort(new Error('the reader has stopped'))
+    },
+  }
+}

@@ -1,0 +1,189 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { concat, equals } from '../../src/base/bytes.ts'
+import { streamingHash } from '../../src/base/hash.ts'
+import { Corrupt } from '../../src/base/errors.ts'
+import { decodeContent, decodeNode, encodeContent, encodeNode, readFile, sealerOf, sizeOfContent } from '../../src/file/index.ts'
+import { padded, padmeLength, unpadded } from '../../src/file/padding.ts'
+import { TreeBuilder } from '../../src/file/tree.ts'
+import { seededRandom } from '../../src/base/random.ts'
+import { collected, fileWorld, noise, noiseBytes, pieces, testKeys } from '../support/file-world.ts'
+
+const mib = 1024 ** 2
+
+describe('files', () => {
+  test.each([0, 1, 4096, 4097, 256 * 1024 - 1, mib - 1, mib, mib + 1, 8 * mib, 9 * mib + 5])('%d bytes come back as they went in', async (length) => {
+    for (const chunking of ['content', 'fixed'] as const) {
+      const world = fileWorld({ chunking })
+      const content = await world.write(noise(length))
+      expect(content.kind).toBe(length <= 4096 ? 'inline' : content.kind === 'tree' ? 'tree' : 'chunks')
+      const back = await collected(world.read(decodeContent(encodeContent(content))))
+      expect(equals(back, await collected(noise(length)))).toBe(true)
+      expect(sizeOfContent(content)).toBe(length)
+    }
+  })
+
+  test('every range is the slice it names, and touches no chunk beside it', async () => {
+    const world = fileWorld({ chunking: 'fixed' })
+    const plain = await collected(noise(12 * mib))
+    const content = await world.write(pieces(plain, 777_777))
+    expect(content.kind).toBe('tree')
+    await fc.assert(fc.asyncProperty(fc.nat(plain.byteLength - 1), fc.nat(3 * mib), async (first, length) => {
+      world.gets.length = 0
+      const end = Math.min(plain.byteLength, first + 1 + length)
+      expect(equals(await collected(world.read(content, { first, end })), plain.subarray(first, end))).toBe(true)
+      expect(world.gets.length).toBe(1 + Math.floor((end - 1) / mib) - Math.floor(first / mib) + 1)
+    }), { numRuns: 40 })
+  })
+
+  test('a manifest of several levels reads back', async () => {
+    const sealer = sealerOf(testKeys, seededRandom(1))
+    const blocks = new Map<string, Uint8Array>()
+    const build = new TreeBuilder(async (node) => {
+      const { bytes, digest, ph } = sealer.node(node)
+      blocks.set(Buffer.from(digest).toString('hex'), bytes)
+      return { digest, ph, blockBytes: bytes.byteLength, sizeBytes: node.sizeBytes }
+    }, { maxEntries: 4 })
+    for (let i = 0; i < 70; i++) {
+      const { bytes, digest, ph } = sealer.chunk(Uint8Array.of(i), { domain: new Uint8Array(0), isPrivate: false, compression: 'off', mostBytes: mib, isLast: false })
+      blocks.set(Buffer.from(digest).toString('hex'), bytes)
+      await build.add({ digest, ph, blockBytes: bytes.byteLength, sizeBytes: 1 })
+    }
+    const content = await build.finish()
+    expect(content).toMatchObject({ kind: 'tree', level: 3 })
+    const { digestOf } = await import('../../src/base/cid.ts')
+    const bytes = await collected(readFile(content, { first: 0, end: 70 }, { sealer, windowBytes: 10, get: async (cid) => blocks.get(Buffer.from(digestOf(cid)).toString('hex')) as Uint8Array }))
+    expect(bytes).toEqual(Uint8Array.from({ length: 70 }, (_, i) => i))
+  })
+
+  test('equal content gives equal blocks within a bucket, other ones in another, and never in a private one', async () => {
+    const [one, two, other, hidden] = [fileWorld(), fileWorld(), fileWorld({ domain: new Uint8Array(16).fill(5) }), fileWorld({ isPrivate: true })]
+    for (const world of [one, two, other, hidden]) await world.write(noise(3 * mib))
+    await hidden.write(noise(3 * mib))
+    const [a, b, c, d] = [one, two, other, hidden].map(({ blocks }) => new Set(blocks.keys()))
+    expect(a).toEqual(b)
+    expect(a?.isDisjointFrom(c as Set<never>)).toBe(true)
+    expect(d?.size).toBe(6)
+  })
+
+  test('100 bytes inserted at the front of 32 MiB cost less than a tenth of new blocks', async () => {
+    const world = fileWorld()
+    const plain = await collected(noise(32 * mib))
+    await world.write(pieces(plain, mib))
+    const before = [...world.blocks.values()].reduce((sum, block) => sum + block.byteLength, 0)
+    await world.write(pieces(concat([noiseBytes(100, 99), plain]), mib))
+    const after = [...world.blocks.values()].reduce((sum, block) => sum + block.byteLength, 0)
+    expect(after - before).toBeLessThan(3.2 * mib)
+  })
+
+  test('what compresses is stored smaller, and comes back', async () => {
+    const world = fileWorld({ compression: 'auto' })
+    const text = new TextEncoder().encode('a line of a log that says the same as the one before\n'.repeat(60_000))
+    const content = await world.write(pieces(text, mib))
+    expect([...world.blocks.values()].reduce((sum, block) => sum + block.byteLength, 0)).toBeLessThan(text.byteLength / 10)
+    expect(equals(await collected(world.read(content)), text)).toBe(true)
+  })
+
+  test('a private file\'s last chunk is padded, so that lengths fall into few classes', async () => {
+    const world = fileWorld({ isPrivate: true })
+    const content = await world.write(noise(mib + 123_457))
+    expect([...world.blocks.values()].map((block) => block.byteLength - 64).toSorted((a, b) => a - b)).toEqual([padmeLength(123_457), mib])
+    expect(equals(await collected(world.read(content)), await collected(noise(mib + 123_457)))).toBe(true)
+  })
+
+  test('a flipped bit of any block is Corrupt, never other bytes (the ancestor changed the plaintext unnoticed)', async () => {
+    const world = fileWorld({ chunking: 'fixed', compression: 'off' })
+    const content = await world.write(noise(10 * mib))
+    const random = seededRandom(3)
+    for (const [cid, block] of [...world.blocks]) {
+      const flipped = block.slice()
+      const bit = Math.floor(random.fraction() * block.byteLength * 8)
+      flipped[bit >> 3] = (flipped[bit >> 3] as number) ^ (1 << (bit & 7))
+      world.blocks.set(cid, flipped)
+      await expect(collected(world.read(content))).rejects.toThrow(Corrupt)
+      world.blocks.set(cid, block)
+    }
+  })
+
+  test('memory stays a few chunks however long the file (the ancestor held it whole)', async () => {
+    const hash = streamingHash()
+    let mostBytes = 0
+    const world = fileWorld()
+    const baseline = process.memoryUsage()
+    await world.write(noise(192 * mib, { pieceBytes: mib }), { put: async (_cid, block) => {
+      hash.update(block)
+      const { heapUsed, arrayBuffers, external } = process.memoryUsage()
+      mostBytes = Math.max(mostBytes, heapUsed + Math.max(arrayBuffers, external) - baseline.heapUsed - Math.max(baseline.arrayBuffers, baseline.external))
+      await Promise.resolve()
+    } })
+    expect(mostBytes).toBeLessThan(128 * mib)
+  })
+
+  test('puts run several at once, and never more than allowed', async () => {
+    const world = fileWorld({ chunking: 'fixed', inFlightBlocks: 3 })
+    const full = Promise.withResolvers<void>()
+    let [inFlight, most] = [0, 0]
+    await world.write(noise(10 * mib), { put: async () => {
+      most = Math.max(most, ++inFlight)
+      if (inFlight === 3) full.resolve()
+      await full.promise
+      inFlight--
+    } })
+    expect(most).toBe(3)
+  })
+
+  test('a put that fails ends the write with its cause, and stops the source', async () => {
+    const world = fileWorld()
+    let isStopped = false
+    async function * source (): AsyncIterable<Uint8Array> { try { yield * noise(64 * mib) } finally { isStopped = true } }
+    await expect(world.write(source(), { put: async () => { throw new Error('no room') } })).rejects.toThrow('no room')
+    expect(isStopped).toBe(true)
+  })
+
+  test('a reader that stops early aborts what is under way', async () => {
+    const world = fileWorld({ chunking: 'fixed' })
+    const content = await world.write(noise(20 * mib))
+    const signals: AbortSignal[] = []
+    const reading = readFile(content, { first: 0, end: 20 * mib }, { sealer: sealerOf(testKeys, seededRandom(1)), windowBytes: 6 * mib, get: async (cid, { signal }) => {
+      if (signal !== undefined) signals.push(signal)
+      return world.blocks.get(cid) as Uint8Array
+    } })
+    for await (const piece of reading) { expect(piece.byteLength).toBe(mib); break }
+    expect(signals.every(({ aborted }) => aborted)).toBe(true)
+    expect(signals.length).toBeLessThan(12)
+  })
+})
+
+describe('manifest nodes', () => {
+  const entry = { digest: new Uint8Array(32).fill(1), ph: new Uint8Array(32).fill(2), blockBytes: 100, sizeBytes: 36 }
+  const root = { level: 0, sizeBytes: undefined, isRoot: true }
+
+  test('lie about nothing: sums, counts, levels and lengths are checked', () => {
+    const good = encodeNode({ level: 0, entries: [entry], sizeBytes: 36, meta: undefined })
+    expect(decodeNode(good, root).entries).toEqual([entry])
+    const changed = (at: number, value: number): Uint8Array => { const bytes = good.slice(); bytes[at] = value; return bytes }
+    for (const bytes of [changed(0, 2), changed(1, 5), changed(3, 2), changed(7, 1), changed(15, 37), good.subarray(0, -1), concat([good, Uint8Array.of(0)])]) expect(() => decodeNode(bytes, root)).toThrow(Corrupt)
+    expect(() => decodeNode(good, { ...root, sizeBytes: 37 })).toThrow(Corrupt)
+    expect(() => decodeNode(good, { ...root, level: 1 })).toThrow(Corrupt)
+  })
+
+  test('any bytes are a node or Corrupt', () => {
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => {
+      try { decodeNode(bytes, root) } catch (error) { expect(error).toBeInstanceOf(Corrupt) }
+    }))
+  })
+})
+
+describe('padding', () => {
+  test('adds at most 12 % and comes off exactly', () => {
+    fc.assert(fc.property(fc.integer({ min: 1, max: 2 ** 20 }), (length) => {
+      expect(padmeLength(length)).toBeGreaterThanOrEqual(length)
+      expect(padmeLength(length)).toBeLessThanOrEqual(Math.ceil(length * 1.12))
+    }))
+    const bytes = noiseBytes(1000)
+    expect(unpadded(padded(bytes, { most: mib }), 1000)).toEqual(bytes)
+    const wrong = padded(bytes, { most: mib })
+    wrong[wrong.byteLength - 1] = 1
+    expect(() => unpadded(wrong, 1000)).toThrow(Corrupt)
+  })
+})
