@@ -74,7 +74,8 @@ class Replica {
 
   async #read ({ table, rowKey }: { table: TableNumber, rowKey: Uint8Array }): Promise<TableAnswer> {
     this.#demandReplica(table, rowKey)
-    const row = await this.#options.store.get(table, rowKey)
+    // behind a save under way: what is not on disk yet must not be told
+    const row = await this.#queue.run(nameOf(table, rowKey), async () => await this.#options.store.get(table, rowKey))
     return { kind: 'value', promised: row?.promised, accepted: row?.accepted }
   }
 
@@ -88,7 +89,7 @@ class Replica {
     this.#demandAdmission(from, question, proposal)
     const listed = proposal.kind === 'prepare' ? undefined : this.#verified({ table, rowKey, record: proposal.record })
     // judged and saved in one go: between the two no other proposal for this row may be judged
-    return await this.#queue.run(`${table} ${hexOf(rowKey)}`, async () => {
+    return await this.#queue.run(nameOf(table, rowKey), async () => {
       const row = await store.get(table, rowKey)
       if (!await this.#isWithinJump(proposal.ballot, row)) return { kind: 'refused', promised: row?.promised ?? nothingPromised }
       const verdict = judge(this.#heldOf(row), proposal)
@@ -172,4 +173,5 @@ class Replica {
   }
 }
 
+const nameOf = (table: TableNumber, rowKey: Uint8Array): string => `${table} ${hexOf(rowKey)}`
 const nothingPromised: Ballot = { counter: 0n, proposer: new Uint8Array(32) }

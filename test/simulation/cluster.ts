@@ -108,7 +108,7 @@ export class SimulatedCluster {
       await this.time.sleep(this.between(0, 3))
       if (!process.isAlive) await never()
     }
-    const plainStore = new MemoryRowStore({ disk, ballotOf: plainCodec.ballotOf, sync })
+    const plainStore = new MemoryRowStore({ disk, ballotOf: (table, record) => plainCodec.ballotOf(table, record), sync })
     const store = this.#variant.store?.(plainStore, disk) ?? plainStore
     const voters: Voters = { version: 1n, of: () => this.peers, ofPartition: () => this.peers }
     const index = this.#variant.index?.(memoryListingIndex()) ?? memoryListingIndex()

@@ -20,15 +20,11 @@ const told = (history: ReadonlyArray<{ what: string, startMs: number, endMs: num
 
 describe('registers in bad weather', () => {
   test('are linearizable: loss, duplicates, overtaking, splits, crashes', { timeout: 600_000 }, async () => {
-    expect(await violations({ count: 800 * factor })).toEqual([])
+    expect(await violations({ count: 1000 * factor })).toEqual([])
   })
 
   test('list every key as a read of it would show it', { timeout: 600_000 }, async () => {
-    expect(await violations({ count: 250 * factor, withLists: true })).toEqual([])
-  })
-
-  test('keep an acknowledged name in the listing when a delete and a late replica look like agreement', async () => {
-    expect((await simulateRegisters({ seed: 10355, withLists: true })).violated).toEqual([])
+    expect(await violations({ count: 300 * factor, withLists: true })).toEqual([])
   })
 
   test('repeat to the letter from their seed', async () => {
@@ -45,9 +41,9 @@ describe('registers in bad weather', () => {
 })
 
 describe('a rule taken out', () => {
-  test.each(Object.entries(variants))('%s: is found', { timeout: 600_000 }, async (_, { variant, withLists, weather, from = 1 }) => {
+  test.each(Object.entries(variants))('%s: is found', { timeout: 600_000 }, async (_, { variant, withLists, weather }) => {
     let found: number | undefined
-    for (let seed = from; seed < from + 60 * factor && found === undefined; seed++) {
+    for (let seed = 1; seed <= 1000 * factor && found === undefined; seed++) {
       if ((await simulateRegisters({ seed, variant: variant(), withLists, weather })).violated.length > 0) found = seed
     }
     expect(found).toBeDefined()

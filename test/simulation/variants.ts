@@ -23,7 +23,7 @@ const inHandOver = new AsyncLocalStorage<boolean>()
 const overtaking: Weather = { replicas: 3, keys: 1, isMonotonous: false, crashes: false, splits: false, loss: 0, duplicates: 0, maxLatencyMs: 15, stragglers: 0.3, maxPauseMs: 5, maxRestMs: 10_000 }
 
 /** Each rule of design §7, taken out. What it prevents is a history that the simulation must then find. */
-export const variants: Readonly<Record<string, { readonly variant: () => Variant, readonly withLists?: boolean, readonly weather?: Weather, readonly from?: number }>> = {
+export const variants: Readonly<Record<string, { readonly variant: () => Variant, readonly withLists?: boolean, readonly weather?: Weather }>> = {
   'rule 1: answers before it is on disk': {
     variant: () => ({
       store: (store) => {
@@ -45,7 +45,6 @@ export const variants: Readonly<Record<string, { readonly variant: () => Variant
   },
   'rule 1: an accept does not raise the promise': {
     weather: overtaking,
-    from: 80,
     variant: () => ({
       store: (store) => storeWith(store, {
         save: async (rows) => {
@@ -60,7 +59,6 @@ export const variants: Readonly<Record<string, { readonly variant: () => Variant
   },
   'rule 2: equal values count as agreement': {
     weather: { ...overtaking, isMonotonous: true },
-    from: 270,
     variant: () => ({ newReader: () => new Reader({ agrees: (a, b) => (a.value === undefined ? b.value === undefined : b.value !== undefined && equals(a.value, b.value)) }) }),
   },
   'rule 2: the highest value is believed without being delivered': {

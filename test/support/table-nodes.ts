@@ -45,7 +45,7 @@ export function tableNodes (count: number, { isMember = () => true, layout, opti
   const [dead, stopped] = [new Set<PeerId>(), new Set<PeerId>()]
   const all = new Map<PeerId, TableNode>()
   for (const [i, self] of peers.entries()) {
-    const store = new MemoryRowStore({ ballotOf: plainCodec.ballotOf })
+    const store = new MemoryRowStore({ ballotOf: (table, record) => plainCodec.ballotOf(table, record) })
     const replica = tableReplica({ self, store, codec: plainCodec, voters, isMember, listing: { index: memoryListingIndex(), describe: describeValue }, layout: layout ?? { version: 1n, encoded: () => new Uint8Array(0), adopt: async () => {} } })
     const asked: TableNode['asked'] = []
     const direct: TablePeers = {
