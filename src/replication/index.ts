@@ -1,3 +1,7 @@
+export { replication } from './replication.ts'
+export { writeLimits, type WriterParts } from './writer.ts'
+export { type ReaderParts } from './reader.ts'
+
 import type { Cid } from '../base/cid.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import type { Blocks } from '../blockstore/index.ts'

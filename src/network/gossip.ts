@@ -1,0 +1,93 @@
+import { type GossipSub, TopicValidatorResult } from '@libp2p/gossipsub'
+import type { Clock } from '../base/clock.ts'
+import type { PeerId } from '../base/peer-id.ts'
+import { announcementLimits, decodeAnnouncements, encodeAnnouncements, type UnsignedAnnouncement } from './announcements.ts'
+import type { Announcement } from './index.ts'
+
+export const announcementTopic = 'dfs/announce/1'
+
+export interface GossipParts {
+  readonly pubsub: GossipSub
+  readonly clock: Clock
+  readonly self: PeerId
+  /** Only members publish. */
+  readonly isMember: (peer: PeerId) => boolean
+  readonly warn: (message: string, cause: unknown) => void
+}
+
+/** Announcements over gossipsub: gathered, sent together, and what others announce handed on. Lossy by nature: nothing may depend on it. */
+export class Gossip implements Disposable {
+  readonly #parts: GossipParts
+  readonly #listeners = new Set<(announcement: Announcement) => void>()
+  readonly #rates = new Map<PeerId, { second: number, count: number }>()
+  #queue: UnsignedAnnouncement[] = []
+  #cancel: (() => void) | undefined
+
+  constructor (parts: GossipParts) {
+    this.#parts = parts
+    const { pubsub } = parts
+    pubsub.topicValidators.set(announcementTopic, (peer, message) => this.#verdict(peer.toString() as PeerId, message as { data: Uint8Array, from?: { toString (): string } }))
+    pubsub.addEventListener('gossipsub:message', (event) => {
+      const { msg } = event.detail
+      if (msg.topic === announcementTopic && msg.type === 'signed') this.#heard(msg.data, msg.from.toString() as PeerId)
+    })
+    pubsub.subscribe(announcementTopic)
+  }
+
+  /** Told of every announcement, this node's own too. The returned function ends it. */
+  onAnnouncement (listener: (announcement: Announcement) => void): () => void {
+    this.#listeners.add(listener)
+    return () => { this.#listeners.delete(listener) }
+  }
+
+  announce (announcement: UnsignedAnnouncement): void {
+    const { clock, self } = this.#parts
+    for (const listener of this.#listeners) listener({ ...announcement, from: self })
+    this.#queue.push(announcement)
+    if (this.#queue.length > announcementLimits.maxQueued) this.#queue.shift()
+    this.#cancel ??= clock.after(announcementLimits.gatherMs, () => { this.#cancel = undefined; this.#send() })
+  }
+
+  [Symbol.dispose] (): void {
+    this.#cancel?.()
+    this.#listeners.clear()
+  }
+
+  #send (): void {
+    const { pubsub, warn } = this.#parts
+    const batch = this.#queue.splice(0, announcementLimits.maxBatch)
+    if (batch.length === 0) return
+    pubsub.publish(announcementTopic, encodeAnnouncements(batch)).catch((error: unknown) => { warn('announcements could not be published', error) })
+    if (this.#queue.length > 0) this.#send()
+  }
+
+  #heard (data: Uint8Array, from: PeerId): void {
+    for (const announcement of decodeAnnouncements(data, from)) {
+      for (const listener of this.#listeners) listener(announcement)
+    }
+  }
+
+  // 'reject' costs the forwarding peer its score; 'ignore' does not
+  #verdict (peer: PeerId, { data, from }: { data: Uint8Array, from?: { toString (): string } }): TopicValidatorResult {
+    const author = from?.toString() as PeerId | undefined
+    if (author === undefined) return TopicValidatorResult.Reject
+    if (!this.#parts.isMember(author) || !this.#isWithinRate(peer)) return TopicValidatorResult.Ignore
+    try {
+      decodeAnnouncements(data, author)
+      return TopicValidatorResult.Accept
+    } catch {
+      return TopicValidatorResult.Reject // malformed: whoever passes it on has not looked either
+    }
+  }
+
+  #isWithinRate (peer: PeerId): boolean {
+    const second = Math.floor(this.#parts.clock.monotonicMs() / 1000)
+    const rate = this.#rates.get(peer)
+    const count = rate?.second === second ? rate.count + 1 : 1
+    if (rate === undefined && this.#rates.size > maxRates) this.#rates.clear()
+    this.#rates.set(peer, { second, count })
+    return count <= announcementLimits.maxMessagesPerSecond
+  }
+}
+
+const maxRates = 4096

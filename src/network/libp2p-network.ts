@@ -1,0 +1,283 @@
+import { noise } from '@chainsafe/libp2p-noise'
+import { yamux } from '@chainsafe/libp2p-yamux'
+import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
+import { type GossipSub, gossipsub } from '@libp2p/gossipsub'
+import { identify } from '@libp2p/identify'
+import type { Connection, Libp2p } from '@libp2p/interface'
+import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
+import { mdns } from '@libp2p/mdns'
+import { peerIdFromString } from '@libp2p/peer-id'
+import { type Ping, ping } from '@libp2p/ping'
+import { tcp } from '@libp2p/tcp'
+import { multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p } from 'libp2p'
+import type { Clock } from '../base/clock.ts'
+import type { PeerId } from '../base/peer-id.ts'
+import type { Random } from '../base/random.ts'
+import { Admission, peerIdOfConnection } from './admission.ts'
+import { announcementLimits } from './announcements.ts'
+import { announcementTopic, Gossip } from './gossip.ts'
+import type { Requests } from './index.ts'
+import { KademliaProviders } from './providers.ts'
+import { LibRequests } from './requests.ts'
+import { Supervisor } from './supervisor.ts'
+
+export interface NetworkOptions {
+  /** Ed25519 seed, 32 bytes. */
+  readonly seed: Uint8Array
+  readonly listen: readonly string[]
+  readonly announce: readonly string[]
+  /** Multiaddrs with /p2p, dialled for ever. */
+  readonly bootstrap: readonly string[]
+  readonly mdns: boolean
+  readonly clock: Clock
+  readonly random: Random
+  /** Says hello over a fresh connection. Rejects unless the peer proved to be a member. Undefined: nobody is greeted (while joining). */
+  readonly greet: ((peer: PeerId, options: { signal: AbortSignal }) => Promise<void>) | undefined
+  readonly isMember: (peer: PeerId) => boolean
+  readonly log: NetworkLog
+}
+
+/** As pino's loggers. */
+export interface NetworkLog {
+  debug (fields: object, message: string): void
+  info (fields: object, message: string): void
+  warn (fields: object, message: string): void
+}
+
+export interface Network extends AsyncDisposable {
+  readonly peerId: PeerId
+  readonly requests: Requests
+  readonly admission: Admission
+  readonly gossip: Gossip
+  readonly providers: KademliaProviders
+  /** With /p2p. */
+  addresses (): readonly string[]
+  /** Connects once, now. @throws when no address answers */
+  dial (addresses: readonly string[], options: { signal: AbortSignal }): Promise<PeerId>
+  /** To be connected to from now on. */
+  know (peer: PeerId, addresses: readonly string[]): void
+  readonly known: ReadonlyMap<string, readonly string[]>
+  /** Admitted peers that answer, nearest first. Never waits. */
+  reachable (): readonly PeerId[]
+  latencyOf (peer: PeerId): number | undefined
+  isConnected (peer: PeerId): boolean
+  connectionCount (): number
+  /** For inspection: who stands in the routing table and the mesh. */
+  introspect (): { readonly routingTable: readonly string[], readonly mesh: readonly string[] }
+}
+
+export const networkLimits = {
+  maxConnections: 2000,
+  /** Connections whose peers have not proven themselves; more are closed at once. */
+  maxStrangers: 64,
+  /** A stranger that has not said hello, or joined, is cut off. */
+  strangerTimeoutMs: 15_000,
+  maxIncomingPendingConnections: 64,
+  /** A second, for each address: a rack behind one NAT starts together. */
+  inboundConnectionThreshold: 200,
+  /** Yamux: a paused stream must hold a whole window, or it is reset. */
+  windowBytes: 2 * 1024 * 1024,
+  streamBufferBytes: 8 * 1024 * 1024,
+  gossipOutboundBytes: 4 * 1024 * 1024,
+} as const
+
+type Services = { identify: unknown, ping: Ping, pubsub: GossipSub, dht: KadDHT }
+
+/** libp2p over TCP, noise and yamux, with identify, ping, gossipsub and Kademlia; the last two see admitted peers only. Listens when it resolves. */
+export async function startNetwork (options: NetworkOptions): Promise<Network> {
+  const admission = new Admission()
+  const node = await createLibp2p<Services>(await libp2pOptions(options, admission) as never)
+  return new LibNetwork(node, admission, options).started()
+}
+
+async function libp2pOptions ({ seed, listen, announce, mdns: useMdns }: NetworkOptions, admission: Admission): Promise<object> {
+  const { windowBytes, streamBufferBytes } = networkLimits
+  // the libraries get a registrar through which strangers do not exist
+  const guarded = <T>(make: (components: never) => T) => (components: { registrar: unknown }): T =>
+    make(new Proxy(components, { get: (target, name) => name === 'registrar' ? admission.registrar(target.registrar as never) : Reflect.get(target, name) as unknown }) as never)
+  return {
+    privateKey: await generateKeyPairFromSeed('Ed25519', seed),
+    addresses: { listen: [...listen], announce: [...announce] },
+    transports: [tcp()],
+    connectionEncrypters: [noise()],
+    streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: windowBytes, maxReadBufferLength: streamBufferBytes, maxWriteBufferLength: streamBufferBytes } as never })],
+    connectionManager: {
+      maxConnections: networkLimits.maxConnections,
+      maxIncomingPendingConnections: networkLimits.maxIncomingPendingConnections,
+      inboundConnectionThreshold: networkLimits.inboundConnectionThreshold,
+      reconnectRetries: 0,
+    },
+    // its ping cuts connections whose peer is merely busy; the supervisor has a rule of its own
+    connectionMonitor: { enabled: false },
+    peerDiscovery: useMdns ? [mdns({ serviceTag: '_dfs._udp.local' })] : [],
+    services: {
+      identify: identify(),
+      ping: ping(),
+      pubsub: guarded(gossipsub({
+        allowPublishToZeroTopicPeers: true,
+        allowedTopics: [announcementTopic],
+        emitSelf: false,
+        globalSignaturePolicy: 'StrictSign',
+        maxInboundDataLength: announcementLimits.maxMessageBytes * 2,
+        maxOutboundBufferSize: networkLimits.gossipOutboundBytes,
+        // nodes of one rack, one NAT or one machine share an address; admission is what keeps a flood of identities out
+        scoreParams: { IPColocationFactorWeight: 0 },
+      } as never) as never),
+      dht: guarded(kadDHT({
+        protocol: '/dfs/kad/1.0.0',
+        clientMode: false,
+        allowQueryWithZeroPeers: true,
+        initialQuerySelfInterval: 200,
+        // whom another member names enters the table only after hello; the supervisor does the dialling
+        peerInfoMapper: (peer: { id: { toString (): string }, multiaddrs: never[] }) => admission.isAdmitted(peer.id.toString() as PeerId) ? passthroughMapper(peer as never) : { ...peer, multiaddrs: [] },
+      } as never) as never),
+    },
+  }
+}
+
+class LibNetwork implements Network {
+  readonly peerId: PeerId
+  readonly requests: LibRequests
+  readonly admission: Admission
+  readonly gossip: Gossip
+  readonly providers: KademliaProviders
+  readonly #node: Libp2p<Services>
+  readonly #options: NetworkOptions
+  readonly #supervisor: Supervisor
+  readonly #strangers = new Map<PeerId, () => void>()
+  readonly #greetings = new Map<PeerId, Promise<void>>()
+  readonly #stop = new AbortController()
+
+  constructor (node: Libp2p<Services>, admission: Admission, options: NetworkOptions) {
+    const { clock, random, log } = options
+    const warn = (message: string, cause: unknown): void => { log.warn({ reason: cause instanceof Error ? cause.message : String(cause) }, message) }
+    this.#node = node
+    this.#options = options
+    this.peerId = node.peerId.toString() as PeerId
+    this.admission = admission
+    this.requests = new LibRequests({ node, admission, clock, warn })
+    this.gossip = new Gossip({ pubsub: node.services.pubsub, clock, self: this.peerId, isMember: options.isMember, warn })
+    this.providers = new KademliaProviders({ dht: node.services.dht, clock, warn })
+    this.#supervisor = new Supervisor({
+      clock,
+      random,
+      dial: async (addresses, signal) => { await this.#dialAndGreet(addresses, signal) },
+      ping: async (peer, signal) => node.services.ping.ping(peerIdFromString(peer), { signal }),
+      isConnected: (peer) => this.isConnected(peer),
+      disconnect: async (peer) => { await node.hangUp(peerIdFromString(peer)) },
+      connected: () => admission.admitted,
+      note: (message, fields) => { log.debug(fields, message) },
+    })
+  }
+
+  async started (): Promise<this> {
+    const node = this.#node
+    admissionEnds(this.admission, this.#strangers)
+    node.addEventListener('connection:open', (event) => { this.#opened(event.detail) })
+    node.addEventListener('peer:disconnect', (event) => { this.#closed(event.detail.toString() as PeerId) })
+    node.addEventListener('peer:discovery', (event) => { this.#discovered(event.detail.id.toString() as PeerId, event.detail.multiaddrs.map(String)) })
+    for (const address of this.#options.bootstrap) this.#supervisor.know(peerIn(address), [address])
+    this.#supervisor.start()
+    return this
+  }
+
+  addresses (): readonly string[] { return this.#node.getMultiaddrs().map(String) }
+  get known (): ReadonlyMap<string, readonly string[]> { return this.#supervisor.known }
+  latencyOf (peer: PeerId): number | undefined { return this.#supervisor.latencyOf(peer) }
+  connectionCount (): number { return this.#node.getConnections().length }
+  isConnected (peer: PeerId): boolean { return this.admission.isAdmitted(peer) && this.#node.getConnections(peerIdFromString(peer)).some(({ status }) => status === 'open') }
+  know (peer: PeerId, addresses: readonly string[]): void { if (peer !== this.peerId) this.#supervisor.know(peer, addresses) }
+
+  reachable (): readonly PeerId[] {
+    return [...this.admission.admitted].filter((peer) => this.#supervisor.isResponsive(peer) && this.isConnected(peer))
+      .sort((a, b) => (this.latencyOf(a) ?? Infinity) - (this.latencyOf(b) ?? Infinity))
+  }
+
+  async dial (addresses: readonly string[], { signal }: { signal: AbortSignal }): Promise<PeerId> {
+    return peerIdOfConnection(await this.#node.dial(addresses.map((address) => multiaddr(address)), { signal }))
+  }
+
+  introspect (): { routingTable: readonly string[], mesh: readonly string[] } {
+    const { pubsub, dht } = this.#node.services
+    const table = (dht as unknown as { routingTable: { kb: { toIterable (): Iterable<{ peerId: { toString (): string } }> } } }).routingTable.kb
+    return { routingTable: [...table.toIterable()].map(({ peerId }) => peerId.toString()), mesh: pubsub.getPeers().map(String) }
+  }
+
+  async [Symbol.asyncDispose] (): Promise<void> {
+    this.#stop.abort(new Error('the node is stopping'))
+    this.gossip[Symbol.dispose]()
+    await this.#supervisor[Symbol.asyncDispose]()
+    await this.providers[Symbol.asyncDispose]()
+    for (const cancel of this.#strangers.values()) cancel()
+    await this.#node.stop()
+  }
+
+  async #dialAndGreet (addresses: readonly string[], signal: AbortSignal): Promise<void> {
+    const peer = await this.dial(addresses, { signal })
+    if (peer === this.peerId) return
+    this.#supervisor.know(peer, addresses)
+    await this.#greet(peer, signal)
+  }
+
+  // whoever dialled greets; a peer whose greeting fails is hung up on, and tried again later
+  async #greet (peer: PeerId, signal: AbortSignal): Promise<void> {
+    const { greet } = this.#options
+    if (greet === undefined || this.admission.isAdmitted(peer)) return
+    let greeting = this.#greetings.get(peer)
+    if (greeting === undefined) {
+      greeting = greet(peer, { signal }).then(() => { this.admission.admit(peer) }).finally(() => { this.#greetings.delete(peer) })
+      this.#greetings.set(peer, greeting)
+    }
+    try {
+      await greeting
+    } catch (error) {
+      await this.#node.hangUp(peerIdFromString(peer))
+      throw error
+    }
+  }
+
+  #opened (connection: Connection): void {
+    const peer = peerIdOfConnection(connection)
+    if (this.admission.isAdmitted(peer) || this.#options.greet === undefined) return
+    if (connection.direction === 'outbound') {
+      this.#greet(peer, this.#stop.signal).catch((error: unknown) => { this.#options.log.debug({ peer, reason: String(error) }, 'a greeting failed') })
+      return
+    }
+    this.#watchStranger(peer, connection)
+  }
+
+  #watchStranger (peer: PeerId, connection: Connection): void {
+    const { clock, log } = this.#options
+    if (this.#strangers.size >= networkLimits.maxStrangers && !this.#strangers.has(peer)) { connection.abort(new Error('too many strangers')); return }
+    this.#strangers.get(peer)?.()
+    this.#strangers.set(peer, clock.after(networkLimits.strangerTimeoutMs, () => {
+      this.#strangers.delete(peer)
+      if (this.admission.isAdmitted(peer)) return
+      log.info({ peer, address: connection.remoteAddr.toString() }, 'a stranger said no hello and is cut off')
+      connection.abort(new Error('no hello'))
+    }))
+  }
+
+  #closed (peer: PeerId): void {
+    this.#strangers.get(peer)?.()
+    this.#strangers.delete(peer)
+    this.admission.expel(peer)
+    this.#supervisor.lost(peer)
+  }
+
+  #discovered (peer: PeerId, addresses: readonly string[]): void {
+    if (peer !== this.peerId && addresses.length > 0 && this.#options.isMember(peer)) this.#supervisor.know(peer, addresses)
+  }
+}
+
+function admissionEnds (admission: Admission, strangers: Map<PeerId, () => void>): void {
+  admission.onChange((peer, isAdmitted) => {
+    if (!isAdmitted) return
+    strangers.get(peer)?.()
+    strangers.delete(peer)
+  })
+}
+
+// an address without a peer id is known by itself until the peer behind it has said who it is
+const peerIn = (address: string): string => /\/p2p\/([^/]+)$/.exec(address)?.[1] ?? address

@@ -1,0 +1,21 @@
+import type { Budget } from '../base/budget.ts'
+import type { PeerId } from '../base/peer-id.ts'
+import type { Requests } from '../network/index.ts'
+import type { BlockPeers } from '../replication/index.ts'
+import { fetchFrom, fetchLimits } from './fetch.ts'
+import { storeAt } from './store.ts'
+
+/** Other nodes' blocks over /dfs/store and /dfs/fetch. `budget` bounds the bytes in flight to and from all of them. */
+export function blockPeers ({ requests, reachable, budget }: { requests: Requests, reachable: () => readonly PeerId[], budget: Budget }): BlockPeers {
+  return {
+    reachable,
+    async store (peer, block, { signal }) {
+      using _claim = await budget.claim(block.bytes.byteLength, { signal })
+      return storeAt(requests, peer, block, { signal })
+    },
+    async fetch (peer, cid, { signal }) {
+      using _claim = await budget.claim(fetchLimits.maxAnswerBytes, { signal })
+      return fetchFrom(requests, peer, cid, { signal })
+    },
+  }
+}

@@ -1,0 +1,68 @@
+import type { Budget } from '../base/budget.ts'
+import { ByteReader } from '../base/bytes.ts'
+import { type Cid, cidOf, cidOfDigest, digestOf } from '../base/cid.ts'
+import { Corrupt, NotFound } from '../base/errors.ts'
+import type { PeerId } from '../base/peer-id.ts'
+import { BlockCorrupt, type Blocks } from '../blockstore/index.ts'
+import type { Requests } from '../network/index.ts'
+
+/**
+ * `/dfs/fetch/1.0.0`: pulls blocks, several in flight; the receiver decides how many. "Not here" is an answer, and says nothing about a block that is
+ * here and rotten: wrong bytes never go out.
+ *
+ * request = H(block)(32) | [u32 offset | u32 length]     answer = 00 (not here) | 01, bytes
+ */
+export const fetchProtocol = '/dfs/fetch/1.0.0'
+
+export const fetchLimits = {
+  maxRequestBytes: 64,
+  maxAnswerBytes: 2 * 1024 * 1024 + 2048,
+  /** Of one peer at once. */
+  maxConcurrent: 32,
+  timeoutMs: 15_000,
+} as const
+
+const [notHere, here] = [0, 1]
+
+export interface FetchParts {
+  /** Asked in this order. */
+  readonly sources: ReadonlyArray<Pick<Blocks, 'get'>>
+  /** Bytes being answered to all peers together. */
+  readonly budget: Budget
+}
+
+export async function serveFetch (requests: Requests, { sources, budget }: FetchParts): Promise<void> {
+  await requests.handle(fetchProtocol, async (_peer, body, { signal }) => {
+    using _claim = await budget.claim(fetchLimits.maxAnswerBytes, { signal })
+    const reader = new ByteReader(body)
+    const cid = cidOfDigest(reader.raw(32))
+    const range = reader.remaining === 0 ? undefined : { offset: reader.u32(), length: reader.u32() }
+    reader.end()
+    const block = await found(cid, sources, signal)
+    if (block === undefined) return [Uint8Array.of(notHere)]
+    return [Uint8Array.of(here), range === undefined ? block : block.subarray(range.offset, range.offset + range.length)]
+  }, fetchLimits)
+}
+
+async function found (cid: Cid, sources: FetchParts['sources'], signal: AbortSignal): Promise<Uint8Array | undefined> {
+  for (const source of sources) {
+    try {
+      return await source.get(cid, { signal })
+    } catch (error) {
+      // absent or rotten here: the asker goes to another holder; the store has set the rotten one aside and told
+      if (!(error instanceof NotFound) && !(error instanceof Corrupt)) throw error
+    }
+  }
+  return undefined
+}
+
+/** The whole block, its bytes checked against the CID. @throws PeerUnreachable, RequestRefused; BlockCorrupt if the peer lies */
+export async function fetchFrom (requests: Requests, peer: PeerId, cid: Cid, { signal }: { signal?: AbortSignal }): Promise<Uint8Array | 'not here'> {
+  const { timeoutMs, maxAnswerBytes } = fetchLimits
+  const answer = await requests.request(peer, fetchProtocol, [digestOf(cid)], { signal, timeoutMs, maxAnswerBytes })
+  if (answer.byteLength === 1 && answer[0] === notHere) return 'not here'
+  const block = answer.subarray(1)
+  if (answer[0] !== here || cidOf(block) !== cid) throw new BlockCorrupt(cid, { cause: new Error(`${peer} sent other bytes`) })
+  return block
+}
+

@@ -1,0 +1,205 @@
+import { type Cid, digestOf } from '../base/cid.ts'
+import type { Clock } from '../base/clock.ts'
+import { Corrupt, NotFound, Unavailable } from '../base/errors.ts'
+import type { PeerId } from '../base/peer-id.ts'
+import { BlockCorrupt, BlockMissing, type Blocks } from '../blockstore/index.ts'
+import type { BlockPeers, Placement, Providers, TransferReport } from './index.ts'
+import { hedgeAfterMs, type Pace, paceAfter, unknownPace } from './pace.ts'
+
+/**
+ * A block from wherever it is: this node's disk, its cache, the holders nearest first, whoever announced the object, everybody else that answers, whoever
+ * Kademlia names. The next is asked as soon as one says no or is late; the first right answer wins and the others are stopped. So a dead, stopped or
+ * slow peer costs a hedge delay, never its timeout.
+ */
+export interface ReaderParts {
+  readonly self: PeerId
+  readonly local: Pick<Blocks, 'get'>
+  readonly cache: Pick<Blocks, 'get' | 'put'>
+  readonly peers: BlockPeers
+  readonly placement: Placement
+  readonly providers: Providers
+  /** Who announced a version, most recent first. */
+  readonly hints: (versionId: Uint8Array) => readonly PeerId[]
+  readonly clock: Clock
+  readonly warn: (message: string, cause: unknown) => void
+}
+
+export interface ReadOf {
+  readonly versionId?: Uint8Array
+  readonly root?: Cid
+  readonly report?: TransferReport
+  readonly signal?: AbortSignal
+}
+
+interface Found { readonly bytes: Uint8Array, readonly from: 'local' | 'cache' | PeerId }
+
+export class Reader {
+  readonly #parts: ReaderParts
+  readonly #paces = new Map<PeerId, Pace>()
+  readonly #flights = new Map<Cid, Flight>()
+
+  constructor (parts: ReaderParts) { this.#parts = parts }
+
+  async get (cid: Cid, of: ReadOf): Promise<Uint8Array> {
+    of.signal?.throwIfAborted()
+    let flight = this.#flights.get(cid)
+    if (flight === undefined) {
+      const started: Flight = new Flight((signal) => this.#find(cid, of, signal), () => { if (this.#flights.get(cid) === started) this.#flights.delete(cid) })
+      this.#flights.set(cid, flight = started)
+    }
+    const { bytes, from } = await flight.join(of.signal)
+    count(of.report, bytes.byteLength, from)
+    return bytes
+  }
+
+  async #find (cid: Cid, of: ReadOf, signal: AbortSignal): Promise<Found> {
+    const { local, cache, warn } = this.#parts
+    const own = await local.get(cid, { signal }).catch(orElsewhere(warn))
+    if (own !== undefined) return { bytes: own, from: 'local' }
+    const kept = await cache.get(cid, { signal }).catch(orElsewhere(warn))
+    if (kept !== undefined) return { bytes: kept, from: 'cache' }
+    const found = await this.#fromPeers(cid, of, signal)
+    // not awaited: the reader has its bytes, the cache bounds what waits
+    cache.put(cid, found.bytes).catch((error: unknown) => { warn('a fetched block could not be cached', error) })
+    return found
+  }
+
+  /** Asks candidates one after the other, faster than they fail. */
+  async #fromPeers (cid: Cid, of: ReadOf, signal: AbortSignal): Promise<Found> {
+    const race = new Race({ cid, parts: this.#parts, paces: this.#paces, signal })
+    const result = await race.run(this.#candidates(cid, of, signal))
+    if (result.found !== undefined) return result.found
+    signal.throwIfAborted()
+    const { absent, failures } = result
+    if (failures.length === 0 && absent > 0) throw new Unavailable(`block ${cid} is on none of the ${absent} nodes that answer`, { cause: new BlockMissing(cid) })
+    throw new Unavailable(`block ${cid} could not be read: ${failures.length === 0 ? 'no other node answers' : failures.join('; ')}${absent > 0 ? `; not on ${absent} others` : ''}`)
+  }
+
+  async * #candidates (cid: Cid, { versionId, root }: ReadOf, signal: AbortSignal): AsyncIterable<PeerId> {
+    const { self, peers, placement, providers, hints } = this.#parts
+    const seen = new Set<PeerId>([self])
+    const fresh = (list: readonly PeerId[]): PeerId[] => list.filter((peer) => { if (seen.has(peer)) return false; seen.add(peer); return true })
+    const reachable = peers.reachable()
+    const holders = placement.holdersOf(cid)
+    yield * fresh(spread(reachable.filter((peer) => holders.includes(peer)), cid))
+    if (versionId !== undefined) yield * fresh(hints(versionId).filter((peer) => reachable.includes(peer)))
+    yield * fresh(reachable)
+    yield * fresh(holders)
+    if (root === undefined) return
+    try {
+      for await (const peer of providers.find(root, { signal })) yield * fresh([peer])
+    } catch (error) {
+      if (!signal.aborted) this.#parts.warn('Kademlia could not be asked', error)
+    }
+  }
+}
+
+/** Neighbours that are about equally near take turns by the block's address, so that a large file is read from all of them. */
+function spread (peers: readonly PeerId[], cid: Cid): readonly PeerId[] {
+  if (peers.length < 2) return peers
+  const turn = (digestOf(cid)[31] ?? 0) % Math.min(peers.length, spreadOver)
+  return [...peers.slice(turn), ...peers.slice(0, turn)]
+}
+const spreadOver = 3
+
+const maxFailuresTold = 8
+
+class Race {
+  readonly #cid: Cid
+  readonly #parts: ReaderParts
+  readonly #paces: Map<PeerId, Pace>
+  readonly #signal: AbortSignal
+  readonly #stop = new AbortController()
+  readonly #running = new Set<Promise<void>>()
+  readonly #failures: string[] = []
+  #absent = 0
+  #found: Found | undefined
+
+  constructor ({ cid, parts, paces, signal }: { cid: Cid, parts: ReaderParts, paces: Map<PeerId, Pace>, signal: AbortSignal }) {
+    this.#cid = cid
+    this.#parts = parts
+    this.#paces = paces
+    this.#signal = AbortSignal.any([signal, this.#stop.signal])
+  }
+
+  async run (candidates: AsyncIterable<PeerId>): Promise<{ found: Found | undefined, absent: number, failures: readonly string[] }> {
+    try {
+      for await (const peer of candidates) {
+        await this.#begin(peer)
+        if (this.#found !== undefined || this.#signal.aborted) break
+      }
+      while (this.#found === undefined && this.#running.size > 0) await Promise.race(this.#running)
+    } finally {
+      this.#stop.abort(new Error('another holder was faster'))
+    }
+    return { found: this.#found, absent: this.#absent, failures: this.#failures.slice(0, maxFailuresTold) }
+  }
+
+  /** Resolves when this peer has answered, or is late: then the next may be asked as well. */
+  async #begin (peer: PeerId): Promise<void> {
+    const ask = this.#ask(peer).finally(() => { this.#running.delete(ask) })
+    this.#running.add(ask)
+    const late = Promise.withResolvers<void>()
+    const cancel = this.#parts.clock.after(hedgeAfterMs(this.#paces.get(peer) ?? unknownPace), () => { late.resolve() })
+    // any that is over, not this one alone, is reason to look again
+    await Promise.race([late.promise, ...this.#running])
+    cancel()
+  }
+
+  // never rejects: what happened is recorded
+  async #ask (peer: PeerId): Promise<void> {
+    const { clock, peers } = this.#parts
+    const start = clock.monotonicMs()
+    try {
+      const bytes = await peers.fetch(peer, this.#cid, { signal: this.#signal })
+      if (bytes === 'not here') { this.#absent++; return }
+      this.#found ??= { bytes, from: peer }
+      this.#paces.set(peer, paceAfter(this.#paces.get(peer) ?? unknownPace, clock.monotonicMs() - start))
+    } catch (error) {
+      if (this.#signal.aborted) return
+      this.#failures.push(`${peer}: ${error instanceof Error ? error.message : String(error)}`)
+      if (error instanceof Corrupt) this.#parts.warn('a peer sent wrong bytes for a block', error)
+    }
+  }
+}
+
+/** One fetch that several readers share; it stops when the last of them has gone. */
+class Flight {
+  readonly #controller = new AbortController()
+  readonly #result: Promise<Found>
+  #readers = 0
+
+  constructor (begin: (signal: AbortSignal) => Promise<Found>, end: () => void) {
+    this.#result = begin(this.#controller.signal).finally(end)
+    this.#result.catch(() => {}) // told to whoever joined
+  }
+
+  async join (signal: AbortSignal | undefined): Promise<Found> {
+    this.#readers++
+    try {
+      return await (signal === undefined ? this.#result : Promise.race([this.#result, aborted(signal)]))
+    } finally {
+      if (--this.#readers === 0) this.#controller.abort(signal?.reason ?? new Error('nobody reads any more'))
+    }
+  }
+}
+
+const aborted = (signal: AbortSignal): Promise<never> => new Promise((_resolve, reject) => {
+  if (signal.aborted) reject(signal.reason as Error)
+  signal.addEventListener('abort', () => { reject(signal.reason as Error) }, { once: true })
+})
+
+// a block that is missing or rotten here is looked for elsewhere; so is one that the disk will not give, but that is said
+function orElsewhere (warn: ReaderParts['warn']): (error: unknown) => undefined {
+  return (error) => {
+    if (error instanceof NotFound) return undefined
+    warn(error instanceof BlockCorrupt ? 'a block here is corrupt and read from a peer' : 'a block could not be read here and is read from a peer', error)
+    return undefined
+  }
+}
+
+function count (report: TransferReport | undefined, bytes: number, from: Found['from']): void {
+  if (report === undefined) return
+  if (from === 'local' || from === 'cache') report[from] += bytes
+  else report.peers.set(from, (report.peers.get(from) ?? 0) + bytes)
+}

@@ -1,0 +1,17 @@
+import type { Replication } from './index.ts'
+import { Reader, type ReaderParts } from './reader.ts'
+import { Writer, type WriterParts } from './writer.ts'
+
+/** Blocks of the cluster, for writers of versions and readers of them. */
+export function replication (parts: WriterParts & ReaderParts): Replication & { settled (): Promise<void> } {
+  const writer = new Writer(parts)
+  const reader = new Reader(parts)
+  return {
+    writer: (reference) => ({
+      put: async (cid, block, { signal } = {}) => { await writer.put(cid, block, reference, signal) },
+      settled: async () => { await writer.settled() },
+    }),
+    reader: (of = {}) => ({ get: async (cid, { signal } = {}) => reader.get(cid, { ...of, signal }) }),
+    settled: async () => { await writer.settled() },
+  }
+}
