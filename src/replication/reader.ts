@@ -31,7 +31,7 @@ export interface ReadOf {
   readonly signal?: AbortSignal
 }
 
-interface Found { readonly bytes: Uint8Array, readonly from: 'local' | 'cache' | PeerId }
+type Found = { readonly bytes: Uint8Array } & ({ readonly from: 'local' | 'cache' } | { readonly from: 'peer', readonly peer: PeerId })
 
 export class Reader {
   readonly #parts: ReaderParts
@@ -47,9 +47,9 @@ export class Reader {
       const started: Flight = new Flight((signal) => this.#find(cid, of, signal), () => { if (this.#flights.get(cid) === started) this.#flights.delete(cid) })
       this.#flights.set(cid, flight = started)
     }
-    const { bytes, from } = await flight.join(of.signal)
-    count(of.report, bytes.byteLength, from)
-    return bytes
+    const found = await flight.join(of.signal)
+    count(of.report, found)
+    return found.bytes
   }
 
   async #find (cid: Cid, of: ReadOf, signal: AbortSignal): Promise<Found> {
@@ -153,7 +153,7 @@ class Race {
     try {
       const bytes = await peers.fetch(peer, this.#cid, { signal: this.#signal })
       if (bytes === 'not here') { this.#absent++; return }
-      this.#found ??= { bytes, from: peer }
+      this.#found ??= { bytes, from: 'peer', peer }
       this.#paces.set(peer, paceAfter(this.#paces.get(peer) ?? unknownPace, clock.monotonicMs() - start))
     } catch (error) {
       if (this.#signal.aborted) return
@@ -198,8 +198,9 @@ function orElsewhere (warn: ReaderParts['warn']): (error: unknown) => undefined 
   }
 }
 
-function count (report: TransferReport | undefined, bytes: number, from: Found['from']): void {
+function count (report: TransferReport | undefined, found: Found): void {
   if (report === undefined) return
-  if (from === 'local' || from === 'cache') report[from] += bytes
-  else report.peers.set(from, (report.peers.get(from) ?? 0) + bytes)
+  const { byteLength } = found.bytes
+  if (found.from === 'peer') report.peers.set(found.peer, (report.peers.get(found.peer) ?? 0) + byteLength)
+  else report[found.from] += byteLength
 }
