@@ -18,6 +18,8 @@ export interface Files {
    * @throws StoreFull on ENOSPC/EDQUOT; SyncFailed if an fsync failed (then nothing that the disk says is to be trusted)
    */
   writeDurable (path: string, parts: readonly Uint8Array[], options?: { mode?: number, temporaryFolder?: string }): Promise<void>
+  /** Replaces or creates `path` without any sync: for what may be lost. Never seen half-written by a reader. @throws StoreFull */
+  write (path: string, bytes: Uint8Array): Promise<void>
   /** Opens for appending, creating it durably if absent. */
   openAppend (path: string): Promise<AppendFile>
   /** Renames and syncs both folders. */
@@ -74,3 +76,5 @@ export class FileMissing extends Error {
 export class SyncFailed extends Error {
   override name = 'SyncFailed'
 }
+
+export { GroupCommit } from './group-commit.ts'

@@ -30,6 +30,16 @@ export function nodeFiles (root: string): Files {
       }
       await syncFolder(dirname(target))
     },
+    async write (path, bytes) {
+      const temporary = `${at(path)}.tmp-${process.pid}-${temporaries++}`
+      try {
+        await withFile(temporary, 'w', path, async (file) => { await writeAll(file, [bytes]) }, 0o600)
+        await rename(temporary, at(path)).catch(full)
+      } catch (error) {
+        await rm(temporary, { force: true })
+        throw error
+      }
+    },
     openAppend: async (path) => openAppend(at(path)),
     async rename (from, to) {
       await rename(at(from), at(to)).catch(missing(from))

@@ -1,0 +1,126 @@
+import { type Cid, cidOf, parseCid } from '../base/cid.ts'
+import { MalformedBytes } from '../base/bytes.ts'
+import { FileMissing, type Files } from '../disk/index.ts'
+import { BlockCorrupt, BlockMissing, type Blocks } from './index.ts'
+
+/**
+ * Fetched blocks, kept as long as there is room, the least lately used first to go. Nothing here is promised: not synced, thrown away at will, and a copy
+ * that is missing or rotten is simply not there.
+ */
+export interface BlockCache extends Blocks {
+  readonly bytes: number
+  readonly limitBytes: number
+  /** Throws everything away; resolves to the bytes that were. */
+  empty (): Promise<number>
+}
+
+export const cacheLimits = {
+  /** Bytes waiting to be written; above it what comes is not cached. */
+  maxWaitingBytes: 32 * 1024 * 1024,
+} as const
+
+const folder = 'cache'
+
+export async function openBlockCache ({ files, limitBytes }: { files: Files, limitBytes: number }): Promise<BlockCache> {
+  await files.ensureFolder(folder)
+  const cache = new Cache(files, limitBytes)
+  await cache.load()
+  return cache
+}
+
+class Cache implements BlockCache {
+  readonly limitBytes: number
+  readonly #files: Files
+  /** In order of last use. */
+  readonly #sizes = new Map<Cid, number>()
+  readonly #folders = new Set<string>()
+  #bytes = 0
+  #waitingBytes = 0
+
+  constructor (files: Files, limitBytes: number) {
+    this.#files = files
+    this.limitBytes = limitBytes
+  }
+
+  get bytes (): number { return this.#bytes }
+
+  async load (): Promise<void> {
+    for await (const { name: shard } of this.#files.list(folder)) {
+      for await (const { name, sizeBytes } of this.#files.list(`${folder}/${shard}`)) {
+        const cid = parsed(name)
+        if (cid === undefined) await this.#files.remove(`${folder}/${shard}/${name}`) // left by a crash
+        else this.#note(cid, sizeBytes)
+      }
+    }
+    await this.#evict()
+  }
+
+  async get (cid: Cid): Promise<Uint8Array> {
+    const size = this.#sizes.get(parseCid(cid))
+    if (size === undefined) throw new BlockMissing(cid)
+    const block = await this.#files.read(pathOf(cid)).catch((error: unknown) => { if (error instanceof FileMissing) return undefined; throw error })
+    if (block === undefined || cidOf(block) !== cid) {
+      await this.delete(cid)
+      throw new BlockMissing(cid)
+    }
+    if (this.#sizes.delete(cid)) this.#sizes.set(cid, size)
+    return block
+  }
+
+  async put (cid: Cid, block: Uint8Array): Promise<void> {
+    if (cidOf(block) !== parseCid(cid)) throw new BlockCorrupt(cid)
+    const { byteLength } = block
+    if (this.#sizes.has(cid) || byteLength > this.limitBytes || this.#waitingBytes + byteLength > cacheLimits.maxWaitingBytes) return
+    this.#waitingBytes += byteLength
+    try {
+      const shard = `${folder}/${cid.slice(-2)}`
+      if (!this.#folders.has(shard)) { await this.#files.ensureFolder(shard); this.#folders.add(shard) }
+      await this.#files.write(pathOf(cid), block)
+      this.#note(cid, byteLength)
+    } finally {
+      this.#waitingBytes -= byteLength
+    }
+    await this.#evict()
+  }
+
+  async has (cid: Cid): Promise<boolean> { return this.#sizes.has(parseCid(cid)) }
+
+  async delete (cid: Cid): Promise<void> {
+    const size = this.#sizes.get(parseCid(cid))
+    if (size === undefined) return
+    this.#sizes.delete(cid)
+    this.#bytes -= size
+    await this.#files.remove(pathOf(cid))
+  }
+
+  async * list (): AsyncIterable<Cid> { yield * [...this.#sizes.keys()] }
+
+  async empty (): Promise<number> {
+    const before = this.#bytes
+    for (const cid of [...this.#sizes.keys()]) await this.delete(cid)
+    return before - this.#bytes
+  }
+
+  #note (cid: Cid, size: number): void {
+    this.#bytes += size - (this.#sizes.get(cid) ?? 0)
+    this.#sizes.set(cid, size)
+  }
+
+  async #evict (): Promise<void> {
+    for (const cid of this.#sizes.keys()) {
+      if (this.#bytes <= this.limitBytes) return
+      await this.delete(cid)
+    }
+  }
+}
+
+const pathOf = (cid: Cid): string => `${folder}/${cid.slice(-2)}/${cid}`
+
+function parsed (name: string): Cid | undefined {
+  try {
+    return parseCid(name)
+  } catch (error) {
+    if (error instanceof MalformedBytes) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,216 @@
+import { concat } from '../base/bytes.ts'
+import { type Cid, cidOf, cidOfDigest, digestOf, parseCid } from '../base/cid.ts'
+import { StoreFull } from '../base/errors.ts'
+import { FileMissing, type Files, GroupCommit, type KeyValue, SyncFailed } from '../disk/index.ts'
+import { BlockCorrupt, BlockMissing, type Blocks, StoreReadOnly } from './index.ts'
+
+/**
+ * Blocks on this node's disk. A large block is a file of its own, `blocks/ab/cd/<cid>`, which is there whole and durable or not at all; the file is the
+ * truth. A small one (≤ 32 KiB) is a record of the key-value store, where many share one sync: 20 times the rate of small files. The store also lists
+ * the large ones with their sizes, for counting at the start without walking the folders: an entry may be missing after a crash, which miscounts by a
+ * block and harms nothing, for reads go to the file.
+ *
+ * What does not hash to its address is set aside (`corrupt/<cid>`, or under another key), counted and reported, and never given out. After a failed fsync
+ * the disk may have dropped what it claimed to have: the store takes no more writes until it is opened afresh.
+ */
+export interface DiskBlocks extends Blocks {
+  stats (): BlockStats
+}
+
+export interface BlockStats {
+  readonly count: number
+  readonly bytes: number
+  /** Set aside since the store was opened. */
+  readonly corrupt: number
+  readonly isReadOnly: boolean
+}
+
+export interface DiskBlocksOptions {
+  readonly files: Files
+  readonly index: KeyValue
+  /** Bytes of blocks this store takes; undefined: what the disk has. */
+  readonly quotaBytes: number | undefined
+  /** Bytes of the disk that stay free. */
+  readonly reserveBytes: number
+  readonly onCorrupt: (cid: Cid) => void
+}
+
+export const diskBlockLimits = {
+  /** Up to here a block is a record, above a file. */
+  smallBytes: 32 * 1024,
+  /** Free space is asked of the disk once for so many bytes written. */
+  freeCheckBytes: 16 * 1024 * 1024,
+} as const
+
+/** Keys: one byte, then the digest (32). */
+const keys = { small: 1, large: 2, setAside: 4 } as const
+const keyOf = (kind: number, cid: Cid): Uint8Array => concat([Uint8Array.of(kind), digestOf(cid)])
+const [folder, asideFolder, temporaryFolder] = ['blocks', 'corrupt', 'tmp']
+
+export async function openDiskBlocks (options: DiskBlocksOptions): Promise<DiskBlocks> {
+  const { files } = options
+  for (const path of [folder, asideFolder, temporaryFolder]) await files.ensureFolder(path)
+  // debris of a crash stands in this one folder
+  for await (const { name } of files.list(temporaryFolder)) await files.remove(`${temporaryFolder}/${name}`)
+  const store = new Store(options)
+  await store.countUp()
+  return store
+}
+
+class Store implements DiskBlocks {
+  readonly #options: DiskBlocksOptions
+  readonly #small: GroupCommit
+  readonly #folders = new Set<string>()
+  readonly #putting = new Map<Cid, Promise<void>>()
+  readonly #stats = { count: 0, bytes: 0, corrupt: 0, isReadOnly: false }
+  #freeBytes = 0
+  #sinceCheckBytes = Infinity
+
+  constructor (options: DiskBlocksOptions) {
+    this.#options = options
+    this.#small = new GroupCommit(options.index)
+  }
+
+  stats (): BlockStats { return { ...this.#stats } }
+
+  async countUp (): Promise<void> {
+    const { index } = this.#options
+    for await (const [, value] of index.entries({ from: Uint8Array.of(keys.large), to: Uint8Array.of(keys.large + 1) })) this.#count(1, sizeIn(value))
+    for await (const [, value] of index.entries({ from: Uint8Array.of(keys.small), to: Uint8Array.of(keys.small + 1) })) this.#count(1, value.byteLength)
+  }
+
+  async get (cid: Cid): Promise<Uint8Array> {
+    const { block, isSmall } = await this.#read(parseCid(cid))
+    if (cidOf(block) === cid) return block
+    await this.#setAside(cid, block, isSmall)
+    throw new BlockCorrupt(cid)
+  }
+
+  async put (cid: Cid, block: Uint8Array): Promise<void> {
+    if (cidOf(block) !== parseCid(cid)) throw new BlockCorrupt(cid)
+    this.#demandWritable()
+    // who puts what is being put shares its end
+    const running = this.#putting.get(cid)
+    if (running !== undefined) { await running; return }
+    const putting = this.#put(cid, block).finally(() => { this.#putting.delete(cid) })
+    this.#putting.set(cid, putting)
+    await putting
+  }
+
+  async has (cid: Cid): Promise<boolean> {
+    const { files, index } = this.#options
+    if (await index.get(keyOf(keys.small, parseCid(cid))) !== undefined) return true
+    return await files.size(pathOf(cid)) !== undefined
+  }
+
+  async delete (cid: Cid): Promise<void> {
+    this.#demandWritable()
+    const { files, index } = this.#options
+    const small = await index.get(keyOf(keys.small, parseCid(cid)))
+    const size = small?.byteLength ?? await files.size(pathOf(cid))
+    if (size === undefined) return
+    if (small === undefined) await files.remove(pathOf(cid))
+    await this.#small.commit([{ type: 'delete', key: keyOf(keys.small, cid) }, { type: 'delete', key: keyOf(keys.large, cid) }])
+    this.#count(-1, -size)
+  }
+
+  async * list (): AsyncIterable<Cid> {
+    const { files, index } = this.#options
+    for await (const key of index.keys({ from: Uint8Array.of(keys.small), to: Uint8Array.of(keys.small + 1) })) yield cidOfDigest(key.subarray(1))
+    for await (const outer of files.list(folder)) {
+      for await (const inner of files.list(`${folder}/${outer.name}`)) {
+        for await (const { name } of files.list(`${folder}/${outer.name}/${inner.name}`)) yield parseCid(name)
+      }
+    }
+  }
+
+  async #read (cid: Cid): Promise<{ block: Uint8Array, isSmall: boolean }> {
+    const { files, index } = this.#options
+    const small = await index.get(keyOf(keys.small, cid))
+    if (small !== undefined) return { block: small, isSmall: true }
+    try {
+      return { block: await files.read(pathOf(cid)), isSmall: false }
+    } catch (cause) {
+      if (cause instanceof FileMissing) throw new BlockMissing(cid, { cause })
+      throw cause
+    }
+  }
+
+  async #put (cid: Cid, block: Uint8Array): Promise<void> {
+    if (await this.#isThereRight(cid)) return
+    await this.#demandRoom(block.byteLength)
+    try {
+      if (block.byteLength <= diskBlockLimits.smallBytes) await this.#small.commit([{ type: 'put', key: keyOf(keys.small, cid), value: block }])
+      else await this.#putFile(cid, block)
+    } catch (error) {
+      if (error instanceof SyncFailed) this.#stats.isReadOnly = true
+      throw error
+    }
+    this.#count(1, block.byteLength)
+  }
+
+  async #putFile (cid: Cid, block: Uint8Array): Promise<void> {
+    const { files, index } = this.#options
+    const path = pathOf(cid)
+    const parent = path.slice(0, path.lastIndexOf('/'))
+    if (!this.#folders.has(parent)) {
+      await files.ensureFolder(parent)
+      this.#folders.add(parent)
+    }
+    await files.writeDurable(path, [block], { temporaryFolder })
+    const size = new Uint8Array(4)
+    new DataView(size.buffer).setUint32(0, block.byteLength)
+    await index.batch([{ type: 'put', key: keyOf(keys.large, cid), value: size }], { sync: false })
+  }
+
+  // a rotten copy must not stand for the good one that is being put
+  async #isThereRight (cid: Cid): Promise<boolean> {
+    if (!await this.has(cid)) return false
+    try {
+      await this.get(cid)
+      return true
+    } catch (error) {
+      if (error instanceof BlockCorrupt || error instanceof BlockMissing) return false
+      throw error
+    }
+  }
+
+  async #setAside (cid: Cid, block: Uint8Array, isSmall: boolean): Promise<void> {
+    const { files, index, onCorrupt } = this.#options
+    this.#stats.corrupt++
+    onCorrupt(cid)
+    if (this.#stats.isReadOnly) return
+    if (isSmall) await index.batch([{ type: 'put', key: keyOf(keys.setAside, cid), value: block }, { type: 'delete', key: keyOf(keys.small, cid) }], { sync: true })
+    else {
+      // two readers may find it at once; the second finds it gone
+      await files.rename(pathOf(cid), `${asideFolder}/${cid}`).catch((error: unknown) => { if (!(error instanceof FileMissing)) throw error })
+      await index.batch([{ type: 'delete', key: keyOf(keys.large, cid) }], { sync: false })
+    }
+    this.#count(-1, -block.byteLength)
+  }
+
+  #demandWritable (): void {
+    if (this.#stats.isReadOnly) throw new StoreReadOnly('the block store takes no writes: an fsync failed. Check the disk, then start the node again')
+  }
+
+  async #demandRoom (bytes: number): Promise<void> {
+    const { files, quotaBytes, reserveBytes } = this.#options
+    if (quotaBytes !== undefined && this.#stats.bytes + bytes > quotaBytes) throw new StoreFull(`this node holds ${this.#stats.bytes} bytes of blocks and may hold ${quotaBytes}`)
+    if (this.#sinceCheckBytes > diskBlockLimits.freeCheckBytes || this.#freeBytes - this.#sinceCheckBytes - bytes < reserveBytes) {
+      this.#freeBytes = await files.freeBytes(folder)
+      this.#sinceCheckBytes = 0
+    }
+    this.#sinceCheckBytes += bytes
+    if (this.#freeBytes - this.#sinceCheckBytes < reserveBytes) throw new StoreFull(`the disk has ${this.#freeBytes} bytes free, of which ${reserveBytes} are kept in reserve`)
+  }
+
+  #count (blocks: number, bytes: number): void {
+    this.#stats.count += blocks
+    this.#stats.bytes += bytes
+  }
+}
+
+/** The last characters of a CID are as good as random; the first are the same for all. */
+const pathOf = (cid: Cid): string => `${folder}/${cid.slice(-2)}/${cid.slice(-4, -2)}/${cid}`
+
+const sizeIn = (value: Uint8Array): number => value.byteLength === 4 ? new DataView(value.buffer, value.byteOffset).getUint32(0) : 0
