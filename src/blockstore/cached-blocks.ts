@@ -93,11 +93,11 @@ class Cache implements BlockCache {
     await this.#files.remove(pathOf(cid))
   }
 
-  async * list (): AsyncIterable<Cid> { yield * [...this.#sizes.keys()] }
+  async * list (): AsyncIterable<Cid> { yield * this.#sizes.keys() }
 
   async empty (): Promise<number> {
     const before = this.#bytes
-    for (const cid of [...this.#sizes.keys()]) await this.delete(cid)
+    for (const cid of this.#sizes.keys()) await this.delete(cid)
     return before - this.#bytes
   }
 
