@@ -1,7 +1,6 @@
 import { compareBytes, hexOf, partitionOf } from '../base/bytes.ts'
-import { hash } from '../base/hash.ts'
-import { encodeBallot } from './ballot.ts'
 import { type Ballot, PartitionLost, type RowStore, type StoredRow, type TableNumber } from './index.ts'
+import { added, agreedTerm, sumBytes } from './row-sum.ts'
 
 /** What survives a crash of memory row stores: rows synced, and the ceiling of the counters handed out. */
 export interface MemoryRowDisk {
@@ -61,14 +60,14 @@ export class MemoryRowStore implements RowStore {
 
   async digest (partition: number): Promise<{ count: number, digest: Uint8Array }> {
     this.#demand(partition)
-    const digest = new Uint8Array(32)
-    let count = 0
-    for (const { table, rowKey, accepted } of this.#sorted(partition)) {
-      if (accepted === undefined) continue
+    let [sum, count] = [0n, 0]
+    for (const row of this.#sorted(partition)) {
+      const term = agreedTerm(row, this.#ballotOf)
+      if (term === undefined) continue
       count++
-      hash(Uint8Array.of(table), rowKey, encodeBallot(this.#ballotOf(table, accepted))).forEach((byte, i) => { digest[i] = (digest[i] ?? 0) ^ byte })
+      sum = added(sum, term)
     }
-    return { count, digest }
+    return { count, digest: sumBytes(sum) }
   }
 
   async nextCounter (atLeast: bigint): Promise<bigint> {

@@ -1,0 +1,162 @@
+import { ByteReader, ByteWriter, equals } from '../base/bytes.ts'
+import { hash } from '../base/hash.ts'
+import type { AppendFile, Files } from '../disk/index.ts'
+
+/**
+ * The journal of a row store: promises and accepts stand here, synced, before anybody is answered. It is a chain of frames, one for each sync however many
+ * rows share it; a frame is written only after the one before it is on disk. So a crash can hurt the last frame alone, and what it leaves of that one is a
+ * short or zero-filled end: that is cut. Anything else that does not check out is damage to what was promised, and is said to be that, never skipped.
+ *
+ * segment = "DFSJ" | version u8 | u64 position of its first frame | frames       file name: position, 16 hexadecimal digits
+ * frame   = u32 n | check(16) | body(n)        check = first 16 of H(check of the frame before (zeros at the start) | u64 position | body)
+ */
+export interface Journal extends AsyncDisposable {
+  /** Of the last frame on disk. */
+  readonly position: bigint
+  /** Bytes since the oldest segment began. */
+  readonly sizeBytes: number
+  /** On disk when it resolves. One at a time. @throws StoreFull (nothing was written), SyncFailed */
+  append (body: Uint8Array): Promise<void>
+  /** Begins a new segment, and removes the older ones: everything up to `position` stands elsewhere. */
+  cut (): Promise<void>
+}
+
+export interface JournalOpened {
+  readonly journal: Journal
+  /** Bodies with their positions, oldest first. */
+  readonly frames: ReadonlyArray<{ readonly position: bigint, readonly body: Uint8Array }>
+  /** Something that was on disk is gone or changed: what the frames say is not all there was. */
+  readonly isDamaged: boolean
+}
+
+export const journalLimits = {
+  maxFrameBytes: 16 * 1024 * 1024,
+} as const
+
+const magic = Uint8Array.of(0x44, 0x46, 0x53, 0x4a, 1)
+const segmentHeadLength = magic.byteLength + 8 + 16
+const frameHeadLength = 20
+const checkLength = 16
+/** File systems allocate in blocks of so many bytes: what a torn write leaves out is whole blocks of zeros. */
+const tornBlockBytes = 512
+
+interface Link { readonly position: bigint, readonly check: Uint8Array }
+
+export async function openJournal (files: Files, folder: string): Promise<JournalOpened> {
+  await files.ensureFolder(folder)
+  const names: string[] = []
+  for await (const { name, kind } of files.list(folder)) if (kind === 'file' && /^[0-9a-f]{16}$/.test(name)) names.push(name)
+  names.sort()
+  const frames: Array<{ position: bigint, body: Uint8Array }> = []
+  let isDamaged = false
+  let link: Link = { position: 0n, check: new Uint8Array(checkLength) }
+  let kept = 0
+  for (const [i, name] of names.entries()) {
+    const segment = readSegment(await files.read(`${folder}/${name}`), { name, link: i === 0 ? undefined : link, isLast: i === names.length - 1 })
+    frames.push(...segment.frames)
+    isDamaged ||= segment.isDamaged
+    link = segment.link
+    kept = segment.keptBytes
+  }
+  const last = names.at(-1)
+  const store = new SegmentedJournal(files, folder, link)
+  if (last === undefined || isDamaged) await store.begin()
+  else await store.resume(last, kept)
+  return { journal: store, frames, isDamaged }
+}
+
+function readSegment (bytes: Uint8Array, { name, link, isLast }: { name: string, link: Link | undefined, isLast: boolean }): { frames: Array<{ position: bigint, body: Uint8Array }>, link: Link, keptBytes: number, isDamaged: boolean } {
+  const frames: Array<{ position: bigint, body: Uint8Array }> = []
+  const lost = (at: Link): ReturnType<typeof readSegment> => ({ frames, link: at, keptBytes: 0, isDamaged: true })
+  const named: Link = { position: BigInt(`0x${name}`), check: new Uint8Array(checkLength) }
+  if (bytes.byteLength < segmentHeadLength) return isLast && isTorn(bytes) ? { frames, link: link ?? named, keptBytes: 0, isDamaged: false } : lost(link ?? named)
+  const reader = new ByteReader(bytes)
+  const isOurs = equals(reader.raw(magic.byteLength), magic) && reader.u64() === named.position
+  let current: Link = { position: named.position, check: reader.raw(checkLength) }
+  if (!isOurs || (link !== undefined && (link.position !== current.position || !equals(link.check, current.check)))) return lost(link ?? current)
+  while (reader.remaining > 0) {
+    const at = reader.offset
+    const frame = readFrame(reader, current)
+    // zeros or a short end in the last segment are what a crash leaves of the frame that nobody was told of
+    if (frame === undefined) return isLast && isTorn(bytes.subarray(at)) ? { frames, link: current, keptBytes: at, isDamaged: false } : lost(current)
+    current = frame.link
+    frames.push({ position: current.position, body: frame.body })
+  }
+  return { frames, link: current, keptBytes: bytes.byteLength, isDamaged: false }
+}
+
+function readFrame (reader: ByteReader, before: Link): { body: Uint8Array, link: Link } | undefined {
+  if (reader.remaining < frameHeadLength) return undefined
+  const [length, check] = [reader.u32(), reader.raw(checkLength)]
+  if (length > journalLimits.maxFrameBytes || length > reader.remaining) return undefined
+  const body = reader.raw(length)
+  const position = before.position + 1n
+  return equals(check, checkOf(before, position, body)) ? { body, link: { position, check } } : undefined
+}
+
+/** Whether the rest of a file, which holds no whole frame, is what a torn write leaves: too short for its length, or with a block of zeros. */
+function isTorn (rest: Uint8Array): boolean {
+  if (rest.byteLength < frameHeadLength) return true
+  const length = new ByteReader(rest).u32()
+  if (length <= journalLimits.maxFrameBytes && length + frameHeadLength > rest.byteLength) return true
+  for (let at = 0; at < rest.byteLength; at += tornBlockBytes) {
+    const block = rest.subarray(at, at + tornBlockBytes)
+    if ((block.byteLength === tornBlockBytes || at + block.byteLength === rest.byteLength) && block.every((byte) => byte === 0)) return true
+  }
+  return false
+}
+
+const checkOf = (before: Link, position: bigint, body: Uint8Array): Uint8Array => hash(before.check, new ByteWriter().u64(position).finish(), body).subarray(0, checkLength)
+
+class SegmentedJournal implements Journal {
+  readonly #files: Files
+  readonly #folder: string
+  #link: Link
+  #file: AppendFile | undefined
+  #name = ''
+
+  constructor (files: Files, folder: string, link: Link) {
+    this.#files = files
+    this.#folder = folder
+    this.#link = link
+  }
+
+  get position (): bigint { return this.#link.position }
+  get sizeBytes (): number { return this.#file?.sizeBytes ?? 0 }
+
+  async resume (name: string, keptBytes: number): Promise<void> {
+    if (keptBytes < segmentHeadLength) { await this.begin(); return }
+    this.#name = name
+    this.#file = await this.#files.openAppend(`${this.#folder}/${name}`)
+    if (this.#file.sizeBytes > keptBytes) await this.#file.truncate(keptBytes)
+  }
+
+  async begin (): Promise<void> {
+    this.#name = this.#link.position.toString(16).padStart(16, '0')
+    const path = `${this.#folder}/${this.#name}`
+    await this.#files.writeDurable(path, [magic, new ByteWriter().u64(this.#link.position).finish(), this.#link.check])
+    this.#file = await this.#files.openAppend(path)
+  }
+
+  async append (body: Uint8Array): Promise<void> {
+    const position = this.#link.position + 1n
+    const check = checkOf(this.#link, position, body)
+    await this.#open().append([new ByteWriter().u32(body.byteLength).raw(check).finish(), body])
+    await this.#open().sync()
+    this.#link = { position, check }
+  }
+
+  async cut (): Promise<void> {
+    await this.#open()[Symbol.asyncDispose]()
+    await this.begin()
+    for await (const { name } of this.#files.list(this.#folder)) if (name < this.#name && /^[0-9a-f]{16}$/.test(name)) await this.#files.remove(`${this.#folder}/${name}`)
+  }
+
+  async [Symbol.asyncDispose] (): Promise<void> { await this.#file?.[Symbol.asyncDispose]() }
+
+  #open (): AppendFile {
+    if (this.#file === undefined) throw new Error('the journal is not open')
+    return this.#file
+  }
+}
+
