@@ -1,3 +1,6 @@
+export { initCluster } from './node/found.ts'
+export { joinCluster } from './node/join.ts'
+export { openNode, type OpenOptions } from './node/open.ts'
 import type { PeerId } from './base/peer-id.ts'
 import type { Objects } from './objects/index.ts'
 
@@ -17,6 +20,8 @@ export interface DfsNode extends AsyncDisposable {
   emptyCache (): Promise<{ freedBytes: number }>
   /** Prometheus text format. */
   metrics (): Promise<string>
+  /** Who stands in Kademlia's routing table and in the gossip mesh now. */
+  inspect (): { readonly routingTable: readonly string[], readonly mesh: readonly string[] }
 }
 
 export interface InviteOptions {
@@ -50,6 +55,7 @@ export interface PeerStatus {
   readonly peerId: string
   readonly isConnected: boolean
   readonly isMember: boolean
+  readonly role: string
   readonly addresses: readonly string[]
   readonly version: string | undefined
   readonly freeBytes: number | undefined

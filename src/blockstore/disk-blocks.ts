@@ -5,12 +5,12 @@ import { FileMissing, type Files, GroupCommit, type KeyValue, SyncFailed } from 
 import { BlockCorrupt, BlockMissing, type Blocks, StoreReadOnly } from './index.ts'
 
 /**
- * Blocks on this node's disk. A large block is a file of its own, `blocks/ab/cd/<cid>`, which is there whole and durable or not at all; the file is the
+ * Blocks on this node's disk. A large block is a file of its own, `blocks/large/ab/cd/<cid>`, which is there whole and durable or not at all; the file is the
  * truth. A small one (≤ 32 KiB) is a record of the key-value store, where many share one sync: 20 times the rate of small files. The store also lists
  * the large ones with their sizes, for counting at the start without walking the folders: an entry may be missing after a crash, which miscounts by a
  * block and harms nothing, for reads go to the file.
  *
- * What does not hash to its address is set aside (`corrupt/<cid>`, or under another key), counted and reported, and never given out. After a failed fsync
+ * What does not hash to its address is set aside (`blocks/corrupt/<cid>`, or under another key), counted and reported, and never given out. After a failed fsync
  * the disk may have dropped what it claimed to have: the store takes no more writes until it is opened afresh.
  */
 export interface DiskBlocks extends Blocks {
@@ -45,7 +45,7 @@ export const diskBlockLimits = {
 /** Keys: one byte, then the digest (32). */
 const keys = { small: 1, large: 2, setAside: 4 } as const
 const keyOf = (kind: number, cid: Cid): Uint8Array => concat([Uint8Array.of(kind), digestOf(cid)])
-const [folder, asideFolder, temporaryFolder] = ['blocks', 'corrupt', 'tmp']
+const [folder, asideFolder, temporaryFolder] = ['blocks/large', 'blocks/corrupt', 'blocks/tmp']
 
 export async function openDiskBlocks (options: DiskBlocksOptions): Promise<DiskBlocks> {
   const { files } = options

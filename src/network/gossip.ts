@@ -31,8 +31,10 @@ export class Gossip implements Disposable {
       const { msg } = event.detail
       if (msg.topic === announcementTopic && msg.type === 'signed') this.#heard(msg.data, msg.from.toString() as PeerId)
     })
-    pubsub.subscribe(announcementTopic)
   }
+
+  /** The topic can be joined only while libp2p runs. */
+  start (): void { this.#parts.pubsub.subscribe(announcementTopic) }
 
   /** Told of every announcement, this node's own too. The returned function ends it. */
   onAnnouncement (listener: (announcement: Announcement) => void): () => void {

@@ -46,6 +46,8 @@ export interface NetworkLog {
 }
 
 export interface Network extends AsyncDisposable {
+  /** Opens the doors: everything that peers may ask for must be registered by now. */
+  listen (): Promise<void>
   readonly peerId: PeerId
   readonly requests: Requests
   readonly admission: Admission
@@ -84,11 +86,11 @@ export const networkLimits = {
 
 type Services = { identify: unknown, ping: Ping, pubsub: GossipSub, dht: KadDHT }
 
-/** libp2p over TCP, noise and yamux, with identify, ping, gossipsub and Kademlia; the last two see admitted peers only. Listens when it resolves. */
+/** libp2p over TCP, noise and yamux, with identify, ping, gossipsub and Kademlia; the last two see admitted peers only. Closed until `listen`. */
 export async function startNetwork (options: NetworkOptions): Promise<Network> {
   const admission = new Admission()
   const node = await createLibp2p<Services>(await libp2pOptions(options, admission) as never)
-  return new LibNetwork(node, admission, options).started()
+  return new LibNetwork(node, admission, options)
 }
 
 async function libp2pOptions ({ seed, listen, announce, mdns: useMdns }: NetworkOptions, admission: Admission): Promise<object> {
@@ -97,6 +99,7 @@ async function libp2pOptions ({ seed, listen, announce, mdns: useMdns }: Network
   const guarded = <T>(make: (components: never) => T) => (components: { registrar: unknown }): T =>
     make(new Proxy(components, { get: (target, name) => name === 'registrar' ? admission.registrar(target.registrar as never) : Reflect.get(target, name) as unknown }) as never)
   return {
+    start: false,
     privateKey: await generateKeyPairFromSeed('Ed25519', seed),
     addresses: { listen: [...listen], announce: [...announce] },
     transports: [tcp()],
@@ -171,15 +174,16 @@ class LibNetwork implements Network {
     })
   }
 
-  async started (): Promise<this> {
+  async listen (): Promise<void> {
     const node = this.#node
     admissionEnds(this.admission, this.#strangers)
     node.addEventListener('connection:open', (event) => { this.#opened(event.detail) })
     node.addEventListener('peer:disconnect', (event) => { this.#closed(event.detail.toString() as PeerId) })
     node.addEventListener('peer:discovery', (event) => { this.#discovered(event.detail.id.toString() as PeerId, event.detail.multiaddrs.map(String)) })
     for (const address of this.#options.bootstrap) this.#supervisor.know(peerIn(address), [address])
+    await node.start()
+    this.gossip.start()
     this.#supervisor.start()
-    return this
   }
 
   addresses (): readonly string[] { return this.#node.getMultiaddrs().map(String) }

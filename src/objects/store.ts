@@ -38,7 +38,7 @@ async function getObject (parts: ObjectParts, buckets: Buckets, target: ObjectNa
   if (ifMatch !== undefined && ifMatch !== etagOf(version)) throw new Conflict(`the object has changed: its etag is ${etagOf(version)}`)
   const resolved = resolveRange(range, version.sizeBytes)
   const report: TransferReport = { local: 0, cache: 0, peers: new Map() }
-  const blocks = parts.replication.reader({ report, versionId: version.id })
+  const blocks = parts.replication.reader({ report, versionId: version.id, root: parts.content.rootOf(version.content) })
   const body = parts.content.read(version.content, { bucket, range: resolved, signal, get: async (cid, options) => blocks.get(cid, options) })
   return { info: infoOf(target, version), range: resolved, body, sources: report }
 }

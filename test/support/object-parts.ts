@@ -84,6 +84,7 @@ function described (registers: MemoryRegisters): Registers {
 }
 
 const plainContent: ContentCodec = {
+  rootOf: () => undefined,
   async write (source, { put }) {
     const pieces: Uint8Array[] = []
     for await (const piece of source) pieces.push(piece)

@@ -1,0 +1,12 @@
+import { multiaddr } from '@multiformats/multiaddr'
+import { MalformedBytes } from '../base/bytes.ts'
+
+/** A multiaddr's binary form, as statements and greetings carry it (https://github.com/multiformats/multiaddr). @throws MalformedBytes */
+export function addressBytes (text: string): Uint8Array {
+  try { return multiaddr(text).bytes } catch (cause) { throw new MalformedBytes(`not a multiaddr: ${text.slice(0, 200)}`, { cause }) }
+}
+
+/** @throws MalformedBytes */
+export function addressText (bytes: Uint8Array): string {
+  try { return multiaddr(bytes).toString() } catch (cause) { throw new MalformedBytes('not a binary multiaddr', { cause }) }
+}

@@ -1,0 +1,43 @@
+import { empty, fromHex } from '../base/bytes.ts'
+import { cidOfDigest } from '../base/cid.ts'
+import type { Random } from '../base/random.ts'
+import type { ClusterKeys } from '../encryption/index.ts'
+import { decodeContent, encodeContent, type Entry, readFile, sealerOf, sizeOfContent, writeFile } from '../file/index.ts'
+import type { ContentCodec } from '../objects/index.ts'
+
+export const contentFlow = {
+  /** Blocks of one put on their way to holders at once. */
+  inFlightBlocks: 8,
+  /** Fetched ahead of one reader. */
+  windowBytes: 12 * 1024 * 1024,
+} as const
+
+/** Files of buckets as blocks, under the cluster's keys. */
+export function contentCodec (keys: ClusterKeys, random: Random): ContentCodec {
+  const sealer = sealerOf(keys, random)
+  return {
+    async write (source, { bucket, signal, put }) {
+      const id = fromHex(bucket.id)
+      const domain = bucket.dedup === 'cluster' ? empty : id
+      const { isPrivate, compression, chunking } = bucket
+      const gearKey = keys.domain(keys.currentEpoch, domain).gear
+      const content = await writeFile(source, { sealer, domain, isPrivate, compression, chunking, gearKey, put, signal, inFlightBlocks: contentFlow.inFlightBlocks })
+      return {
+        sizeBytes: sizeOfContent(content),
+        content: encodeContent(content),
+        hasBlocks: content.kind !== 'inline',
+        root: content.kind === 'tree' ? cidOf(content.root) : undefined,
+        chunks: content.kind === 'chunks' ? content.entries.map(cidOf) : [],
+      }
+    },
+    read: (content, { range, get, signal }) => readFile(decodeContent(content), range, { sealer, get, signal, windowBytes: contentFlow.windowBytes }),
+    rootOf (encoded) {
+      const content = decodeContent(encoded)
+      if (content.kind === 'inline') return undefined
+      const first = content.kind === 'tree' ? content.root : content.entries[0]
+      return first === undefined ? undefined : cidOf(first)
+    },
+  }
+}
+
+const cidOf = ({ digest }: Entry): ReturnType<typeof cidOfDigest> => cidOfDigest(digest)

@@ -1,0 +1,36 @@
+import { InvalidInput, Refused } from '../base/errors.ts'
+import type { Random } from '../base/random.ts'
+import { signingKeyOf } from '../base/signature.ts'
+import { encodeToken, type InviteStatement, roles, signStatement } from '../cluster/index.ts'
+import type { Keyring } from '../encryption/index.ts'
+import type { InviteOptions } from '../node.ts'
+import type { ClusterState } from './state.ts'
+
+export interface InviteParts {
+  readonly state: ClusterState
+  readonly keyring: Keyring
+  readonly random: Random
+  /** Binary multiaddrs under which joiners reach this node. */
+  readonly addresses: readonly Uint8Array[]
+  readonly wanted: InviteOptions
+}
+
+const maxUses = 100
+const maxAddresses = 16
+
+/** Tokens, each for one node: a key of its own, signed by the authority. @throws Refused where joining is closed, or the authority's key is not here */
+export function makeInvites ({ state, keyring, random, addresses, wanted: { uses = 1, role = 'member', notAfterMs, zone = '' } }: InviteParts): readonly string[] {
+  if (!Number.isInteger(uses) || uses < 1 || uses > maxUses) throw new InvalidInput('uses', `uses is ${uses}; it takes 1 to ${maxUses}`)
+  if (state.layout.state !== 'open') throw new Refused('joining is closed: the first bucket has settled who the cluster\'s members are')
+  if (keyring.authoritySeed === undefined) throw new Refused('only the node that made the cluster has the authority\'s key; run "dfs invite" there')
+  if (addresses.length === 0) throw new Refused('this node listens on no address that others could reach; set listen')
+  const authority = signingKeyOf(keyring.authoritySeed)
+  return Array.from({ length: uses }, () => {
+    const seed = random.bytes(32)
+    const invite = signStatement(authority, {
+      clusterId: state.clusterId, era: state.era.number, subject: signingKeyOf(seed).publicKey,
+      kind: 'invite', roles: roles[role], peer: undefined, notAfterMs, zone,
+    }) as InviteStatement
+    return encodeToken({ clusterId: state.clusterId, authority: state.authority, seed, admin: undefined, invite, addresses: addresses.slice(0, maxAddresses) })
+  })
+}

@@ -1,0 +1,31 @@
+import { partitionCount } from '../base/bytes.ts'
+import { type Describe, isClear, PartitionLost, type RowCodec, type RowStore } from '../tables/index.ts'
+import type { IndexedRow, ListingIndex } from '../tables/listing-index.ts'
+import { openRecord } from '../tables/opened-record.ts'
+
+export interface RebuildParts {
+  readonly rows: RowStore
+  readonly codec: RowCodec
+  readonly index: ListingIndex
+  readonly describe: Describe
+  readonly warn: (message: string, cause: unknown) => void
+}
+
+/** Shows every accepted row of the store to the index. Partitions that are lost are left out: they answer no listing either. */
+export async function rebuildIndex ({ rows, codec, index, describe, warn }: RebuildParts): Promise<void> {
+  for (let partition = 0; partition < partitionCount; partition++) {
+    try {
+      const batch: IndexedRow[] = []
+      for await (const { table, rowKey, accepted: record } of rows.rows(partition)) {
+        if (record === undefined || isClear(table)) continue
+        const { ballot, value, erased } = openRecord(codec, { table, rowKey, record })
+        const listed = value === undefined ? erased === undefined ? undefined : { name: erased.key, scope: erased.scope, summary: undefined } : describe(table, value)
+        batch.push({ table, rowKey, ballot, listed })
+      }
+      if (batch.length > 0) await index.update(batch)
+    } catch (error) {
+      if (!(error instanceof PartitionLost)) throw error
+      warn('a partition of rows is lost and left out of listings', error)
+    }
+  }
+}

@@ -1,0 +1,88 @@
+import { MalformedBytes } from '../base/bytes.ts'
+import { Corrupt, Unavailable } from '../base/errors.ts'
+import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
+import { clusterRowKeys, describeMember, encodeLayout, encodeMemberRow, hashOfStatement, type Layout, parseLayout, parseMemberRow, replicasOf, votersOf } from '../cluster/index.ts'
+import { decodeEnvelope } from '../tables/envelope.ts'
+import { isClear, type Registers, type RowAddress, type RowContent, type TableNumber, tables, type Voters } from '../tables/index.ts'
+import type { LayoutGuard } from '../tables/replica.ts'
+import type { TablePeers } from '../tables/registers.ts'
+import { type ClusterState, follows } from './state.ts'
+
+export const clusterAddress = (table: TableNumber, key: Uint8Array): RowAddress => ({ table, scope: clusterRowKeys.scope, key })
+export const layoutAddress = clusterAddress(tables.layout, clusterRowKeys.layout)
+
+/** Who decides, by the layout this node knows; asked afresh for every operation. */
+export function votersBy (state: ClusterState): Voters {
+  return {
+    get version () { return state.layout.version },
+    of: (table, rowKey) => votersOf(state.layout, { table, rowKey }),
+    ofPartition: (partition) => replicasOf(state.layout, partition),
+  }
+}
+
+/** As `votersBy`, for what this node accepts: while the layout closes, everybody takes the clear rows that they will decide about once it is settled. */
+export function acceptorsBy (state: ClusterState, self: PeerId): Voters {
+  const voters = votersBy(state)
+  return {
+    get version () { return voters.version },
+    of: (table, rowKey) => isClear(table) && state.layout.state === 'closing' ? [...new Set([...voters.of(table, rowKey), self])] : voters.of(table, rowKey),
+    ofPartition: (partition) => voters.ofPartition(partition),
+  }
+}
+
+/** The layout that messages must name. One that a peer names and this node does not know is asked of that peer, checked, and on disk before any answer. */
+export function layoutGuard (state: ClusterState, peers: () => TablePeers): LayoutGuard {
+  return {
+    get version () { return state.layout.version },
+    encoded: () => state.encodedLayout,
+    async adopt (version, from) {
+      // a question under the old layout is answered with the new one
+      const answer = await peers().ask(from, { version: state.layout.version, kind: 'digest', partitions: [] }, {})
+      if (answer.kind === 'staleLayout') await state.adoptLayout(answer.layout)
+      if (state.layout.version < version) throw new Unavailable(`layout ${version} could not be had from ${from}`)
+    },
+  }
+}
+
+/** What a voter demands of clear rows beyond their signature: a proposer who belongs, and a layout that follows. @throws Corrupt */
+export function clearRowRule (state: ClusterState): (row: { table: TableNumber, proposer: Uint8Array, content: RowContent }) => void {
+  return ({ table, proposer, content }) => {
+    if (!state.isMember(peerIdOf(proposer))) throw new Corrupt('a clear row was proposed by somebody who is no member here')
+    if (table !== tables.layout || content.isTombstone) return
+    const layout = readLayout(decodeEnvelope(content.body).value)
+    if (layout.version > state.layout.version && !follows(state.layout, layout)) throw new Corrupt('a layout was proposed that does not follow from the one before')
+  }
+}
+
+function readLayout (bytes: Uint8Array): Layout {
+  try { return parseLayout(bytes) } catch (cause) {
+    if (cause instanceof MalformedBytes) throw new Corrupt('a layout is not well-formed', { cause })
+    throw cause
+  }
+}
+
+/** H of the member statement of a peer: as this node knows it, else as the voters do; what is learned is kept. */
+export async function memberRowHash (state: ClusterState, registers: () => Registers, key: Uint8Array): Promise<Uint8Array | undefined> {
+  const known = state.memberHash(peerIdOf(key))
+  if (known !== undefined) return known
+  const value = await registers().read(clusterAddress(tables.members, key))
+  if (value === undefined) return undefined
+  const row = parseMemberRow(value)
+  await state.remember(row)
+  return hashOfStatement(row.certificate.member)
+}
+
+/** What init wrote to the founder's disk becomes rows: its members row and the first layout. Does nothing where they stand. */
+export async function writeFoundation (state: ClusterState, registers: Registers, self: PeerId): Promise<void> {
+  const row = state.members.get(self)
+  if (state.layout.state === 'settled' || row === undefined || !state.layout.members.some(({ peerId }) => peerId === self)) return
+  const ifAbsent = (value: Uint8Array) => (current: Uint8Array | undefined): { kind: 'write', value: Uint8Array, result: void } | { kind: 'keep', result: void } =>
+    current === undefined ? { kind: 'write', value, result: undefined } : { kind: 'keep', result: undefined }
+  await registers.change(clusterAddress(tables.members, keyOf(self)), ifAbsent(encodeMemberRow(row)))
+  await registers.change(layoutAddress, ifAbsent(encodeLayout(state.layout)))
+}
+
+/** Addresses of members, as their rows and the invite have them. */
+export const addressesIn = (state: ClusterState): ReadonlyMap<PeerId, readonly Uint8Array[]> =>
+  new Map([...state.members.values()].map((row) => [describeMember(row).peerId, row.addresses]))
+

@@ -1,0 +1,332 @@
+import type { Logger } from 'pino'
+import { Budget } from '../base/budget.ts'
+import { hexOf, partitionOf } from '../base/bytes.ts'
+import { type Cid, digestOf } from '../base/cid.ts'
+import type { Clock } from '../base/clock.ts'
+import { Refused } from '../base/errors.ts'
+import { keyOf, type PeerId } from '../base/peer-id.ts'
+import type { Random } from '../base/random.ts'
+import { signingKeyOf } from '../base/signature.ts'
+import { blockHoldersOf, describeMember, encodeMemberRow, nameOfRole } from '../cluster/index.ts'
+import type { Config } from '../config.ts'
+import { lockFolder } from '../disk/folder-lock.ts'
+import type { Files } from '../disk/index.ts'
+import { nodeFiles } from '../disk/node-files.ts'
+import { ClusterKeys, freshVersion, type Keyring, ringPurpose, sealRing } from '../encryption/index.ts'
+import { addressBytes, addressText } from '../network/addresses.ts'
+import { type Network, startNetwork } from '../network/libp2p-network.ts'
+import type { DfsNode, Secrets } from '../node.ts'
+import { describeRow, objectStore } from '../objects/index.ts'
+import { decodeObjectRow } from '../objects/object-row.ts'
+import { blockPeers } from '../protocols/block-peers.ts'
+import { serveFetch } from '../protocols/fetch.ts'
+import { type Greeting, helloProtocol } from '../protocols/hello.ts'
+import { joinProtocol } from '../protocols/join.ts'
+import { membershipCheck } from '../protocols/membership.ts'
+import { serveStore } from '../protocols/store.ts'
+import { serveTables, tablePeers } from '../protocols/table.ts'
+import { replication } from '../replication/index.ts'
+import { AntiEntropy } from '../tables/anti-entropy.ts'
+import { rowCodec } from '../tables/codec.ts'
+import { PartitionLost, type Registers, type RowCodec, type RowStore, tables } from '../tables/index.ts'
+import { LateDelivery } from '../tables/late-delivery.ts'
+import type { ListingIndex } from '../tables/listing-index.ts'
+import { memoryListingIndex } from '../tables/memory-listing-index.ts'
+import { openRecord } from '../tables/opened-record.ts'
+import { registers as registersOver, type TablePeers } from '../tables/registers.ts'
+import { tableReplica } from '../tables/replica.ts'
+import { runInBackground } from './background.ts'
+import { type AskReplica, membersAmong, readClearRows } from './clear-rows.ts'
+import { contentCodec } from './content.ts'
+import { Hints } from './hints.ts'
+import { makeInvites } from './invite.ts'
+import { keyringKeyOf, readKeyring } from './keys.ts'
+import { rebuildIndex } from './listing.ts'
+import { acceptorsBy, addressesIn, clearRowRule, layoutGuard, memberRowHash, votersBy, writeFoundation } from './membership.ts'
+import { nodeMetrics } from './metrics.ts'
+import { looseBallotOf } from './records.ts'
+import { settleLayout } from './settle.ts'
+import { ClusterState, readFacts } from './state.ts'
+import { isServing, statusOf } from './status.ts'
+import { type BlockStores, openBlocks, openRows } from './stores.ts'
+import { watchAnnouncements } from './watch.ts'
+
+export interface OpenOptions {
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly random: Random
+}
+
+/**
+ * Opens a node as a story: lock, keys, disk, network, protocols, engines, and what runs behind. Whatever fails half way closes what was open.
+ * @throws Refused (not a node's folder, in use, wrong passphrase), what listening says
+ */
+export async function openNode (config: Config, secrets: Secrets, options: OpenOptions): Promise<DfsNode> {
+  await using open = new AsyncDisposableStack()
+  const files = nodeFiles(config.data)
+  const facts = await readFacts(files)
+  if (facts === undefined) throw new Refused(`${config.data} is no node's data folder yet; "dfs init" makes a cluster, "dfs join TOKEN" joins one`)
+  open.use(await lockFolder(config.data))
+  const keyring = await readKeyring(files, await keyringKeyOf(secrets, { make: false, random: options.random }))
+  if (keyring === undefined) throw new Refused(`the keyring in ${config.data} is missing; without it this node cannot prove who it is`)
+  const node = new Node({ config, files, keyring, state: new ClusterState(files, facts), ...options })
+  await node.open(open)
+  const closing = open.move()
+  return node.door(closing)
+}
+
+interface NodeParts extends OpenOptions {
+  readonly config: Config
+  readonly files: Files
+  readonly keyring: Keyring
+  readonly state: ClusterState
+}
+
+class Node {
+  readonly #parts: NodeParts
+  readonly #warn: (message: string, cause: unknown) => void
+  readonly #metrics = nodeMetrics()
+  readonly #hints = new Hints()
+  readonly #greetings = new Map<PeerId, Greeting>()
+  readonly #startedMs: number
+  readonly #keys: ClusterKeys | undefined
+  // filled by open(), in this order
+  #rows!: RowStore
+  #stores!: BlockStores
+  #codec!: RowCodec
+  #index!: ListingIndex
+  #network!: Network
+  #registers!: Registers
+  #peers!: TablePeers
+  #objects!: DfsNode['objects']
+  #freeBytes = 0
+
+  constructor (parts: NodeParts) {
+    const { keyring, logger, clock, state } = parts
+    this.#parts = parts
+    this.#warn = (message, cause) => { logger.warn({ reason: cause instanceof Error ? cause.message : String(cause) }, message) }
+    this.#startedMs = clock.monotonicMs()
+    this.#keys = keyring.ring === undefined ? undefined : new ClusterKeys({ clusterId: state.clusterId, ...keyring.ring })
+  }
+
+  async open (open: AsyncDisposableStack): Promise<void> {
+    await this.#openDisk(open)
+    await this.#openNetwork(open)
+    await this.#openTables(open)
+    await this.#openBlockProtocols(open)
+    await this.#network.listen()
+  }
+
+  async #openDisk (open: AsyncDisposableStack): Promise<void> {
+    const { config, files, random, logger, keyring, state } = this.#parts
+    const log = { warn: (fields: object, message: string): void => { if (message.startsWith('a block')) this.#metrics.count('wrongBlocks'); else this.#metrics.count('lostPartitions'); logger.warn(fields, message) } }
+    this.#rows = open.use(await openRows({ data: config.data, files, random, ballotOf: looseBallotOf, log }))
+    this.#stores = open.use(await openBlocks({ config, files, log }))
+    this.#codec = rowCodec({ clusterId: state.clusterId, keys: this.#keys, signer: signingKeyOf(keyring.nodeSeed), random, checkClear: clearRowRule(state) })
+    this.#index = memoryListingIndex()
+    if (this.#keys !== undefined) await rebuildIndex({ rows: this.#rows, codec: this.#codec, index: this.#index, describe: describeRow, warn: this.#warn })
+    this.#freeBytes = await files.freeBytes('.')
+  }
+
+  async #openNetwork (open: AsyncDisposableStack): Promise<void> {
+    const { config, clock, random, keyring, state, logger } = this.#parts
+    const hello = helloProtocol({
+      self: () => ({
+        certificate: state.certificate, era: state.era, versions: [1], capabilities: [], freeBytes: this.#freeBytes, layoutVersion: state.layout.version,
+        addresses: this.#network.addresses().map(addressBytes),
+      }),
+      verify: membershipCheck({
+        clusterId: state.clusterId, authority: state.authority,
+        era: () => state.era,
+        adopt: async (era) => { await state.adoptEra(era) },
+        memberRowHash: async (key) => memberRowHash(state, () => this.#registers, key),
+      }),
+      greeted: async (greeting) => {
+        this.#network.admission.admit(greeting.peer)
+        this.#met(greeting)
+      },
+    })
+    this.#network = open.use(await startNetwork({
+      seed: keyring.nodeSeed, listen: config.listen, announce: config.announce, bootstrap: config.bootstrap, mdns: config.mdns, clock, random,
+      greet: async (peer, wait) => { this.#met(await hello.greet(peer, wait)) },
+      isMember: (peer) => state.members.has(peer) || this.#greetings.has(peer),
+      log: logger.child({ part: 'network' }),
+    }))
+    await hello.register(this.#network.requests)
+    for (const [peer, addresses] of addressesIn(state)) this.#network.know(peer, addresses.map(addressText))
+    for (const [peer, addresses] of await savedPeers(this.#parts.files)) this.#network.know(peer, addresses)
+    this.#network.gossip.onAnnouncement((announcement) => {
+      if (announcement.from !== this.#network.peerId) this.#metrics.count('heard')
+      this.#hints.remember(announcement)
+    })
+    open.defer(async () => { await savePeers(this.#parts.files, this.#network.known) })
+  }
+
+  async #openTables (open: AsyncDisposableStack): Promise<void> {
+    const { clock, random, state, keyring, logger } = this.#parts
+    const self = this.#network.peerId
+    const voters = votersBy(state)
+    this.#peers = tablePeers(this.#network.requests, () => new Set(this.#network.reachable()))
+    const replica = tableReplica({
+      self, store: this.#rows, codec: this.#codec, voters: acceptorsBy(state, self), layout: layoutGuard(state, () => this.#peers),
+      isMember: (peer) => peer === self || state.isMember(peer),
+      listing: this.#keys === undefined ? undefined : { index: this.#index, describe: describeRow },
+    })
+    const late: LateDelivery = new LateDelivery({ peers: this.#peers, voters, settle: async (row, wait) => { await driver.settle(row, wait) } })
+    const driver = registersOver({
+      self, peers: this.#peers, replica, counters: this.#rows, voters, codec: this.#codec, describe: describeRow, clock, random, late,
+      adoptLayout: async (encoded) => { await state.adoptLayout(encoded) },
+    })
+    this.#registers = driver
+    const ask: AskReplica = async (peer, question, { signal }) => {
+      const request = { version: state.layout.version, ...question }
+      return peer === self ? replica.answer(self, request) : this.#peers.ask(peer, request, { signal })
+    }
+    await serveTables(this.#network.requests, replica)
+    if (this.#keys !== undefined && keyring.ring !== undefined) {
+      const { ring } = keyring
+      await joinProtocol({
+        clusterId: state.clusterId, authority: state.authority, certificate: () => state.certificate, era: () => state.era, registers: driver, clock,
+        memberRows: async (wait) => membersAmong(await readClearRows({ state, codec: this.#codec, ask }, wait)).map(encodeMemberRow),
+        sealRing: ({ kx, era }) => sealRing(ring, { clusterId: state.clusterId, purpose: ringPurpose(era), to: kx, fresh: random.bytes(32) }),
+        joined: (peer) => { logger.info({ peer }, 'a node has joined'); void memberRowHash(state, () => driver, keyOf(peer)).catch((error: unknown) => { this.#warn('a new member\'s row could not be read', error) }) },
+      }).register(this.#network.requests)
+      await writeFoundation(state, driver, self)
+    }
+    const antiEntropy = new AntiEntropy({ self, store: this.#rows, codec: this.#codec, voters, peers: this.#peers, settle: this.#keys === undefined ? undefined : async (row, wait) => { await driver.settle(row, wait) } })
+    this.#network.admission.onChange((peer, isAdmitted) => { if (isAdmitted && state.layout.state === 'settled') antiEntropy.begin(peer) })
+    let lastRoundMs = clock.monotonicMs()
+    open.use(runInBackground([
+      { name: 'late delivery', step: async (wait) => late.step(wait) },
+      { name: 'anti-entropy', step: async (wait) => {
+        if (clock.monotonicMs() - lastRoundMs > antiEntropyEveryMs) { lastRoundMs = clock.monotonicMs(); antiEntropy.begin() }
+        return antiEntropy.step(wait)
+      } },
+      { name: 'accounts', step: async () => { this.#freeBytes = await this.#parts.files.freeBytes('.'); return 'idle' } },
+    ], { clock, warn: this.#warn }))
+    this.#objects = this.#keys === undefined ? keyless() : this.#openObjects(this.#keys, ask)
+    open.defer(async () => { await this.#settleCopies() })
+  }
+
+  #settleCopies: () => Promise<void> = () => Promise.resolve()
+
+  #openObjects (keys: ClusterKeys, ask: AskReplica): DfsNode['objects'] {
+    const { clock, random, state, config } = this.#parts
+    const { holder, blocks, cache } = this.#stores
+    const engine = replication({
+      self: this.#network.peerId, holder, local: blocks, cache, clock,
+      peers: blockPeers({ requests: this.#network.requests, reachable: () => this.#network.reachable(), budget: new Budget(config.inFlightBytes) }),
+      placement: { holdersOf: (cid: Cid) => blockHoldersOf(state.layout, partitionOf(digestOf(cid))) },
+      providers: this.#network.providers,
+      hints: (versionId) => this.#hints.of(versionId),
+      onShort: (shortage) => { this.#metrics.count('shortBlocks'); this.#parts.logger.warn(shortage, 'a block has fewer copies than it should') },
+      warn: this.#warn,
+    })
+    this.#settleCopies = async () => { await engine.settled() }
+    return objectStore({
+      registers: this.#registers, replication: engine, content: contentCodec(keys, random), versions: { fresh: () => freshVersion(keys, random) }, clock, random, warn: this.#warn,
+      settleLayout: async (wait) => {
+        await settleLayout({ state, registers: this.#registers, codec: this.#codec, ask }, wait)
+      },
+      announce: ({ bucket, key, version, root, chunks }) => {
+        const rowKey = this.#codec.rowKeyOf({ table: tables.objects, scope: Buffer.from(bucket.id, 'hex'), key: Buffer.from(key) })
+        this.#metrics.count('announced')
+        this.#network.gossip.announce({ rowKey, versionId: version.id, root, blocks: chunks })
+        const provided = root ?? chunks[0]
+        if (provided !== undefined) this.#network.providers.provide(provided)
+      },
+    })
+  }
+
+  async #openBlockProtocols (open: AsyncDisposableStack): Promise<void> {
+    const { config } = this.#parts
+    const { requests } = this.#network
+    const { holder, blocks, cache } = this.#stores
+    await serveStore(requests, { holder, budget: new Budget(config.inFlightBytes), warn: this.#warn })
+    await serveFetch(requests, { sources: [blocks, cache], budget: new Budget(config.inFlightBytes) })
+    open.defer(() => { this.#greetings.clear() })
+  }
+
+  /** A peer has proven itself: its addresses are kept, and a newer layout it goes by is asked for. */
+  #met (greeting: Greeting): void {
+    const { state, logger } = this.#parts
+    this.#greetings.set(greeting.peer, greeting)
+    this.#network.know(greeting.peer, greeting.addresses.map(addressText))
+    logger.info({ peer: greeting.peer, role: nameOfRole(greeting.role), zone: greeting.zone }, 'met a member')
+    void memberRowHash(state, () => this.#registers, keyOf(greeting.peer)).catch((error: unknown) => { this.#warn('a member\'s row could not be read', error) })
+    if (greeting.layoutVersion > state.layout.version) {
+      void layoutGuard(state, () => this.#peers).adopt(greeting.layoutVersion, greeting.peer).catch((error: unknown) => { this.#warn('a newer layout could not be had', error) })
+    }
+  }
+
+  door (closing: AsyncDisposableStack): DfsNode {
+    const { config, clock, state, keyring, logger } = this.#parts
+    const facts = (): Parameters<typeof statusOf>[0] => ({
+      config, state, peerId: this.#network.peerId, addresses: this.#network.addresses(), uptimeMs: clock.monotonicMs() - this.#startedMs,
+      reachable: this.#network.reachable(), blocks: this.#stores.blocks.stats(), cache: this.#stores.cache, freeBytes: this.#freeBytes, lostPartitions: this.#rows.lostPartitions().size,
+    })
+    return {
+      peerId: this.#network.peerId,
+      objects: this.#objects,
+      status: async () => { this.#freeBytes = await this.#parts.files.freeBytes('.'); return statusOf(facts()) },
+      isReady: async () => isServing(facts()),
+      peers: () => [...new Set<PeerId>([...state.members.keys(), ...this.#greetings.keys()])].filter((peer) => peer !== this.#network.peerId).map((peer) => {
+        const row = state.members.get(peer)
+        const greeting = this.#greetings.get(peer)
+        return {
+          peerId: peer, isConnected: this.#network.isConnected(peer), isMember: row !== undefined || greeting !== undefined,
+          role: nameOfRole(row === undefined ? greeting?.role ?? 1 : describeMember(row).role),
+          addresses: this.#network.known.get(peer) ?? [], version: greeting === undefined ? undefined : String(greeting.version),
+          freeBytes: greeting?.freeBytes, latencyMs: this.#network.latencyOf(peer),
+        }
+      }),
+      watch: ({ signal }) => watchAnnouncements({ clock, listen: (listener) => this.#network.gossip.onAnnouncement(listener), nameOf: async (rowKey) => this.#nameOf(rowKey) }, signal),
+      invite: async (wanted) => makeInvites({ state, keyring, random: this.#parts.random, addresses: this.#network.addresses().map(addressBytes), wanted }),
+      emptyCache: async () => ({ freedBytes: await this.#stores.cache.empty() }),
+      metrics: async () => this.#metrics.text(statusOf(facts())),
+      inspect: () => this.#network.introspect(),
+      [Symbol.asyncDispose]: async () => {
+        logger.info({ peer: this.#network.peerId }, 'closing')
+        await closing.disposeAsync()
+      },
+    }
+  }
+
+  /** Bucket and key of a row this node holds. */
+  async #nameOf (rowKey: Uint8Array): Promise<{ bucket: string, key: string } | undefined> {
+    if (this.#keys === undefined) return undefined
+    try {
+      const row = await this.#rows.get(tables.objects, rowKey)
+      if (row?.accepted === undefined) return undefined
+      const { value } = openRecord(this.#codec, { table: tables.objects, rowKey, record: row.accepted })
+      if (value === undefined) return undefined
+      const { bucketId, key } = decodeObjectRow(value)
+      const bucket = (await this.#objects.listBuckets()).find(({ id }) => id === hexOf(bucketId))
+      return bucket === undefined ? undefined : { bucket: bucket.name, key }
+    } catch (error) {
+      if (error instanceof PartitionLost) return undefined
+      throw error
+    }
+  }
+}
+
+const antiEntropyEveryMs = 60_000
+
+function keyless (): DfsNode['objects'] {
+  const refuse = async (): Promise<never> => { throw new Refused('this is a storage node: it holds ciphertext and no key. Ask a member') }
+  return { createBucket: refuse, listBuckets: refuse, bucket: refuse, removeBucket: refuse, put: refuse, get: refuse, head: refuse, remove: refuse, list: refuse }
+}
+
+async function savedPeers (files: Files): Promise<ReadonlyMap<PeerId, readonly string[]>> {
+  if (await files.size(peersPath) === undefined) return new Map()
+  try {
+    return new Map(Object.entries(JSON.parse(Buffer.from(await files.read(peersPath)).toString()) as Record<string, string[]>)) as unknown as ReadonlyMap<PeerId, readonly string[]>
+  } catch {
+    return new Map() // only hints: members' rows and bootstrap lists have addresses too
+  }
+}
+
+async function savePeers (files: Files, known: ReadonlyMap<string, readonly string[]>): Promise<void> {
+  await files.writeDurable(peersPath, [Buffer.from(JSON.stringify(Object.fromEntries(known)))])
+}
+const peersPath = 'peers.json'

@@ -1,0 +1,66 @@
+import { hexOf } from '../base/bytes.ts'
+import type { PeerId } from '../base/peer-id.ts'
+import type { BlockStats } from '../blockstore/disk-blocks.ts'
+import { allVotersOf, describeMember, nameOfRole } from '../cluster/index.ts'
+import type { Config } from '../config.ts'
+import type { NodeStatus } from '../node.ts'
+import { majorityOf } from '../tables/round.ts'
+import type { ClusterState } from './state.ts'
+
+export interface StatusFacts {
+  readonly config: Config
+  readonly state: ClusterState
+  readonly peerId: PeerId
+  readonly addresses: readonly string[]
+  readonly uptimeMs: number
+  readonly reachable: readonly PeerId[]
+  readonly blocks: BlockStats
+  readonly cache: { readonly bytes: number, readonly limitBytes: number }
+  readonly freeBytes: number
+  readonly lostPartitions: number
+}
+
+export const version = '0.1.0'
+
+/** Whether a majority of voters answers, this node counted. */
+export function isServing ({ state, peerId, reachable }: StatusFacts): boolean {
+  const voters = allVotersOf(state.layout)
+  return voters.filter((voter) => voter === peerId || reachable.includes(voter)).length >= majorityOf(voters.length)
+}
+
+export function statusOf (facts: StatusFacts): NodeStatus {
+  const { config, state, peerId, reachable, blocks, cache, freeBytes, lostPartitions } = facts
+  const { role, zone } = state.certificate.member
+  const members = [...state.members.values()].map((row) => describeMember(row))
+  return {
+    peerId,
+    clusterId: hexOf(state.clusterId),
+    version,
+    role: nameOfRole(role) === 'storage' ? 'storage' : 'member',
+    zone,
+    addresses: facts.addresses,
+    uptimeMs: facts.uptimeMs,
+    layout: { version: String(state.layout.version), state: state.layout.state, members: state.layout.members.length, voters: allVotersOf(state.layout).length },
+    members: members.map((member) => ({ peerId: member.peerId, role: nameOfRole(member.role), zone: member.zone, isConnected: member.peerId === peerId || reachable.includes(member.peerId) })),
+    blocks: { ...blocks, quotaBytes: config.capacityBytes, freeBytes },
+    cache: { bytes: cache.bytes, limitBytes: cache.limitBytes },
+    rows: { lostPartitions },
+    health: healthOf(facts),
+  }
+}
+
+/** What a person should know, each line with what to do; empty when all is well. */
+function healthOf (facts: StatusFacts): readonly string[] {
+  const { state, config, blocks, freeBytes, lostPartitions, peerId, reachable } = facts
+  const voters = allVotersOf(state.layout)
+  const away = state.layout.members.filter(({ peerId: member }) => member !== peerId && !reachable.includes(member)).length
+  return [
+    ...(isServing(facts) ? [] : [`fewer than a majority of the ${voters.length} voters answer: writes and reads fail until more are back`]),
+    ...(away > 0 ? [`${away} of ${state.layout.members.length} members do not answer: what they hold has fewer copies now`] : []),
+    ...(state.layout.state === 'settled' && voters.length < 3 ? [`${voters.length} voters: the death of one stops writes; three or more survive it`] : []),
+    ...(blocks.isReadOnly ? ['the block store takes no writes since an fsync failed: check the disk, then start the node again'] : []),
+    ...(lostPartitions > 0 ? [`the memory of ${lostPartitions} partitions of rows was lost or changed: this node does not vote for them`] : []),
+    ...(blocks.corrupt > 0 ? [`${blocks.corrupt} blocks were corrupt and are set aside in blocks/corrupt: the disk may be failing`] : []),
+    ...(freeBytes < config.reserveBytes ? [`the disk has less free than the reserve of ${config.reserveBytes} bytes: this node takes no more blocks`] : []),
+  ]
+}
