@@ -15,6 +15,7 @@ import { type Network, startNetwork } from '../network/libp2p-network.ts'
 import type { Secrets } from '../node.ts'
 import { type Joined, joinCluster as joinBy } from '../protocols/join.ts'
 import { capacityOf } from './capacity.ts'
+import { peerInAddress, writeKnownPeers } from './known-peers.ts'
 import { keyringKeyOf, readKeyring, writeKeyring } from './keys.ts'
 import { looseBallotOf } from './records.ts'
 import { readFacts, writeFacts } from './state.ts'
@@ -41,8 +42,14 @@ export async function joinCluster (config: Config, secrets: Secrets, text: strin
   const { joined } = await joinedBy(config, { keyring, token, storeId: rows.storeId, capacityBytes: await capacityOf(config, files) })
   await writeKeyring(files, { ...keyring, ring: joined.ring }, key, { random })
   const { certificate, era, layout, members } = joined
+  await writeKnownPeers(files, sponsorsIn(token))
   await writeFacts(files, { clusterId: token.clusterId, authority: token.authority, certificate, era, layout, members })
   return { clusterId: hexOf(token.clusterId), peerId: peerIdOf(signingKeyOf(keyring.nodeSeed).publicKey) }
+}
+
+function sponsorsIn (token: InviteToken): ReadonlyMap<string, readonly string[]> {
+  const addresses = token.addresses.map(addressText)
+  return new Map(Object.entries(Object.groupBy(addresses, (address) => peerInAddress(address) ?? '')).map(([peer, of]) => [peer, of ?? []]))
 }
 
 function freshKeyring ({ clusterId }: InviteToken): Keyring {
@@ -82,11 +89,15 @@ async function joinAt (network: Network, address: string, config: Config, { keyr
     kx: exchangeKeyOf(keyring.exchangeSeed),
     zone: config.zone,
     capacityBytes,
-    addresses: config.announce.map(addressBytes),
+    addresses: reachableAddresses(config).map(addressBytes),
     storeId: role === roles.storage ? undefined : storeId,
     openRing: (box, era) => checkedRing(openRing(box, { seed: keyring.exchangeSeed, clusterId: token.clusterId, purpose: ringPurpose(era.number) }), token.clusterId, era),
   }, { signal: limit.signal })
 }
+
+/** What can be said before listening: an address of all interfaces names none. */
+const reachableAddresses = ({ announce, listen }: Config): readonly string[] =>
+  announce.length > 0 ? announce : listen.filter((address) => !/^\/ip[46]\/(0\.0\.0\.0|::)\//.test(address) && !address.endsWith('/tcp/0'))
 
 /** The richest role the invite allows. */
 const roleOf = ({ invite }: InviteToken): Role => (invite.roles & roles.member) !== 0 ? roles.member : roles.storage

@@ -41,6 +41,7 @@ import { contentCodec } from './content.ts'
 import { Hints } from './hints.ts'
 import { makeInvites } from './invite.ts'
 import { keyringKeyOf, readKeyring } from './keys.ts'
+import { readKnownPeers, writeKnownPeers } from './known-peers.ts'
 import { rebuildIndex } from './listing.ts'
 import { acceptorsBy, addressesIn, clearRowRule, layoutGuard, memberRowHash, votersBy, writeFoundation } from './membership.ts'
 import { nodeMetrics } from './metrics.ts'
@@ -154,12 +155,12 @@ class Node {
     }))
     await hello.register(this.#network.requests)
     for (const [peer, addresses] of addressesIn(state)) this.#network.know(peer, addresses.map(addressText))
-    for (const [peer, addresses] of await savedPeers(this.#parts.files)) this.#network.know(peer, addresses)
+    for (const [peer, addresses] of await readKnownPeers(this.#parts.files)) this.#network.know(peer as PeerId, addresses)
     this.#network.gossip.onAnnouncement((announcement) => {
       if (announcement.from !== this.#network.peerId) this.#metrics.count('heard')
       this.#hints.remember(announcement)
     })
-    open.defer(async () => { await savePeers(this.#parts.files, this.#network.known) })
+    open.defer(async () => { await writeKnownPeers(this.#parts.files, this.#network.known) })
   }
 
   async #openTables (open: AsyncDisposableStack): Promise<void> {
@@ -252,6 +253,7 @@ class Node {
     const { state, logger } = this.#parts
     this.#greetings.set(greeting.peer, greeting)
     this.#network.know(greeting.peer, greeting.addresses.map(addressText))
+    void writeKnownPeers(this.#parts.files, this.#network.known).catch((error: unknown) => { this.#warn('known peers could not be saved', error) })
     logger.info({ peer: greeting.peer, role: nameOfRole(greeting.role), zone: greeting.zone }, 'met a member')
     void memberRowHash(state, () => this.#registers, keyOf(greeting.peer)).catch((error: unknown) => { this.#warn('a member\'s row could not be read', error) })
     if (greeting.layoutVersion > state.layout.version) {
@@ -316,17 +318,3 @@ function keyless (): DfsNode['objects'] {
   const refuse = async (): Promise<never> => { throw new Refused('this is a storage node: it holds ciphertext and no key. Ask a member') }
   return { createBucket: refuse, listBuckets: refuse, bucket: refuse, removeBucket: refuse, put: refuse, get: refuse, head: refuse, remove: refuse, list: refuse }
 }
-
-async function savedPeers (files: Files): Promise<ReadonlyMap<PeerId, readonly string[]>> {
-  if (await files.size(peersPath) === undefined) return new Map()
-  try {
-    return new Map(Object.entries(JSON.parse(Buffer.from(await files.read(peersPath)).toString()) as Record<string, string[]>)) as unknown as ReadonlyMap<PeerId, readonly string[]>
-  } catch {
-    return new Map() // only hints: members' rows and bootstrap lists have addresses too
-  }
-}
-
-async function savePeers (files: Files, known: ReadonlyMap<string, readonly string[]>): Promise<void> {
-  await files.writeDurable(peersPath, [Buffer.from(JSON.stringify(Object.fromEntries(known)))])
-}
-const peersPath = 'peers.json'
