@@ -30,10 +30,20 @@ const gracefulStopMs = 10_000
  * A node with its local API as a process: opens both, writes api.json, runs until SIGINT, SIGTERM or POST /v1/stop, and closes in reverse order.
  * A second signal, or ten seconds, ends it at once: nothing acknowledged depends on a graceful end.
  */
-export async function runDaemon ({ config, origins, secrets, onReady }: DaemonOptions): Promise<void> {
-  const logger = loggerOf(config)
+export async function runDaemon (options: DaemonOptions): Promise<void> {
+  const logger = loggerOf(options.config)
   const stop = Promise.withResolvers<string>()
-  await using open = new AsyncDisposableStack()
+  const open = new AsyncDisposableStack()
+  try {
+    options.onReady(await opened(open, options, { logger, stop: () => { stop.resolve('asked to stop') } }))
+    logger.info({ reason: await Promise.race([stop.promise, signalled()]) }, 'stopping')
+  } finally {
+    using _limit = endingAnyway(logger)
+    await open.disposeAsync()
+  }
+}
+
+async function opened (open: AsyncDisposableStack, { config, origins, secrets }: DaemonOptions, { logger, stop }: { logger: Logger, stop: () => void }): Promise<Ready> {
   const node = open.use(await openNode(config, secrets, { logger, clock: systemClock, random: systemRandom }))
   const api = open.use(await serveApi({
     node,
@@ -43,19 +53,15 @@ export async function runDaemon ({ config, origins, secrets, onReady }: DaemonOp
     metricsOpen: config.metricsOpen,
     log: logger.child({ part: 'api' }),
     describeConfig: () => ({ config, origins }),
-    stop: () => { stop.resolve('asked to stop') },
+    stop,
   }))
   const apiFile = join(config.data, 'api.json')
   await writeFile(apiFile, `${JSON.stringify({ port: api.port, token: hexOf(api.token), pid: process.pid })}\n`, { mode: 0o600 })
   open.defer(async () => { await rm(apiFile, { force: true }) })
-
   const { clusterId, addresses } = await node.status()
   const ready = { event: 'ready', peerId: node.peerId, clusterId, addresses, api: `http://127.0.0.1:${api.port}`, data: config.data } as const
   logger.info(ready, 'ready')
-  onReady(ready)
-  const reason = await Promise.race([stop.promise, signalled()])
-  logger.info({ reason }, 'stopping')
-  endAnyway(logger)
+  return ready
 }
 
 function signalled (): Promise<string> {
@@ -64,12 +70,18 @@ function signalled (): Promise<string> {
   })
 }
 
-function endAnyway (logger: Logger): void {
+/** While it is held, a second signal or the time limit ends the process at once. */
+function endingAnyway (logger: Logger): Disposable {
   const end = (why: string): void => { logger.warn({ why }, 'ended at once'); process.exit(0) }
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => { end('a second signal') })
+  const onSignal = (): void => { end('a second signal') }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, onSignal)
   const cancel = systemClock.after(gracefulStopMs, () => { end(`not closed within ${gracefulStopMs} ms`) })
-  // the timer must not keep a process alive that is closed
-  process.once('beforeExit', cancel)
+  return {
+    [Symbol.dispose] () {
+      cancel()
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, onSignal)
+    },
+  }
 }
 
 function loggerOf ({ logLevel, logFormat }: Config): Logger {

@@ -191,7 +191,7 @@ class LibNetwork implements Network {
   latencyOf (peer: PeerId): number | undefined { return this.#supervisor.latencyOf(peer) }
   connectionCount (): number { return this.#node.getConnections().length }
   isConnected (peer: PeerId): boolean { return this.admission.isAdmitted(peer) && this.#node.getConnections(peerIdFromString(peer)).some(({ status }) => status === 'open') }
-  know (peer: PeerId, addresses: readonly string[]): void { if (peer !== this.peerId) this.#supervisor.know(peer, addresses) }
+  know (peer: PeerId, addresses: readonly string[]): void { if (peer !== this.peerId) this.#supervisor.know(peer, addresses.map((address) => withPeer(address, peer))) }
 
   reachable (): readonly PeerId[] {
     return [...this.admission.admitted].filter((peer) => this.#supervisor.isResponsive(peer) && this.isConnected(peer))
@@ -220,7 +220,7 @@ class LibNetwork implements Network {
   async #dialAndGreet (addresses: readonly string[], signal: AbortSignal): Promise<void> {
     const peer = await this.dial(addresses, { signal })
     if (peer === this.peerId) return
-    this.#supervisor.know(peer, addresses)
+    this.know(peer, addresses)
     await this.#greet(peer, signal)
   }
 
@@ -271,7 +271,7 @@ class LibNetwork implements Network {
   }
 
   #discovered (peer: PeerId, addresses: readonly string[]): void {
-    if (peer !== this.peerId && addresses.length > 0 && this.#options.isMember(peer)) this.#supervisor.know(peer, addresses)
+    if (peer !== this.peerId && addresses.length > 0 && this.#options.isMember(peer)) this.know(peer, addresses)
   }
 }
 
@@ -282,6 +282,9 @@ function admissionEnds (admission: Admission, strangers: Map<PeerId, () => void>
     strangers.delete(peer)
   })
 }
+
+// the library dials one peer at a time, and addresses that all say which
+const withPeer = (address: string, peer: PeerId): string => /\/p2p\/[^/]+$/.test(address) ? address : `${address}/p2p/${peer}`
 
 // an address without a peer id is known by itself until the peer behind it has said who it is
 const peerIn = (address: string): string => /\/p2p\/([^/]+)$/.exec(address)?.[1] ?? address
