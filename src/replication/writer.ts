@@ -27,6 +27,8 @@ export const writeLimits = {
   backgroundBytes: 64 * 1024 * 1024,
   /** A substitute is asked no sooner: it costs a copy that nobody needs. */
   leastSubstituteMs: 500,
+  /** Behind the quorum a late holder is replaced only now: longer than a stopped one takes to be noticed (4 s), so that busy disks are not given more to do. */
+  lostMs: 5000,
 } as const
 
 export class Writer {
@@ -61,6 +63,7 @@ class BlockWrite {
   readonly #want: number
   readonly #needed: number
   readonly #failures: string[] = []
+  readonly #stop = new AbortController()
   #stored = 0
   #copies: Array<Promise<void>> = []
 
@@ -82,7 +85,8 @@ class BlockWrite {
 
   /** Never rejects: its outcome is the quorum, and the report of a shortage. */
   async run (signal: AbortSignal | undefined): Promise<void> {
-    using limit = deadline(this.#parts.clock, writeLimits.timeoutMs, { signal, what: 'storing a block' })
+    using limit = deadline(this.#parts.clock, writeLimits.timeoutMs, { signal: this.#stop.signal, what: 'storing a block' })
+    using _caller = this.#heed(signal)
     if (this.#want === 0) { this.#fail(); return }
     for (let i = 0; i < this.#want; i++) this.#tryNext(limit.signal)
     while (this.#copies.length > 0) {
@@ -94,6 +98,18 @@ class BlockWrite {
     if (this.#stored < this.#want) this.#parts.onShort({ cid: this.#block.cid, have: this.#stored, want: this.#want })
   }
 
+  // the caller's signal ends what it waits for; once that is acknowledged the remaining copies are no longer the caller's to stop
+  #heed (signal: AbortSignal | undefined): Disposable {
+    const onAbort = (): void => {
+      if (this.#stored >= this.#needed) return
+      this.#quorum.reject(signal?.reason as Error)
+      this.#stop.abort(signal?.reason)
+    }
+    if (signal?.aborted === true) onAbort()
+    signal?.addEventListener('abort', onAbort, { once: true })
+    return { [Symbol.dispose]: () => { signal?.removeEventListener('abort', onAbort) } }
+  }
+
   #tryNext (signal: AbortSignal): void {
     const peer = this.#candidates.shift()
     if (peer !== undefined) this.#copies.push(this.#tryOne(peer, signal))
@@ -102,19 +118,27 @@ class BlockWrite {
   async #tryOne (peer: PeerId, signal: AbortSignal): Promise<void> {
     const { clock } = this.#parts
     const start = clock.monotonicMs()
-    let isLate = false
+    let isReplaced = false
+    const replace = (): void => {
+      if (isReplaced || signal.aborted) return
+      isReplaced = true
+      this.#tryNext(signal)
+    }
     // a late holder may still make it; its substitute is asked as well
-    const cancel = clock.after(this.#substituteMs, () => { isLate = true; if (this.#stored < this.#needed) this.#tryNext(signal) })
+    const cancelLate = clock.after(this.#substituteMs, () => { if (this.#stored < this.#needed) replace() })
+    const cancelLost = clock.after(Math.max(writeLimits.lostMs, this.#substituteMs), replace)
     try {
       await this.#store(peer, signal)
       this.#stored++
       if (peer !== this.#parts.self) this.#onStored(clock.monotonicMs() - start)
       if (this.#stored >= this.#needed) this.#quorum.resolve()
+      if (this.#stored >= this.#want) this.#stop.abort(new Error('every copy is stored'))
     } catch (error) {
       this.#failures.push(`${peer === this.#parts.self ? 'this node' : peer}: ${error instanceof Error ? error.message : String(error)}`)
-      if (!isLate && !signal.aborted) this.#tryNext(signal)
+      replace()
     } finally {
-      cancel()
+      cancelLate()
+      cancelLost()
     }
   }
 

@@ -1,0 +1,50 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { hedgeAfterMs, type Pace, paceAfter, paceLimits, unknownPace } from '../../src/replication/pace.ts'
+import { writeQuorumOf } from '../../src/replication/index.ts'
+
+const redundancy = fc.record({ k: fc.integer({ min: 1, max: 32 }), m: fc.integer({ min: 0, max: 32 }) })
+
+describe('the write quorum', () => {
+  test.each([[1, 0, 1], [1, 1, 2], [1, 2, 2], [1, 4, 3], [4, 2, 5], [8, 4, 10]])('of %i + %i is %i', (k, m, quorum) => {
+    expect(writeQuorumOf({ k, m })).toBe(quorum)
+  })
+
+  test('leaves enough to read after as many losses as half of m, and never asks for more than there are', () => {
+    fc.assert(fc.property(redundancy, ({ k, m }) => {
+      const quorum = writeQuorumOf({ k, m })
+      expect(quorum - Math.ceil(m / 2)).toBeGreaterThanOrEqual(k)
+      expect(quorum).toBeLessThanOrEqual(k + m)
+    }))
+  })
+
+  test('survives any one loss as soon as anything is redundant', () => {
+    fc.assert(fc.property(redundancy.filter(({ m }) => m > 0), ({ k, m }) => { expect(writeQuorumOf({ k, m }) - 1).toBeGreaterThanOrEqual(k) }))
+  })
+})
+
+const paceOf = (times: readonly number[]): Pace => times.reduce(paceAfter, unknownPace)
+
+describe('when an answer is late', () => {
+  test('is never sooner than the floor nor later than the ceiling, whatever was measured', () => {
+    fc.assert(fc.property(fc.array(fc.double({ min: 0, max: 1e7, noNaN: true })), (times) => {
+      const afterMs = hedgeAfterMs(paceOf(times))
+      expect(afterMs).toBeGreaterThanOrEqual(paceLimits.leastMs)
+      expect(afterMs).toBeLessThanOrEqual(paceLimits.mostMs)
+    }))
+  })
+
+  test('follows the peer: steady answers bring it close to what they take', () => {
+    const afterMs = hedgeAfterMs(paceOf(Array.from({ length: 50 }, () => 80)))
+    expect(afterMs).toBeGreaterThanOrEqual(80)
+    expect(afterMs).toBeLessThan(90)
+  })
+
+  test('gives more time to a peer whose answers vary', () => {
+    const steady = paceOf(Array.from({ length: 50 }, () => 100))
+    const varying = paceOf(Array.from({ length: 50 }, (_, i) => i % 2 === 0 ? 20 : 180))
+    expect(hedgeAfterMs(varying)).toBeGreaterThan(hedgeAfterMs(steady))
+  })
+
+  test('is a guess while nothing was measured', () => { expect(hedgeAfterMs(unknownPace)).toBe(paceLimits.firstMs) })
+})
