@@ -10,15 +10,15 @@ export async function levelKeyValue (path: string): Promise<KeyValue> {
   const db = new ClassicLevel<Uint8Array, Uint8Array>(path, { keyEncoding: 'view', valueEncoding: 'view' })
   await db.open().catch(full)
   return {
-    get: async (key) => db.get(key),
-    getMany: async (keys) => db.getMany([...keys]),
+    get: async (key) => plain(await db.get(key)),
+    getMany: async (keys) => (await db.getMany([...keys])).map(plain),
     async batch (changes, { sync }) {
       await db.batch(changes.map((change) => change.type === 'put' ? change : { type: 'del' as const, key: change.key }), { sync }).catch(full)
     },
     async * entries (range) {
       const iterator = db.iterator(optionsOf(range))
       try {
-        for (let entries = await iterator.nextv(batchSize); entries.length > 0; entries = await iterator.nextv(batchSize)) yield * entries
+        for (let entries = await iterator.nextv(batchSize); entries.length > 0; entries = await iterator.nextv(batchSize)) yield * entries.map(([key, value]) => [plain(key), plain(value)] as const)
       } finally {
         await iterator.close()
       }
@@ -26,13 +26,18 @@ export async function levelKeyValue (path: string): Promise<KeyValue> {
     async * keys (range) {
       const iterator = db.keys(optionsOf(range))
       try {
-        for (let keys = await iterator.nextv(batchSize); keys.length > 0; keys = await iterator.nextv(batchSize)) yield * keys
+        for (let keys = await iterator.nextv(batchSize); keys.length > 0; keys = await iterator.nextv(batchSize)) yield * keys.map(plain)
       } finally {
         await iterator.close()
       }
     },
     [Symbol.asyncDispose]: async () => { await db.close() },
   }
+}
+
+// the binding gives Buffers, whose slice() shares memory where a Uint8Array's copies
+function plain<T extends Uint8Array | undefined> (bytes: T): T {
+  return (bytes === undefined ? undefined : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)) as T
 }
 
 function optionsOf ({ from, to, reverse = false, limit = -1 }: KeyRange): { gte?: Uint8Array, lt?: Uint8Array, reverse: boolean, limit: number } {

@@ -8,7 +8,9 @@ import type { AppendFile, Files } from '../disk/index.ts'
  * short or zero-filled end: that is cut. Anything else that does not check out is damage to what was promised, and is said to be that, never skipped.
  *
  * segment = "DFSJ" | version u8 | u64 position of its first frame | frames       file name: position, 16 hexadecimal digits
- * frame   = u32 n | check(16) | body(n)        check = first 16 of H(check of the frame before (zeros at the start) | u64 position | body)
+ * frame   = u32 n | head(4) | check(16) | body(n)
+ * check   = first 16 of H(check of the frame before (zeros at the start) | u64 position | body)
+ * head    = first 4 of H(check of the frame before | u64 position | u32 n): a length that rotted is not taken for a write that was cut short
  */
 export interface Journal extends AsyncDisposable {
   /** Of the last frame on disk. */
@@ -35,10 +37,11 @@ export const journalLimits = {
 
 const magic = Uint8Array.of(0x44, 0x46, 0x53, 0x4a, 1)
 const segmentHeadLength = magic.byteLength + 8 + 16
-const frameHeadLength = 20
+const frameHeadLength = 24
+const headCheckLength = 4
 const checkLength = 16
-/** File systems allocate in blocks of so many bytes: what a torn write leaves out is whole blocks of zeros. */
-const tornBlockBytes = 512
+/** So many zeros in a row are a hole: a sector of 512 bytes, less what of the frame may have stood in it. */
+const leastHoleBytes = 256
 
 interface Link { readonly position: bigint, readonly check: Uint8Array }
 
@@ -69,7 +72,8 @@ function readSegment (bytes: Uint8Array, { name, link, isLast }: { name: string,
   const frames: Array<{ position: bigint, body: Uint8Array }> = []
   const lost = (at: Link): ReturnType<typeof readSegment> => ({ frames, link: at, keptBytes: 0, isDamaged: true })
   const named: Link = { position: BigInt(`0x${name}`), check: new Uint8Array(checkLength) }
-  if (bytes.byteLength < segmentHeadLength) return isLast && isTorn(bytes) ? { frames, link: link ?? named, keptBytes: 0, isDamaged: false } : lost(link ?? named)
+  // a segment begins with a durable write, so no crash leaves less of it
+  if (bytes.byteLength < segmentHeadLength) return lost(link ?? named)
   const reader = new ByteReader(bytes)
   const isOurs = equals(reader.raw(magic.byteLength), magic) && reader.u64() === named.position
   let current: Link = { position: named.position, check: reader.raw(checkLength) }
@@ -77,35 +81,43 @@ function readSegment (bytes: Uint8Array, { name, link, isLast }: { name: string,
   while (reader.remaining > 0) {
     const at = reader.offset
     const frame = readFrame(reader, current)
-    // zeros or a short end in the last segment are what a crash leaves of the frame that nobody was told of
-    if (frame === undefined) return isLast && isTorn(bytes.subarray(at)) ? { frames, link: current, keptBytes: at, isDamaged: false } : lost(current)
+    // the frame that nobody was told of is the last one of the last segment, and lacks bytes
+    if (frame === 'torn' && isLast) return { frames, link: current, keptBytes: at, isDamaged: false }
+    if (frame === 'torn' || frame === 'damaged') return lost(current)
     current = frame.link
     frames.push({ position: current.position, body: frame.body })
   }
   return { frames, link: current, keptBytes: bytes.byteLength, isDamaged: false }
 }
 
-function readFrame (reader: ByteReader, before: Link): { body: Uint8Array, link: Link } | undefined {
-  if (reader.remaining < frameHeadLength) return undefined
-  const [length, check] = [reader.u32(), reader.raw(checkLength)]
-  if (length > journalLimits.maxFrameBytes || length > reader.remaining) return undefined
-  const body = reader.raw(length)
+function readFrame (reader: ByteReader, before: Link): { body: Uint8Array, link: Link } | 'torn' | 'damaged' {
+  if (reader.remaining < frameHeadLength) return 'torn'
   const position = before.position + 1n
-  return equals(check, checkOf(before, position, body)) ? { body, link: { position, check } } : undefined
+  const head = reader.raw(frameHeadLength)
+  const headReader = new ByteReader(head)
+  const [length, headCheck, check] = [headReader.u32(), headReader.raw(headCheckLength), headReader.raw(checkLength)]
+  // the write that made the file longer did not get as far as its first block
+  if (head.every((byte) => byte === 0)) return reader.remaining <= journalLimits.maxFrameBytes ? 'torn' : 'damaged'
+  if (!equals(headCheck, headCheckOf(before, position, length))) return 'damaged'
+  if (length > reader.remaining) return 'torn'
+  const body = reader.raw(length)
+  if (equals(check, checkOf(before, position, body))) return { body, link: { position, check } }
+  return reader.remaining === 0 && hasHole(body) ? 'torn' : 'damaged'
 }
 
-/** Whether the rest of a file, which holds no whole frame, is what a torn write leaves: too short for its length, or with a block of zeros. */
-function isTorn (rest: Uint8Array): boolean {
-  if (rest.byteLength < frameHeadLength) return true
-  const length = new ByteReader(rest).u32()
-  if (length <= journalLimits.maxFrameBytes && length + frameHeadLength > rest.byteLength) return true
-  for (let at = 0; at < rest.byteLength; at += tornBlockBytes) {
-    const block = rest.subarray(at, at + tornBlockBytes)
-    if ((block.byteLength === tornBlockBytes || at + block.byteLength === rest.byteLength) && block.every((byte) => byte === 0)) return true
+/** What a write that was cut short leaves out is whole blocks, which read as zeros; rot flips bits. */
+function hasHole (body: Uint8Array): boolean {
+  for (let at = 0; at + leastHoleBytes <= body.byteLength; at++) {
+    if (body[at] !== 0) continue
+    let end = at
+    while (end < body.byteLength && body[end] === 0) end++
+    if (end - at >= leastHoleBytes) return true
+    at = end
   }
   return false
 }
 
+const headCheckOf = (before: Link, position: bigint, length: number): Uint8Array => hash(before.check, new ByteWriter().u64(position).u32(length).finish()).subarray(0, headCheckLength)
 const checkOf = (before: Link, position: bigint, body: Uint8Array): Uint8Array => hash(before.check, new ByteWriter().u64(position).finish(), body).subarray(0, checkLength)
 
 class SegmentedJournal implements Journal {
@@ -141,7 +153,7 @@ class SegmentedJournal implements Journal {
   async append (body: Uint8Array): Promise<void> {
     const position = this.#link.position + 1n
     const check = checkOf(this.#link, position, body)
-    await this.#open().append([new ByteWriter().u32(body.byteLength).raw(check).finish(), body])
+    await this.#open().append([new ByteWriter().u32(body.byteLength).raw(headCheckOf(this.#link, position, body.byteLength)).raw(check).finish(), body])
     await this.#open().sync()
     this.#link = { position, check }
   }

@@ -1,0 +1,68 @@
+import { compareBytes, hexOf } from '../base/bytes.ts'
+import { StoreFull } from '../base/errors.ts'
+import type { Random } from '../base/random.ts'
+import { type KeyRange, type KeyValue, type KeyValueChange, SyncFailed } from './index.ts'
+
+/** The key-value port in memory. After a crash it has every synced batch and, of what followed, a beginning: as LevelDB recovers its log. */
+export interface MemoryKeyValue extends KeyValue {
+  crash (random: Random): MemoryKeyValue
+  fail (kind: 'write' | 'sync'): void
+  /** Changes a record as a failing disk would, without a batch. */
+  damage (key: Uint8Array, value: Uint8Array | undefined): void
+}
+
+type Entry = readonly [Uint8Array, Uint8Array]
+
+export function memoryKeyValue (initial: Iterable<Entry> = []): MemoryKeyValue {
+  const entries = new Map<string, Entry>([...initial].map((entry) => [hexOf(entry[0]), entry]))
+  const synced = new Map(entries)
+  let unsynced: Array<readonly KeyValueChange[]> = []
+  let failing: 'write' | 'sync' | undefined
+  const trip = (kind: 'write' | 'sync'): void => {
+    if (failing !== kind) return
+    failing = undefined
+    throw kind === 'write' ? new StoreFull('the disk is full') : new SyncFailed('fsync failed: EIO')
+  }
+  return {
+    get: async (key) => entries.get(hexOf(key))?.[1],
+    getMany: async (keys) => keys.map((key) => entries.get(hexOf(key))?.[1]),
+    async batch (changes, { sync }) {
+      trip('write')
+      apply(entries, changes)
+      unsynced.push(changes)
+      if (!sync) return
+      trip('sync')
+      for (const batch of unsynced) apply(synced, batch)
+      unsynced = []
+    },
+    async * entries (range) { yield * within(entries, range) },
+    async * keys (range) { for (const [key] of within(entries, range)) yield key },
+    [Symbol.asyncDispose]: async () => {},
+    crash (random) {
+      const survived = new Map(synced)
+      const kept = Math.floor(random.fraction() * (unsynced.length + 1))
+      for (const batch of unsynced.slice(0, kept)) apply(survived, batch)
+      return memoryKeyValue(survived.values())
+    },
+    fail: (kind) => { failing = kind },
+    damage: (key, value) => {
+      for (const map of [entries, synced]) {
+        if (value === undefined) map.delete(hexOf(key))
+        else map.set(hexOf(key), [key, value])
+      }
+    },
+  }
+}
+
+function apply (to: Map<string, Entry>, changes: readonly KeyValueChange[]): void {
+  for (const change of changes) {
+    if (change.type === 'put') to.set(hexOf(change.key), [change.key.slice(), change.value.slice()])
+    else to.delete(hexOf(change.key))
+  }
+}
+
+function within (entries: ReadonlyMap<string, Entry>, { from, to, reverse = false, limit = Infinity }: KeyRange): Entry[] {
+  const found = [...entries.values()].filter(([key]) => (from === undefined || compareBytes(key, from) >= 0) && (to === undefined || compareBytes(key, to) < 0))
+    .toSorted((a, b) => compareBytes(a[0], b[0]))
+  return (reverse ? found.toReversed() : found).slice(0, limit)
+}

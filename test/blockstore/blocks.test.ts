@@ -1,0 +1,229 @@
+import { describe, expect, test } from 'vitest'
+import { utf8 } from '../../src/base/bytes.ts'
+import { type Cid, cidOf } from '../../src/base/cid.ts'
+import { StoreFull } from '../../src/base/errors.ts'
+import { seededRandom } from '../../src/base/random.ts'
+import { openBlockCache } from '../../src/blockstore/cached-blocks.ts'
+import { type DiskBlocks, openDiskBlocks } from '../../src/blockstore/disk-blocks.ts'
+import { blockHolder } from '../../src/blockstore/holder.ts'
+import { BlockCorrupt, BlockMissing, type Blocks, StoreReadOnly } from '../../src/blockstore/index.ts'
+import { memoryBlocks } from '../../src/blockstore/memory-blocks.ts'
+import { levelKeyValue } from '../../src/disk/level-key-value.ts'
+import { type MemoryFiles, memoryFiles } from '../../src/disk/memory-files.ts'
+import { type MemoryKeyValue, memoryKeyValue } from '../../src/disk/memory-key-value.ts'
+import { nodeFiles } from '../../src/disk/node-files.ts'
+import { noiseBytes } from '../support/file-world.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+
+const small = noiseBytes(1000, 1)
+const large = noiseBytes(100_000, 2)
+const reference = { versionId: new Uint8Array(32).fill(9), redundancy: { k: 1, m: 1 } }
+
+interface Disk { files: MemoryFiles, index: MemoryKeyValue }
+const newDisk = (): Disk => ({ files: memoryFiles(), index: memoryKeyValue() })
+const openOn = async ({ files, index }: Disk, options: { quotaBytes?: number, reserveBytes?: number } = {}): Promise<DiskBlocks & { corrupt: Cid[] }> => {
+  const corrupt: Cid[] = []
+  const store = await openDiskBlocks({ files, index, quotaBytes: options.quotaBytes, reserveBytes: options.reserveBytes ?? 0, onCorrupt: (cid) => { corrupt.push(cid) } })
+  return Object.assign(store, { corrupt })
+}
+
+async function listed (blocks: Blocks): Promise<Set<Cid>> { const found = new Set<Cid>(); for await (const cid of blocks.list()) found.add(cid); return found }
+
+const implementations: ReadonlyArray<readonly [string, (use: (blocks: Blocks) => Promise<void>) => Promise<void>]> = [
+  ['in memory', async (use) => use(memoryBlocks())],
+  ['on a disk in memory', async (use) => use(await openOn(newDisk()))],
+  ['in the cache', async (use) => use(await openBlockCache({ files: memoryFiles(), limitBytes: 10_000_000 }))],
+  ['on the real disk', async (use) => {
+    await using folder = await temporaryFolder()
+    const files = nodeFiles(folder.path)
+    await using index = await levelKeyValue(`${folder.path}/index`)
+    await use(await openDiskBlocks({ files, index, quotaBytes: undefined, reserveBytes: 0, onCorrupt: () => {} }))
+  }],
+]
+
+describe.each(implementations)('blocks %s', (_name, withBlocks) => {
+  test('are got as they were put, large and small', async () => withBlocks(async (blocks) => {
+    for (const block of [small, large, new Uint8Array(0)]) {
+      await blocks.put(cidOf(block), block)
+      await blocks.put(cidOf(block), block)
+      expect(await blocks.get(cidOf(block))).toEqual(block)
+      expect(await blocks.has(cidOf(block))).toBe(true)
+    }
+    expect(await listed(blocks)).toEqual(new Set([small, large, new Uint8Array(0)].map(cidOf)))
+  }))
+
+  test('that are not there are missing', async () => withBlocks(async (blocks) => {
+    await expect(blocks.get(cidOf(small))).rejects.toThrow(BlockMissing)
+    expect(await blocks.has(cidOf(small))).toBe(false)
+    await blocks.delete(cidOf(small))
+  }))
+
+  test('are deleted', async () => withBlocks(async (blocks) => {
+    for (const block of [small, large]) {
+      await blocks.put(cidOf(block), block)
+      await blocks.delete(cidOf(block))
+      await expect(blocks.get(cidOf(block))).rejects.toThrow(BlockMissing)
+    }
+    expect(await listed(blocks)).toEqual(new Set())
+  }))
+
+  test('are refused when the bytes are not what the address says', async () => withBlocks(async (blocks) => {
+    await expect(blocks.put(cidOf(small), large)).rejects.toThrow(BlockCorrupt)
+    expect(await blocks.has(cidOf(small))).toBe(false)
+  }))
+
+  test('have addresses that name no path', async () => withBlocks(async (blocks) => {
+    for (const wrong of ['../../x', '/etc/passwd', '', 'bafkr4i', `${cidOf(small)}/..`, cidOf(small).toUpperCase()]) {
+      await expect(blocks.get(wrong as Cid)).rejects.toThrow()
+      await expect(blocks.put(wrong as Cid, small)).rejects.toThrow()
+    }
+  }))
+
+  test('put at once by many are one block', async () => withBlocks(async (blocks) => {
+    await Promise.all(Array.from({ length: 20 }, async () => blocks.put(cidOf(large), large)))
+    expect(await blocks.get(cidOf(large))).toEqual(large)
+    expect((await listed(blocks)).size).toBe(1)
+  }))
+})
+
+describe('blocks on disk', () => {
+  test('that rot are set aside, kept as evidence, counted and reported; never given out', async () => {
+    const disk = newDisk()
+    const blocks = await openOn(disk)
+    for (const block of [small, large]) await blocks.put(cidOf(block), block)
+    const path = disk.files.paths.find((name) => name.endsWith(cidOf(large)))
+    disk.files.flip(path ?? '', 12_345)
+    for await (const [key, value] of disk.index.entries({ from: Uint8Array.of(1), to: Uint8Array.of(2) })) {
+      const rotten = value.slice()
+      rotten[7] = (rotten[7] ?? 0) ^ 1
+      disk.index.damage(key, rotten)
+    }
+    for (const block of [small, large]) {
+      await expect(blocks.get(cidOf(block))).rejects.toThrow(BlockCorrupt)
+      await expect(blocks.get(cidOf(block))).rejects.toThrow(BlockMissing)
+    }
+    expect(blocks.corrupt).toEqual([cidOf(small), cidOf(large)])
+    expect(blocks.stats()).toMatchObject({ corrupt: 2, count: 0, bytes: 0 })
+    expect(disk.files.paths.some((name) => name === `blocks/corrupt/${cidOf(large)}`)).toBe(true)
+    // and a good copy may come back
+    await blocks.put(cidOf(large), large)
+    expect(await blocks.get(cidOf(large))).toEqual(large)
+  })
+
+  test('a rotten copy is replaced when the block is put again', async () => {
+    const disk = newDisk()
+    const blocks = await openOn(disk)
+    await blocks.put(cidOf(large), large)
+    disk.files.flip(disk.files.paths.find((name) => name.endsWith(cidOf(large))) ?? '', 99)
+    await blocks.put(cidOf(large), large)
+    expect(await blocks.get(cidOf(large))).toEqual(large)
+  })
+
+  test('take no more writes after a failed fsync, until they are opened afresh', async () => {
+    for (const block of [small, large]) {
+      const disk = newDisk()
+      const blocks = await openOn(disk)
+      if (block === small) disk.index.fail('sync')
+      else disk.files.fail('sync')
+      await expect(blocks.put(cidOf(block), block)).rejects.toThrow('fsync failed')
+      await expect(blocks.put(cidOf(small), small)).rejects.toThrow(StoreReadOnly)
+      expect(blocks.stats().isReadOnly).toBe(true)
+      await (await openOn(disk)).put(cidOf(small), small)
+    }
+  })
+
+  test('a full disk is an answer, leaves nothing half-written, and ends when there is room', async () => {
+    const disk = newDisk()
+    const blocks = await openOn(disk)
+    disk.files.fail('write')
+    await expect(blocks.put(cidOf(large), large)).rejects.toThrow(StoreFull)
+    expect(await blocks.has(cidOf(large))).toBe(false)
+    await blocks.put(cidOf(large), large)
+  })
+
+  test('a quota and a reserve are kept', async () => {
+    const blocks = await openOn(newDisk(), { quotaBytes: 100_500 })
+    await blocks.put(cidOf(large), large)
+    await expect(blocks.put(cidOf(small), small)).rejects.toThrow('may hold 100500')
+    await expect((await openOn(newDisk(), { reserveBytes: 2 ** 41 })).put(cidOf(small), small)).rejects.toThrow('reserve')
+  })
+
+  test('a dying disk is not an empty one: its error is neither "missing" nor "no"', async () => {
+    const disk = newDisk()
+    const blocks = await openOn(disk)
+    await blocks.put(cidOf(large), large)
+    disk.files.fail('read', { times: 1, error: 'EIO' })
+    await expect(blocks.get(cidOf(large))).rejects.toThrow('EIO')
+    disk.files.fail('read', { times: 1, error: 'EIO' })
+    await expect(blocks.has(cidOf(large))).rejects.toThrow('EIO')
+  })
+
+  test('after a power failure at any point hold every acknowledged block with its reference, the others whole or not at all', async () => {
+    for (let seed = 0; seed < 150; seed++) {
+      const random = seededRandom(seed)
+      const disk = newDisk()
+      const holder = blockHolder({ blocks: await openOn(disk), index: disk.index })
+      const acknowledged: Cid[] = []
+      const stored = Array.from({ length: 6 }, (_, i) => noiseBytes(i % 2 === 0 ? 500 : 40_000, seed * 10 + i)).map(async (block) => {
+        await holder.store(cidOf(block), block, reference)
+        acknowledged.push(cidOf(block))
+      })
+      // the power fails after so many steps, wherever the writes are then
+      for (let steps = Math.floor(random.fraction() * 30); steps > 0; steps--) await Promise.resolve()
+      const before = [...acknowledged]
+      const after: Disk = { files: disk.files.crash(random), index: disk.index.crash(random) }
+      await Promise.allSettled(stored)
+      const blocks = await openOn(after)
+      const held = blockHolder({ blocks, index: after.index })
+      for (const cid of before) {
+        expect(cidOf(await blocks.get(cid))).toBe(cid)
+        const references = []
+        for await (const found of held.references(cid)) references.push(found)
+        expect(references).toEqual([reference])
+      }
+      for (const cid of await listed(blocks)) expect(cidOf(await blocks.get(cid))).toBe(cid)
+      expect(after.files.paths.filter((path) => path.startsWith('blocks/tmp/'))).toEqual([])
+    }
+  })
+})
+
+describe('a holder', () => {
+  test('keeps what it has and wants what it has not, or has rotten', async () => {
+    const disk = newDisk()
+    const holder = blockHolder({ blocks: await openOn(disk), index: disk.index })
+    expect(await holder.keep(cidOf(large), reference)).toBe('want')
+    await holder.store(cidOf(large), large, reference)
+    const other = { ...reference, versionId: utf8('x'.repeat(32)) }
+    expect(await holder.keep(cidOf(large), other)).toBe('kept')
+    const references = []
+    for await (const found of holder.references(cidOf(large))) references.push(found)
+    expect(references).toHaveLength(2)
+    disk.files.flip(disk.files.paths.find((name) => name.endsWith(cidOf(large))) ?? '', 5)
+    const fresh = blockHolder({ blocks: await openOn(disk), index: disk.index })
+    expect(await fresh.keep(cidOf(large), reference)).toBe('want')
+  })
+})
+
+describe('the cache', () => {
+  test('keeps to its bound, the least lately used going first', async () => {
+    const cache = await openBlockCache({ files: memoryFiles(), limitBytes: 3000 })
+    const blocks = [1, 2, 3].map((seed) => noiseBytes(1000, seed))
+    for (const block of blocks) await cache.put(cidOf(block), block)
+    await cache.get(cidOf(blocks[0] as Uint8Array))
+    await cache.put(cidOf(noiseBytes(1000, 4)), noiseBytes(1000, 4))
+    expect(await Promise.all(blocks.map(async (block) => cache.has(cidOf(block))))).toEqual([true, false, true])
+    expect(cache.bytes).toBe(3000)
+    expect(await cache.empty()).toBe(3000)
+    await expect(cache.get(cidOf(blocks[0] as Uint8Array))).rejects.toThrow(BlockMissing)
+  })
+
+  test('finds its blocks again after a restart, and takes a rotten one for a missing one', async () => {
+    const files = memoryFiles()
+    await (await openBlockCache({ files, limitBytes: 1e6 })).put(cidOf(large), large)
+    const again = await openBlockCache({ files, limitBytes: 1e6 })
+    expect(await again.get(cidOf(large))).toEqual(large)
+    files.flip(files.paths[0] ?? '', 8)
+    await expect(again.get(cidOf(large))).rejects.toThrow(BlockMissing)
+    expect(again.bytes).toBe(0)
+  })
+})

@@ -1,0 +1,139 @@
+import { spawn } from 'node:child_process'
+import { stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { utf8 } from '../../src/base/bytes.ts'
+import { StoreFull } from '../../src/base/errors.ts'
+import { seededRandom } from '../../src/base/random.ts'
+import { lockFolder } from '../../src/disk/folder-lock.ts'
+import { FileMissing, type Files, GroupCommit, type KeyValue, SyncFailed } from '../../src/disk/index.ts'
+import { levelKeyValue } from '../../src/disk/level-key-value.ts'
+import { memoryFiles } from '../../src/disk/memory-files.ts'
+import { memoryKeyValue } from '../../src/disk/memory-key-value.ts'
+import { nodeFiles } from '../../src/disk/node-files.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+
+const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
+async function all<T> (items: AsyncIterable<T>): Promise<T[]> { const found = []; for await (const item of items) found.push(item); return found }
+
+describe.each([
+  ['on the real disk', async (use: (files: Files) => Promise<void>) => { await using folder = await temporaryFolder(); await use(nodeFiles(folder.path)) }],
+  ['in memory', async (use: (files: Files) => Promise<void>) => { await use(memoryFiles()) }],
+] as const)('files %s', (_name, withFiles) => {
+  test('are written whole, read whole and by range, and replaced', async () => withFiles(async (files) => {
+    await files.ensureFolder('a/b')
+    await files.writeDurable('a/b/c', [utf8('one '), utf8('two')])
+    expect(text(await files.read('a/b/c'))).toBe('one two')
+    expect(text(await files.readRange('a/b/c', { offset: 4, length: 3 }))).toBe('two')
+    await expect(files.readRange('a/b/c', { offset: 4, length: 4 })).rejects.toThrow(RangeError)
+    await files.writeDurable('a/b/c', [utf8('three')])
+    expect(await files.size('a/b/c')).toBe(5)
+    expect((await all(files.list('a/b'))).map(({ name }) => name)).toEqual(['c'])
+    expect(await all(files.list('a'))).toEqual([{ name: 'b', kind: 'folder', sizeBytes: 0 }])
+  }))
+
+  test('that are not there are said to be missing, and nothing else is', async () => withFiles(async (files) => {
+    await expect(files.read('x')).rejects.toThrow(FileMissing)
+    expect(await files.size('x')).toBeUndefined()
+    expect(await all(files.list('x'))).toEqual([])
+    await files.remove('x')
+    await expect(files.rename('x', 'y')).rejects.toThrow(FileMissing)
+  }))
+
+  test('are appended to, cut, and found again', async () => withFiles(async (files) => {
+    const file = await files.openAppend('log')
+    await file.append([utf8('ab'), utf8('cd')])
+    await file.sync()
+    expect(file.sizeBytes).toBe(4)
+    await file.truncate(3)
+    await file[Symbol.asyncDispose]()
+    const again = await files.openAppend('log')
+    await again.append([utf8('!')])
+    await again[Symbol.asyncDispose]()
+    expect(text(await files.read('log'))).toBe('abc!')
+  }))
+
+  test('are renamed', async () => withFiles(async (files) => {
+    await files.writeDurable('a', [utf8('x')])
+    await files.rename('a', 'b')
+    expect(await files.size('a')).toBeUndefined()
+    expect(text(await files.read('b'))).toBe('x')
+  }))
+})
+
+describe.each([
+  ['LevelDB', async (use: (store: KeyValue) => Promise<void>) => { await using folder = await temporaryFolder(); await using store = await levelKeyValue(folder.path); await use(store) }],
+  ['memory', async (use: (store: KeyValue) => Promise<void>) => { await use(memoryKeyValue()) }],
+] as const)('key-value store in %s', (_name, withStore) => {
+  test('keeps byte order, ranges, limits and direction', async () => withStore(async (store) => {
+    await store.batch([5, 1, 0xff, 3].map((n) => ({ type: 'put', key: Uint8Array.of(n), value: Uint8Array.of(n, n) })), { sync: true })
+    const keys = async (range: Parameters<KeyValue['keys']>[0]): Promise<number[]> => (await all(store.keys(range))).map(([n]) => n as number)
+    expect(await keys({})).toEqual([1, 3, 5, 0xff])
+    expect(await keys({ from: Uint8Array.of(3), to: Uint8Array.of(0xff) })).toEqual([3, 5])
+    expect(await keys({ reverse: true, limit: 2 })).toEqual([0xff, 5])
+    expect(await store.get(Uint8Array.of(3))).toEqual(Uint8Array.of(3, 3))
+    expect(await store.getMany([Uint8Array.of(5), Uint8Array.of(6)])).toEqual([Uint8Array.of(5, 5), undefined])
+  }))
+
+  test('applies a batch in order', async () => withStore(async (store) => {
+    const key = Uint8Array.of(1)
+    await store.batch([{ type: 'put', key, value: utf8('a') }, { type: 'delete', key }], { sync: false })
+    expect(await store.get(key)).toBeUndefined()
+  }))
+
+  test('group commits share batches and each is told its end', async () => withStore(async (store) => {
+    const commits = new GroupCommit(store)
+    await Promise.all(Array.from({ length: 100 }, (_, i) => commits.commit([{ type: 'put', key: Uint8Array.of(i), value: Uint8Array.of(i) }])))
+    expect(await all(store.keys({}))).toHaveLength(100)
+  }))
+})
+
+describe('the disk in memory', () => {
+  test('keeps what was synced through any crash, and of the rest a beginning or nothing whole', async () => {
+    for (let seed = 0; seed < 200; seed++) {
+      const random = seededRandom(seed)
+      const files = memoryFiles()
+      await files.writeDurable('safe', [utf8('safe')])
+      const log = await files.openAppend('log')
+      await log.append([utf8('synced')])
+      await log.sync()
+      await log.append([new Uint8Array(2000).fill(7)])
+      const after = files.crash(random)
+      expect(text(await after.read('safe'))).toBe('safe')
+      expect(text((await after.read('log')).subarray(0, 6))).toBe('synced')
+    }
+  })
+
+  test('fails as told, and says which failure it was', async () => {
+    const files = memoryFiles()
+    files.fail('write')
+    await expect(files.writeDurable('a', [utf8('x')])).rejects.toThrow(StoreFull)
+    files.fail('sync')
+    await expect(files.writeDurable('a', [utf8('x')])).rejects.toThrow(SyncFailed)
+    files.fail('read')
+    await expect(files.read('a')).rejects.toThrow('EIO')
+  })
+})
+
+describe('the folder lock', () => {
+  test('is held by one process, named to the second, and given back', async () => {
+    await using folder = await temporaryFolder()
+    {
+      await using _lock = await lockFolder(folder.path)
+      await expect(lockFolder(folder.path)).rejects.toThrow(`in use by process ${process.pid}`)
+    }
+    await using _again = await lockFolder(folder.path)
+  })
+
+  test('of a process that was killed is taken over, also when its number has a new owner', async () => {
+    await using folder = await temporaryFolder()
+    const child = spawn('sleep', ['60'])
+    await writeFile(join(folder.path, 'lock'), JSON.stringify({ pid: child.pid, started: 'long ago' }))
+    { await using _lock = await lockFolder(folder.path) }
+    child.kill('SIGKILL')
+    await new Promise((resolve) => { child.once('exit', resolve) })
+    await writeFile(join(folder.path, 'lock'), JSON.stringify({ pid: child.pid, started: '1' }))
+    await using _lock = await lockFolder(folder.path)
+    expect((await stat(join(folder.path, 'lock'))).size).toBeGreaterThan(0)
+  })
+})
