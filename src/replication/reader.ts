@@ -67,7 +67,7 @@ export class Reader {
   /** Asks candidates one after the other, faster than they fail. */
   async #fromPeers (cid: Cid, of: ReadOf, signal: AbortSignal): Promise<Found> {
     const race = new Race({ cid, parts: this.#parts, paces: this.#paces, signal })
-    const result = await race.run(this.#candidates(cid, of, signal))
+    const result = await race.run(this.#candidates(cid, of, race.signal))
     if (result.found !== undefined) return result.found
     signal.throwIfAborted()
     const { absent, failures } = result
@@ -108,7 +108,8 @@ class Race {
   readonly #cid: Cid
   readonly #parts: ReaderParts
   readonly #paces: Map<PeerId, Pace>
-  readonly #signal: AbortSignal
+  /** Aborts when the reader goes, and when the race is over. */
+  readonly signal: AbortSignal
   readonly #stop = new AbortController()
   readonly #running = new Set<Promise<void>>()
   readonly #failures: string[] = []
@@ -119,18 +120,25 @@ class Race {
     this.#cid = cid
     this.#parts = parts
     this.#paces = paces
-    this.#signal = AbortSignal.any([signal, this.#stop.signal])
+    this.signal = AbortSignal.any([signal, this.#stop.signal])
   }
 
   async run (candidates: AsyncIterable<PeerId>): Promise<{ found: Found | undefined, absent: number, failures: readonly string[] }> {
+    const from = candidates[Symbol.asyncIterator]()
+    let next: Promise<IteratorResult<PeerId>> | undefined = from.next()
     try {
-      for await (const peer of candidates) {
-        await this.#begin(peer)
-        if (this.#found !== undefined || this.#signal.aborted) break
+      while (this.#found === undefined && !this.signal.aborted && (next !== undefined || this.#running.size > 0)) {
+        // an answer may come while the next candidate is still being looked for, which takes Kademlia seconds
+        const step: IteratorResult<PeerId> | void = await Promise.race([...this.#running, ...(next === undefined ? [] : [next])])
+        if (step === undefined) continue
+        if (step.done === true) { next = undefined; continue }
+        await this.#begin(step.value)
+        next = from.next()
       }
-      while (this.#found === undefined && this.#running.size > 0) await Promise.race(this.#running)
     } finally {
       this.#stop.abort(new Error('another holder was faster'))
+      // not awaited: the reader need not wait for a search that nobody needs to end
+      from.return?.().catch((error: unknown) => { this.#parts.warn('looking for holders did not end well', error) })
     }
     return { found: this.#found, absent: this.#absent, failures: this.#failures.slice(0, maxFailuresTold) }
   }
@@ -151,12 +159,12 @@ class Race {
     const { clock, peers } = this.#parts
     const start = clock.monotonicMs()
     try {
-      const bytes = await peers.fetch(peer, this.#cid, { signal: this.#signal })
+      const bytes = await peers.fetch(peer, this.#cid, { signal: this.signal })
       if (bytes === 'not here') { this.#absent++; return }
       this.#found ??= { bytes, from: 'peer', peer }
       this.#paces.set(peer, paceAfter(this.#paces.get(peer) ?? unknownPace, clock.monotonicMs() - start))
     } catch (error) {
-      if (this.#signal.aborted) return
+      if (this.signal.aborted) return
       this.#failures.push(`${peer}: ${error instanceof Error ? error.message : String(error)}`)
       if (error instanceof Corrupt) this.#parts.warn('a peer sent wrong bytes for a block', error)
     }
@@ -167,9 +175,11 @@ class Race {
 class Flight {
   readonly #controller = new AbortController()
   readonly #result: Promise<Found>
+  readonly #end: () => void
   #readers = 0
 
   constructor (begin: (signal: AbortSignal) => Promise<Found>, end: () => void) {
+    this.#end = end
     this.#result = begin(this.#controller.signal).finally(end)
     this.#result.catch(() => {}) // told to whoever joined
   }
@@ -177,17 +187,27 @@ class Flight {
   async join (signal: AbortSignal | undefined): Promise<Found> {
     this.#readers++
     try {
-      return await (signal === undefined ? this.#result : Promise.race([this.#result, aborted(signal)]))
+      return await abortable(this.#result, signal)
     } finally {
-      if (--this.#readers === 0) this.#controller.abort(signal?.reason ?? new Error('nobody reads any more'))
+      if (--this.#readers === 0) {
+        // who comes now must not share in the end of those who left
+        this.#end()
+        this.#controller.abort(signal?.reason ?? new Error('nobody reads any more'))
+      }
     }
   }
 }
 
-const aborted = (signal: AbortSignal): Promise<never> => new Promise((_resolve, reject) => {
-  if (signal.aborted) reject(signal.reason as Error)
-  signal.addEventListener('abort', () => { reject(signal.reason as Error) }, { once: true })
-})
+// a long read has one signal for thousands of blocks: each wait takes its listener away again
+function abortable<T> (result: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return result
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => { reject(signal.reason as Error) }
+    if (signal.aborted) onAbort()
+    signal.addEventListener('abort', onAbort, { once: true })
+    result.then(resolve, reject).finally(() => { signal.removeEventListener('abort', onAbort) })
+  })
+}
 
 // a block that is missing or rotten here is looked for elsewhere; so is one that the disk will not give, but that is said
 function orElsewhere (warn: ReaderParts['warn']): (error: unknown) => undefined {

@@ -29,6 +29,8 @@ export interface BlockNodes {
   readonly time: VirtualTime
   /** The others of the placement, in its order, as seen by all. */
   placed: PeerId[]
+  /** Nobody is connected to these, though they answer when asked. */
+  readonly distant: Set<PeerId>
   /** Who announced anything; whom Kademlia names, and after how long. */
   hinted: PeerId[]
   provided: { peers: readonly PeerId[], afterMs: number }
@@ -54,7 +56,7 @@ export async function blockNodes (count: number): Promise<BlockNodes> {
   const network = memoryNetwork({ clock })
   const ids = Array.from({ length: count }, (_, i) => peerOf(i))
   const world: Omit<BlockNodes, 'nodes'> & { nodes: BlockNode[] } = {
-    nodes: [], network, time, placed: [...ids], hinted: [], provided: { peers: [], afterMs: 0 },
+    nodes: [], network, time, placed: [...ids], distant: new Set(), hinted: [], provided: { peers: [], afterMs: 0 },
     silence: (from, to) => { network.delay(from.self, to.self, 3_600_000) },
     async until (work) {
       let isOver = false
@@ -75,7 +77,7 @@ export async function blockNodes (count: number): Promise<BlockNodes> {
     await serveFetch(requests, { sources: [blocks, cache], budget: new Budget(inFlightBytes) })
     const engine = replication({
       self, holder, local: blocks, cache, clock, warn,
-      peers: blockPeers({ requests, reachable: () => ids.filter((id) => id !== self), budget: new Budget(inFlightBytes) }),
+      peers: blockPeers({ requests, reachable: () => ids.filter((id) => id !== self && !world.distant.has(id)), budget: new Budget(inFlightBytes) }),
       placement: { holdersOf: () => world.placed },
       providers: { async * find (_cid, { signal }) { await clock.sleep(world.provided.afterMs, { signal }); yield * world.provided.peers } },
       hints: () => world.hinted,
