@@ -46,12 +46,16 @@ async function outcomeOf (holder: Holder, body: Uint8Array, warn: (message: stri
   const kind = reader.u8()
   const { cid, reference } = readReference(reader)
   try {
-    if (kind === kinds.offer) return await holder.keep(cid, reference) === 'kept' ? 'had' : 'want'
+    if (kind === kinds.offer) {
+      const length = reader.u32()
+      reader.end()
+      if (length > storeLimits.maxBlockBytes) return 'refused'
+      return await holder.keep(cid, reference) === 'kept' ? 'had' : 'want'
+    }
     if (kind !== kinds.payload) throw new MalformedBytes(`a store request of kind ${kind}`)
     const block = reader.rest()
     if (block.byteLength > storeLimits.maxBlockBytes) return 'refused'
     if (cidOf(block) !== cid) return 'corrupt'
-    // a view would keep the whole request in memory, and the holder may keep what it is given
     await holder.store(cid, block, reference)
     return 'stored'
   } catch (error) {
@@ -94,5 +98,7 @@ const writeReference = (cid: Cid, { versionId, redundancy: { k, m } }: Reference
 function readReference (reader: ByteReader): { cid: Cid, reference: Reference } {
   const cid = cidOfDigest(reader.raw(32))
   const versionId = reader.raw(32).slice()
-  return { cid, reference: { versionId, redundancy: { k: reader.u8(), m: reader.u8() } } }
+  const redundancy = { k: reader.u8(), m: reader.u8() }
+  if (redundancy.k === 0) throw new MalformedBytes('a redundancy of no shards, from which nothing could be read')
+  return { cid, reference: { versionId, redundancy } }
 }

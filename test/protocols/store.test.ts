@@ -1,0 +1,150 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { Budget } from '../../src/base/budget.ts'
+import { concat, empty, utf8 } from '../../src/base/bytes.ts'
+import { digestOf } from '../../src/base/cid.ts'
+import { Corrupt, StoreFull } from '../../src/base/errors.ts'
+import { hash } from '../../src/base/hash.ts'
+import { peerIdOf } from '../../src/base/peer-id.ts'
+import { StoreReadOnly } from '../../src/blockstore/index.ts'
+import { RequestRefused } from '../../src/network/index.ts'
+import { serveStore, storeAt, storeLimits, storeProtocol } from '../../src/protocols/store.ts'
+import type { Holder, Reference } from '../../src/replication/index.ts'
+import { memoryNetwork } from '../support/memory-requests.ts'
+import { blockOf, referenceTo } from '../support/replication-nodes.ts'
+
+const [asker, answerer] = [peerIdOf(hash(utf8('asker'))), peerIdOf(hash(utf8('answerer')))]
+const reference = referenceTo(3)
+const small = blockOf('small')
+const large = blockOf('large', storeLimits.unofferedBytes + 1)
+
+/** A holder that does as it is told and notes what it was asked. */
+async function holding ({ kept = 'want', failure }: { kept?: 'kept' | 'want', failure?: Error } = {}) {
+  const network = memoryNetwork()
+  const calls: string[] = []
+  const references: Reference[] = []
+  const warnings: string[] = []
+  const holder: Holder = {
+    async keep (_cid, given) { calls.push('keep'); references.push(given); return kept },
+    async store (_cid, _block, given) { calls.push('store'); references.push(given); if (failure !== undefined) throw failure },
+    async * references () { yield * references },
+  }
+  const budget = new Budget(10_000_000)
+  await serveStore(network.of(answerer), { holder, budget, warn: (message) => { warnings.push(message) } })
+  const requests = network.of(asker)
+  return {
+    network, calls, references, warnings, budget,
+    store: async (block = small, of: Reference = reference) => storeAt(requests, answerer, { ...block, reference: of }, {}),
+    raw: async (...body: Uint8Array[]) => requests.request(answerer, storeProtocol, body, { timeoutMs: 1000, maxAnswerBytes: 16 }),
+  }
+}
+
+const head = (digest: Uint8Array, { k = 1, m = 2 } = {}): Uint8Array => concat([digest, reference.versionId, Uint8Array.of(k, m)])
+const [offer, payload] = [Uint8Array.of(1), Uint8Array.of(2)]
+const lengthOf = (length: number): Uint8Array => { const bytes = new Uint8Array(4); new DataView(bytes.buffer).setUint32(0, length); return bytes }
+const answers = { want: 0, had: 1, stored: 2, full: 3, refused: 4, corrupt: 5 }
+
+describe('storing a block at a peer', () => {
+  test('sends a small one at once, with the version and redundancy it is for', async () => {
+    const { store, calls, references, network } = await holding()
+    expect(await store(small, { versionId: reference.versionId, redundancy: { k: 4, m: 2 } })).toBe('stored')
+    expect(calls).toEqual(['store'])
+    expect(references).toEqual([{ versionId: reference.versionId, redundancy: { k: 4, m: 2 } }])
+    expect(network.sent).toHaveLength(1)
+  })
+
+  test('offers a large one first, and sends it if it is wanted', async () => {
+    const { store, calls } = await holding()
+    expect(await store(large)).toBe('stored')
+    expect(calls).toEqual(['keep', 'store'])
+  })
+
+  test('does not send a large one that is there', async () => {
+    const { store, calls, network } = await holding({ kept: 'kept' })
+    expect(await store(large)).toBe('had')
+    expect(calls).toEqual(['keep'])
+    expect(network.sent.map(({ bytes }) => bytes)).toEqual([71])
+  })
+
+  test('tells a full disk and a disk that takes no writes apart', async () => {
+    expect(await (await holding({ failure: new StoreFull('full') })).store()).toBe('full')
+    expect(await (await holding({ failure: new StoreReadOnly('an fsync failed') })).store()).toBe('refused')
+  })
+
+  test('does not make an answer of an unknown error: it is a refusal, and told here', async () => {
+    const { store, warnings } = await holding({ failure: new Error('EIO') })
+    await expect(store()).rejects.toThrow(RequestRefused)
+    expect(warnings).toEqual(['a block could not be stored'])
+  })
+
+  test('of other bytes than the address says is corrupt, and reaches no disk', async () => {
+    const { store, calls } = await holding()
+    await expect(store({ cid: small.cid, bytes: large.bytes.subarray(0, 50) })).rejects.toThrow(Corrupt)
+    expect(calls).toEqual([])
+  })
+
+  test.each([[empty], [Uint8Array.of(99)], [Uint8Array.of(answers.stored, answers.stored)], [Uint8Array.of(answers.want)]])('does not believe an answer of %o', async (answer) => {
+    const { store, network } = await holding()
+    await network.of(answerer).handle(storeProtocol, async () => [answer], storeLimits)
+    await expect(store()).rejects.toThrow(Corrupt)
+  })
+})
+
+describe('what a peer may send', () => {
+  test('an offer of a block longer than any is refused before it can be sent', async () => {
+    const { raw, calls } = await holding()
+    expect(await raw(offer, head(digestOf(small.cid)), lengthOf(storeLimits.maxBlockBytes + 1))).toEqual(Uint8Array.of(answers.refused))
+    expect(calls).toEqual([])
+  })
+
+  test('a block longer than any is refused', async () => {
+    const { raw, calls } = await holding()
+    const tooLong = blockOf('long', storeLimits.maxBlockBytes + 1)
+    expect(await raw(payload, head(digestOf(tooLong.cid)), tooLong.bytes)).toEqual(Uint8Array.of(answers.refused))
+    expect(calls).toEqual([])
+    await expect(raw(new Uint8Array(storeLimits.maxRequestBytes + 1))).rejects.toThrow(RequestRefused)
+  })
+
+  test.each([
+    ['nothing', [empty]],
+    ['a kind that is none', [Uint8Array.of(3), head(digestOf(small.cid)), small.bytes]],
+    ['half a reference', [offer, head(digestOf(small.cid)).subarray(0, 40)]],
+    ['an offer without a length', [offer, head(digestOf(small.cid))]],
+    ['an offer with something behind it', [offer, head(digestOf(small.cid)), lengthOf(100), Uint8Array.of(0)]],
+    ['a redundancy that nothing could be read from', [payload, head(digestOf(small.cid), { k: 0 }), small.bytes]],
+  ] as const)('%s is malformed, and reaches no disk', async (_, body) => {
+    const { raw, calls, warnings } = await holding()
+    await expect(raw(...body)).rejects.toThrow(RequestRefused)
+    expect(calls).toEqual([])
+    expect(warnings).toEqual([])
+  })
+
+  test('no bytes whatever reach the disk under an address that is not theirs, and no claim is left', async () => {
+    const { raw, calls, budget } = await holding()
+    await fc.assert(fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), async (body) => {
+      await raw(payload, body).catch((error: unknown) => { if (!(error instanceof RequestRefused)) throw error })
+      await raw(body).catch((error: unknown) => { if (!(error instanceof RequestRefused)) throw error })
+      expect(calls).not.toContain('store')
+      expect(budget.used).toBe(0)
+    }))
+  })
+
+  test('all peers together hold no more than the budget: the next waits', async () => {
+    const network = memoryNetwork()
+    const held: Array<() => void> = []
+    let running = 0
+    const holder: Holder = {
+      keep: async () => 'want',
+      async store () { running++; await new Promise<void>((resolve) => { held.push(resolve) }) },
+      async * references () { yield reference },
+    }
+    await serveStore(network.of(answerer), { holder, budget: new Budget(2 * 170), warn: () => {} })
+    const stores = ['a', 'b', 'c'].map(async (name) => storeAt(network.of(asker), answerer, { ...blockOf(name), reference }, {}))
+    while (running < 2) await Promise.resolve()
+    expect(running).toBe(2)
+    held.shift()?.()
+    while (running < 3) await Promise.resolve()
+    for (const free of held) free()
+    expect(await Promise.all(stores)).toEqual(['stored', 'stored', 'stored'])
+  })
+})
