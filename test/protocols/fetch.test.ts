@@ -49,6 +49,12 @@ describe('fetching a block from a peer', () => {
     expect(await (await serving(failing(new BlockCorrupt(cid)), await stored())).fetch()).toEqual(block)
   })
 
+  test('takes "not here" with bytes behind it for a lie', async () => {
+    const network = memoryNetwork()
+    await network.of(answerer).handle(fetchProtocol, async () => [Uint8Array.of(0), block], fetchLimits)
+    await expect(fetchFrom(network.of(asker), answerer, cid, {})).rejects.toThrow(BlockCorrupt)
+  })
+
   test('does not call a disk that fails "not here"', async () => {
     await expect((await serving(failing(new Error('EIO')), memoryBlocks())).fetch()).rejects.toThrow(RequestRefused)
   })
