@@ -118,17 +118,24 @@ class BlockWrite {
   async #tryOne (peer: PeerId, signal: AbortSignal): Promise<void> {
     const { clock } = this.#parts
     const start = clock.monotonicMs()
+    const lost = new AbortController()
     let isReplaced = false
     const replace = (): void => {
       if (isReplaced || signal.aborted) return
       isReplaced = true
       this.#tryNext(signal)
     }
-    // a late holder may still make it; its substitute is asked as well
-    const cancelLate = clock.after(this.#substituteMs, () => { if (this.#stored < this.#needed) replace() })
-    const cancelLost = clock.after(Math.max(writeLimits.lostMs, this.#substituteMs), replace)
+    const watch = (): () => void => clock.after(this.#substituteMs, () => {
+      const isAcknowledged = this.#stored >= this.#needed
+      // a late holder may still make it; its substitute is asked as well
+      if (!isAcknowledged || clock.monotonicMs() - start >= writeLimits.lostMs) replace()
+      // one that seems gone would hold its bytes of the background until the time limit, and puts would wait for them
+      if (isAcknowledged && this.#isGone(peer)) lost.abort(new Error('it does not answer'))
+      else cancelWatch = watch()
+    })
+    let cancelWatch = watch()
     try {
-      await this.#store(peer, signal)
+      await this.#store(peer, AbortSignal.any([signal, lost.signal]))
       this.#stored++
       if (peer !== this.#parts.self) this.#onStored(clock.monotonicMs() - start)
       if (this.#stored >= this.#needed) this.#quorum.resolve()
@@ -137,9 +144,13 @@ class BlockWrite {
       this.#failures.push(`${peer === this.#parts.self ? 'this node' : peer}: ${error instanceof Error ? error.message : String(error)}`)
       replace()
     } finally {
-      cancelLate()
-      cancelLost()
+      cancelWatch()
     }
+  }
+
+  #isGone (peer: PeerId): boolean {
+    const { self, peers } = this.#parts
+    return peer !== self && !peers.reachable().includes(peer)
   }
 
   async #store (peer: PeerId, signal: AbortSignal): Promise<void> {

@@ -148,6 +148,31 @@ describe('a put of a block', () => {
     expect(world.time.nowMs).toBeLessThan(writeLimits.leastSubstituteMs)
   })
 
+  test('waits for a stopped holder\'s copies no longer than it takes to be noticed, however many there are', async () => {
+    const world = await blockNodes(3)
+    const [a, , c] = world.nodes as [BlockNode, BlockNode, BlockNode]
+    const [noticedMs, blockBytes] = [4000, 2 * 1024 * 1024]
+    world.silence(a, c)
+    world.time.after(noticedMs, () => { world.distant.add(c.self) })
+    const writer = a.engine.writer(referenceTo(3))
+    const beyond = 2 * writeLimits.backgroundBytes / blockBytes
+    await world.until((async () => {
+      for (let i = 0; i < beyond; i++) { const { cid, bytes } = blockOf(`${i}`, blockBytes); await writer.put(cid, bytes) }
+    })())
+    expect(world.time.nowMs).toBeLessThan(noticedMs + 4 * writeLimits.leastSubstituteMs)
+    await settled(world)
+    expect(a.shortages).toHaveLength(beyond)
+  })
+
+  test('waits for the copies of a holder that is only slow', async () => {
+    const world = await blockNodes(3)
+    const [a, b, c] = world.nodes as [BlockNode, BlockNode, BlockNode]
+    c.holder.writeMs = writeLimits.lostMs * 2
+    await put(world)
+    await settled(world)
+    expect(world.holdersOf(block.cid)).toEqual(ids(a, b, c))
+  })
+
   test('of what a holder has already sends no bytes, and records the version there', async () => {
     const world = await blockNodes(2)
     const [a, b] = world.nodes as [BlockNode, BlockNode]
