@@ -9,7 +9,9 @@ export interface Exchange {
   readonly transfers: Transfers
   readonly request: IncomingMessage
   readonly response: ServerResponse
-  readonly url: URL
+  /** As it came, still percent-encoded: a URL parser would resolve ".." and change the key. */
+  readonly path: string
+  readonly query: URLSearchParams
   /** Aborts when the client goes away. */
   readonly signal: AbortSignal
 }

@@ -72,18 +72,18 @@ async function answer (arrival: Arrival): Promise<void> {
   response.on('close', () => { gone.abort(new ApiError(499, 'gone', 'the client went away')) })
   response.setHeader('x-request-id', id)
   try {
-    const url = new URL(request.url ?? '/', 'http://localhost')
-    await dispatch(arrival, { node: options.node, transfers, request, response, url, signal: gone.signal })
-    options.log.info({ request: id, method: request.method, area: url.pathname.split('/')[2], status: response.statusCode }, 'answered')
+    const [path = '/', query = ''] = splitAt(request.url ?? '/', '?')
+    await dispatch(arrival, { node: options.node, transfers, request, response, path, query: new URLSearchParams(query), signal: gone.signal })
+    options.log.info({ request: id, method: request.method, area: path.split('/')[2], status: response.statusCode }, 'answered')
   } catch (error) {
     fail(arrival, error, id)
   }
 }
 
 async function dispatch ({ request, token, server, options }: Arrival, exchange: Exchange): Promise<void> {
-  const { url, response, node } = exchange
+  const { path, query, response, node } = exchange
   checkOrigin(request.headers, (server.address() as AddressInfo).port)
-  switch (url.pathname) {
+  switch (path) {
     case '/healthz': sendJson(exchange, { alive: true }); return
     case '/readyz': {
       const { health } = await node.status()
@@ -92,7 +92,7 @@ async function dispatch ({ request, token, server, options }: Arrival, exchange:
       return
     }
     case '/v1/hello':
-      sendJson(exchange, { proof: proofOf(token, url.searchParams.get('challenge') ?? ''), peerId: node.peerId })
+      sendJson(exchange, { proof: proofOf(token, query.get('challenge') ?? ''), peerId: node.peerId })
       return
     case '/metrics':
       if (!options.metricsOpen) checkToken(request.headers, token)
@@ -102,6 +102,11 @@ async function dispatch ({ request, token, server, options }: Arrival, exchange:
       response.setHeader('cache-control', 'no-store')
       return route(exchange, options)
   }
+}
+
+function splitAt (text: string, separator: string): readonly string[] {
+  const at = text.indexOf(separator)
+  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + separator.length)]
 }
 
 function fail ({ request, response, options }: Arrival, error: unknown, id: string): void {

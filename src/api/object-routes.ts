@@ -21,7 +21,7 @@ export async function objectRoute (exchange: Exchange, target: ObjectName): Prom
 
 /** GET /v1/objects/BUCKET */
 export async function listRoute (exchange: Exchange, bucket: string): Promise<void> {
-  const query = exchange.url.searchParams
+  const { query } = exchange
   const limit = query.get('limit')
   sendJson(exchange, await exchange.node.objects.list(bucket, {
     signal: exchange.signal,

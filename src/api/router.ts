@@ -12,7 +12,7 @@ export interface RouteOptions {
 
 /** Finds the route of an authenticated request and runs it. @throws ApiError for a path that nobody answers */
 export async function route (exchange: Exchange, options: RouteOptions): Promise<void> {
-  const [area, name, ...key] = segmentsOf(exchange.url.pathname)
+  const [area, name, ...key] = segmentsOf(exchange.path)
   switch (area) {
     case 'objects':
       if (name === undefined) break

@@ -95,7 +95,7 @@ describe('files', () => {
     const world = fileWorld({ chunking: 'fixed', compression: 'off' })
     const content = await world.write(noise(10 * mib))
     const random = seededRandom(3)
-    for (const [cid, block] of [...world.blocks]) {
+    for (const [cid, block] of new Map(world.blocks)) {
       const flipped = block.slice()
       const bit = Math.floor(random.fraction() * block.byteLength * 8)
       flipped[bit >> 3] = (flipped[bit >> 3] as number) ^ (1 << (bit & 7))

@@ -1,0 +1,81 @@
+import { Readable } from 'node:stream'
+import { hash, streamingHash } from '../../src/base/hash.ts'
+import { hexOf } from '../../src/base/bytes.ts'
+import { ClientError, connectLocal, type LocalClient, objectPath } from '../../src/client/index.ts'
+import type { ObjectInfo, ObjectPage } from '../../src/objects/index.ts'
+import { LocalCluster, type LocalNode } from '../../scripts/local-cluster.ts'
+import { temporaryFolder } from './temporary.ts'
+
+/** Three real processes (or more) with one bucket, in a folder that goes with them. */
+export interface RealCluster extends AsyncDisposable {
+  readonly cluster: LocalCluster
+  readonly folder: string
+  node (index: number): LocalNode
+  /** Through that node's API. A node that was restarted is connected to anew. */
+  via (index: number): Promise<NodeObjects>
+}
+
+export interface NodeObjects {
+  readonly client: LocalClient
+  put (key: string, content: Uint8Array | AsyncIterable<Uint8Array>, headers?: Record<string, string>): Promise<ObjectInfo>
+  get (key: string, headers?: Record<string, string>): Promise<Uint8Array>
+  /** BLAKE3 of the content, without holding it. */
+  digest (key: string): Promise<string>
+  remove (key: string): Promise<boolean>
+  keys (): Promise<string[]>
+}
+
+export const bucketName = 'test-bucket'
+
+export async function realCluster (count: number, { copies = 3, options }: { copies?: number, options?: (index: number) => readonly string[] } = {}): Promise<RealCluster> {
+  const folder = await temporaryFolder()
+  const cluster = new LocalCluster(folder.path, { options: (index) => ['--log-level', 'info', ...options?.(index) ?? []] })
+  await cluster.grow(count)
+  const real: RealCluster = {
+    cluster,
+    folder: folder.path,
+    node: (index) => cluster.node(index),
+    via: async (index) => objectsOf(await connectLocal(cluster.node(index).data)),
+    async [Symbol.asyncDispose] () {
+      await cluster[Symbol.asyncDispose]()
+      await folder[Symbol.asyncDispose]()
+    },
+  }
+  await (await real.via(0)).client.json('PUT', `/v1/buckets/${bucketName}`, { body: { copies } })
+  return real
+}
+
+export function objectsOf (client: LocalClient, bucket = bucketName): NodeObjects {
+  const download = async (key: string, headers: Record<string, string> = {}): Promise<AsyncIterable<Uint8Array>> => (await client.download(objectPath(bucket, key), { headers })).body
+  return {
+    client,
+    async put (key, content, headers = {}) {
+      const isBytes = content instanceof Uint8Array
+      return client.upload<ObjectInfo>(objectPath(bucket, key), isBytes ? Readable.from(content.byteLength === 0 ? [] : [content]) : content, { headers: { ...(isBytes ? { 'content-length': String(content.byteLength) } : {}), ...headers } })
+    },
+    async get (key, headers) {
+      const pieces = []
+      for await (const piece of await download(key, headers)) pieces.push(piece)
+      return new Uint8Array(Buffer.concat(pieces))
+    },
+    async digest (key) {
+      const digest = streamingHash()
+      for await (const piece of await download(key)) digest.update(piece)
+      return hexOf(digest.digest())
+    },
+    async remove (key) { return (await client.json<{ removed: boolean }>('DELETE', objectPath(bucket, key))).removed },
+    async keys () {
+      const keys: string[] = []
+      for (let after: string | undefined, isLast = false; !isLast;) {
+        const page: ObjectPage = await client.json('GET', `${objectPath(bucket)}?${new URLSearchParams(after === undefined ? {} : { after }).toString()}`)
+        keys.push(...page.objects.map(({ key }) => key))
+        after = page.next
+        isLast = after === undefined
+      }
+      return keys
+    },
+  }
+}
+
+export const digestOfBytes = (bytes: Uint8Array): string => hexOf(hash(bytes))
+export const statusOf = (error: unknown): number => error instanceof ClientError ? error.status : 0
