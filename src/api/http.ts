@@ -68,8 +68,8 @@ async function answer (arrival: Arrival): Promise<void> {
   const { request, response, transfers, options } = arrival
   const id = hexOf(options.random.bytes(8))
   const gone = new AbortController()
-  // 'close' comes after a finished answer too; aborting what is over is harmless
-  response.on('close', () => { gone.abort(new ApiError(499, 'gone', 'the client went away')) })
+  // 'close' comes after a finished answer too: only an unfinished one means that nobody waits any more
+  response.on('close', () => { if (!response.writableFinished) gone.abort(new ApiError(499, 'gone', 'the client went away')) })
   response.setHeader('x-request-id', id)
   try {
     const [path = '/', query = ''] = splitAt(request.url ?? '/', '?')

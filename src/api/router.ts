@@ -27,6 +27,7 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
     case 'transfers':
       if (name === undefined) break
       return transferRoute(exchange, name)
+    case 'inspect': sendJson(exchange, exchange.node.inspect()); return
     case 'config': sendJson(exchange, options.describeConfig()); return
     case 'stop':
       requireMethod(exchange, 'POST')

@@ -1,5 +1,5 @@
 import type { Stream } from '@libp2p/interface'
-import { Budget } from '../base/budget.ts'
+import type { Budget } from '../base/budget.ts'
 import { ByteReader, ByteWriter, empty, textOf, utf8 } from '../base/bytes.ts'
 import { type Clock, deadline } from '../base/clock.ts'
 import type { PeerId } from '../base/peer-id.ts'
@@ -152,6 +152,8 @@ export class Asker {
 
 export interface Answering extends HandlerLimits {
   readonly peer: PeerId
+  /** Requests of this peer in work, over all its streams of the protocol. */
+  readonly room: Budget
   readonly handler: RequestHandler
   readonly clock: Clock
   /** Told of a handler's failure that is no plain refusal. */
@@ -161,7 +163,6 @@ export interface Answering extends HandlerLimits {
 /** The answering end: reads requests until the stream ends. Rejects, and so aborts the stream, when the peer breaks a rule. */
 export async function answer (stream: Stream, answering: Answering): Promise<void> {
   const line = new Line(stream, answering.clock)
-  const room = new Budget(answering.maxConcurrent)
   const running = new Map<number, AbortController>()
   const gone = new AbortController()
   stream.addEventListener('close', () => { gone.abort(new EndOfStream('the asker is gone')) })
@@ -172,7 +173,7 @@ export async function answer (stream: Stream, answering: Answering): Promise<voi
       if (frame.kind !== kinds.request || running.has(frame.id)) throw new RangeError('a frame that is no request')
       if (frame.bodyBytes > answering.maxRequestBytes) throw new RangeError(`a request of ${frame.bodyBytes} bytes where ${answering.maxRequestBytes} are allowed`)
       // while there is no room the rest stays unread, and the asker feels it
-      const claim = await room.claim(1, { signal: gone.signal })
+      const claim = await answering.room.claim(1, { signal: gone.signal })
       const body = await line.body(frame)
       const cancel = new AbortController()
       running.set(frame.id, cancel)

@@ -1,5 +1,6 @@
 import type { Connection, Libp2p } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
+import { Budget } from '../base/budget.ts'
 import { type Clock, deadline } from '../base/clock.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { type Admission, peerIdOfConnection } from './admission.ts'
@@ -43,9 +44,17 @@ export class LibRequests implements Requests {
 
   async handle (protocol: string, handler: RequestHandler, limits: HandlerLimits): Promise<void> {
     const { node, admission, clock, warn } = this.#parts
+    const rooms = new Map<PeerId, Budget>()
+    node.addEventListener('peer:disconnect', (event) => { rooms.delete(event.detail.toString() as PeerId) })
+    const roomOf = (peer: PeerId): Budget => {
+      const room = rooms.get(peer) ?? new Budget(limits.maxConcurrent)
+      rooms.set(peer, room)
+      return room
+    }
     const serve = async (stream: Parameters<typeof answer>[0], connection: Connection): Promise<void> => {
       try {
-        await answer(stream, { ...limits, peer: peerIdOfConnection(connection), handler, clock, warn })
+        const peer = peerIdOfConnection(connection)
+        await answer(stream, { ...limits, peer, room: roomOf(peer), handler, clock, warn })
         await stream.close()
       } catch (error) {
         stream.abort(error instanceof Error ? error : new Error(String(error)))
