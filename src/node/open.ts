@@ -1,11 +1,11 @@
-import type { Logger } from 'pino'
+import { type Logger, pino } from 'pino'
 import { Budget } from '../base/budget.ts'
 import { hexOf, partitionOf } from '../base/bytes.ts'
 import { type Cid, digestOf } from '../base/cid.ts'
-import type { Clock } from '../base/clock.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
 import { Refused } from '../base/errors.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
-import type { Random } from '../base/random.ts'
+import { type Random, systemRandom } from '../base/random.ts'
 import { signingKeyOf } from '../base/signature.ts'
 import { blockHoldersOf, describeMember, encodeMemberRow, nameOfRole } from '../cluster/index.ts'
 import type { Config } from '../config.ts'
@@ -53,30 +53,31 @@ import { type BlockStores, openBlocks, openRows } from './stores.ts'
 import { watchAnnouncements } from './watch.ts'
 
 export interface OpenOptions {
-  readonly logger: Logger
-  readonly clock: Clock
-  readonly random: Random
+  /** Default: silent. */
+  readonly logger?: Logger
+  readonly clock?: Clock
+  readonly random?: Random
 }
 
 /**
  * Opens a node as a story: lock, keys, disk, network, protocols, engines, and what runs behind. Whatever fails half way closes what was open.
  * @throws Refused (not a node's folder, in use, wrong passphrase), what listening says
  */
-export async function openNode (config: Config, secrets: Secrets, options: OpenOptions): Promise<DfsNode> {
+export async function openNode (config: Config, secrets: Secrets, { logger = pino({ level: 'silent' }), clock = systemClock, random = systemRandom }: OpenOptions = {}): Promise<DfsNode> {
   await using open = new AsyncDisposableStack()
   const files = nodeFiles(config.data)
   const facts = await readFacts(files)
   if (facts === undefined) throw new Refused(`${config.data} is no node's data folder yet; "dfs init" makes a cluster, "dfs join TOKEN" joins one`)
   open.use(await lockFolder(config.data))
-  const keyring = await readKeyring(files, await keyringKeyOf(secrets, { make: false, random: options.random }))
+  const keyring = await readKeyring(files, await keyringKeyOf(secrets, { make: false, random }))
   if (keyring === undefined) throw new Refused(`the keyring in ${config.data} is missing; without it this node cannot prove who it is`)
-  const node = new Node({ config, files, keyring, state: new ClusterState(files, facts), ...options })
+  const node = new Node({ config, files, keyring, state: new ClusterState(files, facts), logger, clock, random })
   await node.open(open)
   const closing = open.move()
   return node.door(closing)
 }
 
-interface NodeParts extends OpenOptions {
+interface NodeParts extends Required<OpenOptions> {
   readonly config: Config
   readonly files: Files
   readonly keyring: Keyring

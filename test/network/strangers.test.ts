@@ -47,7 +47,7 @@ describe('a stranger with no certificate', () => {
     const abort = new AbortController()
     const { body } = await watcher.client.download('/v1/watch', { signal: abort.signal })
     let seen = ''
-    const reading = (async () => { for await (const piece of body) seen += Buffer.from(piece).toString() })().catch(() => {})
+    const reading = (async (): Promise<void> => { for await (const piece of body) seen += Buffer.from(piece).toString() })().catch(() => {})
     await until('the watcher listens', 5000, () => seen.includes('watching'))
     await dial()
     stranger.gossip.announce({ rowKey: new Uint8Array(32).fill(7), versionId: new Uint8Array(32).fill(7), root: undefined, blocks: [] })
@@ -60,6 +60,8 @@ describe('a stranger with no certificate', () => {
       expect([...routingTable, ...mesh]).not.toContain(strangerId)
       expect(mesh.length).toBeGreaterThan(0)
     }
+    abort.abort()
+    await reading
   }, 30_000)
 
   test('is not among the peers, and costs the members nothing', async () => {
