@@ -20,8 +20,8 @@ export interface DfsNode extends AsyncDisposable {
   emptyCache (): Promise<{ freedBytes: number }>
   /** Prometheus text format. */
   metrics (): Promise<string>
-  /** Who stands in Kademlia's routing table and in the gossip mesh now. */
-  inspect (): { readonly routingTable: readonly string[], readonly mesh: readonly string[] }
+  /** Whom Kademlia's routing table and gossipsub know now. */
+  inspect (): { readonly routingTable: readonly string[], readonly gossip: readonly string[] }
 }
 
 export interface InviteOptions {

@@ -129,7 +129,8 @@ export class Asker {
       const waiting = this.#waiting.get(frame.id)
       const maxBytes = waiting?.maxAnswerBytes ?? this.#forgotten.get(frame.id)
       if (maxBytes === undefined || (frame.kind !== kinds.answer && frame.kind !== kinds.refusal)) throw new RangeError('an answer that nobody asked for')
-      if (frame.bodyBytes > Math.max(maxBytes, exchangeLimits.maxRefusalBytes)) throw new RangeError(`an answer of ${frame.bodyBytes} bytes where ${maxBytes} were allowed`)
+      const mostBytes = frame.kind === kinds.refusal ? exchangeLimits.maxRefusalBytes : maxBytes
+      if (frame.bodyBytes > mostBytes) throw new RangeError(`an answer of ${frame.bodyBytes} bytes where ${mostBytes} were allowed`)
       const body = await this.#line.body(frame)
       this.#forgotten.delete(frame.id)
       if (frame.kind === kinds.answer) waiting?.resolve(body)

@@ -7,7 +7,7 @@ import type { PeerId } from '../base/peer-id.ts'
 export interface Requests {
   /**
    * Sends one request and waits for its answer. `body` parts go out back to back without being joined.
-   * Reuses a stream or opens one, dialling if need be.
+   * Reuses a stream or opens one on a connection that is there: connecting is the supervisor's, so nobody waits for a dial.
    * @throws PeerUnreachable (nothing was sent, or the connection ended), RequestRefused (the peer said no), DeadlineExceeded, the signal's reason
    */
   request (peer: PeerId, protocol: string, body: readonly Uint8Array[], options: { signal?: AbortSignal, timeoutMs: number, maxAnswerBytes: number }): Promise<Uint8Array>

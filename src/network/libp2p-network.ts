@@ -55,8 +55,8 @@ export interface Network extends AsyncDisposable {
   readonly providers: KademliaProviders
   /** With /p2p. */
   addresses (): readonly string[]
-  /** Connects once, now. @throws when no address answers */
-  dial (addresses: readonly string[], options: { signal: AbortSignal }): Promise<PeerId>
+  /** Connects once, now; with `force` also beside an open connection. @throws when no address answers */
+  dial (addresses: readonly string[], options: { signal: AbortSignal, force?: boolean }): Promise<PeerId>
   /** To be connected to from now on. */
   know (peer: PeerId, addresses: readonly string[]): void
   readonly known: ReadonlyMap<string, readonly string[]>
@@ -65,14 +65,15 @@ export interface Network extends AsyncDisposable {
   latencyOf (peer: PeerId): number | undefined
   isConnected (peer: PeerId): boolean
   connectionCount (): number
-  /** For inspection: who stands in the routing table and the mesh. */
-  introspect (): { readonly routingTable: readonly string[], readonly mesh: readonly string[] }
+  /** For inspection: whom Kademlia's routing table and gossipsub know. */
+  introspect (): { readonly routingTable: readonly string[], readonly gossip: readonly string[] }
 }
 
 export const networkLimits = {
   maxConnections: 2000,
   /** Connections whose peers have not proven themselves; more are closed at once. */
   maxStrangers: 64,
+  maxConnectionsPerStranger: 4,
   /** A stranger that has not said hello, or joined, is cut off. */
   strangerTimeoutMs: 15_000,
   maxIncomingPendingConnections: 64,
@@ -198,14 +199,14 @@ class LibNetwork implements Network {
       .sort((a, b) => (this.latencyOf(a) ?? Infinity) - (this.latencyOf(b) ?? Infinity))
   }
 
-  async dial (addresses: readonly string[], { signal }: { signal: AbortSignal }): Promise<PeerId> {
-    return peerIdOfConnection(await this.#node.dial(addresses.map((address) => multiaddr(address)), { signal }))
+  async dial (addresses: readonly string[], { signal, force = false }: { signal: AbortSignal, force?: boolean }): Promise<PeerId> {
+    return peerIdOfConnection(await this.#node.dial(addresses.map((address) => multiaddr(address)), { signal, force }))
   }
 
-  introspect (): { routingTable: readonly string[], mesh: readonly string[] } {
+  introspect (): { routingTable: readonly string[], gossip: readonly string[] } {
     const { pubsub, dht } = this.#node.services
     const table = (dht as unknown as { routingTable: { kb: { toIterable (): Iterable<{ peerId: { toString (): string } }> } } }).routingTable.kb
-    return { routingTable: [...table.toIterable()].map(({ peerId }) => peerId.toString()), mesh: pubsub.getPeers().map(String) }
+    return { routingTable: [...table.toIterable()].map(({ peerId }) => peerId.toString()), gossip: pubsub.getPeers().map(String) }
   }
 
   async [Symbol.asyncDispose] (): Promise<void> {
@@ -230,7 +231,7 @@ class LibNetwork implements Network {
     if (greet === undefined || this.admission.isAdmitted(peer)) return
     let greeting = this.#greetings.get(peer)
     if (greeting === undefined) {
-      greeting = greet(peer, { signal }).then(() => { this.admission.admit(peer) }).finally(() => { this.#greetings.delete(peer) })
+      greeting = greet(peer, { signal }).then(() => { if (this.#node.getConnections(peerIdFromString(peer)).length > 0) this.admission.admit(peer) }).finally(() => { this.#greetings.delete(peer) })
       this.#greetings.set(peer, greeting)
     }
     try {
@@ -251,23 +252,27 @@ class LibNetwork implements Network {
     this.#watchStranger(peer, connection)
   }
 
+  /** One time limit for each stranger, from its first connection on, and few connections: an identity costs nothing to make, so it must gain nothing. */
   #watchStranger (peer: PeerId, connection: Connection): void {
     const { clock, log } = this.#options
-    if (this.#strangers.size >= networkLimits.maxStrangers && !this.#strangers.has(peer)) { connection.abort(new Error('too many strangers')); return }
-    this.#strangers.get(peer)?.()
+    const isKnown = this.#strangers.has(peer)
+    const connections = this.#node.getConnections(connection.remotePeer).length
+    if (connections > networkLimits.maxConnectionsPerStranger || (!isKnown && this.#strangers.size >= networkLimits.maxStrangers)) { connection.abort(new Error('too many strangers')); return }
+    if (isKnown) return
     this.#strangers.set(peer, clock.after(networkLimits.strangerTimeoutMs, () => {
       this.#strangers.delete(peer)
       if (this.admission.isAdmitted(peer)) return
       log.info({ peer, address: connection.remoteAddr.toString() }, 'a stranger said no hello and is cut off')
-      connection.abort(new Error('no hello'))
+      for (const open of this.#node.getConnections(connection.remotePeer)) open.abort(new Error('no hello'))
     }))
   }
 
   #closed (peer: PeerId): void {
     this.#strangers.get(peer)?.()
     this.#strangers.delete(peer)
+    // a peer that was never admitted keeps its backoff: its greeting failed, and would again
+    if (this.admission.isAdmitted(peer)) this.#supervisor.lost(peer)
     this.admission.expel(peer)
-    this.#supervisor.lost(peer)
   }
 
   #discovered (peer: PeerId, addresses: readonly string[]): void {

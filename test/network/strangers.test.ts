@@ -5,7 +5,7 @@ import { peerIdOf } from '../../src/base/peer-id.ts'
 import { seededRandom, systemRandom } from '../../src/base/random.ts'
 import { signingKeyOf } from '../../src/base/signature.ts'
 import { RequestRefused } from '../../src/network/index.ts'
-import { type Network, startNetwork } from '../../src/network/libp2p-network.ts'
+import { type Network, networkLimits, startNetwork } from '../../src/network/libp2p-network.ts'
 import { fetchProtocol } from '../../src/protocols/fetch.ts'
 import { helloId } from '../../src/protocols/hello.ts'
 import { storeProtocol } from '../../src/protocols/store.ts'
@@ -56,13 +56,19 @@ describe('a stranger with no certificate', () => {
     await until('the member\'s announcement is seen', 10_000, () => seen.includes(real.node(0).ready?.peerId ?? '?'))
     expect(seen).not.toContain('07070707')
     for (const i of [0, 1, 2]) {
-      const { routingTable, mesh } = await (await real.via(i)).client.json<{ routingTable: string[], mesh: string[] }>('GET', '/v1/inspect')
-      expect([...routingTable, ...mesh]).not.toContain(strangerId)
-      expect(mesh.length).toBeGreaterThan(0)
+      const { routingTable, gossip } = await (await real.via(i)).client.json<{ routingTable: string[], gossip: string[] }>('GET', '/v1/inspect')
+      expect([...routingTable, ...gossip]).not.toContain(strangerId)
+      expect(gossip.length).toBeGreaterThan(0)
     }
     abort.abort()
     await reading
   }, 30_000)
+
+  test('holds a few connections at most, however many it opens', async () => {
+    const opened = await Promise.allSettled(Array.from({ length: 12 }, async () => stranger.dial(real.node(2).ready?.addresses ?? [], { signal: AbortSignal.timeout(5000), force: true })))
+    expect(opened.some(({ status }) => status === 'fulfilled')).toBe(true)
+    await until('the others were closed', 10_000, () => stranger.connectionCount() <= 1 + networkLimits.maxConnectionsPerStranger)
+  })
 
   test('is not among the peers, and costs the members nothing', async () => {
     await dial()
