@@ -5,7 +5,7 @@ import { FileMissing, type Files, GroupCommit, type KeyValue, SyncFailed } from 
 import { BlockCorrupt, BlockMissing, type Blocks, StoreReadOnly } from './index.ts'
 
 /**
- * Blocks on this node's disk. A large block is a file of its own, `blocks/large/ab/cd/<cid>`, which is there whole and durable or not at all; the file is the
+ * Blocks on this node's disk. A large block is a file of its own, `blocks/large/a/b/<cid>`, which is there whole and durable or not at all; the file is the
  * truth. A small one (≤ 32 KiB) is a record of the key-value store, where many share one sync: 20 times the rate of small files. The store also lists
  * the large ones with their sizes, for counting at the start without walking the folders: an entry may be missing after a crash, which miscounts by a
  * block and harms nothing, for reads go to the file.
@@ -45,11 +45,15 @@ export const diskBlockLimits = {
 /** Keys: one byte, then the digest (32). */
 const keys = { small: 1, large: 2, setAside: 4 } as const
 const keyOf = (kind: number, cid: Cid): Uint8Array => concat([Uint8Array.of(kind), digestOf(cid)])
+/** Of base32, as CIDs are written in: 32 × 32 folders, so a million blocks are a thousand in each. */
+const letters = 'abcdefghijklmnopqrstuvwxyz234567'
 const [folder, asideFolder, temporaryFolder] = ['blocks/large', 'blocks/corrupt', 'blocks/tmp']
 
 export async function openDiskBlocks (options: DiskBlocksOptions): Promise<DiskBlocks> {
   const { files } = options
   for (const path of [folder, asideFolder, temporaryFolder]) await files.ensureFolder(path)
+  // all at once: a new folder for nearly every block would cost each of them two syncs more
+  await files.ensureFolders([...letters].flatMap((outer) => [`${folder}/${outer}`, ...[...letters].map((inner) => `${folder}/${outer}/${inner}`)]))
   // debris of a crash stands in this one folder
   for await (const { name } of files.list(temporaryFolder)) await files.remove(`${temporaryFolder}/${name}`)
   const store = new Store(options)
@@ -60,7 +64,6 @@ export async function openDiskBlocks (options: DiskBlocksOptions): Promise<DiskB
 class Store implements DiskBlocks {
   readonly #options: DiskBlocksOptions
   readonly #small: GroupCommit
-  readonly #folders = new Set<string>()
   readonly #putting = new Map<Cid, Promise<void>>()
   readonly #stats = { count: 0, bytes: 0, corrupt: 0, isReadOnly: false }
   #freeBytes = 0
@@ -152,11 +155,6 @@ class Store implements DiskBlocks {
   async #putFile (cid: Cid, block: Uint8Array): Promise<void> {
     const { files, index } = this.#options
     const path = pathOf(cid)
-    const parent = path.slice(0, path.lastIndexOf('/'))
-    if (!this.#folders.has(parent)) {
-      await files.ensureFolder(parent)
-      this.#folders.add(parent)
-    }
     await files.writeDurable(path, [block], { temporaryFolder })
     const size = new Uint8Array(4)
     new DataView(size.buffer).setUint32(0, block.byteLength)
@@ -211,6 +209,6 @@ class Store implements DiskBlocks {
 }
 
 /** The last characters of a CID are as good as random; the first are the same for all. */
-const pathOf = (cid: Cid): string => `${folder}/${cid.slice(-2)}/${cid.slice(-4, -2)}/${cid}`
+const pathOf = (cid: Cid): string => `${folder}/${cid.slice(-1)}/${cid.slice(-2, -1)}/${cid}`
 
 const sizeIn = (value: Uint8Array): number => value.byteLength === 4 ? new DataView(value.buffer, value.byteOffset).getUint32(0) : 0

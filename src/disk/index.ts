@@ -30,6 +30,8 @@ export interface Files {
   list (path: string): AsyncIterable<{ name: string, kind: 'file' | 'folder', sizeBytes: number }>
   /** Creates the folder and its parents durably (mode 0700). */
   ensureFolder (path: string): Promise<void>
+  /** Creates many folders, whose parents are among them or there already, with one sync for each parent instead of one for each folder. */
+  ensureFolders (paths: readonly string[]): Promise<void>
   /** Bytes a writer may still use on this file system. */
   freeBytes (path: string): Promise<number>
 }

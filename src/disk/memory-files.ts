@@ -101,6 +101,7 @@ export function memoryFiles (entries: Iterable<readonly [string, File]> = []): M
       }
     },
     ensureFolder: async () => {},
+    ensureFolders: async () => {},
     freeBytes: async () => 1024 ** 4,
 
     crash (random) {

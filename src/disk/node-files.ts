@@ -63,6 +63,13 @@ export function nodeFiles (root: string): Files {
       // every new level is an entry in the one above it
       for (let folder = at(path); made !== undefined && folder.length >= made.length; folder = dirname(folder)) await syncFolder(dirname(folder))
     },
+    async ensureFolders (paths) {
+      const parents = new Set<string>()
+      for (const path of paths) {
+        if (await mkdir(at(path), { recursive: true, mode: 0o700 }).catch(full) !== undefined) parents.add(dirname(at(path)))
+      }
+      for (const parent of parents) await syncFolder(parent)
+    },
     async freeBytes (path) {
       const { bavail, bsize } = await statfs(at(path))
       return bavail * bsize

@@ -7,7 +7,7 @@ import type { ContentCodec } from '../objects/index.ts'
 
 export const contentFlow = {
   /** Blocks of one put on their way to holders at once. */
-  inFlightBlocks: 8,
+  inFlightBlocks: 16,
   /** Fetched ahead of one reader. */
   windowBytes: 12 * 1024 * 1024,
 } as const
