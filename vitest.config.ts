@@ -6,6 +6,7 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: 'forks',
-    maxWorkers: 2,
+    // real processes in the tests want both cores; files side by side would only disturb each other's timing
+    fileParallelism: false,
   },
 })

@@ -7,7 +7,7 @@ import { seededRandom } from '../../src/base/random.ts'
 import { noiseBytes } from '../support/file-world.ts'
 import { digestOfBytes, type NodeObjects, realCluster, statusOf } from '../support/real-cluster.ts'
 
-const kills = Number(process.env.KILLS ?? 12)
+const kills = Number(process.env.KILLS ?? 50)
 
 /** Writes through one node until it dies, remembering what was acknowledged. */
 async function writeUntilKilled (node: NodeObjects, { round, acknowledged }: { round: number, acknowledged: Map<string, string> }): Promise<void> {
