@@ -94,8 +94,14 @@ export async function startNetwork (options: NetworkOptions): Promise<Network> {
   return new LibNetwork(node, admission, options)
 }
 
-async function libp2pOptions ({ seed, listen, announce, mdns: useMdns }: NetworkOptions, admission: Admission): Promise<object> {
+/** TCP, noise and yamux as every node uses them; by themselves, what our protocols are measured against. */
+export function transportOptions (): { transports: unknown[], connectionEncrypters: unknown[], streamMuxers: unknown[] } {
   const { windowBytes, streamBufferBytes } = networkLimits
+  const streamOptions = { maxStreamWindowSize: windowBytes, maxReadBufferLength: streamBufferBytes, maxWriteBufferLength: streamBufferBytes } as never
+  return { transports: [tcp()], connectionEncrypters: [noise()], streamMuxers: [yamux({ streamOptions })] }
+}
+
+async function libp2pOptions ({ seed, listen, announce, mdns: useMdns }: NetworkOptions, admission: Admission): Promise<object> {
   // the libraries get a registrar through which strangers do not exist
   const guarded = <T>(make: (components: never) => T) => (components: { registrar: unknown }): T =>
     make(new Proxy(components, { get: (target, name) => name === 'registrar' ? admission.registrar(target.registrar as never) : Reflect.get(target, name) as unknown }) as never)
@@ -103,9 +109,7 @@ async function libp2pOptions ({ seed, listen, announce, mdns: useMdns }: Network
     start: false,
     privateKey: await generateKeyPairFromSeed('Ed25519', seed),
     addresses: { listen: [...listen], announce: [...announce] },
-    transports: [tcp()],
-    connectionEncrypters: [noise()],
-    streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: windowBytes, maxReadBufferLength: streamBufferBytes, maxWriteBufferLength: streamBufferBytes } as never })],
+    ...transportOptions(),
     connectionManager: {
       maxConnections: networkLimits.maxConnections,
       maxIncomingPendingConnections: networkLimits.maxIncomingPendingConnections,
