@@ -20,10 +20,10 @@ export function keyedHash (key: Uint8Array, ...parts: readonly Uint8Array[]): Ui
 /** Incremental BLAKE3-256, for what does not fit in memory at once. */
 export function streamingHash (): { update (bytes: Uint8Array): void, digest (): Uint8Array } {
   const hasher = new Blake3Hasher()
-  return { update: (bytes) => { hasher.update(bytes) }, digest: () => plain(hasher.digestBuffer()) }
+  return { update: (bytes) => { hasher.update(bufferOf(bytes)) }, digest: () => plain(hasher.digestBuffer()) }
 }
 
 function digestOf (hasher: Blake3Hasher, parts: readonly Uint8Array[]): Uint8Array {
-  for (const part of parts) hasher.update(part)
+  for (const part of parts) hasher.update(bufferOf(part))
   return plain(hasher.digestBuffer())
 }
