@@ -8,7 +8,7 @@ const plain = (buffer: Buffer): Uint8Array => new Uint8Array(buffer.buffer, buff
 
 /** BLAKE3-256 of the concatenated parts (https://github.com/BLAKE3-team/BLAKE3-specs). 32 bytes. */
 export function hash (...parts: readonly Uint8Array[]): Uint8Array {
-  if (parts.length === 1 && parts[0] !== undefined) return plain(blake3(parts[0]))
+  if (parts.length === 1 && parts[0] !== undefined) return plain(blake3(bufferOf(parts[0])))
   return digestOf(new Blake3Hasher(), parts)
 }
 

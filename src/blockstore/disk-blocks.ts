@@ -46,14 +46,14 @@ export const diskBlockLimits = {
 const keys = { small: 1, large: 2, setAside: 4 } as const
 const keyOf = (kind: number, cid: Cid): Uint8Array => concat([Uint8Array.of(kind), digestOf(cid)])
 /** Of base32, as CIDs are written in: 32 × 32 folders, so a million blocks are a thousand in each. */
-const letters = 'abcdefghijklmnopqrstuvwxyz234567'
+const letters = 'abcdefghijklmnopqrstuvwxyz234567'.split('')
 const [folder, asideFolder, temporaryFolder] = ['blocks/large', 'blocks/corrupt', 'blocks/tmp']
 
 export async function openDiskBlocks (options: DiskBlocksOptions): Promise<DiskBlocks> {
   const { files } = options
   for (const path of [folder, asideFolder, temporaryFolder]) await files.ensureFolder(path)
   // all at once: a new folder for nearly every block would cost each of them two syncs more
-  await files.ensureFolders([...letters].flatMap((outer) => [`${folder}/${outer}`, ...[...letters].map((inner) => `${folder}/${outer}/${inner}`)]))
+  await files.ensureFolders(letters.flatMap((outer) => [`${folder}/${outer}`, ...letters.map((inner) => `${folder}/${outer}/${inner}`)]))
   // debris of a crash stands in this one folder
   for await (const { name } of files.list(temporaryFolder)) await files.remove(`${temporaryFolder}/${name}`)
   const store = new Store(options)
