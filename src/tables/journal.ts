@@ -19,7 +19,7 @@ export interface Journal extends AsyncDisposable {
   readonly sizeBytes: number
   /** On disk when it resolves. One at a time. @throws StoreFull (nothing was written), SyncFailed */
   append (body: Uint8Array): Promise<void>
-  /** Begins a new segment, and removes the older ones: everything up to `position` stands elsewhere. */
+  /** Begins a new segment, and removes the others: everything up to `position` stands elsewhere. @throws StoreFull (then it goes on in the old one) */
   cut (): Promise<void>
 }
 
@@ -45,33 +45,46 @@ const leastHoleBytes = 256
 
 interface Link { readonly position: bigint, readonly check: Uint8Array }
 
-export async function openJournal (files: Files, folder: string): Promise<JournalOpened> {
+/**
+ * `from`: everything up to this position stands elsewhere, so no segment that ends before it is looked at (a crash may bring removed ones back), and a
+ * journal that begins after it or does not reach it has lost frames. Undefined: nothing stands elsewhere.
+ */
+export async function openJournal (files: Files, folder: string, from: bigint | undefined): Promise<JournalOpened> {
   await files.ensureFolder(folder)
-  const names: string[] = []
-  for await (const { name, kind } of files.list(folder)) if (kind === 'file' && /^[0-9a-f]{16}$/.test(name)) names.push(name)
-  names.sort()
+  const names = await segmentsIn(files, folder)
+  const first = from === undefined ? 0 : names.findLastIndex((name) => positionIn(name) <= from)
+  const needed = names.slice(Math.max(0, first))
   const frames: Array<{ position: bigint, body: Uint8Array }> = []
-  let isDamaged = false
+  let isDamaged = first < 0
   let link: Link = { position: 0n, check: new Uint8Array(checkLength) }
   let kept = 0
-  for (const [i, name] of names.entries()) {
-    const segment = readSegment(await files.read(`${folder}/${name}`), { name, link: i === 0 ? undefined : link, isLast: i === names.length - 1 })
+  for (const [i, name] of needed.entries()) {
+    const segment = readSegment(await files.read(`${folder}/${name}`), { name, link: i === 0 ? undefined : link, isLast: i === needed.length - 1 })
     frames.push(...segment.frames)
     isDamaged ||= segment.isDamaged
     link = segment.link
     kept = segment.keptBytes
   }
-  const last = names.at(-1)
+  isDamaged ||= from !== undefined && link.position < from
+  const last = needed.at(-1)
   const store = new SegmentedJournal(files, folder, link)
   if (last === undefined || isDamaged) await store.begin()
   else await store.resume(last, kept)
   return { journal: store, frames, isDamaged }
 }
 
+async function segmentsIn (files: Files, folder: string): Promise<string[]> {
+  const names: string[] = []
+  for await (const { name, kind } of files.list(folder)) if (kind === 'file' && /^[0-9a-f]{16}$/.test(name)) names.push(name)
+  return names.toSorted()
+}
+
+const positionIn = (name: string): bigint => BigInt(`0x${name}`)
+
 function readSegment (bytes: Uint8Array, { name, link, isLast }: { name: string, link: Link | undefined, isLast: boolean }): { frames: Array<{ position: bigint, body: Uint8Array }>, link: Link, keptBytes: number, isDamaged: boolean } {
   const frames: Array<{ position: bigint, body: Uint8Array }> = []
   const lost = (at: Link): ReturnType<typeof readSegment> => ({ frames, link: at, keptBytes: 0, isDamaged: true })
-  const named: Link = { position: BigInt(`0x${name}`), check: new Uint8Array(checkLength) }
+  const named: Link = { position: positionIn(name), check: new Uint8Array(checkLength) }
   // a segment begins with a durable write, so no crash leaves less of it
   if (bytes.byteLength < segmentHeadLength) return lost(link ?? named)
   const reader = new ByteReader(bytes)
@@ -144,10 +157,15 @@ class SegmentedJournal implements Journal {
   }
 
   async begin (): Promise<void> {
-    this.#name = this.#link.position.toString(16).padStart(16, '0')
-    const path = `${this.#folder}/${this.#name}`
+    const name = this.#link.position.toString(16).padStart(16, '0')
+    const path = `${this.#folder}/${name}`
     await this.#files.writeDurable(path, [magic, new ByteWriter().u64(this.#link.position).finish(), this.#link.check])
+    // from here on nothing may be appended to the old one
+    const old = this.#file
+    this.#file = undefined
+    await old?.[Symbol.asyncDispose]()
     this.#file = await this.#files.openAppend(path)
+    this.#name = name
   }
 
   async append (body: Uint8Array): Promise<void> {
@@ -159,9 +177,8 @@ class SegmentedJournal implements Journal {
   }
 
   async cut (): Promise<void> {
-    await this.#open()[Symbol.asyncDispose]()
     await this.begin()
-    for await (const { name } of this.#files.list(this.#folder)) if (name < this.#name && /^[0-9a-f]{16}$/.test(name)) await this.#files.remove(`${this.#folder}/${name}`)
+    for (const name of await segmentsIn(this.#files, this.#folder)) if (name !== this.#name) await this.#files.remove(`${this.#folder}/${name}`)
   }
 
   async [Symbol.asyncDispose] (): Promise<void> { await this.#file?.[Symbol.asyncDispose]() }
@@ -171,4 +188,3 @@ class SegmentedJournal implements Journal {
     return this.#file
   }
 }
-

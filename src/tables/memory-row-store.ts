@@ -25,7 +25,9 @@ export class MemoryRowStore implements RowStore {
   readonly #sync: () => Promise<void>
   readonly #lost = new Set<number>()
   #next = 0n
+  /** Counters up to here are on disk as given out. */
   #reserved = 0n
+  #reserving: Promise<void> | undefined
 
   constructor ({ disk = memoryRowDisk(), ballotOf, sync = async () => {} }: { disk?: MemoryRowDisk, ballotOf: (table: TableNumber, record: Uint8Array) => Ballot, sync?: () => Promise<void> }) {
     this.#disk = disk
@@ -72,18 +74,19 @@ export class MemoryRowStore implements RowStore {
 
   async nextCounter (atLeast: bigint): Promise<bigint> {
     const floor = this.#next === 0n ? this.#disk.counter : this.#next
-    const counter = (atLeast > floor ? atLeast : floor) + 1n
-    this.#next = counter
-    if (counter > this.#reserved) {
-      this.#reserved = counter + reservedCounters
-      const ceiling = this.#reserved
-      await this.#sync()
-      if (ceiling > this.#disk.counter) this.#disk.counter = ceiling
-    }
+    const counter = this.#next = (atLeast > floor ? atLeast : floor) + 1n
+    while (counter > this.#reserved) await (this.#reserving ??= this.#reserve().finally(() => { this.#reserving = undefined }))
     return counter
   }
 
   async [Symbol.asyncDispose] (): Promise<void> {}
+
+  async #reserve (): Promise<void> {
+    const ceiling = this.#next + reservedCounters
+    await this.#sync()
+    if (ceiling > this.#disk.counter) this.#disk.counter = ceiling
+    this.#reserved = ceiling
+  }
 
   #sorted (partition: number): StoredRow[] {
     return [...this.#disk.rows.values()].filter(({ rowKey }) => partitionOf(rowKey) === partition).toSorted((a, b) => compareBytes(a.rowKey, b.rowKey) || a.table - b.table)

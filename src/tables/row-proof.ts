@@ -19,6 +19,7 @@ export class RowProof {
   /** A row takes the place of one with hash `before`, or of none. */
   replace (row: StoredRow, before: Uint8Array | undefined): void {
     const partition = partitionOf(row.rowKey)
+    if (this.isLost(partition)) return
     let sum = added(this.#sums[partition] ?? 0n, termOf(rowHash(row)))
     if (before === undefined) this.#counts[partition] = (this.#counts[partition] ?? 0) + 1
     else sum = subtracted(sum, termOf(before))
@@ -27,7 +28,7 @@ export class RowProof {
 
   /** Whether a partition has exactly these rows. */
   holds (partition: number, found: { count: number, sum: bigint }): boolean {
-    return this.#counts[partition] === found.count && this.#sums[partition] === found.sum
+    return !this.isLost(partition) && this.#counts[partition] === found.count && this.#sums[partition] === found.sum
   }
 
   set (partition: number, { count, sum }: { count: number, sum: bigint }): void {
@@ -35,9 +36,11 @@ export class RowProof {
     this.#sums[partition] = sum
   }
 
-  get isEmpty (): boolean { return this.#counts.every((count) => count === 0) }
+  /** Nothing proves the partition from now on, over restarts too, until it is `set`: an empty index must not pass for a whole one. */
+  lose (partition: number): void { this.set(partition, { count: lostCount, sum: 0n }) }
+  isLost (partition: number): boolean { return this.#counts[partition] === lostCount }
 
-  /** "DFSP" | version u8 | storeId(16) | u64 journal position | u64 counter | 4096 × (u32 count | sum(32)) | H(all before)(32). */
+  /** "DFSP" | version u8 | storeId(16) | u64 journal position | u64 counter | 4096 × (u32 count | sum(32)) | H(all before)(32). Count 2^32 - 1: lost. */
   encode ({ storeId, position, counter }: ProofHead): Uint8Array {
     const writer = new ByteWriter().raw(magic).raw(storeId).u64(position).u64(counter)
     for (let partition = 0; partition < partitionCount; partition++) writer.u32(this.#counts[partition] ?? 0).raw(sumBytes(this.#sums[partition] ?? 0n))
@@ -54,6 +57,7 @@ export interface ProofHead {
 
 const magic = Uint8Array.of(0x44, 0x46, 0x53, 0x50, 1)
 const hashLength = 32
+const lostCount = 0xffff_ffff
 
 /** Undefined if a single bit of it changed. */
 export function decodeProof (bytes: Uint8Array): { head: ProofHead, proof: RowProof } | undefined {

@@ -1,13 +1,16 @@
-import { hexOf, partitionCount, partitionOf } from '../base/bytes.ts'
-import { Corrupt } from '../base/errors.ts'
+import { partitionCount, partitionOf } from '../base/bytes.ts'
+import { Corrupt, StoreFull } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import { StoreReadOnly } from '../blockstore/index.ts'
-import { FileMissing, type Files, type KeyValue, type KeyValueChange, SyncFailed } from '../disk/index.ts'
+import type { Files, KeyValue } from '../disk/index.ts'
 import { type Ballot, PartitionLost, type RowStore, type StoredRow, type TableNumber } from './index.ts'
-import { type Journal, openJournal } from './journal.ts'
-import { decodeProof, RowProof } from './row-proof.ts'
+import type { Journal } from './journal.ts'
+import { nameOf, RecentRows } from './recent-rows.ts'
+import { gatherEvidence, markChange } from './row-evidence.ts'
+import { demandStorable, groupsOf, takeGroup, type WaitingSave } from './row-groups.ts'
+import { RowProof } from './row-proof.ts'
 import { added, agreedTerm, rowHash, subtracted, sumBytes, termOf } from './row-sum.ts'
-import { decodeEntry, decodeIndexed, encodeEntry, encodeIndexed, indexKeyOf, type JournalEntry, partitionStart } from './stored-row-format.ts'
+import { decodeIndexed, encodeEntry, indexKeyOf, indexPutOf, isIntact, type JournalEntry, rangeOf } from './stored-row-format.ts'
 
 /**
  * A voter's memory (design §6). LevelDB alone cannot be it: one flipped bit in its log silently drops rows that were synced, and a voter that forgets lets
@@ -30,49 +33,27 @@ export interface RowStoreOptions {
 export const rowStoreLimits = {
   /** The journal is cut, and the index synced, when it is this long: what a start has to replay. */
   checkpointBytes: 32 * 1024 * 1024,
-  /** Rows in one frame. */
-  maxGroup: 1024,
-  /** Recent rows in memory. */
-  maxCached: 4096,
+  /** When no checkpoint succeeds (the disk is full) the journal grows to this and then takes no more. */
+  maxJournalBytes: 128 * 1024 * 1024,
   /** Ballot counters reserved at once: a crash loses the rest, which only makes them jump. */
   reservedCounters: 1024n,
 } as const
 
+/** A store that lost its memory as a whole gets a new id; one that lost partitions says so, at every start until they are restored. */
 export async function openRowStore (options: RowStoreOptions): Promise<RowStore> {
-  const { files, folder, random, onLost, index } = options
+  const { files, folder, random, onLost } = options
   await files.ensureFolder(folder)
-  const { journal, frames, isDamaged } = await openJournal(files, `${folder}/journal`)
-  const saved = decodeProofFile(await files.read(`${folder}/proof`).catch((error: unknown) => { if (error instanceof FileMissing) return undefined; throw error }))
-  const isNew = saved === 'none' && frames.length === 0 && !isDamaged && await isEmpty(index)
-  const reason = isDamaged ? 'the journal is damaged' : saved === 'damaged' ? 'the proof is damaged' : saved === 'none' && !isNew ? 'the proof is missing' : !followsOn(saved, frames) ? 'the journal does not follow on the proof' : undefined
-  const head = typeof saved === 'object' && reason === undefined ? saved.head : { storeId: random.bytes(16), position: 0n, counter: typeof saved === 'object' ? saved.head.counter : 0n }
-  const store = new DiskRowStore(options, { journal, storeId: head.storeId, proof: typeof saved === 'object' && reason === undefined ? saved.proof : new RowProof(), counter: head.counter })
-  if (reason !== undefined) {
-    store.loseAll()
-    onLost({ partitions: partitionCount, reason })
-  }
-  await store.replay(frames.filter(({ position }) => position > head.position || reason !== undefined).map(({ body }) => decodeEntry(body)))
+  const { saved, journal, entries, counter, loss } = await gatherEvidence(options)
+  const whole = loss === undefined ? saved : undefined
+  const proof = whole?.proof ?? new RowProof()
+  if (loss !== undefined) for (let partition = 0; partition < partitionCount; partition++) proof.lose(partition)
+  const store = new DiskRowStore(options, { journal, storeId: whole?.head.storeId ?? random.bytes(16), proof, counter })
+  const partitions = store.lostPartitions().size
+  if (partitions > 0) onLost({ partitions, reason: loss ?? 'lost before, and not handed over since' })
+  await store.replay(entries)
   await store.checkpoint()
   return store
 }
-
-type SavedProof = ReturnType<typeof decodeProof> & object | 'none' | 'damaged'
-
-const decodeProofFile = (bytes: Uint8Array | undefined): SavedProof => bytes === undefined ? 'none' : decodeProof(bytes) ?? 'damaged'
-
-/** The journal begins at the proof's position or before it, or frames between the two are missing. */
-function followsOn (saved: SavedProof, frames: ReadonlyArray<{ readonly position: bigint }>): boolean {
-  const first = frames[0]?.position
-  if (typeof saved !== 'object') return true
-  return first === undefined || first <= saved.head.position + 1n
-}
-
-async function isEmpty (index: KeyValue): Promise<boolean> {
-  for await (const _key of index.keys({ limit: 1 })) return false
-  return true
-}
-
-interface Save { readonly rows: readonly StoredRow[], readonly resolve: () => void, readonly reject: (error: unknown) => void }
 
 class DiskRowStore implements RowStore {
   readonly storeId: Uint8Array
@@ -83,11 +64,13 @@ class DiskRowStore implements RowStore {
   readonly #proving = new Map<number, Promise<void>>()
   /** Partitions proven, with what replicas compare. */
   readonly #agreed = new Map<number, { count: number, sum: bigint }>()
-  readonly #cache = new Map<string, StoredRow | undefined>()
-  #saves: Save[] = []
+  readonly #recent = new RecentRows()
+  readonly #saves: WaitingSave[] = []
   #writing: Promise<void> | undefined
   #failure: StoreReadOnly | undefined
+  /** Counters up to here are on disk as given out, and up to here they will be with the next frame. */
   #reserved: bigint
+  #reserving: bigint
   #counter: bigint
 
   constructor (options: RowStoreOptions, { journal, storeId, proof, counter }: { journal: Journal, storeId: Uint8Array, proof: RowProof, counter: bigint }) {
@@ -95,12 +78,12 @@ class DiskRowStore implements RowStore {
     this.#journal = journal
     this.storeId = storeId
     this.#proof = proof
-    this.#reserved = this.#counter = counter
+    this.#reserved = this.#reserving = this.#counter = counter
+    for (let partition = 0; partition < partitionCount; partition++) if (proof.isLost(partition)) this.#lost.add(partition)
   }
 
   get position (): bigint { return this.#journal.position }
   lostPartitions (): ReadonlySet<number> { return this.#lost }
-  loseAll (): void { for (let partition = 0; partition < partitionCount; partition++) this.#lost.add(partition) }
 
   async get (table: TableNumber, rowKey: Uint8Array): Promise<StoredRow | undefined> {
     await this.#prove(partitionOf(rowKey))
@@ -108,23 +91,29 @@ class DiskRowStore implements RowStore {
   }
 
   async save (rows: readonly StoredRow[]): Promise<void> {
-    for (const { rowKey } of rows) await this.#prove(partitionOf(rowKey))
-    if (this.#failure !== undefined) throw this.#failure
-    await new Promise<void>((resolve, reject) => {
-      this.#saves.push({ rows, resolve, reject })
-      this.#writing ??= this.#write().finally(() => { this.#writing = undefined })
-    })
+    for (const row of rows) {
+      demandStorable(row)
+      await this.#prove(partitionOf(row.rowKey))
+    }
+    await Promise.all(groupsOf(rows).map(async (group) => this.#enqueue(group)))
   }
 
   async * rows (partition: number, { after }: { after?: Uint8Array } = {}): AsyncIterable<StoredRow> {
     await this.#prove(partition)
-    for await (const row of this.#indexed(partition)) {
-      if (after === undefined || Buffer.compare(row.rowKey, after) > 0) yield row
+    try {
+      yield * this.#indexed(partition, after)
+    } catch (error) {
+      throw this.#lostTo(error, partition)
     }
   }
 
   async restore (partition: number): Promise<void> {
     if (!this.#lost.has(partition)) return
+    // what no longer is what was written is no row; the others are what this store once promised, and hold
+    const { index } = this.#options
+    const damaged: Uint8Array[] = []
+    for await (const [key, value] of index.entries(rangeOf(partition))) if (!isIntact(key, value)) damaged.push(key)
+    await index.batch(damaged.map((key) => ({ type: 'delete', key })), { sync: true })
     this.#proof.set(partition, await this.#summed(partition, (row) => termOf(rowHash(row))))
     this.#lost.delete(partition)
     await this.#prove(partition)
@@ -137,102 +126,132 @@ class DiskRowStore implements RowStore {
   }
 
   async nextCounter (atLeast: bigint): Promise<bigint> {
-    this.#counter = (atLeast > this.#counter ? atLeast : this.#counter) + 1n
-    const counter = this.#counter
-    if (counter > this.#reserved) {
-      this.#reserved = counter + rowStoreLimits.reservedCounters
+    const counter = this.#counter = (atLeast > this.#counter ? atLeast : this.#counter) + 1n
+    while (counter > this.#reserved) {
+      if (counter > this.#reserving) this.#reserving = this.#counter + rowStoreLimits.reservedCounters
       // an empty save: its frame carries the reservation
-      await this.save([])
+      await this.#enqueue([])
     }
     return counter
   }
 
   async [Symbol.asyncDispose] (): Promise<void> {
+    await using open = new AsyncDisposableStack()
+    open.use(this.#options.index)
+    open.use(this.#journal)
     await this.#writing
     if (this.#failure === undefined) await this.checkpoint()
-    await this.#journal[Symbol.asyncDispose]()
-    await this.#options.index[Symbol.asyncDispose]()
   }
 
   /** Brings proof and index up to what the journal says. Idempotent: the index may have any part of it already. */
   async replay (entries: readonly JournalEntry[]): Promise<void> {
     const last = new Map<string, StoredRow>()
-    for (const { rows, counter } of entries) {
-      if (counter > this.#reserved) this.#reserved = this.#counter = counter
-      for (const { row, before } of rows) {
-        this.#proof.replace(row, before)
-        last.set(nameOf(row), row)
-      }
+    for (const { row, before } of entries.flatMap(({ rows }) => rows)) {
+      this.#proof.replace(row, before)
+      last.set(nameOf(row), row)
     }
-    const changes = last.values().map((row): KeyValueChange => ({ type: 'put', key: indexKeyOf(row), value: encodeIndexed(row) })).toArray()
-    if (changes.length > 0) await this.#options.index.batch(changes, { sync: true })
+    if (last.size > 0) await this.#options.index.batch(last.values().map(indexPutOf).toArray(), { sync: true })
   }
 
-  /** The index synced, the proof beside it, the journal cut. */
+  /** The index synced, the proof beside it, the journal cut. @throws StoreFull (nothing is lost: the journal goes on), or what failed */
   async checkpoint (): Promise<void> {
     const { files, folder, index } = this.#options
-    await index.batch([{ type: 'put', key: markKey, value: sumBytes(this.position) }], { sync: true })
-    await files.writeDurable(`${folder}/proof`, [this.#proof.encode({ storeId: this.storeId, position: this.position, counter: this.#reserved })])
+    await index.batch([this.#mark()], { sync: true }).catch((cause: unknown) => { throw this.#failure ??= readOnly(indexFailed, cause) })
+    await files.writeDurable(`${folder}/proof`, [this.#proof.encode({ storeId: this.storeId, position: this.position, counter: this.#reserving })])
     await this.#journal.cut()
+  }
+
+  #mark (): ReturnType<typeof markChange> { return markChange({ position: this.position, counter: this.#reserving }) }
+
+  async #enqueue (rows: readonly StoredRow[]): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure
+    await new Promise<void>((resolve, reject) => {
+      this.#saves.push({ rows, resolve, reject })
+      this.#writing ??= this.#write().finally(() => { this.#writing = undefined })
+    })
   }
 
   async #write (): Promise<void> {
     while (this.#saves.length > 0) {
-      const group = this.#taken()
+      const group = takeGroup(this.#saves, this.#lost)
       try {
-        await this.#commit(group)
+        if (this.#failure !== undefined) throw this.#failure
+        await this.#commit(group.flatMap(({ rows }) => rows))
         for (const { resolve } of group) resolve()
       } catch (error) {
-        if (error instanceof SyncFailed) this.#failure = new StoreReadOnly('the row store takes no writes: an fsync failed. Check the disk, then start the node again', { cause: error })
-        for (const { reject } of group) reject(this.#failure ?? error)
+        // found while looking what the rows were, so nothing is written yet: the others go on without the lost one
+        if (error instanceof PartitionLost) this.#saves.unshift(...group)
+        else for (const { reject } of group) reject(error)
       }
     }
   }
 
-  #taken (): Save[] {
-    let rows = 0
-    const end = this.#saves.findIndex((save) => { rows += save.rows.length; return rows > rowStoreLimits.maxGroup })
-    return this.#saves.splice(0, end <= 0 ? Math.max(1, this.#saves.length) : end)
-  }
-
-  async #commit (group: readonly Save[]): Promise<void> {
+  async #commit (saved: readonly StoredRow[]): Promise<void> {
     // of one row saved twice in a group the last counts, as it would have one after the other
-    const rows = new Map(group.flatMap((save) => save.rows.map((row) => [nameOf(row), row] as const)))
-    const entries = await Promise.all([...rows.values()].map(async (row) => {
-      const before = await this.#current(row.table, row.rowKey)
-      return { row, old: before, before: before === undefined ? undefined : rowHash(before) }
+    const rows = [...new Map(saved.map((row) => [nameOf(row), row])).values()]
+    const entries = await Promise.all(rows.map(async (row) => {
+      const old = await this.#current(row.table, row.rowKey)
+      return { row, old, before: old === undefined ? undefined : rowHash(old) }
     }))
-    await this.#journal.append(encodeEntry({ rows: entries, counter: this.#reserved }))
+    if (this.#journal.sizeBytes > rowStoreLimits.maxJournalBytes) await this.#checkpointSoon({ isNeeded: true })
+    const reserving = this.#reserving
+    await this.#journal.append(encodeEntry({ rows: entries, counter: reserving })).catch((error: unknown) => { throw this.#failedBy(error) })
+    this.#reserved = reserving
     for (const { row, old, before } of entries) {
       this.#proof.replace(row, before)
       this.#agree(row, old)
-      this.#remember(row)
+      this.#recent.set(row)
     }
-    await this.#options.index.batch(entries.map(({ row }) => ({ type: 'put', key: indexKeyOf(row), value: encodeIndexed(row) })), { sync: false })
-    if (this.#journal.sizeBytes > rowStoreLimits.checkpointBytes) await this.checkpoint()
+    await this.#putInIndex(rows)
+    if (this.#journal.sizeBytes > rowStoreLimits.checkpointBytes) await this.#checkpointSoon({ isNeeded: false })
+  }
+
+  /**
+   * LevelDB's log may be torn in the middle after any failed write, a full disk too, and what it takes from then on be dropped at its next start. So nothing
+   * is cut from the journal any more: the rows are safe there, and the next start replays them.
+   */
+  async #putInIndex (rows: readonly StoredRow[]): Promise<void> {
+    try {
+      await this.#options.index.batch([...rows.map(indexPutOf), this.#mark()], { sync: false })
+    } catch (cause) {
+      this.#failure = readOnly(indexFailed, cause)
+      for (const { rowKey } of rows) this.#lose(partitionOf(rowKey), 'the index took no write; the journal has the rows')
+      throw this.#failure
+    }
+  }
+
+  /** What was saved is on disk already, so a full disk is no failure of the save, unless the journal has become too long. */
+  async #checkpointSoon ({ isNeeded }: { isNeeded: boolean }): Promise<void> {
+    try {
+      await this.checkpoint()
+    } catch (error) {
+      const failure = this.#failedBy(error)
+      if (isNeeded) throw failure
+    }
+  }
+
+  /** A full disk may have room again. Anything else is for good: what the disk has of this store is not known any more. */
+  #failedBy (error: unknown): unknown {
+    if (error instanceof StoreFull) return error
+    return this.#failure ??= readOnly('the disk failed', error)
   }
 
   async #current (table: TableNumber, rowKey: Uint8Array): Promise<StoredRow | undefined> {
-    const name = nameOf({ table, rowKey })
-    if (this.#cache.has(name)) return this.#cache.get(name)
+    const recent = this.#recent.get({ table, rowKey })
+    if (recent !== undefined) return recent
     const key = indexKeyOf({ table, rowKey })
     const value = await this.#options.index.get(key)
-    if (value === undefined) return undefined
     try {
-      return decodeIndexed(key, value)
+      return value === undefined ? undefined : decodeIndexed(key, value)
     } catch (error) {
-      if (!(error instanceof Corrupt)) throw error
-      this.#lose(partitionOf(rowKey), error.message)
-      throw new PartitionLost(partitionOf(rowKey), { cause: error })
+      throw this.#lostTo(error, partitionOf(rowKey))
     }
   }
 
-  #remember (row: StoredRow): void {
-    const name = nameOf(row)
-    this.#cache.delete(name)
-    this.#cache.set(name, row)
-    const oldest = this.#cache.keys().next()
-    if (this.#cache.size > rowStoreLimits.maxCached && oldest.done !== true) this.#cache.delete(oldest.value)
+  #lostTo (error: unknown, partition: number): unknown {
+    if (!(error instanceof Corrupt)) return error
+    this.#lose(partition, error.message)
+    return new PartitionLost(partition, { cause: error })
   }
 
   #agree (row: StoredRow, old: StoredRow | undefined): void {
@@ -280,18 +299,18 @@ class DiskRowStore implements RowStore {
     return { count, sum }
   }
 
-  async * #indexed (partition: number): AsyncIterable<StoredRow> {
-    for await (const [key, value] of this.#options.index.entries({ from: partitionStart(partition), to: partitionStart(partition + 1) })) yield decodeIndexed(key, value)
+  async * #indexed (partition: number, after?: Uint8Array): AsyncIterable<StoredRow> {
+    for await (const [key, value] of this.#options.index.entries(rangeOf(partition, after))) yield decodeIndexed(key, value)
   }
 
   #lose (partition: number, reason: string): void {
     if (this.#lost.has(partition)) return
     this.#lost.add(partition)
     this.#agreed.delete(partition)
+    this.#recent.forget(partition)
     this.#options.onLost({ partitions: 1, reason })
   }
 }
 
-/** Beyond every partition. */
-const markKey = Uint8Array.of(0xff)
-const nameOf = ({ table, rowKey }: Pick<StoredRow, 'table' | 'rowKey'>): string => `${table} ${hexOf(rowKey)}`
+const readOnly = (what: string, cause: unknown): StoreReadOnly => new StoreReadOnly(`the row store takes no writes: ${what}. Check the disk, then start the node again`, { cause })
+const indexFailed = 'its index took no write'

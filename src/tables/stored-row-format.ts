@@ -44,7 +44,7 @@ function readRow (reader: ByteReader): StoredRow {
 
 /** Index key: u16 partition | row key(32) | table u8: rows of a partition stand together, in order of row key. */
 export const indexKeyOf = ({ table, rowKey }: Pick<StoredRow, 'table' | 'rowKey'>): Uint8Array => new ByteWriter().u16(partitionOf(rowKey)).raw(rowKey).u8(table).finish()
-export const partitionStart = (partition: number): Uint8Array => new ByteWriter().u16(partition).finish()
+const partitionStart = (partition: number): Uint8Array => new ByteWriter().u16(partition).finish()
 
 const checkLength = 16
 
@@ -69,5 +69,21 @@ export function decodeIndexed (key: Uint8Array, value: Uint8Array): StoredRow {
   } catch (cause) {
     if (cause instanceof MalformedBytes) throw new Corrupt('a row of the index is not well-formed', { cause })
     throw cause
+  }
+}
+
+export const indexPutOf = (row: StoredRow): { readonly type: 'put', readonly key: Uint8Array, readonly value: Uint8Array } => ({ type: 'put', key: indexKeyOf(row), value: encodeIndexed(row) })
+
+/** Index keys of a partition. They end with the table, which is below 0xff: so `after` leaves out every row of that row key. */
+export const rangeOf = (partition: number, after?: Uint8Array): { readonly from: Uint8Array, readonly to: Uint8Array } =>
+  ({ from: after === undefined ? partitionStart(partition) : concat([partitionStart(partition), after, Uint8Array.of(0xff)]), to: partitionStart(partition + 1) })
+
+export function isIntact (key: Uint8Array, value: Uint8Array): boolean {
+  try {
+    decodeIndexed(key, value)
+    return true
+  } catch (error) {
+    if (error instanceof Corrupt) return false
+    throw error
   }
 }

@@ -1,3 +1,6 @@
+import { access } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Refused } from '../../base/errors.ts'
 import { outputOf } from '../output.ts'
 import { secretsOf } from '../secrets.ts'
 import { type GivenOptions, settingsOf } from '../settings.ts'
@@ -5,6 +8,7 @@ import { type GivenOptions, settingsOf } from '../settings.ts'
 /** `dfs start`: runs until a signal, or `dfs stop`, ends it. */
 export async function start (options: GivenOptions): Promise<void> {
   const settings = await settingsOf(options)
+  await demandNode(settings.config.data)
   const secrets = await secretsOf(settings.config)
   const { runDaemon } = await import('../../daemon.ts')
   const output = outputOf(options)
@@ -14,5 +18,12 @@ export async function start (options: GivenOptions): Promise<void> {
     onReady: (ready) => {
       output.fact(ready, `node ${ready.peerId} of cluster ${ready.clusterId} is up\n  peers reach it at ${ready.addresses.join(', ') || 'no address'}\n  local API ${ready.api}\n  data ${ready.data}`)
     },
+  })
+}
+
+// before a passphrase is asked for that would open nothing
+async function demandNode (data: string): Promise<void> {
+  await access(join(data, 'keyring')).catch((cause: NodeJS.ErrnoException) => {
+    throw cause.code === 'ENOENT' ? new Refused(`${data} is no node's data folder yet; "dfs init" makes a cluster, "dfs join TOKEN" joins one`, { cause }) : cause
   })
 }

@@ -1,0 +1,140 @@
+import { request } from 'node:http'
+import { connect } from 'node:net'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type LocalApi, serveApi } from '../../src/api/http.ts'
+import { hexOf, utf8 } from '../../src/base/bytes.ts'
+import { Corrupt } from '../../src/base/errors.ts'
+import { keyedHash } from '../../src/base/hash.ts'
+import { systemRandom } from '../../src/base/random.ts'
+import type { DfsNode } from '../../src/node.ts'
+import { objectStore } from '../../src/objects/index.ts'
+import { objectWorld } from '../support/object-parts.ts'
+
+const world = objectWorld()
+const objects = objectStore(world.parts)
+const node = {
+  peerId: '12D3KooWTest', objects, isReady: async () => true, metrics: async () => 'dfs_test 1\n',
+  status: async () => ({ health: [] }), peers: () => [], invite: async () => ['token'], emptyCache: async () => ({ freedBytes: 0 }), inspect: () => ({}),
+} as unknown as DfsNode
+const logged: string[] = []
+let api: LocalApi
+let stopped = false
+
+beforeAll(async () => {
+  const log = (fields: object, message: string): void => { logged.push(JSON.stringify({ ...fields, message })) }
+  api = await serveApi({ node, host: '127.0.0.1', port: 0, random: systemRandom, metricsOpen: false, log: { info: log, error: log }, describeConfig: () => ({}), stop: () => { stopped = true } })
+  await objects.createBucket('photos')
+})
+afterAll(async () => { await api[Symbol.asyncDispose]() })
+
+interface Answer { readonly status: number, readonly body: string, readonly headers: Record<string, unknown>, readonly isBroken: boolean }
+
+function ask (method: string, path: string, { headers = {}, body, token = true }: { headers?: Record<string, string>, body?: string | Uint8Array, token?: boolean } = {}): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ host: '127.0.0.1', port: api.port, method, path, headers: { ...(token ? { authorization: `Bearer ${hexOf(api.token)}` } : {}), ...headers } }, (response) => {
+      const pieces: Buffer[] = []
+      const end = (isBroken: boolean) => () => { resolve({ status: response.statusCode ?? 0, body: Buffer.concat(pieces).toString(), headers: response.headers, isBroken }) }
+      response.on('data', (piece: Buffer) => { pieces.push(piece) }).on('end', end(false)).on('error', end(true))
+    })
+    asked.on('error', reject)
+    asked.end(body)
+  })
+}
+
+describe('the local API', () => {
+  test('proves that it knows the token before it is shown to it', async () => {
+    const challenge = 'ab'.repeat(32)
+    const { status, body } = await ask('GET', `/v1/hello?challenge=${challenge}`, { token: false })
+    expect(status).toBe(200)
+    expect((JSON.parse(body) as { proof: string }).proof).toBe(hexOf(keyedHash(api.token, utf8('dfs/v1/api'), Uint8Array.of(0), Buffer.from(challenge, 'hex'))))
+    expect((await ask('GET', '/v1/hello?challenge=zz', { token: false })).status).toBe(400)
+  })
+
+  test.each([
+    ['no token', { token: false }, 401],
+    ['another token', { token: false, headers: { authorization: `Bearer ${'0'.repeat(64)}` } }, 401],
+    ['another scheme', { token: false, headers: { authorization: 'Basic x' } }, 401],
+    ['another Host (DNS rebinding)', { headers: { host: 'evil.example:80' } }, 421],
+    ['a web page (Origin)', { headers: { origin: 'http://localhost' } }, 403],
+  ])('refuses %s', async (_name, options, status) => {
+    expect((await ask('GET', '/v1/buckets', options)).status).toBe(status)
+  })
+
+  test('is alive and ready without a token, and shows metrics with one', async () => {
+    expect((await ask('GET', '/healthz', { token: false })).status).toBe(200)
+    expect((await ask('GET', '/readyz', { token: false })).status).toBe(200)
+    expect((await ask('GET', '/metrics', { token: false })).status).toBe(401)
+    expect((await ask('GET', '/metrics')).body).toContain('dfs_test')
+  })
+
+  test('stores, gives whole and by range, conditionally, and removes', async () => {
+    const stored = await ask('PUT', '/v1/objects/photos/a%2Fb', { body: 'more than eight bytes', headers: { 'content-type': 'text/plain', 'x-dfs-meta-who': 'me' } })
+    expect(stored.status).toBe(201)
+    const etag = String(stored.headers.etag)
+    const whole = await ask('GET', '/v1/objects/photos/a%2Fb', { headers: { 'x-dfs-transfer': 't1' } })
+    expect(whole).toMatchObject({ status: 200, body: 'more than eight bytes', headers: { etag, 'content-type': 'text/plain', 'x-dfs-meta-who': 'me' } })
+    expect(JSON.parse((await ask('GET', '/v1/transfers/t1')).body)).toMatchObject({ local: 21 })
+    expect(await ask('GET', '/v1/objects/photos/a/b', { headers: { range: 'bytes=5-8' } })).toMatchObject({ status: 206, body: 'than', headers: { 'content-range': 'bytes 5-8/21' } })
+    expect((await ask('GET', '/v1/objects/photos/a/b', { headers: { range: 'bytes=99-' } })).status).toBe(416)
+    expect((await ask('GET', '/v1/objects/photos/a/b', { headers: { 'if-none-match': etag } })).status).toBe(304)
+    expect((await ask('PUT', '/v1/objects/photos/a/b', { body: 'x', headers: { 'if-none-match': '*' } })).status).toBe(412)
+    expect(await ask('HEAD', '/v1/objects/photos/a/b')).toMatchObject({ status: 200, body: '', headers: { 'content-length': '21' } })
+    expect(JSON.parse((await ask('DELETE', '/v1/objects/photos/a/b')).body)).toEqual({ removed: true })
+    expect((await ask('GET', '/v1/objects/photos/a/b')).status).toBe(404)
+  })
+
+  test('a client that goes away in the middle of a put stores nothing', async () => {
+    const socket = connect(api.port, '127.0.0.1')
+    socket.write(`PUT /v1/objects/photos/half HTTP/1.1\r\nhost: 127.0.0.1:${api.port}\r\nauthorization: Bearer ${hexOf(api.token)}\r\ncontent-length: 100\r\n\r\nonly this`)
+    await expect.poll(() => socket.bytesWritten).toBeGreaterThan(100)
+    socket.destroy()
+    await expect.poll(() => logged.some((line) => line.includes('"PUT"') && line.includes('refused'))).toBe(true)
+    expect((await ask('GET', '/v1/objects/photos/half')).status).toBe(404)
+  })
+
+  test('a read that fails half way breaks the connection: a short body is never a whole one', async () => {
+    await ask('PUT', '/v1/objects/photos/rot', { body: 'more than eight bytes of it' })
+    const blocks = [...world.blocks]
+    const read = world.parts.content.read.bind(world.parts.content)
+    world.parts.content.read = async function * () { yield utf8('more than'); throw new Corrupt('a block rotted') }
+    try {
+      const { status, isBroken, body } = await ask('GET', '/v1/objects/photos/rot')
+      expect({ status, isBroken }).toEqual({ status: 200, isBroken: true })
+      expect(body.length).toBeLessThan(27)
+    } finally {
+      world.parts.content.read = read
+    }
+    expect(blocks.length).toBeGreaterThan(0)
+  })
+
+  test.each([
+    ['GET', '/v1/objects/photos/%zz', 400], ['GET', '/', 404], ['GET', '/v2/objects', 404], ['GET', '/v1/unknown', 404], ['PATCH', '/v1/objects/photos/k', 405], ['GET', '/v1/invites', 405],
+    ['PUT', '/v1/buckets/UPPER', 400], ['GET', '/v1/objects/photos?limit=0', 400], ['GET', '/v1/objects/nobucket', 404],
+  ])('%s %s is answered %d', async (method, path, status) => {
+    const answer = await ask(method, path)
+    expect(answer.status).toBe(status)
+    expect((JSON.parse(answer.body) as { error: { message: string } }).error.message).not.toBe('')
+  })
+
+  test.each([['not json'], ['[1]'], ['{"copies":"3"}'], ['{"unknown":1}'], [JSON.stringify({ copies: 9 })], ['x'.repeat(70_000)]])('a bucket body %.20s is refused', async (body) => {
+    expect([400, 413]).toContain((await ask('PUT', '/v1/buckets/other', { body })).status)
+  })
+
+  test('keys of dots and slashes are keys', async () => {
+    for (const key of ['..', '.', 'a//b', '%2e%2e', 'ü/💾']) {
+      expect((await ask('PUT', `/v1/objects/photos/${encodeURIComponent(key)}`, { body: key })).status).toBe(201)
+      expect((await ask('GET', `/v1/objects/photos/${encodeURIComponent(key)}`)).body).toBe(key)
+    }
+  })
+
+  test('logs no token and no key', async () => {
+    await ask('PUT', '/v1/objects/photos/a-secret-key', { body: 'x' })
+    expect(logged.join('\n')).not.toContain(hexOf(api.token))
+    expect(logged.join('\n')).not.toContain('a-secret-key')
+  })
+
+  test('stops when it is asked to', async () => {
+    expect((await ask('POST', '/v1/stop')).status).toBe(202)
+    expect(stopped).toBe(true)
+  })
+})

@@ -1,0 +1,109 @@
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { dfs, LocalCluster, type LocalNode } from '../../scripts/local-cluster.ts'
+import { progressLine } from '../../src/cli/progress.ts'
+import { noiseBytes } from '../support/file-world.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>
+let cluster: LocalCluster
+let node: LocalNode
+const at = (...names: string[]): string => join(folder.path, ...names)
+
+beforeAll(async () => {
+  folder = await temporaryFolder()
+  cluster = new LocalCluster(at('nodes'))
+  node = await cluster.found()
+  await node.json(['bucket', 'create', 'photos', '--redundancy', 'rf:1'])
+}, 60_000)
+afterAll(async () => { await cluster?.stop('SIGKILL'); await folder?.[Symbol.asyncDispose]() })
+
+describe('the command line', () => {
+  test.each([
+    [['--help'], 0], [['nonsense'], 2], [['put'], 2], [['ls', '--data', '/nonexistent/folder'], 10], [['config', '--api-port', '99999'], 2],
+    [['completion', 'tcsh'], 2], [['completion', 'bash'], 0], [['start', '--data', '/nonexistent/folder'], 8],
+  ])('%j ends with %d', async (args, code) => {
+    const finished = await dfs(args)
+    expect(finished.code, finished.stderr).toBe(code)
+    if (code !== 0) expect(finished.stderr.trim()).not.toBe('')
+    expect(finished.stderr).not.toContain('    at ')
+  })
+
+  test('a wrong setting names the field, what it got and what it takes', async () => {
+    expect((await dfs(['config', '--capacity', 'much'])).stderr).toBe('dfs: capacity is "much" (option --capacity); it takes a size such as 500GiB, or 0\n')
+  })
+
+  test('what it makes for shells names every command', async () => {
+    for (const shell of ['bash', 'zsh', 'fish']) expect((await dfs(['completion', shell])).stdout).toMatch(/bucket[\s\S]*invite/)
+  })
+
+  test('stores, shows, lists, gets and removes, with facts as JSON', async () => {
+    await writeFile(at('cat.jpg'), noiseBytes(100_000))
+    const [put] = await node.json<{ etag: string, sizeBytes: number }>(['put', at('cat.jpg'), 'photos/'])
+    expect(put?.sizeBytes).toBe(100_000)
+    expect((await node.json<{ key: string }>(['ls', 'photos'])).map(({ key }) => key)).toEqual(['cat.jpg'])
+    expect((await node.json<{ etag: string }>(['stat', 'photos/cat.jpg']))[0]?.etag).toBe(put?.etag)
+    const [got] = await node.json<{ file: string, sources: { local: number } }>(['get', 'photos/cat.jpg', at('copy.jpg')])
+    expect(got?.sources.local).toBeGreaterThan(100_000)
+    expect(await readFile(at('copy.jpg'))).toEqual(Buffer.from(noiseBytes(100_000)))
+    expect((await node.run(['get', 'photos/cat.jpg', '-', '--range', '10-19'])).stdout.length).toBeGreaterThan(0)
+    expect(await node.json(['rm', 'photos/cat.jpg'])).toEqual([{ bucket: 'photos', key: 'cat.jpg', removed: true }])
+    expect((await node.run(['get', 'photos/cat.jpg', at('gone')])).code).toBe(3)
+    expect((await readdir(folder.path)).filter((name) => name.startsWith('gone'))).toEqual([])
+  })
+
+  test('reads standard input and writes standard output', async () => {
+    expect((await node.run(['put', '-', 'photos/in'], { input: 'from a pipe' })).code).toBe(0)
+    expect((await node.run(['get', 'photos/in', '-'])).stdout).toBe('from a pipe')
+    expect((await node.run(['put', '-', 'photos'], { input: 'x' })).code).toBe(2)
+  })
+
+  test('goes on with a partial file, and begins anew when the object has changed', async () => {
+    const content = noiseBytes(3_000_000, 4)
+    await writeFile(at('long'), content)
+    const [{ etag } = { etag: '' }] = await node.json<{ etag: string }>(['put', at('long'), 'photos/long'])
+    await writeFile(at(`out.dfs-part-${etag}`), content.subarray(0, 2_000_000))
+    const [got] = await node.json<{ sources: { local: number } }>(['get', 'photos/long', at('out')])
+    expect(got?.sources.local).toBeLessThan(2_800_000)
+    expect(await readFile(at('out'))).toEqual(Buffer.from(content))
+    await writeFile(at('out2.dfs-part-0000'), 'of another version')
+    await node.json(['get', 'photos/long', at('out2')])
+    expect(await readFile(at('out2'))).toEqual(Buffer.from(content))
+  })
+
+  test('takes folders in and out, and lets no key out of the folder', async () => {
+    await mkdir(at('tree', 'deep'), { recursive: true })
+    await writeFile(at('tree', 'a'), 'a')
+    await writeFile(at('tree', 'deep', 'b'), 'b')
+    await node.json(['put', '-r', at('tree'), 'photos/backup'])
+    expect((await node.json<{ key: string }>(['ls', '-r', 'photos/backup/'])).map(({ key }) => key)).toEqual(['backup/a', 'backup/deep/b'])
+    await node.json(['get', '-r', 'photos/backup/', at('restored')])
+    expect(await readFile(at('restored', 'deep', 'b'), 'utf8')).toBe('b')
+    await node.run(['put', '-', 'photos/evil/../../../escaped'], { input: 'x' })
+    expect(await node.run(['get', '-r', 'photos/evil/', at('restored')])).toMatchObject({ code: 8, stderr: expect.stringContaining('outside') as string })
+    expect(await node.json(['rm', '-r', 'photos/backup/'])).toEqual([{ bucket: 'photos', prefix: 'backup/', removed: 2 }])
+  })
+
+  test('conditions end with 4, a full bucket cannot be removed, a second node in one folder is refused', async () => {
+    await node.run(['put', '-', 'photos/once'], { input: 'x' })
+    expect((await node.run(['put', '-', 'photos/once', '--if-none-match'], { input: 'y' })).code).toBe(4)
+    expect((await node.run(['bucket', 'rm', 'photos'])).code).toBe(4)
+    expect((await node.run(['bucket', 'create', 'photos'])).code).toBe(4)
+    expect(await node.run(['start'])).toMatchObject({ code: 8, stderr: expect.stringContaining('in use by process') as string })
+    expect((await node.run(['init', '--no-passphrase'])).code).toBe(8)
+  })
+
+  test('a passphrase is asked of the environment, and a wrong one is refused without saying more', async () => {
+    const data = at('secret')
+    const env = { DFS_PASSPHRASE: 'correct horse' }
+    expect((await dfs(['init', '--data', data, '--listen', '/ip4/127.0.0.1/tcp/0', '--api-port', '0'], { env })).code).toBe(0)
+    const wrong = await dfs(['start', '--data', data], { env: { DFS_PASSPHRASE: 'incorrect' } })
+    expect([wrong.code, wrong.stderr]).toEqual([8, expect.stringContaining('does not open the keyring')])
+  })
+})
+
+test('a progress line has share, rate and time left', () => {
+  expect(progressLine({ label: 'f', doneBytes: 512 * 1024, totalBytes: 1024 * 1024, seconds: 2 })).toBe('f  [============            ] 50%  512.0 KiB of 1.0 MiB  256.0 KiB/s  2s left')
+  expect(progressLine({ label: '-', doneBytes: 10, totalBytes: undefined, seconds: 1 })).toBe('-  10 B  10 B/s')
+})
