@@ -3,6 +3,8 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { connectLocal } from '../src/client/index.ts'
+import type { NodeStatus } from '../src/node.ts'
 
 /**
  * Nodes as real processes on loopback, driven through the command line as a person would: for `npm run cluster`, the tests and the benchmarks.
@@ -160,12 +162,17 @@ export class LocalCluster implements AsyncDisposable {
   /** Resolves when every running node sees every running node. */
   async connected ({ timeoutMs = 30_000 }: { timeoutMs?: number } = {}): Promise<void> {
     const running = this.nodes.filter((node) => node.isRunning)
-    for (const node of running) {
-      await until(`${node.data} sees ${running.length - 1} peers`, timeoutMs, async () => {
-        const peers = await node.json<{ peerId: string, isConnected: boolean, isMember: boolean }>(['peers'])
-        return peers.filter((peer) => peer.isConnected && peer.isMember).length >= running.length - 1
-      })
-    }
+    await Promise.all(running.map(async (node) => {
+      const client = await connectLocal(node.data)
+      try {
+        await until(`${node.data} sees ${running.length - 1} peers`, timeoutMs, async () => {
+          const { members } = await client.json<NodeStatus>('GET', '/v1/status')
+          return members.filter(({ isConnected }) => isConnected).length >= running.length
+        })
+      } finally {
+        client.close()
+      }
+    }))
   }
 
   async stop (signal: 'SIGKILL' | 'SIGTERM' = 'SIGTERM'): Promise<void> {

@@ -48,7 +48,7 @@ class Line {
   async body ({ bodyBytes }: Frame): Promise<Uint8Array> {
     if (bodyBytes === 0) return empty
     using pace = deadline(this.#clock, paceMs(bodyBytes), { what: `receiving ${bodyBytes} bytes` })
-    return this.#reader.read(bodyBytes, pace.signal)
+    return await this.#reader.read(bodyBytes, pace.signal)
   }
 
   /** One frame at a time, whole; a peer that takes it too slowly loses the stream. */

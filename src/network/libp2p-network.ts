@@ -6,7 +6,7 @@ import { identify } from '@libp2p/identify'
 import type { Connection, Libp2p } from '@libp2p/interface'
 import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
 import { mdns } from '@libp2p/mdns'
-import { peerIdFromString } from '@libp2p/peer-id'
+import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
 import { type Ping, ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { multiaddr } from '@multiformats/multiaddr'
@@ -105,9 +105,11 @@ async function libp2pOptions ({ seed, listen, announce, mdns: useMdns }: Network
   // the libraries get a registrar through which strangers do not exist
   const guarded = <T>(make: (components: never) => T) => (components: { registrar: unknown }): T =>
     make(new Proxy(components, { get: (target, name) => name === 'registrar' ? admission.registrar(target.registrar as never) : Reflect.get(target, name) as unknown }) as never)
+  const privateKey = await generateKeyPairFromSeed('Ed25519', seed)
+  const self = peerIdFromPrivateKey(privateKey).toString()
   return {
     start: false,
-    privateKey: await generateKeyPairFromSeed('Ed25519', seed),
+    privateKey,
     addresses: { listen: [...listen], announce: [...announce] },
     ...transportOptions(),
     connectionManager: {
@@ -138,7 +140,7 @@ async function libp2pOptions ({ seed, listen, announce, mdns: useMdns }: Network
         allowQueryWithZeroPeers: true,
         initialQuerySelfInterval: 200,
         // whom another member names enters the table only after hello; the supervisor does the dialling
-        peerInfoMapper: (peer: { id: { toString (): string }, multiaddrs: never[] }) => admission.isAdmitted(peer.id.toString() as PeerId) ? passthroughMapper(peer as never) : { ...peer, multiaddrs: [] },
+        peerInfoMapper: (peer: { id: { toString (): string }, multiaddrs: never[] }) => (peer.id.toString() === self || admission.isAdmitted(peer.id.toString() as PeerId)) ? passthroughMapper(peer as never) : { ...peer, multiaddrs: [] },
       } as never) as never),
     },
   }

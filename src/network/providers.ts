@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto'
 import type { KadDHT } from '@libp2p/kad-dht'
 import { CID } from 'multiformats/cid'
-import type { Cid } from '../base/cid.ts'
+import { create as multihash } from 'multiformats/hashes/digest'
+import { type Cid, digestOf } from '../base/cid.ts'
 import { type Clock, deadline } from '../base/clock.ts'
 import type { PeerId } from '../base/peer-id.ts'
 
@@ -37,7 +39,7 @@ export class KademliaProviders implements AsyncDisposable {
   async * find (root: Cid, { signal }: { signal: AbortSignal }): AsyncIterable<PeerId> {
     using limit = deadline(this.#clock, providerLimits.findTimeoutMs, { signal, what: 'finding providers' })
     const seen = new Set<PeerId>()
-    for await (const event of this.#dht.findProviders(CID.parse(root), { signal: limit.signal })) {
+    for await (const event of this.#dht.findProviders(keyOf(root), { signal: limit.signal })) {
       if (event.name !== 'PROVIDER') continue
       for (const { id } of event.providers) {
         const peer = id.toString() as PeerId
@@ -58,10 +60,15 @@ export class KademliaProviders implements AsyncDisposable {
     for (let root = this.#queue.shift(); root !== undefined && !this.#stop.signal.aborted; root = this.#queue.shift()) {
       using limit = deadline(this.#clock, providerLimits.provideTimeoutMs, { signal: this.#stop.signal, what: 'providing' })
       try {
-        for await (const _event of this.#dht.provide(CID.parse(root), { signal: limit.signal })) { /* its steps are of no interest, its end is */ }
+        for await (const _event of this.#dht.provide(keyOf(root), { signal: limit.signal })) { /* its steps are of no interest, its end is */ }
       } catch (error) {
         if (!this.#stop.signal.aborted) this.#warn('a root could not be provided', error)
       }
     }
   }
 }
+
+const [raw, sha256] = [0x55, 0x12]
+
+/** The library's handlers take a multihash for a CID (kad-dht 16.4), which only a SHA-256 one passes for: so the key is SHA-256 of the root's digest. */
+const keyOf = (root: Cid): CID => CID.createV1(raw, multihash(sha256, createHash('sha256').update(digestOf(root)).digest()))

@@ -39,7 +39,7 @@ export class LibRequests implements Requests {
   async request (peer: PeerId, protocol: string, body: readonly Uint8Array[], { signal, timeoutMs, maxAnswerBytes }: { signal?: AbortSignal, timeoutMs: number, maxAnswerBytes: number }): Promise<Uint8Array> {
     using limit = deadline(this.#parts.clock, timeoutMs, { signal, what: `${protocol} to ${peer}` })
     const asker = await this.#poolOf(peer, protocol).take(limit.signal)
-    return asker.ask({ body, maxAnswerBytes, signal: limit.signal })
+    return await asker.ask({ body, maxAnswerBytes, signal: limit.signal })
   }
 
   async handle (protocol: string, handler: RequestHandler, limits: HandlerLimits): Promise<void> {

@@ -82,7 +82,7 @@ async function joinAt (network: Network, address: string, config: Config, { keyr
   const sponsor = await network.dial([address], { signal: dialing.signal })
   using limit = deadline(systemClock, joinTimeoutMs, { what: 'joining' })
   const role = roleOf(token)
-  return joinBy(network.requests, sponsor, {
+  return await joinBy(network.requests, sponsor, {
     peer: network.peerId,
     token,
     role,

@@ -11,11 +11,11 @@ export function blockPeers ({ requests, reachable, budget }: { requests: Request
     reachable,
     async store (peer, block, { signal }) {
       using _claim = await budget.claim(block.bytes.byteLength, { signal })
-      return storeAt(requests, peer, block, { signal })
+      return await storeAt(requests, peer, block, { signal })
     },
     async fetch (peer, cid, { signal }) {
       using _claim = await budget.claim(fetchLimits.maxAnswerBytes, { signal })
-      return fetchFrom(requests, peer, cid, { signal })
+      return await fetchFrom(requests, peer, cid, { signal })
     },
   }
 }

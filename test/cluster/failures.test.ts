@@ -45,6 +45,7 @@ describe('nodes that die', () => {
       await check(await real.via((victim + 1) % 3), fresh)
       for (const [key, digest] of fresh) acknowledged.set(key, digest)
       await real.node(victim).start()
+      await real.cluster.connected()
     }
     expect(acknowledged.size).toBeGreaterThan(kills)
     await real.cluster.connected()

@@ -1,0 +1,174 @@
+import { multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p } from 'libp2p'
+import { describe, expect, test } from 'vitest'
+import { until } from '../../scripts/local-cluster.ts'
+import { cidOf } from '../../src/base/cid.ts'
+import { backoffLimits, afterFailure, isDue, untried } from '../../src/network/backoff.ts'
+import { decodeAnnouncements, encodeAnnouncements } from '../../src/network/announcements.ts'
+import { flowReader, write } from '../../src/network/flow.ts'
+import { type Announcement, PeerUnreachable, RequestRefused } from '../../src/network/index.ts'
+import { networkLimits, transportOptions } from '../../src/network/libp2p-network.ts'
+import { networks } from '../support/networks.ts'
+import { noiseBytes } from '../support/file-world.ts'
+
+const wait = { timeoutMs: 10_000, maxAnswerBytes: 3_000_000 }
+const mib = 1024 ** 2
+
+describe('requests over libp2p', () => {
+  test('are answered, many at once on few streams, large and empty', async () => {
+    await using pair = await networks(2)
+    await pair.at(0).requests.handle('/test/echo', async (_peer, body) => [body.subarray(0, 1), body.subarray(1)], { maxRequestBytes: 3_000_000, maxConcurrent: 8 })
+    const ask = async (bytes: Uint8Array): Promise<Uint8Array> => pair.at(1).requests.request(pair.at(0).peerId, '/test/echo', [bytes.subarray(0, 10), bytes.subarray(10)], wait)
+    const bodies = Array.from({ length: 60 }, (_, i) => noiseBytes(i % 5 === 0 ? 2 * mib : i * 100, i))
+    const answers = await Promise.all(bodies.map(ask))
+    for (const [i, answer] of answers.entries()) expect(Buffer.compare(answer, bodies[i] as Uint8Array)).toBe(0)
+  }, 30_000)
+
+  test('that are refused say why, and the stream goes on', async () => {
+    await using pair = await networks(2)
+    await pair.at(0).requests.handle('/test/no', async () => { throw new Error('not today') }, { maxRequestBytes: 100, maxConcurrent: 8 })
+    for (let i = 0; i < 3; i++) {
+      const error = await pair.at(1).requests.request(pair.at(0).peerId, '/test/no', [], wait).catch((reason: unknown) => reason)
+      expect(error).toBeInstanceOf(RequestRefused)
+      expect((error as Error).message).toBe('not today')
+    }
+  })
+
+  test('longer than allowed are not buffered, nor are answers: the stream ends, the next one works', async () => {
+    await using pair = await networks(2)
+    let handled = 0
+    await pair.at(0).requests.handle('/test/sink', async (_peer, body) => { handled++; return [new Uint8Array(body.byteLength)] }, { maxRequestBytes: 1000, maxConcurrent: 8 })
+    const ask = async (bytes: number, maxAnswerBytes: number): Promise<unknown> => pair.at(1).requests.request(pair.at(0).peerId, '/test/sink', [new Uint8Array(bytes)], { ...wait, maxAnswerBytes }).catch((reason: unknown) => reason)
+    expect(await ask(1001, 5000)).toBeInstanceOf(PeerUnreachable)
+    expect(handled).toBe(0)
+    expect(await ask(900, 899)).toBeInstanceOf(PeerUnreachable)
+    expect(await ask(900, 900)).toBeInstanceOf(Uint8Array)
+  })
+
+  test('that are given up stop the work at the other end', async () => {
+    await using pair = await networks(2)
+    let [begun, aborted] = [false, false]
+    await pair.at(0).requests.handle('/test/slow', async (_peer, _body, { signal }) => {
+      begun = true
+      await new Promise((resolve) => { signal.addEventListener('abort', () => { aborted = true; resolve(undefined) }) })
+      return []
+    }, { maxRequestBytes: 10, maxConcurrent: 2 })
+    const abort = new AbortController()
+    const asked = pair.at(1).requests.request(pair.at(0).peerId, '/test/slow', [], { ...wait, signal: abort.signal })
+    await until('the handler has begun', 5000, () => begun)
+    abort.abort(new Error('never mind'))
+    await expect(asked).rejects.toThrow('never mind')
+    await until('the handler was told', 5000, () => aborted)
+  })
+
+  test('beyond what a peer may have in work wait their turn', async () => {
+    await using pair = await networks(2)
+    const gate = Promise.withResolvers<void>()
+    let [inWork, most] = [0, 0]
+    await pair.at(0).requests.handle('/test/few', async () => { most = Math.max(most, ++inWork); await gate.promise; inWork--; return [] }, { maxRequestBytes: 10, maxConcurrent: 3 })
+    const asked = Promise.all(Array.from({ length: 20 }, async () => pair.at(1).requests.request(pair.at(0).peerId, '/test/few', [], wait)))
+    await until('three are in work', 5000, () => inWork === 3)
+    gate.resolve()
+    await asked
+    expect(most).toBe(3)
+  })
+
+  test('to a peer that is not connected fail at once', async () => {
+    await using pair = await networks(2)
+    const gone = pair.at(0).peerId
+    await pair.at(0)[Symbol.asyncDispose]()
+    await until('the end is noticed', 5000, () => !pair.at(1).isConnected(gone))
+    const start = performance.now()
+    await expect(pair.at(1).requests.request(gone, '/test/echo', [], wait)).rejects.toThrow(PeerUnreachable)
+    expect(performance.now() - start).toBeLessThan(500)
+  })
+})
+
+describe('a stream', () => {
+  test('whose reader does not read stops its writer: memory is bounded at both ends', async () => {
+    const [server, client] = await Promise.all([createLibp2p({ addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] }, ...transportOptions() } as never), createLibp2p(transportOptions() as never)])
+    try {
+      let sent = 0
+      await server.handle('/test/flood', async (stream) => {
+        const piece = new Uint8Array(mib)
+        for (; sent < 200 * mib; sent += mib) await write(stream, [piece], new AbortController().signal)
+      })
+      const connection = await client.dial(multiaddr(server.getMultiaddrs()[0]?.toString() ?? ''))
+      const reader = flowReader(await connection.newStream('/test/flood'), { highBytes: mib })
+      await reader.read(1000)
+      let [before, same] = [-1, 0]
+      // the writer has stopped when its count stands still for many looks in a row
+      await until('the writer stops', 20_000, () => { same = sent === before ? same + 1 : 0; before = sent; return same > 20 })
+      expect(sent).toBeLessThan(2 * networkLimits.streamBufferBytes + 2 * networkLimits.windowBytes)
+      expect(reader.bufferedBytes).toBeLessThan(networkLimits.windowBytes + 2 * mib)
+      for (let got = 1000; got < 50 * mib; got += mib) await reader.read(mib)
+      expect(sent).toBeGreaterThan(45 * mib)
+    } finally {
+      await Promise.all([server.stop(), client.stop()])
+    }
+  }, 60_000)
+})
+
+describe('the network', () => {
+  test('carries announcements among nodes that share one address', async () => {
+    await using many = await networks(7)
+    const heard = many.all.map(() => new Set<string>())
+    for (const [i, network] of many.all.entries()) network.gossip.onAnnouncement(({ versionId, from }) => { heard[i]?.add(`${versionId[0]} ${from}`) })
+    await until('everybody knows the topic', 20_000, () => many.all.every((network) => network.introspect().gossip.length >= 6))
+    await until('all hear all', 30_000, () => {
+      for (const [i, network] of many.all.entries()) network.gossip.announce({ rowKey: new Uint8Array(32), versionId: new Uint8Array(32).fill(i), root: undefined, blocks: [] })
+      return heard.every((set) => set.size === 7)
+    })
+  }, 60_000)
+
+  test('finds who provides a root, over Kademlia', async () => {
+    await using many = await networks(4)
+    const root = cidOf(noiseBytes(100))
+    await until('the routing tables have filled', 20_000, () => many.all.every((network) => network.introspect().routingTable.length === 3))
+    many.at(2).providers.provide(root)
+    const found = new Set<string>()
+    await until('the provider is found', 20_000, async () => {
+      for await (const peer of many.at(0).providers.find(root, { signal: AbortSignal.timeout(4000) })) found.add(peer)
+      return found.has(many.at(2).peerId)
+    })
+  }, 60_000)
+
+  test('is whole again after a node went and came back at its address', async () => {
+    await using pair = await networks(3)
+    const address = pair.at(1).addresses()[0]?.replace(/\/p2p\/.*/, '') ?? ''
+    await pair.at(1)[Symbol.asyncDispose]()
+    await until('it is missed', 10_000, () => pair.at(0).reachable().length === 1)
+    pair.all[1] = await pair.start(2, { listen: address })
+    await pair.at(1).listen()
+    await until('all see all', 20_000, () => pair.all.every((network) => network.reachable().length === 2))
+  }, 60_000)
+})
+
+describe('going on trying', () => {
+  test('waits twice as long each time, with jitter, to a bound, for ever', () => {
+    let attempts = untried
+    const waits = []
+    for (let i = 0; i < 20; i++) {
+      attempts = afterFailure(attempts, 1000, 0.5)
+      waits.push(attempts.notBeforeMs - 1000)
+    }
+    expect(waits.slice(0, 4)).toEqual([250, 500, 1000, 2000])
+    expect(waits.at(-1)).toBe(backoffLimits.mostMs)
+    expect(afterFailure(untried, 0, 0).notBeforeMs).toBeLessThan(afterFailure(untried, 0, 0.99).notBeforeMs)
+    expect([isDue(attempts, 1000), isDue(attempts, 1000 + backoffLimits.mostMs)]).toEqual([false, true])
+  })
+})
+
+describe('announcements', () => {
+  const one = { rowKey: new Uint8Array(32).fill(1), versionId: new Uint8Array(32).fill(2), root: cidOf(new Uint8Array(1)), blocks: [cidOf(new Uint8Array(2))] }
+  test('come through as they were sent', () => {
+    const expected: Announcement[] = [{ ...one, from: 'x' as never }, { ...one, root: undefined, blocks: [], from: 'x' as never }]
+    expect(decodeAnnouncements(encodeAnnouncements([one, { ...one, root: undefined, blocks: [] }]), 'x' as never)).toEqual(expected)
+  })
+  test('cut short, too many or with more behind are refused', () => {
+    const bytes = encodeAnnouncements([one])
+    for (let length = 0; length < bytes.byteLength; length++) expect(() => decodeAnnouncements(bytes.subarray(0, length), 'x' as never)).toThrow()
+    expect(() => decodeAnnouncements(encodeAnnouncements(Array.from({ length: 65 }, () => one)), 'x' as never)).toThrow('too many')
+  })
+})
+
