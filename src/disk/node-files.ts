@@ -1,4 +1,4 @@
-import { type FileHandle, mkdir, open, opendir, readFile, rename, rm, stat, statfs } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, opendir, rename, rm, stat, statfs } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { StoreFull } from '../base/errors.ts'
 import { type AppendFile, FileMissing, type Files, SyncFailed } from './index.ts'
@@ -8,7 +8,8 @@ export function nodeFiles (root: string): Files {
   let temporaries = 0
   const at = (path: string): string => resolve(root, path)
   return {
-    read: async (path) => plain(await readFile(at(path)).catch(missing(path))),
+    // into one piece of memory of the right size: readFile gathers pieces and joins them
+    read: async (path) => withFile(at(path), 'r', path, async (file) => exactly(file, { offset: 0, length: (await file.stat()).size }, path)),
     readRange: async (path, range) => withFile(at(path), 'r', path, async (file) => exactly(file, range, path)),
     async size (path) {
       const found = await stat(at(path)).catch(absent)
@@ -76,9 +77,6 @@ export function nodeFiles (root: string): Files {
     },
   }
 }
-
-// a Buffer's slice() shares memory where a Uint8Array's copies: nobody above shall have to know which it has
-const plain = (buffer: Buffer): Uint8Array => new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength)
 
 async function openAppend (path: string): Promise<AppendFile> {
   const isNew = await stat(path).catch(absent) === undefined

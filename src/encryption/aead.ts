@@ -13,7 +13,7 @@ export interface OneTimeKeys {
 
 export const oneTimeKeys = (okm: Uint8Array): OneTimeKeys => ({ key: okm.subarray(0, 32), nonce: okm.subarray(32, 44), commitment: okm.subarray(44, 76) })
 
-/** OpenSSL's output of a short update comes from recycled memory, a long one's from fresh pages: 16 KiB is 1.4 times as fast as 1 MiB at once. */
+/** Where the output is copied anyway, short updates: their output comes from recycled memory, a long one's from fresh pages (1.4 times as fast as 1 MiB at once). */
 const sliceBytes = 16 * 1024
 
 /** AES-256-GCM (NIST SP 800-38D) of `plaintext`, written with its tag into `target` from `offset`. */
@@ -32,8 +32,9 @@ export function opened ({ key, nonce }: Pick<OneTimeKeys, 'key' | 'nonce'>, aad:
   const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: tagLength })
   decipher.setAAD(aad)
   decipher.setAuthTag(sealed.subarray(length))
-  const plaintext = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
-  for (let at = 0; at < length; at += sliceBytes) plaintext.set(decipher.update(sealed.subarray(at, Math.min(at + sliceBytes, length))), at)
+  // at once: a copy of slices would make twice the garbage, and it is external memory that sets off full collections
+  const { buffer, byteOffset, byteLength } = decipher.update(sealed.subarray(0, length))
+  const plaintext = new Uint8Array(buffer, byteOffset, byteLength)
   try { decipher.final() } catch { return undefined } // the only thing final() can say: not authentic
   return plaintext
 }

@@ -29,22 +29,23 @@ export async function * readFile (content: Content, { first, end }: { first: num
   if (content.kind === 'inline') { yield content.bytes.subarray(first, end); return }
   using stop = abortable(options.signal)
   const pieces = piecesOf(content, { first, end }, { ...options, signal: stop.signal })[Symbol.asyncIterator]()
-  const ahead: Array<{ piece: Piece, chunk: Promise<Uint8Array> }> = []
+  const ahead: Array<{ piece: Piece, block: Promise<Uint8Array> }> = []
   let aheadBytes = 0
   let isExhausted = false
   for (;;) {
     while (!isExhausted && (ahead.length === 0 || aheadBytes < options.windowBytes)) {
       const next = await pieces.next()
       if (next.done === true) { isExhausted = true; break }
-      const chunk = openedChunk(next.value.entry, { ...options, signal: stop.signal })
+      const block = fetched(next.value.entry, { ...options, signal: stop.signal })
       // a failure is the reader's when its turn comes; until then nobody waits for it
-      chunk.catch(() => {})
-      ahead.push({ piece: next.value, chunk })
+      block.catch(() => {})
+      ahead.push({ piece: next.value, block })
       aheadBytes += next.value.entry.sizeBytes
     }
     const head = ahead.shift()
     if (head === undefined) return
-    const bytes = await head.chunk
+    // opened when its turn comes, not when it arrives: the window holds each byte once
+    const bytes = options.sealer.openChunk(await head.block, head.piece.entry)
     aheadBytes -= head.piece.entry.sizeBytes
     yield bytes.subarray(head.piece.skip, head.piece.skip + head.piece.take)
   }
@@ -75,10 +76,6 @@ function * cut (entries: readonly Entry[], start: number, { first, end }: { firs
     if (from < to) yield { entry, skip: from - at, take: to - from }
     at += entry.sizeBytes
   }
-}
-
-async function openedChunk (entry: Entry, options: ReadOptions): Promise<Uint8Array> {
-  return options.sealer.openChunk(await fetched(entry, options), entry)
 }
 
 async function fetched (entry: Entry, { get, signal }: ReadOptions): Promise<Uint8Array> {

@@ -43,10 +43,7 @@ export interface FlowReader {
   readonly bufferedBytes: number
 }
 
-/**
- * Pull reader. Above `highBytes` the stream is paused, so the muxer's window closes and the sender stops; below half of it, resumed. A read of more than
- * `highBytes` drains as it goes.
- */
+/** Pull reader. Above `highBytes` the stream is paused, so the muxer's window closes and the sender stops; below half of it, resumed. */
 export function flowReader (stream: Stream, { highBytes }: { highBytes: number }): FlowReader {
   const queue = new Uint8ArrayList()
   let failure: Error | undefined
@@ -76,34 +73,24 @@ export function flowReader (stream: Stream, { highBytes }: { highBytes: number }
 
   return {
     async read (length, signal) {
-      const target = length <= highBytes ? undefined : new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
+      // memory of its own, filled as pieces come: these are then short-lived garbage, where a block's worth of them kept would be collected the hard way
+      const target = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
       let done = 0
       const take = (): void => {
-        if (target === undefined) return
         const part = queue.sublist(0, Math.min(queue.byteLength, length - done))
         for (const piece of part) { target.set(piece, done); done += piece.byteLength }
         queue.consume(part.byteLength)
       }
-      for (take(); done + queue.byteLength < length; take()) {
+      for (take(); done < length; take()) {
         if (failure !== undefined) throw failure
-        if (isOver(stream)) throw new EndOfStream(queue.byteLength + done === 0 ? 'the stream has ended' : `the stream ended ${length - queue.byteLength - done} bytes short`)
+        if (isOver(stream)) throw new EndOfStream(done === 0 ? 'the stream has ended' : `the stream ended ${length - done} bytes short`)
         await more(signal)
       }
-      take()
-      const bytes = target ?? owned(queue, length)
       if (stream.readStatus === 'paused' && queue.byteLength < highBytes / 2) resume()
-      return bytes
+      return target
     },
     get bufferedBytes () { return queue.byteLength },
   }
-}
-
-function owned (queue: Uint8ArrayList, length: number): Uint8Array {
-  const bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
-  let at = 0
-  for (const piece of queue.sublist(0, length)) { bytes.set(piece, at); at += piece.byteLength }
-  queue.consume(length)
-  return bytes
 }
 
 const isOver = (stream: Stream): boolean => (stream as { readableEnded?: boolean }).readableEnded === true || stream.status === 'closed' || stream.status === 'aborted' || stream.status === 'reset'

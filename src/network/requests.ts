@@ -10,8 +10,8 @@ import { type HandlerLimits, PeerUnreachable, type RequestHandler, type Requests
 export const requestLimits = {
   /** Streams for one protocol to one peer. A second one keeps short requests from waiting behind a long answer. */
   maxStreams: 3,
-  /** Requests on a stream before another is opened. */
-  busyAt: 4,
+  /** Requests on a stream before another is opened: one reader of a large file stays on one, where its answers come whole, one after the other. */
+  busyAt: 8,
   openTimeoutMs: 5000,
   /** Inbound streams of one protocol on one connection. */
   maxInboundStreams: 16,

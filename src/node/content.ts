@@ -9,7 +9,7 @@ export const contentFlow = {
   /** Blocks of one put on their way to holders at once. */
   inFlightBlocks: 16,
   /** Fetched ahead of one reader. */
-  windowBytes: 12 * 1024 * 1024,
+  windowBytes: 8 * 1024 * 1024,
 } as const
 
 /** Files of buckets as blocks, under the cluster's keys. */
