@@ -1,7 +1,7 @@
 import { createLibp2p } from 'libp2p'
 import { multiaddr } from '@multiformats/multiaddr'
 import { flowReader, write } from '../src/network/flow.ts'
-import { transportOptions } from '../src/network/libp2p-network.ts'
+import { transportOptions } from '../src/network/transport.ts'
 
 /** A bare libp2p stream with the transport options of a node and no application: `raw.ts serve BYTES` prints an address; `raw.ts get ADDRESS BYTES` prints seconds. */
 const protocol = '/raw/1.0.0'

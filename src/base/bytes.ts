@@ -32,15 +32,16 @@ export class MalformedBytes extends Error {
 
 /** Appends fixed-width big-endian fields; every format of the project is written with it. */
 export class ByteWriter {
-  readonly #parts: Uint8Array[] = []
+  #bytes = Buffer.allocUnsafe(128)
+  #length = 0
 
-  u8 (value: number): this { return this.#integer(1, (view) => { view.setUint8(0, value) }) }
-  u16 (value: number): this { return this.#integer(2, (view) => { view.setUint16(0, value) }) }
-  u32 (value: number): this { return this.#integer(4, (view) => { view.setUint32(0, value) }) }
-  u64 (value: bigint | number): this { return this.#integer(8, (view) => { view.setBigUint64(0, BigInt(value)) }) }
+  u8 (value: number): this { return this.#advance(1, (at) => { this.#bytes.writeUInt8(value, at) }) }
+  u16 (value: number): this { return this.#advance(2, (at) => { this.#bytes.writeUInt16BE(value, at) }) }
+  u32 (value: number): this { return this.#advance(4, (at) => { this.#bytes.writeUInt32BE(value, at) }) }
+  u64 (value: bigint | number): this { return this.#advance(8, (at) => { this.#bytes.writeBigUInt64BE(BigInt(value), at) }) }
 
   /** The bytes as they are, without a length. */
-  raw (bytes: Uint8Array): this { this.#parts.push(bytes); return this }
+  raw (bytes: Uint8Array): this { return this.#advance(bytes.byteLength, (at) => { this.#bytes.set(bytes, at) }) }
   /** u8 length, then the bytes. */
   short (bytes: Uint8Array): this {
     if (bytes.byteLength > 0xff) throw new MalformedBytes(`field of ${bytes.byteLength} bytes does not fit a u8 length`)
@@ -49,12 +50,18 @@ export class ByteWriter {
 
   /** u32 length, then the bytes. */
   long (bytes: Uint8Array): this { return this.u32(bytes.byteLength).raw(bytes) }
-  finish (): Uint8Array { return concat(this.#parts) }
+  /** Memory of its own. */
+  finish (): Uint8Array { return new Uint8Array(this.#bytes.subarray(0, this.#length)) }
 
-  #integer (length: number, write: (view: DataView) => void): this {
-    const bytes = new Uint8Array(length)
-    write(new DataView(bytes.buffer))
-    this.#parts.push(bytes)
+  #advance (length: number, write: (at: number) => void): this {
+    const at = this.#length
+    if (at + length > this.#bytes.byteLength) {
+      const larger = Buffer.allocUnsafe(Math.max(2 * this.#bytes.byteLength, at + length))
+      larger.set(this.#bytes.subarray(0, at))
+      this.#bytes = larger
+    }
+    write(at)
+    this.#length += length
     return this
   }
 }

@@ -30,6 +30,9 @@ export const systemClock: Clock = {
   },
 }
 
+/** Runs `action` when the event loop has done what there is to do now: gathers what one turn brings forth. For batches of I/O; nothing may depend on when. */
+export const afterThisTurn = (action: () => void): void => { setImmediate(action) }
+
 /** Thrown (as an abort reason) when a wait's time is up. What to do: ask another peer, or retry. */
 export class DeadlineExceeded extends Error {
   override name = 'DeadlineExceeded'

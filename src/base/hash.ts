@@ -1,4 +1,5 @@
 import { Blake3Hasher, blake3 } from '@napi-rs/blake-hash'
+import { concat, empty } from './bytes.ts'
 
 /** Length of every digest and key here, in bytes. */
 export const hashLength = 32
@@ -8,13 +9,13 @@ const plain = (buffer: Buffer): Uint8Array => new Uint8Array(buffer.buffer, buff
 
 /** BLAKE3-256 of the concatenated parts (https://github.com/BLAKE3-team/BLAKE3-specs). 32 bytes. */
 export function hash (...parts: readonly Uint8Array[]): Uint8Array {
-  if (parts.length === 1 && parts[0] !== undefined) return plain(blake3(bufferOf(parts[0])))
-  return digestOf(new Blake3Hasher(), parts)
+  const [first = empty, ...more] = joined(parts)
+  return more.length === 0 ? plain(blake3(bufferOf(first))) : digestOf(new Blake3Hasher(), [first, ...more])
 }
 
 /** Keyed BLAKE3-256 of the concatenated parts. `key` is 32 bytes; so is the result. */
 export function keyedHash (key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
-  return digestOf(Blake3Hasher.newKeyed(bufferOf(key)), parts)
+  return digestOf(Blake3Hasher.newKeyed(bufferOf(key)), joined(parts))
 }
 
 /** Incremental BLAKE3-256, for what does not fit in memory at once. */
@@ -22,6 +23,10 @@ export function streamingHash (): { update (bytes: Uint8Array): void, digest ():
   const hasher = new Blake3Hasher()
   return { update: (bytes) => { hasher.update(bufferOf(bytes)) }, digest: () => plain(hasher.digestBuffer()) }
 }
+
+// a call into the library costs as much as hashing 4 KiB
+const joined = (parts: readonly Uint8Array[]): readonly Uint8Array[] => parts.length > 1 && parts.reduce((sum, { byteLength }) => sum + byteLength, 0) <= maxJoinedBytes ? [concat([...parts])] : parts
+const maxJoinedBytes = 16 * 1024
 
 function digestOf (hasher: Blake3Hasher, parts: readonly Uint8Array[]): Uint8Array {
   for (const part of parts) hasher.update(bufferOf(part))

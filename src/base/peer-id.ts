@@ -17,7 +17,18 @@ export function peerIdOf (publicKey: Uint8Array): PeerId {
 }
 
 /** The 32-byte Ed25519 public key in a peer id. */
-export const keyOf = (peerId: PeerId): Uint8Array => base58btc.baseDecode(peerId).subarray(prefix.byteLength)
+export function keyOf (peerId: PeerId): Uint8Array {
+  const known = keys.get(peerId)
+  if (known !== undefined) return known
+  const key = base58btc.baseDecode(peerId).subarray(prefix.byteLength)
+  if (keys.size >= maxKeptKeys) keys.clear()
+  keys.set(peerId, key)
+  return key
+}
+
+// every proposal is held against its proposer's key, and base58 is slow
+const keys = new Map<PeerId, Uint8Array>()
+const maxKeptKeys = 4096
 
 /** @throws MalformedBytes unless `text` is the peer id of an Ed25519 key */
 export function parsePeerId (text: string): PeerId {

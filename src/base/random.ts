@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomFillSync } from 'node:crypto'
 
 /** Randomness as an argument: `systemRandom` in a node, a seeded one in tests and simulations. */
 export interface Random {
@@ -9,8 +9,20 @@ export interface Random {
 }
 
 export const systemRandom: Random = {
-  bytes: (length) => new Uint8Array(randomBytes(length)),
+  bytes: (length) => length > pool.byteLength / 4 ? randomFillSync(new Uint8Array(length)) : drawn(length),
   fraction: () => Math.random(),
+}
+
+// every operation draws some ids and salts; asking the system for each costs more than the rest of drawing it
+const pool = new Uint8Array(4096)
+let left = 0
+
+function drawn (length: number): Uint8Array {
+  if (left < length) { randomFillSync(pool); left = pool.byteLength }
+  left -= length
+  const bytes = pool.slice(left, left + length)
+  pool.fill(0, left, left + length)
+  return bytes
 }
 
 /** Repeatable randomness (sfc32, PractRand-clean; https://pracrand.sourceforge.net): same seed, same values. Never for keys. */

@@ -22,6 +22,8 @@ export const exchangeLimits = {
   leastBytesPerSecond: 16 * 1024,
   graceMs: 10_000,
   maxRefusalBytes: 1024,
+  /** A batch of frames this long takes no more; a frame may be longer. */
+  batchBytes: 128 * 1024,
 } as const
 
 interface Frame { readonly id: number, readonly kind: number, readonly bodyBytes: number }
@@ -31,6 +33,8 @@ class Line {
   readonly #reader: FlowReader
   readonly #clock: Clock
   #writing: Promise<void> = Promise.resolve()
+  /** Frames not yet handed to the stream. */
+  #batch: Batch | undefined
 
   constructor (stream: Stream, clock: Clock) {
     this.stream = stream
@@ -51,18 +55,27 @@ class Line {
     return await this.#reader.read(bodyBytes, pace.signal)
   }
 
-  /** One frame at a time, whole; a peer that takes it too slowly loses the stream. */
-  async send (id: number, kind: number, parts: readonly Uint8Array[]): Promise<void> {
+  /** Whole and in order; what comes while an earlier write waits goes out with the next one. A peer that takes it too slowly loses the stream. */
+  send (id: number, kind: number, parts: readonly Uint8Array[]): Promise<void> {
     const length = parts.reduce((sum, part) => sum + part.byteLength, 0)
-    const head = new ByteWriter().u32(length + idAndKindLength).u32(id).u8(kind).finish()
-    const turn = this.#writing.then(async () => {
-      using pace = deadline(this.#clock, paceMs(length), { what: `sending ${length} bytes` })
-      await write(this.stream, [head, ...parts], pace.signal)
-    })
-    this.#writing = turn.catch((error: Error) => { this.stream.abort(error) })
-    await turn
+    if (this.#batch === undefined || this.#batch.bytes > exchangeLimits.batchBytes) this.#batch = this.#nextBatch()
+    this.#batch.parts.push(new ByteWriter().u32(length + idAndKindLength).u32(id).u8(kind).finish(), ...parts)
+    this.#batch.bytes += length
+    return this.#batch.sent
+  }
+
+  #nextBatch (): Batch {
+    const batch: Batch = { parts: [], bytes: 0, sent: this.#writing.then(async () => {
+      if (this.#batch === batch) this.#batch = undefined
+      using pace = deadline(this.#clock, paceMs(batch.bytes), { what: `sending ${batch.bytes} bytes` })
+      await write(this.stream, batch.parts, pace.signal)
+    }) }
+    this.#writing = batch.sent.catch((error: Error) => { this.stream.abort(error) })
+    return batch
   }
 }
+
+interface Batch { readonly parts: Uint8Array[], bytes: number, readonly sent: Promise<void> }
 
 const paceMs = (bytes: number): number => exchangeLimits.graceMs + bytes / exchangeLimits.leastBytesPerSecond * 1000
 

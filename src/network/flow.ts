@@ -58,6 +58,7 @@ export function flowReader (stream: Stream, { highBytes }: { highBytes: number }
     try { stream.resume() } finally { isResuming = false }
     pauseAbove()
   }
+  spareWindowUpdates(stream)
   stream.addEventListener('message', (event) => { queue.append(event.data); pauseAbove(); wake() })
   stream.addEventListener('end' as 'close', () => { wake() })
   stream.addEventListener('close', (event) => { failure ??= event.error; wake() })
@@ -90,6 +91,27 @@ export function flowReader (stream: Stream, { highBytes }: { highBytes: number }
       return target
     },
     get bufferedBytes () { return queue.byteLength },
+  }
+}
+
+interface YamuxState { readonly state?: unknown, readonly recvWindow?: number, readonly recvWindowCapacity?: number, epochStart?: number, sendWindowUpdate?: () => void }
+const established = 3
+
+/**
+ * The muxer answers every frame, however small, with a window update (@libp2p/yamux 8.0): of a question and its answer, every second message. Half a window
+ * is soon enough. One that was used up by half grows, as it does by the library's rule where time is measured finely enough to tell.
+ */
+function spareWindowUpdates (stream: Stream): void {
+  const muxed = stream as YamuxState
+  const send = muxed.sendWindowUpdate?.bind(stream)
+  if (send === undefined) return
+  muxed.sendWindowUpdate = () => {
+    const { state, recvWindow = 0, recvWindowCapacity = 0 } = muxed
+    if (state === established) {
+      if (recvWindowCapacity > recvWindow / 2) return
+      muxed.epochStart = Infinity
+    }
+    send()
   }
 }
 

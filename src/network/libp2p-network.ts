@@ -1,5 +1,3 @@
-import { noise } from '@chainsafe/libp2p-noise'
-import { yamux } from '@chainsafe/libp2p-yamux'
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import { type GossipSub, gossipsub } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
@@ -8,7 +6,6 @@ import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
 import { mdns } from '@libp2p/mdns'
 import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
 import { type Ping, ping } from '@libp2p/ping'
-import { tcp } from '@libp2p/tcp'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import type { Clock } from '../base/clock.ts'
@@ -21,6 +18,7 @@ import type { Requests } from './index.ts'
 import { KademliaProviders } from './providers.ts'
 import { LibRequests } from './requests.ts'
 import { Supervisor } from './supervisor.ts'
+import { transportOptions } from './transport.ts'
 
 export interface NetworkOptions {
   /** Ed25519 seed, 32 bytes. */
@@ -79,9 +77,6 @@ export const networkLimits = {
   maxIncomingPendingConnections: 64,
   /** A second, for each address: a rack behind one NAT starts together. */
   inboundConnectionThreshold: 200,
-  /** Yamux: a paused stream must hold a whole window, or it is reset. */
-  windowBytes: 2 * 1024 * 1024,
-  streamBufferBytes: 8 * 1024 * 1024,
   gossipOutboundBytes: 4 * 1024 * 1024,
 } as const
 
@@ -92,13 +87,6 @@ export async function startNetwork (options: NetworkOptions): Promise<Network> {
   const admission = new Admission()
   const node = await createLibp2p<Services>(await libp2pOptions(options, admission) as never)
   return new LibNetwork(node, admission, options)
-}
-
-/** TCP, noise and yamux as every node uses them; by themselves, what our protocols are measured against. */
-export function transportOptions (): { transports: unknown[], connectionEncrypters: unknown[], streamMuxers: unknown[] } {
-  const { windowBytes, streamBufferBytes } = networkLimits
-  const streamOptions = { maxStreamWindowSize: windowBytes, maxReadBufferLength: streamBufferBytes, maxWriteBufferLength: streamBufferBytes } as never
-  return { transports: [tcp()], connectionEncrypters: [noise()], streamMuxers: [yamux({ streamOptions })] }
 }
 
 async function libp2pOptions ({ seed, listen, announce, mdns: useMdns }: NetworkOptions, admission: Admission): Promise<object> {
@@ -197,11 +185,12 @@ class LibNetwork implements Network {
   get known (): ReadonlyMap<string, readonly string[]> { return this.#supervisor.known }
   latencyOf (peer: PeerId): number | undefined { return this.#supervisor.latencyOf(peer) }
   connectionCount (): number { return this.#node.getConnections().length }
-  isConnected (peer: PeerId): boolean { return this.admission.isAdmitted(peer) && this.#node.getConnections(peerIdFromString(peer)).some(({ status }) => status === 'open') }
+  // admission ends with the last connection
+  isConnected (peer: PeerId): boolean { return this.admission.isAdmitted(peer) }
   know (peer: PeerId, addresses: readonly string[]): void { if (peer !== this.peerId) this.#supervisor.know(peer, addresses.map((address) => withPeer(address, peer))) }
 
   reachable (): readonly PeerId[] {
-    return [...this.admission.admitted].filter((peer) => this.#supervisor.isResponsive(peer) && this.isConnected(peer))
+    return [...this.admission.admitted].filter((peer) => this.#supervisor.isResponsive(peer))
       .sort((a, b) => (this.latencyOf(a) ?? Infinity) - (this.latencyOf(b) ?? Infinity))
   }
 

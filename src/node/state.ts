@@ -44,10 +44,7 @@ export class ClusterState {
   get members (): ReadonlyMap<PeerId, MemberRow> { return this.#members }
 
   /** Holds the data key, so may propose for sealed rows. */
-  isMember (peer: PeerId): boolean {
-    const row = this.#members.get(peer)
-    return row !== undefined && describeMember(row).role === roles.member
-  }
+  isMember (peer: PeerId): boolean { return this.#members.get(peer)?.certificate.member.role === roles.member }
 
   memberHash (peer: PeerId): Uint8Array | undefined {
     const row = this.#members.get(peer)

@@ -1,4 +1,4 @@
-import { ByteReader, ByteWriter } from '../base/bytes.ts'
+import { ByteReader, ByteWriter, equals } from '../base/bytes.ts'
 import { Corrupt, Refused } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { SigningKey } from '../base/signature.ts'
@@ -37,10 +37,21 @@ export function rowCodec (parts: RowCodecParts): RowCodec {
 type TableCodec = Omit<RowCodec, 'rowKeyOf'>
 
 function withKeys (keys: ClusterKeys, { random }: RowCodecParts): TableCodec {
-  const decode = (row: Place & { record: Uint8Array }): RowContent => openRow(keys, row, votedRow(keys, row, row.record).row)
+  // what was sealed here, or opened once, need not be opened again: of a put, the own replica's check and the first read
+  const known = new WeakMap<Uint8Array, Place & { content: RowContent }>()
   return {
-    encode: ({ table, rowKey, content, ballot }) => acceptedRecord(keys, { table, rowKey, ballot: encodeBallot(ballot), row: sealRow(keys, { table, rowKey }, content, random) }),
-    decode,
+    encode ({ table, rowKey, content, ballot }) {
+      const record = acceptedRecord(keys, { table, rowKey, ballot: encodeBallot(ballot), row: sealRow(keys, { table, rowKey }, content, random) })
+      known.set(record, { table, rowKey, content })
+      return record
+    },
+    decode ({ table, rowKey, record }) {
+      const before = known.get(record)
+      if (before !== undefined && before.table === table && equals(before.rowKey, rowKey)) return before.content
+      const content = openRow(keys, { table, rowKey }, votedRow(keys, { table, rowKey }, record).row)
+      known.set(record, { table, rowKey, content })
+      return content
+    },
     reproposed: ({ table, rowKey, record, ballot }) => acceptedRecord(keys, { table, rowKey, ballot: encodeBallot(ballot), row: votedRow(keys, { table, rowKey }, record).row }),
     verify: (row) => { rowHeader(row, votedRow(keys, row, row.record).row) },
     ballotOf: (_table, record) => readBallot(new ByteReader(record)),

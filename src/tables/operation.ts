@@ -30,12 +30,17 @@ export interface OperationPorts<T> {
   readonly ask: (peer: PeerId, request: TableRequest, options: { signal?: AbortSignal }) => Promise<TableAnswer>
 }
 
+const operationOver = new Error('the operation is over')
+
 export type OperationOutcome<T> =
   | { readonly kind: 'done', readonly result: T }
   | { readonly kind: 'settle' }
   | { readonly kind: 'fail', readonly outcome: 'unavailable' | 'unknown', readonly why: string, readonly cause: unknown }
 
-/** Carries out what a machine says until it is done. Questions still out when a majority has spoken are given up, but accepts: those go on to their own end. */
+/**
+ * Carries out what a machine says until it is done. Questions still out when a majority has spoken go on to their own end: calling them back would cost a
+ * message each, more than the answer.
+ */
 export class Operation<T> {
   readonly #ports: OperationPorts<T>
   readonly #outcome = Promise.withResolvers<OperationOutcome<T>>()
@@ -57,7 +62,7 @@ export class Operation<T> {
       return await this.#outcome.promise
     } finally {
       signal.removeEventListener('abort', onAbort)
-      this.#over.abort()
+      this.#over.abort(operationOver)
     }
   }
 
@@ -101,9 +106,8 @@ export class Operation<T> {
     const { row, voters, ask } = this.#ports
     this.#asked = { stage, open: new Set(peers) }
     const request: TableRequest = { version: voters.version, ...row, ...question }
-    const signal = question.kind === 'accept' ? undefined : this.#over.signal
     for (const peer of peers) {
-      ask(peer, request, { signal }).then(
+      ask(peer, request, {}).then(
         (answer) => { this.#answered(stage, peer, answer) },
         (cause: unknown) => { this.#failed(stage, peer, cause) })
     }

@@ -7,7 +7,7 @@ import { backoffLimits, afterFailure, isDue, untried } from '../../src/network/b
 import { decodeAnnouncements, encodeAnnouncements } from '../../src/network/announcements.ts'
 import { flowReader, write } from '../../src/network/flow.ts'
 import { type Announcement, PeerUnreachable, RequestRefused } from '../../src/network/index.ts'
-import { networkLimits, transportOptions } from '../../src/network/libp2p-network.ts'
+import { transportLimits, transportOptions } from '../../src/network/transport.ts'
 import { networks } from '../support/networks.ts'
 import { noiseBytes } from '../support/file-world.ts'
 
@@ -99,8 +99,8 @@ describe('a stream', () => {
       let [before, same] = [-1, 0]
       // the writer has stopped when its count stands still for many looks in a row
       await until('the writer stops', 20_000, () => { same = sent === before ? same + 1 : 0; before = sent; return same > 20 })
-      expect(sent).toBeLessThan(2 * networkLimits.streamBufferBytes + 2 * networkLimits.windowBytes)
-      expect(reader.bufferedBytes).toBeLessThan(networkLimits.windowBytes + 2 * mib)
+      expect(sent).toBeLessThan(2 * transportLimits.streamBufferBytes + 2 * transportLimits.windowBytes)
+      expect(reader.bufferedBytes).toBeLessThan(transportLimits.windowBytes + 2 * mib)
       for (let got = 1000; got < 50 * mib; got += mib) await reader.read(mib)
       expect(sent).toBeGreaterThan(45 * mib)
     } finally {

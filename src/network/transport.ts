@@ -1,0 +1,63 @@
+import { Socket } from 'node:net'
+import { noise } from '@chainsafe/libp2p-noise'
+import { yamux } from '@chainsafe/libp2p-yamux'
+import { tcp } from '@libp2p/tcp'
+import { afterThisTurn } from '../base/clock.ts'
+
+export const transportLimits = {
+  /** Yamux: a paused stream must hold a whole window, or it is reset. */
+  windowBytes: 2 * 1024 * 1024,
+  streamBufferBytes: 8 * 1024 * 1024,
+  /** Messages up to here wait for the end of the turn, so that all of it goes out in one system call. */
+  gatheredBytes: 16 * 1024,
+} as const
+
+/** TCP, noise and yamux as every node uses them; by themselves, what our protocols are measured against. */
+export function transportOptions (): { transports: unknown[], connectionEncrypters: unknown[], streamMuxers: unknown[] } {
+  const { windowBytes, streamBufferBytes } = transportLimits
+  const streamOptions = { maxStreamWindowSize: windowBytes, maxReadBufferLength: streamBufferBytes, maxWriteBufferLength: streamBufferBytes } as never
+  return { transports: [gatheringTcp()], connectionEncrypters: [noise()], streamMuxers: [yamux({ streamOptions })] }
+}
+
+interface RawConnection { readonly socket?: unknown, sendData: (data: Iterable<Uint8Array> & { readonly byteLength: number }) => unknown }
+type Upgrader = Record<'upgradeInbound' | 'upgradeOutbound', (connection: RawConnection, options: unknown) => unknown>
+
+/**
+ * TCP whose small messages of one turn of the event loop leave together. The library hands the socket each noise message in two pieces, length and content,
+ * and each is a system call (@libp2p/tcp 11.0): of a question and its answer, most of the processor time.
+ */
+function gatheringTcp (): unknown {
+  const make = tcp()
+  return (components: never) => {
+    const transport = make(components)
+    const [dial, createListener] = [transport.dial.bind(transport), transport.createListener.bind(transport)]
+    transport.dial = async (address, options) => dial(address, withGathering(options))
+    transport.createListener = (options) => createListener(withGathering(options))
+    return transport
+  }
+}
+
+function withGathering<T extends { upgrader: unknown }> (options: T): T {
+  const upgrader = options.upgrader as Upgrader
+  return { ...options, upgrader: {
+    upgradeInbound: (connection: RawConnection, wait: unknown) => upgrader.upgradeInbound(gathered(connection), wait),
+    upgradeOutbound: (connection: RawConnection, wait: unknown) => upgrader.upgradeOutbound(gathered(connection), wait),
+  } }
+}
+
+function gathered (connection: RawConnection): RawConnection {
+  const { socket } = connection
+  if (!(socket instanceof Socket)) return connection
+  const send = connection.sendData.bind(connection)
+  connection.sendData = (data) => {
+    if (data.byteLength > transportLimits.gatheredBytes) {
+      // whatever waits goes first
+      while (socket.writableCorked > 0) socket.uncork()
+    } else if (socket.writableCorked === 0) {
+      socket.cork()
+      afterThisTurn(() => { socket.uncork() })
+    }
+    return send(data)
+  }
+  return connection
+}
