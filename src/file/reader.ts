@@ -17,6 +17,8 @@ export interface ReadOptions {
 export const readLimits = {
   /** The longest chunk (2 MiB) as a block, or a full manifest node, whichever is longer; more is refused before it is fetched. */
   maxBlockBytes: 2 * 1024 * 1024 + blockOverhead,
+  /** Ahead of a reader that has nothing yet; doubles with every chunk, so that the first ones need not share their way with those after. */
+  firstWindowBytes: 1024 * 1024,
 } as const
 
 interface Piece { readonly entry: Entry, readonly skip: number, readonly take: number }
@@ -30,10 +32,10 @@ export async function * readFile (content: Content, { first, end }: { first: num
   using stop = abortable(options.signal)
   const pieces = piecesOf(content, { first, end }, { ...options, signal: stop.signal })[Symbol.asyncIterator]()
   const ahead: Array<{ piece: Piece, block: Promise<Uint8Array> }> = []
-  let aheadBytes = 0
+  let [aheadBytes, windowBytes] = [0, readLimits.firstWindowBytes]
   let isExhausted = false
   for (;;) {
-    while (!isExhausted && (ahead.length === 0 || aheadBytes < options.windowBytes)) {
+    while (!isExhausted && (ahead.length === 0 || aheadBytes < Math.min(windowBytes, options.windowBytes))) {
       const next = await pieces.next()
       if (next.done === true) { isExhausted = true; break }
       const block = fetched(next.value.entry, { ...options, signal: stop.signal })
@@ -47,6 +49,7 @@ export async function * readFile (content: Content, { first, end }: { first: num
     // opened when its turn comes, not when it arrives: the window holds each byte once
     const bytes = options.sealer.openChunk(await head.block, head.piece.entry)
     aheadBytes -= head.piece.entry.sizeBytes
+    windowBytes *= 2
     yield bytes.subarray(head.piece.skip, head.piece.skip + head.piece.take)
   }
 }
