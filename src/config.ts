@@ -1,5 +1,7 @@
+import { isIPv4, isIPv6 } from 'node:net'
 import { join, resolve } from 'node:path'
 import { InvalidInput } from './base/errors.ts'
+import { parsePeerId } from './base/peer-id.ts'
 
 /**
  * One validated configuration from four sources, later ones winning: defaults, the file `dfs.json` in the data folder (or --config), the environment
@@ -16,8 +18,7 @@ export interface Config {
   readonly bootstrap: readonly string[]
   /** Finds peers on the local network by multicast DNS. */
   readonly mdns: boolean
-  readonly apiHost: string
-  /** 0: any free port, written to api.json. */
+  /** Of the local API, on 127.0.0.1. 0: any free port, written to api.json. */
   readonly apiPort: number
   /** /metrics without the token. */
   readonly metricsOpen: boolean
@@ -55,11 +56,10 @@ type Rules = { readonly [F in ConfigField]: FieldRule<Config[F]> }
 
 const rules: Rules = {
   data: { fallback: '', takes: 'a folder', parse: text((value) => value === '' ? undefined : resolve(value)) },
-  listen: { fallback: ['/ip4/0.0.0.0/tcp/4201'], takes: 'multiaddrs such as /ip4/0.0.0.0/tcp/4201', parse: list(multiaddr) },
-  announce: { fallback: [], takes: 'multiaddrs such as /dns4/node1.example.org/tcp/4201', parse: list(multiaddr) },
-  bootstrap: { fallback: [], takes: 'multiaddrs with a peer id, such as /ip4/192.168.1.10/tcp/4201/p2p/12D3KooW…', parse: list((value) => value.includes('/p2p/') ? multiaddr(value) : undefined) },
+  listen: { fallback: ['/ip4/0.0.0.0/tcp/4201'], takes: 'multiaddrs with a TCP port, such as /ip4/0.0.0.0/tcp/4201', parse: list(tcpAddress()) },
+  announce: { fallback: [], takes: 'multiaddrs with a TCP port, such as /dns4/node1.example.org/tcp/4201', parse: list(tcpAddress({ leastPort: 1 })) },
+  bootstrap: { fallback: [], takes: 'multiaddrs with a peer id, such as /ip4/192.168.1.10/tcp/4201/p2p/12D3KooW…', parse: list(tcpAddress({ leastPort: 1, needsPeer: true })) },
   mdns: { fallback: false, takes: 'true or false', parse: boolean },
-  apiHost: { fallback: '127.0.0.1', takes: 'a loopback address: the local API is for this machine alone', parse: text((value) => /^(127\.\d+\.\d+\.\d+|::1|localhost)$/.test(value) ? value : undefined) },
   apiPort: { fallback: 4200, takes: 'a port, 0 (any free one) to 65535', parse: integer(0, 65_535) },
   metricsOpen: { fallback: false, takes: 'true or false', parse: boolean },
   capacityBytes: { fallback: undefined, takes: 'a size such as 500GiB, or 0', parse: size(0) },
@@ -75,7 +75,7 @@ const rules: Rules = {
 
 /** Names in the file and of options; the environment has them as DFS_LISTEN, DFS_API_PORT, … */
 export const optionNames: Readonly<Record<ConfigField, string>> = {
-  data: 'data', listen: 'listen', announce: 'announce', bootstrap: 'bootstrap', mdns: 'mdns', apiHost: 'api-host', apiPort: 'api-port', metricsOpen: 'metrics-open',
+  data: 'data', listen: 'listen', announce: 'announce', bootstrap: 'bootstrap', mdns: 'mdns', apiPort: 'api-port', metricsOpen: 'metrics-open',
   capacityBytes: 'capacity', reserveBytes: 'reserve', cacheBytes: 'cache', inFlightBytes: 'in-flight', zone: 'zone', keyFile: 'key-file', passphraseFile: 'passphrase-file',
   logLevel: 'log-level', logFormat: 'log-format',
 }
@@ -150,8 +150,26 @@ function list<T> (parse: (value: string) => T | undefined): (value: unknown) => 
   }
 }
 
-function multiaddr (value: string): string | undefined {
-  return /^(\/[a-z0-9-]+\/[^/\s]+)+$/.test(value) && /\/tcp\/\d{1,5}(\/|$)/.test(value) ? value : undefined
+/** Whether a text is a host by that protocol of a multiaddr (https://multiformats.io/multiaddr/). */
+const hosts: ReadonlyMap<string, (host: string) => boolean> = new Map([
+  ['ip4', isIPv4], ['ip6', isIPv6], ...['dns', 'dns4', 'dns6'].map((name) => [name, isHostName] as const),
+])
+
+function isHostName (text: string): boolean {
+  return text.length <= 253 && text.split('.').every((label) => /^\w([\w-]{0,61}\w)?$/.test(label))
+}
+
+/** A multiaddr that TCP can listen on or dial, `/p2p/ID` at its end or not; port 0, to listen on, is any free one. */
+function tcpAddress ({ leastPort = 0, needsPeer = false }: { leastPort?: number, needsPeer?: boolean } = {}): (value: string) => string | undefined {
+  return (value) => {
+    const [, protocol = '', host = '', port = '', peer] = /^\/(\w+)\/([^/]+)\/tcp\/(\d{1,5})(?:\/p2p\/([^/]+))?$/.exec(value) ?? []
+    const isRight = hosts.get(protocol)?.(host) === true && Number(port) >= leastPort && Number(port) <= 65_535 && (peer === undefined ? !needsPeer : isPeerId(peer))
+    return isRight ? value : undefined
+  }
+}
+
+function isPeerId (text: string): boolean {
+  try { parsePeerId(text); return true } catch { return false } // it says nothing but that it is none
 }
 
 function boolean (value: unknown): boolean | undefined {

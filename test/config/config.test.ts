@@ -1,13 +1,15 @@
 import { describe, expect, test } from 'vitest'
 import { InvalidInput } from '../../src/base/errors.ts'
+import { peerIdOf } from '../../src/base/peer-id.ts'
 import { configOf } from '../../src/config.ts'
 
 const home = '/home/somebody'
+const peerId = peerIdOf(new Uint8Array(32).fill(7))
 
 describe('configuration', () => {
   test('has defaults that a newcomer can start with', () => {
     const { config, origins } = configOf({ home })
-    expect(config).toMatchObject({ data: '/home/somebody/.dfs', apiHost: '127.0.0.1', apiPort: 4200, listen: ['/ip4/0.0.0.0/tcp/4201'], capacityBytes: undefined })
+    expect(config).toMatchObject({ data: '/home/somebody/.dfs', apiPort: 4200, listen: ['/ip4/0.0.0.0/tcp/4201'], capacityBytes: undefined })
     expect(new Set(Object.values(origins))).toEqual(new Set(['default']))
   })
 
@@ -25,13 +27,26 @@ describe('configuration', () => {
     ['listen', 'localhost:4201', 'listen is "localhost:4201"'],
     ['bootstrap', '/ip4/10.0.0.1/tcp/4201', 'it takes multiaddrs with a peer id'],
     ['zone', 'a b', 'zone is "a b"'],
-    ['api-host', '0.0.0.0', 'it takes a loopback address'],
+    ['listen', '/ip4/0.0.0.0/tcp/99999', 'listen is "/ip4/0.0.0.0/tcp/99999" (option --listen); it takes multiaddrs with a TCP port, such as /ip4/0.0.0.0/tcp/4201'],
+    ['listen', '/ip4/300.0.0.1/tcp/4201', 'it takes multiaddrs with a TCP port'],
+    ['listen', '/ip4/10.0.0.1/udp/4201/quic-v1', 'it takes multiaddrs with a TCP port'],
+    ['listen', '/ip4/10.0.0.1/tcp/4201,/ip6/::g/tcp/4201', 'it takes multiaddrs with a TCP port'],
+    ['announce', '/dns4/node1.example.org/tcp/0', 'it takes multiaddrs with a TCP port, such as /dns4/'],
+    ['announce', '/dns4/two..dots/tcp/4201', 'it takes multiaddrs with a TCP port'],
+    ['bootstrap', '/ip4/10.0.0.1/tcp/4201/p2p/12D3KooW', 'it takes multiaddrs with a peer id'],
+    ['bootstrap', `/ip4/10.0.0.1/tcp/4201/p2p/${peerId}/p2p-circuit`, 'it takes multiaddrs with a peer id'],
     ['mdns', 'maybe', 'it takes true or false'],
     ['log-level', 'loud', 'it takes trace, debug'],
   ])('a wrong %s (%s) names the field, what it got and what it takes', (name, value, message) => {
     const wrong = (): unknown => configOf({ home, options: { [name]: value } })
     expect(wrong).toThrow(InvalidInput)
     expect(wrong).toThrow(message)
+  })
+
+  test.each([
+    ['listen', '/ip4/127.0.0.1/tcp/0,/ip6/::1/tcp/4201'], ['announce', '/dns4/node1.example.org/tcp/4201'], ['announce', `/dns/host-1/tcp/1/p2p/${peerId}`], ['bootstrap', `/ip6/fe80::1/tcp/65535/p2p/${peerId}`], ['bootstrap', ''],
+  ] as const)('%s takes %s', (name, value) => {
+    expect(configOf({ home, options: { [name]: value } }).config[name].join(',')).toBe(value)
   })
 
   test('a setting that nobody knows is refused, with the ones there are', () => {
