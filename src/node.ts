@@ -9,8 +9,6 @@ export interface DfsNode extends AsyncDisposable {
   readonly peerId: PeerId
   readonly objects: Objects
   status (): Promise<NodeStatus>
-  /** Whether reads and writes can succeed now: enough voters answer. */
-  isReady (): Promise<boolean>
   peers (): readonly PeerStatus[]
   /** Announcements from now on, this node's own too. Ends with the signal. At most 1,000 wait for a slow reader; the oldest go first. */
   watch (options: { signal: AbortSignal }): AsyncIterable<AnnouncementSeen>
@@ -46,7 +44,9 @@ export interface NodeStatus {
   readonly members: ReadonlyArray<{ readonly peerId: string, readonly role: string, readonly zone: string, readonly isConnected: boolean }>
   readonly blocks: { readonly count: number, readonly bytes: number, readonly quotaBytes: number | undefined, readonly freeBytes: number, readonly corrupt: number, readonly isReadOnly: boolean }
   readonly cache: { readonly bytes: number, readonly limitBytes: number }
-  readonly rows: { readonly lostPartitions: number }
+  readonly rows: { readonly lostPartitions: number, readonly isReadOnly: boolean }
+  /** Whether this node can serve a read and a write now: enough voters answer, its stores take writes, its memory of rows is whole. */
+  readonly isReady: boolean
   /** What a person should know; empty when all is well. */
   readonly health: readonly string[]
 }

@@ -48,7 +48,7 @@ import { nodeMetrics } from './metrics.ts'
 import { looseBallotOf } from './records.ts'
 import { settleLayout } from './settle.ts'
 import { ClusterState, readFacts } from './state.ts'
-import { isServing, statusOf } from './status.ts'
+import { statusOf } from './status.ts'
 import { type BlockStores, openBlocks, openRows } from './stores.ts'
 import { watchAnnouncements } from './watch.ts'
 
@@ -266,13 +266,12 @@ class Node {
     const { config, clock, state, keyring, logger } = this.#parts
     const facts = (): Parameters<typeof statusOf>[0] => ({
       config, state, peerId: this.#network.peerId, addresses: this.#network.addresses(), uptimeMs: clock.monotonicMs() - this.#startedMs,
-      reachable: this.#network.reachable(), blocks: this.#stores.blocks.stats(), cache: this.#stores.cache, freeBytes: this.#freeBytes, lostPartitions: this.#rows.lostPartitions().size,
+      reachable: this.#network.reachable(), blocks: this.#stores.blocks.stats(), cache: this.#stores.cache, freeBytes: this.#freeBytes, rows: this.#rows,
     })
     return {
       peerId: this.#network.peerId,
       objects: this.#objects,
       status: async () => { this.#freeBytes = await this.#parts.files.freeBytes('.'); return statusOf(facts()) },
-      isReady: async () => isServing(facts()),
       peers: () => [...new Set<PeerId>([...state.members.keys(), ...this.#greetings.keys()])].filter((peer) => peer !== this.#network.peerId).map((peer) => {
         const row = state.members.get(peer)
         const greeting = this.#greetings.get(peer)

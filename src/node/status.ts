@@ -4,6 +4,7 @@ import type { BlockStats } from '../blockstore/disk-blocks.ts'
 import { allVotersOf, describeMember, nameOfRole } from '../cluster/index.ts'
 import type { Config } from '../config.ts'
 import type { NodeStatus } from '../node.ts'
+import type { RowStore } from '../tables/index.ts'
 import { majorityOf } from '../tables/round.ts'
 import type { ClusterState } from './state.ts'
 
@@ -17,19 +18,22 @@ export interface StatusFacts {
   readonly blocks: BlockStats
   readonly cache: { readonly bytes: number, readonly limitBytes: number }
   readonly freeBytes: number
-  readonly lostPartitions: number
+  readonly rows: Pick<RowStore, 'lostPartitions'> & { readonly isReadOnly?: boolean }
 }
 
 export const version = '0.1.0'
 
-/** Whether a majority of voters answers, this node counted. */
-export function isServing ({ state, peerId, reachable }: StatusFacts): boolean {
+const hasMajority = ({ state, peerId, reachable }: StatusFacts): boolean => {
   const voters = allVotersOf(state.layout)
   return voters.filter((voter) => voter === peerId || reachable.includes(voter)).length >= majorityOf(voters.length)
 }
 
+/** Fails closed: a node with a failing disk may still serve through others, but should not be the one that is asked. */
+const isReady = (facts: StatusFacts): boolean =>
+  hasMajority(facts) && !facts.blocks.isReadOnly && facts.rows.isReadOnly !== true && facts.rows.lostPartitions().size === 0
+
 export function statusOf (facts: StatusFacts): NodeStatus {
-  const { config, state, peerId, reachable, blocks, cache, freeBytes, lostPartitions } = facts
+  const { config, state, peerId, reachable, blocks, cache, freeBytes, rows } = facts
   const { role, zone } = state.certificate.member
   const members = [...state.members.values()].map((row) => describeMember(row))
   return {
@@ -44,21 +48,24 @@ export function statusOf (facts: StatusFacts): NodeStatus {
     members: members.map((member) => ({ peerId: member.peerId, role: nameOfRole(member.role), zone: member.zone, isConnected: member.peerId === peerId || reachable.includes(member.peerId) })),
     blocks: { ...blocks, quotaBytes: config.capacityBytes, freeBytes },
     cache: { bytes: cache.bytes, limitBytes: cache.limitBytes },
-    rows: { lostPartitions },
+    rows: { lostPartitions: rows.lostPartitions().size, isReadOnly: rows.isReadOnly ?? false },
+    isReady: isReady(facts),
     health: healthOf(facts),
   }
 }
 
 /** What a person should know, each line with what to do; empty when all is well. */
 function healthOf (facts: StatusFacts): readonly string[] {
-  const { state, config, blocks, freeBytes, lostPartitions, peerId, reachable } = facts
+  const { state, config, blocks, freeBytes, rows, peerId, reachable } = facts
+  const lostPartitions = rows.lostPartitions().size
   const voters = allVotersOf(state.layout)
   const away = state.layout.members.filter(({ peerId: member }) => member !== peerId && !reachable.includes(member)).length
   return [
-    ...(isServing(facts) ? [] : [`fewer than a majority of the ${voters.length} voters answer: writes and reads fail until more are back`]),
+    ...(hasMajority(facts) ? [] : [`fewer than a majority of the ${voters.length} voters answer: writes and reads fail until more are back`]),
     ...(away > 0 ? [`${away} of ${state.layout.members.length} members do not answer: what they hold has fewer copies now`] : []),
     ...(state.layout.state === 'settled' && voters.length < 3 ? [`${voters.length} voters: the death of one stops writes; three or more survive it`] : []),
     ...(blocks.isReadOnly ? ['the block store takes no writes since an fsync failed: check the disk, then start the node again'] : []),
+    ...(rows.isReadOnly === true ? ['the row store takes no writes: this node does not vote; check the disk and its free space'] : []),
     ...(lostPartitions > 0 ? [`the memory of ${lostPartitions} partitions of rows was lost or changed: this node does not vote for them`] : []),
     ...(blocks.corrupt > 0 ? [`${blocks.corrupt} blocks were corrupt and are set aside in blocks/corrupt: the disk may be failing`] : []),
     ...(freeBytes < config.reserveBytes ? [`the disk has less free than the reserve of ${config.reserveBytes} bytes: this node takes no more blocks`] : []),
