@@ -2,6 +2,7 @@ import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { type Logger, pino } from 'pino'
+import { loopback } from './api/guard.ts'
 import { serveApi } from './api/http.ts'
 import { hexOf } from './base/bytes.ts'
 import { systemClock } from './base/clock.ts'
@@ -55,8 +56,8 @@ async function opened (open: AsyncDisposableStack, { config, origins, secrets }:
   const node = open.use(await openNode(config, secrets, { logger, clock: systemClock, random: systemRandom }))
   const api = open.use(await serveApi({
     node,
-    host: config.apiHost,
     port: config.apiPort,
+    clock: systemClock,
     random: systemRandom,
     metricsOpen: config.metricsOpen,
     log: logger.child({ part: 'api' }),
@@ -67,7 +68,7 @@ async function opened (open: AsyncDisposableStack, { config, origins, secrets }:
   await writeFile(apiFile, `${JSON.stringify({ port: api.port, token: hexOf(api.token), pid: process.pid })}\n`, { mode: 0o600 })
   open.defer(async () => { await rm(apiFile, { force: true }) })
   const { clusterId, addresses } = await node.status()
-  const ready = { event: 'ready', peerId: node.peerId, clusterId, addresses, api: `http://127.0.0.1:${api.port}`, data: config.data } as const
+  const ready = { event: 'ready', peerId: node.peerId, clusterId, addresses, api: `http://${loopback}:${api.port}`, data: config.data } as const
   logger.info(ready, 'ready')
   return ready
 }

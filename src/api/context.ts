@@ -12,23 +12,38 @@ export interface Exchange {
   /** As it came, still percent-encoded: a URL parser would resolve ".." and change the key. */
   readonly path: string
   readonly query: URLSearchParams
-  /** Aborts when the client goes away. */
+  /** Aborts when the client goes away, or the node stops and this has taken too long. */
   readonly signal: AbortSignal
+  /** Aborts as soon as the node stops: for what would never end by itself. */
+  readonly stopping: AbortSignal
 }
 
-export function sendJson ({ request, response }: Pick<Exchange, 'request' | 'response'>, value: unknown, { status = 200 }: { status?: number } = {}): void {
+/** Not `isLast`: the answer is out, the connection stays until response.end(). */
+export function sendJson ({ response }: Pick<Exchange, 'response'>, value: unknown, { status = 200, isLast = true }: { status?: number, isLast?: boolean } = {}): void {
   const body = Buffer.from(`${JSON.stringify(value)}\n`)
   response.writeHead(status, { 'content-type': 'application/json', 'content-length': body.byteLength })
-  response.end(request.method === 'HEAD' ? undefined : body)
+  // of a HEAD Node sends the headers alone
+  if (isLast) response.end(body)
+  else response.write(body)
 }
+
+/** @throws ApiError, with the methods it takes, for another */
+export function requireMethod ({ request, response }: Exchange, ...methods: readonly string[]): void {
+  if (methods.includes(request.method ?? '')) return
+  response.setHeader('allow', methods.join(', '))
+  throw new ApiError(405, 'invalid', `this takes ${methods.join(', ')}`)
+}
+
+/** The body as it comes. Whoever stops reading it half way leaves the connection open, so that a refusal can still be answered. */
+export const bodyOf = ({ request }: Pick<Exchange, 'request'>): AsyncIterable<Buffer> => request.iterator({ destroyOnReturn: false })
 
 const maxJsonBytes = 64 * 1024
 
 /** The body as a JSON object; an empty body is an empty object. @throws ApiError */
-export async function jsonBody ({ request }: Exchange): Promise<Readonly<Record<string, unknown>>> {
+export async function jsonBody (exchange: Exchange): Promise<Readonly<Record<string, unknown>>> {
   const pieces: Buffer[] = []
   let length = 0
-  for await (const piece of request as AsyncIterable<Buffer>) {
+  for await (const piece of bodyOf(exchange)) {
     length += piece.byteLength
     if (length > maxJsonBytes) throw new ApiError(413, 'invalid', `a request body of this kind has at most ${maxJsonBytes} bytes`)
     pieces.push(piece)

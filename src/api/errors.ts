@@ -18,6 +18,17 @@ export function errorAnswerOf (error: unknown, { isConditional = false }: { isCo
   return { status, body: { error: { code: error.code, message: error.message, ...(field === undefined ? {} : { field }) } } }
 }
 
+/** The error for a header, where there is no body (HEAD): the same JSON in printable ASCII, of bounded length. */
+export function errorHeaderOf ({ error }: ErrorAnswer['body']): string {
+  const json = JSON.stringify({ ...error, message: error.message.slice(0, errorLimits.headerMessage) })
+  return json.replaceAll(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}
+
+export const errorLimits = {
+  /** Characters; a header has few KiB. */
+  headerMessage: 1000,
+} as const
+
 /** A request that HTTP itself refuses. */
 export class ApiError extends Error {
   override name = 'ApiError'

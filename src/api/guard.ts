@@ -8,6 +8,9 @@ import { ApiError } from './errors.ts'
  * Who may use the local API (design §5): whoever can read api.json. The Host allow-list keeps DNS rebinding out, refusing every Origin keeps browsers out,
  * and the challenge lets the client know that it speaks to this node before it shows the token: a process squatting on the port learns nothing.
  */
+/** Where the API listens: every machine has it, and no other reaches it. */
+export const loopback = '127.0.0.1'
+
 const challengeLength = 32
 
 /** hex(keyed hash of the challenge under the token). @throws ApiError on a challenge that is not 32 bytes of hex */
@@ -18,7 +21,7 @@ export function proofOf (token: Uint8Array, challenge: string): string {
 
 /** @throws ApiError unless the request came to a name of this machine and from no web page */
 export function checkOrigin (headers: IncomingHttpHeaders, port: number): void {
-  const allowed = ['127.0.0.1', 'localhost', '[::1]'].map((host) => `${host}:${port}`)
+  const allowed = [loopback, 'localhost'].map((host) => `${host}:${port}`)
   if (headers.host === undefined || !allowed.includes(headers.host)) throw new ApiError(421, 'refused', 'the Host header names another server')
   if (headers.origin !== undefined) throw new ApiError(403, 'refused', 'web pages may not use this API')
 }

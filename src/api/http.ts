@@ -1,14 +1,18 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { hexOf } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
+import { Unavailable } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { DfsNode } from '../node.ts'
-import { type Exchange, sendJson } from './context.ts'
-import { ApiError, errorAnswerOf } from './errors.ts'
-import { checkOrigin, checkToken, proofOf } from './guard.ts'
+import { type Exchange, requireMethod, sendJson } from './context.ts'
+import { ApiError, errorAnswerOf, errorHeaderOf } from './errors.ts'
+import { checkOrigin, checkToken, loopback, proofOf } from './guard.ts'
+import { lingered } from './linger.ts'
 import { metricsRoute } from './node-routes.ts'
 import { route, type RouteOptions } from './router.ts'
 import { Transfers } from './transfers.ts'
+import { UnderWay } from './under-way.ts'
 
 /** The local HTTP API: on loopback, for whoever can read api.json (docs/API.md). It translates; it decides nothing. */
 export interface LocalApi extends AsyncDisposable {
@@ -19,8 +23,9 @@ export interface LocalApi extends AsyncDisposable {
 
 export interface LocalApiOptions extends RouteOptions {
   readonly node: DfsNode
-  readonly host: string
+  /** 0: any free one. */
   readonly port: number
+  readonly clock: Clock
   readonly random: Random
   readonly metricsOpen: boolean
   readonly log: ApiLog
@@ -42,56 +47,80 @@ export const apiLimits = {
   idleTimeoutMs: 120_000,
 } as const
 
-/** Listens; resolves when the port is open. @throws what listen says, e.g. EADDRINUSE */
+/** Listens; resolves when the port is open. Disposing it ends watches, refuses what comes, and gives transfers under way a bounded time. @throws what listen says, e.g. EADDRINUSE */
 export async function serveApi (options: LocalApiOptions): Promise<LocalApi> {
   const token = options.random.bytes(32)
-  const transfers = new Transfers()
   const server = createServer({ maxHeaderSize: apiLimits.maxHeaderBytes, keepAliveTimeout: apiLimits.keepAliveTimeoutMs, headersTimeout: apiLimits.headersTimeoutMs, requestTimeout: 0 })
   server.maxConnections = apiLimits.maxConnections
   server.setTimeout(apiLimits.idleTimeoutMs)
-  server.on('request', (request, response) => { void answer({ request, response, token, transfers, server, options }) })
-  await listen(server, options)
-  const { port } = server.address() as AddressInfo
-  return { port, token, [Symbol.asyncDispose]: async () => close(server) }
+  const port = await listen(server, options)
+  const stopping = new AbortController()
+  const underWay = new UnderWay()
+  const served: Served = { options, port, token, transfers: new Transfers(), stopping: stopping.signal }
+  server.on('request', (request, response) => {
+    const gone = new AbortController()
+    underWay.add(answer(served, { request, response, gone }), gone)
+  })
+  return {
+    port,
+    token,
+    async [Symbol.asyncDispose] () {
+      stopping.abort()
+      await underWay.settle(options)
+      await close(server)
+    },
+  }
+}
+
+interface Served {
+  readonly options: LocalApiOptions
+  readonly port: number
+  readonly token: Uint8Array
+  readonly transfers: Transfers
+  readonly stopping: AbortSignal
 }
 
 interface Arrival {
   readonly request: IncomingMessage
   readonly response: ServerResponse
-  readonly token: Uint8Array
-  readonly transfers: Transfers
-  readonly server: Server
-  readonly options: LocalApiOptions
+  readonly gone: AbortController
 }
 
-async function answer (arrival: Arrival): Promise<void> {
-  const { request, response, transfers, options } = arrival
-  const id = hexOf(options.random.bytes(8))
-  const gone = new AbortController()
+/** Never rejects; resolves when the answer is out, or nobody waits for it any more. */
+async function answer (served: Served, { request, response, gone }: Arrival): Promise<void> {
+  const { options: { node, random, log }, transfers, stopping } = served
+  const id = hexOf(random.bytes(8))
+  const closed = new Promise<void>((resolve) => { response.once('close', resolve) })
   // 'close' comes after a finished answer too: only an unfinished one means that nobody waits any more
-  response.on('close', () => { if (!response.writableFinished) gone.abort(new ApiError(499, 'gone', 'the client went away')) })
+  void closed.then(() => { if (!response.writableFinished) gone.abort(new ApiError(499, 'gone', 'the client went away')) })
   response.setHeader('x-request-id', id)
   try {
     const [path = '/', query = ''] = splitAt(request.url ?? '/', '?')
-    await dispatch(arrival, { node: options.node, transfers, request, response, path, query: new URLSearchParams(query), signal: gone.signal })
-    options.log.info({ request: id, method: request.method, area: path.split('/')[2], status: response.statusCode }, 'answered')
+    await dispatch(served, { node, transfers, request, response, path, query: new URLSearchParams(query), signal: gone.signal, stopping })
+    log.info({ request: id, method: request.method, area: path.split('/')[2], status: response.statusCode }, 'answered')
   } catch (error) {
-    fail(arrival, error, id)
+    await refuse(served, { request, response }, error, id)
   }
+  await closed
 }
 
-async function dispatch ({ request, token, server, options }: Arrival, exchange: Exchange): Promise<void> {
-  const { path, query, response, node } = exchange
-  checkOrigin(request.headers, (server.address() as AddressInfo).port)
+async function dispatch ({ port, token, options, stopping }: Served, exchange: Exchange): Promise<void> {
+  const { path, query, request, response, node } = exchange
+  checkOrigin(request.headers, port)
+  if (stopping.aborted) throw new Unavailable('the node is stopping')
   switch (path) {
-    case '/healthz': sendJson(exchange, { alive: true }); return
+    case '/healthz':
+      requireMethod(exchange, 'GET', 'HEAD')
+      sendJson(exchange, { alive: true })
+      return
     case '/readyz': {
-      const { health } = await node.status()
-      const isReady = await node.isReady()
+      requireMethod(exchange, 'GET', 'HEAD')
+      const { isReady, health } = await node.status()
       sendJson(exchange, { ready: isReady, health }, { status: isReady ? 200 : 503 })
       return
     }
     case '/v1/hello':
+      requireMethod(exchange, 'GET')
       sendJson(exchange, { proof: proofOf(token, query.get('challenge') ?? ''), peerId: node.peerId })
       return
     case '/metrics':
@@ -109,33 +138,35 @@ function splitAt (text: string, separator: string): readonly string[] {
   return at < 0 ? [text] : [text.slice(0, at), text.slice(at + separator.length)]
 }
 
-function fail ({ request, response, options }: Arrival, error: unknown, id: string): void {
+async function refuse ({ options: { log, clock } }: Served, { request, response }: Pick<Arrival, 'request' | 'response'>, error: unknown, id: string): Promise<void> {
   const isConditional = request.headers['if-match'] !== undefined || request.headers['if-none-match'] !== undefined
   const { status, body } = errorAnswerOf(error, { isConditional })
   const isExpected = status !== 500 || response.destroyed
-  options.log[isExpected ? 'info' : 'error']({ request: id, method: request.method, status, ...(isExpected ? { reason: body.error.message } : { err: error }) }, 'refused')
+  log[isExpected ? 'info' : 'error']({ request: id, method: request.method, status, ...(isExpected ? { reason: body.error.message } : { err: error }) }, 'refused')
   if (response.destroyed) return
   // headers are out: the only honest end is a broken one
   if (response.headersSent) { response.destroy(); return }
-  // the rest of a body that nobody reads would hold the connection
-  response.setHeader('connection', 'close')
   if (status === 503) response.setHeader('retry-after', '1')
-  sendJson({ request, response }, body, { status })
-  request.resume()
+  if (request.method === 'HEAD') response.setHeader('x-dfs-error', errorHeaderOf(body))
+  const isLast = request.complete
+  if (!isLast) response.setHeader('connection', 'close')
+  sendJson({ response }, body, { status, isLast })
+  if (isLast) return
+  await lingered(request, { clock })
+  response.end()
 }
 
-function listen (server: Server, { host, port }: LocalApiOptions): Promise<void> {
+function listen (server: Server, { port }: LocalApiOptions): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, host, () => { server.removeListener('error', reject); resolve() })
+    server.listen(port, loopback, () => { server.removeListener('error', reject); resolve((server.address() as AddressInfo).port) })
   })
 }
 
-// requests under way are finished; connections that only wait are closed
+// what did not end by itself is cut off
 function close (server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => { resolve() })
-    server.closeIdleConnections()
+    server.closeAllConnections()
   })
 }
-

@@ -1,14 +1,15 @@
+import { once } from 'node:events'
 import { InvalidInput } from '../base/errors.ts'
 import type { InviteOptions } from '../node.ts'
 import type { BucketOptions } from '../objects/index.ts'
-import { type Exchange, jsonBody, sendJson } from './context.ts'
+import { type Exchange, jsonBody, requireMethod, sendJson } from './context.ts'
 import { ApiError } from './errors.ts'
 
 /** GET /v1/buckets; PUT, GET, DELETE /v1/buckets/NAME */
 export async function bucketRoute (exchange: Exchange, name: string | undefined): Promise<void> {
   const { node: { objects }, request, signal } = exchange
+  requireMethod(exchange, 'GET', 'HEAD', ...(name === undefined ? [] : ['PUT', 'DELETE']))
   if (name === undefined) {
-    requireMethod(exchange, 'GET')
     sendJson(exchange, { buckets: await objects.listBuckets({ signal }) })
   } else if (request.method === 'PUT') {
     sendJson(exchange, await objects.createBucket(name, bucketOptionsOf(await jsonBody(exchange)), { signal }), { status: 201 })
@@ -16,7 +17,6 @@ export async function bucketRoute (exchange: Exchange, name: string | undefined)
     await objects.removeBucket(name, { signal })
     sendJson(exchange, { removed: true })
   } else {
-    requireMethod(exchange, 'GET')
     sendJson(exchange, await objects.bucket(name, { signal }))
   }
 }
@@ -49,12 +49,12 @@ function inviteOptionsOf ({ uses = 1, role = 'member', notAfterMs, zone }: Reado
 }
 
 export async function statusRoute (exchange: Exchange): Promise<void> {
-  requireMethod(exchange, 'GET')
+  requireMethod(exchange, 'GET', 'HEAD')
   sendJson(exchange, await exchange.node.status())
 }
 
 export async function peersRoute (exchange: Exchange): Promise<void> {
-  requireMethod(exchange, 'GET')
+  requireMethod(exchange, 'GET', 'HEAD')
   sendJson(exchange, { peers: exchange.node.peers() })
 }
 
@@ -63,29 +63,47 @@ export async function cacheRoute (exchange: Exchange): Promise<void> {
   sendJson(exchange, await exchange.node.emptyCache())
 }
 
+export async function configRoute (exchange: Exchange, describeConfig: () => unknown): Promise<void> {
+  requireMethod(exchange, 'GET', 'HEAD')
+  sendJson(exchange, describeConfig())
+}
+
+export async function inspectRoute (exchange: Exchange): Promise<void> {
+  requireMethod(exchange, 'GET', 'HEAD')
+  sendJson(exchange, exchange.node.inspect())
+}
+
+/** POST /v1/stop: begins a graceful stop, as a signal does. */
+export async function stopRoute (exchange: Exchange, stop: () => void): Promise<void> {
+  requireMethod(exchange, 'POST')
+  sendJson(exchange, { stopping: true }, { status: 202 })
+  stop()
+}
+
 export async function transferRoute (exchange: Exchange, id: string): Promise<void> {
+  requireMethod(exchange, 'GET', 'HEAD')
   const transfer = exchange.transfers.get(id)
   if (transfer === undefined) throw new ApiError(404, 'not-found', 'no recent transfer has this id')
   sendJson(exchange, transfer)
 }
 
-export async function metricsRoute ({ node, response }: Exchange): Promise<void> {
-  response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }).end(await node.metrics())
+export async function metricsRoute (exchange: Exchange): Promise<void> {
+  requireMethod(exchange, 'GET', 'HEAD')
+  exchange.response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }).end(await exchange.node.metrics())
 }
 
-/** One JSON object a line for each announcement, from the first line ({"watching":true}) on, until the client goes. */
-export async function watchRoute ({ node, request, response, signal }: Exchange): Promise<void> {
+/** One JSON object a line for each announcement, from the first line ({"watching":true}) on, until the client goes or the node stops. */
+export async function watchRoute (exchange: Exchange): Promise<void> {
+  requireMethod(exchange, 'GET')
+  const { node, request, response, signal, stopping } = exchange
   // a quiet cluster is no idle client
   request.socket.setTimeout(0)
   response.writeHead(200, { 'content-type': 'application/x-ndjson' })
   response.write('{"watching":true}\n')
-  for await (const seen of node.watch({ signal })) {
-    // the node drops the oldest for a slow reader; here a full socket only ends the wait early when the client goes
-    if (!response.write(`${JSON.stringify(seen)}\n`)) await new Promise<void>((resolve) => { response.once('drain', resolve); response.once('close', resolve) })
+  const ended = AbortSignal.any([signal, stopping])
+  for await (const seen of node.watch({ signal: ended })) {
+    // the node drops the oldest for a slow reader
+    if (!response.write(`${JSON.stringify(seen)}\n`)) await once(response, 'drain', { signal: ended }).catch(() => {}) // the only failure is the end, which ends the loop
   }
   response.end()
-}
-
-export function requireMethod ({ request }: Exchange, method: string): void {
-  if (request.method !== method) throw new ApiError(405, 'invalid', `this takes ${method}`)
 }

@@ -1,7 +1,7 @@
 import { pipeline } from 'node:stream/promises'
 import { Readable } from 'node:stream'
 import type { ObjectInfo, ObjectName, PutOptions } from '../objects/index.ts'
-import { type Exchange, sendJson } from './context.ts'
+import { bodyOf, type Exchange, requireMethod, sendJson } from './context.ts'
 import { ApiError } from './errors.ts'
 import { byteRangeOf } from './range-header.ts'
 
@@ -10,17 +10,18 @@ const maxTransferIdLength = 64
 
 /** PUT/GET/HEAD/DELETE /v1/objects/BUCKET/KEY */
 export async function objectRoute (exchange: Exchange, target: ObjectName): Promise<void> {
+  requireMethod(exchange, 'GET', 'HEAD', 'PUT', 'DELETE')
   switch (exchange.request.method) {
     case 'PUT': return putObject(exchange, target)
-    case 'GET': return getObject(exchange, target)
     case 'HEAD': return headObject(exchange, target)
     case 'DELETE': return deleteObject(exchange, target)
-    default: throw new ApiError(405, 'invalid', 'an object takes PUT, GET, HEAD and DELETE')
+    default: return getObject(exchange, target)
   }
 }
 
 /** GET /v1/objects/BUCKET */
 export async function listRoute (exchange: Exchange, bucket: string): Promise<void> {
+  requireMethod(exchange, 'GET', 'HEAD')
   const { query } = exchange
   const limit = query.get('limit')
   sendJson(exchange, await exchange.node.objects.list(bucket, {
@@ -33,8 +34,8 @@ export async function listRoute (exchange: Exchange, bucket: string): Promise<vo
 }
 
 async function putObject (exchange: Exchange, target: ObjectName): Promise<void> {
-  const { request, node, signal } = exchange
-  const info = await node.objects.put(target, request as AsyncIterable<Uint8Array>, { ...putOptionsOf(exchange), signal })
+  const { node, signal } = exchange
+  const info = await node.objects.put(target, bodyOf(exchange), { ...putOptionsOf(exchange), signal })
   exchange.response.setHeader('etag', `"${info.etag}"`)
   sendJson(exchange, info, { status: 201 })
 }

@@ -1,6 +1,6 @@
-import { type Exchange, sendJson } from './context.ts'
+import type { Exchange } from './context.ts'
 import { ApiError } from './errors.ts'
-import { bucketRoute, cacheRoute, inviteRoute, metricsRoute, peersRoute, requireMethod, statusRoute, transferRoute, watchRoute } from './node-routes.ts'
+import { bucketRoute, cacheRoute, configRoute, inspectRoute, inviteRoute, metricsRoute, peersRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
 import { listRoute, objectRoute } from './object-routes.ts'
 
 export interface RouteOptions {
@@ -27,13 +27,9 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
     case 'transfers':
       if (name === undefined) break
       return transferRoute(exchange, name)
-    case 'inspect': sendJson(exchange, exchange.node.inspect()); return
-    case 'config': sendJson(exchange, options.describeConfig()); return
-    case 'stop':
-      requireMethod(exchange, 'POST')
-      sendJson(exchange, { stopping: true }, { status: 202 })
-      options.stop()
-      return
+    case 'inspect': return inspectRoute(exchange)
+    case 'config': return configRoute(exchange, options.describeConfig)
+    case 'stop': return stopRoute(exchange, options.stop)
     case undefined:
   }
   throw new ApiError(404, 'not-found', 'there is nothing at this path')

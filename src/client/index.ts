@@ -1,10 +1,12 @@
 import { timingSafeEqual } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { Agent, type IncomingMessage, request } from 'node:http'
+import { type NetConnectOpts, Socket } from 'node:net'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { Readable } from 'node:stream'
 import { fromHex, hexOf, utf8 } from '../base/bytes.ts'
+import { systemClock } from '../base/clock.ts'
 import { keyedHash } from '../base/hash.ts'
 import { type Random, systemRandom } from '../base/random.ts'
 import { ClientError, NoRunningNode } from './errors.ts'
@@ -35,9 +37,6 @@ export interface Download {
 export const objectPath = (bucket: string, key?: string): string =>
   `/v1/objects/${encodeURIComponent(bucket)}${key === undefined ? '' : `/${encodeURIComponent(key)}`}`
 
-// a HEAD has no body to say why
-const codeOfStatus: ReadonlyMap<number, string> = new Map([[400, 'invalid'], [403, 'refused'], [404, 'not-found'], [409, 'conflict'], [412, 'conflict'], [502, 'corrupt'], [503, 'unavailable']])
-
 interface ApiFile { readonly port: number, readonly token: string }
 
 /**
@@ -46,7 +45,7 @@ interface ApiFile { readonly port: number, readonly token: string }
  */
 export async function connectLocal (dataFolder: string, { random = systemRandom }: { random?: Random } = {}): Promise<LocalClient> {
   const { port, token } = await apiFileIn(dataFolder)
-  const agent = new Agent({ keepAlive: true, maxSockets: 64 })
+  const agent = new AnswerFirstAgent({ keepAlive: true, maxSockets: 64 })
   const challenge = hexOf(random.bytes(32))
   const connection = { port, agent, dataFolder }
   const hello = await jsonAnswer<{ proof: string, peerId: string }>(await send(connection, { method: 'GET', path: `/v1/hello?challenge=${challenge}` }))
@@ -71,9 +70,10 @@ function clientOver (connection: Connection, peerId: string): LocalClient {
     async head (path, { signal } = {}) {
       const answer = await send(connection, { method: 'HEAD', path, signal })
       answer.resume()
-      const status = answer.statusCode ?? 0
-      if (status >= 400) throw new ClientError({ status, code: codeOfStatus.get(status) ?? 'internal', message: status === 404 ? 'there is no such object' : `the node answered ${status}` })
-      return answer.headers as Record<string, string | undefined>
+      const headers = answer.headers as Record<string, string | undefined>
+      // a HEAD has no body to say why
+      if ((answer.statusCode ?? 0) >= 400) throw clientError(answer, JSON.parse(headers['x-dfs-error'] ?? '{}') as Reason)
+      return headers
     },
     async download (path, { headers, signal } = {}) {
       const answer = await send(connection, { method: 'GET', path, headers, signal })
@@ -103,7 +103,7 @@ interface Outgoing {
   readonly signal?: AbortSignal
 }
 
-// resolves with the answer's head as soon as it is there: a refusal may come while the body is still being sent
+/** Resolves with the answer's head as soon as it is there: a refusal may come while the body is still being sent, and ends the sending. */
 function send ({ port, agent, token, dataFolder }: Connection, { method, path, headers = {}, body, signal }: Outgoing): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const outgoing = request({ host: '127.0.0.1', port, agent, method, path, signal, headers: { ...headers, ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) } })
@@ -115,17 +115,52 @@ function send ({ port, agent, token, dataFolder }: Connection, { method, path, h
     }
     outgoing.on('error', fail)
     if (body === undefined) outgoing.end()
-    else pipeline(body, outgoing).catch(fail)
+    else pipeline(unless(body, () => isAnswered), outgoing).catch(fail)
   })
+}
+
+async function * unless (source: AsyncIterable<Uint8Array>, isOver: () => boolean): AsyncIterable<Uint8Array> {
+  for await (const piece of source) {
+    if (isOver()) return
+    yield piece
+  }
+}
+
+export const clientLimits = {
+  /** What a failed write waits for the answer that says why. */
+  answerWaitMs: 1000,
+} as const
+
+/**
+ * A node that refuses a body may close before it has read all of it. The write fails then, while the reason lies in the socket unread: so the failure
+ * is told only when the answer had its time.
+ */
+class AnswerFirstSocket extends Socket {
+  override _write (piece: Uint8Array, encoding: BufferEncoding, done: (error?: Error | null) => void): void { super._write(piece, encoding, afterTheAnswer(done)) }
+  override _writev (pieces: Array<{ chunk: Uint8Array, encoding: BufferEncoding }>, done: (error?: Error | null) => void): void { super._writev?.(pieces, afterTheAnswer(done)) }
+}
+
+const afterTheAnswer = (done: (error?: Error | null) => void) => (error?: Error | null): void => {
+  if (error === undefined || error === null) done()
+  else systemClock.after(clientLimits.answerWaitMs, () => { done(error) })
+}
+
+class AnswerFirstAgent extends Agent {
+  override createConnection (options: NetConnectOpts): Socket { return new AnswerFirstSocket().connect(options) }
 }
 
 async function jsonAnswer<T> (answer: IncomingMessage): Promise<T> {
   const pieces: Buffer[] = []
   for await (const piece of answer as AsyncIterable<Buffer>) pieces.push(piece)
-  const value = JSON.parse(Buffer.concat(pieces).toString('utf8')) as T & { error?: { code: string, message: string, field?: string } }
+  const value = JSON.parse(Buffer.concat(pieces).toString('utf8')) as T & { error?: Reason }
   if ((answer.statusCode ?? 0) < 400) return value
-  throw new ClientError({ status: answer.statusCode ?? 0, code: value.error?.code ?? 'internal', message: value.error?.message ?? `status ${answer.statusCode}`, field: value.error?.field })
+  throw clientError(answer, value.error)
 }
+
+interface Reason { readonly code?: string, readonly message?: string, readonly field?: string }
+
+const clientError = ({ statusCode: status = 0 }: IncomingMessage, { code = 'internal', message = `the node answered ${status}`, field }: Reason = {}): ClientError =>
+  new ClientError({ status, code, message, field })
 
 function isProof (proof: unknown, expected: Uint8Array): boolean {
   const presented = utf8(String(proof))

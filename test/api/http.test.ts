@@ -1,31 +1,21 @@
 import { request } from 'node:http'
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type LocalApi, serveApi } from '../../src/api/http.ts'
+import type { LocalApi } from '../../src/api/http.ts'
 import { hexOf, utf8 } from '../../src/base/bytes.ts'
 import { Corrupt } from '../../src/base/errors.ts'
 import { keyedHash } from '../../src/base/hash.ts'
-import { systemRandom } from '../../src/base/random.ts'
-import type { DfsNode } from '../../src/node.ts'
-import { objectStore } from '../../src/objects/index.ts'
-import { objectWorld } from '../support/object-parts.ts'
+import { servedApi, type ServedApi } from '../support/local-api.ts'
 
-const world = objectWorld()
-const objects = objectStore(world.parts)
-const node = {
-  peerId: '12D3KooWTest', objects, isReady: async () => true, metrics: async () => 'dfs_test 1\n',
-  status: async () => ({ health: [] }), peers: () => [], invite: async () => ['token'], emptyCache: async () => ({ freedBytes: 0 }), inspect: () => ({}),
-} as unknown as DfsNode
-const logged: string[] = []
+let served: ServedApi
 let api: LocalApi
 let stopped = false
 
 beforeAll(async () => {
-  const log = (fields: object, message: string): void => { logged.push(JSON.stringify({ ...fields, message })) }
-  api = await serveApi({ node, host: '127.0.0.1', port: 0, random: systemRandom, metricsOpen: false, log: { info: log, error: log }, describeConfig: () => ({}), stop: () => { stopped = true } })
-  await objects.createBucket('photos')
+  served = await servedApi({}, { stop: () => { stopped = true } })
+  api = served.api
 })
-afterAll(async () => { await api[Symbol.asyncDispose]() })
+afterAll(async () => { await served[Symbol.asyncDispose]() })
 
 interface Answer { readonly status: number, readonly body: string, readonly headers: Record<string, unknown>, readonly isBroken: boolean }
 
@@ -83,26 +73,35 @@ describe('the local API', () => {
     expect((await ask('GET', '/v1/objects/photos/a/b')).status).toBe(404)
   })
 
+  test.each([
+    ['/healthz'], ['/readyz'], ['/metrics'], ['/v1/hello'], ['/v1/config'], ['/v1/inspect'], ['/v1/status'], ['/v1/peers'], ['/v1/watch'], ['/v1/transfers/t1'], ['/v1/buckets'], ['/v1/objects/photos'],
+    ['/v1/objects/photos/k'], ['/v1/stop'], ['/v1/invites'], ['/v1/cache'],
+  ])('%s takes its own methods and names them', async (path) => {
+    const answer = await ask('PATCH', path)
+    expect(answer).toMatchObject({ status: 405, headers: { allow: expect.stringMatching(/^[A-Z]+(, [A-Z]+)*$/) as string } })
+    expect(answer.body).toContain('"this takes ')
+  })
+
   test('a client that goes away in the middle of a put stores nothing', async () => {
     const socket = connect(api.port, '127.0.0.1')
     socket.write(`PUT /v1/objects/photos/half HTTP/1.1\r\nhost: 127.0.0.1:${api.port}\r\nauthorization: Bearer ${hexOf(api.token)}\r\ncontent-length: 100\r\n\r\nonly this`)
     await expect.poll(() => socket.bytesWritten).toBeGreaterThan(100)
     socket.destroy()
-    await expect.poll(() => logged.some((line) => line.includes('"PUT"') && line.includes('refused'))).toBe(true)
+    await expect.poll(() => served.logged.some((line) => line.includes('"PUT"') && line.includes('refused'))).toBe(true)
     expect((await ask('GET', '/v1/objects/photos/half')).status).toBe(404)
   })
 
   test('a read that fails half way breaks the connection: a short body is never a whole one', async () => {
     await ask('PUT', '/v1/objects/photos/rot', { body: 'more than eight bytes of it' })
-    const blocks = [...world.blocks]
-    const read = world.parts.content.read.bind(world.parts.content)
-    world.parts.content.read = async function * () { yield utf8('more than'); throw new Corrupt('a block rotted') }
+    const blocks = [...served.world.blocks]
+    const read = served.world.parts.content.read.bind(served.world.parts.content)
+    served.world.parts.content.read = async function * () { yield utf8('more than'); throw new Corrupt('a block rotted') }
     try {
       const { status, isBroken, body } = await ask('GET', '/v1/objects/photos/rot')
       expect({ status, isBroken }).toEqual({ status: 200, isBroken: true })
       expect(body.length).toBeLessThan(27)
     } finally {
-      world.parts.content.read = read
+      served.world.parts.content.read = read
     }
     expect(blocks.length).toBeGreaterThan(0)
   })
@@ -129,8 +128,8 @@ describe('the local API', () => {
 
   test('logs no token and no key', async () => {
     await ask('PUT', '/v1/objects/photos/a-secret-key', { body: 'x' })
-    expect(logged.join('\n')).not.toContain(hexOf(api.token))
-    expect(logged.join('\n')).not.toContain('a-secret-key')
+    expect(served.logged.join('\n')).not.toContain(hexOf(api.token))
+    expect(served.logged.join('\n')).not.toContain('a-secret-key')
   })
 
   test('stops when it is asked to', async () => {
