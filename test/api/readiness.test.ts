@@ -1,0 +1,34 @@
+import { describe, expect, test } from 'vitest'
+import { closing, openLayout, settledLayout } from '../../src/cluster/index.ts'
+import { configOf } from '../../src/config.ts'
+import type { ClusterState } from '../../src/node/state.ts'
+import { type StatusFacts, statusOf } from '../../src/node/status.ts'
+import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
+
+const names = ['a', 'b', 'c']
+const cluster = paperCluster()
+const [founder, ...others] = names.map((name) => layoutMember(name))
+const layout = settledLayout(closing(openLayout(founder as typeof others[0])), [founder as typeof others[0], ...others])
+
+/** Node "a" of three, all well. */
+const facts = (changed: Partial<StatusFacts> = {}): StatusFacts => ({
+  config: configOf({ home: '/', options: { reserve: '0' } }).config,
+  state: { layout, clusterId: cluster.clusterId, certificate: certificateOf(cluster.member('a')), members: new Map() } as unknown as ClusterState,
+  peerId: peerNamed('a'), addresses: [], uptimeMs: 0, reachable: [peerNamed('b'), peerNamed('c')], freeBytes: 1e9,
+  blocks: { count: 0, bytes: 0, corrupt: 0, isReadOnly: false }, cache: { bytes: 0, limitBytes: 0 }, rows: { lostPartitions: () => new Set() },
+  ...changed,
+})
+
+describe('a node is ready when it can serve a read and a write', () => {
+  test.each<[string, Partial<StatusFacts>, { isReady: boolean, health: readonly unknown[] }]>([
+    ['all is well', {}, { isReady: true, health: [] }],
+    ['one voter is away', { reachable: [peerNamed('b')] }, { isReady: true, health: [expect.stringContaining('1 of 3 members do not answer')] }],
+    ['two voters are away', { reachable: [] }, { isReady: false, health: [expect.stringContaining('fewer than a majority'), expect.stringContaining('2 of 3')] }],
+    ['the block store is read-only', { blocks: { ...facts().blocks, isReadOnly: true } }, { isReady: false, health: [expect.stringContaining('the block store takes no writes')] }],
+    ['the row store is read-only', { rows: { ...facts().rows, isReadOnly: true } }, { isReady: false, health: [expect.stringContaining('the row store takes no writes')] }],
+    ['memory of rows is lost', { rows: { lostPartitions: () => new Set([7]) } }, { isReady: false, health: [expect.stringContaining('the memory of 1 partitions')] }],
+    ['the disk is nearly full, which others make up for', { freeBytes: -1 }, { isReady: true, health: [expect.stringContaining('less free than the reserve')] }],
+  ])('%s', (_what, changed, expected) => {
+    expect(statusOf(facts(changed))).toMatchObject(expected)
+  })
+})
