@@ -19,9 +19,9 @@ export interface Finished {
 }
 
 /** Runs one `dfs` command to its end. Never rejects for an exit code: look at it. */
-export function dfs (args: readonly string[], { input, timeoutMs = 120_000, env = {}, onStderr }: RunOptions = {}): Promise<Finished> {
+export function dfs (args: readonly string[], { input, timeoutMs = 120_000, env = {}, onStderr, program = dfsPath }: RunOptions = {}): Promise<Finished> {
   return new Promise((resolve, reject) => {
-    const child = spawn(dfsPath, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env } })
     const [stdout, stderr]: [Buffer[], Buffer[]] = [[], []]
     const timer = setTimeout(() => { child.kill('SIGKILL'); reject(new Error(`dfs ${args.join(' ')} did not end within ${timeoutMs} ms\n${Buffer.concat(stderr).toString()}`)) }, timeoutMs)
     child.stdout.on('data', (bytes: Buffer) => { stdout.push(bytes) })
@@ -38,6 +38,8 @@ export interface RunOptions {
   readonly timeoutMs?: number
   readonly env?: Readonly<Record<string, string>>
   readonly onStderr?: (bytes: Uint8Array) => void
+  /** Another checkout's bin/dfs. */
+  readonly program?: string
 }
 
 /** Runs a command with --json and gives its lines; rejects with what it printed when it fails. */
@@ -60,13 +62,15 @@ export interface Ready {
 export class LocalNode {
   readonly data: string
   readonly options: readonly string[]
+  readonly #program: string
   ready: Ready | undefined
   #process: ChildProcess | undefined
   #log: Buffer[] = []
 
-  constructor (data: string, options: readonly string[]) {
+  constructor (data: string, options: readonly string[], { program = dfsPath }: { program?: string } = {}) {
     this.data = data
     this.options = options
+    this.#program = program
   }
 
   get pid (): number | undefined { return this.#process?.pid }
@@ -74,13 +78,13 @@ export class LocalNode {
   /** What the process wrote to its log since it was last started (the last 2,000 pieces). */
   get log (): string { return Buffer.concat(this.#log).toString() }
 
-  run (args: readonly string[], options?: RunOptions): Promise<Finished> { return dfs([...args, '--data', this.data], options) }
-  json<T> (args: readonly string[], options?: RunOptions): Promise<T[]> { return dfsJson<T>([...args, '--data', this.data], options) }
+  run (args: readonly string[], options?: RunOptions): Promise<Finished> { return dfs([...args, '--data', this.data], { program: this.#program, ...options }) }
+  json<T> (args: readonly string[], options?: RunOptions): Promise<T[]> { return dfsJson<T>([...args, '--data', this.data], { program: this.#program, ...options }) }
 
   /** Starts the process with `dfs start`, or `dfs join TOKEN --start`, and resolves when it says that it is ready. */
   async start (command: readonly string[] = ['start'], { env = {}, timeoutMs = 60_000 }: { env?: Readonly<Record<string, string>>, timeoutMs?: number } = {}): Promise<Ready> {
     const options = command[0] === 'start' ? [] : this.options
-    const child = spawn(dfsPath, [...command, '--data', this.data, ...options, '--json'], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+    const child = spawn(this.#program, [...command, '--data', this.data, ...options, '--json'], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
     this.#process = child
     this.#log = []
     child.stderr.on('data', (bytes: Buffer) => { this.#log.push(bytes); if (this.#log.length > 2000) this.#log.shift() })

@@ -1,10 +1,10 @@
-// Runs on every install from a checkout: builds the WASM kernels. Without development dependencies (npm ci --omit=dev) there is no compiler; a
-// published package carries its kernels built, so that is no failure.
+// Runs on every install from a checkout: builds the WASM kernels. Without development dependencies (npm ci --omit=dev) there is no compiler, which is no
+// failure: the chunker has a twin of its kernel in JavaScript, and a published package carries the kernel built.
 try {
   await import('assemblyscript/asc')
 } catch (error) {
   if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error
-  console.log('dfs: development dependencies are left out, so the WASM kernels are not built here')
+  console.log('dfs: without development dependencies there is no compiler for the WASM kernel: files are cut in JavaScript, at half the speed and the same places')
   process.exit(0)
 }
 await import('./build-wasm.mjs')

@@ -1,7 +1,9 @@
+import { access } from 'node:fs/promises'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { concat } from '../../src/base/bytes.ts'
 import { type ChunkProfile, contentChunks, fixedChunks, gearTable } from '../../src/file/index.ts'
+import { gearScanner, plainGearScanner } from '../../src/file/gear.ts'
 import { noiseBytes, pieces } from '../support/file-world.ts'
 
 const profile: ChunkProfile = { minBytes: 64, averageBytes: 256, maxBytes: 1024 }
@@ -40,6 +42,18 @@ describe('content-defined chunks', () => {
       const bytes = noiseBytes(length, seed)
       expect(await lengths(contentChunks(pieces(bytes, pieceBytes), profile, table))).toEqual(referenceLengths(bytes, profile))
     }), { numRuns: 60 })
+  })
+
+  test('of the kernel are those of its twin in JavaScript, which an install without the compiler uses', async () => {
+    await access(new URL('../../src/file/wasm/gear.wasm', import.meta.url))
+    const maxBytes = 2000
+    const kernel = await gearScanner(table, maxBytes)
+    const twin = plainGearScanner(table)
+    fc.assert(fc.property(fc.uint8Array({ maxLength: maxBytes }), fc.nat(maxBytes), fc.integer({ min: 1, max: 32 }), fc.integer(), (bytes, from, bits, hash) => {
+      const range = { from, to: bytes.byteLength, mask: (0xffffffff << (32 - bits)) >>> 0, hash }
+      for (const scanner of [kernel, twin]) scanner.load(bytes)
+      expect(twin.scan(range)).toEqual(kernel.scan(range))
+    }), { numRuns: 500 })
   })
 
   test('keep to minimum and maximum, and join to what went in', async () => {
