@@ -1,6 +1,7 @@
 import { open, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Refused } from '../base/errors.ts'
+import { isRunning, type ProcessIdentity, thisProcess } from '../base/process-identity.ts'
 
 /**
  * One process a data folder. The lock file names the process that holds it and when that process started: a lock whose holder is gone, or whose pid was
@@ -11,7 +12,7 @@ export async function lockFolder (folder: string): Promise<AsyncDisposable> {
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     if (await create(path)) return { [Symbol.asyncDispose]: async () => { await rm(path, { force: true }) } }
     const holder = await holderOf(path)
-    if (holder !== undefined && await isAlive(holder)) throw new Refused(`${folder} is in use by process ${holder.pid}; stop it first ("dfs stop --data ${folder}")`)
+    if (holder !== undefined && await isRunning(holder)) throw new Refused(`${folder} is in use by process ${holder.pid}; stop it first ("dfs stop --data ${folder}")`)
     await rm(path, { force: true })
   }
   throw new Refused(`${folder} could not be locked: other processes keep taking it`)
@@ -20,12 +21,11 @@ export async function lockFolder (folder: string): Promise<AsyncDisposable> {
 /** Two starters may both find a stale lock; after a few rounds one of them holds it. */
 const maxAttempts = 5
 
-interface Holder { readonly pid: number, readonly started: string }
-
 async function create (path: string): Promise<boolean> {
+  const holder = JSON.stringify(await thisProcess())
   try {
     const file = await open(path, 'wx', 0o600)
-    try { await file.writeFile(JSON.stringify({ pid: process.pid, started: await startOf(process.pid) } satisfies Holder)) } finally { await file.close() }
+    try { await file.writeFile(holder) } finally { await file.close() }
     return true
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
@@ -33,24 +33,12 @@ async function create (path: string): Promise<boolean> {
   }
 }
 
-async function holderOf (path: string): Promise<Holder | undefined> {
+async function holderOf (path: string): Promise<ProcessIdentity | undefined> {
   const text = await readFile(path, 'utf8').catch(ifMissing)
   if (text === undefined) return undefined
-  try { return JSON.parse(text) as Holder } catch { return undefined } // a crash between creating and writing: nobody holds it
-}
-
-async function isAlive ({ pid, started }: Holder): Promise<boolean> {
-  try { process.kill(pid, 0) } catch (error) { if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false }
-  return await startOf(pid) === started
-}
-
-/** Start time in clock ticks since boot, field 22 of /proc/PID/stat (proc(5)); empty where there is no /proc. */
-async function startOf (pid: number): Promise<string> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(ifMissing)
-  // the second field, the program's name, may hold spaces and parentheses
-  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
+  try { return JSON.parse(text) as ProcessIdentity } catch { return undefined } // a crash between creating and writing: nobody holds it
 }
 
 function ifMissing (error: NodeJS.ErrnoException): undefined {
-  if (error.code !== 'ENOENT' && error.code !== 'ESRCH') throw error
+  if (error.code !== 'ENOENT') throw error
 }
