@@ -1,4 +1,5 @@
 import type { LocalClient } from '../client/index.ts'
+import { interruptSignal } from './interrupt.ts'
 import { type Output, outputOf } from './output.ts'
 import { type GivenOptions, type Settings, settingsOf } from './settings.ts'
 
@@ -10,15 +11,16 @@ export interface CommandContext extends Settings {
   readonly signal: AbortSignal
 }
 
-/** Connects, runs, closes. */
+/** Connects, runs, closes. @throws Interrupted after Ctrl-C, whatever the command made of it */
 export async function withNode (options: GivenOptions, run: (context: CommandContext) => Promise<void>): Promise<void> {
   const settings = await settingsOf(options)
   const { connectLocal } = await import('../client/index.ts')
   const client = await connectLocal(settings.config.data)
-  const interrupt = new AbortController()
-  process.once('SIGINT', () => { interrupt.abort(new Error('interrupted')) })
+  const signal = interruptSignal()
   try {
-    await run({ ...settings, client, output: outputOf(options), signal: interrupt.signal })
+    await run({ ...settings, client, output: outputOf(options), signal })
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error
   } finally {
     client.close()
   }

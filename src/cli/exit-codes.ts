@@ -1,12 +1,22 @@
-import { DfsError, type ErrorCode } from '../base/errors.ts'
+import { CommanderError } from 'commander'
+import { DfsError } from '../base/errors.ts'
 import { ClientError, NoRunningNode } from '../client/errors.ts'
+import { Interrupted } from './interrupt.ts'
 
-/** What a script can tell from the exit code (docs/CLI.md). */
-export const exitCodes = { ok: 0, unexpected: 1, invalid: 2, 'not-found': 3, conflict: 4, unavailable: 5, unknown: 6, full: 7, refused: 8, corrupt: 9, noRunningNode: 10 } as const
+/** What a script can tell from the exit code, by the name that errors have under --json (docs/CLI.md). */
+export const exitCodes = {
+  ok: 0, unexpected: 1, invalid: 2, 'not-found': 3, conflict: 4, unavailable: 5, unknown: 6, full: 7, refused: 8, corrupt: 9, 'no-node': 10,
+  // 128 and SIGINT's number, as shells have it
+  interrupted: 130,
+} as const
 
-export function exitCodeOf (error: unknown): number {
-  if (error instanceof NoRunningNode) return exitCodes.noRunningNode
-  if (error instanceof DfsError) return exitCodes[error.code]
-  if (error instanceof ClientError && error.code in exitCodes) return exitCodes[error.code as ErrorCode]
-  return exitCodes.unexpected
+export type ErrorName = Exclude<keyof typeof exitCodes, 'ok'>
+
+export function errorNameOf (error: unknown): ErrorName {
+  if (error instanceof CommanderError) return 'invalid'
+  if (error instanceof NoRunningNode) return 'no-node'
+  if (error instanceof Interrupted) return 'interrupted'
+  if (error instanceof DfsError) return error.code
+  if (error instanceof ClientError && error.code in exitCodes) return error.code as ErrorName
+  return 'unexpected'
 }

@@ -1,16 +1,19 @@
 import { Command, CommanderError, Option } from 'commander'
-import { exitCodeOf, exitCodes } from './exit-codes.ts'
+import { errorNameOf, exitCodes } from './exit-codes.ts'
+import { fileError } from './file-errors.ts'
 
 /**
  * The command line. Every command's code is imported when it runs, so that `--help` and a quick `dfs ls` do not wait for what only a node needs.
  */
-export function program (): Command {
+export function program ({ isJson = false }: { isJson?: boolean } = {}): Command {
   const dfs = new Command('dfs')
+    // under --json main says what is wrong, in a line of JSON
+    .configureOutput({ writeErr: (text) => { if (!isJson) process.stderr.write(text) } })
     .description('A private, encrypted, peer-to-peer object store: put a file on any node, get it back from any other.')
     .version(version, '-V, --version')
     .exitOverride()
     .showHelpAfterError('(dfs --help lists the commands)')
-    .addHelpText('after', '\nA first session:\n  dfs init --no-passphrase && dfs start &\n  dfs bucket create photos\n  dfs put cat.jpg photos/cat.jpg\n  dfs get photos/cat.jpg -\n')
+    .addHelpText('after', firstSession)
   nodeCommands(dfs)
   objectCommands(dfs)
   clusterCommands(dfs)
@@ -18,6 +21,20 @@ export function program (): Command {
 }
 
 const version = '0.1.0'
+
+// as it stands it can be pasted into a shell, so it waits for the node and uses one machine alone
+const firstSession = `
+A first session:
+  dfs init --no-passphrase
+  dfs start 2> dfs.log &
+  until dfs status; do sleep 1; done
+  dfs invite
+  dfs bucket create photos --redundancy rf:1
+  echo hello | dfs put - photos/hello
+  dfs get photos/hello -
+
+The token that "dfs invite" prints lets one more machine in, by "dfs join TOKEN --start" there, until the first bucket settles who the members are.
+`
 
 const command = (parent: Command, usage: string, description: string): Command =>
   parent.command(usage).description(description)
@@ -113,22 +130,38 @@ function clusterCommands (dfs: Command): void {
 
 /** Runs the arguments; the exit code says how it went (docs/CLI.md). */
 export async function main (args: readonly string[]): Promise<number> {
+  const isJson = args.includes('--json')
   try {
-    await program().parseAsync([...args], { from: 'user' })
+    await program({ isJson }).parseAsync([...args], { from: 'user' })
     return typeof process.exitCode === 'number' ? process.exitCode : exitCodes.ok
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.invalid
-    if (args.includes('--json')) process.stderr.write(`${JSON.stringify({ error: { code: exitCodeOf(error), message: messageOf(error) } })}\n`)
-    else process.stderr.write(`dfs: ${messageOf(error)}\n`)
-    if (exitCodeOf(error) === exitCodes.unexpected && process.env.DFS_DEBUG !== undefined) console.error(error)
-    return exitCodeOf(error)
+    return error instanceof CommanderError && error.exitCode === 0 ? exitCodes.ok : failed(error, { isJson })
   }
 }
 
-const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
+/** Says why, and gives the exit code. */
+function failed (error: unknown, { isJson }: { isJson: boolean }): number {
+  const code = errorNameOf(error)
+  const exit = exitCodes[code]
+  if (isJson) process.stderr.write(`${JSON.stringify({ error: { code, exit, message: messageOf(error) } })}\n`)
+  // what is wrong with the arguments has been said, with the help
+  else if (!(error instanceof CommanderError)) process.stderr.write(`dfs: ${messageOf(error)}\n`)
+  if (code === 'unexpected' && process.env.DFS_DEBUG !== undefined) console.error(error)
+  return exit
+}
 
-// a reader that has seen enough (`dfs ls | head`) is no failure
-process.stdout.on('error', (error: NodeJS.ErrnoException) => { if (error.code === 'EPIPE') process.exit(exitCodes.ok); throw error })
+function messageOf (error: unknown): string {
+  if (error instanceof CommanderError && error.code === 'commander.help') return 'a command is missing; --help lists them'
+  return error instanceof Error ? error.message.replace(/^error: /, '') : String(error)
+}
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // a reader that has seen enough (`dfs ls | head`) is no failure
+  if (error.code === 'EPIPE') process.exit(exitCodes.ok)
+  try { fileError('standard output')(error) } catch (told) { process.exit(failed(told, { isJson: process.argv.includes('--json') })) }
+})
 
 // the code is set and the process left to end, so that what is written to a pipe still gets out
 process.exitCode = await main(process.argv.slice(2))
+// a read that the system does not give back, e.g. of a pipe without a writer, would hold an interrupted process
+if (process.exitCode === exitCodes.interrupted) process.exit()

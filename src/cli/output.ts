@@ -3,13 +3,17 @@ export interface Output {
   readonly isJson: boolean
   /** `text` for people; `fact` for scripts. */
   fact (fact: object, text: string): void
+  /** A hint for people. */
   note (text: string): void
+  /** What nobody may miss, scripts neither. */
+  warn (text: string): void
 }
 
 export const outputOf = ({ json = false }: { json?: boolean }): Output => ({
   isJson: json,
   fact: (fact, text) => { process.stdout.write(json ? `${JSON.stringify(fact)}\n` : text === '' ? '' : `${text}\n`) },
   note: (text) => { if (!json) process.stderr.write(`${text}\n`) },
+  warn: (text) => { process.stderr.write(json ? `${JSON.stringify({ warning: { message: text } })}\n` : `dfs: ${text}\n`) },
 })
 
 /** Columns aligned by their widest cell; the last is left as it is. */
