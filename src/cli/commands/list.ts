@@ -1,7 +1,8 @@
 import { InvalidInput } from '../../base/errors.ts'
 import { objectPath } from '../../client/index.ts'
-import type { Bucket, ObjectPage } from '../../objects/index.ts'
+import type { Bucket } from '../../objects/index.ts'
 import { type CommandContext, withNode } from '../context.ts'
+import { objectsBelow, pages } from '../listing.ts'
 import { sizeText, table } from '../output.ts'
 import type { GivenOptions } from '../settings.ts'
 import { objectOf, targetOf } from '../target.ts'
@@ -52,8 +53,9 @@ export async function rm (object: string, options: GivenOptions): Promise<void> 
     const { bucket, key: prefix } = targetOf(object)
     if (prefix === undefined) throw new InvalidInput('object', `"${object}" is a bucket; "dfs rm -r ${object}/" removes everything in it`)
     let count = 0
-    for await (const page of pages(context, bucket, { prefix })) {
-      for (const { key } of page.objects) { await removeOne(context, { bucket, key }, { quiet: true }); count++ }
+    for await (const { key } of objectsBelow(context, bucket, prefix)) {
+      await removeOne(context, { bucket, key }, { quiet: true })
+      count++
     }
     context.output.fact({ bucket, prefix, removed: count }, `removed ${count} objects`)
   })
@@ -63,13 +65,3 @@ async function removeOne ({ client, output, signal }: CommandContext, { bucket, 
   const { removed } = await client.json<{ removed: boolean }>('DELETE', objectPath(bucket, key), { signal })
   if (!quiet) output.fact({ bucket, key, removed }, removed ? `removed ${bucket}/${key}` : `there was no ${bucket}/${key}`)
 }
-
-async function * pages ({ client, signal }: CommandContext, bucket: string, query: Record<string, string>): AsyncIterable<ObjectPage> {
-  for (let after: string | undefined, isLast = false; !isLast;) {
-    const page: ObjectPage = await client.json('GET', `${objectPath(bucket)}?${new URLSearchParams({ ...query, ...(after === undefined ? {} : { after }) }).toString()}`, { signal })
-    yield page
-    after = page.next
-    isLast = after === undefined
-  }
-}
-
