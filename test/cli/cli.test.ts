@@ -2,7 +2,6 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { dfs, LocalCluster, type LocalNode } from '../../scripts/local-cluster.ts'
-import { progressLine } from '../../src/cli/progress.ts'
 import { noiseBytes } from '../support/file-world.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
@@ -59,19 +58,6 @@ describe('the command line', () => {
     expect((await node.run(['put', '-', 'photos'], { input: 'x' })).code).toBe(2)
   })
 
-  test('goes on with a partial file, and begins anew when the object has changed', async () => {
-    const content = noiseBytes(3_000_000, 4)
-    await writeFile(at('long'), content)
-    const [{ etag } = { etag: '' }] = await node.json<{ etag: string }>(['put', at('long'), 'photos/long'])
-    await writeFile(at(`out.dfs-part-${etag}`), content.subarray(0, 2_000_000))
-    const [got] = await node.json<{ sources: { local: number } }>(['get', 'photos/long', at('out')])
-    expect(got?.sources.local).toBeLessThan(2_800_000)
-    expect(await readFile(at('out'))).toEqual(Buffer.from(content))
-    await writeFile(at('out2.dfs-part-0000'), 'of another version')
-    await node.json(['get', 'photos/long', at('out2')])
-    expect(await readFile(at('out2'))).toEqual(Buffer.from(content))
-  })
-
   test('takes folders in and out, and lets no key out of the folder', async () => {
     await mkdir(at('tree', 'deep'), { recursive: true })
     await writeFile(at('tree', 'a'), 'a')
@@ -101,9 +87,4 @@ describe('the command line', () => {
     const wrong = await dfs(['start', '--data', data], { env: { DFS_PASSPHRASE: 'incorrect' } })
     expect([wrong.code, wrong.stderr]).toEqual([8, expect.stringContaining('does not open the keyring')])
   })
-})
-
-test('a progress line has share, rate and time left', () => {
-  expect(progressLine({ label: 'f', doneBytes: 512 * 1024, totalBytes: 1024 * 1024, seconds: 2 })).toBe('f  [============            ] 50%  512.0 KiB of 1.0 MiB  256.0 KiB/s  2s left')
-  expect(progressLine({ label: '-', doneBytes: 10, totalBytes: undefined, seconds: 1 })).toBe('-  10 B  10 B/s')
 })
