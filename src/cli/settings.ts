@@ -24,7 +24,8 @@ export async function settingsOf (given: GivenOptions): Promise<Settings> {
   return configOf({ options, environment, home, file: file === undefined ? undefined : { path, content: file } })
 }
 
-async function readSettings (path: string, { mustExist }: { mustExist: boolean }): Promise<unknown> {
+/** The JSON in a settings file, unchecked; undefined if there is none and need not be. @throws InvalidInput */
+export async function readSettings (path: string, { mustExist }: { mustExist: boolean }): Promise<unknown> {
   try {
     return JSON.parse(await readFile(path, 'utf8')) as unknown
   } catch (cause) {
