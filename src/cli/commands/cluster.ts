@@ -1,5 +1,5 @@
 import { systemClock } from '../../base/clock.ts'
-import { InvalidInput } from '../../base/errors.ts'
+import { InvalidInput, Unavailable } from '../../base/errors.ts'
 import type { AnnouncementSeen, NodeStatus, PeerStatus } from '../../node.ts'
 import { withNode } from '../context.ts'
 import { durationText, sizeText, table } from '../output.ts'
@@ -9,7 +9,7 @@ import type { GivenOptions } from '../settings.ts'
 export async function invite (options: GivenOptions): Promise<void> {
   const { uses, role, zone, expires } = options
   const body = {
-    ...(uses === undefined ? {} : { uses: Number(uses) }),
+    ...(uses === undefined ? {} : { uses: usesOf(String(uses)) }),
     ...(role === undefined ? {} : { role }),
     ...(zone === undefined ? {} : { zone }),
     ...(expires === undefined ? {} : { notAfterMs: systemClock.wallMs() + durationMsOf(String(expires)) }),
@@ -21,18 +21,25 @@ export async function invite (options: GivenOptions): Promise<void> {
   })
 }
 
-/** @throws InvalidInput unless it is a number with s, m, h or d */
+/** @throws InvalidInput unless it is a whole number above 0; the node has the upper bound */
+function usesOf (text: string): number {
+  if (!/^[1-9]\d*$/.test(text)) throw new InvalidInput('uses', `uses is "${text}"; it takes a number of tokens, 1 to 100`)
+  return Number(text)
+}
+
+/** @throws InvalidInput unless it is a number above 0 with s, m, h or d: a token that is dead from the start invites nobody */
 function durationMsOf (text: string): number {
   const match = /^(\d+)(s|m|h|d)$/.exec(text)
-  if (match === null) throw new InvalidInput('expires', `expires is "${text}"; it takes a duration such as 30m, 24h or 7d`)
+  if (match === null || Number(match[1]) === 0) throw new InvalidInput('expires', `expires is "${text}"; it takes a duration such as 30m, 24h or 7d`)
   return Number(match[1]) * { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match[2] as 's' | 'm' | 'h' | 'd']
 }
 
-/** `dfs status`. Exit code 5 when the cluster cannot serve now. */
+/** `dfs status`. @throws Unavailable, with what is shown already, when the cluster cannot serve now */
 export async function status (options: GivenOptions): Promise<void> {
   await withNode(options, async ({ client, output, signal }) => {
     const found = await client.json<NodeStatus>('GET', '/v1/status', { signal })
     output.fact(found, statusText(found))
+    if (!found.isReady) throw new Unavailable('reads and writes do not succeed now; health says why')
   })
 }
 
