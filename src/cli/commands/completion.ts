@@ -18,16 +18,22 @@ const wordsOf = (command: Command): Words => ({
 })
 
 function bash ({ commands }: Words): string {
-  const cases = commands.map(({ name, options, commands: below }) => `    ${name}) words="${[...below.map((command) => command.name), ...options].join(' ')}" ;;`)
+  const names = commands.map(({ name }) => name).join(' ')
+  const offered = ({ options, commands: below }: Words): string => [...below.map(({ name }) => name), ...options].join(' ')
+  // "bucket create" stands before "bucket", whose pattern would match it too
+  const cases = commands.flatMap((command) => [
+    ...command.commands.map((below) => `    '${command.name} ${below.name}') words='${offered(below)}' ;;`),
+    `    '${command.name} '*) words='${offered(command)}' ;;`,
+  ])
   return `# dfs completion bash > /etc/bash_completion.d/dfs
 _dfs() {
-  local current="\${COMP_WORDS[COMP_CWORD]}" words
-  case "\${COMP_WORDS[1]}" in
+  local words below=
+  [ "$COMP_CWORD" -gt 2 ] && below="\${COMP_WORDS[2]}"
+  case "\${COMP_WORDS[1]} $below" in
 ${cases.join('\n')}
-    *) words="${commands.map(({ name }) => name).join(' ')}" ;;
   esac
-  [ "$COMP_CWORD" -eq 1 ] && words="${commands.map(({ name }) => name).join(' ')}"
-  COMPREPLY=($(compgen -W "$words" -- "$current"))
+  [ "$COMP_CWORD" -eq 1 ] && words='${names}'
+  COMPREPLY=($(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}"))
 }
 complete -o default -F _dfs dfs
 `
@@ -47,7 +53,10 @@ function fish ({ commands }: Words): string {
 ${commands.map(({ name, description }) => `complete -c dfs -n "not __fish_seen_subcommand_from ${names}" -a ${name} -d ${quoted(description)}`).join('\n')}
 ${commands.flatMap(({ name, options, commands: below }) => [
     ...options.map((option) => `complete -c dfs -n "__fish_seen_subcommand_from ${name}" -l ${option.slice(2)}`),
-    ...below.map((command) => `complete -c dfs -n "__fish_seen_subcommand_from ${name}" -a ${command.name} -d ${quoted(command.description)}`),
+    ...below.flatMap((command) => [
+      `complete -c dfs -n "__fish_seen_subcommand_from ${name}" -a ${command.name} -d ${quoted(command.description)}`,
+      ...command.options.map((option) => `complete -c dfs -n "__fish_seen_subcommand_from ${name}; and __fish_seen_subcommand_from ${command.name}" -l ${option.slice(2)}`),
+    ]),
   ]).join('\n')}
 `
 }
