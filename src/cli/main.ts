@@ -150,10 +150,7 @@ function failed (error: unknown, { isJson }: { isJson: boolean }): number {
   return exit
 }
 
-function messageOf (error: unknown): string {
-  if (error instanceof CommanderError && error.code === 'commander.help') return 'a command is missing; --help lists them'
-  return error instanceof Error ? error.message.replace(/^error: /, '') : String(error)
-}
+const messageOf = (error: unknown): string => error instanceof Error ? error.message.replace(/^error: /, '') : String(error)
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // a reader that has seen enough (`dfs ls | head`) is no failure

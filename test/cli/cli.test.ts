@@ -1,9 +1,10 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { dfs, LocalCluster, type LocalNode } from '../../scripts/local-cluster.ts'
+import { dfs, freePorts, LocalCluster, type LocalNode } from '../../scripts/local-cluster.ts'
 import { noiseBytes } from '../support/file-world.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+import { shell } from './shell.ts'
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>
 let cluster: LocalCluster
@@ -87,4 +88,33 @@ describe('the command line', () => {
     const wrong = await dfs(['start', '--data', data], { env: { DFS_PASSPHRASE: 'incorrect' } })
     expect([wrong.code, wrong.stderr]).toEqual([8, expect.stringContaining('does not open the keyring')])
   })
+
+  test.each([
+    [['put'], 2, 'invalid', "missing required argument 'file'"], [['ls', '--what'], 2, 'invalid', "unknown option '--what'"],
+    [['stat', 'photos/none'], 3, 'not-found', 'there is no'], [['ls', '--data', '/nonexistent/folder'], 10, 'no-node', 'no node runs over'],
+  ])('under --json the one line on standard error says what is wrong: %j', async (args, exit, code, message) => {
+    const { stderr, ...finished } = await dfs([...args, '--json'], { env: { DFS_DATA: node.data } })
+    expect(finished).toMatchObject({ code: exit, stdout: '' })
+    expect(JSON.parse(stderr)).toEqual({ error: { code, exit, message: expect.stringContaining(message) as string } })
+  })
+
+  test('invites nobody by tokens that cannot be used', async () => {
+    expect(await node.run(['invite', '--uses', 'two'])).toMatchObject({ code: 2, stderr: 'dfs: uses is "two"; it takes a number of tokens, 1 to 100\n' })
+    expect(await node.run(['invite', '--expires', '0s'])).toMatchObject({ code: 2, stderr: expect.stringContaining('expires is "0s"') as string })
+  })
+
+  test('completes what stands below a command', async () => {
+    const offers = (words: string): string => `source <(dfs completion bash); COMP_WORDS=(${words}); COMP_CWORD=$((\${#COMP_WORDS[@]} - 1)); _dfs; echo "\${COMPREPLY[*]}"`
+    expect((await shell(offers('dfs buck'))).stdout).toBe('bucket\n')
+    expect((await shell(offers('dfs bucket cr'))).stdout).toBe('create\n')
+    expect((await shell(offers('dfs bucket create --re'))).stdout).toBe('--redundancy\n')
+  })
+})
+
+test('the first session that --help shows works as it is pasted', async () => {
+  const session = /A first session:\n((?: {2}.*\n)+)/.exec((await dfs(['--help'])).stdout)?.[1] ?? ''
+  const [listen, api] = await freePorts(2)
+  const env = { DFS_DATA: at('first'), DFS_LISTEN: `/ip4/127.0.0.1/tcp/${listen}`, DFS_API_PORT: String(api) }
+  const { stdout } = await shell(`${session}dfs stop`, { cwd: folder.path, env })
+  expect(stdout).toMatch(/\n[\w-]{100,}\nmade bucket photos[\s\S]*\nhello\nstopping\n$/)
 })

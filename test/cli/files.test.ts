@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -8,6 +7,7 @@ import { dfsPath, type Finished, LocalCluster, type LocalNode, until } from '../
 import { connectLocal, objectPath } from '../../src/client/index.ts'
 import { noiseBytes } from '../support/file-world.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+import { finished, shell } from './shell.ts'
 
 const mib = 1024 * 1024
 
@@ -24,20 +24,8 @@ beforeAll(async () => {
 })
 afterAll(async () => { await cluster?.stop('SIGKILL'); await folder?.[Symbol.asyncDispose]() })
 
-/** In the folder of the test, and through a shell where one is wanted: `dfs` is the command there. */
-async function shell (script: string, { cwd = folder.path }: { cwd?: string } = {}): Promise<Finished> {
-  return finished(spawn('bash', ['-c', script], { cwd, env: { ...process.env, DFS_DATA: node.data, PATH: `${join(dfsPath, '..')}:${process.env.PATH}` } }))
-}
-
+const run = async (script: string, { cwd = folder.path }: { cwd?: string } = {}): Promise<Finished> => shell(script, { cwd, env: { DFS_DATA: node.data } })
 const begun = (args: readonly string[]): ChildProcess => spawn(dfsPath, [...args, '--data', node.data])
-
-async function finished (child: ChildProcess): Promise<Finished> {
-  const [stdout, stderr]: [Buffer[], Buffer[]] = [[], []]
-  child.stdout?.on('data', (bytes: Buffer) => { stdout.push(bytes) })
-  child.stderr?.on('data', (bytes: Buffer) => { stderr.push(bytes) })
-  const [code] = await once(child, 'close') as [number | null]
-  return { code: code ?? -1, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() }
-}
 
 const keysBelow = async (prefix: string): Promise<string[]> => (await node.json<{ key: string }>(['ls', '-r', `photos/${prefix}`])).map(({ key }) => key.slice(prefix.length))
 const put = async (key: string, input: string | Uint8Array): Promise<void> => { expect(await node.run(['put', '-', `photos/${key}`], { input })).toMatchObject({ code: 0 }) }
@@ -55,7 +43,7 @@ describe('put -r', () => {
     await writeFile(at('tree', 'a'), 'a')
     await writeFile(at('tree', 'deep', 'b'), 'b')
     for (const [i, written] of ['.', './', '../tree', `${at()}//tree`, `${at('other')}/../tree/.`].entries()) {
-      expect(await shell(`dfs put -r ${written} photos/as${i}/`, { cwd: at('tree') })).toMatchObject({ code: 0 })
+      expect(await run(`dfs put -r ${written} photos/as${i}/`, { cwd: at('tree') })).toMatchObject({ code: 0 })
       expect(await keysBelow(`as${i}/`), written).toEqual(['a', 'deep/b'])
     }
   })
@@ -82,8 +70,8 @@ describe('put -r', () => {
 
 describe('put', () => {
   test('takes what has no size beforehand', async () => {
-    expect(await shell('dfs put <(echo from a pipe) photos/pipe && echo standard input | dfs put /dev/stdin photos/stdin')).toMatchObject({ code: 0 })
-    expect(await shell('dfs get photos/pipe - && dfs get photos/stdin -')).toMatchObject({ stdout: 'from a pipe\nstandard input\n' })
+    expect(await run('dfs put <(echo from a pipe) photos/pipe && echo standard input | dfs put /dev/stdin photos/stdin')).toMatchObject({ code: 0 })
+    expect(await run('dfs get photos/pipe - && dfs get photos/stdin -')).toMatchObject({ stdout: 'from a pipe\nstandard input\n' })
   })
 
   // sysfs says 4096 bytes of every file and gives what there is: a file that has become shorter
@@ -115,14 +103,14 @@ describe('get', () => {
 
   test('writes to pipes, devices and the targets of links, and replaces none of them', async () => {
     await put('word', 'hello')
-    expect(await shell('mkfifo pipe && { cat pipe & dfs get photos/word pipe --json >&2 && wait; } && test -p pipe')).toMatchObject({ code: 0, stdout: 'hello' })
-    expect(await shell('echo old > target && ln -s target link && dfs get photos/word link && test -L link && cat target')).toMatchObject({ code: 0, stdout: expect.stringMatching(/hello$/) as string })
-    expect(await shell('dfs get photos/word /dev/null && test -c /dev/null')).toMatchObject({ code: 0 })
+    expect(await run('mkfifo pipe && { cat pipe & dfs get photos/word pipe --json >&2 && wait; } && test -p pipe')).toMatchObject({ code: 0, stdout: 'hello' })
+    expect(await run('echo old > target && ln -s target link && dfs get photos/word link && test -L link && cat target')).toMatchObject({ code: 0, stdout: expect.stringMatching(/hello$/) as string })
+    expect(await run('dfs get photos/word /dev/null && test -c /dev/null')).toMatchObject({ code: 0 })
   })
 
   test.runIf(existsSync('/dev/full'))('ends with 7 where the disk is full', async () => {
     expect(await node.run(['get', 'photos/word', '/dev/full'])).toMatchObject({ code: 7, stderr: 'dfs: the file system of /dev/full is full\n' })
-    expect(await shell('dfs get photos/word - > /dev/full')).toMatchObject({ code: 7, stderr: 'dfs: the file system of standard output is full\n' })
+    expect(await run('dfs get photos/word - > /dev/full')).toMatchObject({ code: 7, stderr: 'dfs: the file system of standard output is full\n' })
   })
 
   test('takes ranges that hold something, of one object', async () => {
