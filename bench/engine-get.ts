@@ -1,20 +1,21 @@
+import { totalOf, socketBytes } from './wire.ts'
 import { configOf } from '../src/config.ts'
 import { keyFileIn } from '../src/cli/secrets.ts'
 import { openNode } from '../src/node.ts'
 import { until } from '../scripts/local-cluster.ts'
+import { drain } from './measure.ts'
 
-/** Opens the node of a data folder inside this process and reads one object to nowhere: our fetch, engine to engine. Prints seconds and the first byte's. */
+/** Opens the node of a data folder inside this process and reads one object to nowhere: our fetch, engine to engine. Prints an EngineGet (fetch.ts). */
 const [data = '', listen = '', bucket = '', key = ''] = process.argv.slice(2)
-const { config } = configOf({ home: '/', options: { data, listen, capacity: '0', cache: '0' } })
+const { config } = configOf({ home: '/', options: { data, listen, capacity: '0', cache: '0', 'log-level': 'warn' } })
 await using node = await openNode(config, { kind: 'key-file', path: keyFileIn(data) })
-await until('both holders are connected', 20_000, async () => (await node.status()).members.every(({ isConnected }) => isConnected))
+await until('the other members are connected', 20_000, async () => (await node.status()).members.every(({ isConnected }) => isConnected))
+const before = totalOf(socketBytes())
 const start = performance.now()
 const reading = await node.objects.get({ bucket, key })
-let [bytes, firstSeconds] = [0, 0]
-for await (const piece of reading.body) {
-  if (bytes === 0) firstSeconds = (performance.now() - start) / 1000
-  bytes += piece.byteLength
-}
+const rowSeconds = (performance.now() - start) / 1000
+const { firstSeconds, bytes } = await drain(reading.body)
 const seconds = (performance.now() - start) / 1000
-const fromPeers = [...reading.sources.peers.values()].reduce((sum, of) => sum + of, 0)
-console.log(JSON.stringify({ seconds, firstSeconds, bytes, fromPeers, peakBytes: process.resourceUsage().maxRSS * 1024 }))
+const after = totalOf(socketBytes())
+const blockBytes = [...reading.sources.peers.values()].reduce((sum, of) => sum + of, 0)
+console.log(JSON.stringify({ seconds, firstSeconds: rowSeconds + firstSeconds, bytes, blockBytes, wire: { received: after.received - before.received, sent: after.sent - before.sent } }))
