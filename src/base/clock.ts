@@ -43,11 +43,21 @@ export interface Deadline extends Disposable {
   readonly signal: AbortSignal
 }
 
-/** A signal that aborts after `durationMs` (with DeadlineExceeded), or as soon as `signal` does (with its reason). */
-export function deadline (clock: Clock, durationMs: number, { signal, what = 'operation' }: { signal?: AbortSignal, what?: string } = {}): Deadline {
+/**
+ * A signal that aborts after `durationMs` (with DeadlineExceeded), or as soon as `signal` does (with its reason). `extraMs`, asked when the time is up, is
+ * what has been earned meanwhile: a transfer may last as long as it moves.
+ */
+export function deadline (clock: Clock, durationMs: number, { signal, what = 'operation', extraMs = () => 0 }: { signal?: AbortSignal, what?: string, extraMs?: () => number } = {}): Deadline {
   const controller = new AbortController()
   const onAbort = (): void => { controller.abort(signal?.reason) }
-  const cancel = clock.after(durationMs, () => { controller.abort(new DeadlineExceeded(`${what} took longer than ${durationMs} ms`)) })
+  const startMs = clock.monotonicMs()
+  const onTime = (): void => {
+    const grantedMs = durationMs + extraMs()
+    const leftMs = grantedMs - (clock.monotonicMs() - startMs)
+    if (leftMs >= 1) cancel = clock.after(leftMs, onTime)
+    else controller.abort(new DeadlineExceeded(`${what} took longer than ${Math.round(grantedMs)} ms`))
+  }
+  let cancel = clock.after(durationMs, onTime)
   if (signal?.aborted === true) onAbort()
   signal?.addEventListener('abort', onAbort, { once: true })
   return {

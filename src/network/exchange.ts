@@ -33,6 +33,7 @@ class Line {
   readonly #reader: FlowReader
   readonly #clock: Clock
   #writing: Promise<void> = Promise.resolve()
+  #sentBytes = 0
   /** Frames not yet handed to the stream. */
   #batch: Batch | undefined
 
@@ -41,6 +42,9 @@ class Line {
     this.#clock = clock
     this.#reader = flowReader(stream, { highBytes: exchangeLimits.highBytes })
   }
+
+  /** Received, and sent as far as the stream took it. */
+  get movedBytes (): number { return this.#reader.receivedBytes + this.#sentBytes }
 
   async head (): Promise<Frame> {
     const reader = new ByteReader(await this.#reader.read(headLength))
@@ -69,6 +73,7 @@ class Line {
       if (this.#batch === batch) this.#batch = undefined
       using pace = deadline(this.#clock, paceMs(batch.bytes), { what: `sending ${batch.bytes} bytes` })
       await write(this.stream, batch.parts, pace.signal)
+      this.#sentBytes += batch.bytes
     }) }
     this.#writing = batch.sent.catch((error: Error) => { this.stream.abort(error) })
     return batch
@@ -77,11 +82,13 @@ class Line {
 
 interface Batch { readonly parts: Uint8Array[], bytes: number, readonly sent: Promise<void> }
 
-const paceMs = (bytes: number): number => exchangeLimits.graceMs + bytes / exchangeLimits.leastBytesPerSecond * 1000
+const earnedMs = (bytes: number): number => bytes / exchangeLimits.leastBytesPerSecond * 1000
+const paceMs = (bytes: number): number => exchangeLimits.graceMs + earnedMs(bytes)
 
 export interface Ask {
   readonly body: readonly Uint8Array[]
-  readonly signal: AbortSignal
+  readonly signal: AbortSignal | undefined
+  readonly timeoutMs: number
   readonly maxAnswerBytes: number
 }
 
@@ -95,6 +102,7 @@ interface Waiting {
 export class Asker {
   readonly #line: Line
   readonly #peer: PeerId
+  readonly #clock: Clock
   readonly #waiting = new Map<number, Waiting>()
   /** Given up on; their answers may still come, of at most so many bytes. */
   readonly #forgotten = new Map<number, number>()
@@ -104,15 +112,19 @@ export class Asker {
   constructor (stream: Stream, { peer, clock }: { peer: PeerId, clock: Clock }) {
     this.#line = new Line(stream, clock)
     this.#peer = peer
+    this.#clock = clock
     this.#listen().catch((error: Error) => { this.#end(error) })
   }
 
   get inFlight (): number { return this.#waiting.size }
   get isOpen (): boolean { return this.#ended === undefined && this.#line.stream.status === 'open' }
 
-  async ask ({ body, signal, maxAnswerBytes }: Ask): Promise<Uint8Array> {
-    signal.throwIfAborted()
+  async ask ({ body, signal: caller, timeoutMs, maxAnswerBytes }: Ask): Promise<Uint8Array> {
+    caller?.throwIfAborted()
     if (this.#ended !== undefined) throw this.#unreachable(this.#ended)
+    const before = this.#line.movedBytes
+    using limit = deadline(this.#clock, timeoutMs, { signal: caller, what: `a request to ${this.#peer}`, extraMs: () => earnedMs(this.#line.movedBytes - before) })
+    const { signal } = limit
     const id = this.#nextId
     this.#nextId = this.#nextId === 0xffffffff ? 1 : this.#nextId + 1
     const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
@@ -187,11 +199,14 @@ export async function answer (stream: Stream, answering: Answering): Promise<voi
       if (frame.kind !== kinds.request || running.has(frame.id)) throw new RangeError('a frame that is no request')
       if (frame.bodyBytes > answering.maxRequestBytes) throw new RangeError(`a request of ${frame.bodyBytes} bytes where ${answering.maxRequestBytes} are allowed`)
       // while there is no room the rest stays unread, and the asker feels it
-      const claim = await answering.room.claim(1, { signal: gone.signal })
+      using held = new DisposableStack()
+      held.use(await answering.room.claim(1, { signal: gone.signal }))
+      if (answering.holding !== undefined) held.use(await answering.holding.budget.claim(frame.bodyBytes + answering.holding.answerBytes, { signal: gone.signal }))
       const body = await line.body(frame)
       const cancel = new AbortController()
       running.set(frame.id, cancel)
-      void respond(line, frame.id, body, AbortSignal.any([cancel.signal, gone.signal]), answering).finally(() => { running.delete(frame.id); claim[Symbol.dispose]() })
+      const inWork = held.move()
+      void respond(line, frame.id, body, AbortSignal.any([cancel.signal, gone.signal]), answering).finally(() => { running.delete(frame.id); inWork.dispose() })
     }
   } catch (error) {
     if (!(error instanceof EndOfStream)) throw error

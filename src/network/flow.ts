@@ -39,6 +39,8 @@ export async function write (stream: Stream, parts: readonly Uint8Array[], signa
 export interface FlowReader {
   /** Exactly `length` bytes, as memory of their own. @throws EndOfStream at the end, what closed the stream, the signal's reason */
   read (length: number, signal?: AbortSignal): Promise<Uint8Array>
+  /** Bytes received since the beginning. */
+  readonly receivedBytes: number
   /** Bytes received and not yet read: about `highBytes` at most. */
   readonly bufferedBytes: number
 }
@@ -48,6 +50,7 @@ export function flowReader (stream: Stream, { highBytes }: { highBytes: number }
   const queue = new Uint8ArrayList()
   let failure: Error | undefined
   let isResuming = false
+  let receivedBytes = 0
   let wake = (): void => {}
 
   // resume() hands out what is buffered first and opens the window after, so a pause() from within it is undone at the muxer while readStatus says
@@ -59,7 +62,7 @@ export function flowReader (stream: Stream, { highBytes }: { highBytes: number }
     pauseAbove()
   }
   spareWindowUpdates(stream)
-  stream.addEventListener('message', (event) => { queue.append(event.data); pauseAbove(); wake() })
+  stream.addEventListener('message', (event) => { receivedBytes += event.data.byteLength; queue.append(event.data); pauseAbove(); wake() })
   stream.addEventListener('end' as 'close', () => { wake() })
   stream.addEventListener('close', (event) => { failure ??= event.error; wake() })
 
@@ -90,6 +93,7 @@ export function flowReader (stream: Stream, { highBytes }: { highBytes: number }
       if (stream.readStatus === 'paused' && queue.byteLength < highBytes / 2) resume()
       return target
     },
+    get receivedBytes () { return receivedBytes },
     get bufferedBytes () { return queue.byteLength },
   }
 }

@@ -1,3 +1,4 @@
+import type { Budget } from '../base/budget.ts'
 import type { PeerId } from '../base/peer-id.ts'
 
 /**
@@ -6,7 +7,8 @@ import type { PeerId } from '../base/peer-id.ts'
  */
 export interface Requests {
   /**
-   * Sends one request and waits for its answer. `body` parts go out back to back without being joined.
+   * Sends one request and waits for its answer. `body` parts go out back to back without being joined. `timeoutMs` is for a peer that is silent: while
+   * bytes move at `leastBytesPerSecond` (exchangeLimits) or better, a request that waits behind others goes on waiting.
    * Reuses a stream or opens one on a connection that is there: connecting is the supervisor's, so nobody waits for a dial.
    * @throws PeerUnreachable (nothing was sent, or the connection ended), RequestRefused (the peer said no), DeadlineExceeded, the signal's reason
    */
@@ -23,6 +25,11 @@ export interface HandlerLimits {
   readonly maxRequestBytes: number
   /** Requests of one peer in work at once; more wait unread, so the peer feels it. */
   readonly maxConcurrent: number
+  /**
+   * For requests or answers as long as blocks. A request stays unread until it fits, with `answerBytes` for what it may be answered with, into what all peers
+   * together may hold here; it is held until the answer is sent.
+   */
+  readonly holding?: { readonly budget: Budget, readonly answerBytes: number }
   /** May be reached without membership (hello, join). */
   readonly strangers?: boolean
 }

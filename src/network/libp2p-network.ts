@@ -55,6 +55,8 @@ export interface Network extends AsyncDisposable {
   addresses (): readonly string[]
   /** Connects once, now; with `force` also beside an open connection. @throws when no address answers */
   dial (addresses: readonly string[], options: { signal: AbortSignal, force?: boolean }): Promise<PeerId>
+  /** Opens everything to a peer that has proven itself, while it is connected: of one that has gone meanwhile nobody would hear the end. Whether it did. */
+  admit (peer: PeerId): boolean
   /** To be connected to from now on. */
   know (peer: PeerId, addresses: readonly string[]): void
   readonly known: ReadonlyMap<string, readonly string[]>
@@ -89,6 +91,21 @@ export async function startNetwork (options: NetworkOptions): Promise<Network> {
   return new LibNetwork(node, admission, options)
 }
 
+const [silent, invalidCost] = [0, -20]
+/**
+ * Nodes of one rack, one NAT or one machine share an address, and admission is what keeps a flood of identities out; announcements come when objects are
+ * stored, so silence is no fault. What counts is who passes on what no member could have made: the third time within a minute it is not heard any more.
+ */
+const scoreParams = {
+  IPColocationFactorWeight: 0,
+  topics: {
+    [announcementTopic]: {
+      topicWeight: 1, timeInMeshWeight: silent, firstMessageDeliveriesWeight: silent, meshMessageDeliveriesWeight: silent, meshFailurePenaltyWeight: silent,
+      invalidMessageDeliveriesWeight: invalidCost, invalidMessageDeliveriesDecay: 0.95,
+    },
+  },
+}
+
 async function libp2pOptions ({ seed, listen, announce, mdns: useMdns }: NetworkOptions, admission: Admission): Promise<object> {
   // the libraries get a registrar through which strangers do not exist
   const guarded = <T>(make: (components: never) => T) => (components: { registrar: unknown }): T =>
@@ -119,8 +136,7 @@ async function libp2pOptions ({ seed, listen, announce, mdns: useMdns }: Network
         globalSignaturePolicy: 'StrictSign',
         maxInboundDataLength: announcementLimits.maxMessageBytes * 2,
         maxOutboundBufferSize: networkLimits.gossipOutboundBytes,
-        // nodes of one rack, one NAT or one machine share an address; admission is what keeps a flood of identities out
-        scoreParams: { IPColocationFactorWeight: 0 },
+        scoreParams,
       } as never) as never),
       dht: guarded(kadDHT({
         protocol: '/dfs/kad/1.0.0',
@@ -189,6 +205,12 @@ class LibNetwork implements Network {
   isConnected (peer: PeerId): boolean { return this.admission.isAdmitted(peer) }
   know (peer: PeerId, addresses: readonly string[]): void { if (peer !== this.peerId) this.#supervisor.know(peer, addresses.map((address) => withPeer(address, peer))) }
 
+  admit (peer: PeerId): boolean {
+    const isOpen = this.#node.getConnections(peerIdFromString(peer)).some(({ status }) => status === 'open')
+    if (isOpen) this.admission.admit(peer)
+    return isOpen
+  }
+
   reachable (): readonly PeerId[] {
     return [...this.admission.admitted].filter((peer) => this.#supervisor.isResponsive(peer))
       .sort((a, b) => (this.latencyOf(a) ?? Infinity) - (this.latencyOf(b) ?? Infinity))
@@ -226,7 +248,7 @@ class LibNetwork implements Network {
     if (greet === undefined || this.admission.isAdmitted(peer)) return
     let greeting = this.#greetings.get(peer)
     if (greeting === undefined) {
-      greeting = greet(peer, { signal }).then(() => { if (this.#node.getConnections(peerIdFromString(peer)).length > 0) this.admission.admit(peer) }).finally(() => { this.#greetings.delete(peer) })
+      greeting = greet(peer, { signal }).then(() => { this.admit(peer) }).finally(() => { this.#greetings.delete(peer) })
       this.#greetings.set(peer, greeting)
     }
     try {

@@ -37,9 +37,8 @@ export class LibRequests implements Requests {
   }
 
   async request (peer: PeerId, protocol: string, body: readonly Uint8Array[], { signal, timeoutMs, maxAnswerBytes }: { signal?: AbortSignal, timeoutMs: number, maxAnswerBytes: number }): Promise<Uint8Array> {
-    using limit = deadline(this.#parts.clock, timeoutMs, { signal, what: `${protocol} to ${peer}` })
-    const asker = await this.#poolOf(peer, protocol).take(limit.signal)
-    return await asker.ask({ body, maxAnswerBytes, signal: limit.signal })
+    const asker = await this.#poolOf(peer, protocol).take(signal)
+    return await asker.ask({ body, maxAnswerBytes, signal, timeoutMs })
   }
 
   async handle (protocol: string, handler: RequestHandler, limits: HandlerLimits): Promise<void> {
@@ -85,7 +84,7 @@ class Pool {
   }
 
   /** The least busy stream, or a new one while all are busy and there may be more. */
-  async take (signal: AbortSignal): Promise<Asker> {
+  async take (signal: AbortSignal | undefined): Promise<Asker> {
     this.#askers = this.#askers.filter(({ isOpen }) => isOpen)
     const idlest = this.#askers.toSorted((a, b) => a.inFlight - b.inFlight)[0]
     if (idlest === undefined) return this.#open(signal)
@@ -97,7 +96,7 @@ class Pool {
   }
 
   // one at a time: what comes meanwhile shares it
-  #open (signal: AbortSignal): Promise<Asker> {
+  #open (signal: AbortSignal | undefined): Promise<Asker> {
     this.#opening ??= this.#opened().finally(() => { this.#opening = undefined })
     return abortableWait(this.#opening, signal)
   }
@@ -117,7 +116,8 @@ class Pool {
   }
 }
 
-function abortableWait<T> (promise: Promise<T>, signal: AbortSignal): Promise<T> {
+function abortableWait<T> (promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise
   return new Promise((resolve, reject) => {
     const onAbort = (): void => { reject(signal.reason as Error) }
     if (signal.aborted) onAbort()

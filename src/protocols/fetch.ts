@@ -27,13 +27,12 @@ const [notHere, here] = [0, 1]
 export interface FetchParts {
   /** Asked in this order. */
   readonly sources: ReadonlyArray<Pick<Blocks, 'get'>>
-  /** Bytes being answered to all peers together. */
+  /** What is held for all peers together; see HandlerLimits. */
   readonly budget: Budget
 }
 
 export async function serveFetch (requests: Requests, { sources, budget }: FetchParts): Promise<void> {
   await requests.handle(fetchProtocol, async (_peer, body, { signal }) => {
-    using _claim = await budget.claim(fetchLimits.maxAnswerBytes, { signal })
     const reader = new ByteReader(body)
     const cid = cidOfDigest(reader.raw(32))
     const range = reader.remaining === 0 ? undefined : { offset: reader.u32(), length: reader.u32() }
@@ -41,7 +40,7 @@ export async function serveFetch (requests: Requests, { sources, budget }: Fetch
     const block = await found(cid, sources, signal)
     if (block === undefined) return [Uint8Array.of(notHere)]
     return [Uint8Array.of(here), range === undefined ? block : block.subarray(range.offset, range.offset + range.length)]
-  }, fetchLimits)
+  }, { ...fetchLimits, holding: { budget, answerBytes: fetchLimits.maxAnswerBytes } })
 }
 
 async function found (cid: Cid, sources: FetchParts['sources'], signal: AbortSignal): Promise<Uint8Array | undefined> {

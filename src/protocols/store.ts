@@ -32,13 +32,11 @@ const kinds = { offer: 1, payload: 2 } as const
 const outcomes = ['want', 'had', 'stored', 'full', 'refused', 'corrupt'] as const
 type Outcome = typeof outcomes[number]
 
-/** Serves a holder to members. `budget` bounds the bytes of all peers that are being stored. */
+/** Serves a holder to members. `budget` bounds what is held for all peers together; see HandlerLimits. */
 export async function serveStore (requests: Requests, { holder, budget, warn }: { holder: Holder, budget: Budget, warn: (message: string, cause: unknown) => void }): Promise<void> {
   const { maxRequestBytes, maxConcurrent } = storeLimits
-  await requests.handle(storeProtocol, async (_peer, body, { signal }) => {
-    using _claim = await budget.claim(body.byteLength, { signal })
-    return [Uint8Array.of(outcomes.indexOf(await outcomeOf(holder, body, warn)))]
-  }, { maxRequestBytes, maxConcurrent })
+  await requests.handle(storeProtocol, async (_peer, body) => [Uint8Array.of(outcomes.indexOf(await outcomeOf(holder, body, warn)))],
+    { maxRequestBytes, maxConcurrent, holding: { budget, answerBytes: 0 } })
 }
 
 async function outcomeOf (holder: Holder, body: Uint8Array, warn: (message: string, cause: unknown) => void): Promise<Outcome> {

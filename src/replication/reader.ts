@@ -4,7 +4,7 @@ import { Corrupt, NotFound, Unavailable } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { BlockCorrupt, BlockMissing, type Blocks } from '../blockstore/index.ts'
 import type { BlockPeers, Placement, Providers, TransferReport } from './index.ts'
-import { hedgeAfterMs, type Pace, paceAfter, unknownPace } from './pace.ts'
+import { Paces, type Patience } from './pace.ts'
 
 /**
  * A block from wherever it is: this node's disk, its cache, the holders nearest first, whoever announced the object, everybody else that answers, whoever
@@ -31,14 +31,20 @@ export interface ReadOf {
   readonly signal?: AbortSignal
 }
 
+/** How long a holder may take before the next is asked as well. */
+export const readPatience: Patience = { leastMs: 30, mostMs: 1000, firstMs: 150 }
+
 type Found = { readonly bytes: Uint8Array } & ({ readonly from: 'local' | 'cache' } | { readonly from: 'peer', readonly peer: PeerId })
 
 export class Reader {
   readonly #parts: ReaderParts
-  readonly #paces = new Map<PeerId, Pace>()
+  readonly #paces: Paces
   readonly #flights = new Map<Cid, Flight>()
 
-  constructor (parts: ReaderParts) { this.#parts = parts }
+  constructor (parts: ReaderParts) {
+    this.#parts = parts
+    this.#paces = new Paces(parts.clock, readPatience)
+  }
 
   async get (cid: Cid, of: ReadOf): Promise<Uint8Array> {
     of.signal?.throwIfAborted()
@@ -81,7 +87,7 @@ export class Reader {
     const fresh = (list: readonly PeerId[]): PeerId[] => list.filter((peer) => { if (seen.has(peer)) return false; seen.add(peer); return true })
     const reachable = peers.reachable()
     const holders = placement.holdersOf(cid)
-    yield * fresh(spread(reachable.filter((peer) => holders.includes(peer)), cid))
+    yield * fresh(this.#paces.inOrder(spread(reachable.filter((peer) => holders.includes(peer)), cid)))
     if (versionId !== undefined) yield * fresh(hints(versionId).filter((peer) => reachable.includes(peer)))
     yield * fresh(reachable)
     yield * fresh(holders)
@@ -107,7 +113,7 @@ const maxFailuresTold = 8
 class Race {
   readonly #cid: Cid
   readonly #parts: ReaderParts
-  readonly #paces: Map<PeerId, Pace>
+  readonly #paces: Paces
   /** Aborts when the reader goes, and when the race is over. */
   readonly signal: AbortSignal
   readonly #stop = new AbortController()
@@ -116,7 +122,7 @@ class Race {
   #absent = 0
   #found: Found | undefined
 
-  constructor ({ cid, parts, paces, signal }: { cid: Cid, parts: ReaderParts, paces: Map<PeerId, Pace>, signal: AbortSignal }) {
+  constructor ({ cid, parts, paces, signal }: { cid: Cid, parts: ReaderParts, paces: Paces, signal: AbortSignal }) {
     this.#cid = cid
     this.#parts = parts
     this.#paces = paces
@@ -148,7 +154,7 @@ class Race {
     const ask = this.#ask(peer).finally(() => { this.#running.delete(ask) })
     this.#running.add(ask)
     const late = Promise.withResolvers<void>()
-    const cancel = this.#parts.clock.after(hedgeAfterMs(this.#paces.get(peer) ?? unknownPace), () => { late.resolve() })
+    const cancel = this.#parts.clock.after(this.#paces.lateAfterMs(peer), () => { this.#paces.suspect(peer); late.resolve() })
     // any that is over, not this one alone, is reason to look again
     await Promise.race([late.promise, ...this.#running])
     cancel()
@@ -162,9 +168,9 @@ class Race {
       const bytes = await peers.fetch(peer, this.#cid, { signal: this.signal })
       if (bytes === 'not here') { this.#absent++; return }
       this.#found ??= { bytes, from: 'peer', peer }
-      this.#paces.set(peer, paceAfter(this.#paces.get(peer) ?? unknownPace, clock.monotonicMs() - start))
+      this.#paces.answered(peer, clock.monotonicMs() - start)
     } catch (error) {
-      if (this.signal.aborted) return
+      if (this.signal.aborted) { this.#paces.gaveUp(peer, clock.monotonicMs() - start); return }
       this.#failures.push(`${peer}: ${error instanceof Error ? error.message : String(error)}`)
       if (error instanceof Corrupt) this.#parts.warn('a peer sent wrong bytes for a block', error)
     }

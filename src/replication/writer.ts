@@ -3,16 +3,21 @@ import type { Cid } from '../base/cid.ts'
 import { type Clock, deadline } from '../base/clock.ts'
 import { DfsError, Unavailable } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
+import type { Blocks } from '../blockstore/index.ts'
 import { type BlockPeers, type Holder, type Placement, type Reference, writeQuorumOf } from './index.ts'
-import { hedgeAfterMs, type Pace, paceAfter, unknownPace } from './pace.ts'
+import { Paces, type Patience } from './pace.ts'
+import { Stragglers } from './stragglers.ts'
 
 /**
  * A block to its holders (design §8): all of them at once; whoever fails, is full, does not answer or answers late is replaced by the next in the
  * placement, a substitute. Acknowledged at the write quorum of distinct holders, each with the block and its reference on disk; the rest goes on behind.
+ * A holder that is late then gets its copy from this node's disk, when it answers again: memory does not wait for it.
  */
 export interface WriterParts {
   readonly self: PeerId
   readonly holder: Holder
+  /** What `holder` holds. */
+  readonly local: Pick<Blocks, 'get'>
   readonly peers: BlockPeers
   readonly placement: Placement
   readonly clock: Clock
@@ -20,35 +25,42 @@ export interface WriterParts {
   readonly onShort: (shortage: { cid: Cid, have: number, want: number }) => void
 }
 
+/** How long a holder may take before a substitute is asked, which costs a copy that nobody needs. */
+export const writePatience: Patience = { leastMs: 500, mostMs: 10_000, firstMs: 1500 }
+
 export const writeLimits = {
-  /** One block to its quorum. */
-  timeoutMs: 30_000,
+  /** One block to its quorum, over however slow a link; a holder that is silent is given up long before. */
+  timeoutMs: 300_000,
   /** Bytes of blocks whose remaining copies are still under way; then puts wait. */
   backgroundBytes: 64 * 1024 * 1024,
-  /** A substitute is asked no sooner: it costs a copy that nobody needs. */
-  leastSubstituteMs: 500,
-  /** Behind the quorum a late holder is replaced only now: longer than a stopped one takes to be noticed (4 s), so that busy disks are not given more to do. */
-  lostMs: 5000,
 } as const
 
 export class Writer {
   readonly #parts: WriterParts
   readonly #background = new Budget(writeLimits.backgroundBytes)
   readonly #running = new Set<Promise<void>>()
-  #pace: Pace = unknownPace
+  readonly #paces: Paces
+  readonly #stragglers: Stragglers
 
-  constructor (parts: WriterParts) { this.#parts = parts }
+  constructor (parts: WriterParts) {
+    this.#parts = parts
+    this.#paces = new Paces(parts.clock, writePatience)
+    this.#stragglers = new Stragglers({ ...parts, onShort: ({ cid, reference: { redundancy: { k, m } } }) => { parts.onShort({ cid, have: k + m - 1, want: k + m }) } })
+  }
 
   async put (cid: Cid, bytes: Uint8Array, reference: Reference, signal: AbortSignal | undefined): Promise<void> {
     const claim = await this.#background.claim(bytes.byteLength, { signal })
-    const write = new BlockWrite(this.#parts, { cid, bytes, reference }, { substituteMs: Math.max(writeLimits.leastSubstituteMs, 2 * hedgeAfterMs(this.#pace)), onStored: (tookMs) => { this.#pace = paceAfter(this.#pace, tookMs) } })
+    const write = new BlockWrite(this.#parts, { cid, bytes, reference }, { paces: this.#paces, stragglers: this.#stragglers })
     const whole = write.run(signal).finally(() => { claim[Symbol.dispose](); this.#running.delete(whole) })
     this.#running.add(whole)
     await write.quorum
   }
 
   /** Resolves when every copy that was under way is done or has failed. */
-  async settled (): Promise<void> { while (this.#running.size > 0) await Promise.all(this.#running) }
+  async settled (): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running)
+    await this.#stragglers.settled()
+  }
 }
 
 interface Block { readonly cid: Cid, readonly bytes: Uint8Array, readonly reference: Reference }
@@ -56,8 +68,8 @@ interface Block { readonly cid: Cid, readonly bytes: Uint8Array, readonly refere
 class BlockWrite {
   readonly #parts: WriterParts
   readonly #block: Block
-  readonly #substituteMs: number
-  readonly #onStored: (tookMs: number) => void
+  readonly #paces: Paces
+  readonly #stragglers: Stragglers
   readonly #quorum = Promise.withResolvers<void>()
   readonly #candidates: PeerId[]
   readonly #want: number
@@ -65,19 +77,22 @@ class BlockWrite {
   readonly #failures: string[] = []
   readonly #stop = new AbortController()
   #stored = 0
+  #owed = 0
+  #isHere = false
+  readonly #attempts = new Map<PeerId, AbortController>()
   #copies: Array<Promise<void>> = []
 
-  constructor (parts: WriterParts, block: Block, { substituteMs, onStored }: { substituteMs: number, onStored: (tookMs: number) => void }) {
+  constructor (parts: WriterParts, block: Block, { paces, stragglers }: { paces: Paces, stragglers: Stragglers }) {
     this.#parts = parts
     this.#block = block
-    this.#substituteMs = substituteMs
-    this.#onStored = onStored
+    this.#paces = paces
+    this.#stragglers = stragglers
     const { k, m } = block.reference.redundancy
     const placed = [...new Set(parts.placement.holdersOf(block.cid))]
     // fewer nodes than copies count as copies of those nodes
     this.#want = Math.min(k + m, placed.length)
     this.#needed = Math.min(writeQuorumOf({ k, m: Math.max(0, this.#want - k) }), this.#want)
-    this.#candidates = ordered(placed, this.#want, parts)
+    this.#candidates = ordered(placed, this.#want, parts, paces)
     this.#quorum.promise.catch(() => {}) // whoever put it hears of it; the background must not be an unhandled rejection
   }
 
@@ -95,7 +110,7 @@ class BlockWrite {
       await Promise.all(copies)
     }
     if (this.#stored < this.#needed) this.#fail()
-    if (this.#stored < this.#want) this.#parts.onShort({ cid: this.#block.cid, have: this.#stored, want: this.#want })
+    if (this.#stored + this.#owed < this.#want) this.#parts.onShort({ cid: this.#block.cid, have: this.#stored + this.#owed, want: this.#want })
   }
 
   // the caller's signal ends what it waits for; once that is acknowledged the remaining copies are no longer the caller's to stop
@@ -116,36 +131,55 @@ class BlockWrite {
   }
 
   async #tryOne (peer: PeerId, signal: AbortSignal): Promise<void> {
-    const { clock } = this.#parts
+    const { clock, self } = this.#parts
     const start = clock.monotonicMs()
-    const lost = new AbortController()
+    const attempt = new AbortController()
+    this.#attempts.set(peer, attempt)
     let isReplaced = false
     const replace = (): void => {
       if (isReplaced || signal.aborted) return
       isReplaced = true
       this.#tryNext(signal)
     }
-    const watch = (): () => void => clock.after(this.#substituteMs, () => {
-      const isAcknowledged = this.#stored >= this.#needed
-      // a late holder may still make it; its substitute is asked as well
-      if (!isAcknowledged || clock.monotonicMs() - start >= writeLimits.lostMs) replace()
-      // one that seems gone would hold its bytes of the background until the time limit, and puts would wait for them
-      if (isAcknowledged && this.#isGone(peer)) lost.abort(new Error('it does not answer'))
-      else cancelWatch = watch()
+    const watch = (): () => void => clock.after(this.#paces.lateAfterMs(peer), () => {
+      if (peer !== self) this.#paces.suspect(peer)
+      // a late holder may still make it; until the quorum is reached its substitute is asked as well
+      if (this.#stored < this.#needed) replace()
+      else if (this.#isGone(peer) && !this.#isHere) attempt.abort(new Error('it does not answer'))
+      this.#oweSuspects()
+      cancelWatch = watch()
     })
     let cancelWatch = watch()
     try {
-      await this.#store(peer, AbortSignal.any([signal, lost.signal]))
+      await this.#store(peer, AbortSignal.any([signal, attempt.signal]))
       this.#stored++
-      if (peer !== this.#parts.self) this.#onStored(clock.monotonicMs() - start)
+      if (peer === self) this.#isHere = true
+      else this.#paces.answered(peer, clock.monotonicMs() - start)
       if (this.#stored >= this.#needed) this.#quorum.resolve()
+      this.#oweSuspects()
       if (this.#stored >= this.#want) this.#stop.abort(new Error('every copy is stored'))
     } catch (error) {
-      this.#failures.push(`${peer === this.#parts.self ? 'this node' : peer}: ${error instanceof Error ? error.message : String(error)}`)
+      if (error instanceof Owed) { this.#owe(peer, isReplaced); return }
+      this.#failures.push(`${peer === self ? 'this node' : peer}: ${error instanceof Error ? error.message : String(error)}`)
       replace()
     } finally {
       cancelWatch()
+      this.#attempts.delete(peer)
     }
+  }
+
+  /** What is acknowledged and here waits for nobody who is late. */
+  #oweSuspects (): void {
+    if (!this.#isHere || this.#stored < this.#needed) return
+    for (const [peer, attempt] of this.#attempts) if (peer !== this.#parts.self && this.#paces.isSuspect(peer)) attempt.abort(new Owed())
+  }
+
+  // a copy whose substitute is under way is owed to nobody
+  #owe (peer: PeerId, isReplaced: boolean): void {
+    if (isReplaced) return
+    this.#owed++
+    const { cid, reference } = this.#block
+    this.#stragglers.owe(peer, { cid, reference, substitutes: this.#candidates })
   }
 
   #isGone (peer: PeerId): boolean {
@@ -170,16 +204,21 @@ class BlockWrite {
   }
 }
 
+/** The copy is left to the stragglers. */
+class Owed extends Error {
+  override name = 'Owed'
+}
+
 class NotStored extends DfsError {
   override name = 'NotStored'
   readonly code = 'full'
   constructor (outcome: 'full' | 'refused') { super(outcome === 'full' ? 'its disk is full' : 'it refused the block') }
 }
 
-/** The holders of the placement that answer now, then its substitutes, then those that seem gone: they may be back by then. */
-function ordered (placed: readonly PeerId[], want: number, { self, peers }: Pick<WriterParts, 'self' | 'peers'>): PeerId[] {
+/** The holders of the placement that answer now, then its substitutes, then holders that have been late, then those that seem gone: they may be back by then. */
+function ordered (placed: readonly PeerId[], want: number, { self, peers }: Pick<WriterParts, 'self' | 'peers'>, paces: Paces): PeerId[] {
   const reachable = new Set([self, ...peers.reachable()])
   const [up, down] = [placed.filter((peer) => reachable.has(peer)), placed.filter((peer) => !reachable.has(peer))]
   const holders = placed.slice(0, want)
-  return [...up.filter((peer) => holders.includes(peer)), ...up.filter((peer) => !holders.includes(peer)), ...down]
+  return [...paces.inOrder([...up.filter((peer) => holders.includes(peer)), ...up.filter((peer) => !holders.includes(peer))]), ...down]
 }

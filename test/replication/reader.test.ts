@@ -7,7 +7,7 @@ import { hash } from '../../src/base/hash.ts'
 import { BlockCorrupt, BlockMissing } from '../../src/blockstore/index.ts'
 import type { RequestHandler } from '../../src/network/index.ts'
 import { fetchLimits, fetchProtocol } from '../../src/protocols/fetch.ts'
-import { paceLimits } from '../../src/replication/pace.ts'
+import { readPatience } from '../../src/replication/reader.ts'
 import { type BlockNode, type BlockNodes, blockNodes, blockOf, emptyReport } from '../support/replication-nodes.ts'
 
 const other = blockOf('another block')
@@ -78,7 +78,7 @@ describe('a block is read', () => {
     world.silence(reader, first)
     const { bytes, tookMs } = await get(world)
     expect(bytes).toEqual(block.bytes)
-    expect(tookMs).toBe(paceLimits.firstMs)
+    expect(tookMs).toBe(readPatience.firstMs)
   })
 
   test('from whoever is first, when all are slow, and the others are stopped', async () => {
@@ -223,7 +223,7 @@ describe('readers of one block at one time', () => {
       }), fetchLimits)
     }
     const gone = new AbortController()
-    world.time.after(paceLimits.firstMs * 1.5, () => { gone.abort(new Error('gone')) })
+    world.time.after(readPatience.firstMs * 1.5, () => { gone.abort(new Error('gone')) })
     await expect(world.until(reader.engine.reader().get(block.cid, { signal: gone.signal }))).rejects.toThrow('gone')
     const before = asked(world).length
     await world.time.run()

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Unavailable } from '../../src/base/errors.ts'
 import { writeLimits, writeQuorumOf } from '../../src/replication/index.ts'
+import { writePatience } from '../../src/replication/writer.ts'
 import { type BlockNode, type BlockNodes, blockNodes, blockOf, referenceTo } from '../support/replication-nodes.ts'
 
 const block = blockOf('a block')
@@ -65,7 +66,7 @@ describe('a put of a block', () => {
     world.silence(a, c)
     const { atMs, holders } = await put(world)
     expect(holders).toEqual(ids(a, d))
-    expect(atMs).toBeLessThan(writeLimits.timeoutMs / 10)
+    expect(atMs).toBeLessThan(2 * writePatience.firstMs)
   })
 
   test('gives the copy of a stopped holder to a substitute, though the quorum has long been reached', async () => {
@@ -82,7 +83,7 @@ describe('a put of a block', () => {
     const world = await blockNodes(4)
     const [a, b, c, d] = world.nodes as [BlockNode, BlockNode, BlockNode, BlockNode]
     c.holder.isFull = true
-    world.network.delay(a.self, c.self, 2 * writeLimits.leastSubstituteMs)
+    world.network.delay(a.self, c.self, 2 * writePatience.firstMs)
     await put(world)
     await settled(world)
     expect(world.holdersOf(block.cid)).toEqual(ids(a, b, d))
@@ -145,7 +146,7 @@ describe('a put of a block', () => {
     world.time.after(100, () => { caller.abort(reason) })
     await expect(put(world, { signal: caller.signal })).rejects.toBe(reason)
     await settled(world)
-    expect(world.time.nowMs).toBeLessThan(writeLimits.leastSubstituteMs)
+    expect(world.time.nowMs).toBeLessThan(writePatience.firstMs)
   })
 
   test('waits for a stopped holder\'s copies no longer than it takes to be noticed, however many there are', async () => {
@@ -159,15 +160,31 @@ describe('a put of a block', () => {
     await world.until((async () => {
       for (let i = 0; i < beyond; i++) { const { cid, bytes } = blockOf(`${i}`, blockBytes); await writer.put(cid, bytes) }
     })())
-    expect(world.time.nowMs).toBeLessThan(noticedMs + 4 * writeLimits.leastSubstituteMs)
+    expect(world.time.nowMs).toBeLessThan(noticedMs + 4 * writePatience.firstMs)
     await settled(world)
     expect(a.shortages).toHaveLength(beyond)
+  })
+
+  test('of a large file does not wait for a stopped holder: its copies are given to it from the disk when it answers again', async () => {
+    const world = await blockNodes(3)
+    const [a, , c] = world.nodes as [BlockNode, BlockNode, BlockNode]
+    const blockBytes = 2 * 1024 * 1024
+    world.network.delay(a.self, c.self, 8000)
+    const writer = a.engine.writer(referenceTo(3))
+    const blocks = Array.from({ length: 3 * writeLimits.backgroundBytes / blockBytes }, (_, i) => blockOf(`${i}`, blockBytes))
+    await world.until((async () => { for (const { cid, bytes } of blocks) await writer.put(cid, bytes) })())
+    // one wait until it is known to be late, and none after
+    expect(world.time.nowMs).toBeLessThan(2 * writePatience.firstMs)
+    world.network.delay(a.self, c.self, 0)
+    await settled(world)
+    expect(blocks.filter(({ cid }) => !c.holder.has(cid))).toEqual([])
+    expect(a.shortages).toEqual([])
   })
 
   test('waits for the copies of a holder that is only slow', async () => {
     const world = await blockNodes(3)
     const [a, b, c] = world.nodes as [BlockNode, BlockNode, BlockNode]
-    c.holder.writeMs = writeLimits.lostMs * 2
+    c.holder.writeMs = writePatience.firstMs * 4
     await put(world)
     await settled(world)
     expect(world.holdersOf(block.cid)).toEqual(ids(a, b, c))

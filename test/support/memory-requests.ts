@@ -108,6 +108,7 @@ async function handle ({ handler, limits, budgets }: Handling, from: PeerId, to:
   const budget = budgets.get(from) ?? new Budget(limits.maxConcurrent)
   budgets.set(from, budget)
   using _turn = await budget.claim(1, { signal })
+  using _held = await limits.holding?.budget.claim(body.byteLength + limits.holding.answerBytes, { signal })
   try {
     return concat([...await handler(from, body, { signal })])
   } catch (cause) {
