@@ -144,8 +144,7 @@ class Node {
         memberRowHash: async (key) => memberRowHash(state, () => this.#registers, key),
       }),
       greeted: async (greeting) => {
-        this.#network.admission.admit(greeting.peer)
-        this.#met(greeting)
+        if (this.#network.admit(greeting.peer)) this.#met(greeting)
       },
     })
     this.#network = open.use(await startNetwork({
@@ -168,7 +167,7 @@ class Node {
     const { clock, random, state, keyring, logger } = this.#parts
     const self = this.#network.peerId
     const voters = votersBy(state)
-    this.#peers = tablePeers(this.#network.requests, () => new Set(this.#network.reachable()))
+    this.#peers = tablePeers(this.#network.requests, () => this.#network.admission.admitted)
     const replica = tableReplica({
       self, store: this.#rows, codec: this.#codec, voters: acceptorsBy(state, self), layout: layoutGuard(state, () => this.#peers),
       isMember: (peer) => peer === self || state.isMember(peer),
@@ -217,7 +216,7 @@ class Node {
     const { holder, blocks, cache } = this.#stores
     const engine = replication({
       self: this.#network.peerId, holder, local: blocks, cache, clock,
-      peers: blockPeers({ requests: this.#network.requests, reachable: () => this.#network.reachable(), budget: new Budget(config.inFlightBytes) }),
+      peers: blockPeers({ requests: this.#network.requests, reachable: () => this.#network.reachable(), budget: new Budget(config.inFlightBytes / 2) }),
       placement: { holdersOf: (cid: Cid) => blockHoldersOf(state.layout, partitionOf(digestOf(cid))) },
       providers: this.#network.providers,
       hints: (versionId) => this.#hints.of(versionId),
@@ -244,8 +243,10 @@ class Node {
     const { config } = this.#parts
     const { requests } = this.#network
     const { holder, blocks, cache } = this.#stores
-    await serveStore(requests, { holder, budget: new Budget(config.inFlightBytes), warn: this.#warn })
-    await serveFetch(requests, { sources: [blocks, cache], budget: new Budget(config.inFlightBytes) })
+    // one half for what this node asks, one for what it answers: two nodes that fill theirs by asking each other must both still be answered
+    const budget = new Budget(config.inFlightBytes / 2)
+    await serveStore(requests, { holder, budget, warn: this.#warn })
+    await serveFetch(requests, { sources: [blocks, cache], budget })
     open.defer(() => { this.#greetings.clear() })
   }
 
