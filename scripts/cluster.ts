@@ -1,215 +1,110 @@
-import { createHash } from 'node:crypto'
-import { createReadStream, createWriteStream } from 'node:fs'
 import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { pipeline } from 'node:stream/promises'
-import { spawn } from 'node:child_process'
-import { dfsPath, LocalCluster, type LocalNode, until } from './local-cluster.ts'
+import { bucket, demonstrate } from './demonstration.ts'
+import { LocalCluster } from './local-cluster.ts'
+import { Story } from './story.ts'
 
 /**
- * `npm run cluster`: nodes on this machine, each a process of its own with its own folder, joined by invite; a real file put on the first and read back
- * from every one, also while the first is dead. Then it stays up to be played with, or with --exit cleans up and says what was proved.
+ * `npm run cluster`: nodes on this machine, each a process of its own with its own folder, joined by invite; what they can do is shown (demonstration.ts).
+ * Then they stay up to be played with, or with --exit it cleans up and says what was proved.
  */
 const usage = `npm run cluster -- [--nodes N] [--size 256MiB | --file F] [--data DIR] [--exit] [--json]
 
-  --nodes N     how many nodes, 3 to 16 (3)
+  --nodes N     how many nodes, 3 to 16 (3, or as many as DIR has)
   --size SIZE   size of the file that is made and stored, e.g. 64MiB, 1GiB (256MiB)
   --file F      store this file instead
-  --data DIR    keep the nodes' folders here (a temporary folder that is removed at the end)
-  --exit        stop when everything is shown; exit code 0 only if all of it held
+  --data DIR    keep the nodes' folders here, and go on with those that are there (a temporary folder that is removed at the end)
+  --exit        stop when everything is shown; exit code 0 only if all of it held, 2 for wrong options
   --json        one JSON object a node when it is up, and one, last, for the result`
 
-const bucket = 'demo'
+interface Options {
+  /** Undefined: as many as there are, or 3. */
+  readonly nodes: number | undefined
+  readonly sizeBytes: number
+  readonly file: string | undefined
+  readonly data: string | undefined
+  readonly exit: boolean
+}
 
-interface Options { nodes: number, sizeBytes: number, file: string | undefined, data: string | undefined, exit: boolean, json: boolean }
+/** Exit code 2. */
+class WrongOption extends Error {}
+/** Exit code 130. */
+class Interrupted extends Error {}
 
-function optionsOf (args: string[]): Options {
-  const { values } = parseArgs({ args, options: { nodes: { type: 'string', default: '3' }, size: { type: 'string', default: '256MiB' }, file: { type: 'string' }, data: { type: 'string' }, exit: { type: 'boolean', default: false }, json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } } })
-  if (values.help) { console.log(usage); process.exit(0) }
-  const nodes = Number(values.nodes)
-  if (!Number.isInteger(nodes) || nodes < 3 || nodes > 16) throw new Error(`--nodes takes 3 to 16, not "${values.nodes}"`)
-  return { nodes, sizeBytes: sizeOf(values.size), file: values.file, data: values.data, exit: values.exit, json: values.json }
+function givenOptions (args: string[]) {
+  try {
+    return parseArgs({ args, options: { nodes: { type: 'string' }, size: { type: 'string', default: '256MiB' }, file: { type: 'string' }, data: { type: 'string' }, exit: { type: 'boolean', default: false }, json: { type: 'boolean' }, help: { type: 'boolean' } } }).values
+  } catch (cause) {
+    throw new WrongOption(`${(cause as Error).message}\n(npm run cluster -- --help lists the options)`, { cause })
+  }
+}
+
+async function optionsOf ({ nodes, size, file, data, exit }: ReturnType<typeof givenOptions>): Promise<Options> {
+  if (nodes !== undefined && !(/^\d+$/.test(nodes) && Number(nodes) >= 3 && Number(nodes) <= 16)) throw new WrongOption(`--nodes takes 3 to 16, not "${nodes}"`)
+  if (file !== undefined && !await isFile(file)) throw new WrongOption(`--file takes a file; "${file}" is none`)
+  return { nodes: nodes === undefined ? undefined : Number(nodes), sizeBytes: sizeOf(size), file, data, exit }
 }
 
 function sizeOf (text: string): number {
-  const match = /^(\d+)(B|KiB|MiB|GiB)?$/.exec(text)
-  if (match === null) throw new Error(`--size takes a number with B, KiB, MiB or GiB, not "${text}"`)
-  return Number(match[1]) * 1024 ** ['B', 'KiB', 'MiB', 'GiB'].indexOf(match[2] ?? 'B')
+  const [, number, unit = 'B'] = /^(\d+)(B|KiB|MiB|GiB)?$/.exec(text) ?? []
+  const sizeBytes = Number(number) * 1024 ** ['B', 'KiB', 'MiB', 'GiB'].indexOf(unit)
+  if (!Number.isSafeInteger(sizeBytes)) throw new WrongOption(`--size takes a number with B, KiB, MiB or GiB, e.g. 64MiB, not "${text}"`)
+  return sizeBytes
 }
 
-/** Steps with their outcome, told as they happen. */
-class Story {
-  readonly #isJson: boolean
-  readonly steps: Array<{ step: string, seconds: number, [fact: string]: unknown }> = []
-  constructor (isJson: boolean) { this.#isJson = isJson }
+const isFile = async (path: string): Promise<boolean> => stat(path).then((found) => found.isFile(), () => false)
 
-  say (text: string): void { if (!this.#isJson) console.log(text) }
-  object (value: object): void { if (this.#isJson) console.log(JSON.stringify(value)) }
-
-  async tell<T extends object> (step: string, act: () => Promise<T>): Promise<T> {
-    const start = performance.now()
-    const facts = await act()
-    this.steps.push({ step, seconds: round((performance.now() - start) / 1000), ...facts })
-    return facts
-  }
-}
-
-const round = (value: number): number => Math.round(value * 1000) / 1000
-const mib = (bytes: number): string => `${(bytes / 1024 ** 2).toFixed(1)} MiB`
-const rate = (bytes: number, seconds: number): string => `${(bytes / 1e6 / seconds).toFixed(0)} MB/s`
-
-async function main (): Promise<void> {
-  const options = optionsOf(process.argv.slice(2))
-  const folder = options.data === undefined ? await mkdtemp(join(tmpdir(), 'dfs-cluster-')) : resolve(options.data)
-  await mkdir(folder, { recursive: true })
-  const cluster = new LocalCluster(folder)
-  const story = new Story(options.json)
-  let isCleaned = false
-  const clean = async (): Promise<void> => {
-    if (isCleaned) return
-    isCleaned = true
-    await cluster.stop('SIGTERM')
-    if (options.data === undefined) await rm(folder, { recursive: true, force: true })
-    else await rm(join(folder, 'work'), { recursive: true, force: true })
-  }
-  const interrupted = new Promise<void>((done) => { for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => { done() }) })
-  const stopEarly = async (): Promise<never> => { await interrupted; await clean(); process.exit(130) }
-
+async function run (options: Options, story: Story, interrupt: AbortSignal): Promise<void> {
+  await using folder = await folderFor(options)
+  await using cluster = new LocalCluster(folder.path, { signal: interrupt })
+  const interrupted = new Promise<never>((_, reject) => { interrupt.addEventListener('abort', () => { reject(interrupt.reason as Error) }) })
   try {
-    await Promise.race([show(cluster, story, options, join(folder, 'work')), stopEarly()])
-    if (!options.exit) {
-      invitation(cluster, story)
-      await interrupted
-      story.say('\nstopping')
-    }
-    await clean()
-  } catch (error) {
-    await clean()
-    story.object({ event: 'result', ok: false, reason: error instanceof Error ? error.message : String(error), steps: story.steps })
-    console.error(`\nfailed: ${error instanceof Error ? error.message : String(error)}`)
-    process.exitCode = 1
-    return
+    await Promise.race([show(cluster, folder, options, story), interrupted])
+    if (options.exit) return
+    invitation(cluster, story)
+    await interrupted.catch(() => { story.say('\nstopping') }) // the way this ends
+  } finally {
+    await cluster.stop('SIGTERM')
   }
-  process.exitCode = 0
 }
 
-async function show (cluster: LocalCluster, story: Story, options: Options, work: string): Promise<void> {
+interface Folder extends AsyncDisposable {
+  readonly path: string
+  /** Files of the demonstration alone. */
+  readonly work: string
+}
+
+async function folderFor ({ data }: Options): Promise<Folder> {
+  const path = data === undefined ? await mkdtemp(join(tmpdir(), 'dfs-cluster-')) : resolve(data)
+  const work = join(path, 'work')
   await rm(work, { recursive: true, force: true })
-  await mkdir(work)
-  story.say(`starting ${options.nodes} nodes, each a process with a folder of its own`)
-  await cluster.grow(options.nodes)
-  for (const [index, node] of cluster.nodes.entries()) {
-    story.object({ event: 'node', node: index + 1, peerId: node.ready?.peerId, addresses: node.ready?.addresses, api: node.ready?.api, data: node.data, pid: node.pid })
-    story.say(`  node ${index + 1}  ${node.ready?.peerId}  ${node.ready?.addresses[0]}  ${node.ready?.api}`)
-  }
-
-  const first = cluster.node(0)
-  const file = options.file === undefined ? await madeFile(join(work, 'file'), options.sizeBytes) : resolve(options.file)
-  const sizeBytes = (await stat(file)).size
-  const digest = await sha256(file)
-  const key = basename(file)
-  const target = `${bucket}/${key}`
-  await first.json(['bucket', 'create', bucket, '--redundancy', 'rf:2'])
-
-  story.say(`\nputting ${mib(sizeBytes)} on node 1 into bucket "${bucket}" (two copies of every block)`)
-  const watcher = await watch(cluster.node(1))
-  const put = await story.tell('put on node 1', async () => putWithProgress(first, file, target, options.json))
-  story.say(`  acknowledged after ${put.seconds} s, ${rate(sizeBytes, put.seconds)}`)
-  await story.tell('announced to node 2', async () => ({ versionId: await watcher.announced(put.versionId) }))
-  story.say('  announced: node 2 heard of it')
-  watcher.end()
-
-  story.say('\ngetting it from every node')
-  for (const index of cluster.nodes.keys()) await getAndCompare({ cluster, story, index, target, digest, sizeBytes, work, mustFetch: false })
-
-  story.say('\nkilling node 1 (SIGKILL), emptying the caches of the others, getting it again')
-  await first.stop('SIGKILL')
-  const survivors = cluster.nodes.keys().drop(1).toArray()
-  let fetchedBytes = 0
-  for (const index of survivors) {
-    await cluster.node(index).json(['cache', 'clear'])
-    fetchedBytes += (await getAndCompare({ cluster, story, index, target, digest, sizeBytes, work, mustFetch: sizeBytes > 16 * 1024 ** 2 })).fromPeers
-  }
-
-  story.say('\nbringing node 1 back')
-  await story.tell('node 1 is back', async () => { await first.start(); await cluster.connected(); return {} })
-  await getAndCompare({ cluster, story, index: 0, target, digest, sizeBytes, work, mustFetch: false })
-
-  story.say(`\nproved: ${options.nodes} processes; ${mib(sizeBytes)} put on node 1 and read byte-identical from all ${options.nodes};` +
-    `\n        with node 1 killed, read again from the others (${mib(fetchedBytes)} fetched from each other); node 1 came back and serves`)
-  story.object({ event: 'result', ok: true, nodes: options.nodes, sizeBytes, sha256: digest, steps: story.steps })
+  await mkdir(work, { recursive: true })
+  return { path, work, [Symbol.asyncDispose]: async () => { await rm(data === undefined ? path : work, { recursive: true, force: true }) } }
 }
 
-interface GetCase { cluster: LocalCluster, story: Story, index: number, target: string, digest: string, sizeBytes: number, work: string, mustFetch: boolean }
-interface GetFacts { seconds: number, sources: { local: number, cache: number, peers: Record<string, number> } }
-
-async function getAndCompare ({ cluster, story, index, target, digest, sizeBytes, work, mustFetch }: GetCase): Promise<{ fromPeers: number }> {
-  const output = join(work, `out-${index + 1}`)
-  await rm(output, { force: true })
-  const isDegraded = !cluster.node(0).isRunning
-  const facts = await story.tell(`get on node ${index + 1}${isDegraded ? ' while node 1 is dead' : ''}`, async () => {
-    const [got] = await cluster.node(index).json<GetFacts>(['get', target, output], { timeoutMs: 600_000 })
-    if (got === undefined) throw new Error('dfs get --json printed nothing')
-    if (await sha256(output) !== digest) throw new Error(`node ${index + 1} gave other bytes than were put`)
-    return { ...got, identical: true }
-  })
-  await rm(output)
-  const numbers = new Map(cluster.nodes.map((node, i) => [node.ready?.peerId ?? '', i + 1]))
-  const peers = Object.entries(facts.sources.peers).map(([peer, bytes]) => `${mib(bytes)} from node ${numbers.get(peer) ?? peer}`)
-  const fromPeers = Object.values(facts.sources.peers).reduce((sum, bytes) => sum + bytes, 0)
-  const own = [`${mib(facts.sources.local)} from its own disk`, ...(facts.sources.cache > 0 ? [`${mib(facts.sources.cache)} from its cache`] : [])]
-  story.say(`  node ${index + 1}  identical  ${facts.seconds.toFixed(2)} s  ${rate(sizeBytes, facts.seconds)}  ${[...own, ...peers].join(', ')}`)
-  if (mustFetch && fromPeers === 0) throw new Error(`node ${index + 1} was to fetch from a peer and did not`)
-  return { fromPeers }
+async function show (cluster: LocalCluster, { path, work }: Folder, { nodes, sizeBytes, file }: Options, story: Story): Promise<void> {
+  const found = await cluster.resume()
+  if (found > 0) story.say(`going on with ${found} nodes in ${path}`)
+  const wanted = nodes ?? Math.max(found, 3)
+  if (found > wanted) throw new WrongOption(`${path} has ${found} nodes already: leave --nodes out, or take another folder`)
+  if (found < wanted && await isSettled(cluster)) throw new WrongOption(`${path} has a settled cluster of ${found} nodes, which no other joins: leave --nodes out, or take another folder`)
+  story.say(`starting ${wanted - found} nodes, each a process with a folder of its own`)
+  await cluster.grow(wanted)
+  await demonstrate({ cluster, story, work, source: file === undefined ? { kind: 'made', sizeBytes } : { kind: 'given', path: resolve(file) } })
 }
 
-async function putWithProgress (node: LocalNode, file: string, target: string, isJson: boolean): Promise<{ seconds: number, versionId: string }> {
-  const child = spawn(dfsPath, ['put', file, target, '--data', node.data, '--json'], { stdio: ['ignore', 'pipe', isJson ? 'ignore' : 'inherit'] })
-  const output: Buffer[] = []
-  child.stdout.on('data', (bytes: Buffer) => { output.push(bytes) })
-  const code = await new Promise<number | null>((done, failed) => { child.on('error', failed); child.on('close', done) })
-  if (code !== 0) throw new Error(`dfs put ended with ${code}`)
-  return JSON.parse(Buffer.concat(output).toString()) as { seconds: number, versionId: string }
-}
-
-/** `dfs watch` on a node, until an announcement of a version is seen. */
-async function watch (node: LocalNode): Promise<{ announced (versionId: string): Promise<string>, end (): void }> {
-  const child = spawn(dfsPath, ['watch', '--data', node.data, '--json'], { stdio: ['ignore', 'pipe', 'inherit'] })
-  let seen = ''
-  child.stdout.on('data', (bytes: Buffer) => { seen += bytes.toString() })
-  // the command says that it listens before anything is put, or the announcement could pass it by
-  await until('dfs watch listens', 20_000, () => seen.includes('"watching"'))
-  return {
-    async announced (versionId) {
-      await until('node 2 hears the announcement', 20_000, () => seen.includes(versionId))
-      return versionId
-    },
-    end: () => { child.kill() },
-  }
-}
-
-/** A file that neither compresses nor repeats, and differs from run to run. */
-async function madeFile (path: string, sizeBytes: number): Promise<string> {
-  const { createCipheriv, randomBytes } = await import('node:crypto')
-  const stream = createCipheriv('aes-128-ctr', randomBytes(16), randomBytes(16))
-  const zeros = Buffer.alloc(1024 ** 2)
-  await pipeline(async function * () {
-    for (let left = sizeBytes; left > 0; left -= zeros.byteLength) yield stream.update(zeros.subarray(0, Math.min(left, zeros.byteLength)))
-  }, createWriteStream(path))
-  return path
-}
-
-async function sha256 (path: string): Promise<string> {
-  const digest = createHash('sha256')
-  await pipeline(createReadStream(path, { highWaterMark: 1024 ** 2 }), digest)
-  return digest.digest('hex')
+async function isSettled (cluster: LocalCluster): Promise<boolean> {
+  const [status] = cluster.nodes.length === 0 ? [] : await cluster.node(0).json<{ layout: { state: string } }>(['status'])
+  return status !== undefined && status.layout.state !== 'open'
 }
 
 function invitation (cluster: LocalCluster, story: Story): void {
   const [one, two] = [cluster.node(0), cluster.node(1)]
-  story.say(`\nThe cluster stays up until Ctrl-C. To play with it:
+  story.say(`\nThe cluster stays up until Ctrl-C:\n${cluster.nodes.map((node, index) => `  node ${index + 1}  ${node.ready?.addresses[0]}\n          ${node.ready?.api}  ${node.data}`).join('\n')}
+
+To play with it:
   ./bin/dfs status --data ${one.data}
   ./bin/dfs put README.md ${bucket}/readme --data ${one.data}
   ./bin/dfs get ${bucket}/readme - --data ${two.data}
@@ -217,4 +112,21 @@ function invitation (cluster: LocalCluster, story: Story): void {
   ./bin/dfs watch --data ${two.data}`)
 }
 
-await main()
+async function main (args: string[]): Promise<number> {
+  const story = new Story({ isJson: args.includes('--json') })
+  const interrupt = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => { interrupt.abort(new Interrupted('interrupted')) })
+  try {
+    const given = givenOptions(args)
+    if (given.help === true) { console.log(usage); return 0 }
+    await run(await optionsOf(given), story, interrupt.signal)
+    return 0
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    story.fail(error instanceof Interrupted || error instanceof WrongOption ? reason : `failed: ${reason}`)
+    return error instanceof WrongOption ? 2 : error instanceof Interrupted ? 130 : 1
+  }
+}
+
+// what an interrupt left half done may still wait for something
+process.exit(await main(process.argv.slice(2)))

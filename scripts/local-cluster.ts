@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -19,9 +20,9 @@ export interface Finished {
 }
 
 /** Runs one `dfs` command to its end. Never rejects for an exit code: look at it. */
-export function dfs (args: readonly string[], { input, timeoutMs = 120_000, env = {}, onStderr, program = dfsPath }: RunOptions = {}): Promise<Finished> {
+export function dfs (args: readonly string[], { input, timeoutMs = 120_000, env = {}, onStderr, program = dfsPath, signal }: RunOptions = {}): Promise<Finished> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env }, signal })
     const [stdout, stderr]: [Buffer[], Buffer[]] = [[], []]
     const timer = setTimeout(() => { child.kill('SIGKILL'); reject(new Error(`dfs ${args.join(' ')} did not end within ${timeoutMs} ms\n${Buffer.concat(stderr).toString()}`)) }, timeoutMs)
     child.stdout.on('data', (bytes: Buffer) => { stdout.push(bytes) })
@@ -40,6 +41,8 @@ export interface RunOptions {
   readonly onStderr?: (bytes: Uint8Array) => void
   /** Another checkout's bin/dfs. */
   readonly program?: string
+  /** Ends the command. */
+  readonly signal?: AbortSignal
 }
 
 /** Runs a command with --json and gives its lines; rejects with what it printed when it fails. */
@@ -63,14 +66,17 @@ export class LocalNode {
   readonly data: string
   readonly options: readonly string[]
   readonly #program: string
+  readonly #signal: AbortSignal | undefined
   ready: Ready | undefined
   #process: ChildProcess | undefined
   #log: Buffer[] = []
 
-  constructor (data: string, options: readonly string[], { program = dfsPath }: { program?: string } = {}) {
+  /** `program`: another checkout's bin/dfs. `signal`: ends commands under way; the node itself is ended by stop(). */
+  constructor (data: string, options: readonly string[], { program = dfsPath, signal }: { program?: string, signal?: AbortSignal } = {}) {
     this.data = data
     this.options = options
     this.#program = program
+    this.#signal = signal
   }
 
   get pid (): number | undefined { return this.#process?.pid }
@@ -78,11 +84,12 @@ export class LocalNode {
   /** What the process wrote to its log since it was last started (the last 2,000 pieces). */
   get log (): string { return Buffer.concat(this.#log).toString() }
 
-  run (args: readonly string[], options?: RunOptions): Promise<Finished> { return dfs([...args, '--data', this.data], { program: this.#program, ...options }) }
-  json<T> (args: readonly string[], options?: RunOptions): Promise<T[]> { return dfsJson<T>([...args, '--data', this.data], { program: this.#program, ...options }) }
+  run (args: readonly string[], options?: RunOptions): Promise<Finished> { return dfs([...args, '--data', this.data], { program: this.#program, signal: this.#signal, ...options }) }
+  json<T> (args: readonly string[], options?: RunOptions): Promise<T[]> { return dfsJson<T>([...args, '--data', this.data], { program: this.#program, signal: this.#signal, ...options }) }
 
   /** Starts the process with `dfs start`, or `dfs join TOKEN --start`, and resolves when it says that it is ready. */
   async start (command: readonly string[] = ['start'], { env = {}, timeoutMs = 60_000 }: { env?: Readonly<Record<string, string>>, timeoutMs?: number } = {}): Promise<Ready> {
+    this.#signal?.throwIfAborted()
     const options = command[0] === 'start' ? [] : this.options
     const child = spawn(this.#program, [...command, '--data', this.data, ...options, '--json'], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
     this.#process = child
@@ -127,17 +134,27 @@ export class LocalCluster implements AsyncDisposable {
   readonly nodes: LocalNode[] = []
   readonly #folder: string
   readonly #options: (index: number) => readonly string[]
+  readonly #signal: AbortSignal | undefined
 
-  /** `options`: more options for init and join of the index-th node (from 0), e.g. a capacity. */
-  constructor (folder: string, { options = () => [] }: { options?: (index: number) => readonly string[] } = {}) {
+  /** `options`: more options for init and join of the index-th node (from 0), e.g. a capacity. `signal`: ends commands under way, and nothing is started any more. */
+  constructor (folder: string, { options = () => [], signal }: { options?: (index: number) => readonly string[], signal?: AbortSignal } = {}) {
     this.#folder = folder
     this.#options = options
+    this.#signal = signal
   }
 
   node (index: number): LocalNode {
     const node = this.nodes[index]
     if (node === undefined) throw new RangeError(`there is no node ${index + 1}`)
     return node
+  }
+
+  /** Starts the nodes that an earlier run left in the folder; resolves to how many. */
+  async resume (): Promise<number> {
+    while (existsSync(join(this.#pathOf(this.nodes.length), 'keyring'))) this.nodes.push(new LocalNode(this.#pathOf(this.nodes.length), [], { signal: this.#signal }))
+    // all at once: none has to wait for a majority
+    await Promise.all(this.nodes.map(async (node) => node.start()))
+    return this.nodes.length
   }
 
   /** Founds the cluster with one running node. */
@@ -163,16 +180,22 @@ export class LocalCluster implements AsyncDisposable {
     await this.connected()
   }
 
+  /** Resolves when every running node can serve. */
+  async ready ({ timeoutMs = 30_000 }: { timeoutMs?: number } = {}): Promise<void> {
+    await this.#all('is ready', timeoutMs, ({ isReady }) => isReady)
+  }
+
   /** Resolves when every running node sees every running node. */
   async connected ({ timeoutMs = 30_000 }: { timeoutMs?: number } = {}): Promise<void> {
-    const running = this.nodes.filter((node) => node.isRunning)
-    await Promise.all(running.map(async (node) => {
+    const count = this.nodes.filter((node) => node.isRunning).length
+    await this.#all(`sees ${count - 1} peers`, timeoutMs, ({ members }) => members.filter(({ isConnected }) => isConnected).length >= count)
+  }
+
+  async #all (what: string, timeoutMs: number, holds: (status: NodeStatus) => boolean): Promise<void> {
+    await Promise.all(this.nodes.filter((node) => node.isRunning).map(async (node) => {
       const client = await connectLocal(node.data)
       try {
-        await until(`${node.data} sees ${running.length - 1} peers`, timeoutMs, async () => {
-          const { members } = await client.json<NodeStatus>('GET', '/v1/status')
-          return members.filter(({ isConnected }) => isConnected).length >= running.length
-        })
+        await until(`${node.data} ${what}`, timeoutMs, async () => holds(await client.json<NodeStatus>('GET', '/v1/status')))
       } finally {
         client.close()
       }
@@ -188,10 +211,12 @@ export class LocalCluster implements AsyncDisposable {
   async #make (): Promise<LocalNode> {
     const [listen, api] = await freePorts(2)
     const index = this.nodes.length
-    const node = new LocalNode(join(this.#folder, `node-${index + 1}`), ['--listen', `/ip4/127.0.0.1/tcp/${listen}`, '--api-port', String(api), ...this.#options(index)])
+    const node = new LocalNode(this.#pathOf(index), ['--listen', `/ip4/127.0.0.1/tcp/${listen}`, '--api-port', String(api), ...this.#options(index)], { signal: this.#signal })
     this.nodes.push(node)
     return node
   }
+
+  #pathOf (index: number): string { return join(this.#folder, `node-${index + 1}`) }
 }
 
 /** Polls a condition; rejects with what was awaited when the time is up. */
