@@ -25,6 +25,7 @@ export async function frozenHolder (bench: Bench, nodes: BenchNodes): Promise<vo
     'put of 4 KiB, p50': async () => ofSmall(async (i) => put(writer, { ...small(i), source: Readable.from([randomBytes(smallBytes)]), sizeBytes: smallBytes })),
     'get of 4 KiB, p50': async () => ofSmall(async (i) => drain(await get(reader, small(i)))),
   }
+  for (const act of Object.values(acts)) await act() // what runs first is slow by being first
   const times = Object.keys(acts).map(() => ({ normal: [] as number[], stopped: [] as number[] }))
   for (let round = 0; round < bench.rounds; round++) {
     for (const [i, act] of Object.values(acts).entries()) times[i]?.normal.push(await act())

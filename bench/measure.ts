@@ -10,9 +10,13 @@ export async function secondsOf (act: () => Promise<unknown>): Promise<number> {
   return (performance.now() - start) / 1000
 }
 
-export const median = (numbers: readonly number[]): number => percentile(numbers, 0.5)
+export function median (numbers: readonly number[]): number {
+  const sorted = numbers.toSorted((a, b) => a - b)
+  const [low, high] = [sorted[(sorted.length - 1) >> 1] ?? Number.NaN, sorted[sorted.length >> 1] ?? Number.NaN]
+  return (low + high) / 2
+}
 
-/** `share` of the numbers are at most this. */
+/** About `share` of the numbers are at most this. */
 export function percentile (numbers: readonly number[], share: number): number {
   const sorted = numbers.toSorted((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN

@@ -2,6 +2,7 @@ import { mkdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { connectLocal, type LocalClient, objectPath } from '../src/client/index.ts'
+import type { NodeStatus } from '../src/node.ts'
 import { LocalCluster, type LocalNode, until } from '../scripts/local-cluster.ts'
 import { type ProbeAnswer, probeFolderVariable } from './probe.ts'
 import { residentPeakBytes } from './processes.ts'
@@ -12,7 +13,8 @@ export class BenchNodes implements AsyncDisposable {
   readonly #cluster: LocalCluster
   readonly #holders: number
   readonly #probeFolder: string
-  readonly #clients: LocalClient[] = []
+  /** By process: a node that starts anew has another port and token. */
+  readonly #clients = new Map<number, LocalClient>()
 
   private constructor (cluster: LocalCluster, { holders, probeFolder }: { holders: number, probeFolder: string }) {
     this.#holders = holders
@@ -39,10 +41,11 @@ export class BenchNodes implements AsyncDisposable {
   get all (): readonly LocalNode[] { return this.#cluster.nodes }
   node (index: number): LocalNode { return this.#cluster.node(index) }
 
-  /** A connection of its own to the API of the index-th node; closed with the nodes. */
+  /** A connection to the API of the index-th node; closed with the nodes. */
   async client (index: number): Promise<LocalClient> {
-    const client = await connectLocal(this.node(index).data)
-    this.#clients.push(client)
+    const { pid = 0, data } = this.node(index)
+    const client = this.#clients.get(pid) ?? await connectLocal(data)
+    this.#clients.set(pid, client)
     return client
   }
 
@@ -60,11 +63,17 @@ export class BenchNodes implements AsyncDisposable {
     return bytes.reduce((sum, { sent }) => sum + sent, 0)
   }
 
+  /** Bytes of blocks that all nodes hold. */
+  async heldBytes (): Promise<number> {
+    const bytes = await Promise.all([...this.all.keys()].map(async (index) => (await (await this.client(index)).json<NodeStatus>('GET', '/v1/status')).blocks.bytes))
+    return bytes.reduce((sum, of) => sum + of, 0)
+  }
+
   /** The V8 flags that nodes run under, whoever sets them: for everything that is compared with nodes. */
   async v8Flags (): Promise<readonly string[]> {
     const { flags } = await this.#ask(this.node(0))
     const [, ...args] = (await readFile(`/proc/${this.node(0).pid}/cmdline`, 'utf8')).split('\0')
-    return [...args.slice(0, args.findIndex((arg) => !arg.startsWith('-'))), ...flags]
+    return [...args.slice(0, args.findIndex((arg) => !arg.startsWith('-'))), ...flags].filter((flag) => !flag.startsWith('--disable-warning'))
   }
 
   /** Since each was last started. */
@@ -73,7 +82,7 @@ export class BenchNodes implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose] (): Promise<void> {
-    for (const client of this.#clients) client.close()
+    for (const client of this.#clients.values()) client.close()
     await this.#cluster.stop('SIGKILL')
   }
 

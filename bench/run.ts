@@ -43,12 +43,13 @@ const wanted = values.only === undefined ? names : values.only.split(',')
 const unknown = wanted.filter((name) => !names.includes(name))
 if (unknown.length > 0) throw new Error(`there is no section ${unknown.join(', ')}; there are ${names.join(', ')}`)
 
-const settings = { 'size MiB': values.size, rounds: values.rounds, count: values.count, sections: wanted.join(' ') }
+const [sizeMiB, rounds, count] = [positive('size', values.size), positive('rounds', values.rounds), positive('count', values.count)]
+const settings = { sizeMiB, rounds, count, sections: wanted.join(' ') }
 const folder = await mkdtemp(join(tmpdir(), 'dfs-bench-'))
 const bench: Bench = {
-  sizeBytes: positive('size', values.size) * mebibyte,
-  rounds: positive('rounds', values.rounds),
-  count: positive('count', values.count),
+  sizeBytes: sizeMiB * mebibyte,
+  rounds,
+  count,
   report: new Report(settings),
   folder,
   secondsPerByte: {},
@@ -75,7 +76,11 @@ async function run (title: string, sections: Readonly<Record<string, Section>>, 
     if (members.readers !== undefined) await nodes.node(readers.engine).stop()
     for (const [name, section] of chosen) {
       bench.report.section(`${name} (${title})`)
-      await section(bench, nodes)
+      await section(bench, nodes).catch((error: unknown) => {
+        // what the others have to say is still worth hearing
+        bench.report.note(`!!! ${name.toUpperCase()} FAILED: ${error instanceof Error ? error.message : String(error)}`)
+        process.exitCode = 1
+      })
     }
     bench.report.section(`memory (${title})`)
     bench.report.addPeaks(nodes.peaks(), { target: { atMost: 350 } })

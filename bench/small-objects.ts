@@ -24,9 +24,10 @@ export async function smallObjects ({ report, count }: Bench, nodes: BenchNodes)
         for (let i = next++; i < objects; i = next++) times.push(await secondsOf(async () => act(`small/${inFlight}/${i}`)))
       }
       const seconds = await secondsOf(async () => Promise.all(Array.from({ length: inFlight }, worker)))
-      report.add(`4 KiB objects ${name}, ${inFlight} in flight`, objects / seconds, '/s', name === 'put' && inFlight === 32 ? { target: { atLeast: 1000 } } : {})
-      report.add('  p50', percentile(times, 0.5) * 1000, 'ms')
-      report.add('  p99', percentile(times, 0.99) * 1000, 'ms')
+      const what = `4 KiB objects ${name}, ${inFlight} in flight`
+      report.add(what, objects / seconds, '/s', name === 'put' && inFlight === 32 ? { target: { atLeast: 1000 } } : {})
+      report.add(`${what}, p50`, percentile(times, 0.5) * 1000, 'ms')
+      report.add(`${what}, p99`, percentile(times, 0.99) * 1000, 'ms')
     }
   }
 }
