@@ -42,6 +42,9 @@ export class Gossip implements Disposable {
     return () => { this.#listeners.delete(listener) }
   }
 
+  /** Announcements waiting to be sent. */
+  get queued (): number { return this.#queue.length }
+
   announce (announcement: UnsignedAnnouncement): void {
     const { clock, self } = this.#parts
     for (const listener of this.#listeners) listener({ ...announcement, from: self })

@@ -8,6 +8,8 @@ import { decodeAnnouncements, encodeAnnouncements } from '../../src/network/anno
 import { flowReader, write } from '../../src/network/flow.ts'
 import { type Announcement, PeerUnreachable, RequestRefused } from '../../src/network/index.ts'
 import { transportLimits, transportOptions } from '../../src/network/transport.ts'
+import type { PeerId } from '../../src/base/peer-id.ts'
+import type { Network } from '../../src/network/libp2p-network.ts'
 import { networks } from '../support/networks.ts'
 import { noiseBytes } from '../support/file-world.ts'
 
@@ -120,6 +122,36 @@ describe('the network', () => {
       return heard.every((set) => set.size === 7)
     })
   }, 60_000)
+
+  test('does not hear any more of who passes on what no member could have made', async () => {
+    await using three = await networks(3)
+    const [evil, honest, listener] = three.all as [Network, Network, Network]
+    const heard: PeerId[] = []
+    listener.gossip.onAnnouncement(({ from }) => { heard.push(from) })
+    const one = { rowKey: new Uint8Array(32), versionId: new Uint8Array(32), root: undefined, blocks: [] }
+    await until('both are heard', 20_000, () => { for (const network of [evil, honest]) network.gossip.announce(one); return heard.includes(evil.peerId) && heard.includes(honest.peerId) })
+    await until('the liar is not heard while the other is', 20_000, async () => {
+      evil.gossip.announce({ ...one, blocks: Array.from({ length: 9 }, () => cidOf(noiseBytes(1))) })
+      await until('the lie is out', 5000, () => evil.gossip.queued === 0)
+      heard.length = 0
+      for (let i = 0; i < 5; i++) {
+        evil.gossip.announce({ ...one, versionId: noiseBytes(32, i) })
+        await until('the liar has spoken', 5000, () => evil.gossip.queued === 0)
+        honest.gossip.announce({ ...one, versionId: noiseBytes(32, i) })
+        await until('the other is heard', 5000, () => heard.filter((from) => from === honest.peerId).length > i)
+      }
+      return !heard.includes(evil.peerId)
+    })
+  }, 60_000)
+
+  test('admits nobody who has left while it was being proven', async () => {
+    await using pair = await networks(2)
+    const gone = pair.at(1).peerId
+    await pair.at(1)[Symbol.asyncDispose]()
+    await until('the end is noticed', 5000, () => !pair.at(0).isConnected(gone))
+    expect(pair.at(0).admit(gone)).toBe(false)
+    expect(pair.at(0).isConnected(gone)).toBe(false)
+  })
 
   test('finds who provides a root, over Kademlia', async () => {
     await using many = await networks(4)

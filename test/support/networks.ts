@@ -24,7 +24,7 @@ export async function networks (count: number): Promise<Networks> {
         greet: async (peer, { signal }) => { await network.requests.request(peer, '/test/hello', [], { signal, timeoutMs: 5000, maxAnswerBytes: 10 }) },
         isMember: () => true, log: quiet,
       })
-      await network.requests.handle('/test/hello', async (peer) => { network.admission.admit(peer); return [] }, { maxRequestBytes: 10, maxConcurrent: 4, strangers: true })
+      await network.requests.handle('/test/hello', async (peer) => { network.admit(peer); return [] }, { maxRequestBytes: 10, maxConcurrent: 4, strangers: true })
       return network
     },
     async [Symbol.asyncDispose] () { await Promise.all(all.map(async (network) => network[Symbol.asyncDispose]())) },
