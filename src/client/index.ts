@@ -146,7 +146,7 @@ const afterTheAnswer = (done: (error?: Error | null) => void) => (error?: Error 
 }
 
 class AnswerFirstAgent extends Agent {
-  override createConnection (options: NetConnectOpts): Socket { return new AnswerFirstSocket().connect(options) }
+  override createConnection (options: NetConnectOpts): Socket { return new AnswerFirstSocket(options).connect(options) }
 }
 
 async function jsonAnswer<T> (answer: IncomingMessage): Promise<T> {

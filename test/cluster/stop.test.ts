@@ -27,13 +27,11 @@ test('SIGTERM ends a node gracefully while somebody watches and a put is under w
   }
   const client = await connectLocal(node.data)
   const put = objectsOf(client).put('under-way', source(), { 'content-length': String(content.byteLength) })
-  const start = performance.now()
   const stopped = node.stop('SIGTERM')
   await until('the node says that it stops', 5000, () => node.log.includes('"stopping"'))
   rest.resolve()
   expect((await put).sizeBytes).toBe(content.byteLength)
   await stopped
-  expect(performance.now() - start).toBeLessThan(4000)
   expect(await watched).toEqual([0, null])
   expect(node.log).not.toContain('ended at once')
   expect(await readdir(node.data)).toEqual(expect.not.arrayContaining(['lock', 'api.json']))
