@@ -1,5 +1,5 @@
-import { decode, encode } from 'cborg'
-import { ByteReader, ByteWriter, empty, MalformedBytes } from '../base/bytes.ts'
+import { decode, encode, rfc8949EncodeOptions } from 'cborg'
+import { ByteReader, ByteWriter, empty, equals, MalformedBytes } from '../base/bytes.ts'
 import { Corrupt } from '../base/errors.ts'
 
 /**
@@ -42,8 +42,10 @@ export function readEntry (reader: ByteReader): Entry {
   return { digest, ph, blockBytes, sizeBytes: Number(size) }
 }
 
+/** @throws RangeError for what could not be decoded again */
 export function encodeNode ({ level, entries, sizeBytes, meta }: ManifestNode): Uint8Array {
-  const metaBytes = meta === undefined ? empty : encode(meta)
+  const metaBytes = meta === undefined ? empty : encode(meta, rfc8949EncodeOptions)
+  if (!isWithinBounds({ level, count: entries.length, metaLength: metaBytes.byteLength })) throw new RangeError(`a manifest node of level ${level}, ${entries.length} entries and ${metaBytes.byteLength} bytes of metadata`)
   const writer = new ByteWriter().u8(version).u8(level).u16(entries.length).u32(metaBytes.byteLength).u64(sizeBytes)
   for (const entry of entries) writeEntry(writer, entry)
   return writer.raw(metaBytes).finish()
@@ -53,7 +55,8 @@ export interface ExpectedNode {
   /** Undefined for a root reached by its capability alone. */
   readonly level: number | undefined
   readonly sizeBytes: number | undefined
-  readonly isRoot: boolean
+  /** Among the nodes of its level: only the root has metadata, and only the last one may have room left. */
+  readonly place: 'root' | 'last' | 'before the last'
 }
 
 /** Checks form, place and sums: a manifest that lies about lengths is found before a byte is read by it. @throws Corrupt */
@@ -62,17 +65,28 @@ export function decodeNode (payload: Uint8Array, expected: ExpectedNode): Manife
     const reader = new ByteReader(payload)
     if (reader.u8() !== version) throw new Corrupt('a manifest of a version that this dfs does not know')
     const [level, count, metaLength, size] = [reader.u8(), reader.u16(), reader.u32(), reader.u64()]
-    const { maxEntries, maxLevel, maxMetaBytes } = manifestLimits
-    if (level > maxLevel || count > maxEntries || metaLength > maxMetaBytes || payload.byteLength !== headLength + count * entryLength + metaLength) throw new Corrupt('a manifest node breaks a bound')
-    if (!expected.isRoot && metaLength > 0) throw new Corrupt('a manifest has metadata below its root')
+    if (!isWithinBounds({ level, count, metaLength }) || payload.byteLength !== headLength + count * entryLength + metaLength) throw new Corrupt('a manifest node breaks a bound')
+    if (expected.place !== 'root' && metaLength > 0) throw new Corrupt('a manifest has metadata below its root')
+    if (expected.place === 'before the last' && count < manifestLimits.maxEntries) throw new Corrupt('a manifest node that others follow is not full')
     const entries = Array.from({ length: count }, () => readEntry(reader))
     const sum = entries.reduce((total, entry) => total + entry.sizeBytes, 0)
-    const isEmptyFile = count === 0 && expected.isRoot && level === 0
+    const isEmptyFile = count === 0 && expected.place === 'root' && level === 0
     if (BigInt(sum) !== size || (count === 0 && !isEmptyFile) || entries.some((entry) => entry.sizeBytes === 0)) throw new Corrupt('the lengths in a manifest node do not add up')
     if ((expected.level ?? level) !== level || (expected.sizeBytes ?? sum) !== sum) throw new Corrupt('a manifest node is not what the one above it says')
-    return { level, entries, sizeBytes: sum, meta: metaLength === 0 ? undefined : decode(reader.rest()) as Record<string, unknown> }
+    return { level, entries, sizeBytes: sum, meta: metaLength === 0 ? undefined : decodeMeta(reader.rest()) }
   } catch (cause) {
     if (cause instanceof Corrupt) throw cause
     throw new Corrupt('a manifest node is not well-formed', { cause })
   }
+}
+
+const isWithinBounds = ({ level, count, metaLength }: { level: number, count: number, metaLength: number }): boolean =>
+  level <= manifestLimits.maxLevel && count <= manifestLimits.maxEntries && metaLength <= manifestLimits.maxMetaBytes
+
+// RFC 8949 §4.2: one spelling for one value, as for everything else of which a hash is an address
+function decodeMeta (bytes: Uint8Array): Record<string, unknown> {
+  const meta: unknown = decode(bytes, { strict: true, allowIndefinite: false, rejectDuplicateMapKeys: true })
+  if (typeof meta !== 'object' || meta === null || Array.isArray(meta) || meta instanceof Uint8Array) throw new MalformedBytes('metadata is a map')
+  if (!equals(encode(meta, rfc8949EncodeOptions), bytes)) throw new MalformedBytes('metadata in another spelling than the deterministic one')
+  return meta as Record<string, unknown>
 }

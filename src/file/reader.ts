@@ -2,7 +2,7 @@ import { type Cid, cidOfDigest } from '../base/cid.ts'
 import { blockOverhead } from '../encryption/index.ts'
 import { Corrupt } from '../base/errors.ts'
 import type { Content } from './content.ts'
-import { decodeNode, type Entry, manifestLimits } from './manifest.ts'
+import { decodeNode, type Entry, type ExpectedNode, manifestLimits } from './manifest.ts'
 import type { Sealer } from './sealing.ts'
 
 export interface ReadOptions {
@@ -57,17 +57,20 @@ export async function * readFile (content: Content, { first, end }: { first: num
 /** The chunks that hold the range, in order; manifest nodes are fetched as the walk comes to them. */
 async function * piecesOf (content: Exclude<Content, { kind: 'inline' }>, range: { first: number, end: number }, options: ReadOptions): AsyncIterable<Piece> {
   if (content.kind === 'chunks') { yield * cut(content.entries, 0, range); return }
-  yield * walk(content.root, content.level, 0, range, options, true)
+  yield * walk({ entry: content.root, level: content.level, start: 0, place: 'root' }, range, options)
 }
 
-async function * walk (entry: Entry, level: number, start: number, range: { first: number, end: number }, options: ReadOptions, isRoot: boolean): AsyncIterable<Piece> {
+interface Step { readonly entry: Entry, readonly level: number, readonly start: number, readonly place: ExpectedNode['place'] }
+
+async function * walk ({ entry, level, start, place }: Step, range: { first: number, end: number }, options: ReadOptions): AsyncIterable<Piece> {
   if (level > manifestLimits.maxLevel) throw new Corrupt(`a manifest of ${level} levels`)
   const payload = options.sealer.openNode(await fetched(entry, options), entry)
-  const { entries } = decodeNode(payload, { level, sizeBytes: entry.sizeBytes, isRoot })
+  const { entries } = decodeNode(payload, { level, sizeBytes: entry.sizeBytes, place })
   if (level === 0) { yield * cut(entries, start, range); return }
   let at = start
   for (const child of entries) {
-    if (at < range.end && at + child.sizeBytes > range.first) yield * walk(child, level - 1, at, range, options, false)
+    const isLast = place !== 'before the last' && child === entries.at(-1)
+    if (at < range.end && at + child.sizeBytes > range.first) yield * walk({ entry: child, level: level - 1, start: at, place: isLast ? 'last' : 'before the last' }, range, options)
     at += child.sizeBytes
   }
 }

@@ -1,9 +1,12 @@
+import { encode } from 'cborg'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { concat, equals } from '../../src/base/bytes.ts'
+import { type Cid, cidOfDigest } from '../../src/base/cid.ts'
 import { streamingHash } from '../../src/base/hash.ts'
 import { Corrupt } from '../../src/base/errors.ts'
-import { decodeContent, decodeNode, encodeContent, encodeNode, readFile, sealerOf, sizeOfContent } from '../../src/file/index.ts'
+import type { SealedBlock } from '../../src/encryption/index.ts'
+import { decodeContent, decodeNode, encodeContent, encodeNode, type Entry, type ManifestNode, manifestLimits, readFile, sealerOf, sizeOfContent } from '../../src/file/index.ts'
 import { padded, padmeLength, unpadded } from '../../src/file/padding.ts'
 import { TreeBuilder } from '../../src/file/tree.ts'
 import { seededRandom } from '../../src/base/random.ts'
@@ -36,24 +39,35 @@ describe('files', () => {
     }), { numRuns: 40 })
   })
 
-  test('a manifest of several levels reads back', async () => {
+  // full nodes list one and the same block over and over, so that three levels cost a few blocks
+  function tallTree ({ inner = 1024 } = {}) {
     const sealer = sealerOf(testKeys, seededRandom(1))
-    const blocks = new Map<string, Uint8Array>()
-    const build = new TreeBuilder(async (node) => {
-      const { bytes, digest, ph } = sealer.node(node)
-      blocks.set(Buffer.from(digest).toString('hex'), bytes)
-      return { digest, ph, blockBytes: bytes.byteLength, sizeBytes: node.sizeBytes }
-    }, { maxEntries: 4 })
-    for (let i = 0; i < 70; i++) {
-      const { bytes, digest, ph } = sealer.chunk(Uint8Array.of(i), { domain: new Uint8Array(0), isPrivate: false, compression: 'off', mostBytes: mib, isLast: false })
-      blocks.set(Buffer.from(digest).toString('hex'), bytes)
-      await build.add({ digest, ph, blockBytes: bytes.byteLength, sizeBytes: 1 })
+    const blocks = new Map<Cid, Uint8Array>()
+    const stored = ({ digest, ph, bytes }: SealedBlock, sizeBytes: number): Entry => {
+      blocks.set(cidOfDigest(digest), bytes)
+      return { digest, ph, blockBytes: bytes.byteLength, sizeBytes }
     }
-    const content = await build.finish()
-    expect(content).toMatchObject({ kind: 'tree', level: 3 })
-    const { digestOf } = await import('../../src/base/cid.ts')
-    const bytes = await collected(readFile(content, { first: 0, end: 70 }, { sealer, windowBytes: 10, get: async (cid) => blocks.get(Buffer.from(digestOf(cid)).toString('hex')) as Uint8Array }))
-    expect(bytes).toEqual(Uint8Array.from({ length: 70 }, (_, i) => i))
+    const node = (level: number, entries: readonly Entry[]): Entry => {
+      const sizeBytes = entries.reduce((sum, entry) => sum + entry.sizeBytes, 0)
+      return stored(sealer.node({ level, entries, sizeBytes, meta: undefined }), sizeBytes)
+    }
+    const chunk = (byte: number): Entry => stored(sealer.chunk(Uint8Array.of(byte), { domain: new Uint8Array(0), isPrivate: false, compression: 'off', mostBytes: mib, isLast: false }), 1)
+    const full = node(0, Array.from({ length: inner }, () => chunk(7)))
+    const root = node(2, [node(1, Array.from({ length: manifestLimits.maxEntries }, () => full)), node(1, [full, node(0, [chunk(1), chunk(2)])])])
+    const read = async (range: { first: number, end: number }): Promise<Uint8Array> =>
+      collected(readFile({ kind: 'tree', level: 2, root }, range, { sealer, windowBytes: 10, get: async (cid) => blocks.get(cid) as Uint8Array }))
+    return { read, sizeBytes: root.sizeBytes }
+  }
+
+  test('a manifest of several levels reads back', async () => {
+    const { read, sizeBytes } = tallTree()
+    expect(sizeBytes).toBe(1024 ** 2 + 1024 + 2)
+    expect(await read({ first: sizeBytes - 4, end: sizeBytes })).toEqual(Uint8Array.of(7, 7, 1, 2))
+    expect(await read({ first: 1024 ** 2 - 1, end: 1024 ** 2 + 1 })).toEqual(Uint8Array.of(7, 7))
+  })
+
+  test('a manifest with room left before its end is Corrupt', async () => {
+    await expect(tallTree({ inner: 1023 }).read({ first: 0, end: 1 })).rejects.toThrow('not full')
   })
 
   test('equal content gives equal blocks within a bucket, other ones in another, and never in a private one', async () => {
@@ -156,7 +170,14 @@ describe('files', () => {
 
 describe('manifest nodes', () => {
   const entry = { digest: new Uint8Array(32).fill(1), ph: new Uint8Array(32).fill(2), blockBytes: 100, sizeBytes: 36 }
-  const root = { level: 0, sizeBytes: undefined, isRoot: true }
+  const root = { level: 0, sizeBytes: undefined, place: 'root' } as const
+  const nodeOf = (count: number, meta?: Record<string, unknown>): ManifestNode => ({ level: 1, entries: Array.from({ length: count }, () => entry), sizeBytes: count * 36, meta })
+  // a root of one entry around whatever stands where the metadata belongs
+  const withMeta = (meta: Uint8Array): Uint8Array => {
+    const bytes = encodeNode(nodeOf(1))
+    new DataView(bytes.buffer).setUint32(4, meta.byteLength)
+    return concat([bytes, meta])
+  }
 
   test('lie about nothing: sums, counts, levels and lengths are checked', () => {
     const good = encodeNode({ level: 0, entries: [entry], sizeBytes: 36, meta: undefined })
@@ -170,6 +191,52 @@ describe('manifest nodes', () => {
   test('any bytes are a node or Corrupt', () => {
     fc.assert(fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => {
       try { decodeNode(bytes, root) } catch (error) { expect(error).toBeInstanceOf(Corrupt) }
+    }))
+  })
+
+  test('have 1 to 1,024 entries, and are full wherever others follow', () => {
+    fc.assert(fc.property(fc.integer({ min: 1, max: 1024 }), fc.constantFrom('root', 'last', 'before the last'), (count, place) => {
+      const read = (): ManifestNode => decodeNode(encodeNode(nodeOf(count)), { level: 1, sizeBytes: count * 36, place })
+      if (place === 'before the last' && count < 1024) expect(read).toThrow(Corrupt)
+      else expect(read().entries).toHaveLength(count)
+    }), { numRuns: 30, examples: [[1024, 'before the last'], [1023, 'before the last']] })
+    expect(() => encodeNode(nodeOf(1025))).toThrow(RangeError)
+    for (const place of ['root', 'last', 'before the last'] as const) expect(() => decodeNode(encodeNode(nodeOf(0)), { level: 1, sizeBytes: 0, place })).toThrow(Corrupt)
+  })
+
+  test('are built full but for the last of each level, and hold every entry in order', async () => {
+    await fc.assert(fc.asyncProperty(fc.integer({ min: 9, max: 300 }), async (count) => {
+      const nodes: ManifestNode[] = []
+      const build = new TreeBuilder(async (node) => { nodes.push(node); return { ...entry, sizeBytes: node.sizeBytes } }, { maxEntries: 4 })
+      for (let i = 1; i <= count; i++) await build.add({ ...entry, sizeBytes: i })
+      const content = await build.finish()
+      const levels = Object.values(Object.groupBy(nodes, ({ level }) => level)).map((level) => level ?? [])
+      for (const level of levels) for (const node of level.slice(0, -1)) expect(node.entries).toHaveLength(4)
+      expect(levels.map(({ length }) => length).at(-1)).toBe(1)
+      expect(content).toMatchObject({ kind: 'tree', level: levels.length - 1, root: { sizeBytes: count * (count + 1) / 2 } })
+      expect(levels[0]?.flatMap(({ entries }) => entries.map(({ sizeBytes }) => sizeBytes))).toEqual(Array.from({ length: count }, (_, i) => i + 1))
+    }), { numRuns: 30 })
+  })
+
+  const metadata = fc.dictionary(fc.string(), fc.oneof(fc.string(), fc.integer(), fc.boolean(), fc.uint8Array(), fc.array(fc.string())), { noNullPrototype: true })
+
+  test('carry metadata of up to 16 KiB in the root and nowhere else', () => {
+    fc.assert(fc.property(metadata, (meta) => {
+      const bytes = encodeNode(nodeOf(1, meta))
+      expect(decodeNode(bytes, { ...root, level: 1 }).meta).toEqual(meta)
+      for (const place of ['last', 'before the last'] as const) expect(() => decodeNode(bytes, { level: 1, sizeBytes: 36, place })).toThrow(Corrupt)
+    }))
+    expect(() => encodeNode(nodeOf(1, { a: 'x'.repeat(16 * 1024) }))).toThrow(RangeError)
+    expect(() => decodeNode(withMeta(encode({ a: 'x'.repeat(16 * 1024) })), { ...root, level: 1 })).toThrow(Corrupt)
+  })
+
+  test('carry metadata in one spelling only', () => {
+    const spelt = { 'keys out of order': [0xa2, 0x61, 0x62, 1, 0x61, 0x61, 2], 'a key twice': [0xa2, 0x61, 0x61, 1, 0x61, 0x61, 2], 'a number too long': [0xa1, 0x61, 0x61, 0x18, 1], 'no end told': [0xbf, 0x61, 0x61, 1, 0xff], 'no map': [0x81, 1], 'no text for a key': [0xa1, 1, 1], 'not all of it': [0xa1, 0x61, 0x61], 'too much': [0xa0, 0] }
+    for (const [name, bytes] of Object.entries(spelt)) expect(() => decodeNode(withMeta(Uint8Array.from(bytes)), { ...root, level: 1 }), name).toThrow(Corrupt)
+    fc.assert(fc.property(metadata, fc.nat(), fc.nat(255), (meta, at, byte) => {
+      const bytes = encode(meta)
+      bytes[at % bytes.byteLength] = byte
+      try { expect(encodeNode(decodeNode(withMeta(bytes), { ...root, level: 1 }))).toEqual(withMeta(bytes)) } catch (error) { expect(error).toBeInstanceOf(Corrupt) }
     }))
   })
 })
