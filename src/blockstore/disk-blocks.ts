@@ -11,7 +11,8 @@ import { BlockCorrupt, BlockMissing, type Blocks, StoreReadOnly } from './index.
  * block and harms nothing, for reads go to the file.
  *
  * What does not hash to its address is set aside (`blocks/corrupt/<cid>`, or under another key), counted and reported, and never given out. After a failed fsync
- * the disk may have dropped what it claimed to have: the store takes no more writes until it is opened afresh.
+ * of a file, or a failed write of the index (its references too), the disk may have dropped what it claimed to have: the store takes no more writes until it
+ * is opened afresh.
  */
 export interface DiskBlocks extends Blocks {
   stats (): BlockStats
@@ -23,6 +24,8 @@ export interface BlockStats {
   /** Set aside since the store was opened. */
   readonly corrupt: number
   readonly isReadOnly: boolean
+  /** What failed, if it is. */
+  readonly readOnlyReason?: string
 }
 
 export interface DiskBlocksOptions {
@@ -65,7 +68,8 @@ class Store implements DiskBlocks {
   readonly #options: DiskBlocksOptions
   readonly #small: GroupCommit
   readonly #putting = new Map<Cid, Promise<void>>()
-  readonly #stats = { count: 0, bytes: 0, corrupt: 0, isReadOnly: false }
+  readonly #stats = { count: 0, bytes: 0, corrupt: 0 }
+  #syncFailure: SyncFailed | undefined
   #freeBytes = 0
   #sinceCheckBytes = Infinity
 
@@ -74,7 +78,10 @@ class Store implements DiskBlocks {
     this.#small = new GroupCommit(options.index)
   }
 
-  stats (): BlockStats { return { ...this.#stats } }
+  stats (): BlockStats {
+    const failure = this.#failure()
+    return { ...this.#stats, isReadOnly: failure !== undefined, ...(failure === undefined ? {} : { readOnlyReason: failure.message }) }
+  }
 
   async countUp (): Promise<void> {
     const { index } = this.#options
@@ -146,7 +153,7 @@ class Store implements DiskBlocks {
       if (block.byteLength <= diskBlockLimits.smallBytes) await this.#small.commit([{ type: 'put', key: keyOf(keys.small, cid), value: block }])
       else await this.#putFile(cid, block)
     } catch (error) {
-      if (error instanceof SyncFailed) this.#stats.isReadOnly = true
+      if (error instanceof SyncFailed) this.#syncFailure ??= error
       throw error
     }
     this.#count(1, block.byteLength)
@@ -177,7 +184,7 @@ class Store implements DiskBlocks {
     const { files, index, onCorrupt } = this.#options
     this.#stats.corrupt++
     onCorrupt(cid)
-    if (this.#stats.isReadOnly) return
+    if (this.#failure() !== undefined) return
     if (isSmall) await index.batch([{ type: 'put', key: keyOf(keys.setAside, cid), value: block }, { type: 'delete', key: keyOf(keys.small, cid) }], { sync: true })
     else {
       // two readers may find it at once; the second finds it gone
@@ -187,8 +194,14 @@ class Store implements DiskBlocks {
     this.#count(-1, -block.byteLength)
   }
 
+  #failure (): SyncFailed | undefined {
+    const { failure } = this.#options.index
+    return this.#syncFailure ?? (failure instanceof SyncFailed ? failure : undefined)
+  }
+
   #demandWritable (): void {
-    if (this.#stats.isReadOnly) throw new StoreReadOnly('the block store takes no writes: an fsync failed. Check the disk, then start the node again')
+    const cause = this.#failure()
+    if (cause !== undefined) throw new StoreReadOnly(`the block store takes no writes: ${cause.message}. Check the disk, then start the node again`, { cause })
   }
 
   async #demandRoom (bytes: number): Promise<void> {

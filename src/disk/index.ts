@@ -1,3 +1,5 @@
+import type { StoreFull } from '../base/errors.ts'
+
 /**
  * The two ports every byte on disk goes through. Each has a Node implementation and an in-memory one that models a crash
  * (what was not synced may be lost, torn or kept), and one contract suite runs on both.
@@ -51,8 +53,10 @@ export interface AppendFile extends AsyncDisposable {
 export interface KeyValue extends AsyncDisposable {
   get (key: Uint8Array): Promise<Uint8Array | undefined>
   getMany (keys: readonly Uint8Array[]): Promise<Array<Uint8Array | undefined>>
-  /** All or none, in order. With `sync` it is durable when it resolves. @throws StoreFull, SyncFailed */
+  /** All or none, in order. With `sync` it is durable when it resolves. @throws StoreFull, SyncFailed; then no batch is taken until the store is opened afresh */
   batch (changes: readonly KeyValueChange[], options: { sync: boolean }): Promise<void>
+  /** Why no batch is taken any more; what is there can still be read. */
+  readonly failure: StoreFull | SyncFailed | undefined
   /** From a snapshot taken at the call; lower bound inclusive, upper exclusive. */
   entries (range: KeyRange): AsyncIterable<readonly [key: Uint8Array, value: Uint8Array]>
   keys (range: KeyRange): AsyncIterable<Uint8Array>
@@ -74,7 +78,7 @@ export class FileMissing extends Error {
   override name = 'FileMissing'
 }
 
-/** An fsync failed: dirty pages may have been dropped (https://lwn.net/Articles/752063/). The store must go read-only. */
+/** An fsync failed, or a write of which is not known how far it got: dirty pages may have been dropped (https://lwn.net/Articles/752063/). The store must go read-only. */
 export class SyncFailed extends Error {
   override name = 'SyncFailed'
 }

@@ -1,19 +1,26 @@
 import { ClassicLevel } from 'classic-level'
 import { StoreFull } from '../base/errors.ts'
-import type { KeyRange, KeyValue } from './index.ts'
+import { type KeyRange, type KeyValue, SyncFailed } from './index.ts'
 
 /** Entries fetched from LevelDB at once while iterating. */
 const batchSize = 256
 
-/** The key-value port over LevelDB (https://github.com/google/leveldb, Node binding classic-level) in a folder of its own. */
+/**
+ * The key-value port over LevelDB (https://github.com/google/leveldb, Node binding classic-level) in a folder of its own. A write that failed may have torn
+ * the log, and LevelDB would go on behind the tear, where its next start drops what it finds, synced or not: so nothing is written after it.
+ */
 export async function levelKeyValue (path: string): Promise<KeyValue> {
   const db = new ClassicLevel<Uint8Array, Uint8Array>(path, { keyEncoding: 'view', valueEncoding: 'view' })
-  await db.open().catch(full)
+  await db.open().catch((cause: unknown) => { throw isFull(cause) ? diskFull(cause) : cause })
+  let failure: KeyValue['failure']
   return {
+    get failure () { return failure },
     get: gathered(async (keys) => (await db.getMany(keys)).map(plain)),
     getMany: async (keys) => (await db.getMany([...keys])).map(plain),
     async batch (changes, { sync }) {
-      await db.batch(changes.map((change) => change.type === 'put' ? change : { type: 'del' as const, key: change.key }), { sync }).catch(full)
+      if (failure !== undefined) throw failure
+      const operations = changes.map((change) => change.type === 'put' ? change : { type: 'del' as const, key: change.key })
+      await db.batch(operations, { sync }).catch((cause: unknown) => { throw failure ??= isFull(cause) ? diskFull(cause) : new SyncFailed('the key-value store took no write', { cause }) })
     },
     async * entries (range) {
       const iterator = db.iterator(optionsOf(range))
@@ -57,7 +64,7 @@ function optionsOf ({ from, to, reverse = false, limit = -1 }: KeyRange): { gte?
   return { ...(from === undefined ? {} : { gte: from }), ...(to === undefined ? {} : { lt: to }), reverse, limit }
 }
 
-function full (cause: Error): never {
-  if (/no space left on device|disk quota exceeded/i.test(`${cause.message} ${String(cause.cause)}`)) throw new StoreFull('the disk is full', { cause })
-  throw cause
-}
+const diskFull = (cause: unknown): StoreFull => new StoreFull('the disk is full', { cause })
+
+// the binding hands on LevelDB's text, which ends with what the system said
+const isFull = (error: unknown): boolean => error instanceof Error && /no space left on device|disk quota exceeded/i.test(`${error.message} ${String(error.cause)}`)

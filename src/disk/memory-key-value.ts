@@ -6,7 +6,8 @@ import { type KeyRange, type KeyValue, type KeyValueChange, SyncFailed } from '.
 /** The key-value port in memory. After a crash it has every synced batch and, of what followed, a beginning: as LevelDB recovers its log. */
 export interface MemoryKeyValue extends KeyValue {
   crash (random: Random): MemoryKeyValue
-  fail (kind: 'write' | 'sync'): void
+  /** The next batch fails: the disk is full, or says that it could not write or sync. */
+  fail (kind: 'write' | 'write error' | 'sync'): void
   /** Changes a record as a failing disk would, without a batch. */
   damage (key: Uint8Array, value: Uint8Array | undefined): void
 }
@@ -17,17 +18,21 @@ export function memoryKeyValue (initial: Iterable<Entry> = []): MemoryKeyValue {
   const entries = new Map<string, Entry>([...initial].map((entry) => [hexOf(entry[0]), entry]))
   const synced = new Map(entries)
   let unsynced: Array<readonly KeyValueChange[]> = []
-  let failing: 'write' | 'sync' | undefined
-  const trip = (kind: 'write' | 'sync'): void => {
-    if (failing !== kind) return
+  let failing: 'write' | 'write error' | 'sync' | undefined
+  let failure: KeyValue['failure']
+  const trip = (...kinds: Array<typeof failing>): void => {
+    if (failing === undefined || !kinds.includes(failing)) return
+    failure = failing === 'write' ? new StoreFull('the disk is full') : new SyncFailed('fsync failed: EIO')
     failing = undefined
-    throw kind === 'write' ? new StoreFull('the disk is full') : new SyncFailed('fsync failed: EIO')
+    throw failure
   }
   return {
+    get failure () { return failure },
     get: async (key) => entries.get(hexOf(key))?.[1],
     getMany: async (keys) => keys.map((key) => entries.get(hexOf(key))?.[1]),
     async batch (changes, { sync }) {
-      trip('write')
+      if (failure !== undefined) throw failure
+      trip('write', 'write error')
       apply(entries, changes)
       unsynced.push(changes)
       if (!sync) return
@@ -37,7 +42,8 @@ export function memoryKeyValue (initial: Iterable<Entry> = []): MemoryKeyValue {
     },
     async * entries (range) { yield * within(entries, range) },
     async * keys (range) { for (const [key] of within(entries, range)) yield key },
-    [Symbol.asyncDispose]: async () => {},
+    // who goes on with it opens it afresh
+    [Symbol.asyncDispose]: async () => { failure = undefined },
     crash (random) {
       const survived = new Map(synced)
       const kept = Math.floor(random.fraction() * (unsynced.length + 1))

@@ -5,9 +5,10 @@ import { StoreFull } from '../../src/base/errors.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { openBlockCache } from '../../src/blockstore/cached-blocks.ts'
 import { type DiskBlocks, openDiskBlocks } from '../../src/blockstore/disk-blocks.ts'
-import { blockHolder } from '../../src/blockstore/holder.ts'
+import { type BlockHolder, blockHolder } from '../../src/blockstore/holder.ts'
 import { BlockCorrupt, BlockMissing, type Blocks, StoreReadOnly } from '../../src/blockstore/index.ts'
 import { memoryBlocks } from '../../src/blockstore/memory-blocks.ts'
+import { SyncFailed } from '../../src/disk/index.ts'
 import { levelKeyValue } from '../../src/disk/level-key-value.ts'
 import { type MemoryFiles, memoryFiles } from '../../src/disk/memory-files.ts'
 import { type MemoryKeyValue, memoryKeyValue } from '../../src/disk/memory-key-value.ts'
@@ -17,6 +18,7 @@ import { temporaryFolder } from '../support/temporary.ts'
 
 const small = noiseBytes(1000, 1)
 const large = noiseBytes(100_000, 2)
+const other = noiseBytes(100_000, 3)
 const reference = { versionId: new Uint8Array(32).fill(9), redundancy: { k: 1, m: 1 } }
 
 interface Disk { files: MemoryFiles, index: MemoryKeyValue }
@@ -25,6 +27,10 @@ const openOn = async ({ files, index }: Disk, options: { quotaBytes?: number, re
   const corrupt: Cid[] = []
   const store = await openDiskBlocks({ files, index, quotaBytes: options.quotaBytes, reserveBytes: options.reserveBytes ?? 0, onCorrupt: (cid) => { corrupt.push(cid) } })
   return Object.assign(store, { corrupt })
+}
+const reopenedOn = async (disk: Disk): Promise<DiskBlocks> => {
+  await disk.index[Symbol.asyncDispose]()
+  return openOn(disk)
 }
 
 async function listed (blocks: Blocks): Promise<Set<Cid>> { const found = new Set<Cid>(); for await (const cid of blocks.list()) found.add(cid); return found }
@@ -128,8 +134,27 @@ describe('blocks on disk', () => {
       await expect(blocks.put(cidOf(block), block)).rejects.toThrow('fsync failed')
       await expect(blocks.put(cidOf(small), small)).rejects.toThrow(StoreReadOnly)
       expect(blocks.stats().isReadOnly).toBe(true)
-      await (await openOn(disk)).put(cidOf(small), small)
+      await (await reopenedOn(disk)).put(cidOf(small), small)
     }
+  })
+
+  test.each([
+    ['a small block', 'sync', async (holder: BlockHolder) => holder.store(cidOf(small), small, reference)],
+    ['a reference', 'sync', async (holder: BlockHolder) => holder.keep(cidOf(large), reference)],
+    ['the size of a large block', 'write error', async (_: BlockHolder, blocks: DiskBlocks) => blocks.put(cidOf(other), other)],
+  ] as const)('take no more writes when their index could not write %s (it never went read-only, and wrote on behind a torn log)', async (_name, failure, write) => {
+    const disk = newDisk()
+    const blocks = await openOn(disk)
+    await blocks.put(cidOf(large), large)
+    disk.index.fail(failure)
+    const holder = blockHolder({ blocks, index: disk.index })
+    await expect(write(holder, blocks)).rejects.toThrow(SyncFailed)
+    expect(blocks.stats().isReadOnly).toBe(true)
+    await expect(blocks.put(cidOf(other), other)).rejects.toThrow(StoreReadOnly)
+    await expect(blocks.delete(cidOf(large))).rejects.toThrow(StoreReadOnly)
+    await expect(holder.keep(cidOf(large), reference)).rejects.toThrow(SyncFailed)
+    expect(await blocks.get(cidOf(large))).toEqual(large)
+    await (await reopenedOn(disk)).put(cidOf(small), small)
   })
 
   test('a full disk is an answer, leaves nothing half-written, and ends when there is room', async () => {

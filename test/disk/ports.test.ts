@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { stat, writeFile } from 'node:fs/promises'
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { utf8 } from '../../src/base/bytes.ts'
@@ -86,6 +86,20 @@ describe.each([
     await Promise.all(Array.from({ length: 100 }, (_, i) => commits.commit([{ type: 'put', key: Uint8Array.of(i), value: Uint8Array.of(i) }])))
     expect(await all(store.keys({}))).toHaveLength(100)
   }))
+})
+
+test('a LevelDB that could not write says so, and takes nothing behind the tear (its errors were all passed on as unknown)', async () => {
+  await using folder = await temporaryFolder()
+  await using store = await levelKeyValue(join(folder.path, 'db'))
+  await store.batch([{ type: 'put', key: utf8('a'), value: utf8('1') }], { sync: true })
+  await rm(join(folder.path, 'db'), { recursive: true })
+  // more than a log takes: the next log cannot be made
+  const fill = async (): Promise<void> => { for (let i = 0; i < 20; i++) await store.batch([{ type: 'put', key: Uint8Array.of(i), value: new Uint8Array(1024 ** 2) }], { sync: false }) }
+  await expect(fill()).rejects.toThrow(SyncFailed)
+  expect(store.failure).toBeInstanceOf(SyncFailed)
+  await mkdir(join(folder.path, 'db'))
+  await expect(store.batch([], { sync: true })).rejects.toThrow(SyncFailed)
+  expect(await store.get(utf8('a'))).toEqual(utf8('1'))
 })
 
 describe('the disk in memory', () => {
