@@ -94,15 +94,19 @@ async function answer (served: Served, { request, response, gone }: Arrival): Pr
   // 'close' comes after a finished answer too: only an unfinished one means that nobody waits any more
   void closed.then(() => { if (!response.writableFinished) gone.abort(new ApiError(499, 'gone', 'the client went away')) })
   response.setHeader('x-request-id', id)
+  const [path = '/', query = ''] = splitAt(request.url ?? '/', '?')
+  const routed = dispatch(served, { node, transfers, request, response, path, query: new URLSearchParams(query), signal: gone.signal, stopping })
   try {
-    const [path = '/', query = ''] = splitAt(request.url ?? '/', '?')
-    await dispatch(served, { node, transfers, request, response, path, query: new URLSearchParams(query), signal: gone.signal, stopping })
+    await Promise.race([routed, abortion(gone.signal)])
     log.info({ request: id, method: request.method, area: path.split('/')[2], status: response.statusCode }, 'answered')
   } catch (error) {
     await refuse(served, { request, response }, error, id)
   }
-  await closed
+  await Promise.allSettled([routed, closed])
 }
+
+/** Rejects with the signal's reason: a route that waits for its client's bytes hears of nothing else. */
+const abortion = (signal: AbortSignal): Promise<never> => new Promise((_, reject) => { signal.addEventListener('abort', () => { reject(signal.reason as Error) }) })
 
 async function dispatch ({ port, token, options, stopping }: Served, exchange: Exchange): Promise<void> {
   const { path, query, request, response, node } = exchange

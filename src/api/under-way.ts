@@ -2,10 +2,10 @@ import type { Clock } from '../base/clock.ts'
 import { Unavailable } from '../base/errors.ts'
 
 export const stopLimits = {
-  /** What transfers under way have to finish. Both together stay below the daemon's own limit. */
-  finishMs: 5000,
-  /** What those that did not have to say so. */
-  tellMs: 2000,
+  /** What transfers under way have to finish. Both together leave the node half of the daemon's own limit. */
+  finishMs: 4000,
+  /** What those that did not have to hear why. */
+  tellMs: 1000,
 } as const
 
 /** Requests under way: a stop waits for them, and tells those that take too long. */
