@@ -19,10 +19,10 @@ export interface EngineGet {
 }
 
 /** The node of a data folder opened in a process of its own, which reads one object: no daemon, no API. */
-export function engineGet (nodes: BenchNodes, flags: readonly string[], { bucket, key }: { bucket: string, key: string }): Promise<EngineGet> {
+export function engineGet (nodes: BenchNodes, flags: readonly string[], { bucket, key, cache = '0' }: { bucket: string, key: string, cache?: string }): Promise<EngineGet> {
   const { data, ready } = nodes.node(readers.engine)
   const listen = ready?.addresses[0]?.replace(/\/p2p\/.*/, '') ?? ''
-  return measured<EngineGet>(flags, [join(import.meta.dirname, 'engine-get.ts'), data, listen, bucket, key])
+  return measured<EngineGet>(flags, [join(import.meta.dirname, 'engine-get.ts'), data, listen, bucket, key, cache])
 }
 
 /** The same bytes over a bare stream, and fetched cold by our engine, by the command and by the API's client, in turns. */

@@ -18,7 +18,7 @@ const tunedConcurrency = 8
 interface Fetched { readonly seconds: number, readonly firstSeconds: number, readonly bytes: number, readonly peakBytes: number }
 interface Added { readonly seconds: number, readonly cid: string, readonly address: string }
 
-/** The same file added and fetched cold by Helia, on disk, process to process over loopback, in turns with ours. */
+/** The same file added and fetched cold by Helia, on disk, process to process over loopback, in turns with ours; both keep what they fetched on disk. */
 export async function helia ({ report, rounds, sizeBytes, folder }: Bench, nodes: BenchNodes): Promise<void> {
   const missing = installed()
   if (missing !== undefined) {
@@ -50,7 +50,7 @@ export async function helia ({ report, rounds, sizeBytes, folder }: Bench, nodes
         provider.process = launch<Added>(process.execPath, [program, 'add', join(folder, `helia-${round}`), file])
         return provider.added = await provider.process.answer
       },
-      ourGet: async (round) => engineGet(nodes, flags, { bucket: 'copies-1', key: `beside-helia-${round}` }),
+      ourGet: async (round) => engineGet(nodes, flags, { bucket: 'copies-1', key: `beside-helia-${round}`, cache: '1GiB' }),
       shipped: fetch(),
       tuned: fetch(String(tunedConcurrency)),
     })
@@ -80,7 +80,7 @@ function installed (): string | undefined {
   if (existsSync(join(modules, 'helia')) && existsSync(join(modules, '.package-lock.json'))) return undefined
   console.log('  installing Helia (npm ci --prefix bench)')
   const { status, error, stderr } = spawnSync('npm', ['ci', '--prefix', here, '--omit=peer', '--no-audit', '--no-fund', '--loglevel=error'], { encoding: 'utf8' })
-  return status === 0 ? undefined : `npm ci --prefix bench failed: ${error?.message ?? stderr.trim()}`
+  return status === 0 ? undefined : `npm ci --prefix bench failed: ${error?.message ?? stderr.trim().split('\n').slice(0, 3).join('; ')}`
 }
 
 async function version (): Promise<string> {
