@@ -91,10 +91,8 @@ class DiskRowStore implements RowStore {
   }
 
   async save (rows: readonly StoredRow[]): Promise<void> {
-    for (const row of rows) {
-      demandStorable(row)
-      await this.#prove(partitionOf(row.rowKey))
-    }
+    for (const row of rows) demandStorable(row)
+    // in line before anything is waited for: of one row, the call that came later is the one remembered
     await Promise.all(groupsOf(rows).map(async (group) => this.#enqueue(group)))
   }
 
@@ -167,13 +165,16 @@ class DiskRowStore implements RowStore {
     if (this.#failure !== undefined) throw this.#failure
     await new Promise<void>((resolve, reject) => {
       this.#saves.push({ rows, resolve, reject })
-      this.#writing ??= this.#write().finally(() => { this.#writing = undefined })
+      this.#writing ??= this.#write()
     })
   }
 
   async #write (): Promise<void> {
+    // saves of one moment share the first frame too
+    await Promise.resolve()
     while (this.#saves.length > 0) {
       const group = takeGroup(this.#saves, this.#lost)
+      if (group.length === 0) continue
       try {
         if (this.#failure !== undefined) throw this.#failure
         await this.#commit(group.flatMap(({ rows }) => rows))
@@ -184,11 +185,14 @@ class DiskRowStore implements RowStore {
         else for (const { reject } of group) reject(error)
       }
     }
+    // together with the last look at the queue: a save that comes between the two would wait for a writer that is gone
+    this.#writing = undefined
   }
 
   async #commit (saved: readonly StoredRow[]): Promise<void> {
     // of one row saved twice in a group the last counts, as it would have one after the other
     const rows = [...new Map(saved.map((row) => [nameOf(row), row])).values()]
+    await Promise.all(rows.map(async ({ rowKey }) => this.#prove(partitionOf(rowKey))))
     const entries = await Promise.all(rows.map(async (row) => {
       const old = await this.#current(row.table, row.rowKey)
       return { row, old, before: old === undefined ? undefined : rowHash(old) }

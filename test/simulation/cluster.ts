@@ -47,6 +47,9 @@ export interface Variant {
   readonly index?: (index: ListingIndex) => ListingIndex
 }
 
+/** A question that one node asks another. */
+export interface Message { readonly from: PeerId, readonly to: PeerId, readonly kind: TableRequest['kind'] }
+
 interface Process {
   isAlive: boolean
   readonly replica: TableReplica
@@ -68,6 +71,8 @@ export class SimulatedCluster {
   readonly #addresses: readonly RowAddress[]
   readonly #describe: Describe
   #split = new Set<PeerId>()
+  #isHeld: (message: Message) => boolean = () => false
+  #held: Array<{ readonly message: Message, readonly send: () => void }> = []
 
   constructor ({ seed, weather, variant = {}, addresses, describe }: { seed: number, weather: Weather, variant?: Variant, addresses: readonly RowAddress[], describe: Describe }) {
     this.random = seededRandom(seed)
@@ -99,6 +104,17 @@ export class SimulatedCluster {
     this.#split = new Set(this.peers.filter(() => this.chance(0.4)))
     await this.time.sleep(durationMs)
     this.#split = new Set()
+  }
+
+  /** From now on questions like this are held back, and no others. */
+  hold (isHeld: (message: Message) => boolean): void { this.#isHeld = isHeld }
+  get held (): readonly Message[] { return this.#held.map(({ message }) => message) }
+
+  /** Sends on what was held back and is like this. */
+  release (isReleased: (message: Message) => boolean): void {
+    const held = this.#held
+    this.#held = held.filter(({ message }) => !isReleased(message))
+    for (const { message, send } of held) if (isReleased(message)) send()
   }
 
   #start (self: PeerId): Process {
@@ -165,17 +181,21 @@ export class SimulatedCluster {
       const isCut = (): boolean => this.#split.has(from) !== this.#split.has(to) || this.chance(loss)
       const latencyMs = (): number => (this.chance(stragglers) ? 8 : 1) * this.between(0.2, maxLatencyMs)
       const copies = this.chance(duplicates) ? 2 : 1
+      const arrive = (): void => {
+        const target = this.processOf(to)
+        if (!target.isAlive) { reject(new PeerGone(`${to} is down`)); return }
+        target.replica.answer(from, request).then((answer) => {
+          if (!target.isAlive || isCut()) return
+          this.time.after(latencyMs(), () => { if (process.isAlive) resolve(answer) })
+        }, (error: unknown) => { if (process.isAlive) reject(error as Error) })
+      }
       // as those of a network that gives up: only the time limit tells that a message was lost
-      if (process.isAlive) for (let i = 0; i < copies; i++) {
+      for (let i = 0; i < copies; i++) {
         if (isCut()) continue
-        this.time.after(latencyMs(), () => {
-          const target = this.processOf(to)
-          if (!target.isAlive) { reject(new PeerGone(`${to} is down`)); return }
-          target.replica.answer(from, request).then((answer) => {
-            if (!target.isAlive || isCut()) return
-            this.time.after(latencyMs(), () => { if (process.isAlive) resolve(answer) })
-          }, (error: unknown) => { if (process.isAlive) reject(error as Error) })
-        })
+        const message = { from, to, kind: request.kind }
+        const send = (): void => { this.time.after(latencyMs(), arrive) }
+        if (this.#isHeld(message)) this.#held.push({ message, send })
+        else send()
       }
       if (request.kind === 'digest' || request.kind === 'ballots' || request.kind === 'handOver') this.time.after(simulatedTimes.askMs, () => { reject(new PeerGone('no answer')) })
     })

@@ -5,7 +5,7 @@ import type { Ballot, RowStore, StoredRow } from '../../src/tables/index.ts'
 import type { TablePeers } from '../../src/tables/registers.ts'
 import { Reader } from '../../src/tables/reader.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
-import type { Variant, Weather } from './cluster.ts'
+import type { Variant } from './cluster.ts'
 
 /** The store with some methods in other words; a class instance cannot be spread. */
 const storeWith = (store: RowStore, other: Partial<RowStore>): RowStore => new Proxy(store, {
@@ -19,11 +19,8 @@ const nobody: Ballot = { counter: 0n, proposer: new Uint8Array(32) }
 const acceptedBallot = (row: StoredRow): Ballot => (row.accepted === undefined ? nobody : plainCodec.ballotOf(row.table, row.accepted))
 const inHandOver = new AsyncLocalStorage<boolean>()
 
-// messages overtake each other; nothing is lost, nobody tidies up
-const overtaking: Weather = { replicas: 3, keys: 1, isMonotonous: false, crashes: false, splits: false, loss: 0, duplicates: 0, maxLatencyMs: 15, stragglers: 0.3, maxPauseMs: 5, maxRestMs: 10_000 }
-
 /** Each rule of design §7, taken out. What it prevents is a history that the simulation must then find. */
-export const variants: Readonly<Record<string, { readonly variant: () => Variant, readonly withLists?: boolean, readonly weather?: Weather }>> = {
+export const variants: Readonly<Record<string, { readonly variant: () => Variant, readonly withLists?: boolean }>> = {
   'rule 1: answers before it is on disk': {
     variant: () => ({
       store: (store) => {
@@ -44,7 +41,6 @@ export const variants: Readonly<Record<string, { readonly variant: () => Variant
     }),
   },
   'rule 1: an accept does not raise the promise': {
-    weather: overtaking,
     variant: () => ({
       store: (store) => storeWith(store, {
         save: async (rows) => {
@@ -58,7 +54,6 @@ export const variants: Readonly<Record<string, { readonly variant: () => Variant
     }),
   },
   'rule 2: equal values count as agreement': {
-    weather: { ...overtaking, isMonotonous: true },
     variant: () => ({ newReader: () => new Reader({ agrees: (a, b) => (a.value === undefined ? b.value === undefined : b.value !== undefined && equals(a.value, b.value)) }) }),
   },
   'rule 2: the highest value is believed without being delivered': {
