@@ -16,6 +16,11 @@ import { BlockCorrupt, BlockMissing, type Blocks, StoreReadOnly } from './index.
  */
 export interface DiskBlocks extends Blocks {
   stats (): BlockStats
+  /**
+   * What was seen of a block before the call is on disk for good when it resolves: a file can be seen as soon as it is renamed, while its folder is still
+   * being synced, or never was by a process that was killed. @throws StoreReadOnly: nothing is certain any more; what a put under way says
+   */
+  settled (cid: Cid): Promise<void>
 }
 
 export interface BlockStats {
@@ -68,6 +73,8 @@ class Store implements DiskBlocks {
   readonly #options: DiskBlocksOptions
   readonly #small: GroupCommit
   readonly #putting = new Map<Cid, Promise<void>>()
+  /** Synced since the store was opened: what was in them before is on disk, and what comes syncs its folder itself. */
+  readonly #syncedFolders = new Set<string>()
   readonly #stats = { count: 0, bytes: 0, corrupt: 0 }
   #syncFailure: SyncFailed | undefined
   #freeBytes = 0
@@ -105,6 +112,12 @@ class Store implements DiskBlocks {
     const putting = this.#put(cid, block).finally(() => { this.#putting.delete(cid) })
     this.#putting.set(cid, putting)
     await putting
+  }
+
+  async settled (cid: Cid): Promise<void> {
+    await this.#putting.get(cid)
+    this.#demandWritable()
+    await this.#syncFolder(folderOf(cid))
   }
 
   async has (cid: Cid): Promise<boolean> {
@@ -147,25 +160,41 @@ class Store implements DiskBlocks {
   }
 
   async #put (cid: Cid, block: Uint8Array): Promise<void> {
-    if (await this.#isThereRight(cid)) return
+    if (await this.#isThereRight(cid)) { await this.#syncFolder(folderOf(cid)); return }
     await this.#demandRoom(block.byteLength)
-    try {
-      if (block.byteLength <= diskBlockLimits.smallBytes) await this.#small.commit([{ type: 'put', key: keyOf(keys.small, cid), value: block }])
-      else await this.#putFile(cid, block)
-    } catch (error) {
-      if (error instanceof SyncFailed) this.#syncFailure ??= error
-      throw error
-    }
+    if (block.byteLength <= diskBlockLimits.smallBytes) await this.#small.commit([{ type: 'put', key: keyOf(keys.small, cid), value: block }])
+    else await this.#putFile(cid, block)
     this.#count(1, block.byteLength)
   }
 
   async #putFile (cid: Cid, block: Uint8Array): Promise<void> {
     const { files, index } = this.#options
     const path = pathOf(cid)
-    await files.writeDurable(path, [block], { temporaryFolder })
+    try {
+      await this.#heeding(files.writeDurable(path, [block], { temporaryFolder }))
+      // whatever it was that failed meanwhile may have taken this with it
+      this.#demandWritable()
+    } catch (error) {
+      // it must not be found, now or after the next start, and be taken for one that is on disk
+      if (error instanceof SyncFailed || error instanceof StoreReadOnly) await files.remove(path).catch(() => {}) // what failed first is what is told
+      throw error
+    }
     const size = new Uint8Array(4)
     new DataView(size.buffer).setUint32(0, block.byteLength)
     await index.batch([{ type: 'put', key: keyOf(keys.large, cid), value: size }], { sync: false })
+  }
+
+  async #syncFolder (path: string): Promise<void> {
+    if (this.#syncedFolders.has(path)) return
+    await this.#heeding(this.#options.files.syncFolder(path))
+    this.#syncedFolders.add(path)
+  }
+
+  async #heeding (writing: Promise<void>): Promise<void> {
+    await writing.catch((error: unknown) => {
+      if (error instanceof SyncFailed) this.#syncFailure ??= error
+      throw error
+    })
   }
 
   // a rotten copy must not stand for the good one that is being put
@@ -188,7 +217,7 @@ class Store implements DiskBlocks {
     if (isSmall) await index.batch([{ type: 'put', key: keyOf(keys.setAside, cid), value: block }, { type: 'delete', key: keyOf(keys.small, cid) }], { sync: true })
     else {
       // two readers may find it at once; the second finds it gone
-      await files.rename(pathOf(cid), `${asideFolder}/${cid}`).catch((error: unknown) => { if (!(error instanceof FileMissing)) throw error })
+      await this.#heeding(files.rename(pathOf(cid), `${asideFolder}/${cid}`)).catch((error: unknown) => { if (!(error instanceof FileMissing)) throw error })
       await index.batch([{ type: 'delete', key: keyOf(keys.large, cid) }], { sync: false })
     }
     this.#count(-1, -block.byteLength)
@@ -222,6 +251,7 @@ class Store implements DiskBlocks {
 }
 
 /** The last characters of a CID are as good as random; the first are the same for all. */
-const pathOf = (cid: Cid): string => `${folder}/${cid.slice(-1)}/${cid.slice(-2, -1)}/${cid}`
+const folderOf = (cid: Cid): string => `${folder}/${cid.slice(-1)}/${cid.slice(-2, -1)}`
+const pathOf = (cid: Cid): string => `${folderOf(cid)}/${cid}`
 
 const sizeIn = (value: Uint8Array): number => value.byteLength === 4 ? new DataView(value.buffer, value.byteOffset).getUint32(0) : 0

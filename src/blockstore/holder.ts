@@ -1,6 +1,7 @@
 import { concat } from '../base/bytes.ts'
 import { type Cid, digestOf } from '../base/cid.ts'
 import { GroupCommit, type KeyValue } from '../disk/index.ts'
+import type { DiskBlocks } from './disk-blocks.ts'
 import { BlockCorrupt, BlockMissing, type Blocks } from './index.ts'
 
 /** Why a block is kept. */
@@ -28,7 +29,7 @@ export const holderLimits = {
 const referenceKind = 3
 const keyOf = (cid: Cid, { versionId }: Pick<BlockReference, 'versionId'>): Uint8Array => concat([Uint8Array.of(referenceKind), digestOf(cid), versionId])
 
-export function blockHolder ({ blocks, index }: { blocks: Blocks, index: KeyValue }): BlockHolder {
+export function blockHolder ({ blocks, index }: { blocks: Pick<DiskBlocks, 'get' | 'has' | 'put' | 'settled'>, index: KeyValue }): BlockHolder {
   const commits = new GroupCommit(index)
   const proven = new Set<Cid>()
   const record = async (cid: Cid, reference: BlockReference): Promise<void> => {
@@ -41,7 +42,9 @@ export function blockHolder ({ blocks, index }: { blocks: Blocks, index: KeyValu
   }
   return {
     async keep (cid, reference) {
-      if (!await isHereRight(blocks, cid, proven)) { proven.delete(cid); return 'want' }
+      const isHere = await isHereRight(blocks, cid, proven)
+      await blocks.settled(cid)
+      if (!isHere) { proven.delete(cid); return 'want' }
       prove(cid)
       await record(cid, reference)
       return 'kept'
@@ -61,7 +64,7 @@ export function blockHolder ({ blocks, index }: { blocks: Blocks, index: KeyValu
   }
 }
 
-async function isHereRight (blocks: Blocks, cid: Cid, proven: ReadonlySet<Cid>): Promise<boolean> {
+async function isHereRight (blocks: Pick<Blocks, 'get' | 'has'>, cid: Cid, proven: ReadonlySet<Cid>): Promise<boolean> {
   if (proven.has(cid)) return blocks.has(cid)
   try {
     await blocks.get(cid)

@@ -15,8 +15,8 @@ export interface Files {
   size (path: string): Promise<number | undefined>
   /**
    * Replaces or creates `path` with the concatenated parts: temp file beside it, write, fsync, rename, fsync of the folder.
-   * When it resolves the file is whole and durable; when it throws, `path` is as it was. `mode` as chmod (default 0600). With `temporaryFolder`
-   * (on the same file system, there already) a crash leaves its debris in that one folder.
+   * When it resolves the file is whole and durable; when it throws, `path` is as it was, but after SyncFailed it may be either. `mode` as chmod (default
+   * 0600). With `temporaryFolder` (on the same file system, there already) a crash leaves its debris in that one folder.
    * @throws StoreFull on ENOSPC/EDQUOT; SyncFailed if an fsync failed (then nothing that the disk says is to be trusted)
    */
   writeDurable (path: string, parts: readonly Uint8Array[], options?: { mode?: number, temporaryFolder?: string }): Promise<void>
@@ -26,6 +26,8 @@ export interface Files {
   openAppend (path: string): Promise<AppendFile>
   /** Renames and syncs both folders. */
   rename (from: string, to: string): Promise<void>
+  /** What was renamed into the folder, by this process or one before it, is durable when it resolves. @throws SyncFailed */
+  syncFolder (path: string): Promise<void>
   /** Removes a file; absent is fine. Not synced: a crash may bring it back. */
   remove (path: string): Promise<void>
   /** Names in a folder in no order; nothing if there is no such folder. */

@@ -10,8 +10,8 @@ import { type AppendFile, FileMissing, type Files, SyncFailed } from './index.ts
 export interface MemoryFiles extends Files {
   /** The disk as it may be found after the power failed now. This one is to be used no more. */
   crash (random: Random): MemoryFiles
-  /** The next operations of a kind fail, as often as said. */
-  fail (kind: 'write' | 'sync' | 'read', options?: { times?: number, error?: 'ENOSPC' | 'EIO' }): void
+  /** The next operations of a kind fail, as often as said; so many `after` that go well. */
+  fail (kind: 'write' | 'sync' | 'read', options?: { times?: number, after?: number, error?: 'ENOSPC' | 'EIO' }): void
   /** Flips one bit of a file, synced or not. */
   flip (path: string, bit: number): void
   readonly paths: readonly string[]
@@ -25,11 +25,12 @@ export function memoryFiles (entries: Iterable<readonly [string, File]> = []): M
   // names as a reader sees them, and as the disk has them for certain
   const names = new Map<string, File>(entries)
   const durable = new Map<string, File>(names)
-  const failures = { write: { times: 0, error: 'ENOSPC' }, sync: { times: 0, error: 'EIO' }, read: { times: 0, error: 'EIO' } }
+  const failures = { write: { times: 0, after: 0, error: 'ENOSPC' }, sync: { times: 0, after: 0, error: 'EIO' }, read: { times: 0, after: 0, error: 'EIO' } }
 
   const trip = (kind: keyof typeof failures): void => {
     const failure = failures[kind]
-    if (failure.times === 0) return
+    if (failure.times === 0 || failure.after-- > 0) return
+    failure.after = 0
     failure.times--
     if (kind === 'sync') throw new SyncFailed('fsync failed: EIO')
     throw failure.error === 'ENOSPC' ? new StoreFull('the disk is full') : Object.assign(new Error('EIO: i/o error'), { code: 'EIO' })
@@ -89,6 +90,7 @@ export function memoryFiles (entries: Iterable<readonly [string, File]> = []): M
       syncFolder(folderOf(to))
       syncFolder(folderOf(from))
     },
+    syncFolder: async (path) => { syncFolder(path) },
     remove: async (path) => { names.delete(path) },
     async * list (path) {
       const seen = new Set<string>()
@@ -114,7 +116,7 @@ export function memoryFiles (entries: Iterable<readonly [string, File]> = []): M
       }
       return memoryFiles(survivors)
     },
-    fail (kind, { times = 1, error = failures[kind].error as 'EIO' } = {}) { failures[kind] = { times, error } },
+    fail (kind, { times = 1, after = 0, error = failures[kind].error as 'EIO' } = {}) { failures[kind] = { times, after, error } },
     flip (path, bit) {
       const file = names.get(path)
       if (file === undefined) throw new FileMissing(path)

@@ -47,6 +47,7 @@ export function nodeFiles (root: string): Files {
       await syncFolder(dirname(at(to)))
       if (dirname(at(from)) !== dirname(at(to))) await syncFolder(dirname(at(from)))
     },
+    syncFolder: async (path) => syncFolder(at(path)),
     async remove (path) { await rm(at(path), { force: true }) },
     async * list (path) {
       const folder = await opendir(at(path), { bufferSize: 256 }).catch(absent)

@@ -152,7 +152,7 @@ describe('blocks on disk', () => {
     expect(blocks.stats().isReadOnly).toBe(true)
     await expect(blocks.put(cidOf(other), other)).rejects.toThrow(StoreReadOnly)
     await expect(blocks.delete(cidOf(large))).rejects.toThrow(StoreReadOnly)
-    await expect(holder.keep(cidOf(large), reference)).rejects.toThrow(SyncFailed)
+    await expect(holder.keep(cidOf(large), reference)).rejects.toThrow(StoreReadOnly)
     expect(await blocks.get(cidOf(large))).toEqual(large)
     await (await reopenedOn(disk)).put(cidOf(small), small)
   })
@@ -226,6 +226,71 @@ describe('a holder', () => {
     disk.files.flip(disk.files.paths.find((name) => name.endsWith(cidOf(large))) ?? '', 5)
     const fresh = blockHolder({ blocks: await openOn(disk), index: disk.index })
     expect(await fresh.keep(cidOf(large), reference)).toBe('want')
+  })
+})
+
+describe('a block that can be seen is kept only once it is on disk (a file was answered for whose folder was still being synced)', () => {
+  const pathOfLarge = async (): Promise<string> => {
+    const disk = newDisk()
+    await (await openOn(disk)).put(cidOf(large), large)
+    return disk.files.paths.find((path) => path.endsWith(cidOf(large))) ?? ''
+  }
+
+  test('while it is being put', async () => {
+    const disk = newDisk()
+    const [isSeen, folder] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const files: MemoryFiles = { ...disk.files, paths: [], async writeDurable (path, parts) {
+      await disk.files.write(path, large)
+      isSeen.resolve()
+      await folder.promise
+      await disk.files.writeDurable(path, parts)
+    } }
+    const blocks = await openOn({ files, index: disk.index })
+    const holder = blockHolder({ blocks, index: disk.index })
+    const putting = blocks.put(cidOf(large), large)
+    await isSeen.promise
+    let answer: string | undefined
+    const keeping = holder.keep(cidOf(large), reference).then((kept) => { answer = kept })
+    for (let steps = 0; steps < 100; steps++) await Promise.resolve()
+    expect(answer).toBeUndefined()
+    folder.resolve()
+    await Promise.all([putting, keeping])
+    expect(answer).toBe('kept')
+  })
+
+  test('never, when its folder could not be synced: it is gone, and so is whatever was being put then', async () => {
+    const disk = newDisk()
+    const isFailed = Promise.withResolvers<void>()
+    const files: MemoryFiles = { ...disk.files, paths: [], async writeDurable (path, parts) {
+      if (path.endsWith(cidOf(other))) await isFailed.promise
+      await disk.files.writeDurable(path, parts)
+    } }
+    const blocks = await openOn({ files, index: disk.index })
+    const holder = blockHolder({ blocks, index: disk.index })
+    const later = expect(blocks.put(cidOf(other), other)).rejects.toThrow(StoreReadOnly)
+    disk.files.fail('sync', { after: 1 })
+    const keeping = blocks.put(cidOf(large), large)
+    await expect(Promise.all([keeping, holder.keep(cidOf(large), reference)])).rejects.toThrow(SyncFailed)
+    isFailed.resolve()
+    await later
+    await expect(holder.keep(cidOf(large), reference)).rejects.toThrow(StoreReadOnly)
+    const again = await reopenedOn(disk)
+    for (const cid of [cidOf(large), cidOf(other)]) expect(await again.has(cid)).toBe(false)
+  })
+
+  test.each([
+    ['kept', async (blocks: DiskBlocks, disk: Disk) => { await blockHolder({ blocks, index: disk.index }).keep(cidOf(large), reference) }],
+    ['put again', async (blocks: DiskBlocks) => blocks.put(cidOf(large), large)],
+  ] as const)('when the process was killed between the renaming and the syncing, and it is %s', async (_name, act) => {
+    for (let seed = 0; seed < 20; seed++) {
+      const disk = newDisk()
+      disk.files.fail('sync', { after: 1 })
+      await expect(disk.files.writeDurable(await pathOfLarge(), [large])).rejects.toThrow(SyncFailed)
+      await act(await openOn(disk), disk)
+      const random = seededRandom(seed)
+      const after = await openOn({ files: disk.files.crash(random), index: disk.index.crash(random) })
+      expect(await after.has(cidOf(large)), `seed ${seed}`).toBe(true)
+    }
   })
 })
 
