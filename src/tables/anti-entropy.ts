@@ -90,7 +90,7 @@ export class AntiEntropy {
     if (accepted === undefined || !voters.of(table, rowKey).includes(peer)) return
     if (theirs !== undefined && compareBallots(theirs, codec.ballotOf(table, accepted)) >= 0) return
     const answer = await this.#ask(peer, { kind: 'handOver', table, rowKey, record: accepted }, signal)
-    if (answer.kind === 'refused') await settle?.({ table, rowKey }, { signal })
+    if (answer.kind === 'refused') await settle?.({ table, rowKey }, { signal, above: answer.promised.counter })
   }
 
   async #ask (peer: PeerId, question: TableQuestion, signal: AbortSignal | undefined): Promise<TableAnswer> {

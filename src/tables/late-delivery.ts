@@ -59,13 +59,16 @@ export class LateDelivery {
       signal?.throwIfAborted()
       return failed(error)
     })
-    if (answer.kind === 'refused') await settle(late, { signal })
+    if (answer.kind === 'refused') await settle(late, { signal, above: answer.promised.counter })
     return 'busy'
   }
 }
 
-/** Runs an identity round: a full round that changes nothing but makes the present value chosen under a fresh ballot. */
-export type RowSettler = (row: { table: TableNumber, rowKey: Uint8Array }, options: { signal?: AbortSignal }) => Promise<void>
+/**
+ * Runs an identity round: a full round that changes nothing but makes the present value chosen under a fresh ballot. `above`: the counter of the promise
+ * that refused it; a round below that would be won by the others and leave this voter as it is.
+ */
+export type RowSettler = (row: { table: TableNumber, rowKey: Uint8Array }, options: { signal?: AbortSignal, above?: bigint }) => Promise<void>
 
 /** A peer that cannot be asked, or will not: anti-entropy comes back to it, so nothing is lost by dropping the delivery. */
 const failed = (cause: unknown): { kind: 'failed', cause: unknown } => ({ kind: 'failed', cause })

@@ -95,7 +95,7 @@ export class Proposer<T> {
 
   /** Answers with what stands, once it is chosen. */
   #keep (state: Preparing, { top, isChosen, result }: { top: OpenedRecord | undefined, isChosen: boolean, result: T }): readonly RoundEffect<T>[] {
-    if (isChosen) return this.#finish(result, top?.record, [])
+    if (isChosen && !(this.#plan.isAfresh === true && top !== undefined)) return this.#finish(result, top?.record, [])
     const record = top === undefined
       ? this.#plan.seal({ revision: 1n, isTombstone: true, body: encodeEnvelope({ operations: [], value: this.#plan.erased }) }, state.ballot)
       : this.#plan.reseal(top.record, state.ballot)
@@ -133,6 +133,8 @@ export interface ProposerPlan<T> {
   readonly newOperationId: () => Uint8Array
   readonly seal: (content: RowContent, ballot: Ballot) => Uint8Array
   readonly reseal: (record: Uint8Array, ballot: Ballot) => Uint8Array
+  /** What stands is proposed again though a majority holds it: for a voter that has promised too much to take it as it is. */
+  readonly isAfresh?: boolean
 }
 
 /** A write that was sent out. `baseRevision` is that of the content it was made from; 0 for none. */

@@ -3,6 +3,7 @@ import { type Clock, deadline } from '../base/clock.ts'
 import { Unavailable, UnknownOutcome } from '../base/errors.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
 import type { Random } from '../base/random.ts'
+import { ballotLimits } from './ballot.ts'
 import { encodeErased, operationIdBytes } from './envelope.ts'
 import { freshestReachable } from './freshest.ts'
 import type { Change, Describe, Registers, RowAddress, RowCodec, RowStore, TableNumber, Voters } from './index.ts'
@@ -63,7 +64,7 @@ export function registers (options: RegistersOptions): Registers & { readonly se
     read: (address, { signal, from = 'majority' } = {}) => driver.read(address, { signal, from }),
     change: (address, change, { signal } = {}) => driver.change(address, change, { signal }),
     list: (request, { signal } = {}) => listRows({ ...options, read: (address) => driver.read(address, { signal, from: 'majority' }), ask: (peer, asked, wait) => driver.ask(peer, asked, wait), timing: { ...registerTiming, ...options.timing } }, request, { signal }),
-    settle: (row, { signal }) => driver.settle(row, { signal }),
+    settle: (row, options) => driver.settle(row, options),
   }
 }
 
@@ -93,14 +94,18 @@ class RegisterDriver {
     // one after the other: two proposers of one node would only outbid each other
     const result = await this.#queue.run(nameOf(row), async () => {
       signal?.throwIfAborted()
-      return await this.#changeRow<() => T>(row, (current) => laterResult(() => change(current)), limit.signal, signal)
+      return await this.#changeRow<() => T>(row, (current) => laterResult(() => change(current)), limit.signal, { signal })
     })
     return result()
   }
 
-  async settle ({ table, rowKey }: { table: TableNumber, rowKey: Uint8Array }, { signal }: { signal?: AbortSignal }): Promise<void> {
+  async settle ({ table, rowKey }: { table: TableNumber, rowKey: Uint8Array }, { signal, above = 0n }: { signal?: AbortSignal, above?: bigint }): Promise<void> {
+    const { counters } = this.#options
+    const own = await counters.nextCounter(0n)
+    // one absurdly far above is a liar's: no contest of ours to win
+    if (above > own && above <= own + ballotLimits.maxCounterJump) await counters.nextCounter(above)
     using limit = deadline(this.#options.clock, this.#timing.operationMs, { signal, what: 'identity round' })
-    await this.#changeRow({ table, rowKey, erased: empty }, () => ({ kind: 'keep', result: undefined }), limit.signal, signal)
+    await this.#changeRow({ table, rowKey, erased: empty }, () => ({ kind: 'keep', result: undefined }), limit.signal, { signal, isAfresh: true })
   }
 
   /** Asks one replica, the own one directly, with a time limit of its own. */
@@ -112,12 +117,13 @@ class RegisterDriver {
     return answer
   }
 
-  async #changeRow<T> (row: Row, change: (current: Uint8Array | undefined) => Change<T>, limit: AbortSignal, signal?: AbortSignal): Promise<T> {
+  async #changeRow<T> (row: Row, change: (current: Uint8Array | undefined) => Change<T>, limit: AbortSignal, { signal, isAfresh }: { signal?: AbortSignal, isAfresh?: boolean } = {}): Promise<T> {
     const { codec, random, self } = this.#options
     const { table, rowKey } = row
     const proposer = new Proposer<T>({
       proposer: keyOf(self),
       change,
+      isAfresh,
       erased: row.erased,
       newOperationId: () => random.bytes(operationIdBytes),
       seal: (content, ballot) => codec.encode({ table, rowKey, content, ballot }),

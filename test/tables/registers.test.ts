@@ -160,6 +160,10 @@ describe('a replica', () => {
 
 describe('a voter that was away', () => {
   const rowKey = plainCodec.rowKeyOf(address())
+  // to a proposer that dies of it: what is handed over afterwards is refused
+  const promiseToTheDead = async (node: TableNode, { proposer, counter }: { proposer: TableNode, counter: bigint }): Promise<void> => {
+    await node.replica.answer(proposer.self, { version: 1n, kind: 'prepare', table: tables.objects, rowKey, ballot: { counter, proposer: keyOf(proposer.self) } })
+  }
   const holds = async (node: TableNode): Promise<boolean> => (await node.store.get(tables.objects, rowKey))?.accepted !== undefined
 
   test('gets what was chosen by late delivery', async () => {
@@ -195,5 +199,18 @@ describe('a voter that was away', () => {
     expect(await pass()).toBe(1)
     expect(await holds(at(nodes, third))).toBe(true)
     expect(await pass()).toBe(0)
+  })
+
+  test('that promised more than it was offered gets it by an identity round above that promise', async () => {
+    const { nodes, dead } = tableNodes(3)
+    dead.add(at(nodes, third).self)
+    await at(nodes, first).registers.change(address(), write('x'))
+    dead.clear()
+    await promiseToTheDead(at(nodes, third), { proposer: at(nodes, second), counter: 1000n })
+    await at(nodes, first).registers.settle({ table: tables.objects, rowKey }, { above: 1000n })
+    await expect.poll(async () => await holds(at(nodes, third))).toBe(true)
+    // a liar names what nobody could outbid
+    await at(nodes, first).registers.settle({ table: tables.objects, rowKey }, { above: 2n ** 63n })
+    expect(await at(nodes, first).store.nextCounter(0n)).toBeLessThan(2000n)
   })
 })
