@@ -47,8 +47,10 @@ export class AntiEntropy {
       signal?.throwIfAborted()
       if (!(error instanceof PeerFailed) && !(error instanceof PartitionLost)) throw error
       if (error instanceof PeerFailed) this.#drop(unit.peer)
+    } finally {
+      // however it ended: what is left undone is found at the peer's next turn
+      if (!this.#work.some(({ peer }) => peer === unit.peer)) this.#queued.delete(unit.peer)
     }
-    if (!this.#work.some(({ peer }) => peer === unit.peer)) this.#queued.delete(unit.peer)
     return 'busy'
   }
 

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import { textOf, utf8 } from '../../src/base/bytes.ts'
+import { partitionOf, textOf, utf8 } from '../../src/base/bytes.ts'
 import { Conflict, Unavailable, UnknownOutcome } from '../../src/base/errors.ts'
 import { keyOf } from '../../src/base/peer-id.ts'
 import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
 import { decodeEnvelope } from '../../src/tables/envelope.ts'
-import { type Change, type RowAddress, rowLimits, tables } from '../../src/tables/index.ts'
+import { type Change, type RowAddress, rowLimits, tables, type Voters } from '../../src/tables/index.ts'
 import { LateDelivery } from '../../src/tables/late-delivery.ts'
 import type { TablePeers } from '../../src/tables/registers.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
@@ -212,5 +212,29 @@ describe('a voter that was away', () => {
     // a liar names what nobody could outbid
     await at(nodes, first).registers.settle({ table: tables.objects, rowKey }, { above: 2n ** 63n })
     expect(await at(nodes, first).store.nextCounter(0n)).toBeLessThan(2000n)
+  })
+
+  test('is compared with again after an identity round could not be had', async () => {
+    const { nodes, dead, voters } = tableNodes(3)
+    dead.add(at(nodes, third).self)
+    await at(nodes, first).registers.change(address(), write('x'))
+    dead.clear()
+    await promiseToTheDead(at(nodes, third), { proposer: at(nodes, second), counter: 1000n })
+    const peers: TablePeers = { reachable: () => new Set(), ask: async (to, request) => await (nodes.find(({ self }) => self === to) as TableNode).replica.answer(at(nodes, first).self, request) }
+    let hasMajority = false
+    const { self, store, registers } = at(nodes, first)
+    const only: Voters = { ...voters, ofPartition: (partition) => (partition === partitionOf(rowKey) ? voters.ofPartition(partition) : []) }
+    const antiEntropy = new AntiEntropy({ self, store, codec: plainCodec, voters: only, peers, settle: async (row, options) => {
+      if (!hasMajority) throw new Unavailable('no majority')
+      await registers.settle(row, options)
+    } })
+    const pass = async (): Promise<void> => {
+      antiEntropy.begin(at(nodes, third).self)
+      while (await antiEntropy.step() === 'busy');
+    }
+    await expect(pass()).rejects.toThrow(Unavailable)
+    hasMajority = true
+    await pass()
+    await expect.poll(async () => await holds(at(nodes, third))).toBe(true)
   })
 })
