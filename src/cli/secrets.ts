@@ -44,9 +44,9 @@ async function askedPassphrase (isNew: boolean): Promise<Secrets> {
 
 // readline echoes through its output; a sink that swallows shows nothing of the passphrase
 function ask (question: string): Promise<string> {
-  process.stderr.write(question)
   const silent = new Writable({ write: (_chunk, _encoding, done) => { done() } })
   const reader = createInterface({ input: process.stdin, output: silent, terminal: true })
+  process.stderr.write(question)
   return new Promise<string>((resolve, reject) => {
     reader.question('', resolve)
     // the terminal is raw meanwhile: Ctrl-C is a key, and no signal
