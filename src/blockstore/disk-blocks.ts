@@ -77,8 +77,11 @@ class Store implements DiskBlocks {
   readonly #syncedFolders = new Set<string>()
   readonly #stats = { count: 0, bytes: 0, corrupt: 0 }
   #syncFailure: SyncFailed | undefined
-  #freeBytes = 0
-  #sinceCheckBytes = Infinity
+  /** Of what is being written, and not counted yet. */
+  #reservedBytes = 0
+  #writtenBytes = 0
+  /** What the disk had free when so much was written. */
+  #checked = { freeBytes: 0, writtenBytes: -Infinity }
 
   constructor (options: DiskBlocksOptions) {
     this.#options = options
@@ -161,10 +164,11 @@ class Store implements DiskBlocks {
 
   async #put (cid: Cid, block: Uint8Array): Promise<void> {
     if (await this.#isThereRight(cid)) { await this.#syncFolder(folderOf(cid)); return }
-    await this.#demandRoom(block.byteLength)
+    using _room = await this.#roomFor(block.byteLength)
     if (block.byteLength <= diskBlockLimits.smallBytes) await this.#small.commit([{ type: 'put', key: keyOf(keys.small, cid), value: block }])
     else await this.#putFile(cid, block)
     this.#count(1, block.byteLength)
+    this.#writtenBytes += block.byteLength
   }
 
   async #putFile (cid: Cid, block: Uint8Array): Promise<void> {
@@ -233,15 +237,19 @@ class Store implements DiskBlocks {
     if (cause !== undefined) throw new StoreReadOnly(`the block store takes no writes: ${cause.message}. Check the disk, then start the node again`, { cause })
   }
 
-  async #demandRoom (bytes: number): Promise<void> {
+  /** Taken until the block is counted, or could not be written: the blocks of one moment must not all go by the same room. @throws StoreFull */
+  async #roomFor (bytes: number): Promise<Disposable> {
     const { files, quotaBytes, reserveBytes } = this.#options
-    if (quotaBytes !== undefined && this.#stats.bytes + bytes > quotaBytes) throw new StoreFull(`this node holds ${this.#stats.bytes} bytes of blocks and may hold ${quotaBytes}`)
-    if (this.#sinceCheckBytes > diskBlockLimits.freeCheckBytes || this.#freeBytes - this.#sinceCheckBytes - bytes < reserveBytes) {
-      this.#freeBytes = await files.freeBytes(folder)
-      this.#sinceCheckBytes = 0
+    const free = (): number => this.#checked.freeBytes - (this.#writtenBytes - this.#checked.writtenBytes) - this.#reservedBytes
+    if (this.#writtenBytes - this.#checked.writtenBytes > diskBlockLimits.freeCheckBytes || free() - bytes < reserveBytes) {
+      const writtenBytes = this.#writtenBytes
+      this.#checked = { freeBytes: await files.freeBytes(folder), writtenBytes }
     }
-    this.#sinceCheckBytes += bytes
-    if (this.#freeBytes - this.#sinceCheckBytes < reserveBytes) throw new StoreFull(`the disk has ${this.#freeBytes} bytes free, of which ${reserveBytes} are kept in reserve`)
+    const held = this.#stats.bytes + this.#reservedBytes
+    if (quotaBytes !== undefined && held + bytes > quotaBytes) throw new StoreFull(`this node holds ${held} bytes of blocks and may hold ${quotaBytes}`)
+    if (free() - bytes < reserveBytes) throw new StoreFull(`the disk has ${this.#checked.freeBytes} bytes free, of which ${reserveBytes} are kept in reserve`)
+    this.#reservedBytes += bytes
+    return { [Symbol.dispose]: () => { this.#reservedBytes -= bytes } }
   }
 
   #count (blocks: number, bytes: number): void {

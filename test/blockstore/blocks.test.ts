@@ -173,6 +173,32 @@ describe('blocks on disk', () => {
     await expect((await openOn(newDisk(), { reserveBytes: 2 ** 41 })).put(cidOf(small), small)).rejects.toThrow('reserve')
   })
 
+  test('a quota and a reserve hold for what is being written too (5 MiB of quota let a put of 9.5 MiB in)', async () => {
+    const blocksAtOnce = Array.from({ length: 8 }, (_, seed) => noiseBytes(seed % 2 === 0 ? 100_000 : 20_000, seed))
+    const freeBytes = 1e6
+    for (const [limits, most] of [[{ quotaBytes: 250_000 }, 250_000], [{ reserveBytes: freeBytes - 250_000 }, 250_000]] as const) {
+      const disk = newDisk()
+      let written = 0
+      const files: MemoryFiles = { ...disk.files, paths: [], freeBytes: async () => freeBytes - written, async writeDurable (path, parts) {
+        await disk.files.writeDurable(path, parts)
+        written += parts[0]?.byteLength ?? 0
+      } }
+      const blocks = await openOn({ files, index: disk.index }, limits)
+      const puts = await Promise.allSettled(blocksAtOnce.map(async (block) => blocks.put(cidOf(block), block)))
+      for (const put of puts) if (put.status === 'rejected') expect(put.reason).toBeInstanceOf(StoreFull)
+      expect(blocks.stats().bytes).toBeGreaterThan(0)
+      expect(blocks.stats().bytes).toBeLessThanOrEqual(most)
+    }
+  })
+
+  test('a put that failed gives its room back', async () => {
+    const disk = newDisk()
+    const blocks = await openOn(disk, { quotaBytes: 150_000 })
+    disk.files.fail('write')
+    await expect(blocks.put(cidOf(large), large)).rejects.toThrow(StoreFull)
+    await blocks.put(cidOf(large), large)
+  })
+
   test('a dying disk is not an empty one: its error is neither "missing" nor "no"', async () => {
     const disk = newDisk()
     const blocks = await openOn(disk)
