@@ -1,7 +1,7 @@
 import { Budget } from '../base/budget.ts'
 import type { Cid } from '../base/cid.ts'
 import { type Clock, deadline } from '../base/clock.ts'
-import { DfsError, Unavailable } from '../base/errors.ts'
+import { Refused, StoreFull, Unavailable } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import type { Blocks } from '../blockstore/index.ts'
 import { type BlockPeers, type Holder, type Placement, type Reference, writeQuorumOf } from './index.ts'
@@ -74,7 +74,10 @@ class BlockWrite {
   readonly #candidates: PeerId[]
   readonly #want: number
   readonly #needed: number
+  /** Nodes that could hold it, the substitutes too. */
+  readonly #placed: number
   readonly #failures: string[] = []
+  readonly #full: string[] = []
   readonly #stop = new AbortController()
   #stored = 0
   #owed = 0
@@ -89,6 +92,7 @@ class BlockWrite {
     this.#stragglers = stragglers
     const { k, m } = block.reference.redundancy
     const placed = [...new Set(parts.placement.holdersOf(block.cid))]
+    this.#placed = placed.length
     // fewer nodes than copies count as copies of those nodes
     this.#want = Math.min(k + m, placed.length)
     this.#needed = Math.min(writeQuorumOf({ k, m: Math.max(0, this.#want - k) }), this.#want)
@@ -160,7 +164,9 @@ class BlockWrite {
       if (this.#stored >= this.#want) this.#stop.abort(new Error('every copy is stored'))
     } catch (error) {
       if (error instanceof Owed) { this.#owe(peer, isReplaced); return }
-      this.#failures.push(`${peer === self ? 'this node' : peer}: ${error instanceof Error ? error.message : String(error)}`)
+      const name = peer === self ? 'this node' : peer
+      this.#failures.push(`${name}: ${error instanceof Error ? error.message : String(error)}`)
+      if (error instanceof StoreFull) this.#full.push(name)
       replace()
     } finally {
       cancelWatch()
@@ -195,24 +201,22 @@ class BlockWrite {
       return
     }
     const outcome = await peers.store(peer, { cid, bytes, reference }, { signal })
-    if (outcome === 'full' || outcome === 'refused') throw new NotStored(outcome)
+    if (outcome === 'full') throw new StoreFull('its disk is full')
+    if (outcome === 'refused') throw new Refused('it refused the block')
   }
 
   #fail (): void {
-    const why = this.#failures.length === 0 ? 'no node holds blocks' : this.#failures.join('; ')
-    this.#quorum.reject(new Unavailable(`a block reached ${this.#stored} of the ${this.#needed} holders it needs (${why})`))
+    const what = `a block reached ${this.#stored} of the ${this.#needed} holders it needs`
+    // trying again helps as long as enough of the others may still take it; else only room does
+    const isFull = this.#full.length > 0 && this.#placed - this.#full.length < this.#needed
+    if (isFull) this.#quorum.reject(new StoreFull(`${what}; full: ${this.#full.join(', ')}`))
+    else this.#quorum.reject(new Unavailable(`${what} (${this.#failures.length === 0 ? 'no node holds blocks' : this.#failures.join('; ')})`))
   }
 }
 
 /** The copy is left to the stragglers. */
 class Owed extends Error {
   override name = 'Owed'
-}
-
-class NotStored extends DfsError {
-  override name = 'NotStored'
-  readonly code = 'full'
-  constructor (outcome: 'full' | 'refused') { super(outcome === 'full' ? 'its disk is full' : 'it refused the block') }
 }
 
 /** The holders of the placement that answer now, then its substitutes, then holders that have been late, then those that seem gone: they may be back by then. */

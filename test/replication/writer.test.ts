@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { Unavailable } from '../../src/base/errors.ts'
+import { StoreFull, Unavailable } from '../../src/base/errors.ts'
 import { writeLimits, writeQuorumOf } from '../../src/replication/index.ts'
 import { writePatience } from '../../src/replication/writer.ts'
 import { type BlockNode, type BlockNodes, blockNodes, blockOf, referenceTo } from '../support/replication-nodes.ts'
@@ -100,6 +100,27 @@ describe('a put of a block', () => {
     expect(String(failure)).toContain(`${b.self}: not connected`)
     expect(String(failure)).toContain(`${c.self}: its disk is full`)
     expect(a.shortages).toEqual([{ cid: block.cid, have: 1, want: 3 }])
+  })
+
+  test('fails as full, naming who is, when only room would help (it was "unavailable", and the user was told to try again)', async () => {
+    const world = await blockNodes(3)
+    const [a, b, c] = world.nodes as [BlockNode, BlockNode, BlockNode]
+    for (const node of [a, c]) node.holder.isFull = true
+    const failure = await put(world).catch((error: unknown) => error)
+    expect(failure).toBeInstanceOf(StoreFull)
+    expect(String(failure)).toContain('1 of the 2')
+    expect(String(failure)).toContain(`full: this node, ${c.self}`)
+    expect(String(failure)).not.toContain(b.self)
+  })
+
+  test('fails as unavailable while a holder that is away could still take it, though others are full', async () => {
+    const world = await blockNodes(4)
+    const [a, b, c, d] = world.nodes as [BlockNode, BlockNode, BlockNode, BlockNode]
+    for (const node of [a, c]) node.holder.isFull = true
+    world.network.kill(b.self)
+    const failure = await put(world).catch((error: unknown) => error)
+    expect(failure).toBeInstanceOf(Unavailable)
+    expect(world.holdersOf(block.cid)).toEqual(ids(d))
   })
 
   test('does not count a node twice that stands twice in the placement', async () => {
