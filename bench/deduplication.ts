@@ -1,12 +1,15 @@
 import { randomBytes } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { until } from '../scripts/local-cluster.ts'
 import type { Bench } from './bench.ts'
 import { median, mebibyte, mib, noise } from './measure.ts'
 import { type BenchNodes, put } from './nodes.ts'
 
 const mostBytes = 100 * mebibyte
 const insertedBytes = 100
+const restMs = 500
 
 /** What the same file costs the second time, and what it costs with 100 bytes more at its front: all files of all data folders, measured on the disk. */
 export async function deduplication ({ report, rounds, sizeBytes }: Bench, nodes: BenchNodes): Promise<void> {
@@ -20,9 +23,9 @@ export async function deduplication ({ report, rounds, sizeBytes }: Bench, nodes
     for (let round = 0; round < rounds; round++) {
       const seed = randomBytes(16)
       const stored = async (key: string, front: Uint8Array): Promise<number> => {
-        const before = await onDisk(nodes)
+        const before = await settledOnDisk(nodes)
         await put(client, { bucket, key: `${key}/${round}`, source: after(front, noise(bytes, { seed })), sizeBytes: bytes + front.byteLength })
-        return await onDisk(nodes) - before
+        return await settledOnDisk(nodes) - before
       }
       const first = await stored('first', new Uint8Array())
       shares.again.push(await stored('again', new Uint8Array()) / first * 100)
@@ -36,6 +39,17 @@ export async function deduplication ({ report, rounds, sizeBytes }: Bench, nodes
 async function * after (front: Uint8Array, rest: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
   if (front.byteLength > 0) yield front
   yield * rest
+}
+
+/** When two looks in a row see the same: last copies of earlier puts may still be on their way. */
+async function settledOnDisk (nodes: BenchNodes): Promise<number> {
+  let [before, now] = [Number.NaN, await onDisk(nodes)]
+  await until('the disk comes to rest', 60_000, async () => {
+    await sleep(restMs);
+    [before, now] = [now, await onDisk(nodes)]
+    return before === now
+  })
+  return now
 }
 
 async function onDisk (nodes: BenchNodes): Promise<number> {

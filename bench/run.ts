@@ -32,7 +32,7 @@ const { values } = parseArgs({
 type Section = (bench: Bench, nodes: BenchNodes) => Promise<void>
 
 /** On three nodes, all of them holders. */
-const onThree: Readonly<Record<string, Section>> = { 'start-up': startUp, small: smallObjects, put: puts, frozen: frozenHolder, dedup: deduplication }
+const onThree: Readonly<Record<string, Section>> = { 'start-up': startUp, small: smallObjects, put: puts, dedup: deduplication, frozen: frozenHolder }
 /** On three holders and two members that hold nothing. */
 const onReaders: Readonly<Record<string, Section>> = { fetch: fetches, 'first-byte': firstBytes, helia }
 /** In this process. */
