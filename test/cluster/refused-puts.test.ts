@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { until } from '../../scripts/local-cluster.ts'
+import { LocalCluster, until } from '../../scripts/local-cluster.ts'
 import { utf8 } from '../../src/base/bytes.ts'
 import { objectPath } from '../../src/client/index.ts'
 import type { NodeStatus } from '../../src/node.ts'
 import { noiseBytes, pieces } from '../support/file-world.ts'
 import { type NodeObjects, objectsOf, realCluster, type RealCluster, statusOf } from '../support/real-cluster.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 const mib = 1024 ** 2
 const sizeBytes = 64 * mib
@@ -50,3 +51,11 @@ describe(`a put of 64 MiB that is refused while its body is sent has its reason,
     expect(statusOf(await node.client.head(objectPath('test-bucket', 'taken')).catch((error: unknown) => error))).toBe(503)
   }, 120_000)
 })
+
+test('a put that no node has room for says so: exit code 7', async () => {
+  await using folder = await temporaryFolder()
+  await using cluster = new LocalCluster(folder.path, { options: () => ['--capacity', '1MiB'] })
+  const one = await cluster.found()
+  await one.json(['bucket', 'create', 'photos', '--redundancy', 'rf:1'])
+  expect(await one.run(['put', '-', 'photos/big'], { input: noiseBytes(8 * mib) })).toMatchObject({ code: 7, stderr: expect.stringContaining('full') as string })
+}, 60_000)
