@@ -9,7 +9,8 @@ import { highestOf, type OpenedRecord, type RoundEffect, type RoundEvent, roundL
  * accepted value of a majority to the change, and has the outcome accepted. Three things are easily got wrong:
  *
  * - A change that keeps the value is a read, so it is answered only once that value is chosen: held under one ballot by a majority, or re-proposed.
- * - An accept that did not get its majority may still come to be chosen: by a later round that finds it. Its operation id tells. A later round that
+ * - An accept that did not get its majority may still come to be chosen, by a later round that finds it, and may have been, refused by everybody or not: of
+ *   an accept that arrives twice the second may be refused where the first was not. Its operation id tells. A later round that
  *   finds the id makes it chosen and has succeeded. One that does not, while the ids since the attempt's base are all there, knows that the attempt is
  *   no ancestor of what it saw; what it now has chosen, under a higher ballot, buries the attempt, so it may be tried again (or its condition fail).
  *   Otherwise nobody can tell: unknown.
@@ -70,16 +71,12 @@ export class Proposer<T> {
     if (!tally.isStuck || state.isBackingOff) return []
     if (tally.isDeadEnd && ++this.#deadEnds >= roundLimits.maxDeadEnds) return this.#fail('too few voters answer')
     state.isBackingOff = true
-    // refused by every voter: it can never be chosen, so nothing is outstanding
-    if (state.kind === 'accepting' && state.attempt !== undefined && tally.refused.size === tally.voters.length) this.#attempts.splice(this.#attempts.indexOf(state.attempt), 1)
     return [{ kind: 'backOff', stage: this.#stage, attempt: this.#rounds, atLeast: this.#highestCounter }]
   }
 
   #decide (state: Preparing): readonly RoundEffect<T>[] {
     const top = highestOf(state.seen)
-    const isChosen = top === undefined
-      ? this.#attempts.length === 0
-      : state.seen.filter((other) => other !== undefined && isSameBallot(other.ballot, top.ballot)).length >= state.tally.majority
+    const isChosen = top === undefined || state.seen.filter((other) => other !== undefined && isSameBallot(other.ballot, top.ballot)).length >= state.tally.majority
     const own = top === undefined ? undefined : this.#attempts.find(({ id }) => hasOperation(top.operations, id))
     if (own !== undefined) return this.#keep(state, { top, isChosen, result: own.result })
     if (!this.#attempts.every((attempt) => isRuledOut(attempt, top))) return this.#fail('too many changes since to tell')
@@ -90,7 +87,7 @@ export class Proposer<T> {
     const content = contentAfter(top, { id: attempt.id, isTombstone: decision.kind === 'erase', value: decision.kind === 'write' ? decision.value : this.#plan.erased })
     const record = this.#plan.seal(content, state.ballot)
     this.#attempts.push(attempt)
-    return this.#propose(state, { record, result: decision.result, attempt })
+    return this.#propose(state, { record, result: decision.result })
   }
 
   /** Answers with what stands, once it is chosen. */
@@ -99,12 +96,12 @@ export class Proposer<T> {
     const record = top === undefined
       ? this.#plan.seal({ revision: 1n, isTombstone: true, body: encodeEnvelope({ operations: [], value: this.#plan.erased }) }, state.ballot)
       : this.#plan.reseal(top.record, state.ballot)
-    return this.#propose(state, { record, result, attempt: undefined })
+    return this.#propose(state, { record, result })
   }
 
-  #propose (state: Preparing, { record, result, attempt }: { record: Uint8Array, result: T, attempt: Attempt<T> | undefined }): readonly RoundEffect<T>[] {
+  #propose (state: Preparing, { record, result }: { record: Uint8Array, result: T }): readonly RoundEffect<T>[] {
     const tally = new Tally(state.tally.voters, state.reachable)
-    this.#state = { kind: 'accepting', ballot: state.ballot, tally, reachable: state.reachable, record, result, attempt, isBackingOff: false }
+    this.#state = { kind: 'accepting', ballot: state.ballot, tally, reachable: state.reachable, record, result, isBackingOff: false }
     return this.#ask(tally.pending, { kind: 'accept', record })
   }
 
@@ -142,7 +139,7 @@ interface Attempt<T> { readonly id: Uint8Array, readonly baseRevision: bigint, r
 
 interface Phase { readonly ballot: Ballot, readonly tally: Tally, readonly reachable: ReadonlySet<PeerId>, isBackingOff: boolean }
 interface Preparing extends Phase { readonly kind: 'preparing', readonly seen: Array<OpenedRecord | undefined> }
-interface Accepting<T> extends Phase { readonly kind: 'accepting', readonly record: Uint8Array, readonly result: T, readonly attempt: Attempt<T> | undefined }
+interface Accepting<T> extends Phase { readonly kind: 'accepting', readonly record: Uint8Array, readonly result: T }
 type Round<T> = Preparing | Accepting<T>
 type State<T> = { readonly kind: 'idle' } | { readonly kind: 'over' } | Round<T>
 
