@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { dfs, freePorts, LocalCluster, type LocalNode } from '../../scripts/local-cluster.ts'
+import { dfs, freePorts, LocalCluster, type LocalNode, until } from '../../scripts/local-cluster.ts'
 import { noiseBytes } from '../support/file-world.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { shell } from './shell.ts'
@@ -98,6 +98,14 @@ describe('the command line', () => {
     expect(JSON.parse(stderr)).toEqual({ error: { code, exit, message: expect.stringContaining(message) as string } })
   })
 
+  // of the processor, since other tests may have it; a command that waits for little else takes that long
+  test('asks a running node within 150 ms', async () => {
+    await until('a status in 150 ms', 30_000, async () => {
+      const { stderr } = await shell(`TIMEFORMAT='%U %S'; time dfs status > /dev/null`, { env: { DFS_DATA: node.data } })
+      return stderr.split(' ').reduce((sum, seconds) => sum + Number(seconds), 0) < 0.15
+    })
+  })
+
   test('invites nobody by tokens that cannot be used', async () => {
     expect(await node.run(['invite', '--uses', 'two'])).toMatchObject({ code: 2, stderr: 'dfs: uses is "two"; it takes a number of tokens, 1 to 100\n' })
     expect(await node.run(['invite', '--expires', '0s'])).toMatchObject({ code: 2, stderr: expect.stringContaining('expires is "0s"') as string })
@@ -117,4 +125,15 @@ test('the first session that --help shows works as it is pasted', async () => {
   const env = { DFS_DATA: at('first'), DFS_LISTEN: `/ip4/127.0.0.1/tcp/${listen}`, DFS_API_PORT: String(api) }
   const { stdout } = await shell(`${session}dfs stop`, { cwd: folder.path, env })
   expect(stdout).toMatch(/\n[\w-]{100,}\nmade bucket photos[\s\S]*\nhello\nstopping\n$/)
+})
+
+test('status ends with 5 once the majority is away', async () => {
+  await using two = new LocalCluster(at('two'))
+  await two.grow(2)
+  const [first, second] = [two.node(0), two.node(1)]
+  await first.json(['bucket', 'create', 'photos'])
+  expect(await first.run(['status'])).toMatchObject({ code: 0, stderr: '' })
+  await second.stop('SIGKILL')
+  await until('status says so', 30_000, async () => (await first.run(['status'])).code === 5)
+  expect(await first.run(['status', '--json'])).toMatchObject({ stdout: expect.stringContaining('fewer than a majority') as string, stderr: expect.stringContaining('"exit":5') as string })
 })
