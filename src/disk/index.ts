@@ -30,6 +30,8 @@ export interface Files {
   syncFolder (path: string): Promise<void>
   /** Removes a file; absent is fine. Not synced: a crash may bring it back. */
   remove (path: string): Promise<void>
+  /** Removes what a crash left, in this folder, of files that were being written. For who alone writes there, before it does. */
+  removeDebris (path: string): Promise<void>
   /** Names in a folder in no order; nothing if there is no such folder. */
   list (path: string): AsyncIterable<{ name: string, kind: 'file' | 'folder', sizeBytes: number }>
   /** Creates the folder and its parents durably (mode 0700). */

@@ -92,6 +92,7 @@ export function memoryFiles (entries: Iterable<readonly [string, File]> = []): M
     },
     syncFolder: async (path) => { syncFolder(path) },
     remove: async (path) => { names.delete(path) },
+    removeDebris: async () => {},
     async * list (path) {
       const seen = new Set<string>()
       for (const [name, file] of names) {

@@ -6,8 +6,8 @@ import { type KeyRange, type KeyValue, type KeyValueChange, SyncFailed } from '.
 /** The key-value port in memory. After a crash it has every synced batch and, of what followed, a beginning: as LevelDB recovers its log. */
 export interface MemoryKeyValue extends KeyValue {
   crash (random: Random): MemoryKeyValue
-  /** The next batch fails: the disk is full, or says that it could not write or sync. */
-  fail (kind: 'write' | 'write error' | 'sync'): void
+  /** The next batch fails: the disk is full, or says that it could not write or sync. Or the next look does, with EIO. */
+  fail (kind: 'write' | 'write error' | 'sync' | 'read'): void
   /** Changes a record as a failing disk would, without a batch. */
   damage (key: Uint8Array, value: Uint8Array | undefined): void
 }
@@ -18,7 +18,7 @@ export function memoryKeyValue (initial: Iterable<Entry> = []): MemoryKeyValue {
   const entries = new Map<string, Entry>([...initial].map((entry) => [hexOf(entry[0]), entry]))
   const synced = new Map(entries)
   let unsynced: Array<readonly KeyValueChange[]> = []
-  let failing: 'write' | 'write error' | 'sync' | undefined
+  let failing: Parameters<MemoryKeyValue['fail']>[0] | undefined
   let failure: KeyValue['failure']
   const trip = (...kinds: Array<typeof failing>): void => {
     if (failing === undefined || !kinds.includes(failing)) return
@@ -26,10 +26,15 @@ export function memoryKeyValue (initial: Iterable<Entry> = []): MemoryKeyValue {
     failing = undefined
     throw failure
   }
+  const found = (): ReadonlyMap<string, Entry> => {
+    if (failing !== 'read') return entries
+    failing = undefined
+    throw Object.assign(new Error('EIO: i/o error'), { code: 'EIO' })
+  }
   return {
     get failure () { return failure },
-    get: async (key) => entries.get(hexOf(key))?.[1],
-    getMany: async (keys) => keys.map((key) => entries.get(hexOf(key))?.[1]),
+    get: async (key) => found().get(hexOf(key))?.[1],
+    getMany: async (keys) => keys.map((key) => found().get(hexOf(key))?.[1]),
     async batch (changes, { sync }) {
       if (failure !== undefined) throw failure
       trip('write', 'write error')
@@ -40,8 +45,8 @@ export function memoryKeyValue (initial: Iterable<Entry> = []): MemoryKeyValue {
       for (const batch of unsynced) apply(synced, batch)
       unsynced = []
     },
-    async * entries (range) { yield * within(entries, range) },
-    async * keys (range) { for (const [key] of within(entries, range)) yield key },
+    async * entries (range) { yield * within(found(), range) },
+    async * keys (range) { for (const [key] of within(found(), range)) yield key },
     // who goes on with it opens it afresh
     [Symbol.asyncDispose]: async () => { failure = undefined },
     crash (random) {

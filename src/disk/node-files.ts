@@ -7,6 +7,8 @@ import { type AppendFile, FileMissing, type Files, SyncFailed } from './index.ts
 export function nodeFiles (root: string): Files {
   let temporaries = 0
   const at = (path: string): string => resolve(root, path)
+  // pid and count make the name unique on this machine; a name left by a crash is overwritten, or removed as debris
+  const beside = (target: string): string => `${target}.tmp-${process.pid}-${temporaries++}`
   return {
     // into one piece of memory of the right size: readFile gathers pieces and joins them
     read: async (path) => withFile(at(path), 'r', path, async (file) => exactly(file, { offset: 0, length: (await file.stat()).size }, path)),
@@ -17,8 +19,7 @@ export function nodeFiles (root: string): Files {
     },
     async writeDurable (path, parts, { mode = 0o600, temporaryFolder } = {}) {
       const target = at(path)
-      // pid and count make the name unique on this machine; a name left by a crash is overwritten or emptied with the folder
-      const temporary = temporaryFolder === undefined ? `${target}.tmp-${process.pid}-${temporaries++}` : join(at(temporaryFolder), `${process.pid}-${temporaries++}`)
+      const temporary = temporaryFolder === undefined ? beside(target) : join(at(temporaryFolder), `${process.pid}-${temporaries++}`)
       try {
         await withFile(temporary, 'w', path, async (file) => {
           await writeAll(file, parts)
@@ -32,7 +33,7 @@ export function nodeFiles (root: string): Files {
       await syncFolder(dirname(target))
     },
     async write (path, bytes) {
-      const temporary = `${at(path)}.tmp-${process.pid}-${temporaries++}`
+      const temporary = beside(at(path))
       try {
         await withFile(temporary, 'w', path, async (file) => { await writeAll(file, [bytes]) }, 0o600)
         await rename(temporary, at(path)).catch(full)
@@ -48,6 +49,9 @@ export function nodeFiles (root: string): Files {
       if (dirname(at(from)) !== dirname(at(to))) await syncFolder(dirname(at(from)))
     },
     syncFolder: async (path) => syncFolder(at(path)),
+    async removeDebris (path) {
+      for await (const { name, kind } of this.list(path)) if (kind === 'file' && /\.tmp-\d+-\d+$/.test(name)) await rm(join(at(path), name), { force: true })
+    },
     async remove (path) { await rm(at(path), { force: true }) },
     async * list (path) {
       const folder = await opendir(at(path), { bufferSize: 256 }).catch(absent)

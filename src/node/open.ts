@@ -69,6 +69,7 @@ export async function openNode (config: Config, secrets: Secrets, { logger = pin
   const facts = await readFacts(files)
   if (facts === undefined) throw new Refused(`${config.data} is no node's data folder yet; "dfs init" makes a cluster, "dfs join TOKEN" joins one`)
   open.use(await lockFolder(config.data))
+  await files.removeDebris('.')
   const keyring = await readKeyring(files, await keyringKeyOf(secrets, { make: false, random }))
   if (keyring === undefined) throw new Refused(`the keyring in ${config.data} is missing; without it this node cannot prove who it is`)
   const node = new Node({ config, files, keyring, state: new ClusterState(files, facts), logger, clock, random })

@@ -43,6 +43,7 @@ export const rowStoreLimits = {
 export async function openRowStore (options: RowStoreOptions): Promise<RowStore> {
   const { files, folder, random, onLost } = options
   await files.ensureFolder(folder)
+  for (const path of [folder, `${folder}/journal`]) await files.removeDebris(path)
   const { saved, journal, entries, counter, loss } = await gatherEvidence(options)
   const whole = loss === undefined ? saved : undefined
   const proof = whole?.proof ?? new RowProof()

@@ -199,14 +199,25 @@ describe('blocks on disk', () => {
     await blocks.put(cidOf(large), large)
   })
 
-  test('a dying disk is not an empty one: its error is neither "missing" nor "no"', async () => {
-    const disk = newDisk()
-    const blocks = await openOn(disk)
-    await blocks.put(cidOf(large), large)
-    disk.files.fail('read', { times: 1, error: 'EIO' })
-    await expect(blocks.get(cidOf(large))).rejects.toThrow('EIO')
-    disk.files.fail('read', { times: 1, error: 'EIO' })
-    await expect(blocks.has(cidOf(large))).rejects.toThrow('EIO')
+  test.each([
+    ['get', async (blocks: DiskBlocks, cid: Cid) => blocks.get(cid)],
+    ['has', async (blocks: DiskBlocks, cid: Cid) => blocks.has(cid)],
+    ['delete', async (blocks: DiskBlocks, cid: Cid) => blocks.delete(cid)],
+    ['keep', async (blocks: DiskBlocks, cid: Cid, index: MemoryKeyValue) => blockHolder({ blocks, index }).keep(cid, reference)],
+    ['references', async (blocks: DiskBlocks, cid: Cid, index: MemoryKeyValue) => blockHolder({ blocks, index }).references(cid)[Symbol.asyncIterator]().next()],
+    ['list', async (blocks: DiskBlocks) => listed(blocks)],
+    ['count', async (_: DiskBlocks, _cid: Cid, index: MemoryKeyValue) => openOn({ files: memoryFiles(), index })],
+  ] as const)('a dying disk is not an empty one: its error is neither "missing" nor "no", nor "none" (%s)', async (_name, ask) => {
+    for (const part of ['files', 'index'] as const) {
+      const disk = newDisk()
+      const blocks = await openOn(disk)
+      await blocks.put(cidOf(large), large)
+      disk[part].fail('read')
+      const answer = await ask(blocks, cidOf(large), disk.index).then(() => 'an answer', (error: unknown) => String(error))
+      // who does not look there cannot know
+      const isAsked = part === 'index' || !['references', 'list', 'count'].includes(_name)
+      expect(answer, part).toBe(isAsked ? 'Error: EIO: i/o error' : 'an answer')
+    }
   })
 
   test('after a power failure at any point hold every acknowledged block with its reference, the others whole or not at all', async () => {

@@ -88,6 +88,24 @@ describe.each([
   }))
 })
 
+test('what a kill left of writes is removed, and nothing else (it stayed for ever)', async () => {
+  await using folder = await temporaryFolder()
+  const files = nodeFiles(folder.path)
+  const left = spawn(process.execPath, ['-e', `
+    const { open } = await import('node:fs/promises')
+    const { nodeFiles } = await import(${JSON.stringify(new URL('../../src/disk/node-files.ts', import.meta.url).href)})
+    const probe = await open(${JSON.stringify(join(folder.path, 'probe'))}, 'w')
+    Object.getPrototypeOf(probe).sync = async () => { process.kill(process.pid, 'SIGKILL') }
+    await nodeFiles(${JSON.stringify(folder.path)}).writeDurable('proof', [new Uint8Array(1000)])
+  `], { stdio: 'inherit' })
+  await new Promise((resolve) => { left.once('exit', resolve) })
+  await files.writeDurable('proof', [utf8('x')])
+  await files.ensureFolder('below.tmp-1-1')
+  expect(await all(files.list('.'))).toHaveLength(4)
+  await files.removeDebris('.')
+  expect((await all(files.list('.'))).map(({ name }) => name).toSorted()).toEqual(['below.tmp-1-1', 'probe', 'proof'])
+})
+
 test('a LevelDB that could not write says so, and takes nothing behind the tear (its errors were all passed on as unknown)', async () => {
   await using folder = await temporaryFolder()
   await using store = await levelKeyValue(join(folder.path, 'db'))
