@@ -1,9 +1,9 @@
 import { constants } from 'node:fs'
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { hexOf } from '../base/bytes.ts'
+import { hexOf, utf8 } from '../base/bytes.ts'
 import { Corrupt } from '../base/errors.ts'
-import { streamingHash } from '../base/hash.ts'
+import { hash, streamingHash } from '../base/hash.ts'
 import { isRunning, thisProcess } from '../base/process-identity.ts'
 import { fileError } from './file-errors.ts'
 
@@ -114,7 +114,7 @@ const recordPathIn = (folder: string): string => join(folder, 'record')
 
 async function ownFolder (file: string, version: string, partsIn: (folder: string) => Promise<readonly string[]>): Promise<string> {
   const parent = dirname(file)
-  const prefix = basename(file) + infix
+  const prefix = stemOf(basename(file)) + infix
   const { pid, started } = await thisProcess()
   const own = join(parent, `${prefix}${version}.${pid}-${started}`)
   let isAdopted = false
@@ -127,6 +127,9 @@ async function ownFolder (file: string, version: string, partsIn: (folder: strin
   await mkdir(own, { recursive: true })
   return own
 }
+
+// what follows it must fit into a name of 255 bytes too
+const stemOf = (name: string): string => Buffer.byteLength(name) <= 150 ? name : hexOf(hash(utf8(name)).subarray(0, 16))
 
 function takenByAnother (error: NodeJS.ErrnoException): false {
   if (error.code === 'ENOENT') return false

@@ -15,7 +15,7 @@ export async function placeOf (key: string, file: string | undefined): Promise<P
   const named = file ?? nameOf(key)
   const found = await statOf(named)
   if (found?.isDirectory() === true) return placeAt(join(named, nameOf(key)))
-  if (named.endsWith('/')) throw new InvalidInput('file', `there is no folder ${named}`)
+  if (named === '' || named.endsWith('/')) throw new InvalidInput('file', `"${named}" is no folder`)
   return placeAt(named)
 }
 

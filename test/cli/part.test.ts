@@ -88,6 +88,17 @@ describe('a part of a download', () => {
     expect(await parts()).toEqual([])
   })
 
+  test('of a file with the longest name there can be is gone on with as well', async () => {
+    file = join(folder, 'é'.repeat(127))
+    const part = await Part.open(file, whole)
+    await part.append(content.subarray(0, 1000))
+    await part[Symbol.asyncDispose]()
+    const [name = ''] = await parts()
+    await rename(join(folder, name), join(folder, name.replace(/\.\d+-\d*$/, `.${gone}`)))
+    expect(await finish()).toBe(1000)
+    expect(await readFile(file)).toEqual(Buffer.from(content))
+  })
+
   test('is not settled while bytes are missing', async () => {
     await using part = await Part.open(file, whole)
     await part.append(content.subarray(0, 100))
