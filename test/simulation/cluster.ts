@@ -43,6 +43,7 @@ export interface Variant {
   readonly replica?: (replica: TableReplica, store: RowStore) => TableReplica
   readonly codec?: (codec: RowCodec) => RowCodec
   readonly peers?: (peers: TablePeers, self: PeerId) => TablePeers
+  readonly registers?: (registers: Registers) => Registers
   readonly newReader?: () => RoundMachine<OpenedRecord | undefined>
   readonly index?: (index: ListingIndex) => ListingIndex
 }
@@ -142,7 +143,7 @@ export class SimulatedCluster {
       self, peers, replica: process.replica, counters: store, voters, codec: this.#codec, describe: this.#describe, clock, random: this.random,
       adoptLayout: async () => {}, late, timing: simulatedTimes, newReader: this.#variant.newReader,
     })
-    process.registers = engine
+    process.registers = this.#variant.registers?.(engine) ?? engine
     const used = new Set(this.#addresses.map((address) => partitionOf(plainCodec.rowKeyOf(address))))
     const antiEntropy = new AntiEntropy({ self, store, codec: this.#codec, peers, settle: engine.settle, voters: { ...voters, ofPartition: (partition) => (used.has(partition) ? this.peers : []) } })
     this.#background(process, async () => {

@@ -31,6 +31,19 @@ export const histories = {
     await does(c, read)
   },
 
+  'rule 1: ballot counters begin again after a restart, and are promised again': async ({ a, b, c, does, hold, untilHeld, release, restart }) => {
+    hold(from(a, 'accept'))
+    void does(a, append('v'))
+    await untilHeld(from(a, 'accept'))
+    release(to(b))
+    await restart(a)
+    // the same ballot, for another value, where b cannot object
+    hold(touching(b))
+    await does(a, append('w'))
+    hold(touching(c))
+    await does(b, read)
+  },
+
   'rule 2: equal values count as agreement': async ({ a, b, c, does, hold, untilHeld }) => {
     await does(a, write('v'))
     await does(b, read)

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { equals, hexOf } from '../../src/base/bytes.ts'
+import { Unavailable, UnknownOutcome } from '../../src/base/errors.ts'
 import { compareBallots } from '../../src/tables/ballot.ts'
 import type { Ballot, RowStore, StoredRow } from '../../src/tables/index.ts'
 import type { TablePeers } from '../../src/tables/registers.ts'
@@ -18,6 +19,7 @@ const peersWith = (peers: TablePeers, ask: TablePeers['ask']): TablePeers => ({ 
 const nobody: Ballot = { counter: 0n, proposer: new Uint8Array(32) }
 const acceptedBallot = (row: StoredRow): Ballot => (row.accepted === undefined ? nobody : plainCodec.ballotOf(row.table, row.accepted))
 const inHandOver = new AsyncLocalStorage<boolean>()
+const asked = new AsyncLocalStorage<Ballot>()
 
 /** Each rule of design §7, taken out. What it prevents is a history that the simulation must then find. */
 export const variants: Readonly<Record<string, { readonly variant: () => Variant, readonly withLists?: boolean }>> = {
@@ -53,6 +55,23 @@ export const variants: Readonly<Record<string, { readonly variant: () => Variant
       }),
     }),
   },
+  // an acceptor that never promises the same ballot twice is safe from this by itself, and the other way round: so both go
+  'rule 1: ballot counters begin again after a restart, and are promised again': {
+    variant: () => ({
+      replica: (replica) => ({ answer: (from, request) => asked.run(request.kind === 'prepare' ? request.ballot : nobody, () => replica.answer(from, request)) }),
+      store: (store) => {
+        let last = 0n
+        return storeWith(store, {
+          nextCounter: async (atLeast) => (last = (atLeast > last ? atLeast : last) + 1n),
+          get: async (table, rowKey) => {
+            const row = await store.get(table, rowKey)
+            const isAgain = row !== undefined && compareBallots(row.promised, asked.getStore() ?? nobody) === 0
+            return isAgain ? { ...row, promised: nobody } : row
+          },
+        })
+      },
+    }),
+  },
   'rule 2: equal values count as agreement': {
     variant: () => ({ newReader: () => new Reader({ agrees: (a, b) => (a.value === undefined ? b.value === undefined : b.value !== undefined && equals(a.value, b.value)) }) }),
   },
@@ -66,6 +85,21 @@ export const variants: Readonly<Record<string, { readonly variant: () => Variant
         decode: (row) => {
           const content = codec.decode(row)
           return { ...content, body: Uint8Array.of(0, ...content.body.subarray(1 + 16 * (content.body[0] ?? 0))) }
+        },
+      }),
+    }),
+  },
+  'rule 3: an unknown outcome is told as a failed condition': {
+    variant: () => ({
+      registers: (registers) => ({
+        ...registers,
+        change: async (address, change, options) => {
+          try { return await registers.change(address, change, options) } catch (error) {
+            if (!(error instanceof UnknownOutcome)) throw error
+            const decision = change(await registers.read(address, options))
+            if (decision.kind === 'keep') return decision.result
+            throw new Unavailable('nothing happened', { cause: error })
+          }
         },
       }),
     }),
