@@ -2,7 +2,7 @@ import { decode, encode } from 'cborg'
 import { equals, MalformedBytes } from '../base/bytes.ts'
 import { Corrupt } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
-import { type Certificate, closing, describeMember, encodeCertificate, encodeLayout, encodeMemberRow, type Era, eraOf, hashOfStatement, isSuccessor, type Layout, type MemberRow, parseCertificate, parseLayout, parseMemberRow, parseStatementOf, roles } from '../cluster/index.ts'
+import { type Certificate, closing, describeMember, encodeCertificate, encodeLayout, encodeMemberRow, type Era, eraOf, hashOfStatement, isSameEra, isSuccessor, type Layout, type MemberRow, mergedEra, parseCertificate, parseLayout, parseMemberRow, parseStatementOf, roles } from '../cluster/index.ts'
 import type { Files } from '../disk/index.ts'
 
 /** What this node knows of its cluster, public and durable: who it is in it, who else, and who decides. */
@@ -20,18 +20,21 @@ export interface ClusterFacts {
 const path = 'cluster'
 const formatVersion = 1
 
-/** The facts of a node on disk; every change is durable before it is seen. */
+/**
+ * The facts of a node, as they are on disk: a layout that was seen here before it is there could be answered under, and forgotten by a crash. Changes are
+ * made one after the other, each of what the one before has left.
+ */
 export class ClusterState {
   readonly #files: Files
   #facts: ClusterFacts
-  readonly #members: Map<PeerId, MemberRow>
+  #members: ReadonlyMap<PeerId, MemberRow>
   #encodedLayout: Uint8Array
-  #saving: Promise<void> = Promise.resolve()
+  #changing: Promise<void> = Promise.resolve()
 
   constructor (files: Files, facts: ClusterFacts) {
     this.#files = files
     this.#facts = facts
-    this.#members = new Map(facts.members.map((row) => [describeMember(row).peerId, row]))
+    this.#members = byPeer(facts.members)
     this.#encodedLayout = encodeLayout(facts.layout)
   }
 
@@ -51,36 +54,50 @@ export class ClusterState {
     return row === undefined ? undefined : hashOfStatement(row.certificate.member)
   }
 
+  /** What holds after hearing of this era too; eras only rise. */
   async adoptEra (era: Era): Promise<void> {
-    this.#facts = { ...this.#facts, era }
-    await this.#save()
+    await this.#change((facts) => {
+      const merged = mergedEra(facts.era, era)
+      return isSameEra(merged, facts.era) ? facts : { ...facts, era: merged }
+    })
   }
 
   /** A layout of a higher version that follows from the one known. @throws Corrupt if it does not follow */
   async adoptLayout (encoded: Uint8Array): Promise<void> {
     const layout = readLayout(encoded)
-    if (layout.version <= this.layout.version) return
-    if (!follows(this.layout, layout)) throw new Corrupt(`layout ${layout.version} does not follow from layout ${this.layout.version}`)
-    this.#facts = { ...this.#facts, layout }
-    this.#encodedLayout = encoded.slice()
-    await this.#save()
+    await this.#change((facts) => {
+      if (layout.version <= facts.layout.version) return facts
+      if (!follows(facts.layout, layout)) throw new Corrupt(`layout ${layout.version} does not follow from layout ${facts.layout.version}`)
+      return { ...facts, layout }
+    })
   }
 
   async remember (row: MemberRow): Promise<void> {
     const { peerId } = describeMember(row)
-    const known = this.#members.get(peerId)
-    if (known !== undefined && equals(encodeMemberRow(known), encodeMemberRow(row))) return
-    this.#members.set(peerId, row)
-    await this.#save()
+    await this.#change((facts) => {
+      const members = byPeer(facts.members)
+      const known = members.get(peerId)
+      if (known !== undefined && equals(encodeMemberRow(known), encodeMemberRow(row))) return facts
+      return { ...facts, members: [...members.set(peerId, row).values()] }
+    })
   }
 
-  // one after the other: the last one written is the last one made
-  async #save (): Promise<void> {
-    const saving = this.#saving.catch(() => {}).then(async () => { await writeFacts(this.#files, { ...this.#facts, members: [...this.#members.values()] }) })
-    this.#saving = saving
-    await saving
+  async #change (next: (facts: ClusterFacts) => ClusterFacts): Promise<void> {
+    const change = this.#changing.then(async () => {
+      const facts = next(this.#facts)
+      if (facts === this.#facts) return
+      await writeFacts(this.#files, facts)
+      if (facts.layout !== this.#facts.layout) this.#encodedLayout = encodeLayout(facts.layout)
+      this.#members = byPeer(facts.members)
+      this.#facts = facts
+    })
+    // whoever asked for a change that fails is told; the next one starts from what is on disk
+    this.#changing = change.catch(() => {})
+    await change
   }
 }
+
+const byPeer = (members: readonly MemberRow[]): Map<PeerId, MemberRow> => new Map(members.map((row) => [describeMember(row).peerId, row]))
 
 /** Whether `next` follows from `current` by the pure function, one step or two. */
 export const follows = (current: Layout, next: Layout): boolean =>
