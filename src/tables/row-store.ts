@@ -1,10 +1,11 @@
-import { partitionCount, partitionOf } from '../base/bytes.ts'
+import { equals, partitionCount, partitionOf } from '../base/bytes.ts'
 import { Corrupt, StoreFull } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import { StoreReadOnly } from '../blockstore/index.ts'
 import type { Files, KeyValue } from '../disk/index.ts'
 import { type Ballot, PartitionLost, type RowStore, type StoredRow, type TableNumber } from './index.ts'
 import type { Journal } from './journal.ts'
+import { ProvenRows } from './proven-rows.ts'
 import { nameOf, RecentRows } from './recent-rows.ts'
 import { gatherEvidence, markChange } from './row-evidence.ts'
 import { demandStorable, groupsOf, takeGroup, type WaitingSave } from './row-groups.ts'
@@ -16,7 +17,8 @@ import { decodeIndexed, encodeEntry, indexKeyOf, indexPutOf, isIntact, type Jour
  * A voter's memory (design §6). LevelDB alone cannot be it: one flipped bit in its log silently drops rows that were synced, and a voter that forgets lets
  * two values be chosen. So every promise and accept goes to our own journal first, and LevelDB is an index of it whose content is proven: the proof, rows
  * counted and summed by partition, is written at each checkpoint and carried forward by the journal, each of whose entries says what the row was before.
- * A partition is held against it before its first answer, once after each start. One that does not add up is lost: it neither answers nor votes.
+ * A partition is held against it before its first answer, once after each start, and every later look against what was found then (`proven-rows.ts`). One
+ * that does not add up is lost: it neither answers nor votes.
  *
  * After a crash: the journal has every acknowledged save (a torn last frame was acknowledged to nobody); the index has all up to the checkpoint and any part
  * of what followed, which replaying makes whole. A simpler design, sums kept in LevelDB beside the rows, fails: a dropped batch takes both.
@@ -63,8 +65,7 @@ class DiskRowStore implements RowStore {
   readonly #proof: RowProof
   readonly #lost = new Set<number>()
   readonly #proving = new Map<number, Promise<void>>()
-  /** Partitions proven, with what replicas compare. */
-  readonly #agreed = new Map<number, { count: number, sum: bigint }>()
+  readonly #proven = new Map<number, ProvenPartition>()
   readonly #recent = new RecentRows()
   readonly #saves: WaitingSave[] = []
   #writing: Promise<void> | undefined
@@ -120,7 +121,7 @@ class DiskRowStore implements RowStore {
 
   async digest (partition: number): Promise<{ count: number, digest: Uint8Array }> {
     await this.#prove(partition)
-    const { count, sum } = this.#agreed.get(partition) ?? { count: 0, sum: 0n }
+    const { count, sum } = this.#provenAs(partition).agreed
     return { count, digest: sumBytes(sum) }
   }
 
@@ -204,7 +205,7 @@ class DiskRowStore implements RowStore {
     this.#reserved = reserving
     for (const { row, old, before } of entries) {
       this.#proof.replace(row, before)
-      this.#agree(row, old)
+      this.#replace(row, { old, before })
       this.#recent.set(row)
     }
     await this.#putInIndex(rows)
@@ -242,12 +243,29 @@ class DiskRowStore implements RowStore {
   }
 
   async #current (table: TableNumber, rowKey: Uint8Array): Promise<StoredRow | undefined> {
-    const recent = this.#recent.get({ table, rowKey })
-    if (recent !== undefined) return recent
+    const partition = partitionOf(rowKey)
+    for (;;) {
+      const recent = this.#recent.get({ table, rowKey })
+      if (recent !== undefined) return recent
+      const { rows } = this.#provenAs(partition)
+      if (!rows.mayHave(rowKey)) return undefined
+      const { changes } = rows
+      const found = await this.#lookUp(table, rowKey)
+      // saved meanwhile: what was found may be what the row was before
+      if (rows.changes !== changes) continue
+      if (found === undefined || rows.has(rowKey, rowHash(found))) return found
+      throw this.#lostTo(new Corrupt('the index has another row than it was proven to have'), partition)
+    }
+  }
+
+  async #lookUp (table: TableNumber, rowKey: Uint8Array): Promise<StoredRow | undefined> {
     const key = indexKeyOf({ table, rowKey })
-    const value = await this.#options.index.get(key)
     try {
-      return value === undefined ? undefined : decodeIndexed(key, value)
+      const value = await this.#options.index.get(key)
+      if (value !== undefined) return decodeIndexed(key, value)
+      // most likely it is another row's key that looks the same: the way of the proof tells
+      for await (const row of this.#indexed(partitionOf(rowKey))) if (row.table === table && equals(row.rowKey, rowKey)) throw new Corrupt('the index does not find a row that it has')
+      return undefined
     } catch (error) {
       throw this.#lostTo(error, partitionOf(rowKey))
     }
@@ -259,19 +277,28 @@ class DiskRowStore implements RowStore {
     return new PartitionLost(partition, { cause: error })
   }
 
-  #agree (row: StoredRow, old: StoredRow | undefined): void {
-    const agreed = this.#agreed.get(partitionOf(row.rowKey))
-    if (agreed === undefined) return
+  #replace (row: StoredRow, { old, before }: { old: StoredRow | undefined, before: Uint8Array | undefined }): void {
+    const proven = this.#proven.get(partitionOf(row.rowKey))
+    if (proven === undefined) return
     const { ballotOf } = this.#options
+    proven.rows.replace(row.rowKey, { before, after: rowHash(row) })
     const [fresh, gone] = [agreedTerm(row, ballotOf), old === undefined ? undefined : agreedTerm(old, ballotOf)]
-    if (fresh !== undefined) { agreed.sum = added(agreed.sum, fresh); agreed.count++ }
-    if (gone !== undefined) { agreed.sum = subtracted(agreed.sum, gone); agreed.count-- }
+    let { count, sum } = proven.agreed
+    if (fresh !== undefined) { sum = added(sum, fresh); count++ }
+    if (gone !== undefined) { sum = subtracted(sum, gone); count-- }
+    proven.agreed = { count, sum }
+  }
+
+  #provenAs (partition: number): ProvenPartition {
+    const proven = this.#proven.get(partition)
+    if (proven === undefined) throw new PartitionLost(partition)
+    return proven
   }
 
   /** Once for each partition, before it is believed. @throws PartitionLost */
   async #prove (partition: number): Promise<void> {
     if (this.#lost.has(partition)) throw new PartitionLost(partition)
-    if (this.#agreed.has(partition)) return
+    if (this.#proven.has(partition)) return
     let proving = this.#proving.get(partition)
     if (proving === undefined) this.#proving.set(partition, proving = this.#provenOrLost(partition).finally(() => { this.#proving.delete(partition) }))
     await proving
@@ -280,14 +307,16 @@ class DiskRowStore implements RowStore {
 
   async #provenOrLost (partition: number): Promise<void> {
     const { ballotOf } = this.#options
+    const rows = new ProvenRows()
     let agreed = { count: 0, sum: 0n }
     try {
       const found = await this.#summed(partition, (row) => {
-        const term = agreedTerm(row, ballotOf)
+        const [hash, term] = [rowHash(row), agreedTerm(row, ballotOf)]
+        rows.replace(row.rowKey, { before: undefined, after: hash })
         if (term !== undefined) agreed = { count: agreed.count + 1, sum: added(agreed.sum, term) }
-        return termOf(rowHash(row))
+        return termOf(hash)
       })
-      if (this.#proof.holds(partition, found)) this.#agreed.set(partition, agreed)
+      if (this.#proof.holds(partition, found)) this.#proven.set(partition, { rows, agreed })
       else this.#lose(partition, 'the index does not hold what was saved')
     } catch (error) {
       // whatever the index says instead of its rows, it is not what was saved
@@ -311,10 +340,16 @@ class DiskRowStore implements RowStore {
   #lose (partition: number, reason: string): void {
     if (this.#lost.has(partition)) return
     this.#lost.add(partition)
-    this.#agreed.delete(partition)
+    this.#proven.delete(partition)
     this.#recent.forget(partition)
     this.#options.onLost({ partitions: 1, reason })
   }
+}
+
+interface ProvenPartition {
+  readonly rows: ProvenRows
+  /** What replicas compare. */
+  agreed: { readonly count: number, readonly sum: bigint }
 }
 
 const readOnly = (what: string, cause: unknown): StoreReadOnly => new StoreReadOnly(`the row store takes no writes: ${what}. Check the disk, then start the node again`, { cause })

@@ -99,6 +99,19 @@ describe('a save', () => {
   })
 })
 
+test('a row that is new costs no look into the index (it cost two)', async () => {
+  const disk = newDisk()
+  let looks = 0
+  const store = await openOn({ ...disk, index: { ...disk.index, async get (key) { looks++; return disk.index.get(key) } } })
+  await store.save([row(1, 1)])
+  looks = 0
+  for (let n = 2; n < 50; n++) {
+    expect(await store.get(1, rowKey(n))).toBeUndefined()
+    await store.save([row(n, 1)])
+  }
+  expect(looks).toBe(0)
+})
+
 describe('a row store through crashes', () => {
   test('forgets nothing that was acknowledged, promises included, wherever the power fails', async () => {
     for (let seed = 0; seed < 200; seed++) {
