@@ -57,8 +57,11 @@ export interface AppendFile extends AsyncDisposable {
 export interface KeyValue extends AsyncDisposable {
   get (key: Uint8Array): Promise<Uint8Array | undefined>
   getMany (keys: readonly Uint8Array[]): Promise<Array<Uint8Array | undefined>>
-  /** All or none, in order. With `sync` it is durable when it resolves. @throws StoreFull, SyncFailed; then no batch is taken until the store is opened afresh */
-  batch (changes: readonly KeyValueChange[], options: { sync: boolean }): Promise<void>
+  /**
+   * All or none, in order. With `sync` it is durable when it resolves; with 'all' everything before it is too, which is not the same: LevelDB closes a full
+   * log unsynced, and syncs the one it goes on in. @throws StoreFull, SyncFailed; then no batch is taken until the store is opened afresh
+   */
+  batch (changes: readonly KeyValueChange[], options: { sync: boolean | 'all' }): Promise<void>
   /** Why no batch is taken any more; what is there can still be read. */
   readonly failure: StoreFull | SyncFailed | undefined
   /** From a snapshot taken at the call; lower bound inclusive, upper exclusive. */

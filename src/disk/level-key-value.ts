@@ -4,6 +4,8 @@ import { type KeyRange, type KeyValue, SyncFailed } from './index.ts'
 
 /** Entries fetched from LevelDB at once while iterating. */
 const batchSize = 256
+/** Above every key of ours. */
+const beyond = new Uint8Array(64).fill(0xff)
 
 /**
  * The key-value port over LevelDB (https://github.com/google/leveldb, Node binding classic-level) in a folder of its own. A write that failed may have torn
@@ -20,7 +22,9 @@ export async function levelKeyValue (path: string): Promise<KeyValue> {
     async batch (changes, { sync }) {
       if (failure !== undefined) throw failure
       const operations = changes.map((change) => change.type === 'put' ? change : { type: 'del' as const, key: change.key })
-      await db.batch(operations, { sync }).catch((cause: unknown) => { throw failure ??= isFull(cause) ? diskFull(cause) : new SyncFailed('the key-value store took no write', { cause }) })
+      // the compaction of no key at all writes what the logs hold to tables, synced; when that fails, so does the batch, or no log was closed and its sync covers all
+      if (sync === 'all') await db.compactRange(beyond, beyond)
+      await db.batch(operations, { sync: sync !== false }).catch((cause: unknown) => { throw failure ??= isFull(cause) ? diskFull(cause) : new SyncFailed('the key-value store took no write', { cause }) })
     },
     async * entries (range) {
       const iterator = db.iterator(optionsOf(range))

@@ -1,9 +1,12 @@
-import { compareBytes, hexOf } from '../base/bytes.ts'
+import { compareBytes, equals, hexOf } from '../base/bytes.ts'
 import { StoreFull } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import { type KeyRange, type KeyValue, type KeyValueChange, SyncFailed } from './index.ts'
 
-/** The key-value port in memory. After a crash it has every synced batch and, of what followed, a beginning: as LevelDB recovers its log. */
+/**
+ * The key-value port in memory. After a crash it has of its log all up to the last synced batch and, of what followed, a beginning: as LevelDB recovers it.
+ * There may have been two logs: LevelDB begins another when one is full, and closes the full one without a sync.
+ */
 export interface MemoryKeyValue extends KeyValue {
   crash (random: Random): MemoryKeyValue
   /** The next batch fails: the disk is full, or says that it could not write or sync. Or the next look does, with EIO. */
@@ -16,8 +19,8 @@ type Entry = readonly [Uint8Array, Uint8Array]
 
 export function memoryKeyValue (initial: Iterable<Entry> = []): MemoryKeyValue {
   const entries = new Map<string, Entry>([...initial].map((entry) => [hexOf(entry[0]), entry]))
-  const synced = new Map(entries)
-  let unsynced: Array<readonly KeyValueChange[]> = []
+  const settled = new Map(entries)
+  let logged: Array<{ readonly changes: readonly KeyValueChange[], isSynced: boolean }> = []
   let failing: Parameters<MemoryKeyValue['fail']>[0] | undefined
   let failure: KeyValue['failure']
   const trip = (...kinds: Array<typeof failing>): void => {
@@ -39,25 +42,33 @@ export function memoryKeyValue (initial: Iterable<Entry> = []): MemoryKeyValue {
       if (failure !== undefined) throw failure
       trip('write', 'write error')
       apply(entries, changes)
-      unsynced.push(changes)
-      if (!sync) return
+      const batch = { changes, isSynced: false }
+      logged.push(batch)
+      if (sync === false) return
       trip('sync')
-      for (const batch of unsynced) apply(synced, batch)
-      unsynced = []
+      batch.isSynced = true
+      if (sync === true) return
+      for (const { changes: earlier } of logged) apply(settled, earlier)
+      logged = []
     },
     async * entries (range) { yield * within(found(), range) },
     async * keys (range) { for (const [key] of within(found(), range)) yield key },
     // who goes on with it opens it afresh
     [Symbol.asyncDispose]: async () => { failure = undefined },
     crash (random) {
-      const survived = new Map(synced)
-      const kept = Math.floor(random.fraction() * (unsynced.length + 1))
-      for (const batch of unsynced.slice(0, kept)) apply(survived, batch)
+      const survived = new Map(settled)
+      const rotation = Math.floor(random.fraction() * (logged.length + 1))
+      for (const log of [logged.slice(0, rotation), logged.slice(rotation)]) {
+        const certain = log.findLastIndex(({ isSynced }) => isSynced) + 1
+        const kept = certain + Math.floor(random.fraction() * (log.length - certain + 1))
+        for (const { changes } of log.slice(0, kept)) apply(survived, changes)
+      }
       return memoryKeyValue(survived.values())
     },
     fail: (kind) => { failing = kind },
     damage: (key, value) => {
-      for (const map of [entries, synced]) {
+      logged = logged.map((batch) => ({ ...batch, changes: batch.changes.filter((change) => !equals(change.key, key)) }))
+      for (const map of [entries, settled]) {
         if (value === undefined) map.delete(hexOf(key))
         else map.set(hexOf(key), [key, value])
       }

@@ -153,10 +153,10 @@ class DiskRowStore implements RowStore {
     if (last.size > 0) await this.#options.index.batch(last.values().map(indexPutOf).toArray(), { sync: true })
   }
 
-  /** The index synced, the proof beside it, the journal cut. @throws StoreFull (nothing is lost: the journal goes on), or what failed */
+  /** All of the index on disk, the proof beside it, the journal cut. @throws StoreFull (nothing is lost: the journal goes on), or what failed */
   async checkpoint (): Promise<void> {
     const { files, folder, index } = this.#options
-    await index.batch([this.#mark()], { sync: true }).catch((cause: unknown) => { throw this.#failure ??= readOnly(indexFailed, cause) })
+    await index.batch([this.#mark()], { sync: 'all' }).catch((cause: unknown) => { throw this.#failure ??= readOnly(indexFailed, cause) })
     await files.writeDurable(`${folder}/proof`, [this.#proof.encode({ storeId: this.storeId, position: this.position, counter: this.#reserving })])
     await this.#journal.cut()
   }

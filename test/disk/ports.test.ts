@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdir, rm, stat, writeFile } from 'node:fs/promises'
+import { cp, mkdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { utf8 } from '../../src/base/bytes.ts'
@@ -104,6 +104,18 @@ test('what a kill left of writes is removed, and nothing else (it stayed for eve
   expect(await all(files.list('.'))).toHaveLength(4)
   await files.removeDebris('.')
   expect((await all(files.list('.'))).map(({ name }) => name).toSorted()).toEqual(['below.tmp-1-1', 'probe', 'proof'])
+})
+
+test('of a LevelDB everything before a batch with sync: "all" is on disk without its logs, which it may have closed unsynced', async () => {
+  await using folder = await temporaryFolder()
+  const [path, copy] = [join(folder.path, 'db'), join(folder.path, 'copy')]
+  await using store = await levelKeyValue(path)
+  // more than a log takes, and less than two
+  for (let i = 0; i < 50; i++) await store.batch([{ type: 'put', key: Uint8Array.of(i), value: new Uint8Array(100_000).fill(i) }], { sync: false })
+  await store.batch([{ type: 'put', key: utf8('last'), value: utf8('1') }], { sync: 'all' })
+  await cp(path, copy, { recursive: true, filter: (name) => !/\.log$|LOCK$/.test(name) })
+  await using again = await levelKeyValue(copy)
+  for (let i = 0; i < 50; i++) expect((await again.get(Uint8Array.of(i)))?.[99_999], `row ${i}`).toBe(i)
 })
 
 test('a LevelDB that could not write says so, and takes nothing behind the tear (its errors were all passed on as unknown)', async () => {
