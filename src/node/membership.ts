@@ -1,7 +1,8 @@
 import { MalformedBytes } from '../base/bytes.ts'
 import { Corrupt, Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
-import { clusterRowKeys, describeMember, encodeLayout, encodeMemberRow, hashOfStatement, type Layout, parseLayout, parseMemberRow, replicasOf, votersOf } from '../cluster/index.ts'
+import { allVotersOf, clusterRowKeys, describeMember, encodeLayout, encodeMemberRow, hashOfStatement, type Layout, parseLayout, parseMemberRow, replicasOf, votersOf } from '../cluster/index.ts'
+import { clearPartition } from '../tables/clear-rows.ts'
 import { decodeEnvelope } from '../tables/envelope.ts'
 import { isClear, type Registers, type RowAddress, type RowContent, type TableNumber, tables, type Voters } from '../tables/index.ts'
 import type { LayoutGuard } from '../tables/replica.ts'
@@ -16,7 +17,7 @@ export function votersBy (state: ClusterState): Voters {
   return {
     get version () { return state.layout.version },
     of: (table, rowKey) => votersOf(state.layout, { table, rowKey }),
-    ofPartition: (partition) => replicasOf(state.layout, partition),
+    ofPartition: (partition) => partition === clearPartition ? allVotersOf(state.layout) : replicasOf(state.layout, partition),
   }
 }
 

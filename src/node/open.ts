@@ -195,7 +195,7 @@ class Node {
       }).register(this.#network.requests)
       await writeFoundation(state, driver, self)
     }
-    const antiEntropy = new AntiEntropy({ self, store: this.#rows, codec: this.#codec, voters, peers: this.#peers, settle: this.#keys === undefined ? undefined : async (row, wait) => { await driver.settle(row, wait) } })
+    const antiEntropy = new AntiEntropy({ self, replica, voters, peers: this.#peers, settle: this.#keys === undefined ? undefined : async (row, wait) => { await driver.settle(row, wait) } })
     this.#network.admission.onChange((peer, isAdmitted) => { if (isAdmitted && state.layout.state === 'settled') antiEntropy.begin(peer) })
     let lastRoundMs = clock.monotonicMs()
     open.use(runInBackground([

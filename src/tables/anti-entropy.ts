@@ -1,15 +1,18 @@
-import { equals, hexOf, partitionCount } from '../base/bytes.ts'
+import { compareBytes, equals } from '../base/bytes.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { compareBallots } from './ballot.ts'
-import { type Ballot, PartitionLost, type RowCodec, type RowStore, type StoredRow, type Voters } from './index.ts'
+import { clearPartition } from './clear-rows.ts'
+import type { Ballot, Voters } from './index.ts'
 import type { RowSettler } from './late-delivery.ts'
-import { messageLimits, type TableAnswer, type TableQuestion } from './messages.ts'
+import { messageLimits, type RowBallot, type TableAnswer, type TableQuestion } from './messages.ts'
+import { nameOf } from './recent-rows.ts'
 import type { TablePeers } from './registers.ts'
+import type { TableReplica } from './replica.ts'
 
 export interface AntiEntropyPorts {
   readonly self: PeerId
-  readonly store: RowStore
-  readonly codec: RowCodec
+  /** The own replica: asked what others are asked, and for the rows to hand over. */
+  readonly replica: TableReplica
   readonly voters: Voters
   readonly peers: TablePeers
   /** An identity round, for rows whose hand-over is refused. Undefined where the node has no keys to propose with. */
@@ -17,8 +20,9 @@ export interface AntiEntropyPorts {
 }
 
 /**
- * Replicas of a partition compare digests and hand over what the other lacks, as the accept message that got lost and under its rule (design §7, rule 4).
- * Each side hands over its own, so both end equal. It never takes anything away, and never concludes anything from what is missing.
+ * Replicas of a partition, and all voters over the clear rows, compare digests and hand over what the other lacks, as the accept message that got lost and
+ * under its rule (design §7, rule 4). Each side hands over its own, so both end equal. It never takes anything away, and never concludes anything from
+ * what is missing: what a side has lost is left alone.
  */
 export class AntiEntropy {
   readonly #ports: AntiEntropyPorts
@@ -45,8 +49,8 @@ export class AntiEntropy {
       this.#work.unshift(...next)
     } catch (error) {
       signal?.throwIfAborted()
-      if (!(error instanceof PeerFailed) && !(error instanceof PartitionLost)) throw error
-      if (error instanceof PeerFailed) this.#drop(unit.peer)
+      if (!(error instanceof PeerFailed)) throw error
+      this.#drop(unit.peer)
     } finally {
       // however it ended: what is left undone is found at the peer's next turn
       if (!this.#work.some(({ peer }) => peer === unit.peer)) this.#queued.delete(unit.peer)
@@ -55,44 +59,55 @@ export class AntiEntropy {
   }
 
   async #compareDigests ({ peer, from }: Extract<Unit, { kind: 'digests' }>, signal: AbortSignal | undefined): Promise<readonly Unit[]> {
-    const { store, voters, self } = this.#ports
     const partitions: number[] = []
     let at = from
-    for (; at < partitionCount && partitions.length < messageLimits.maxDigests; at++) {
-      const of = voters.ofPartition(at)
-      if (of.includes(self) && of.includes(peer) && !store.lostPartitions().has(at)) partitions.push(at)
-    }
-    const rest: Unit[] = at < partitionCount ? [{ kind: 'digests', peer, from: at }] : []
+    for (; at <= clearPartition && partitions.length < messageLimits.maxDigests; at++) if (this.#isShared(at, peer)) partitions.push(at)
+    const rest: Unit[] = at <= clearPartition ? [{ kind: 'digests', peer, from: at }] : []
     if (partitions.length === 0) return rest
-    const answer = await this.#ask(peer, { kind: 'digest', partitions }, signal)
-    if (answer.kind !== 'digests' || answer.digests.length !== partitions.length) throw new PeerFailed('no digests')
-    const units: Unit[] = []
-    for (const [i, partition] of partitions.entries()) {
-      const [ours, theirs] = [await store.digest(partition), answer.digests[i]]
-      const isEqual = theirs !== undefined && ours.count === theirs.count && equals(ours.digest, theirs.digest)
-      if (theirs !== undefined && !isEqual) units.push({ kind: 'rows', peer, partition, after: undefined })
-    }
-    return [...units, ...rest]
+    const { ours, theirs } = await this.#askBoth(peer, { kind: 'digest', partitions }, signal)
+    if (ours.kind !== 'digests' || theirs.kind !== 'digests' || theirs.digests.length !== partitions.length) throw new PeerFailed('no digests')
+    const differing = partitions.filter((_, i) => {
+      const [own, other] = [ours.digests[i], theirs.digests[i]]
+      return own !== undefined && other !== undefined && !(own.count === other.count && equals(own.digest, other.digest))
+    })
+    return [...differing.map((partition): Unit => ({ kind: 'rows', peer, partition, after: undefined })), ...rest]
   }
 
   async #compareRows ({ peer, partition, after }: Extract<Unit, { kind: 'rows' }>, signal: AbortSignal | undefined): Promise<readonly Unit[]> {
-    const answer = await this.#ask(peer, { kind: 'ballots', partition, after }, signal)
-    if (answer.kind !== 'ballots' || (answer.truncated && answer.rows.length === 0)) throw new PeerFailed('no ballots')
-    const theirs = new Map(answer.rows.map((row) => [`${row.table} ${hexOf(row.rowKey)}`, row.ballot]))
-    const through = answer.truncated ? answer.rows.at(-1)?.rowKey : undefined
-    for await (const row of this.#ports.store.rows(partition, { after })) {
-      if (through !== undefined && Buffer.compare(row.rowKey, through) > 0) break
-      await this.#handOver(peer, row, theirs.get(`${row.table} ${hexOf(row.rowKey)}`), signal)
+    const { ours, theirs } = await this.#askBoth(peer, { kind: 'ballots', partition, after }, signal)
+    if (ours.kind === 'lost' || theirs.kind === 'lost') return []
+    if (ours.kind !== 'ballots' || theirs.kind !== 'ballots' || (theirs.truncated && theirs.rows.length === 0)) throw new PeerFailed('no ballots')
+    const known = new Map(theirs.rows.map((row) => [nameOf(row), row.ballot]))
+    // as far as both pages reach
+    const [through] = [ours, theirs].flatMap(({ truncated, rows }) => truncated ? rows.slice(-1).map(({ rowKey }) => rowKey) : []).toSorted(compareBytes)
+    for (const row of ours.rows) {
+      if (through !== undefined && compareBytes(row.rowKey, through) > 0) break
+      await this.#handOver(peer, row, known.get(nameOf(row)), signal)
     }
     return through === undefined ? [] : [{ kind: 'rows', peer, partition, after: through }]
   }
 
-  async #handOver (peer: PeerId, { table, rowKey, accepted }: StoredRow, theirs: Ballot | undefined, signal: AbortSignal | undefined): Promise<void> {
-    const { codec, voters, settle } = this.#ports
-    if (accepted === undefined || !voters.of(table, rowKey).includes(peer)) return
-    if (theirs !== undefined && compareBallots(theirs, codec.ballotOf(table, accepted)) >= 0) return
-    const answer = await this.#ask(peer, { kind: 'handOver', table, rowKey, record: accepted }, signal)
+  async #handOver (peer: PeerId, { table, rowKey, ballot }: RowBallot, theirs: Ballot | undefined, signal: AbortSignal | undefined): Promise<void> {
+    const { voters, settle } = this.#ports
+    if (!voters.of(table, rowKey).includes(peer) || (theirs !== undefined && compareBallots(theirs, ballot) >= 0)) return
+    const held = await this.#askSelf({ kind: 'read', table, rowKey })
+    if (held.kind !== 'value' || held.accepted === undefined) return
+    const answer = await this.#ask(peer, { kind: 'handOver', table, rowKey, record: held.accepted }, signal)
     if (answer.kind === 'refused') await settle?.({ table, rowKey }, { signal, above: answer.promised.counter })
+  }
+
+  #isShared (partition: number, peer: PeerId): boolean {
+    const of = this.#ports.voters.ofPartition(partition)
+    return of.includes(this.#ports.self) && of.includes(peer)
+  }
+
+  async #askBoth (peer: PeerId, question: TableQuestion, signal: AbortSignal | undefined): Promise<{ ours: TableAnswer, theirs: TableAnswer }> {
+    return { ours: await this.#askSelf(question), theirs: await this.#ask(peer, question, signal) }
+  }
+
+  async #askSelf (question: TableQuestion): Promise<TableAnswer> {
+    const { self, replica, voters } = this.#ports
+    return await replica.answer(self, { version: voters.version, ...question })
   }
 
   async #ask (peer: PeerId, question: TableQuestion, signal: AbortSignal | undefined): Promise<TableAnswer> {
@@ -106,7 +121,7 @@ export class AntiEntropy {
 
   #neighbours (): readonly PeerId[] {
     const { voters, self } = this.#ports
-    const sets = new Set(Array.from({ length: partitionCount }, (_, partition) => voters.ofPartition(partition)))
+    const sets = new Set(Array.from({ length: clearPartition + 1 }, (_, partition) => voters.ofPartition(partition)))
     return [...new Set([...sets].filter((of) => of.includes(self)).flat())]
   }
 

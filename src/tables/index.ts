@@ -89,7 +89,7 @@ export interface Voters {
   readonly version: bigint
   /** The replicas of this row, in order of preference. A majority decides. */
   of (table: TableNumber, rowKey: Uint8Array): readonly PeerId[]
-  /** The replicas of a partition of the sealed tables. */
+  /** The replicas of a partition of the sealed tables; of `clearPartition` those of the clear ones. */
   ofPartition (partition: number): readonly PeerId[]
 }
 

@@ -1,5 +1,6 @@
 import { ByteReader, ByteWriter, MalformedBytes, partitionCount } from '../base/bytes.ts'
 import { encodeBallot, readBallot } from './ballot.ts'
+import { clearPartition } from './clear-rows.ts'
 import { type Ballot, rowLimits, type TableNumber, tables } from './index.ts'
 import { type IndexEntry, listingIndexLimits } from './listing-index.ts'
 import { messageLimits, type RowBallot, type TableAnswer, type TableQuestion, type TableRequest } from './messages.ts'
@@ -97,7 +98,7 @@ function readAnswer (reader: ByteReader, kind: keyof typeof answerKinds): TableA
     case 'staleLayout': return { kind, layout: reader.long(messageLimits.maxLayoutBytes) }
     case 'page': {
       const truncated = readFlag(reader)
-      const lost = many(bounded(reader.u16(), partitionCount), () => readPartition(reader))
+      const lost = many(bounded(reader.u16(), partitionCount), () => bounded(reader.u16(), partitionCount - 1))
       return { kind, truncated, lost, entries: many(bounded(reader.u16(), listingIndexLimits.maxPageEntries), () => readEntry(reader)) }
     }
     case 'digests': return { kind, digests: many(bounded(reader.u8(), messageLimits.maxDigests), () => readOptional(reader, () => ({ count: reader.u32(), digest: reader.raw(32) }))) }
@@ -128,7 +129,7 @@ function readListLimit (reader: ByteReader): number {
   return limit
 }
 
-const readPartition = (reader: ByteReader): number => bounded(reader.u16(), partitionCount - 1)
+const readPartition = (reader: ByteReader): number => bounded(reader.u16(), clearPartition)
 
 function readFlag (reader: ByteReader): boolean { return bounded(reader.u8(), 1) === 1 }
 

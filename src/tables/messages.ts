@@ -8,7 +8,7 @@ export type TableQuestion =
   | RowQuestion
   /** Names of one scope; answered from the listing index. */
   | { readonly kind: 'list', readonly table: TableNumber, readonly scope: Uint8Array, readonly prefix: Uint8Array, readonly after: Uint8Array | undefined, readonly limit: number }
-  /** Digests of up to `maxDigests` partitions. */
+  /** Digests of up to `maxDigests` partitions; `clearPartition` is one. */
   | { readonly kind: 'digest', readonly partitions: readonly number[] }
   /** Which ballots stand in one partition, in order of row key, after `after`. */
   | { readonly kind: 'ballots', readonly partition: number, readonly after: Uint8Array | undefined }

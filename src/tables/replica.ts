@@ -1,12 +1,13 @@
-import { equals, hexOf, partitionCount } from '../base/bytes.ts'
+import { equals, hexOf } from '../base/bytes.ts'
 import { Corrupt, Refused } from '../base/errors.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
 import { type Held, judge, type Proposal } from './acceptor.ts'
 import { ballotLimits } from './ballot.ts'
+import { clearPartition, ClearRows } from './clear-rows.ts'
 import { type Ballot, type Describe, isClear, PartitionLost, type RowCodec, rowLimits, type RowStore, type StoredRow, type TableNumber, type Voters } from './index.ts'
 import { KeyedQueue } from './keyed-queue.ts'
 import { listingIndexLimits, type ListingIndex } from './listing-index.ts'
-import { messageLimits, type RowBallot, type RowQuestion, type TableAnswer, type TableQuestion, type TableRequest } from './messages.ts'
+import { messageLimits, type PartitionDigest, type RowBallot, type RowQuestion, type TableAnswer, type TableQuestion, type TableRequest } from './messages.ts'
 import { openRecord } from './opened-record.ts'
 
 /** The server side of the tables: what one replica answers to peers, and to its own node. */
@@ -47,8 +48,12 @@ export function tableReplica (options: ReplicaOptions): TableReplica {
 class Replica {
   readonly #options: ReplicaOptions
   readonly #queue = new KeyedQueue()
+  readonly #clear: ClearRows
   #knownCounter: bigint | undefined
-  constructor (options: ReplicaOptions) { this.#options = options }
+  constructor (options: ReplicaOptions) {
+    this.#options = options
+    this.#clear = new ClearRows(options)
+  }
 
   async answer (from: PeerId, request: TableRequest): Promise<TableAnswer> {
     const { layout } = this.#options
@@ -94,7 +99,10 @@ class Replica {
       if (!await this.#isWithinJump(proposal.ballot, row)) return { kind: 'refused', promised: row?.promised ?? nothingPromised }
       const verdict = judge(this.#heldOf(row), proposal)
       if (verdict.kind === 'refused') return verdict
-      if (verdict.save !== undefined) await store.save([{ table, rowKey, promised: verdict.save.promised, accepted: verdict.save.accepted?.record }])
+      if (verdict.save !== undefined) {
+        await store.save([{ table, rowKey, promised: verdict.save.promised, accepted: verdict.save.accepted?.record }])
+        this.#clear.saved({ table, rowKey })
+      }
       if (verdict.kind === 'promised') return { kind: 'promised', accepted: verdict.accepted?.record }
       if (verdict.save !== undefined) await this.#options.listing?.index.update([{ table, rowKey, ballot: proposal.ballot, listed }])
       return { kind: 'accepted' }
@@ -155,16 +163,20 @@ class Replica {
     return { kind: 'page', entries: entries.slice(0, Math.max(1, fitting)), truncated: truncated || Math.max(1, fitting) < entries.length, lost }
   }
 
-  async #digest (partition: number): Promise<{ count: number, digest: Uint8Array } | undefined> {
-    const { store } = this.#options
-    if (partition >= partitionCount || store.lostPartitions().has(partition)) return undefined
-    return await store.digest(partition)
+  async #digest (partition: number): Promise<PartitionDigest | undefined> {
+    try {
+      return partition === clearPartition ? await this.#clear.digest() : await this.#options.store.digest(partition)
+    } catch (error) {
+      if (error instanceof PartitionLost) return undefined
+      throw error
+    }
   }
 
   async #ballots ({ partition, after }: { partition: number, after: Uint8Array | undefined }): Promise<TableAnswer> {
     const { codec, store } = this.#options
     const rows: RowBallot[] = []
-    for await (const { table, rowKey, accepted } of store.rows(partition, { after })) {
+    const found = partition === clearPartition ? this.#clear.rows({ after }) : store.rows(partition, { after })
+    for await (const { table, rowKey, accepted } of found) {
       if (accepted === undefined) continue
       if (rows.length >= messageLimits.maxBallots) return { kind: 'ballots', rows, truncated: true }
       rows.push({ table, rowKey, ballot: codec.ballotOf(table, accepted) })

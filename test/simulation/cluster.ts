@@ -145,7 +145,7 @@ export class SimulatedCluster {
     })
     process.registers = this.#variant.registers?.(engine) ?? engine
     const used = new Set(this.#addresses.map((address) => partitionOf(plainCodec.rowKeyOf(address))))
-    const antiEntropy = new AntiEntropy({ self, store, codec: this.#codec, peers, settle: engine.settle, voters: { ...voters, ofPartition: (partition) => (used.has(partition) ? this.peers : []) } })
+    const antiEntropy = new AntiEntropy({ self, replica: process.replica, peers, settle: engine.settle, voters: { ...voters, ofPartition: (partition) => (used.has(partition) ? this.peers : []) } })
     this.#background(process, async () => {
       antiEntropy.begin(this.pick(this.peers))
       while (process.isAlive && await antiEntropy.step() === 'busy');

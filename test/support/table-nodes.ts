@@ -15,7 +15,10 @@ export interface TableNode {
   readonly self: PeerId
   readonly store: MemoryRowStore
   readonly replica: TableReplica
+  /** A replica that knows what the disk has, and nothing else. */
+  readonly restarted: () => TableReplica
   readonly registers: Registers & { readonly settle: RowSettler }
+  readonly peers: TablePeers
   /** Every question this node asked of others. */
   readonly asked: Array<{ to: PeerId, request: TableRequest }>
 }
@@ -33,20 +36,23 @@ export interface TableNodes {
 export const describeValue: Describe = (_, value) => ({ name: value, scope: new Uint8Array(16), summary: value })
 
 /** Nodes that vote on every row, over calls in place of a network. Nothing gets lost unless told to. */
-export function tableNodes (count: number, { isMember = () => true, layout, options = () => ({}), peersOf }: {
+export function tableNodes (count: number, { isMember = () => true, layout, options = () => ({}), peersOf, votersAmong = () => ({}) }: {
   isMember?: (peer: PeerId) => boolean
   layout?: LayoutGuard
   options?: (self: PeerId) => Partial<RegistersOptions>
   /** In the place of direct calls. */
   peersOf?: (self: PeerId) => TablePeers
+  /** In the place of all of them, for every row. */
+  votersAmong?: (peers: readonly PeerId[]) => Partial<Voters>
 } = {}): TableNodes {
   const peers = Array.from({ length: count }, (_, i) => peerIdOf(hash(Uint8Array.of(i))))
-  const voters: Voters = { version: 1n, of: () => peers, ofPartition: () => peers }
+  const voters: Voters = { version: 1n, of: () => peers, ofPartition: () => peers, ...votersAmong(peers) }
   const [dead, stopped] = [new Set<PeerId>(), new Set<PeerId>()]
   const all = new Map<PeerId, TableNode>()
   for (const [i, self] of peers.entries()) {
     const store = new MemoryRowStore({ ballotOf: (table, record) => plainCodec.ballotOf(table, record) })
-    const replica = tableReplica({ self, store, codec: plainCodec, voters, isMember, listing: { index: memoryListingIndex(), describe: describeValue }, layout: layout ?? { version: 1n, encoded: () => new Uint8Array(0), adopt: async () => {} } })
+    const restarted = (): TableReplica => tableReplica({ self, store, codec: plainCodec, voters, isMember, listing: { index: memoryListingIndex(), describe: describeValue }, layout: layout ?? { version: 1n, encoded: () => new Uint8Array(0), adopt: async () => {} } })
+    const replica = restarted()
     const asked: TableNode['asked'] = []
     const direct: TablePeers = {
       reachable: () => new Set(peers.filter((peer) => !dead.has(peer))),
@@ -57,11 +63,12 @@ export function tableNodes (count: number, { isMember = () => true, layout, opti
         return await (all.get(to) as TableNode).replica.answer(self, request)
       },
     }
+    const asking = peersOf?.(self) ?? direct
     const engine = registers({
-      self, peers: peersOf?.(self) ?? direct, replica, counters: store, voters, codec: plainCodec, describe: describeValue, clock: systemClock,
+      self, peers: asking, replica, counters: store, voters, codec: plainCodec, describe: describeValue, clock: systemClock,
       random: seededRandom(i), adoptLayout: async () => {}, ...options(self),
     })
-    all.set(self, { self, store, replica, registers: engine, asked })
+    all.set(self, { self, store, replica, restarted, registers: engine, peers: asking, asked })
   }
   return { nodes: [...all.values()], voters, dead, stopped }
 }

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { MalformedBytes } from '../../src/base/bytes.ts'
 import { tables } from '../../src/tables/index.ts'
 import type { TableAnswer, TableRequest } from '../../src/tables/messages.ts'
+import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { decodeAnswer, decodeRequest, encodeAnswer, encodeRequest } from '../../src/tables/messages-codec.ts'
 
 const bytes = (length: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ minLength: length, maxLength: length })
@@ -12,6 +13,7 @@ const table = fc.constantFrom(...Object.values(tables))
 const u64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n })
 const ballot = fc.record({ counter: u64, proposer: bytes(32) })
 const partition = fc.integer({ min: 0, max: 4095 })
+const compared = fc.oneof(partition, fc.constant(clearPartition))
 const kind = <K extends string>(name: K): fc.Arbitrary<K> => fc.constant(name)
 
 const request: fc.Arbitrary<TableRequest> = fc.oneof(
@@ -19,8 +21,8 @@ const request: fc.Arbitrary<TableRequest> = fc.oneof(
   fc.record({ version: u64, kind: fc.constantFrom('accept' as const, 'handOver' as const), table, rowKey: bytes(32), record: upTo(300) }),
   fc.record({ version: u64, kind: kind('read'), table, rowKey: bytes(32) }),
   fc.record({ version: u64, kind: kind('list'), table, scope: bytes(16), prefix: upTo(40), after: maybe(upTo(40)), limit: fc.integer({ min: 1, max: 1001 }) }),
-  fc.record({ version: u64, kind: kind('digest'), partitions: fc.array(partition, { maxLength: 64 }) }),
-  fc.record({ version: u64, kind: kind('ballots'), partition, after: maybe(bytes(32)) }),
+  fc.record({ version: u64, kind: kind('digest'), partitions: fc.array(compared, { maxLength: 64 }) }),
+  fc.record({ version: u64, kind: kind('ballots'), partition: compared, after: maybe(bytes(32)) }),
 )
 const answer: fc.Arbitrary<TableAnswer> = fc.oneof(
   fc.record({ kind: kind('promised'), accepted: maybe(upTo(300)) }),
@@ -57,6 +59,10 @@ describe('table messages', () => {
         try { decode(noise) } catch (error) { expect(error).toBeInstanceOf(MalformedBytes) }
       }
     }), { numRuns: 500 })
+  })
+  test('there is no partition beyond that of the clear rows, and that one is in no listing', () => {
+    expect(() => decodeRequest(encodeRequest({ version: 1n, kind: 'digest', partitions: [clearPartition + 1] }))).toThrow(MalformedBytes)
+    expect(() => decodeAnswer(encodeAnswer({ kind: 'page', truncated: false, lost: [clearPartition], entries: [] }))).toThrow(MalformedBytes)
   })
   test('a record that claims more than 64 KiB is refused by its length alone', () => {
     const claim = new Uint8Array([1, 2, 0, 0, 0, 0, 0, 0, 0, 1, 1, ...new Uint8Array(32), 0xff, 0xff, 0xff, 0xff])

@@ -1,12 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { partitionOf, textOf, utf8 } from '../../src/base/bytes.ts'
+import { textOf, utf8 } from '../../src/base/bytes.ts'
 import { Conflict, Unavailable, UnknownOutcome } from '../../src/base/errors.ts'
 import { keyOf } from '../../src/base/peer-id.ts'
-import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
 import { decodeEnvelope } from '../../src/tables/envelope.ts'
-import { type Change, type RowAddress, rowLimits, tables, type Voters } from '../../src/tables/index.ts'
-import { LateDelivery } from '../../src/tables/late-delivery.ts'
-import type { TablePeers } from '../../src/tables/registers.ts'
+import { type Change, type RowAddress, rowLimits, tables } from '../../src/tables/index.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import { type TableNode, tableNodes } from '../support/table-nodes.ts'
 
@@ -155,86 +152,5 @@ describe('a replica', () => {
     expect(await replica.answer(self, { version: 1n, kind: 'read', table: tables.objects, rowKey })).toEqual({ kind: 'lost' })
     // the other two still make a majority
     expect(await at(nodes, first).registers.change(address(), write('x'))).toBe('x')
-  })
-})
-
-describe('a voter that was away', () => {
-  const rowKey = plainCodec.rowKeyOf(address())
-  // to a proposer that dies of it: what is handed over afterwards is refused
-  const promiseToTheDead = async (node: TableNode, { proposer, counter }: { proposer: TableNode, counter: bigint }): Promise<void> => {
-    await node.replica.answer(proposer.self, { version: 1n, kind: 'prepare', table: tables.objects, rowKey, ballot: { counter, proposer: keyOf(proposer.self) } })
-  }
-  const holds = async (node: TableNode): Promise<boolean> => (await node.store.get(tables.objects, rowKey))?.accepted !== undefined
-
-  test('gets what was chosen by late delivery', async () => {
-    const offers: Array<Parameters<LateDelivery['offer']>> = []
-    const { nodes, dead, voters } = tableNodes(3, { options: () => ({ late: { offer: (...offer) => { offers.push(offer) } } }) })
-    dead.add(at(nodes, third).self)
-    await at(nodes, first).registers.change(address(), write('x'))
-    const peers: TablePeers = { reachable: () => new Set(nodes.map(({ self }) => self).filter((self) => !dead.has(self))), ask: async (to, request) => await (nodes.find(({ self }) => self === to) as TableNode).replica.answer(at(nodes, first).self, request) }
-    const late = new LateDelivery({ peers, voters, settle: at(nodes, first).registers.settle })
-    for (const offer of offers) late.offer(...offer)
-    expect(await late.step()).toBe('idle')
-    dead.clear()
-    expect(await late.step()).toBe('busy')
-    expect(await holds(at(nodes, third))).toBe(true)
-    expect(late.size).toBe(0)
-  })
-
-  test('gets it by anti-entropy, which then finds nothing more to do', async () => {
-    const { nodes, dead, voters } = tableNodes(3)
-    dead.add(at(nodes, third).self)
-    await at(nodes, first).registers.change(address(), write('x'))
-    dead.clear()
-    const handedOver: string[] = []
-    const peers: TablePeers = { reachable: () => new Set(), ask: async (to, request) => { handedOver.push(request.kind); return await (nodes.find(({ self }) => self === to) as TableNode).replica.answer(at(nodes, first).self, request) } }
-    const { self, store, registers } = at(nodes, first)
-    const antiEntropy = new AntiEntropy({ self, store, codec: plainCodec, voters, peers, settle: registers.settle })
-    const pass = async (): Promise<number> => {
-      handedOver.length = 0
-      antiEntropy.begin()
-      while (await antiEntropy.step() === 'busy');
-      return handedOver.filter((kind) => kind === 'handOver').length
-    }
-    expect(await pass()).toBe(1)
-    expect(await holds(at(nodes, third))).toBe(true)
-    expect(await pass()).toBe(0)
-  })
-
-  test('that promised more than it was offered gets it by an identity round above that promise', async () => {
-    const { nodes, dead } = tableNodes(3)
-    dead.add(at(nodes, third).self)
-    await at(nodes, first).registers.change(address(), write('x'))
-    dead.clear()
-    await promiseToTheDead(at(nodes, third), { proposer: at(nodes, second), counter: 1000n })
-    await at(nodes, first).registers.settle({ table: tables.objects, rowKey }, { above: 1000n })
-    await expect.poll(async () => await holds(at(nodes, third))).toBe(true)
-    // a liar names what nobody could outbid
-    await at(nodes, first).registers.settle({ table: tables.objects, rowKey }, { above: 2n ** 63n })
-    expect(await at(nodes, first).store.nextCounter(0n)).toBeLessThan(2000n)
-  })
-
-  test('is compared with again after an identity round could not be had', async () => {
-    const { nodes, dead, voters } = tableNodes(3)
-    dead.add(at(nodes, third).self)
-    await at(nodes, first).registers.change(address(), write('x'))
-    dead.clear()
-    await promiseToTheDead(at(nodes, third), { proposer: at(nodes, second), counter: 1000n })
-    const peers: TablePeers = { reachable: () => new Set(), ask: async (to, request) => await (nodes.find(({ self }) => self === to) as TableNode).replica.answer(at(nodes, first).self, request) }
-    let hasMajority = false
-    const { self, store, registers } = at(nodes, first)
-    const only: Voters = { ...voters, ofPartition: (partition) => (partition === partitionOf(rowKey) ? voters.ofPartition(partition) : []) }
-    const antiEntropy = new AntiEntropy({ self, store, codec: plainCodec, voters: only, peers, settle: async (row, options) => {
-      if (!hasMajority) throw new Unavailable('no majority')
-      await registers.settle(row, options)
-    } })
-    const pass = async (): Promise<void> => {
-      antiEntropy.begin(at(nodes, third).self)
-      while (await antiEntropy.step() === 'busy');
-    }
-    await expect(pass()).rejects.toThrow(Unavailable)
-    hasMajority = true
-    await pass()
-    await expect.poll(async () => await holds(at(nodes, third))).toBe(true)
   })
 })

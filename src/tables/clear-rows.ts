@@ -1,0 +1,61 @@
+import { compareBytes, partitionCount } from '../base/bytes.ts'
+import { isClear, PartitionLost, type RowCodec, type RowStore, type StoredRow } from './index.ts'
+import type { PartitionDigest } from './messages.ts'
+import { nameOf } from './recent-rows.ts'
+import { added, agreedTerm, sumBytes } from './row-sum.ts'
+
+/**
+ * Clear rows live on all voters, never in a partition (design §8), though their keys fall into one: a voter that is no replica of it would never be
+ * compared with about them. So where replicas compare, the clear rows count as one partition more.
+ */
+export const clearPartition: number = partitionCount
+
+type Name = Pick<StoredRow, 'table' | 'rowKey'>
+
+/** The clear rows of a store, a few hundred at most: looked for once, when somebody asks, and followed from then on. */
+export class ClearRows {
+  readonly #store: RowStore
+  readonly #codec: Pick<RowCodec, 'ballotOf'>
+  readonly #names = new Map<string, Name>()
+  #gathering: Promise<void> | undefined
+
+  constructor ({ store, codec }: { store: RowStore, codec: Pick<RowCodec, 'ballotOf'> }) {
+    this.#store = store
+    this.#codec = codec
+  }
+
+  /** A row that the store has from now on. */
+  saved ({ table, rowKey }: Name): void {
+    if (isClear(table)) this.#names.set(nameOf({ table, rowKey }), { table, rowKey })
+  }
+
+  /** In order of row key, from `after` (exclusive). @throws PartitionLost while any partition is: what is missing there may be one of them */
+  async * rows ({ after }: { after?: Uint8Array } = {}): AsyncIterable<StoredRow> {
+    for (const lost of this.#store.lostPartitions()) throw new PartitionLost(lost)
+    await (this.#gathering ??= this.#gather().catch((error: unknown) => { this.#gathering = undefined; throw error }))
+    const names = [...this.#names.values()].toSorted((a, b) => compareBytes(a.rowKey, b.rowKey))
+    for (const { table, rowKey } of names) {
+      if (after !== undefined && compareBytes(rowKey, after) <= 0) continue
+      const row = await this.#store.get(table, rowKey)
+      if (row !== undefined) yield row
+    }
+  }
+
+  /** As the store's of a partition. */
+  async digest (): Promise<PartitionDigest> {
+    let [sum, count] = [0n, 0]
+    for await (const row of this.rows()) {
+      const term = agreedTerm(row, (table, record) => this.#codec.ballotOf(table, record))
+      if (term === undefined) continue
+      count++
+      sum = added(sum, term)
+    }
+    return { count, digest: sumBytes(sum) }
+  }
+
+  async #gather (): Promise<void> {
+    for (let partition = 0; partition < partitionCount; partition++) {
+      for await (const row of this.#store.rows(partition)) this.saved(row)
+    }
+  }
+}
