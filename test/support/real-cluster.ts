@@ -1,3 +1,5 @@
+import { readdir } from 'node:fs/promises'
+import { join, relative } from 'node:path'
 import { Readable } from 'node:stream'
 import { hash, streamingHash } from '../../src/base/hash.ts'
 import { hexOf } from '../../src/base/bytes.ts'
@@ -22,15 +24,25 @@ export interface NodeObjects {
   /** BLAKE3 of the content, without holding it. */
   digest (key: string): Promise<string>
   remove (key: string): Promise<boolean>
-  keys (): Promise<string[]>
+  keys (options?: { prefix?: string }): Promise<string[]>
+}
+
+export interface RealClusterOptions {
+  readonly copies?: number
+  readonly chunking?: 'content' | 'content-small' | 'fixed'
+  /** More options of the index-th node (from 0). */
+  readonly options?: (index: number) => readonly string[]
+  /** Done while joining is still open: the first bucket closes it. */
+  readonly beforeBucket?: (cluster: LocalCluster, folder: string) => Promise<void>
 }
 
 export const bucketName = 'test-bucket'
 
-export async function realCluster (count: number, { copies = 3, options }: { copies?: number, options?: (index: number) => readonly string[] } = {}): Promise<RealCluster> {
+export async function realCluster (count: number, { copies = 3, chunking = 'content', options, beforeBucket }: RealClusterOptions = {}): Promise<RealCluster> {
   const folder = await temporaryFolder()
   const cluster = new LocalCluster(folder.path, { options: (index) => ['--log-level', 'info', ...options?.(index) ?? []] })
   await cluster.grow(count)
+  await beforeBucket?.(cluster, folder.path)
   const real: RealCluster = {
     cluster,
     folder: folder.path,
@@ -41,7 +53,7 @@ export async function realCluster (count: number, { copies = 3, options }: { cop
       await folder[Symbol.asyncDispose]()
     },
   }
-  await (await real.via(0)).client.json('PUT', `/v1/buckets/${bucketName}`, { body: { copies } })
+  await (await real.via(0)).client.json('PUT', `/v1/buckets/${bucketName}`, { body: { copies, chunking } })
   return real
 }
 
@@ -64,10 +76,10 @@ export function objectsOf (client: LocalClient, bucket = bucketName): NodeObject
       return hexOf(digest.digest())
     },
     async remove (key) { return (await client.json<{ removed: boolean }>('DELETE', objectPath(bucket, key))).removed },
-    async keys () {
+    async keys ({ prefix = '' } = {}) {
       const keys: string[] = []
       for (let after: string | undefined, isLast = false; !isLast;) {
-        const page: ObjectPage = await client.json('GET', `${objectPath(bucket)}?${new URLSearchParams(after === undefined ? {} : { after }).toString()}`)
+        const page: ObjectPage = await client.json('GET', `${objectPath(bucket)}?${new URLSearchParams({ prefix, ...(after === undefined ? {} : { after }) }).toString()}`)
         keys.push(...page.objects.map(({ key }) => key))
         after = page.next
         isLast = after === undefined
@@ -79,3 +91,17 @@ export function objectsOf (client: LocalClient, bucket = bucketName): NodeObject
 
 export const digestOfBytes = (bytes: Uint8Array): string => hexOf(hash(bytes))
 export const statusOf = (error: unknown): number => error instanceof ClientError ? error.status : 0
+
+/** Every file below a folder, by its path in it. */
+export async function filesIn (folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+  return entries.filter((entry) => entry.isFile()).map((entry) => relative(folder, join(entry.parentPath, entry.name))).toSorted()
+}
+
+/** Runs over all, at most so many at once. */
+export async function eachOf<T> (items: Iterable<T>, atOnce: number, act: (item: T) => Promise<void>): Promise<void> {
+  const waiting = Iterator.from(items)
+  await Promise.all(Array.from({ length: atOnce }, async () => {
+    for (let next = waiting.next(); next.done !== true; next = waiting.next()) await act(next.value)
+  }))
+}
