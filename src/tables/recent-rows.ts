@@ -2,8 +2,8 @@ import { hexOf, partitionOf } from '../base/bytes.ts'
 import type { StoredRow } from './index.ts'
 
 export const recentRowsLimits = {
-  /** Rows and their records. More than twice a group of saves, so that a row is not let go before the index has it. */
-  maxBytes: 32 * 1024 * 1024,
+  /** Rows and their records. More than twice a group of saves, so that a row is not let go before the index has it; as much again may lie opened beside them. */
+  maxBytes: 20 * 1024 * 1024,
   /** A row without a record is an object of some hundred bytes. */
   bytesEach: 512,
 } as const

@@ -8,6 +8,8 @@ import { levelKeyValue } from '../../src/disk/level-key-value.ts'
 import { nodeFiles } from '../../src/disk/node-files.ts'
 import { PartitionLost, type RowStore, type StoredRow } from '../../src/tables/index.ts'
 import { memoryRowDisk, MemoryRowStore } from '../../src/tables/memory-row-store.ts'
+import { recentRowsLimits } from '../../src/tables/recent-rows.ts'
+import { rowGroupLimits } from '../../src/tables/row-groups.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { afterPowerFailure, ballotOf, diskInUse, newDisk, openOn, promise, row, rowKey } from './row-store-disk.ts'
 
@@ -97,6 +99,12 @@ describe('a save', () => {
     await expect(store.save([row(1, 2), { ...row(2, 2), accepted: new Uint8Array(0) }])).rejects.toThrow(RangeError)
     expect(await (await openOn(disk)).get(1, rowKey(1))).toBeUndefined()
   })
+})
+
+test('of rows saved lately no more is kept than two groups of saves take, so that none is let go before the index has it', () => {
+  const group = rowGroupLimits.maxBytes + rowGroupLimits.maxRows * recentRowsLimits.bytesEach
+  expect(recentRowsLimits.maxBytes).toBeGreaterThan(2 * group)
+  expect(recentRowsLimits.maxBytes).toBeLessThan(3 * group)
 })
 
 test('a row that is new costs no look into the index (it cost two)', async () => {
