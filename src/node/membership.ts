@@ -1,10 +1,13 @@
-import { MalformedBytes } from '../base/bytes.ts'
+import { ByteReader, equals, MalformedBytes } from '../base/bytes.ts'
 import { Corrupt, Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
-import { allVotersOf, clusterRowKeys, describeMember, encodeLayout, encodeMemberRow, hashOfStatement, type Layout, parseLayout, parseMemberRow, replicasOf, votersOf } from '../cluster/index.ts'
+import { clearRowKey } from '../cluster/clear-row.ts'
+import { allVotersOf, clusterRowKeys, describeMember, encodeLayout, encodeMemberRow, hashOfStatement, isEraByRight, parseInviteRow, parseLayout, parseMemberRow, replicasOf, verdictOf, votersOf } from '../cluster/index.ts'
+import { readEra } from '../protocols/membership.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
-import { decodeEnvelope } from '../tables/envelope.ts'
-import { isClear, type Registers, type RowAddress, type RowContent, type TableNumber, tables, type Voters } from '../tables/index.ts'
+import type { RowCodecParts } from '../tables/codec.ts'
+import { decodeEnvelope, type Envelope } from '../tables/envelope.ts'
+import { isClear, type Registers, type RowAddress, type TableNumber, tables, type Voters } from '../tables/index.ts'
 import type { LayoutGuard } from '../tables/replica.ts'
 import type { TablePeers } from '../tables/registers.ts'
 import { type ClusterState, follows } from './state.ts'
@@ -45,20 +48,49 @@ export function layoutGuard (state: ClusterState, peers: () => TablePeers): Layo
   }
 }
 
-/** What a voter demands of clear rows beyond their signature: a proposer who belongs, and a layout that follows. @throws Corrupt */
-export function clearRowRule (state: ClusterState): (row: { table: TableNumber, proposer: Uint8Array, content: RowContent }) => void {
-  return ({ table, proposer, content }) => {
+/**
+ * What a voter demands of clear rows beyond their signature: a proposer who belongs, and the table's own rule. It is asked of rows that stand, too, so age
+ * is no offence: a certificate that has lapsed, or an era or a layout that has been followed by others, makes nobody a member and changes no mind.
+ * @throws Corrupt
+ */
+export function clearRowRule (state: ClusterState): RowCodecParts['checkClear'] {
+  return ({ table, rowKey, proposer, content }) => {
     if (!state.isMember(peerIdOf(proposer))) throw new Corrupt('a clear row was proposed by somebody who is no member here')
-    if (table !== tables.layout || content.isTombstone) return
-    const layout = readLayout(decodeEnvelope(content.body).value)
-    if (layout.version > state.layout.version && !follows(state.layout, layout)) throw new Corrupt('a layout was proposed that does not follow from the one before')
+    try {
+      const envelope = decodeEnvelope(content.body)
+      // nobody erases a clear row; where there was none, an identity round says so
+      const isRight = content.isTombstone ? envelope.operations.length === 0 : isAllowed(state, { table, rowKey }, envelope)
+      if (!isRight) throw new Corrupt(`a row of table ${table} says what it may not`)
+    } catch (cause) {
+      if (cause instanceof MalformedBytes) throw new Corrupt('a clear row is not well-formed', { cause })
+      throw cause
+    }
   }
 }
 
-function readLayout (bytes: Uint8Array): Layout {
-  try { return parseLayout(bytes) } catch (cause) {
-    if (cause instanceof MalformedBytes) throw new Corrupt('a layout is not well-formed', { cause })
-    throw cause
+function isAllowed ({ clusterId, authority, era, layout: known }: ClusterState, { table, rowKey }: { table: TableNumber, rowKey: Uint8Array }, { operations, value }: Envelope): boolean {
+  const isAt = (key: Uint8Array): boolean => equals(rowKey, clearRowKey(table, key))
+  switch (table) {
+    case tables.members: {
+      const { certificate } = parseMemberRow(value)
+      const then = { ...era, number: Math.min(era.number, certificate.member.era) }
+      return isAt(certificate.member.subject) && verdictOf(certificate, { clusterId, authority, era: then, memberRowHash: 'unchecked' }).isValid
+    }
+    case tables.invites:
+      parseInviteRow(value)
+      // absent → used or revoked, and nothing after that
+      return operations.length === 1
+    case tables.layout: {
+      const layout = parseLayout(value)
+      return isAt(clusterRowKeys.layout) && (layout.version <= known.version || follows(known, layout))
+    }
+    case tables.era: {
+      const reader = new ByteReader(value)
+      const shown = readEra(reader)
+      reader.end()
+      return isAt(clusterRowKeys.era) && isEraByRight(shown, { clusterId, authority })
+    }
+    default: return false
   }
 }
 
