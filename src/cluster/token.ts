@@ -50,7 +50,7 @@ export function parseToken (text: string): InviteToken {
   let token: InviteToken
   try { token = readToken(new ByteReader(body)) } catch (cause) { throw invalid('not an invite of this version', cause) }
   if (!equals(signingKeyOf(token.seed).publicKey, token.invite.subject)) throw invalid('its key is not the one invited')
-  if (!equals(token.invite.clusterId, token.clusterId)) throw invalid('its statements are of another cluster')
+  if (![token.admin, token.invite].every((statement) => statement === undefined || equals(statement.clusterId, token.clusterId))) throw invalid('its statements are of another cluster')
   return token
 }
 

@@ -1,5 +1,5 @@
 import { createPrivateKey, createPublicKey, diffieHellman, hkdfSync, type KeyObject } from 'node:crypto'
-import { ByteReader, ByteWriter, concat, empty, utf8 } from '../base/bytes.ts'
+import { ByteReader, ByteWriter, concat, empty, equals, MalformedBytes, utf8 } from '../base/bytes.ts'
 import { Corrupt } from '../base/errors.ts'
 import { keyedHash } from '../base/hash.ts'
 import { opened, sealInto, tagLength } from './aead.ts'
@@ -7,8 +7,12 @@ import { opened, sealInto, tagLength } from './aead.ts'
 /** The secrets that a new member is given: N and every S_e. */
 export interface Ring {
   readonly names: Uint8Array
+  /** Never empty. */
   readonly epochs: ReadonlyMap<number, Uint8Array>
 }
+
+/** Epochs are u32s that count from 1, and a ring has one at least. */
+export const hasEpochs = ({ epochs }: Ring): boolean => epochs.size > 0 && epochs.keys().every((epoch) => epoch >= 1 && epoch <= 0xffff_ffff && Number.isInteger(epoch))
 
 const wrappings = { seed: Buffer.from('302e020100300506032b656e04220420', 'hex'), public: Buffer.from('302a300506032b656e032100', 'hex') } // RFC 8410
 const boxInfo = utf8('dfs/v1/box')
@@ -76,12 +80,21 @@ function encodeRing ({ names, epochs }: Ring): Uint8Array {
   return writer.finish()
 }
 
+/** @throws Corrupt unless it is a ring in its only spelling: epochs ascend */
 function decodeRing (bytes: Uint8Array): Ring {
-  const reader = new ByteReader(bytes)
+  try {
+    const ring = readRing(new ByteReader(bytes))
+    if (!hasEpochs(ring) || !equals(encodeRing(ring), bytes)) throw new MalformedBytes('not the only spelling of a ring')
+    return ring
+  } catch (cause) {
+    if (cause instanceof MalformedBytes) throw new Corrupt('a key box holds no ring', { cause })
+    throw cause
+  }
+}
+
+function readRing (reader: ByteReader): Ring {
   const names = reader.raw(32)
   const count = reader.u32()
-  if (count > maxEpochs) throw new Corrupt(`a key box with ${count} epochs`)
-  const epochs = new Map(Array.from({ length: count }, () => [reader.u32(), reader.raw(32)] as const))
-  reader.end()
-  return { names, epochs }
+  if (count > maxEpochs) throw new MalformedBytes(`${count} epochs`)
+  return { names, epochs: new Map(Array.from({ length: count }, () => [reader.u32(), reader.raw(32)] as const)) }
 }

@@ -32,6 +32,10 @@ export function parseCapability (text: string): ReadCapability {
   return { clusterId: reader.raw(16), digest: reader.raw(32), ph: reader.raw(32) }
 }
 
+/** Undefined unless `text` is the only spelling of its bytes: the decoder lets padding pass. */
 function decoded (text: string): Uint8Array | undefined {
-  try { return fromBase64url(text) } catch { return undefined }
+  try {
+    const bytes = fromBase64url(text)
+    return base64urlOf(bytes) === text ? bytes : undefined
+  } catch { return undefined } // the only thing it can say: not base64url
 }

@@ -1,11 +1,12 @@
 import { hkdfSync, timingSafeEqual } from 'node:crypto'
 import { hashRaw } from '@node-rs/argon2'
 import { decode, encode } from 'cborg'
-import { ByteReader, ByteWriter, concat, equals, utf8 } from '../base/bytes.ts'
+import { ByteReader, ByteWriter, concat, equals, MalformedBytes, utf8 } from '../base/bytes.ts'
 import { Corrupt, Refused } from '../base/errors.ts'
 import { keyedHash } from '../base/hash.ts'
 import type { Random } from '../base/random.ts'
 import { oneTimeKeys, okmLength, opened, sealInto, tagLength } from './aead.ts'
+import { hasEpochs, type Ring } from './box.ts'
 
 /**
  * Everything secret that a node has, in one file under a passphrase or a key file (docs/FORMAT.md, "Keyring"). The head is what the keys are derived
@@ -20,7 +21,7 @@ export interface Keyring {
   readonly diskKey: Uint8Array
   readonly clusterId: Uint8Array
   /** Absent on a storage node, which has no data key. */
-  readonly ring: { readonly names: Uint8Array, readonly epochs: ReadonlyMap<number, Uint8Array> } | undefined
+  readonly ring: Ring | undefined
   /** Seed of the cluster's authority; only where the cluster was made. */
   readonly authoritySeed: Uint8Array | undefined
 }
@@ -45,6 +46,8 @@ export const keyringLimits = {
   /** Memory times passes, in KiB: 4 GiB. */
   maxWorkKiB: 4 * 1024 * 1024,
 } as const
+/** RFC 9106 §3.1. */
+const leastLaneKiB = 8
 const keyringInfo = concat([utf8('dfs/v1/keyring'), Uint8Array.of(0)])
 
 /** The file's bytes. Every writing derives fresh keys. */
@@ -74,15 +77,38 @@ export async function openKeyring (file: Uint8Array, key: KeyringKey): Promise<K
   return decodeKeyring(plaintext)
 }
 
+/**
+ * The same keyrings under another key. Give it every copy that there is, the previous one too: one left behind would still open by the old key. A copy
+ * that opens by the new one stands already, so a change that was cut off half way is repeated. @throws as openKeyring, before anything is sealed
+ */
+export async function rekeyed (copies: readonly Uint8Array[], { from, to, random }: { from: KeyringKey, to: KeyringKey, random: Random }): Promise<readonly Uint8Array[]> {
+  const keyrings: Keyring[] = []
+  for (const copy of copies) keyrings.push(await openedByEither(copy, from, to))
+  const sealed: Uint8Array[] = []
+  for (const keyring of keyrings) sealed.push(await sealKeyring(keyring, to, random))
+  return sealed
+}
+
+async function openedByEither (copy: Uint8Array, from: KeyringKey, to: KeyringKey): Promise<Keyring> {
+  try {
+    return await openKeyring(copy, from)
+  } catch (refusal) {
+    if (!(refusal instanceof Refused)) throw refusal
+    try { return await openKeyring(copy, to) } catch { throw refusal } // by neither: it is about the key that the user took for the right one
+  }
+}
+
 function checkHead (head: Uint8Array, key: KeyringKey): void {
   const reader = new ByteReader(head)
-  if (!equals(reader.raw(4), magic) || reader.u8() !== formatVersion) throw new Corrupt('this is no keyring that this dfs knows')
+  const isOurs = equals(reader.raw(4), magic) && reader.u8() === formatVersion
   const kind = reader.u8()
+  if (!isOurs || (kind !== kinds.passphrase && kind !== kinds.key) || reader.u16() !== 0) throw new Corrupt('this is no keyring that this dfs knows')
   if (kind !== kinds[key.kind]) throw new Refused(kind === kinds.passphrase ? 'the keyring opens with a passphrase' : 'the keyring opens with a key file')
-  if (reader.u16() !== 0) throw new Corrupt('this is no keyring that this dfs knows')
   const { memoryKiB, passes, lanes } = costsIn(head)
   const { maxMemoryKiB, maxPasses, maxLanes, maxWorkKiB } = keyringLimits
   if (memoryKiB > maxMemoryKiB || passes > maxPasses || lanes > maxLanes || memoryKiB * passes > maxWorkKiB) throw new Refused('the keyring asks for more work to open it than any that dfs writes')
+  const isPossible = key.kind === 'key' ? memoryKiB === 0 && passes === 0 && lanes === 0 : passes >= 1 && lanes >= 1 && memoryKiB >= leastLaneKiB * lanes
+  if (!isPossible) throw new Corrupt('the keyring\'s costs are none that its key can have')
 }
 
 function costsIn (head: Uint8Array): { memoryKiB: number, passes: number, lanes: number } {
@@ -106,9 +132,34 @@ function encodeKeyring ({ nodeSeed, exchangeSeed, diskKey, clusterId, ring, auth
   return encode([nodeSeed, exchangeSeed, diskKey, clusterId, ring?.names ?? null, epochs, authoritySeed ?? null])
 }
 
+/** @throws Corrupt unless it is a keyring's plaintext in its only spelling */
 function decodeKeyring (plaintext: Uint8Array): Keyring {
-  const [nodeSeed, exchangeSeed, diskKey, clusterId, names, epochs, authoritySeed] = decode(plaintext) as
-    [Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array | null, Array<[number, Uint8Array]> | null, Uint8Array | null]
-  const ring = names === null || epochs === null ? undefined : { names, epochs: new Map(epochs) }
-  return { nodeSeed, exchangeSeed, diskKey, clusterId, ring, authoritySeed: authoritySeed ?? undefined }
+  let keyring: Keyring
+  try { keyring = readKeyring(decode(plaintext)) } catch (cause) { throw new Corrupt('the keyring holds what this dfs cannot read', { cause }) }
+  if (!equals(encodeKeyring(keyring), plaintext)) throw new Corrupt('the keyring holds what this dfs would have written otherwise')
+  return keyring
+}
+
+function readKeyring (fields: unknown): Keyring {
+  if (!Array.isArray(fields)) throw new MalformedBytes('no array')
+  const [nodeSeed, exchangeSeed, diskKey, clusterId, names, epochs, authoritySeed] = fields as readonly unknown[]
+  return {
+    nodeSeed: bytesIn(nodeSeed, 32),
+    exchangeSeed: bytesIn(exchangeSeed, 32),
+    diskKey: bytesIn(diskKey, 32),
+    clusterId: bytesIn(clusterId, 16),
+    ring: names === null ? undefined : readRing(names, epochs),
+    authoritySeed: authoritySeed === null ? undefined : bytesIn(authoritySeed, 32),
+  }
+}
+
+function readRing (names: unknown, epochs: unknown): Ring {
+  const ring = { names: bytesIn(names, 32), epochs: new Map((epochs as Array<[number, unknown]>).map(([epoch, secret]) => [epoch, bytesIn(secret, 32)])) }
+  if (!hasEpochs(ring)) throw new MalformedBytes('epochs count from 1')
+  return ring
+}
+
+function bytesIn (value: unknown, length: number): Uint8Array {
+  if (!(value instanceof Uint8Array) || value.byteLength !== length) throw new MalformedBytes(`a field has ${length} bytes`)
+  return value
 }

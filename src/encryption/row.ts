@@ -75,7 +75,7 @@ export function rowHeader ({ table, rowKey }: RowPlace, row: Uint8Array): { isTo
   const length = reader.u32()
   const epoch = reader.u32()
   const foundKey = reader.raw(32)
-  if (!isOurs || flags > 1 || length !== row.byteLength - rowOverhead || length % paddingBytes !== 0) throw new Corrupt('a row has a header that this version does not know')
+  if (!isOurs || flags > 1 || length !== row.byteLength - rowOverhead || length === 0 || length % paddingBytes !== 0) throw new Corrupt('a row has a header that this version does not know')
   if (foundTable !== table || !equals(foundKey, rowKey)) throw new Corrupt('a row is another one than was asked for')
   return { isTombstone: flags === 1, epoch, revision: reader.u64() }
 }
@@ -90,10 +90,10 @@ function padded (body: Uint8Array): Uint8Array {
 
 function unpadded (payload: Uint8Array): Uint8Array {
   const reader = new ByteReader(payload)
-  const body = reader.long(payload.byteLength)
-  const zeros = reader.rest()
-  if (zeros.byteLength >= paddingBytes || zeros.some((byte) => byte !== 0)) throw new Corrupt('a row is padded wrongly')
-  return body
+  const length = reader.u32()
+  const zeros = payload.subarray(4 + length)
+  if (length > reader.remaining || zeros.byteLength >= paddingBytes || zeros.some((byte) => byte !== 0)) throw new Corrupt('a row is padded wrongly')
+  return reader.raw(length)
 }
 
 export interface SealedVote {
