@@ -1,6 +1,7 @@
 export { initCluster } from './node/found.ts'
 export { joinCluster } from './node/join.ts'
 export { openNode, type OpenOptions } from './node/open.ts'
+export { changeSecrets } from './node/rekey.ts'
 import type { PeerId } from './base/peer-id.ts'
 import type { Objects } from './objects/index.ts'
 

@@ -1,11 +1,12 @@
 import { access, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 import { InvalidInput } from '../base/errors.ts'
 import type { Config } from '../config.ts'
 import type { Secrets } from '../node.ts'
 import { Interrupted } from './interrupt.ts'
+import type { GivenOptions } from './settings.ts'
 
 /** The key file that `--no-passphrase` makes: it lies beside what it opens, so it protects nothing from whoever has the folder. */
 export const keyFileIn = (data: string): string => join(data, 'key')
@@ -26,6 +27,16 @@ export async function secretsOf (config: Config, { isNew = false, noPassphrase =
   return askedPassphrase(isNew)
 }
 
+/** What shall open the keyring from now on: as `secretsOf`, from --new-key-file, --no-passphrase, --new-passphrase-file, DFS_NEW_PASSPHRASE or the terminal. @throws InvalidInput */
+export async function newSecretsOf (data: string, { newKeyFile, newPassphraseFile, passphrase }: GivenOptions): Promise<Secrets> {
+  if (newKeyFile !== undefined) return { kind: 'key-file', path: resolve(String(newKeyFile)) }
+  if (passphrase === false) return { kind: 'key-file', path: keyFileIn(data) }
+  if (newPassphraseFile !== undefined) return passphraseFrom(String(newPassphraseFile), await readPassphrase(String(newPassphraseFile)))
+  if (process.env.DFS_NEW_PASSPHRASE !== undefined) return passphraseFrom('DFS_NEW_PASSPHRASE', process.env.DFS_NEW_PASSPHRASE)
+  if (!process.stdin.isTTY) throw new InvalidInput('passphrase', 'there is no terminal to ask for the new passphrase at: set DFS_NEW_PASSPHRASE, new-passphrase-file or new-key-file, or take --no-passphrase')
+  return askedPassphrase(true)
+}
+
 function passphraseFrom (source: string, passphrase: string): Secrets {
   if (passphrase === '') throw new InvalidInput('passphrase', `${source} is empty: an empty passphrase protects nothing; --no-passphrase says so openly`)
   return { kind: 'passphrase', passphrase }
@@ -37,7 +48,7 @@ async function readPassphrase (path: string): Promise<string> {
 }
 
 async function askedPassphrase (isNew: boolean): Promise<Secrets> {
-  const passphrase = await ask(isNew ? 'Passphrase for this node\'s keyring: ' : 'Passphrase: ')
+  const passphrase = await ask(isNew ? 'New passphrase for this node\'s keyring: ' : 'Passphrase: ')
   if (isNew && passphrase !== '' && await ask('Once more: ') !== passphrase) throw new InvalidInput('passphrase', 'the two differ')
   return passphraseFrom('the passphrase', passphrase)
 }

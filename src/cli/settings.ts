@@ -9,6 +9,9 @@ export interface Settings {
   readonly origins: ConfigOrigins
 }
 
+/** In the data folder. */
+export const settingsName = 'dfs.json'
+
 /** Options as commander gives them: camelCase of the option's name. */
 export type GivenOptions = Readonly<Record<string, unknown>>
 
@@ -19,7 +22,7 @@ export async function settingsOf (given: GivenOptions): Promise<Settings> {
   const home = homedir()
   const data = dataFolderOf({ options, environment, home })
   const named = typeof options.config === 'string' ? options.config : undefined
-  const path = named ?? join(data, 'dfs.json')
+  const path = named ?? join(data, settingsName)
   const file = await readSettings(path, { mustExist: named !== undefined })
   return configOf({ options, environment, home, file: file === undefined ? undefined : { path, content: file } })
 }

@@ -2,7 +2,7 @@ import { Refused } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Files } from '../disk/index.ts'
 import { nodeFiles } from '../disk/node-files.ts'
-import { type Keyring, type KeyringKey, openKeyring, sealKeyring } from '../encryption/index.ts'
+import { type Keyring, type KeyringKey, openKeyring, rekeyed, sealKeyring } from '../encryption/index.ts'
 import type { Secrets } from '../node.ts'
 
 const keyLength = 32
@@ -32,4 +32,12 @@ export async function readKeyring (files: Files, key: KeyringKey, { joining = fa
 export async function writeKeyring (files: Files, keyring: Keyring, key: KeyringKey, { random, joining = false }: { random: Random, joining?: boolean }): Promise<void> {
   await files.writeDurable(joining ? joiningPath : path, [await sealKeyring(keyring, key, random)])
   if (!joining) await files.remove(joiningPath)
+}
+
+/** Seals every keyring in the folder under another key, that of a join that was cut off too. All are opened before any is written. */
+export async function rekeyKeyrings (files: Files, { from, to, random }: { from: KeyringKey, to: KeyringKey, random: Random }): Promise<void> {
+  const paths: string[] = []
+  for (const one of [path, joiningPath]) if (await files.size(one) !== undefined) paths.push(one)
+  const sealed = await rekeyed(await Promise.all(paths.map(async (one) => files.read(one))), { from, to, random })
+  for (const [i, one] of paths.entries()) await files.writeDurable(one, [sealed[i] as Uint8Array])
 }

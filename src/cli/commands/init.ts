@@ -5,7 +5,7 @@ import { nodeFiles } from '../../disk/node-files.ts'
 import type { Secrets } from '../../node.ts'
 import { type Output, outputOf } from '../output.ts'
 import { secretsOf } from '../secrets.ts'
-import { type GivenOptions, readSettings, type Settings, settingsOf } from '../settings.ts'
+import { type GivenOptions, readSettings, type Settings, settingsName, settingsOf } from '../settings.ts'
 
 /** `dfs init` */
 export async function init (options: GivenOptions): Promise<void> {
@@ -39,8 +39,6 @@ async function makeNode<T> (options: GivenOptions, output: Output, make: (config
   if (secrets.kind === 'key-file' && isBelow(config.data, secrets.path)) output.warn('the keyring opens without a passphrase, by a key file in the same folder: whoever has the folder has the data')
   return { config, made }
 }
-
-const settingsName = 'dfs.json'
 
 /** What dfs.json shall hold: what is there, and what this node is made with from wherever it was given, so that later starts need nothing said again. Paths are absolute. */
 async function keptSettings ({ config, origins }: Settings): Promise<Record<string, unknown>> {

@@ -21,8 +21,8 @@ export async function start (options: GivenOptions): Promise<void> {
   })
 }
 
-// before a passphrase is asked for that would open nothing
-async function demandNode (data: string): Promise<void> {
+/** Before a passphrase is asked for that would open nothing. @throws Refused */
+export async function demandNode (data: string): Promise<void> {
   await access(join(data, 'keyring')).catch((cause: NodeJS.ErrnoException) => {
     throw cause.code === 'ENOENT' ? new Refused(`${data} is no node's data folder yet; "dfs init" makes a cluster, "dfs join TOKEN" joins one`, { cause }) : cause
   })
