@@ -1,7 +1,7 @@
 import { concat } from '../base/bytes.ts'
 import { type Cid, cidOf, cidOfDigest, digestOf, parseCid } from '../base/cid.ts'
 import { StoreFull } from '../base/errors.ts'
-import { FileMissing, type Files, GroupCommit, type KeyValue, SyncFailed } from '../disk/index.ts'
+import { FileMissing, type Files, type KeyValue, SyncFailed } from '../disk/index.ts'
 import { BlockCorrupt, BlockMissing, type Blocks, StoreReadOnly } from './index.ts'
 
 /**
@@ -12,10 +12,12 @@ import { BlockCorrupt, BlockMissing, type Blocks, StoreReadOnly } from './index.
  *
  * What does not hash to its address is set aside (`blocks/corrupt/<cid>`, or under another key), counted and reported, and never given out. After a failed fsync
  * of a file, or a failed write of the index (its references too), the disk may have dropped what it claimed to have: the store takes no more writes until it
- * is opened afresh.
+ * is opened afresh. A full disk is no failure: writes go on when there is room.
  */
 export interface DiskBlocks extends Blocks {
   stats (): BlockStats
+  /** Takes writes again if the disk, which its index found full, has room again. The next write does so too. */
+  recover (): Promise<void>
   /**
    * What was seen of a block before the call is on disk for good when it resolves: a file can be seen as soon as it is renamed, while its folder is still
    * being synced, or never was by a process that was killed. @throws StoreReadOnly: nothing is certain any more; what a put under way says
@@ -29,7 +31,7 @@ export interface BlockStats {
   /** Set aside since the store was opened. */
   readonly corrupt: number
   readonly isReadOnly: boolean
-  /** What failed, if it is. */
+  /** What failed, if it is, and when that ends. */
   readonly readOnlyReason?: string
 }
 
@@ -71,7 +73,6 @@ export async function openDiskBlocks (options: DiskBlocksOptions): Promise<DiskB
 
 class Store implements DiskBlocks {
   readonly #options: DiskBlocksOptions
-  readonly #small: GroupCommit
   readonly #putting = new Map<Cid, Promise<void>>()
   /** Synced since the store was opened: what was in them before is on disk, and what comes syncs its folder itself. */
   readonly #syncedFolders = new Set<string>()
@@ -85,12 +86,18 @@ class Store implements DiskBlocks {
 
   constructor (options: DiskBlocksOptions) {
     this.#options = options
-    this.#small = new GroupCommit(options.index)
   }
 
   stats (): BlockStats {
-    const failure = this.#failure()
-    return { ...this.#stats, isReadOnly: failure !== undefined, ...(failure === undefined ? {} : { readOnlyReason: failure.message }) }
+    const failed = this.#failure()
+    const reason = failed !== undefined ? takesNoWrites(failed) : this.#options.index.failure === undefined ? undefined : 'the disk is full. It goes on when there is room'
+    return { ...this.#stats, isReadOnly: reason !== undefined, ...(reason === undefined ? {} : { readOnlyReason: reason }) }
+  }
+
+  async recover (): Promise<void> {
+    const { index } = this.#options
+    if (!(index.failure instanceof StoreFull)) return
+    await index.batch([], { sync: true }).catch((error: unknown) => { if (!(error instanceof StoreFull)) throw error })
   }
 
   async countUp (): Promise<void> {
@@ -136,7 +143,7 @@ class Store implements DiskBlocks {
     const size = small?.byteLength ?? await files.size(pathOf(cid))
     if (size === undefined) return
     if (small === undefined) await files.remove(pathOf(cid))
-    await this.#small.commit([{ type: 'delete', key: keyOf(keys.small, cid) }, { type: 'delete', key: keyOf(keys.large, cid) }])
+    await index.batch([{ type: 'delete', key: keyOf(keys.small, cid) }, { type: 'delete', key: keyOf(keys.large, cid) }], { sync: true })
     this.#count(-1, -size)
   }
 
@@ -165,7 +172,7 @@ class Store implements DiskBlocks {
   async #put (cid: Cid, block: Uint8Array): Promise<void> {
     if (await this.#isThereRight(cid)) { await this.#syncFolder(folderOf(cid)); return }
     using _room = await this.#roomFor(block.byteLength)
-    if (block.byteLength <= diskBlockLimits.smallBytes) await this.#small.commit([{ type: 'put', key: keyOf(keys.small, cid), value: block }])
+    if (block.byteLength <= diskBlockLimits.smallBytes) await this.#options.index.batch([{ type: 'put', key: keyOf(keys.small, cid), value: block }], { sync: true })
     else await this.#putFile(cid, block)
     this.#count(1, block.byteLength)
     this.#writtenBytes += block.byteLength
@@ -185,7 +192,8 @@ class Store implements DiskBlocks {
     }
     const size = new Uint8Array(4)
     new DataView(size.buffer).setUint32(0, block.byteLength)
-    await index.batch([{ type: 'put', key: keyOf(keys.large, cid), value: size }], { sync: false })
+    // the block is on disk; without its size the next start counts one too few
+    await index.batch([{ type: 'put', key: keyOf(keys.large, cid), value: size }], { sync: false }).catch((error: unknown) => { if (!(error instanceof StoreFull)) throw error })
   }
 
   async #syncFolder (path: string): Promise<void> {
@@ -234,7 +242,7 @@ class Store implements DiskBlocks {
 
   #demandWritable (): void {
     const cause = this.#failure()
-    if (cause !== undefined) throw new StoreReadOnly(`the block store takes no writes: ${cause.message}. Check the disk, then start the node again`, { cause })
+    if (cause !== undefined) throw new StoreReadOnly(`the block store takes no writes: ${takesNoWrites(cause)}`, { cause })
   }
 
   /** Taken until the block is counted, or could not be written: the blocks of one moment must not all go by the same room. @throws StoreFull */
@@ -257,6 +265,8 @@ class Store implements DiskBlocks {
     this.#stats.bytes += bytes
   }
 }
+
+const takesNoWrites = ({ message }: SyncFailed): string => `${message}. Check the disk, then start the node again`
 
 /** The last characters of a CID are as good as random; the first are the same for all. */
 const folderOf = (cid: Cid): string => `${folder}/${cid.slice(-1)}/${cid.slice(-2, -1)}`

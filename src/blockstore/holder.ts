@@ -1,6 +1,6 @@
 import { concat } from '../base/bytes.ts'
 import { type Cid, digestOf } from '../base/cid.ts'
-import { GroupCommit, type KeyValue } from '../disk/index.ts'
+import type { KeyValue } from '../disk/index.ts'
 import type { DiskBlocks } from './disk-blocks.ts'
 import { BlockCorrupt, BlockMissing, type Blocks } from './index.ts'
 
@@ -30,11 +30,10 @@ const referenceKind = 3
 const keyOf = (cid: Cid, { versionId }: Pick<BlockReference, 'versionId'>): Uint8Array => concat([Uint8Array.of(referenceKind), digestOf(cid), versionId])
 
 export function blockHolder ({ blocks, index }: { blocks: Pick<DiskBlocks, 'get' | 'has' | 'put' | 'settled'>, index: KeyValue }): BlockHolder {
-  const commits = new GroupCommit(index)
   const proven = new Set<Cid>()
   const record = async (cid: Cid, reference: BlockReference): Promise<void> => {
     const { k, m } = reference.redundancy
-    await commits.commit([{ type: 'put', key: keyOf(cid, reference), value: Uint8Array.of(k, m) }])
+    await index.batch([{ type: 'put', key: keyOf(cid, reference), value: Uint8Array.of(k, m) }], { sync: true })
   }
   const prove = (cid: Cid): void => {
     if (proven.size >= holderLimits.maxProven) proven.clear()

@@ -58,13 +58,14 @@ export interface KeyValue extends AsyncDisposable {
   get (key: Uint8Array): Promise<Uint8Array | undefined>
   getMany (keys: readonly Uint8Array[]): Promise<Array<Uint8Array | undefined>>
   /**
-   * All or none, in order. With `sync` it is durable when it resolves; with 'all' everything before it is too, which is not the same: LevelDB closes a full
-   * log unsynced, and syncs the one it goes on in. @throws StoreFull, SyncFailed; then no batch is taken until the store is opened afresh
+   * All or none, in order; batches of one moment share a sync, and its failure. With `sync` it is durable when it resolves; with 'all' everything before it is too, which is not the same: LevelDB closes a full
+   * log unsynced, and syncs the one it goes on in. @throws StoreFull, SyncFailed. After StoreFull what was not synced
+   * may be gone, and batches are taken again when there is room; after SyncFailed none is taken until the store is opened afresh
    */
   batch (changes: readonly KeyValueChange[], options: { sync: boolean | 'all' }): Promise<void>
-  /** Why no batch is taken any more; what is there can still be read. */
+  /** Why the last batch was not taken, nor the next may be; what is there can still be read. */
   readonly failure: StoreFull | SyncFailed | undefined
-  /** From a snapshot taken at the call; lower bound inclusive, upper exclusive. */
+  /** From a snapshot taken at the call; lower bound inclusive, upper exclusive. @throws StoreFull if it was opened afresh meanwhile: walk again */
   entries (range: KeyRange): AsyncIterable<readonly [key: Uint8Array, value: Uint8Array]>
   keys (range: KeyRange): AsyncIterable<Uint8Array>
 }
@@ -89,5 +90,3 @@ export class FileMissing extends Error {
 export class SyncFailed extends Error {
   override name = 'SyncFailed'
 }
-
-export { GroupCommit } from './group-commit.ts'

@@ -1,48 +1,147 @@
+import { rm, statfs, writeFile } from 'node:fs/promises'
 import { ClassicLevel } from 'classic-level'
 import { StoreFull } from '../base/errors.ts'
-import { type KeyRange, type KeyValue, SyncFailed } from './index.ts'
+import { type KeyRange, type KeyValue, type KeyValueChange, SyncFailed } from './index.ts'
 
 /** Entries fetched from LevelDB at once while iterating. */
 const batchSize = 256
 /** Above every key of ours. */
 const beyond = new Uint8Array(64).fill(0xff)
+/** What opening may write: as tables, the logs of two write buffers of 4 MiB. A disk that was full has that free, or is still full. */
+const roomBytes = 16 * 1024 * 1024
+
+/** The key-value port over LevelDB (https://github.com/google/leveldb, Node binding classic-level) in a folder of its own. */
+export async function levelKeyValue (path: string): Promise<KeyValue> {
+  return new LevelKeyValue(path, await opened(path))
+}
+
+type Level = ClassicLevel<Uint8Array, Uint8Array>
+
+interface Batch {
+  readonly changes: KeyValueChange[]
+  sync: boolean | 'all'
+  readonly written: Promise<void>
+}
 
 /**
- * The key-value port over LevelDB (https://github.com/google/leveldb, Node binding classic-level) in a folder of its own. A write that failed may have torn
- * the log, and LevelDB would go on behind the tear, where its next start drops what it finds, synced or not: so nothing is written after it.
+ * A write that failed may have torn the log, and LevelDB would go on behind the tear, where its next start drops what it finds, synced or not: so nothing is
+ * written after it. A disk that was only full may have room again: then LevelDB is closed and opened afresh, which ends the log at the tear. One batch is
+ * written at a time, so that none is under way behind one that fails; those that come meanwhile are the next one together, and share its sync: a disk that
+ * syncs 4,000 times a second takes tens of thousands of changes.
  */
-export async function levelKeyValue (path: string): Promise<KeyValue> {
+class LevelKeyValue implements KeyValue {
+  readonly #path: string
+  #db: Level
+  #failure: KeyValue['failure']
+  #reopening: Promise<void> | undefined
+  #gathering: Batch | undefined
+  #writing: Promise<void> = Promise.resolve()
+  readonly get: KeyValue['get']
+
+  constructor (path: string, db: Level) {
+    this.#path = path
+    this.#db = db
+    this.get = gathered(async (keys) => this.getMany(keys))
+  }
+
+  get failure (): KeyValue['failure'] { return this.#failure }
+
+  async getMany (keys: readonly Uint8Array[]): Promise<Array<Uint8Array | undefined>> {
+    const db = await this.#readable()
+    return (await db.getMany([...keys])).map(plain)
+  }
+
+  async batch (changes: readonly KeyValueChange[], { sync }: { sync: boolean | 'all' }): Promise<void> {
+    const batch = this.#gathering ??= this.#nextBatch()
+    for (const change of changes) batch.changes.push(change)
+    batch.sync = batch.sync === 'all' ? 'all' : sync || batch.sync
+    await batch.written
+  }
+
+  async * entries (range: KeyRange): AsyncIterable<readonly [key: Uint8Array, value: Uint8Array]> {
+    const db = await this.#readable()
+    const iterator = db.iterator(optionsOf(range))
+    try {
+      for (let entries = await this.#on(db, iterator.nextv(batchSize)); entries.length > 0; entries = await this.#on(db, iterator.nextv(batchSize))) yield * entries.map(([key, value]) => [plain(key), plain(value)] as const)
+    } finally {
+      await iterator.close()
+    }
+  }
+
+  async * keys (range: KeyRange): AsyncIterable<Uint8Array> {
+    const db = await this.#readable()
+    const iterator = db.keys(optionsOf(range))
+    try {
+      for (let keys = await this.#on(db, iterator.nextv(batchSize)); keys.length > 0; keys = await this.#on(db, iterator.nextv(batchSize))) yield * keys.map(plain)
+    } finally {
+      await iterator.close()
+    }
+  }
+
+  async [Symbol.asyncDispose] (): Promise<void> {
+    await this.#writing
+    await this.#db.close()
+  }
+
+  #nextBatch (): Batch {
+    const batch: Batch = { changes: [], sync: false, written: this.#writing.then(async () => {
+      this.#gathering = undefined
+      await this.#write(batch)
+    }) }
+    this.#writing = batch.written.catch(() => {}) // told to whose batch it was
+    return batch
+  }
+
+  async #write ({ changes, sync }: Batch): Promise<void> {
+    if (this.#failure instanceof StoreFull) await this.#reopen(this.#failure)
+    if (this.#failure !== undefined) throw this.#failure
+    const operations = changes.map((change) => change.type === 'put' ? change : { type: 'del' as const, key: change.key })
+    // the compaction of no key at all writes what the logs hold to tables, synced; when that fails, so does the batch, or no log was closed and its sync covers all
+    if (sync === 'all') await this.#db.compactRange(beyond, beyond)
+    await this.#db.batch(operations, { sync: sync !== false }).catch((cause: unknown) => { throw this.#failure = isFull(cause) ? diskFull(cause) : new SyncFailed('the key-value store took no write', { cause }) })
+  }
+
+  async #reopen (failure: StoreFull): Promise<void> {
+    await demandRoom(this.#path, failure)
+    const reopening = this.#db.close().then(async () => { this.#db = await opened(this.#path) })
+    this.#reopening = reopening.catch(() => {}) // told to whose batch it is for
+    await reopening
+    this.#failure = undefined
+  }
+
+  async #readable (): Promise<Level> {
+    await this.#reopening
+    if (this.#failure !== undefined && this.#db.status !== 'open') throw this.#failure
+    return this.#db
+  }
+
+  /** A step of an iterator, which does not outlast the database it was made of. */
+  async #on<T> (db: Level, step: Promise<T>): Promise<T> {
+    try {
+      return await step
+    } catch (cause) {
+      throw db.status === 'open' ? cause : new StoreFull('the key-value store was opened afresh, for its disk had been full', { cause })
+    }
+  }
+}
+
+async function opened (path: string): Promise<Level> {
   const db = new ClassicLevel<Uint8Array, Uint8Array>(path, { keyEncoding: 'view', valueEncoding: 'view' })
   await db.open().catch((cause: unknown) => { throw isFull(cause) ? diskFull(cause) : cause })
-  let failure: KeyValue['failure']
-  return {
-    get failure () { return failure },
-    get: gathered(async (keys) => (await db.getMany(keys)).map(plain)),
-    getMany: async (keys) => (await db.getMany([...keys])).map(plain),
-    async batch (changes, { sync }) {
-      if (failure !== undefined) throw failure
-      const operations = changes.map((change) => change.type === 'put' ? change : { type: 'del' as const, key: change.key })
-      // the compaction of no key at all writes what the logs hold to tables, synced; when that fails, so does the batch, or no log was closed and its sync covers all
-      if (sync === 'all') await db.compactRange(beyond, beyond)
-      await db.batch(operations, { sync: sync !== false }).catch((cause: unknown) => { throw failure ??= isFull(cause) ? diskFull(cause) : new SyncFailed('the key-value store took no write', { cause }) })
-    },
-    async * entries (range) {
-      const iterator = db.iterator(optionsOf(range))
-      try {
-        for (let entries = await iterator.nextv(batchSize); entries.length > 0; entries = await iterator.nextv(batchSize)) yield * entries.map(([key, value]) => [plain(key), plain(value)] as const)
-      } finally {
-        await iterator.close()
-      }
-    },
-    async * keys (range) {
-      const iterator = db.keys(optionsOf(range))
-      try {
-        for (let keys = await iterator.nextv(batchSize); keys.length > 0; keys = await iterator.nextv(batchSize)) yield * keys.map(plain)
-      } finally {
-        await iterator.close()
-      }
-    },
-    [Symbol.asyncDispose]: async () => { await db.close() },
+  return db
+}
+
+async function demandRoom (path: string, failure: StoreFull): Promise<void> {
+  const { bavail, bsize } = await statfs(path)
+  if (bavail * bsize < roomBytes) throw failure
+  // a quota is seen only in writing
+  const probe = `${path}.room`
+  try {
+    await writeFile(probe, new Uint8Array(roomBytes))
+  } catch (cause) {
+    throw isFull(cause) ? failure : cause
+  } finally {
+    await rm(probe, { force: true })
   }
 }
 

@@ -9,8 +9,8 @@ import { type KeyRange, type KeyValue, type KeyValueChange, SyncFailed } from '.
  */
 export interface MemoryKeyValue extends KeyValue {
   crash (random: Random): MemoryKeyValue
-  /** The next batch fails: the disk is full, or says that it could not write or sync. Or the next look does, with EIO. */
-  fail (kind: 'write' | 'write error' | 'sync' | 'read'): void
+  /** The next batch fails, or as many as said: the disk is full, or says that it could not write or sync. Or the next look does, with EIO. */
+  fail (kind: 'write' | 'write error' | 'sync' | 'read', times?: number): void
   /** Changes a record as a failing disk would, without a batch. */
   damage (key: Uint8Array, value: Uint8Array | undefined): void
 }
@@ -18,16 +18,24 @@ export interface MemoryKeyValue extends KeyValue {
 type Entry = readonly [Uint8Array, Uint8Array]
 
 export function memoryKeyValue (initial: Iterable<Entry> = []): MemoryKeyValue {
-  const entries = new Map<string, Entry>([...initial].map((entry) => [hexOf(entry[0]), entry]))
+  let entries = new Map<string, Entry>([...initial].map((entry) => [hexOf(entry[0]), entry]))
   const settled = new Map(entries)
   let logged: Array<{ readonly changes: readonly KeyValueChange[], isSynced: boolean }> = []
   let failing: Parameters<MemoryKeyValue['fail']>[0] | undefined
+  let timesFailing = 0
   let failure: KeyValue['failure']
   const trip = (...kinds: Array<typeof failing>): void => {
     if (failing === undefined || !kinds.includes(failing)) return
     failure = failing === 'write' ? new StoreFull('the disk is full') : new SyncFailed('fsync failed: EIO')
-    failing = undefined
+    if (--timesFailing === 0) failing = undefined
     throw failure
+  }
+  /** As LevelDB does it when a full disk has room again; here what was not synced is gone then. */
+  const reopen = (): void => {
+    for (const { changes } of logged.slice(0, logged.findLastIndex(({ isSynced }) => isSynced) + 1)) apply(settled, changes)
+    logged = []
+    entries = new Map(settled)
+    failure = undefined
   }
   const found = (): ReadonlyMap<string, Entry> => {
     if (failing !== 'read') return entries
@@ -39,8 +47,9 @@ export function memoryKeyValue (initial: Iterable<Entry> = []): MemoryKeyValue {
     get: async (key) => found().get(hexOf(key))?.[1],
     getMany: async (keys) => keys.map((key) => found().get(hexOf(key))?.[1]),
     async batch (changes, { sync }) {
-      if (failure !== undefined) throw failure
+      if (failure instanceof SyncFailed) throw failure
       trip('write', 'write error')
+      if (failure !== undefined) reopen()
       apply(entries, changes)
       const batch = { changes, isSynced: false }
       logged.push(batch)
@@ -65,7 +74,7 @@ export function memoryKeyValue (initial: Iterable<Entry> = []): MemoryKeyValue {
       }
       return memoryKeyValue(survived.values())
     },
-    fail: (kind) => { failing = kind },
+    fail: (kind, times = 1) => { failing = kind; timesFailing = times },
     damage: (key, value) => {
       logged = logged.map((batch) => ({ ...batch, changes: batch.changes.filter((change) => !equals(change.key, key)) }))
       for (const map of [entries, settled]) {

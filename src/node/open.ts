@@ -204,6 +204,7 @@ class Node {
         if (clock.monotonicMs() - lastRoundMs > antiEntropyEveryMs) { lastRoundMs = clock.monotonicMs(); antiEntropy.begin() }
         return antiEntropy.step(wait)
       } },
+      { name: 'recovery of a full disk', step: async () => { await this.#rows.recover(); await this.#stores.blocks.recover(); return 'idle' } },
       { name: 'accounts', step: async () => { this.#freeBytes = await this.#parts.files.freeBytes('.'); return 'idle' } },
     ], { clock, warn: this.#warn }))
     this.#objects = this.#keys === undefined ? keyless() : this.#openObjects(this.#keys, ask)

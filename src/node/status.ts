@@ -18,7 +18,7 @@ export interface StatusFacts {
   readonly blocks: BlockStats
   readonly cache: { readonly bytes: number, readonly limitBytes: number }
   readonly freeBytes: number
-  readonly rows: Pick<RowStore, 'lostPartitions'> & { readonly isReadOnly?: boolean }
+  readonly rows: Pick<RowStore, 'lostPartitions'> & Partial<Pick<RowStore, 'readOnlyReason'>>
 }
 
 export const version = '0.1.0'
@@ -30,7 +30,7 @@ const hasMajority = ({ state, peerId, reachable }: StatusFacts): boolean => {
 
 /** Fails closed: a node with a failing disk may still serve through others, but should not be the one that is asked. */
 const isReady = (facts: StatusFacts): boolean =>
-  hasMajority(facts) && !facts.blocks.isReadOnly && facts.rows.isReadOnly !== true && facts.rows.lostPartitions().size === 0
+  hasMajority(facts) && !facts.blocks.isReadOnly && facts.rows.readOnlyReason === undefined && facts.rows.lostPartitions().size === 0
 
 export function statusOf (facts: StatusFacts): NodeStatus {
   const { config, state, peerId, reachable, blocks, cache, freeBytes, rows } = facts
@@ -48,7 +48,7 @@ export function statusOf (facts: StatusFacts): NodeStatus {
     members: members.map((member) => ({ peerId: member.peerId, role: nameOfRole(member.role), zone: member.zone, isConnected: member.peerId === peerId || reachable.includes(member.peerId) })),
     blocks: { ...blocks, quotaBytes: config.capacityBytes, freeBytes },
     cache: { bytes: cache.bytes, limitBytes: cache.limitBytes },
-    rows: { lostPartitions: rows.lostPartitions().size, isReadOnly: rows.isReadOnly ?? false },
+    rows: { lostPartitions: rows.lostPartitions().size, isReadOnly: rows.readOnlyReason !== undefined },
     isReady: isReady(facts),
     health: healthOf(facts),
   }
@@ -64,10 +64,10 @@ function healthOf (facts: StatusFacts): readonly string[] {
     ...(hasMajority(facts) ? [] : [`fewer than a majority of the ${voters.length} voters answer: writes and reads fail until more are back`]),
     ...(away > 0 ? [`${away} of ${state.layout.members.length} members do not answer: what they hold has fewer copies now`] : []),
     ...(state.layout.state === 'settled' && voters.length < 3 ? [`${voters.length} voters: the death of one stops writes; three or more survive it`] : []),
-    ...(blocks.isReadOnly ? ['the block store takes no writes since an fsync failed: check the disk, then start the node again'] : []),
-    ...(rows.isReadOnly === true ? ['the row store takes no writes: this node does not vote; check the disk and its free space'] : []),
+    ...(blocks.isReadOnly ? [`the block store takes no writes: ${blocks.readOnlyReason}`] : []),
+    ...(rows.readOnlyReason === undefined ? [] : [`this node does not vote: ${rows.readOnlyReason}`]),
     ...(lostPartitions > 0 ? [`the memory of ${lostPartitions} partitions of rows was lost or changed: this node does not vote for them`] : []),
     ...(blocks.corrupt > 0 ? [`${blocks.corrupt} blocks were corrupt and are set aside in blocks/corrupt: the disk may be failing`] : []),
-    ...(freeBytes < config.reserveBytes ? [`the disk has less free than the reserve of ${config.reserveBytes} bytes: this node takes no more blocks`] : []),
+    ...(freeBytes <= config.reserveBytes ? [`the disk has no more free than the reserve of ${config.reserveBytes} bytes: this node takes no more blocks`] : []),
   ]
 }

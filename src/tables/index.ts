@@ -75,6 +75,13 @@ export interface RowStore extends AsyncDisposable {
   lostPartitions (): ReadonlySet<number>
   /** Takes a lost partition back into service after a hand-over has filled it. */
   restore (partition: number): Promise<void>
+  /**
+   * Why no save is taken; undefined: they are. After a full disk it ends by itself, with the next save or `recover`, when there is room; after anything else
+   * with a new start.
+   */
+  readonly readOnlyReason: string | undefined
+  /** Takes saves again if the disk that was full has room again. */
+  recover (): Promise<void>
   /** Order-free digest and count of (table, row key, accepted ballot); equal on replicas that agree. Rows only promised do not count. */
   digest (partition: number): Promise<{ count: number, digest: Uint8Array }>
   /** The highest journal position that is on disk; peers refuse to hear less from the same store id. */

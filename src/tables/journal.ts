@@ -1,4 +1,5 @@
 import { ByteReader, ByteWriter, equals } from '../base/bytes.ts'
+import { Corrupt } from '../base/errors.ts'
 import { hash } from '../base/hash.ts'
 import type { AppendFile, Files } from '../disk/index.ts'
 
@@ -19,14 +20,21 @@ export interface Journal extends AsyncDisposable {
   readonly sizeBytes: number
   /** On disk when it resolves. One at a time. @throws StoreFull (nothing was written), SyncFailed */
   append (body: Uint8Array): Promise<void>
+  /** Since the last cut, oldest first, read back from the disk. @throws Corrupt if they are not what was written */
+  frames (): Promise<readonly JournalFrame[]>
   /** Begins a new segment, and removes the others: everything up to `position` stands elsewhere. @throws StoreFull (then it goes on in the old one) */
   cut (): Promise<void>
+}
+
+export interface JournalFrame {
+  readonly position: bigint
+  readonly body: Uint8Array
 }
 
 export interface JournalOpened {
   readonly journal: Journal
   /** Bodies with their positions, oldest first. */
-  readonly frames: ReadonlyArray<{ readonly position: bigint, readonly body: Uint8Array }>
+  readonly frames: readonly JournalFrame[]
   /** Something that was on disk is gone or changed: what the frames say is not all there was. */
   readonly isDamaged: boolean
 }
@@ -54,7 +62,7 @@ export async function openJournal (files: Files, folder: string, from: bigint | 
   const names = await segmentsIn(files, folder)
   const first = from === undefined ? 0 : names.findLastIndex((name) => positionIn(name) <= from)
   const needed = names.slice(Math.max(0, first))
-  const frames: Array<{ position: bigint, body: Uint8Array }> = []
+  const frames: JournalFrame[] = []
   let isDamaged = first < 0
   let link: Link = { position: 0n, check: new Uint8Array(checkLength) }
   let kept = 0
@@ -81,8 +89,8 @@ async function segmentsIn (files: Files, folder: string): Promise<string[]> {
 
 const positionIn = (name: string): bigint => BigInt(`0x${name}`)
 
-function readSegment (bytes: Uint8Array, { name, link, isLast }: { name: string, link: Link | undefined, isLast: boolean }): { frames: Array<{ position: bigint, body: Uint8Array }>, link: Link, keptBytes: number, isDamaged: boolean } {
-  const frames: Array<{ position: bigint, body: Uint8Array }> = []
+function readSegment (bytes: Uint8Array, { name, link, isLast }: { name: string, link: Link | undefined, isLast: boolean }): { frames: JournalFrame[], link: Link, keptBytes: number, isDamaged: boolean } {
+  const frames: JournalFrame[] = []
   const lost = (at: Link): ReturnType<typeof readSegment> => ({ frames, link: at, keptBytes: 0, isDamaged: true })
   const named: Link = { position: positionIn(name), check: new Uint8Array(checkLength) }
   // a segment begins with a durable write, so no crash leaves less of it
@@ -174,6 +182,13 @@ class SegmentedJournal implements Journal {
     await this.#open().append([new ByteWriter().u32(body.byteLength).raw(headCheckOf(this.#link, position, body.byteLength)).raw(check).finish(), body])
     await this.#open().sync()
     this.#link = { position, check }
+  }
+
+  async frames (): Promise<readonly JournalFrame[]> {
+    const bytes = await this.#files.read(`${this.#folder}/${this.#name}`)
+    const { frames, link, isDamaged } = readSegment(bytes, { name: this.#name, link: undefined, isLast: true })
+    if (isDamaged || link.position !== this.position) throw new Corrupt('the journal is not what was written')
+    return frames
   }
 
   async cut (): Promise<void> {

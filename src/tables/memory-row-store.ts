@@ -38,6 +38,9 @@ export class MemoryRowStore implements RowStore {
   get storeId (): Uint8Array { return this.#disk.storeId }
   get position (): bigint { return this.#disk.position }
 
+  get readOnlyReason (): undefined { return undefined }
+  async recover (): Promise<void> {}
+
   async get (table: TableNumber, rowKey: Uint8Array): Promise<StoredRow | undefined> {
     this.#demand(partitionOf(rowKey))
     return this.#disk.rows.get(nameOf(table, rowKey))

@@ -11,7 +11,7 @@ import { gatherEvidence, markChange } from './row-evidence.ts'
 import { demandStorable, groupsOf, takeGroup, type WaitingSave } from './row-groups.ts'
 import { RowProof } from './row-proof.ts'
 import { added, agreedTerm, rowHash, subtracted, sumBytes, termOf } from './row-sum.ts'
-import { decodeIndexed, encodeEntry, indexKeyOf, indexPutOf, isIntact, type JournalEntry, rangeOf } from './stored-row-format.ts'
+import { decodeEntry, decodeIndexed, encodeEntry, indexKeyOf, indexPutOf, isIntact, type JournalEntry, rangeOf } from './stored-row-format.ts'
 
 /**
  * A voter's memory (design §6). LevelDB alone cannot be it: one flipped bit in its log silently drops rows that were synced, and a voter that forgets lets
@@ -37,6 +37,8 @@ export const rowStoreLimits = {
   checkpointBytes: 32 * 1024 * 1024,
   /** When no checkpoint succeeds (the disk is full) the journal grows to this and then takes no more. */
   maxJournalBytes: 128 * 1024 * 1024,
+  /** A disk that was full has room again when so much is free: the longest frame. */
+  roomBytes: 16 * 1024 * 1024,
   /** Ballot counters reserved at once: a crash loses the rest, which only makes them jump. */
   reservedCounters: 1024n,
 } as const
@@ -70,6 +72,10 @@ class DiskRowStore implements RowStore {
   readonly #saves: WaitingSave[] = []
   #writing: Promise<void> | undefined
   #failure: StoreReadOnly | undefined
+  /** The journal found the disk full, the last time it was written to. */
+  #full: StoreFull | undefined
+  /** The index found the disk full: it may lack what the journal has, and what it lacks proves nothing. */
+  #behind: StoreFull | undefined
   /** Counters up to here are on disk as given out, and up to here they will be with the next frame. */
   #reserved: bigint
   #reserving: bigint
@@ -85,7 +91,15 @@ class DiskRowStore implements RowStore {
   }
 
   get position (): bigint { return this.#journal.position }
+  get readOnlyReason (): string | undefined { return (this.#failure ?? this.#behind ?? this.#full)?.message }
   lostPartitions (): ReadonlySet<number> { return this.#lost }
+
+  async recover (): Promise<void> {
+    const { files, folder } = this.#options
+    if (this.#failure !== undefined || this.readOnlyReason === undefined || await files.freeBytes(folder) < rowStoreLimits.roomBytes) return
+    // a save of nothing
+    await this.#enqueue([]).catch((error: unknown) => { if (!(error instanceof StoreFull)) throw error })
+  }
 
   async get (table: TableNumber, rowKey: Uint8Array): Promise<StoredRow | undefined> {
     await this.#prove(partitionOf(rowKey))
@@ -100,6 +114,7 @@ class DiskRowStore implements RowStore {
 
   async * rows (partition: number, { after }: { after?: Uint8Array } = {}): AsyncIterable<StoredRow> {
     await this.#prove(partition)
+    if (this.#behind !== undefined) throw this.#behind
     try {
       yield * this.#indexed(partition, after)
     } catch (error) {
@@ -109,6 +124,7 @@ class DiskRowStore implements RowStore {
 
   async restore (partition: number): Promise<void> {
     if (!this.#lost.has(partition)) return
+    if (this.#behind !== undefined) throw this.#behind
     // what no longer is what was written is no row; the others are what this store once promised, and hold
     const { index } = this.#options
     const damaged: Uint8Array[] = []
@@ -140,23 +156,20 @@ class DiskRowStore implements RowStore {
     open.use(this.#options.index)
     open.use(this.#journal)
     await this.#writing
-    if (this.#failure === undefined) await this.checkpoint()
+    if (this.#failure === undefined && this.#behind === undefined) await this.checkpoint()
   }
 
   /** Brings proof and index up to what the journal says. Idempotent: the index may have any part of it already. */
   async replay (entries: readonly JournalEntry[]): Promise<void> {
-    const last = new Map<string, StoredRow>()
-    for (const { row, before } of entries.flatMap(({ rows }) => rows)) {
-      this.#proof.replace(row, before)
-      last.set(nameOf(row), row)
-    }
-    if (last.size > 0) await this.#options.index.batch(last.values().map(indexPutOf).toArray(), { sync: true })
+    for (const { row, before } of entries.flatMap(({ rows }) => rows)) this.#proof.replace(row, before)
+    const last = lastRowsOf(entries)
+    if (last.length > 0) await this.#options.index.batch(last.map(indexPutOf), { sync: true })
   }
 
   /** All of the index on disk, the proof beside it, the journal cut. @throws StoreFull (nothing is lost: the journal goes on), or what failed */
   async checkpoint (): Promise<void> {
     const { files, folder, index } = this.#options
-    await index.batch([this.#mark()], { sync: 'all' }).catch((cause: unknown) => { throw this.#failure ??= readOnly(indexFailed, cause) })
+    await index.batch([this.#mark()], { sync: 'all' }).catch((cause: unknown) => { throw this.#indexFailedBy(cause) })
     await files.writeDurable(`${folder}/proof`, [this.#proof.encode({ storeId: this.storeId, position: this.position, counter: this.#reserving })])
     await this.#journal.cut()
   }
@@ -192,6 +205,7 @@ class DiskRowStore implements RowStore {
   }
 
   async #commit (saved: readonly StoredRow[]): Promise<void> {
+    if (this.#behind !== undefined) await this.#catchUp()
     // of one row saved twice in a group the last counts, as it would have one after the other
     const rows = [...new Map(saved.map((row) => [nameOf(row), row])).values()]
     await Promise.all(rows.map(async ({ rowKey }) => this.#prove(partitionOf(rowKey))))
@@ -201,7 +215,8 @@ class DiskRowStore implements RowStore {
     }))
     if (this.#journal.sizeBytes > rowStoreLimits.maxJournalBytes) await this.#checkpointSoon({ isNeeded: true })
     const reserving = this.#reserving
-    await this.#journal.append(encodeEntry({ rows: entries, counter: reserving })).catch((error: unknown) => { throw this.#failedBy(error) })
+    await this.#journal.append(encodeEntry({ rows: entries, counter: reserving })).catch((cause: unknown) => { throw cause instanceof StoreFull ? this.#full = new StoreFull(diskFull, { cause }) : this.#failedBy(cause) })
+    this.#full = undefined
     this.#reserved = reserving
     for (const { row, old, before } of entries) {
       this.#proof.replace(row, before)
@@ -209,20 +224,41 @@ class DiskRowStore implements RowStore {
       this.#recent.set(row)
     }
     await this.#putInIndex(rows)
-    if (this.#journal.sizeBytes > rowStoreLimits.checkpointBytes) await this.#checkpointSoon({ isNeeded: false })
+    if (this.#behind === undefined && this.#journal.sizeBytes > rowStoreLimits.checkpointBytes) await this.#checkpointSoon({ isNeeded: false })
   }
 
   /**
-   * LevelDB's log may be torn in the middle after any failed write, a full disk too, and what it takes from then on be dropped at its next start. So nothing
-   * is cut from the journal any more: the rows are safe there, and the next start replays them.
+   * LevelDB's log may be torn in the middle after any failed write, and what it takes from then on be dropped at its next start. So nothing is cut from the
+   * journal any more: the rows are safe there. When the disk is only full the save is acknowledged, and the next ones wait until the index has caught up;
+   * until then it is in `#recent`, as are all of the group. After any other failure the next start replays the journal.
    */
   async #putInIndex (rows: readonly StoredRow[]): Promise<void> {
     try {
       await this.#options.index.batch([...rows.map(indexPutOf), this.#mark()], { sync: false })
     } catch (cause) {
-      this.#failure = readOnly(indexFailed, cause)
+      const failure = this.#indexFailedBy(cause)
+      if (failure instanceof StoreFull) return
       for (const { rowKey } of rows) this.#lose(partitionOf(rowKey), 'the index took no write; the journal has the rows')
-      throw this.#failure
+      throw failure
+    }
+  }
+
+  #indexFailedBy (cause: unknown): StoreFull | StoreReadOnly {
+    if (cause instanceof StoreFull) return this.#behind ??= new StoreFull(diskFull, { cause })
+    return this.#failure ??= readOnly('its index took no write', cause)
+  }
+
+  /** The index has again what the journal says, as after a start. @throws StoreFull while there is no room */
+  async #catchUp (): Promise<void> {
+    const { index } = this.#options
+    try {
+      // opens it afresh, if there is room: what was not synced may be gone, though it was before the failure
+      await index.batch([], { sync: true })
+      const entries = (await this.#journal.frames()).map(({ body }) => decodeEntry(body))
+      await index.batch([...lastRowsOf(entries).map(indexPutOf), this.#mark()], { sync: true })
+      this.#behind = undefined
+    } catch (error) {
+      throw this.#indexFailedBy(error)
     }
   }
 
@@ -273,6 +309,7 @@ class DiskRowStore implements RowStore {
 
   #lostTo (error: unknown, partition: number): unknown {
     if (!(error instanceof Corrupt)) return error
+    if (this.#behind !== undefined) return this.#behind
     this.#lose(partition, error.message)
     return new PartitionLost(partition, { cause: error })
   }
@@ -299,6 +336,7 @@ class DiskRowStore implements RowStore {
   async #prove (partition: number): Promise<void> {
     if (this.#lost.has(partition)) throw new PartitionLost(partition)
     if (this.#proven.has(partition)) return
+    if (this.#behind !== undefined) throw this.#behind
     let proving = this.#proving.get(partition)
     if (proving === undefined) this.#proving.set(partition, proving = this.#provenOrLost(partition).finally(() => { this.#proving.delete(partition) }))
     await proving
@@ -319,6 +357,7 @@ class DiskRowStore implements RowStore {
       if (this.#proof.holds(partition, found)) this.#proven.set(partition, { rows, agreed })
       else this.#lose(partition, 'the index does not hold what was saved')
     } catch (error) {
+      if (error instanceof StoreFull) throw error
       // whatever the index says instead of its rows, it is not what was saved
       this.#lose(partition, error instanceof Error ? error.message : String(error))
     }
@@ -352,5 +391,8 @@ interface ProvenPartition {
   agreed: { readonly count: number, readonly sum: bigint }
 }
 
+const diskFull = 'the row store takes no writes: the disk is full. It goes on when there is room'
 const readOnly = (what: string, cause: unknown): StoreReadOnly => new StoreReadOnly(`the row store takes no writes: ${what}. Check the disk, then start the node again`, { cause })
-const indexFailed = 'its index took no write'
+
+/** Of rows saved more than once the last. */
+const lastRowsOf = (entries: readonly JournalEntry[]): readonly StoredRow[] => [...new Map(entries.flatMap(({ rows }) => rows).map(({ row }) => [nameOf(row), row])).values()]

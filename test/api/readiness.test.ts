@@ -20,14 +20,14 @@ const facts = (changed: Partial<StatusFacts> = {}): StatusFacts => ({
 })
 
 describe('a node is ready when it can serve a read and a write', () => {
-  test.each<[string, Partial<StatusFacts>, { isReady: boolean, health: readonly unknown[] }]>([
+  test.each<[string, Partial<StatusFacts>, { isReady: boolean, health: readonly unknown[], rows?: object }]>([
     ['all is well', {}, { isReady: true, health: [] }],
     ['one voter is away', { reachable: [peerNamed('b')] }, { isReady: true, health: [expect.stringContaining('1 of 3 members do not answer')] }],
     ['two voters are away', { reachable: [] }, { isReady: false, health: [expect.stringContaining('fewer than a majority'), expect.stringContaining('2 of 3')] }],
-    ['the block store is read-only', { blocks: { ...facts().blocks, isReadOnly: true } }, { isReady: false, health: [expect.stringContaining('the block store takes no writes')] }],
-    ['the row store is read-only', { rows: { ...facts().rows, isReadOnly: true } }, { isReady: false, health: [expect.stringContaining('the row store takes no writes')] }],
+    ['the block store is read-only', { blocks: { ...facts().blocks, isReadOnly: true, readOnlyReason: 'fsync failed' } }, { isReady: false, health: ['the block store takes no writes: fsync failed'] }],
+    ['the row store is read-only', { rows: { ...facts().rows, readOnlyReason: 'the disk is full' } }, { isReady: false, health: ['this node does not vote: the disk is full'], rows: { isReadOnly: true } }],
     ['memory of rows is lost', { rows: { lostPartitions: () => new Set([7]) } }, { isReady: false, health: [expect.stringContaining('the memory of 1 partitions')] }],
-    ['the disk is nearly full, which others make up for', { freeBytes: -1 }, { isReady: true, health: [expect.stringContaining('less free than the reserve')] }],
+    ['the disk is nearly full, which others make up for', { freeBytes: 0 }, { isReady: true, health: [expect.stringContaining('no more free than the reserve')] }],
   ])('%s', (_what, changed, expected) => {
     expect(statusOf(facts(changed))).toMatchObject(expected)
   })

@@ -166,6 +166,25 @@ describe('blocks on disk', () => {
     await blocks.put(cidOf(large), large)
   })
 
+  test('an index that finds the disk full takes writes again when there is room, with all that was acknowledged', async () => {
+    const disk = newDisk()
+    const blocks = await openOn(disk)
+    const holder = blockHolder({ blocks, index: disk.index })
+    await holder.store(cidOf(small), small, reference)
+    disk.index.fail('write', 3)
+    await expect(holder.store(cidOf(large), large, reference)).rejects.toThrow(StoreFull)
+    await blocks.recover()
+    expect(blocks.stats()).toMatchObject({ isReadOnly: true, readOnlyReason: expect.stringContaining('full') as string })
+    expect(await blocks.get(cidOf(small))).toEqual(small)
+    await blocks.recover()
+    expect(blocks.stats().isReadOnly).toBe(false)
+    await holder.store(cidOf(large), large, reference)
+    for (const block of [small, large]) {
+      expect(await blocks.get(cidOf(block))).toEqual(block)
+      expect((await holder.references(cidOf(block))[Symbol.asyncIterator]().next()).value).toEqual(reference)
+    }
+  })
+
   test('a quota and a reserve are kept', async () => {
     const blocks = await openOn(newDisk(), { quotaBytes: 100_500 })
     await blocks.put(cidOf(large), large)

@@ -6,13 +6,15 @@ import { utf8 } from '../../src/base/bytes.ts'
 import { StoreFull } from '../../src/base/errors.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { lockFolder } from '../../src/disk/folder-lock.ts'
-import { FileMissing, type Files, GroupCommit, type KeyValue, SyncFailed } from '../../src/disk/index.ts'
+import { FileMissing, type Files, type KeyValue, SyncFailed } from '../../src/disk/index.ts'
 import { levelKeyValue } from '../../src/disk/level-key-value.ts'
 import { memoryFiles } from '../../src/disk/memory-files.ts'
 import { memoryKeyValue } from '../../src/disk/memory-key-value.ts'
 import { nodeFiles } from '../../src/disk/node-files.ts'
+import { canMount, smallDisk } from '../support/small-disk.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
+const mib = 1024 ** 2
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
 async function all<T> (items: AsyncIterable<T>): Promise<T[]> { const found = []; for await (const item of items) found.push(item); return found }
 
@@ -81,9 +83,8 @@ describe.each([
     expect(await store.get(key)).toBeUndefined()
   }))
 
-  test('group commits share batches and each is told its end', async () => withStore(async (store) => {
-    const commits = new GroupCommit(store)
-    await Promise.all(Array.from({ length: 100 }, (_, i) => commits.commit([{ type: 'put', key: Uint8Array.of(i), value: Uint8Array.of(i) }])))
+  test('takes the batches of many at once, each with its own end', async () => withStore(async (store) => {
+    await Promise.all(Array.from({ length: 100 }, (_, i) => store.batch([{ type: 'put', key: Uint8Array.of(i), value: Uint8Array.of(i) }], { sync: i % 3 > 0 })))
     expect(await all(store.keys({}))).toHaveLength(100)
   }))
 })
@@ -116,6 +117,35 @@ test('of a LevelDB everything before a batch with sync: "all" is on disk without
   await cp(path, copy, { recursive: true, filter: (name) => !/\.log$|LOCK$/.test(name) })
   await using again = await levelKeyValue(copy)
   for (let i = 0; i < 50; i++) expect((await again.get(Uint8Array.of(i)))?.[99_999], `row ${i}`).toBe(i)
+})
+
+test.skipIf(!await canMount())('a LevelDB on a disk that was full takes batches again when there is room, and has all that it said it had', async () => {
+  await using disk = await smallDisk(64 * mib)
+  const path = join(disk.path, 'db')
+  await using store = await levelKeyValue(path)
+  const had: number[] = []
+  const put = async (n: number, sizeBytes = 10_000): Promise<void> => {
+    await store.batch([{ type: 'put', key: Uint8Array.of(n), value: new Uint8Array(sizeBytes).fill(n) }], { sync: true })
+    had.push(n)
+  }
+  for (let round = 0; round < 4; round++) {
+    await put(10 * round)
+    await disk.fill(100_000)
+    await expect((async () => { for (let i = 1; i < 1000; i++) await put(10 * round + 1, 10_000) })()).rejects.toThrow(StoreFull)
+    expect(store.failure).toBeInstanceOf(StoreFull)
+    await expect(put(255)).rejects.toThrow(StoreFull)
+    expect((await store.get(Uint8Array.of(10 * round)))?.[9999]).toBe(10 * round)
+    const walking = store.entries({})[Symbol.asyncIterator]()
+    await walking.next()
+    await disk.free()
+    // looks and batches of one moment, of which one opens it afresh
+    await Promise.all([put(10 * round + 2), put(10 * round + 3), store.get(Uint8Array.of(0)), all(store.keys({})).catch((error: unknown) => { expect(error).toBeInstanceOf(StoreFull) })])
+    await walking.return?.()
+    expect(store.failure).toBeUndefined()
+  }
+  await cp(path, join(disk.path, 'copy'), { recursive: true, filter: (name) => !name.endsWith('LOCK') })
+  await using again = await levelKeyValue(join(disk.path, 'copy'))
+  for (const n of had) for (const from of [store, again]) expect((await from.get(Uint8Array.of(n)))?.at(-1), `${n}`).toBe(n)
 })
 
 test('a LevelDB that could not write says so, and takes nothing behind the tear (its errors were all passed on as unknown)', async () => {

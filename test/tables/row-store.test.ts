@@ -10,8 +10,11 @@ import { PartitionLost, type RowStore, type StoredRow } from '../../src/tables/i
 import { memoryRowDisk, MemoryRowStore } from '../../src/tables/memory-row-store.ts'
 import { recentRowsLimits } from '../../src/tables/recent-rows.ts'
 import { rowGroupLimits } from '../../src/tables/row-groups.ts'
+import { canMount, smallDisk } from '../support/small-disk.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { afterPowerFailure, ballotOf, diskInUse, newDisk, openOn, promise, row, rowKey } from './row-store-disk.ts'
+import { afterPowerFailure, ballotOf, type Disk, diskInUse, newDisk, openOn, promise, row, rowKey } from './row-store-disk.ts'
+
+const isMounting = await canMount()
 
 async function all<T> (items: AsyncIterable<T>): Promise<T[]> { const found = []; for await (const one of items) found.push(one); return found }
 
@@ -207,6 +210,20 @@ describe('a row store on a failing disk', () => {
     expect(await again.get(1, rowKey(3))).toEqual(row(3, 1))
   })
 
+  test('says that it takes no saves while its journal finds the disk full', async () => {
+    const disk = newDisk()
+    let freeBytes = 0
+    const store = await openOn({ ...disk, files: { ...disk.files, freeBytes: async () => freeBytes } })
+    disk.files.fail('write')
+    await expect(store.save([row(1, 1)])).rejects.toThrow(StoreFull)
+    expect(store.readOnlyReason).toContain('full')
+    await store.recover()
+    expect(store.readOnlyReason).toContain('full')
+    freeBytes = 1e9
+    await store.recover()
+    expect(store.readOnlyReason).toBeUndefined()
+  })
+
   test('fails no save because a checkpoint finds it full, and makes up for the checkpoint', async () => {
     const disk = newDisk()
     let fullTimes = 0
@@ -224,15 +241,132 @@ describe('a row store on a failing disk', () => {
   test('stops when its index takes no write: the rows are in the journal, and the next start has them', async () => {
     const disk = await diskInUse([row(1, 2)])
     const store = await openOn(disk)
-    disk.index.fail('write')
+    disk.index.fail('write error')
     await expect(store.save([row(1, 3)])).rejects.toThrow(StoreReadOnly)
     // the index would say 2, the journal says 3: neither is an answer
     await expect(store.get(1, rowKey(1))).rejects.toThrow(PartitionLost)
+    await expect(store.save([row(2, 3)])).rejects.toThrow(StoreReadOnly)
+    expect(store.readOnlyReason).toContain('start the node again')
+    await store.recover()
     await expect(store.save([row(2, 3)])).rejects.toThrow(StoreReadOnly)
     await store[Symbol.asyncDispose]()
     const again = await openOn(disk)
     expect(await again.get(1, rowKey(1))).toEqual(row(1, 3))
     expect(again.lostPartitions().size).toBe(0)
+  })
+})
+
+describe('a row store whose index finds the disk full (it took no writes until the next start, and said that memory was lost)', () => {
+  /** Saved again and again: what an index that lost its unsynced batches has of them is old. */
+  const busy = async (): Promise<{ disk: Disk, store: RowStore }> => {
+    const disk = newDisk()
+    const store = await openOn(disk)
+    for (const counter of [1, 2, 3]) for (let n = 0; n < 30; n++) await store.save([row(n, counter)])
+    return { disk, store }
+  }
+
+  test('answers, but takes no saves; when there is room again it goes on, with all that it ever acknowledged', async () => {
+    const { disk, store } = await busy()
+    disk.index.fail('write', 3)
+    // in the journal, so on disk
+    await store.save([row(1, 4), row(100, 4)])
+    expect(store.readOnlyReason).toContain('full')
+    expect(await store.get(1, rowKey(1))).toEqual(row(1, 4))
+    expect(await store.get(1, rowKey(2))).toEqual(row(2, 3))
+    await expect(store.save([row(2, 5)])).rejects.toThrow(StoreFull)
+    await expect(all(store.rows(partitionOf(rowKey(1))))).rejects.toThrow(StoreFull)
+    await store.recover()
+    expect(store.readOnlyReason).toBeDefined()
+    await store.recover()
+    expect(store.readOnlyReason).toBeUndefined()
+    await store.save([row(2, 6)])
+    expect(store.lostPartitions().size).toBe(0)
+    for (const [n, counter] of [[0, 3], [1, 4], [2, 6], [29, 3], [100, 4]] as const) expect(await store.get(1, rowKey(n))).toEqual(row(n, counter))
+    expect(await all(store.rows(partitionOf(rowKey(1))))).toContainEqual(row(1, 4))
+  })
+
+  test('goes on with the next save, without being asked whether it can', async () => {
+    const { disk, store } = await busy()
+    disk.index.fail('write')
+    await store.save([row(1, 4)])
+    await store.save([row(2, 4)])
+    for (const [n, counter] of [[1, 4], [2, 4], [3, 3]] as const) expect(await store.get(1, rowKey(n))).toEqual(row(n, counter))
+  })
+
+  test('is not lost when the index, opened afresh, is full again before it has what it lacks', async () => {
+    const { disk, store } = await busy()
+    let isAfresh = false
+    const index: typeof disk.index = { ...disk.index, get failure () { return disk.index.failure }, async batch (changes, options) {
+      // the first after it was opened afresh, which is the one with the rows
+      if (isAfresh && disk.index.failure === undefined) { isAfresh = false; disk.index.fail('write') }
+      await disk.index.batch(changes, options)
+    } }
+    await store[Symbol.asyncDispose]()
+    const again = await openOn({ files: disk.files, index })
+    for (let n = 0; n < 30; n++) await again.save([row(n, 4)])
+    // more than is kept of what was saved lately
+    for (let n = 100; n < 500; n++) await again.save([row(n, 4, 60_000)])
+    disk.index.fail('write')
+    await again.save([row(1, 5)])
+    isAfresh = true
+    await again.recover()
+    expect(isAfresh).toBe(false)
+    expect(again.readOnlyReason).toBeDefined()
+    // the index has them as they had been
+    for (let n = 0; n < 30; n++) await again.get(1, rowKey(n)).then((found) => { expect(found).toEqual(row(n, n === 1 ? 5 : 4)) }, (error: unknown) => { expect(error).toBeInstanceOf(StoreFull) })
+    await again.recover()
+    for (let n = 0; n < 30; n++) expect(await again.get(1, rowKey(n))).toEqual(row(n, n === 1 ? 5 : 4))
+    expect(again.lostPartitions().size).toBe(0)
+  })
+
+  test.skipIf(!isMounting)('goes on when a real one has room again, time after time', async () => {
+    await using folder = await temporaryFolder()
+    await using disk = await smallDisk(64 * 1024 ** 2)
+    const open = async (): Promise<RowStore> => openOn({ files: nodeFiles(folder.path), index: await levelKeyValue(join(disk.path, 'index')) })
+    const saved = new Map<number, StoredRow>()
+    {
+      await using store = await open()
+      for (let round = 0; round < 3; round++) {
+        await disk.fill(round * 50_000)
+        for (let n = 0; store.readOnlyReason === undefined; n++) {
+          await store.save([row(n % 20, round + 1, 3000)])
+          saved.set(n % 20, row(n % 20, round + 1, 3000))
+        }
+        await expect(store.save([row(0, 9)])).rejects.toThrow(StoreFull)
+        for (const [n, one] of saved) expect(await store.get(1, rowKey(n))).toEqual(one)
+        await store.recover()
+        expect(store.readOnlyReason).toBeDefined()
+        await disk.free()
+        await store.recover()
+        expect(store.readOnlyReason).toBeUndefined()
+        for (const [n, one] of saved) expect(await store.get(1, rowKey(n))).toEqual(one)
+      }
+      await disk.fill()
+      while (store.readOnlyReason === undefined) { await store.save([row(5, 8)]); saved.set(5, row(5, 8)) }
+      await disk.free()
+    }
+    await using again = await open()
+    for (const [n, one] of saved) expect(await again.get(1, rowKey(n))).toEqual(one)
+    expect(again.lostPartitions().size).toBe(0)
+  })
+
+  test('has everything after a power failure at any moment of it', async () => {
+    for (let seed = 0; seed < 80; seed++) {
+      const random = seededRandom(seed)
+      const { disk, store } = await busy()
+      disk.index.fail('write', 1 + seed % 3)
+      const acknowledged = new Map<number, number>()
+      const saving = (async () => {
+        for (let counter = 4; counter < 8; counter++) for (let n = 0; n < 3; n++) await store.save([row(n, counter)]).then(() => { acknowledged.set(n, counter) }, () => {})
+      })()
+      for (let steps = Math.floor(random.fraction() * 400); steps > 0; steps--) await Promise.resolve()
+      const [after, before] = [afterPowerFailure(disk, random), new Map(acknowledged)]
+      await saving
+      const again = await openOn(after)
+      expect(again.lostPartitions().size, `seed ${seed}`).toBe(0)
+      for (let n = 0; n < 30; n++) expect((await again.get(1, rowKey(n)))?.accepted?.[0], `seed ${seed} row ${n}`).toBeGreaterThanOrEqual(before.get(n) ?? 3)
+      expect(again.lostPartitions().size, `seed ${seed}`).toBe(0)
+    }
   })
 })
 
