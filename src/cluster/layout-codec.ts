@@ -4,8 +4,10 @@ import type { Layout, LayoutMember } from './layout.ts'
 import { roles } from './statement.ts'
 
 export const layoutLimits = {
-  /** 128 members (7 bits an index) with 13 positions are 46,592 bytes of lists and at most 16 KiB of members: within the 64 KiB of a row. */
+  /** 128 members (7 bits an index) with 13 positions are 46,592 bytes of lists: with `maxMembersBytes` within the 64 KiB of a row. */
   maxMembers: 128,
+  /** 58 each and the zone's name. */
+  maxMembersBytes: 16 * 1024,
   maxRowPositions: 5,
   /** The widest redundancy to come (4+2) and two substitutes. */
   maxBlockPositions: 8,
@@ -23,14 +25,15 @@ const noStore = new Uint8Array(16)
  */
 export function encodeLayout (layout: Layout): Uint8Array {
   const writer = new ByteWriter().u8(1).u64(layout.version).u8(states.indexOf(layout.state)).u16(layout.members.length)
-  for (const { peerId, role, zone, capacityBytes, storeId } of layout.members) {
-    writer.raw(keyOf(peerId)).u8(role).u64(capacityBytes).raw(storeId ?? noStore).short(utf8(zone))
-  }
+  for (const member of layout.members) writer.raw(encodedMember(member))
   for (const table of [layout.rowHolders, layout.blockHolders]) writer.u8(table[0]?.length ?? 0).raw(pack(table.flat(), bitsFor(layout.members.length)))
   const bytes = writer.finish()
   if (bytes.byteLength > layoutLimits.maxBytes) throw new MalformedBytes(`a layout of ${bytes.byteLength} bytes exceeds ${layoutLimits.maxBytes}`)
   return bytes
 }
+
+export const encodedMember = ({ peerId, role, zone, capacityBytes, storeId }: LayoutMember): Uint8Array =>
+  new ByteWriter().raw(keyOf(peerId)).u8(role).u64(capacityBytes).raw(storeId ?? noStore).short(utf8(zone)).finish()
 
 /** @throws MalformedBytes unless `bytes` are one layout in its only spelling. That it is a successor is for `isSuccessor`. */
 export function parseLayout (bytes: Uint8Array): Layout {

@@ -2,7 +2,7 @@ import { compareBytes, equals, partitionCount, partitionOf } from '../base/bytes
 import { Refused } from '../base/errors.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
 import { assign, type Holder } from './assignment.ts'
-import { encodeLayout, layoutLimits } from './layout-codec.ts'
+import { encodedMember, encodeLayout, layoutLimits } from './layout-codec.ts'
 import { type Role, roles } from './statement.ts'
 
 /**
@@ -60,7 +60,7 @@ export function settled (previous: Layout, members: readonly LayoutMember[]): La
  */
 export function settledLayout (previous: Layout, members: readonly LayoutMember[]): Layout {
   const sorted = [...members].sort((a, b) => compareBytes(keyOf(a.peerId), keyOf(b.peerId)))
-  checkMembers(previous, sorted)
+  checkLayoutMembers(previous, sorted)
   const indexes = new Map(sorted.map(({ peerId }, index) => [peerId, index]))
   const translated = (lists: Layout['rowHolders']): ReadonlyArray<ReadonlyArray<number | undefined>> =>
     lists.map((list) => list.map((index) => indexes.get(previous.members[index]?.peerId as PeerId)))
@@ -111,8 +111,11 @@ const peersAt = ({ members }: Layout, list: readonly number[] = []): readonly Pe
 const holdersOf = (members: readonly LayoutMember[], isOne: (member: LayoutMember) => boolean, weightOf: (member: LayoutMember) => number): readonly Holder[] =>
   members.flatMap((member, index) => isOne(member) ? [{ index, zone: member.zone, weight: weightOf(member), key: keyOf(member.peerId) }] : [])
 
-function checkMembers (previous: Layout, members: readonly LayoutMember[]): void {
-  if (members.length > layoutLimits.maxMembers) throw new Refused(`a layout holds at most ${layoutLimits.maxMembers} members`)
+/** Whether a layout after `previous` can hold these. @throws Refused with the reason */
+export function checkLayoutMembers (previous: Layout, members: readonly LayoutMember[]): void {
+  const { maxMembers, maxMembersBytes } = layoutLimits
+  if (members.length > maxMembers) throw new Refused(`a layout holds at most ${maxMembers} members`)
+  if (members.reduce((bytes, member) => bytes + encodedMember(member).byteLength, 0) > maxMembersBytes) throw new Refused(`the names of zones are too long for a layout of ${members.length} members`)
   if (new Set(members.map(({ peerId }) => peerId)).size !== members.length) throw new Refused('a member stands twice')
   if (members.some((member) => member.role !== roles.storage && member.storeId === undefined)) throw new Refused('a voter without a row store')
   // whoever decided until now holds every row: without it there is nobody to hand over from

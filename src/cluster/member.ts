@@ -2,7 +2,8 @@ import { MalformedBytes, utf8 } from '../base/bytes.ts'
 import { type PeerId, peerIdOf } from '../base/peer-id.ts'
 import { bytesField, countField, decodeCanonical, encodeCanonical } from './canonical.ts'
 import { type Certificate, certificateLimits, encodeCertificate, parseCertificate } from './certificate.ts'
-import type { Role } from './statement.ts'
+import type { LayoutMember } from './layout.ts'
+import { type Role, roles } from './statement.ts'
 
 /** Where the cluster's own rows stand in the clear tables: all in the scope of zeros; members and invites under their 32-byte keys. */
 export const clusterRowKeys = { scope: new Uint8Array(16), layout: utf8('layout'), era: utf8('era') } as const
@@ -40,6 +41,12 @@ export const memberLimits = {
 export function describeMember ({ certificate: { member } }: Pick<MemberRow, 'certificate'>): MemberDescription {
   const { subject: peerKey, role, zone, kx, serial } = member
   return { peerId: peerIdOf(peerKey), peerKey, role, zone, kx, serial }
+}
+
+/** As a layout names it. */
+export function layoutMemberOf (row: Pick<MemberRow, 'certificate' | 'capacityBytes' | 'storeId'>): LayoutMember {
+  const { peerId, role, zone } = describeMember(row)
+  return { peerId, role, zone, capacityBytes: row.capacityBytes, storeId: role === roles.storage ? undefined : row.storeId }
 }
 
 export function encodeMemberRow ({ certificate, capacityBytes, addresses, storeId }: MemberRow): Uint8Array {

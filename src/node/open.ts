@@ -36,7 +36,7 @@ import { openRecord } from '../tables/opened-record.ts'
 import { registers as registersOver, type TablePeers } from '../tables/registers.ts'
 import { tableReplica } from '../tables/replica.ts'
 import { runInBackground } from './background.ts'
-import { type AskReplica, membersAmong, readClearRows } from './clear-rows.ts'
+import { type AskReplica, readMemberRows } from './clear-rows.ts'
 import { contentCodec } from './content.ts'
 import { Hints } from './hints.ts'
 import { makeInvites } from './invite.ts'
@@ -189,7 +189,7 @@ class Node {
       const { ring } = keyring
       await joinProtocol({
         clusterId: state.clusterId, authority: state.authority, certificate: () => state.certificate, era: () => state.era, registers: driver, clock,
-        memberRows: async (wait) => membersAmong(await readClearRows({ state, codec: this.#codec, ask }, wait)).map(encodeMemberRow),
+        memberRows: async (wait) => (await readMemberRows({ state, codec: this.#codec, ask, registers: driver }, wait)).map(encodeMemberRow),
         sealRing: ({ kx, era }) => sealRing(ring, { clusterId: state.clusterId, purpose: ringPurpose(era), to: kx, fresh: random.bytes(32) }),
         joined: (peer) => { logger.info({ peer }, 'a node has joined'); void memberRowHash(state, () => driver, keyOf(peer)).catch((error: unknown) => { this.#warn('a new member\'s row could not be read', error) }) },
       }).register(this.#network.requests)

@@ -2,9 +2,10 @@ import { equals, MalformedBytes } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { Refused, Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
-import { type Certificate, clusterRowKeys, encodeInviteRow, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, inviteVerdict, parseInviteRow, parseLayout, parseMemberRow, roles, type Trust, useVerdict, type Verdict, verdictOf } from '../cluster/index.ts'
+import { type Certificate, checkLayoutMembers, clusterRowKeys, encodeInviteRow, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, inviteVerdict, layoutMemberOf, parseInviteRow, parseLayout, parseMemberRow, roles, type Trust, useVerdict, type Verdict, verdictOf } from '../cluster/index.ts'
 import type { Requests } from '../network/index.ts'
 import { type Registers, type RowAddress, tables } from '../tables/index.ts'
+import { KeyedQueue } from '../tables/keyed-queue.ts'
 import { encodeAskAnswer, encodeJoinAnswer, joinId, joinLimits, type JoinRequest, parseJoinRequest } from './join-messages.ts'
 
 /** What a node needs to let others in. Only a `member` sponsors: nobody else can hand on the keys. */
@@ -24,10 +25,14 @@ export interface Sponsor {
   joined? (peer: PeerId): void
 }
 
-/** Serves /dfs/join. Every refusal says why: who asks holds an invite, or is told only that the request cannot be read. */
+/**
+ * Serves /dfs/join. Every refusal says why: who asks holds an invite, or is told only that the request cannot be read. One joins after the other, so that
+ * two do not take the last place in the layout.
+ */
 export function joinProtocol (sponsor: Sponsor): { register (requests: Requests): Promise<void> } {
+  const queue = new KeyedQueue()
   return {
-    register: (requests) => requests.handle(joinId, async (peer, body, { signal }) => [await answer(sponsor, peer, body, signal)],
+    register: (requests) => requests.handle(joinId, async (peer, body, { signal }) => [await queue.run('join', async () => answer(sponsor, peer, body, signal))],
       { maxRequestBytes: joinLimits.maxRequestBytes, maxConcurrent: joinLimits.maxConcurrent, strangers: true }),
   }
 }
@@ -48,11 +53,12 @@ async function join (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signa
   const { certificate } = request
   const era = sponsor.era()
   const invite = checked(sponsor, peer, certificate)
-  await demandOpenLayout(sponsor, signal)
+  await placeFor(sponsor, peer, request, signal)
   await useInvite(sponsor, { invite, certificate }, signal)
   await writeMember(sponsor, request, signal)
+  // once more: who closed the layout meanwhile may have counted the members without this one
+  const { layout, memberRows } = await placeFor(sponsor, peer, request, signal)
   sponsor.joined?.(peer)
-  const [memberRows, layout] = [await sponsor.memberRows({ signal }), await readLayout(sponsor, signal)]
   const { role, kx } = certificate.member
   const box = role === roles.member ? await sponsor.sealRing({ kx, era: era.number }) : undefined
   return encodeJoinAnswer({ era, memberRows, layout, box })
@@ -86,10 +92,22 @@ async function readLayout ({ registers }: Sponsor, signal: AbortSignal): Promise
   return layout
 }
 
-async function demandOpenLayout (sponsor: Sponsor, signal: AbortSignal): Promise<void> {
-  const { state } = parseLayout(await readLayout(sponsor, signal))
-  if (state !== 'open') throw new Refused(`joining is closed: the layout is ${state}`)
+/**
+ * Members and layout, if the layout has a place for this one, or will have: it is open, and one more can be held; or it is settled with this one among its
+ * members, whose answer got lost. @throws Refused
+ */
+async function placeFor (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signal: AbortSignal): Promise<{ layout: Uint8Array, memberRows: readonly Uint8Array[] }> {
+  const memberRows = await sponsor.memberRows({ signal })
+  const encoded = await readLayout(sponsor, signal)
+  const layout = parseLayout(encoded)
+  const own = layoutMemberOf(request)
+  const isPlaced = layout.state === 'settled' && layout.members.some(({ peerId, storeId }) => peerId === peer && isSameStore(storeId, own.storeId))
+  if (layout.state !== 'open' && !isPlaced) throw new Refused(`joining is closed: the layout is ${layout.state}`)
+  if (!isPlaced) checkLayoutMembers(layout, [...memberRows.map((row) => layoutMemberOf(parseMemberRow(row))).filter(({ peerId }) => peerId !== peer), own])
+  return { layout: encoded, memberRows }
 }
+
+const isSameStore = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean => a === undefined || b === undefined ? a === b : equals(a, b)
 
 // compare-and-set absent → H(statement): one-time, and repeatable by whoever sends the same statement
 async function useInvite ({ registers }: Sponsor, { invite, certificate }: { invite: InviteStatement, certificate: Certificate }, signal: AbortSignal): Promise<void> {

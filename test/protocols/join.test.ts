@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { equals, MalformedBytes, utf8 } from '../../src/base/bytes.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { Refused } from '../../src/base/errors.ts'
-import { closing, clusterRowKeys, describeMember, encodeInviteRow, encodeLayout, encodeMemberRow, type Era, type InviteToken, openLayout, roles } from '../../src/cluster/index.ts'
+import { closing, clusterRowKeys, describeMember, encodeInviteRow, encodeLayout, encodeMemberRow, type Era, type InviteToken, layoutLimits, openLayout, roles, settled } from '../../src/cluster/index.ts'
 import { PeerUnreachable, RequestRefused } from '../../src/network/index.ts'
 import { type Joined, type Joiner, joinCluster, joinId, joinProtocol } from '../../src/protocols/join.ts'
 import { encodeJoinRequest, parseJoinAnswer, parseJoinRequest } from '../../src/protocols/join-messages.ts'
@@ -16,23 +16,26 @@ const cluster = paperCluster()
 const founder = cluster.member('founder')
 const sponsor = peerNamed('founder')
 const nowMs = 1_700_000_000_000
+const layoutAddress = { table: tables.layout, scope: clusterRowKeys.scope, key: clusterRowKeys.layout }
+const memberAddress = (key: Uint8Array) => ({ table: tables.members, scope: clusterRowKeys.scope, key })
 let network: MemoryNetwork
 let registers: MemoryRegisters
 let era: Era
+let ringsGiven: number
 
 beforeEach(async () => {
-  [network, registers, era] = [memoryNetwork(), memoryRegisters(), cluster.era(1, [founder])]
-  registers.put({ table: tables.layout, scope: clusterRowKeys.scope, key: clusterRowKeys.layout }, encodeLayout(openLayout(layoutMember('founder'))))
-  registers.put({ table: tables.members, scope: clusterRowKeys.scope, key: founder.subject }, encodeMemberRow({ certificate: certificateOf(founder), capacityBytes: 5, addresses: [], storeId: seedNamed('s').slice(0, 16) }))
+  [network, registers, era, ringsGiven] = [memoryNetwork(), memoryRegisters(), cluster.era(1, [founder]), 0]
+  registers.put(layoutAddress, encodeLayout(openLayout(layoutMember('founder'))))
+  registers.put(memberAddress(founder.subject), encodeMemberRow({ certificate: certificateOf(founder), capacityBytes: 5, addresses: [], storeId: layoutMember('founder').storeId }))
   await joinProtocol({
     clusterId: cluster.clusterId, authority: cluster.authority, certificate: () => certificateOf(founder), era: () => era, registers,
-    memberRows: async () => registers.valuesOf(tables.members), sealRing: ({ kx }) => new Uint8Array([...utf8('ring for '), ...kx]), clock: { ...systemClock, wallMs: () => nowMs },
+    memberRows: async () => registers.valuesOf(tables.members), sealRing: ({ kx }) => { ringsGiven++; return new Uint8Array([...utf8('ring for '), ...kx]) }, clock: { ...systemClock, wallMs: () => nowMs },
   }).register(network.of(sponsor))
 })
 
 function join (name: string, token: InviteToken, options: Partial<Joiner<string>> = {}): Promise<Joined<string>> {
   const joiner: Joiner<string> = {
-    peer: peerNamed(name), token, role: roles.member, kx: seedNamed(`${name} kx`), zone: 'attic', capacityBytes: 100, addresses: [Uint8Array.of(9)], storeId: seedNamed(name).slice(0, 16),
+    peer: peerNamed(name), token, role: roles.member, kx: seedNamed(`${name} kx`), zone: 'attic', capacityBytes: 100, addresses: [Uint8Array.of(9)], storeId: layoutMember(name).storeId,
     openRing: (box) => { if (!equals(box.subarray(9), seedNamed(`${name} kx`))) throw new Refused('not our box'); return 'the ring' }, ...options,
   }
   return joinCluster(network.of(peerNamed(name)), sponsor, joiner)
@@ -63,7 +66,7 @@ describe('join', () => {
   test('a sponsor that dies between using the invite and writing the row leaves a join that can be repeated', async () => {
     const token = cluster.token('invite')
     const first = await join('bob', token)
-    await registers.change({ table: tables.members, scope: clusterRowKeys.scope, key: keyNamed('bob').publicKey }, () => ({ kind: 'erase', result: undefined }))
+    await registers.change(memberAddress(keyNamed('bob').publicKey), () => ({ kind: 'erase', result: undefined }))
     expect(await join('bob', token)).toEqual(first)
   })
 
@@ -114,9 +117,61 @@ describe('join', () => {
   })
 
   test('joining is closed once the layout is closing', async () => {
-    registers.put({ table: tables.layout, scope: clusterRowKeys.scope, key: clusterRowKeys.layout }, encodeLayout(closing(openLayout(layoutMember('founder')))))
+    registers.put(layoutAddress, encodeLayout(closing(openLayout(layoutMember('founder')))))
     await expect(join('bob', cluster.token('invite'))).rejects.toThrow(/joining is closed: the layout is closing/)
     expect(registers.valuesOf(tables.invites)).toEqual([])
+  })
+
+  /** Calls back, once, as soon as a members row is written. */
+  function onceJoined (act: () => void): void {
+    const change = registers.change.bind(registers)
+    registers.change = async (address, ...rest) => {
+      const result = await change(address, ...rest)
+      if (address.table === tables.members) { act(); act = () => {} }
+      return result
+    }
+  }
+  const closed = closing(openLayout(layoutMember('founder')))
+
+  test.each([
+    ['closing', closed],
+    ['settled', settled(closed, [layoutMember('founder')])],
+  ])('whoever joins while another node closes the layout gets no ring: it may not be in it (%s)', async (state, layout) => {
+    onceJoined(() => { registers.put(layoutAddress, encodeLayout(layout)) })
+    await expect(join('bob', cluster.token('invite'))).rejects.toThrow(`joining is closed: the layout is ${state}`)
+    expect(ringsGiven).toBe(0)
+  })
+
+  test('a join whose answer was lost can be repeated after the layout was settled with it, and only with its store', async () => {
+    const token = cluster.token('invite')
+    await join('bob', token)
+    registers.put(layoutAddress, encodeLayout(settled(closed, [layoutMember('founder'), layoutMember('bob', { capacityBytes: 100 })])))
+    expect(await join('bob', token)).toMatchObject({ ring: 'the ring', layout: { state: 'settled' } })
+    await expect(join('bob', token, { storeId: seedNamed('another').slice(0, 16) })).rejects.toThrow(/joining is closed/)
+    await expect(join('carol', cluster.token('second'))).rejects.toThrow(/joining is closed/)
+  })
+
+  test('a member without a row store is refused: no layout could hold it', async () => {
+    await expect(join('bob', cluster.token('invite'), { storeId: undefined })).rejects.toThrow(/a voter without a row store/)
+    expect([registers.valuesOf(tables.members).length, registers.valuesOf(tables.invites).length]).toEqual([1, 0])
+  })
+
+  const invitedRow = (name: string, zone = ''): void => {
+    const invite = cluster.invite(`${name} invite`)
+    registers.put(memberAddress(keyNamed(name).publicKey), encodeMemberRow({ certificate: certificateOf(cluster.member(name, { by: keyNamed(`${name} invite`), zone }), { invite }), capacityBytes: 1, addresses: [], storeId: layoutMember(name).storeId }))
+  }
+
+  test('one more than a layout can hold is refused, also of two who come at once', async () => {
+    for (let i = 1; i < layoutLimits.maxMembers - 1; i++) invitedRow(`m${i}`)
+    const outcomes = await Promise.allSettled([join('bob', cluster.token('invite')), join('carol', cluster.token('second'))])
+    expect(outcomes.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
+    await expect(join('dave', cluster.token('third'))).rejects.toThrow(/at most 128 members/)
+    expect(registers.valuesOf(tables.members)).toHaveLength(128)
+  })
+
+  test('zones whose names no layout could hold are refused', async () => {
+    for (let i = 1; i < 60; i++) invitedRow(`m${i}`, 'z'.repeat(255))
+    await expect(join('bob', cluster.token('invite'))).rejects.toThrow(/zones are too long/)
   })
 
   test('a member that uses a second invite is told so', async () => {
