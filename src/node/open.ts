@@ -46,7 +46,7 @@ import { rebuildIndex } from './listing.ts'
 import { acceptorsBy, addressesIn, clearRowRule, layoutGuard, memberRowHash, votersBy, writeFoundation } from './membership.ts'
 import { nodeMetrics } from './metrics.ts'
 import { looseBallotOf } from './records.ts'
-import { settleLayout } from './settle.ts'
+import { layoutSettler } from './settle.ts'
 import { ClusterState, readFacts } from './state.ts'
 import { statusOf } from './status.ts'
 import { type BlockStores, openBlocks, openRows } from './stores.ts'
@@ -228,9 +228,7 @@ class Node {
     this.#settleCopies = async () => { await engine.settled() }
     return objectStore({
       registers: this.#registers, replication: engine, content: contentCodec(keys, random), versions: { fresh: () => freshVersion(keys, random) }, clock, random, warn: this.#warn,
-      settleLayout: async (wait) => {
-        await settleLayout({ state, registers: this.#registers, codec: this.#codec, ask }, wait)
-      },
+      settleLayout: layoutSettler({ state, registers: this.#registers, codec: this.#codec, ask }),
       announce: ({ bucket, key, version, root, chunks }) => {
         const rowKey = this.#codec.rowKeyOf({ table: tables.objects, scope: Buffer.from(bucket.id, 'hex'), key: Buffer.from(key) })
         this.#metrics.count('announced')

@@ -1,6 +1,6 @@
 import { Unavailable } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
-import { allVotersOf, closing, describeMember, encodeLayout, type Layout, type LayoutMember, type MemberRow, parseLayout, roles, settled } from '../cluster/index.ts'
+import { allVotersOf, closing, encodeLayout, type Layout, layoutMemberOf, parseLayout, settled } from '../cluster/index.ts'
 import type { Registers } from '../tables/index.ts'
 import { majorityOf } from '../tables/round.ts'
 import { type ClearRowFound, type ClearRowSources, membersAmong, readClearRows } from './clear-rows.ts'
@@ -9,33 +9,47 @@ import type { ClusterState } from './state.ts'
 
 /**
  * The first bucket settles the layout (until then the founder alone decides): joining is closed by compare-and-set, the clear rows go to everybody who
- * joined, and one layout of them all is written. Each step is safe to repeat, by any member: a node that dies half way leaves it to the next bucket.
+ * joined, one layout of them all is decided by the founder, and then held by a majority of those whom it names. Each step is safe to repeat, by any member:
+ * a node that dies half way leaves it to the next bucket, and no bucket is made before the last step is done.
  */
 export interface SettleParts extends ClearRowSources {
   readonly registers: Registers
 }
 
-export async function settleLayout (parts: SettleParts, wait: { signal?: AbortSignal } = {}): Promise<void> {
-  const { state } = parts
-  if (isSettled(state)) return
-  await state.adoptLayout(encodeLayout(await advanced(parts, (layout) => layout.state === 'open' ? closing(layout) : layout, wait)))
-  if (isSettled(state)) return
-  // joins under the open layout are refused by now, so this is everybody
-  const rows = await readClearRows(parts, wait)
-  const members = membersAmong(rows)
-  for (const row of members) await state.remember(row)
-  const layoutMembers = members.map(layoutMemberOf)
-  const closed = state.layout
-  await handOver(parts, rows, allVotersOf(settled(closed, layoutMembers)), wait)
-  await state.adoptLayout(encodeLayout(await advanced(parts, (layout) => layout.state === 'closing' ? settled(layout, layoutMembers) : layout, wait)))
-  await handOver(parts, [await layoutRecord(parts, allVotersOf(closed), wait)], allVotersOf(state.layout), wait)
+/** Resolves when the layout is settled for good; at once when it was before. @throws Unavailable; Refused if no layout can hold who has joined */
+export function layoutSettler (parts: SettleParts): (wait: { signal?: AbortSignal }) => Promise<void> {
+  let isHeld = false
+  return async (wait) => {
+    if (isHeld) return
+    if (!isSettled(parts.state)) await settle(parts, wait)
+    await holdByMajority(parts, wait)
+    isHeld = true
+  }
 }
 
 const isSettled = ({ layout }: ClusterState): boolean => layout.state === 'settled'
 
-function layoutMemberOf (row: MemberRow): LayoutMember {
-  const { peerId, role, zone } = describeMember(row)
-  return { peerId, role, zone, capacityBytes: row.capacityBytes, storeId: role === roles.storage ? undefined : row.storeId }
+async function settle (parts: SettleParts, wait: { signal?: AbortSignal }): Promise<void> {
+  const { state, ask } = parts
+  if (state.layout.state === 'open') {
+    // what could not be finished is not begun: once joins are refused, nobody new can make up a majority
+    const { voters } = await settledFor(parts, closing(state.layout), wait)
+    await demandMajority(voters, async (voter) => { await ask(voter, { kind: 'digest', partitions: [] }, wait) })
+  }
+  await state.adoptLayout(encodeLayout(await advanced(parts, (layout) => layout.state === 'open' ? closing(layout) : layout, wait)))
+  if (isSettled(state)) return
+  // joins under the open layout are refused by now, so this is everybody
+  const { rows, layout, voters } = await settledFor(parts, state.layout, wait)
+  for (const row of membersAmong(rows)) await state.remember(row)
+  await demandMajority(voters, async (voter) => { await handOver(parts, rows, voter, wait) })
+  await state.adoptLayout(encodeLayout(await advanced(parts, (current) => current.state === 'closing' ? layout : current, wait)))
+}
+
+/** What the founder has, and the layout that follows from it. */
+async function settledFor (parts: SettleParts, closed: Layout, wait: { signal?: AbortSignal }): Promise<{ rows: readonly ClearRowFound[], layout: Layout, voters: readonly PeerId[] }> {
+  const rows = await readClearRows(parts, wait)
+  const layout = settled(closed, membersAmong(rows).map(layoutMemberOf))
+  return { rows, layout, voters: allVotersOf(layout) }
 }
 
 /** The layout row after `next` of what it says; unchanged where there is nothing to do. */
@@ -47,27 +61,30 @@ async function advanced ({ registers, state }: SettleParts, next: (layout: Layou
   }, wait)
 }
 
-async function layoutRecord ({ ask, codec }: SettleParts, voters: readonly PeerId[], wait: { signal?: AbortSignal }): Promise<HandedOver> {
-  const row = { table: layoutAddress.table, rowKey: codec.rowKeyOf(layoutAddress) }
-  for (const voter of voters) {
-    const answer = await ask(voter, { kind: 'read', ...row }, wait)
-    if (answer.kind === 'value' && answer.accepted !== undefined) return { ...row, record: answer.accepted }
-  }
-  throw new Unavailable('the layout could not be read for handing it over')
+/**
+ * The founder alone has decided it, so it may be alone in holding it: those whom it names make it chosen among themselves. Where none of a majority has
+ * heard of it, it is written anew: a layout of this version can say nothing else.
+ */
+async function holdByMajority ({ registers, state }: SettleParts, wait: { signal?: AbortSignal }): Promise<void> {
+  const { layout } = state
+  await registers.change<void>(layoutAddress, (value) => {
+    const isThere = value !== undefined && parseLayout(value).version >= layout.version
+    return isThere ? { kind: 'keep', result: undefined } : { kind: 'write', value: encodeLayout(layout), result: undefined }
+  }, wait)
 }
 
-type HandedOver = Pick<ClearRowFound, 'table' | 'rowKey' | 'record'>
+async function handOver ({ ask }: SettleParts, rows: readonly ClearRowFound[], voter: PeerId, wait: { signal?: AbortSignal }): Promise<void> {
+  for (const { table, rowKey, record } of rows) {
+    const answer = await ask(voter, { kind: 'handOver', table, rowKey, record }, wait)
+    if (answer.kind !== 'accepted') throw new Unavailable(`it answered ${answer.kind}`)
+  }
+}
 
-/** To every voter that can be reached; enough when a majority has everything. @throws Unavailable naming who has not */
-async function handOver ({ ask }: SettleParts, rows: readonly HandedOver[], voters: readonly PeerId[], wait: { signal?: AbortSignal }): Promise<void> {
+/** For every voter that can be reached; enough when it is done with a majority. @throws Unavailable naming the others */
+async function demandMajority (voters: readonly PeerId[], act: (voter: PeerId) => Promise<void>): Promise<void> {
   const failures: string[] = []
   await Promise.all(voters.map(async (voter) => {
-    try {
-      for (const { table, rowKey, record } of rows) {
-        const answer = await ask(voter, { kind: 'handOver', table, rowKey, record }, wait)
-        if (answer.kind !== 'accepted') throw new Unavailable(`it answered ${answer.kind}`)
-      }
-    } catch (error) {
+    try { await act(voter) } catch (error) {
       failures.push(`${voter}: ${error instanceof Error ? error.message : String(error)}`)
     }
   }))
@@ -75,4 +92,3 @@ async function handOver ({ ask }: SettleParts, rows: readonly HandedOver[], vote
     throw new Unavailable(`the first bucket settles the layout, for which a majority of the ${voters.length} members must be up (${failures.join('; ')})`)
   }
 }
-
