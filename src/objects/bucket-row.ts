@@ -7,6 +7,11 @@ import type { Bucket, BucketOptions } from './index.ts'
 export interface BucketRow extends Bucket {
   /** 'deleting' while a remover proves that it is empty; puts that meet it fail. */
   readonly state: 'active' | 'deleting'
+  /**
+   * Random, 16 bytes, hexadecimal: which 'deleting' this is. It was not interrupted as long as the same one stands, so no put was acknowledged meanwhile.
+   * Undefined: active, or a mark of the first version of the format.
+   */
+  readonly removal?: string
 }
 
 export const defaultBucketOptions: BucketOptions = { copies: 3, isPrivate: false, compression: 'auto', chunking: 'content', dedup: 'bucket' }
@@ -32,17 +37,21 @@ export function checkBucketOptions ({ copies, compression, chunking, dedup, isPr
   if (isPrivate && dedup === 'cluster') throw new InvalidInput('dedup', 'a private bucket shares no blocks, so it cannot deduplicate over the cluster')
 }
 
-const formatVersion = 1
+// the first version had marks without a name; rows without a mark are still written in it
+const versions = { plain: 1, withRemoval: 2 } as const
 
-export const encodeBucketRow = (row: BucketRow): Uint8Array =>
-  encode([formatVersion, row.name, fromHex(row.id), row.state, row.created, row.copies, row.isPrivate, row.compression, row.chunking, row.dedup])
+export function encodeBucketRow (row: BucketRow): Uint8Array {
+  const fields = [row.name, fromHex(row.id), row.state, row.created, row.copies, row.isPrivate, row.compression, row.chunking, row.dedup]
+  return encode(row.removal === undefined ? [versions.plain, ...fields] : [versions.withRemoval, ...fields, fromHex(row.removal)])
+}
 
 /** @throws MalformedBytes */
 export function decodeBucketRow (value: Uint8Array): BucketRow {
-  const [version, name, id, state, created, copies, isPrivate, compression, chunking, dedup] = decode(value) as
-    [number, string, Uint8Array, BucketRow['state'], string, number, boolean, BucketOptions['compression'], BucketOptions['chunking'], BucketOptions['dedup']]
-  if (version !== formatVersion) throw new MalformedBytes(`bucket row of version ${version}`)
-  return { name, id: hexOf(id), state, created, copies, isPrivate, compression, chunking, dedup }
+  const [version, name, id, state, created, copies, isPrivate, compression, chunking, dedup, removal] = decode(value) as
+    [number, string, Uint8Array, BucketRow['state'], string, number, boolean, BucketOptions['compression'], BucketOptions['chunking'], BucketOptions['dedup'], Uint8Array]
+  if (version !== versions.plain && version !== versions.withRemoval) throw new MalformedBytes(`bucket row of version ${version}`)
+  const row = { name, id: hexOf(id), state, created, copies, isPrivate, compression, chunking, dedup }
+  return version === versions.plain ? row : { ...row, removal: hexOf(removal) }
 }
 
-export const publicBucket = ({ state: _, ...bucket }: BucketRow): Bucket => bucket
+export const publicBucket = ({ state: _, removal: __, ...bucket }: BucketRow): Bucket => bucket

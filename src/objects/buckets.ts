@@ -23,7 +23,7 @@ const pageSize = 1000
 /** Names remembered as hints; above it all are forgotten, which costs a read each. */
 const maxRemembered = 10_000
 
-/** Bucket rows: unique names by create-if-absent; removal by active → deleting → listed empty → gone, or back (design §7 rule 9). */
+/** Bucket rows: unique names by create-if-absent; removal by active → deleting, under a mark of its own → listed empty → gone, or back (design §7 rule 9). */
 export class Buckets {
   readonly #parts: BucketsParts
   readonly #shared: (name: string) => Promise<BucketRow | undefined>
@@ -76,22 +76,28 @@ export class Buckets {
   }
 
   async remove (name: string, wait: { signal?: AbortSignal } = {}): Promise<void> {
-    const bucket = await this.#mark(name, 'deleting', wait)
+    const bucket = await this.#mark(name, wait)
     const isEmpty = await this.#parts.isEmpty(bucket, wait)
-    await this.#parts.registers.change<void>(addressOf(name), (value) => {
+    // what was listed holds only while that very mark stands: after another one, or none, a put may have been acknowledged that the list has not
+    const isOver = await this.#parts.registers.change<boolean>(addressOf(name), (value) => {
       const current = value === undefined ? undefined : decodeBucketRow(value)
-      if (current === undefined || current.id !== bucket.id || current.state !== 'deleting') return { kind: 'keep', result: undefined }
-      return isEmpty ? { kind: 'erase', result: undefined } : { kind: 'write', value: encodeBucketRow({ ...current, state: 'active' }), result: undefined }
+      if (current === undefined || current.id !== bucket.id) return { kind: 'keep', result: true }
+      if (current.removal !== bucket.removal) return { kind: 'keep', result: false }
+      return isEmpty ? { kind: 'erase', result: true } : { kind: 'write', value: encodeBucketRow({ ...current, state: 'active', removal: undefined }), result: false }
     }, wait)
     this.#lastSeen.delete(name)
-    if (!isEmpty) throw new Conflict(`bucket "${name}" is not empty; remove its objects first ("dfs rm -r ${name}/")`)
+    if (isOver) return
+    throw new Conflict(isEmpty ? `bucket "${name}" came into use again while it was being removed; try again` : `bucket "${name}" is not empty; remove its objects first ("dfs rm -r ${name}/")`)
   }
 
-  async #mark (name: string, state: BucketRow['state'], wait: { signal?: AbortSignal }): Promise<BucketRow> {
+  /** From now on puts into it fail. Whoever finds it marked goes on under that mark. */
+  async #mark (name: string, wait: { signal?: AbortSignal }): Promise<BucketRow> {
     checkBucketName(name)
+    const removal = hexOf(this.#parts.random.bytes(16))
     const marked = await this.#parts.registers.change<BucketRow | undefined>(addressOf(name), (value): Change<BucketRow | undefined> => {
-      if (value === undefined) return { kind: 'keep', result: undefined }
-      const row = { ...decodeBucketRow(value), state }
+      const current = value === undefined ? undefined : decodeBucketRow(value)
+      if (current === undefined || current.removal !== undefined) return { kind: 'keep', result: current }
+      const row: BucketRow = { ...current, state: 'deleting', removal }
       return { kind: 'write', value: encodeBucketRow(row), result: row }
     }, wait)
     if (marked === undefined) throw new NotFound(`there is no bucket "${name}"`)

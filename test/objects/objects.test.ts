@@ -1,11 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { concat, utf8 } from '../../src/base/bytes.ts'
 import { Conflict, InvalidInput, NotFound, Unavailable } from '../../src/base/errors.ts'
+import { decodeBucketRow, encodeBucketRow } from '../../src/objects/bucket-row.ts'
 import { objectStore } from '../../src/objects/index.ts'
-import type { Registers } from '../../src/tables/index.ts'
+import { type Registers, tables } from '../../src/tables/index.ts'
 import { objectWorld } from '../support/object-parts.ts'
 
 async function * bytesOf (...texts: string[]): AsyncIterable<Uint8Array> { for (const text of texts) { await Promise.resolve(); yield utf8(text) } }
+async function * waiting (until: Promise<void>, text: string): AsyncIterable<Uint8Array> { await until; yield * bytesOf(text) }
 async function * failing (text: string): AsyncIterable<Uint8Array> { yield * bytesOf(text); throw new Error('the client went away') }
 async function textIn (body: AsyncIterable<Uint8Array>): Promise<string> {
   const pieces = []
@@ -185,6 +187,53 @@ describe('buckets', () => {
     expect((await store.list('photos')).objects).toHaveLength(1)
   })
 
+  test('an acknowledged put is not lost to a removal that has listed before it, though another put the bucket back and a third marked it anew', async () => {
+    const { world, store } = await worldWithBucket()
+    const target = { bucket: 'photos', key: 'k' }
+    const { registers } = world.parts
+    const listed = Promise.withResolvers<void>()
+    // began while the bucket was active; commits when the removal below has listed
+    const put = objectStore({ ...world.parts, registers: afterObjectChange(registers, async () => {
+      await expect(store.removeBucket('photos')).rejects.toThrow('not empty')
+    }) }).put(target, waiting(listed.promise, 'abc'))
+    const removal = objectStore({ ...world.parts, registers: afterListing(registers, async () => {
+      listed.resolve()
+      await put
+      // a third one marks it again, and dies
+      const dying = objectStore({ ...world.parts, registers: registersWith(registers, { list: async () => { throw new Unavailable('dead') } }) })
+      await expect(dying.removeBucket('photos')).rejects.toThrow('dead')
+    }) }).removeBucket('photos')
+    await expect(removal).rejects.toThrow(Conflict)
+    await put
+    await expect(store.removeBucket('photos')).rejects.toThrow('not empty')
+    expect(await textIn((await store.get(target)).body)).toBe('abc')
+  })
+
+  test('a removal whose mark was undone says so', async () => {
+    const { world, store } = await worldWithBucket()
+    const removal = objectStore({ ...world.parts, registers: afterListing(world.parts.registers, async () => {
+      const undone = decodeBucketRow(world.registers.valuesOf(tables.buckets)[0] as Uint8Array)
+      world.registers.put({ table: tables.buckets, scope: new Uint8Array(16), key: utf8('photos') }, encodeBucketRow({ ...undone, state: 'active', removal: undefined }))
+    }) }).removeBucket('photos')
+    await expect(removal).rejects.toThrow('came into use again')
+    expect((await store.listBuckets()).map(({ name }) => name)).toEqual(['photos'])
+  })
+
+  test('removals at once of an empty bucket agree that it is gone', async () => {
+    const { world, store } = await worldWithBucket()
+    await Promise.all(Array.from({ length: 5 }, async () => objectStore(world.parts).removeBucket('photos')))
+    expect(await store.listBuckets()).toEqual([])
+  })
+
+  test('a mark of the first version of the format, which has no name, is replaced by one that has', async () => {
+    const { world, store } = await worldWithBucket()
+    const row = decodeBucketRow(world.registers.valuesOf(tables.buckets)[0] as Uint8Array)
+    world.registers.put({ table: tables.buckets, scope: new Uint8Array(16), key: utf8('photos') }, encodeBucketRow({ ...row, state: 'deleting' }))
+    await expect(store.put({ bucket: 'photos', key: 'k' }, bytesOf('abc'))).rejects.toThrow('being removed')
+    await store.removeBucket('photos')
+    expect(await store.listBuckets()).toEqual([])
+  })
+
   test('a put whose bucket went and came back before the ack fails and leaves nothing', async () => {
     let act = async (): Promise<void> => {}
     const { world, store } = await worldWithBucket({ wrap: (registers) => afterObjectChange(registers, async () => { await act() }) })
@@ -201,18 +250,29 @@ describe('buckets', () => {
   })
 })
 
-function recordingCommits (registers: Registers, events: () => string[]): Registers {
-  return { ...registers, read: async (...args) => registers.read(...args), list: async (...args) => registers.list(...args), change: async (address, change, options) => {
-    const result = await registers.change(address, change, options)
-    if (address.table === 1) events().push('row')
-    return result
-  } }
-}
+/** The registers with some methods in other words. */
+const registersWith = (registers: Registers, other: Partial<Registers>): Registers => ({
+  read: async (...args) => registers.read(...args),
+  list: async (...args) => registers.list(...args),
+  change: async (...args) => registers.change(...args),
+  ...other,
+})
+
+const recordingCommits = (registers: Registers, events: () => string[]): Registers => afterObjectChange(registers, async () => { events().push('row') })
 
 function afterObjectChange (registers: Registers, act: () => Promise<void>): Registers {
-  return { ...registers, read: async (...args) => registers.read(...args), list: async (...args) => registers.list(...args), change: async (address, change, options) => {
+  return registersWith(registers, { change: async (address, change, options) => {
     const result = await registers.change(address, change, options)
-    if (address.table === 1) await act()
+    if (address.table === tables.objects) await act()
     return result
-  } }
+  } })
+}
+
+/** Calls back with what a listing of objects has found, before whoever asked for it hears. */
+function afterListing (registers: Registers, act: () => Promise<void>): Registers {
+  return registersWith(registers, { list: async (request, options) => {
+    const page = await registers.list(request, options)
+    if (request.table === tables.objects) await act()
+    return page
+  } })
 }

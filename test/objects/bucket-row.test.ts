@@ -1,0 +1,18 @@
+import { readFileSync } from 'node:fs'
+import { encode } from 'cborg'
+import { describe, expect, test } from 'vitest'
+import { fromHex, hexOf, MalformedBytes } from '../../src/base/bytes.ts'
+import { type BucketRow, decodeBucketRow, encodeBucketRow } from '../../src/objects/bucket-row.ts'
+
+const vectors = JSON.parse(readFileSync(new URL('../vectors/bucket-rows.json', import.meta.url), 'utf8')) as ReadonlyArray<{ name: string, row: BucketRow, bytes: string }>
+
+describe('bucket rows', () => {
+  test.each(vectors)('$name: these bytes, and no others', ({ row, bytes }) => {
+    expect(decodeBucketRow(fromHex(bytes))).toEqual(row)
+    expect(hexOf(encodeBucketRow(row))).toBe(bytes)
+  })
+
+  test('of a version to come are not guessed at', () => {
+    expect(() => decodeBucketRow(encode([3, 'photos']))).toThrow(MalformedBytes)
+  })
+})
