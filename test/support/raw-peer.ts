@@ -66,7 +66,7 @@ export async function rawPeer (seed: Uint8Array): Promise<RawPeer> {
         if ((error as Error).message.includes('is not connected')) throw error
         return new Uint8Array(0)
       }
-      return answerOn(stream, bytes, limit.signal)
+      return await answerOn(stream, bytes, limit.signal)
     },
     async greet (to, { certificate, era }) {
       introduction = { certificate, era, versions: [1], capabilities: [], freeBytes: 1e9, layoutVersion: 0n, addresses: [] }
