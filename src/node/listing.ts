@@ -11,9 +11,10 @@ export interface RebuildParts {
   readonly warn: (message: string, cause: unknown) => void
 }
 
-/** Shows every accepted row of the store to the index. Partitions that are lost are left out: they answer no listing either. */
+/** Shows every accepted row of the store to the index. Partitions that are lost, which the store has told, are left out: they answer no listing either. */
 export async function rebuildIndex ({ rows, codec, index, describe, warn }: RebuildParts): Promise<void> {
   for (let partition = 0; partition < partitionCount; partition++) {
+    if (rows.lostPartitions().has(partition)) continue
     try {
       const batch: IndexedRow[] = []
       for await (const { table, rowKey, accepted: record } of rows.rows(partition)) {

@@ -4,7 +4,7 @@ import { hexOf, partitionOf } from '../base/bytes.ts'
 import { type Cid, digestOf } from '../base/cid.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { Refused } from '../base/errors.ts'
-import { keyOf, type PeerId } from '../base/peer-id.ts'
+import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
 import { type Random, systemRandom } from '../base/random.ts'
 import { signingKeyOf } from '../base/signature.ts'
 import { blockHoldersOf, describeMember, encodeMemberRow, nameOfRole } from '../cluster/index.ts'
@@ -45,6 +45,7 @@ import { readKnownPeers, writeKnownPeers } from './known-peers.ts'
 import { rebuildIndex } from './listing.ts'
 import { acceptorsBy, addressesIn, clearRowRule, layoutGuard, memberRowHash, votersBy, writeFoundation } from './membership.ts'
 import { nodeMetrics } from './metrics.ts'
+import { namedStoreOf } from './named-store.ts'
 import { looseBallotOf } from './records.ts'
 import { layoutSettler } from './settle.ts'
 import { ClusterState, readFacts } from './state.ts'
@@ -123,7 +124,8 @@ class Node {
   async #openDisk (open: AsyncDisposableStack): Promise<void> {
     const { config, files, random, logger, keyring, state } = this.#parts
     const log = { warn: (fields: object, message: string): void => { if (message.startsWith('a block')) this.#metrics.count('wrongBlocks'); else this.#metrics.count('lostPartitions'); logger.warn(fields, message) } }
-    this.#rows = open.use(await openRows({ data: config.data, files, random, ballotOf: looseBallotOf, log }))
+    const named = namedStoreOf(state, peerIdOf(signingKeyOf(keyring.nodeSeed).publicKey))
+    this.#rows = open.use(await openRows({ data: config.data, files, random, ballotOf: looseBallotOf, log, named }))
     this.#stores = open.use(await openBlocks({ config, files, log }))
     this.#codec = rowCodec({ clusterId: state.clusterId, keys: this.#keys, signer: signingKeyOf(keyring.nodeSeed), random, checkClear: clearRowRule(state) })
     this.#index = memoryListingIndex()

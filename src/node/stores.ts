@@ -11,8 +11,17 @@ import { openRowStore } from '../tables/row-store.ts'
 
 export interface StoreLog { warn (fields: object, message: string): void }
 
+export interface RowsOptions {
+  readonly data: string
+  readonly files: Files
+  readonly random: Random
+  readonly ballotOf: (table: TableNumber, record: Uint8Array) => Ballot
+  readonly log: StoreLog
+  readonly named?: Uint8Array
+}
+
 /** The row store of a data folder. Its id is made with it, and named in the members row: so it is opened before a node joins. */
-export async function openRows ({ data, files, random, ballotOf, log }: { data: string, files: Files, random: Random, ballotOf: (table: TableNumber, record: Uint8Array) => Ballot, log: StoreLog }): Promise<RowStore> {
+export async function openRows ({ data, files, random, ballotOf, log, named }: RowsOptions): Promise<RowStore> {
   await files.ensureFolder('rows')
   return openRowStore({
     files,
@@ -20,6 +29,7 @@ export async function openRows ({ data, files, random, ballotOf, log }: { data: 
     index: await levelKeyValue(join(data, 'rows', 'index')),
     random,
     ballotOf,
+    ...(named === undefined ? {} : { named }),
     onLost: (loss) => { log.warn(loss, 'memory of rows was lost or changed: the partitions neither answer nor vote') },
   })
 }

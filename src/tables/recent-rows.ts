@@ -29,6 +29,11 @@ export class RecentRows {
     for (const [name, { rowKey }] of this.#rows) if (partitionOf(rowKey) === partition) this.#drop(name)
   }
 
+  clear (): void {
+    this.#rows.clear()
+    this.#bytes = 0
+  }
+
   #drop (name: string): void {
     const row = this.#rows.get(name)
     if (row === undefined) return

@@ -1,7 +1,6 @@
 import { ByteReader, ByteWriter, concat, equals } from '../base/bytes.ts'
 import { hash } from '../base/hash.ts'
 import { FileMissing, type Files, type KeyValue, type KeyValueChange } from '../disk/index.ts'
-import { ballotLimits } from './ballot.ts'
 import { openJournal, type JournalOpened } from './journal.ts'
 import { decodeProof } from './row-proof.ts'
 import { decodeEntry, type JournalEntry } from './stored-row-format.ts'
@@ -16,7 +15,7 @@ export interface RowEvidence {
   readonly journal: JournalOpened['journal']
   /** What the proof does not cover yet, oldest first. */
   readonly entries: readonly JournalEntry[]
-  /** Above every counter that may have been given out. */
+  /** Counters up to here were given out, as far as is known. */
   readonly counter: bigint
   /** Why nothing here is proof of anything. Undefined: the store is whole, or new. */
   readonly loss: string | undefined
@@ -55,8 +54,7 @@ export async function gatherEvidence ({ files, folder, index }: { files: Files, 
     : mark !== undefined && mark.position > journal.position ? 'the journal lacks saves that the index has had'
     : undefined
   const known = highest([saved?.head.counter ?? 0n, typeof mark === 'object' ? mark.counter : 0n, ...entries.map(({ counter }) => counter)])
-  // what is lost may have given out more: half a jump is two thousand million of them, and still less than what peers refuse
-  return { saved, journal, entries, counter: loss === undefined ? known : known + ballotLimits.maxCounterJump / 2n, loss }
+  return { saved, journal, entries, counter: known, loss }
 }
 
 async function readProof (files: Files, folder: string): Promise<NonNullable<ReturnType<typeof decodeProof>> | 'none' | 'damaged'> {

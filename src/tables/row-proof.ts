@@ -39,6 +39,7 @@ export class RowProof {
   /** Nothing proves the partition from now on, over restarts too, until it is `set`: an empty index must not pass for a whole one. */
   lose (partition: number): void { this.set(partition, { count: lostCount, sum: 0n }) }
   isLost (partition: number): boolean { return this.#counts[partition] === lostCount }
+  get isLostWhole (): boolean { return this.#counts.every((count) => count === lostCount) }
 
   /** "DFSP" | version u8 | storeId(16) | u64 journal position | u64 counter | 4096 × (u32 count | sum(32)) | H(all before)(32). Count 2^32 - 1: lost. */
   encode ({ storeId, position, counter }: ProofHead): Uint8Array {

@@ -3,6 +3,7 @@ import { Corrupt, StoreFull } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import { StoreReadOnly } from '../blockstore/index.ts'
 import type { Files, KeyValue } from '../disk/index.ts'
+import { ballotLimits } from './ballot.ts'
 import { type Ballot, PartitionLost, type RowStore, type StoredRow, type TableNumber } from './index.ts'
 import type { Journal } from './journal.ts'
 import { ProvenRows } from './proven-rows.ts'
@@ -30,6 +31,8 @@ export interface RowStoreOptions {
   readonly random: Random
   readonly ballotOf: (table: TableNumber, record: Uint8Array) => Ballot
   readonly onLost: (loss: { partitions: number, reason: string }) => void
+  /** The id by which the cluster knows the store that belongs here. Undefined: it knows none yet. */
+  readonly named?: Uint8Array
 }
 
 export const rowStoreLimits = {
@@ -43,16 +46,22 @@ export const rowStoreLimits = {
   reservedCounters: 1024n,
 } as const
 
-/** A store that lost its memory as a whole gets a new id; one that lost partitions says so, at every start until they are restored. */
+/**
+ * A store that lost its memory as a whole, or is not the one that belongs here, gets a new id and forgets all that it may remember; one that lost partitions
+ * says so, at every start until they are restored.
+ */
 export async function openRowStore (options: RowStoreOptions): Promise<RowStore> {
-  const { files, folder, random, onLost } = options
+  const { files, folder, random, onLost, named } = options
   await files.ensureFolder(folder)
   for (const path of [folder, `${folder}/journal`]) await files.removeDebris(path)
-  const { saved, journal, entries, counter, loss } = await gatherEvidence(options)
-  const whole = loss === undefined ? saved : undefined
-  const proof = whole?.proof ?? new RowProof()
-  if (loss !== undefined) for (let partition = 0; partition < partitionCount; partition++) proof.lose(partition)
-  const store = new DiskRowStore(options, { journal, storeId: whole?.head.storeId ?? random.bytes(16), proof, counter })
+  const { saved, journal, entries, counter, loss: damage } = await gatherEvidence(options)
+  const isNamed = named === undefined || (saved !== undefined && equals(named, saved.head.storeId))
+  // one that was forgotten before is another store since then, and remembers nothing that it could lose
+  const isForgotten = saved !== undefined && saved.proof.isLostWhole
+  const loss = damage ?? (isNamed || isForgotten ? undefined : 'it is not the store that the cluster knows: its folder was emptied, or is another\'s')
+  const proof = (loss === undefined ? saved?.proof : undefined) ?? new RowProof()
+  const store = new DiskRowStore(options, { journal, storeId: saved?.head.storeId ?? random.bytes(16), proof, counter })
+  if (loss !== undefined) store.forget()
   const partitions = store.lostPartitions().size
   if (partitions > 0) onLost({ partitions, reason: loss ?? 'lost before, and not handed over since' })
   await store.replay(entries)
@@ -61,7 +70,7 @@ export async function openRowStore (options: RowStoreOptions): Promise<RowStore>
 }
 
 class DiskRowStore implements RowStore {
-  readonly storeId: Uint8Array
+  #storeId: Uint8Array
   readonly #options: RowStoreOptions
   readonly #journal: Journal
   readonly #proof: RowProof
@@ -84,12 +93,13 @@ class DiskRowStore implements RowStore {
   constructor (options: RowStoreOptions, { journal, storeId, proof, counter }: { journal: Journal, storeId: Uint8Array, proof: RowProof, counter: bigint }) {
     this.#options = options
     this.#journal = journal
-    this.storeId = storeId
+    this.#storeId = storeId
     this.#proof = proof
     this.#reserved = this.#reserving = this.#counter = counter
     for (let partition = 0; partition < partitionCount; partition++) if (proof.isLost(partition)) this.#lost.add(partition)
   }
 
+  get storeId (): Uint8Array { return this.#storeId }
   get position (): bigint { return this.#journal.position }
   get readOnlyReason (): string | undefined { return (this.#failure ?? this.#behind ?? this.#full)?.message }
   lostPartitions (): ReadonlySet<number> { return this.#lost }
@@ -157,6 +167,19 @@ class DiskRowStore implements RowStore {
     open.use(this.#journal)
     await this.#writing
     if (this.#failure === undefined && this.#behind === undefined) await this.checkpoint()
+  }
+
+  /** All that it remembers, for good once it is on disk: it is another store from now on. */
+  forget (): void {
+    this.#storeId = this.#options.random.bytes(16)
+    // the one before may have given out more: half a jump is two thousand million of them, and still less than what peers refuse
+    this.#counter = this.#reserving += ballotLimits.maxCounterJump / 2n
+    for (let partition = 0; partition < partitionCount; partition++) {
+      this.#proof.lose(partition)
+      this.#lost.add(partition)
+      this.#proven.delete(partition)
+    }
+    this.#recent.clear()
   }
 
   /** Brings proof and index up to what the journal says. Idempotent: the index may have any part of it already. */

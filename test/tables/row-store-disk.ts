@@ -23,8 +23,8 @@ export const promise = (n: number, counter: number): StoredRow => ({ table: 1, r
 export interface Disk { readonly files: MemoryFiles, readonly index: MemoryKeyValue }
 export const newDisk = (): Disk => ({ files: memoryFiles(), index: memoryKeyValue() })
 
-export const openOn = (disk: Pick<RowStoreOptions, 'files' | 'index'>, { seed = 1, onLost = () => {} }: { seed?: number, onLost?: RowStoreOptions['onLost'] } = {}): Promise<RowStore> =>
-  openRowStore({ ...disk, folder: 'rows', random: seededRandom(seed), ballotOf, onLost })
+export const openOn = (disk: Pick<RowStoreOptions, 'files' | 'index'>, { seed = 1, onLost = () => {}, named }: { seed?: number } & Partial<Pick<RowStoreOptions, 'onLost' | 'named'>> = {}): Promise<RowStore> =>
+  openRowStore({ ...disk, folder: 'rows', random: seededRandom(seed), ballotOf, onLost, ...(named === undefined ? {} : { named }) })
 
 /** The disk as it may be found after the power failed now. */
 export const afterPowerFailure = ({ files, index }: Disk, random = seededRandom(3)): Disk => ({ files: files.crash(random), index: index.crash(random) })

@@ -1,11 +1,12 @@
 import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { equals, partitionCount, partitionOf } from '../../src/base/bytes.ts'
+import { equals, hexOf, partitionCount, partitionOf } from '../../src/base/bytes.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { levelKeyValue } from '../../src/disk/level-key-value.ts'
 import { memoryKeyValue } from '../../src/disk/memory-key-value.ts'
 import { nodeFiles } from '../../src/disk/node-files.ts'
+import { ballotLimits } from '../../src/tables/ballot.ts'
 import { PartitionLost, type RowStore } from '../../src/tables/index.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { afterPowerFailure, type Disk, diskAtRest, diskInUse, flipped, indexedRow, journalsOf, newDisk, openOn, row, rowKey } from './row-store-disk.ts'
@@ -163,6 +164,46 @@ describe('a loss is noticed', () => {
     const again = await openOn(disk)
     expect(await again.get(1, rowKey(2))).toEqual(row(2, 3))
     await expect(again.get(1, rowKey(1))).rejects.toThrow(PartitionLost)
+  })
+})
+
+describe('a store that the cluster does not know forgets everything: it would vote from nothing (a folder that was emptied did)', () => {
+  const named = new Uint8Array(16).fill(7)
+
+  test.each([
+    ['a new one', async () => newDisk()],
+    ['another node\'s', async () => diskInUse(rows)],
+  ] as const)('%s, once: then it keeps its id, over restarts', async (_name, made) => {
+    const disk = await made()
+    const counter = await (await openOn(disk)).nextCounter(0n)
+    const ids: string[] = []
+    let last = 0n
+    for (let start = 0; start < 4; start++) {
+      const losses: string[] = []
+      const store = await openOn(disk, { seed: 30 + start, named, onLost: ({ reason }) => { losses.push(reason) } })
+      expect(losses).toHaveLength(1)
+      if (start === 0) expect(losses[0]).toContain('not the store that the cluster knows')
+      expect(store.lostPartitions().size).toBe(partitionCount)
+      expect(store.storeId).not.toEqual(named)
+      await expect(store.save([row(1, 2)])).rejects.toThrow(PartitionLost)
+      expect(await lostOf(store)).toBe(40)
+      ids.push(hexOf(store.storeId))
+      const next = await store.nextCounter(0n)
+      // above all that the store before it may have given, but not once more with each start: peers would refuse them
+      expect(next).toBeGreaterThan(start === 0 ? counter + 1_000_000n : last)
+      expect(next).toBeLessThan(counter + ballotLimits.maxCounterJump)
+      last = next
+      if (start % 2 === 0) await store[Symbol.asyncDispose]()
+    }
+    expect(new Set(ids).size).toBe(1)
+  })
+
+  test('but the one that it knows does not', async () => {
+    const disk = await diskInUse(rows)
+    const { storeId } = await openOn(disk)
+    const store = await openOn(disk, { named: storeId })
+    expect(await lostOf(store)).toBe(0)
+    expect(store.storeId).toEqual(storeId)
   })
 })
 
