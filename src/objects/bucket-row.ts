@@ -5,7 +5,7 @@ import type { Bucket, BucketOptions } from './index.ts'
 
 /** A bucket's row. Objects key on its id, so a bucket made again under the same name is another bucket. */
 export interface BucketRow extends Bucket {
-  /** 'deleting' while a remover proves that it is empty; puts that meet it fail. */
+  /** 'deleting' while a remover proves that it is empty; puts that begin meanwhile fail. */
   readonly state: 'active' | 'deleting'
   /**
    * Random, 16 bytes, hexadecimal: which 'deleting' this is. It was not interrupted as long as the same one stands, so no put was acknowledged meanwhile.

@@ -39,10 +39,9 @@ export class Buckets {
     const chosen = { ...defaultBucketOptions, ...options }
     checkBucketOptions(chosen)
     await this.#parts.settleLayout(wait)
-    const { clock, random, registers } = this.#parts
+    const { clock, random } = this.#parts
     const row: BucketRow = { ...chosen, name, id: hexOf(random.bytes(16)), created: new Date(clock.wallMs()).toISOString(), state: 'active' }
-    const taken = await registers.change<BucketRow | undefined>(addressOf(name), (value) => {
-      const current = value === undefined ? undefined : decodeBucketRow(value)
+    const taken = await this.#change<BucketRow | undefined>(name, (current) => {
       if (current === undefined) return { kind: 'write', value: encodeBucketRow(row), result: undefined }
       return { kind: 'keep', result: current }
     }, wait)
@@ -70,6 +69,12 @@ export class Buckets {
     return bucket
   }
 
+  /** Whether this very bucket takes objects, as of some moment after the call. */
+  async isActive ({ name, id }: Bucket): Promise<boolean> {
+    const now = await this.#shared(name)
+    return now?.id === id && now.state === 'active'
+  }
+
   /** The bucket as it was when last seen, or as it is now if it never was. May be outdated: what is built on it must be checked against `active`. */
   async recent (name: string): Promise<BucketRow> {
     return this.#lastSeen.get(name) ?? this.active(name)
@@ -78,30 +83,46 @@ export class Buckets {
   async remove (name: string, wait: { signal?: AbortSignal } = {}): Promise<void> {
     const bucket = await this.#mark(name, wait)
     const isEmpty = await this.#parts.isEmpty(bucket, wait)
-    // what was listed holds only while that very mark stands: after another one, or none, a put may have been acknowledged that the list has not
-    const isOver = await this.#parts.registers.change<boolean>(addressOf(name), (value) => {
-      const current = value === undefined ? undefined : decodeBucketRow(value)
-      if (current === undefined || current.id !== bucket.id) return { kind: 'keep', result: true }
-      if (current.removal !== bucket.removal) return { kind: 'keep', result: false }
-      return isEmpty ? { kind: 'erase', result: true } : { kind: 'write', value: encodeBucketRow({ ...current, state: 'active', removal: undefined }), result: false }
-    }, wait)
+    const isGone = isEmpty ? await this.#erase(bucket, wait) : !await this.keep(bucket, wait)
     this.#lastSeen.delete(name)
-    if (isOver) return
+    if (isGone) return
     throw new Conflict(isEmpty ? `bucket "${name}" came into use again while it was being removed; try again` : `bucket "${name}" is not empty; remove its objects first ("dfs rm -r ${name}/")`)
+  }
+
+  /** Ends a removal under way, for there is an object in the bucket. Whether the bucket is still there. */
+  async keep ({ name, id }: Bucket, wait: { signal?: AbortSignal } = {}): Promise<boolean> {
+    return this.#change<boolean>(name, (current) => {
+      if (current?.id !== id) return { kind: 'keep', result: false }
+      return current.state === 'active' ? { kind: 'keep', result: true } : { kind: 'write', value: encodeBucketRow({ ...current, state: 'active', removal: undefined }), result: true }
+    }, wait)
+  }
+
+  /**
+   * What was listed holds only while the very mark stands under which it was: after another one, or none, a put may have been acknowledged that the list
+   * has not. Whether the bucket is gone.
+   */
+  async #erase ({ name, id, removal }: BucketRow, wait: { signal?: AbortSignal }): Promise<boolean> {
+    return this.#change<boolean>(name, (current) => {
+      if (current?.id !== id) return { kind: 'keep', result: true }
+      return current.removal === removal ? { kind: 'erase', result: true } : { kind: 'keep', result: false }
+    }, wait)
   }
 
   /** From now on puts into it fail. Whoever finds it marked goes on under that mark. */
   async #mark (name: string, wait: { signal?: AbortSignal }): Promise<BucketRow> {
     checkBucketName(name)
     const removal = hexOf(this.#parts.random.bytes(16))
-    const marked = await this.#parts.registers.change<BucketRow | undefined>(addressOf(name), (value): Change<BucketRow | undefined> => {
-      const current = value === undefined ? undefined : decodeBucketRow(value)
+    const marked = await this.#change<BucketRow | undefined>(name, (current) => {
       if (current === undefined || current.removal !== undefined) return { kind: 'keep', result: current }
       const row: BucketRow = { ...current, state: 'deleting', removal }
       return { kind: 'write', value: encodeBucketRow(row), result: row }
     }, wait)
     if (marked === undefined) throw new NotFound(`there is no bucket "${name}"`)
     return marked
+  }
+
+  async #change<T> (name: string, change: (current: BucketRow | undefined) => Change<T>, wait: { signal?: AbortSignal }): Promise<T> {
+    return this.#parts.registers.change<T>(addressOf(name), (value) => change(value === undefined ? undefined : decodeBucketRow(value)), wait)
   }
 
   async #read (name: string): Promise<BucketRow | undefined> {

@@ -16,7 +16,7 @@ export interface ObjectParts {
   readonly clock: Clock
   readonly random: Random
   readonly settleLayout: BucketsParts['settleLayout']
-  /** Told after the ack condition holds, never before; must not throw. */
+  /** Told after the ack; must not throw. */
   readonly announce: (stored: StoredObject) => void
   /** A version's blocks may be garbage: kept for the log. */
   readonly warn: (message: string, cause: unknown) => void

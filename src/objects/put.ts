@@ -1,6 +1,6 @@
 import { fromHex } from '../base/bytes.ts'
 import type { Cid } from '../base/cid.ts'
-import { Conflict, InvalidInput, NotFound, Unavailable } from '../base/errors.ts'
+import { Conflict, InvalidInput, Unavailable, UnknownOutcome } from '../base/errors.ts'
 import type { Replication } from '../replication/index.ts'
 import { type RowAddress, tables } from '../tables/index.ts'
 import type { BucketRow } from './bucket-row.ts'
@@ -8,7 +8,7 @@ import type { Buckets } from './buckets.ts'
 import type { ObjectName, PutOptions } from './index.ts'
 import { checkKey } from './names.ts'
 import { checkPrecondition, type CurrentVersion, decodeObjectRow, emptyRow, encodeObjectRow, isVacant, type ObjectRow, withCurrent, withHeartbeat, withoutCurrent, withoutPending, withPending } from './object-row.ts'
-import type { ObjectParts, WrittenContent } from './ports.ts'
+import type { ObjectParts, StoredObject, WrittenContent } from './ports.ts'
 import { isSameVersion, type Version } from './version.ts'
 
 /**
@@ -24,15 +24,16 @@ export interface Put {
   readonly options: PutOptions
 }
 
-export async function putObject (parts: ObjectParts, buckets: Buckets, put: Put): Promise<CurrentVersion> {
+/** What is acknowledged; the caller announces it, once it has told whoever waits. @throws as `Objects.put` */
+export async function putObject (parts: ObjectParts, buckets: Buckets, put: Put): Promise<{ version: CurrentVersion, stored: StoredObject }> {
   checkKey(put.target.key)
   checkMetadata(put.options)
   const bucket = await buckets.active(put.target.bucket)
   const upload = new Upload(parts, bucket, put)
   try {
-    const version = await upload.store()
+    const { version, stored } = await upload.store()
     await upload.confirmBucket(buckets, version)
-    return version
+    return { version, stored }
   } catch (error) {
     await upload.abandon(error)
     throw error
@@ -62,31 +63,37 @@ class Upload {
     this.#writer = parts.replication.writer({ versionId: this.#version.id, redundancy: { k: 1, m: bucket.copies - 1 } })
   }
 
-  async store (): Promise<CurrentVersion> {
+  async store (): Promise<{ version: CurrentVersion, stored: StoredObject }> {
     const { source, options: { signal } } = this.#put
     try {
       const content = await this.#parts.content.write(source, { bucket: this.#bucket, signal, put: async (cid, block) => { await this.#store(cid, block, signal) } })
       this.#checkSize(content.sizeBytes)
       const version = this.#versionOf(content)
       await this.#commit(version)
-      this.#parts.announce({ bucket: this.#bucket, key: this.#put.target.key, version: this.#version, root: content.root, chunks: content.chunks })
-      return version
+      return { version, stored: { bucket: this.#bucket, key: this.#put.target.key, version: this.#version, root: content.root, chunks: content.chunks } }
     } finally {
       this.#stopHeartbeat()
     }
   }
 
-  /** Rule 9 of design §7: a bucket that was removed meanwhile takes the object with it, and the writer is told. */
+  /** Rule 9 of design §7: a bucket that was removed meanwhile takes the object with it, and the writer is told. A removal under way ends here: it is not empty. */
   async confirmBucket (buckets: Buckets, version: CurrentVersion): Promise<void> {
-    const { bucket: name, key } = this.#put.target
-    const now = await buckets.active(name).catch((error: unknown) => { if (error instanceof NotFound || error instanceof Conflict) return error; throw error })
-    if (!(now instanceof Error) && now.id === this.#bucket.id) return
-    await this.#parts.registers.change<void>(addressOf(this.#bucket, key), (value) => {
+    const { bucket: name } = this.#put.target
+    try {
+      if (await buckets.isActive(this.#bucket) || await buckets.keep(this.#bucket)) return
+      await this.#takeBack(version)
+    } catch (cause) {
+      throw new UnknownOutcome(`the object is stored, but whether bucket "${name}" still stands could not be found out; look before putting it again`, { cause })
+    }
+    throw new Conflict(`bucket "${name}" was removed meanwhile, and perhaps made again; put the object again`)
+  }
+
+  async #takeBack (version: CurrentVersion): Promise<void> {
+    await this.#parts.registers.change<void>(addressOf(this.#bucket, this.#put.target.key), (value) => {
       const row = value === undefined ? undefined : decodeObjectRow(value)
       if (row?.current === undefined || !isSameVersion(row.current, version)) return { kind: 'keep', result: undefined }
       return written(withoutCurrent(row), undefined)
     })
-    throw now instanceof Error ? now : new Conflict(`bucket "${name}" was removed and made again meanwhile; put the object again`)
   }
 
   /** Moves what was stored to `dropped`, if it can; otherwise the upload stands in `pending` until it is given up. */

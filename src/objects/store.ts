@@ -20,7 +20,9 @@ export function objectStore (parts: ObjectParts): Objects {
     bucket: async (name) => publicBucket(await buckets.active(name)),
     removeBucket: async (name, wait) => { await buckets.remove(name, wait) },
     async put (target, source, options = {}) {
-      const version = await putObject(parts, buckets, { target, source, options })
+      const { version, stored } = await putObject(parts, buckets, { target, source, options })
+      // when whoever waits for this has been told
+      parts.clock.after(0, () => { parts.announce(stored) })
       return infoOf(target, version)
     },
     get: async (target, options = {}) => getObject(parts, buckets, target, options),

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { concat, utf8 } from '../../src/base/bytes.ts'
-import { Conflict, InvalidInput, NotFound, Unavailable } from '../../src/base/errors.ts'
+import { Conflict, InvalidInput, NotFound, Unavailable, UnknownOutcome } from '../../src/base/errors.ts'
 import { decodeBucketRow, encodeBucketRow } from '../../src/objects/bucket-row.ts'
 import { objectStore } from '../../src/objects/index.ts'
 import { type Registers, tables } from '../../src/tables/index.ts'
@@ -35,16 +35,19 @@ describe('objects', () => {
     expect(info).toMatchObject({ sizeBytes: 32, contentType: 'text/plain', metadata: { who: 'me' } })
   })
 
-  test('blocks come before the commit, the commit before the announcement', async () => {
-    const { world, store } = await worldWithBucket({ wrap: (registers) => recordingCommits(registers, () => world.events) })
-    await store.put({ bucket: 'photos', key: 'k' }, bytesOf('sixteen bytes...'))
-    expect(world.events).toEqual(['row', 'block', 'block', 'row', 'announce'])
+  test('blocks come before the commit, the commit before the bucket is looked at again, that before the ack, and the ack before the announcement', async () => {
+    const { world, store } = await worldWithBucket({ wrap: (registers) => registersWith(recordingCommits(registers, () => world.events), {
+      read: async (address, options) => { world.events.push('bucket'); return await registers.read(address, options) },
+    }) })
+    await store.put({ bucket: 'photos', key: 'k' }, bytesOf('sixteen bytes...')).then(() => { world.events.push('ack') })
+    await expect.poll(() => world.announced.length).toBe(1)
+    expect(world.events).toEqual(['bucket', 'row', 'block', 'block', 'row', 'bucket', 'ack', 'announce'])
   })
 
   test('a small object is one write of its row and no block', async () => {
     const { world, store } = await worldWithBucket({ wrap: (registers) => recordingCommits(registers, () => world.events) })
     await store.put({ bucket: 'photos', key: 'k' }, bytesOf('abc'))
-    expect(world.events).toEqual(['row', 'announce'])
+    expect(world.events).toEqual(['row'])
     expect(world.blocks.size).toBe(0)
   })
 
@@ -232,6 +235,27 @@ describe('buckets', () => {
     await expect(store.put({ bucket: 'photos', key: 'k' }, bytesOf('abc'))).rejects.toThrow('being removed')
     await store.removeBucket('photos')
     expect(await store.listBuckets()).toEqual([])
+  })
+
+  test('a put that committed while a removal was under way takes that back, and loses no earlier version to it', async () => {
+    const { world, store } = await worldWithBucket()
+    const target = { bucket: 'photos', key: 'k' }
+    await store.put(target, bytesOf('one'))
+    const dying = objectStore({ ...world.parts, registers: registersWith(world.parts.registers, { list: async () => { throw new Unavailable('dead') } }) })
+    await objectStore({ ...world.parts, registers: afterObjectChange(world.parts.registers, async () => {
+      await expect(dying.removeBucket('photos')).rejects.toThrow('dead')
+    }) }).put(target, bytesOf('two'))
+    expect(await textIn((await store.get(target)).body)).toBe('two')
+  })
+
+  test('a put that cannot find out about its bucket after the commit does not say that nothing happened', async () => {
+    const { world, store } = await worldWithBucket()
+    const target = { bucket: 'photos', key: 'k' }
+    const cut = objectStore({ ...world.parts, registers: afterObjectChange(world.parts.registers, async () => { world.registers.isUnavailable = true }) })
+    await expect(cut.put(target, bytesOf('abc'))).rejects.toThrow(UnknownOutcome)
+    world.registers.isUnavailable = false
+    expect(await textIn((await store.get(target)).body)).toBe('abc')
+    expect(world.announced).toEqual([])
   })
 
   test('a put whose bucket went and came back before the ack fails and leaves nothing', async () => {
