@@ -1,6 +1,6 @@
 import { rm, statfs, writeFile } from 'node:fs/promises'
 import { ClassicLevel } from 'classic-level'
-import { StoreFull } from '../base/errors.ts'
+import { Corrupt, StoreFull } from '../base/errors.ts'
 import { type KeyRange, type KeyValue, type KeyValueChange, SyncFailed } from './index.ts'
 
 /** Entries fetched from LevelDB at once while iterating. */
@@ -127,8 +127,14 @@ class LevelKeyValue implements KeyValue {
 
 async function opened (path: string): Promise<Level> {
   const db = new ClassicLevel<Uint8Array, Uint8Array>(path, { keyEncoding: 'view', valueEncoding: 'view' })
-  await db.open().catch((cause: unknown) => { throw isFull(cause) ? diskFull(cause) : cause })
+  await db.open().catch((cause: unknown) => { throw isFull(cause) ? diskFull(cause) : unopened(path, cause) })
   return db
+}
+
+/** LevelDB could mend itself, by leaving out what it cannot read: on a disk that fails that would be lost for good. So it is left to who can look. */
+function unopened (path: string, cause: unknown): Corrupt {
+  const { message } = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause as Error
+  return new Corrupt(`the index in ${path} does not open (${message}): check the disk; if the index is damaged, move its folder away and start again: the node goes on without what stood there alone, which the others have`, { cause })
 }
 
 async function demandRoom (path: string, failure: StoreFull): Promise<void> {

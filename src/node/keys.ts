@@ -1,4 +1,4 @@
-import { Refused } from '../base/errors.ts'
+import { Corrupt, Refused } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Files } from '../disk/index.ts'
 import { nodeFiles } from '../disk/node-files.ts'
@@ -26,7 +26,16 @@ export async function keyringKeyOf (secrets: Secrets, { make, random }: { make: 
 
 export async function readKeyring (files: Files, key: KeyringKey, { joining = false }: { joining?: boolean } = {}): Promise<Keyring | undefined> {
   const from = joining ? joiningPath : path
-  return await files.size(from) === undefined ? undefined : openKeyring(await files.read(from), key)
+  if (await files.size(from) === undefined) return undefined
+  try {
+    return await openKeyring(await files.read(from), key)
+  } catch (cause) {
+    // nothing tells a wrong key from a damaged keyring
+    const advice = `take the right ${key.kind === 'key' ? 'key file' : 'passphrase'}, or put back a copy of the file "${from}" in the data folder`
+    if (cause instanceof Refused) throw new Refused(`${cause.message}; ${advice}`, { cause })
+    if (cause instanceof Corrupt) throw new Corrupt(`${cause.message}; ${advice}`, { cause })
+    throw cause
+  }
 }
 
 export async function writeKeyring (files: Files, keyring: Keyring, key: KeyringKey, { random, joining = false }: { random: Random, joining?: boolean }): Promise<void> {

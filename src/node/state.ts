@@ -1,6 +1,7 @@
 import { decode, encode } from 'cborg'
 import { equals, MalformedBytes } from '../base/bytes.ts'
 import { Corrupt } from '../base/errors.ts'
+import { hash, hashLength } from '../base/hash.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { type Certificate, closing, describeMember, encodeCertificate, encodeLayout, encodeMemberRow, type Era, eraOf, hashOfStatement, isSameEra, isSuccessor, type Layout, type MemberRow, mergedEra, parseCertificate, parseLayout, parseMemberRow, parseStatementOf, roles } from '../cluster/index.ts'
 import type { Files } from '../disk/index.ts'
@@ -18,7 +19,7 @@ export interface ClusterFacts {
 }
 
 const path = 'cluster'
-const formatVersion = 1
+const formatVersion = 2
 
 /**
  * The facts of a node, as they are on disk: a layout that was seen here before it is there could be answered under, and forgotten by a crash. Changes are
@@ -104,19 +105,27 @@ export const follows = (current: Layout, next: Layout): boolean =>
   isSuccessor(current, next) || (current.state === 'open' && isSuccessor(closing(current), next))
 
 export async function writeFacts (files: Files, { clusterId, authority, certificate, era, layout, members }: ClusterFacts): Promise<void> {
-  await files.writeDurable(path, [encode([formatVersion, clusterId, authority, encodeCertificate(certificate), era.statements.map(({ bytes }) => bytes), encodeLayout(layout), members.map(encodeMemberRow)])])
+  const facts = encode([formatVersion, clusterId, authority, encodeCertificate(certificate), era.statements.map(({ bytes }) => bytes), encodeLayout(layout), members.map(encodeMemberRow)])
+  await files.writeDurable(path, [facts, hash(facts)])
 }
 
 /** Undefined if this folder is no node's yet. @throws Corrupt */
 export async function readFacts (files: Files): Promise<ClusterFacts | undefined> {
   if (await files.size(path) === undefined) return undefined
   try {
-    const [version, clusterId, authority, certificate, era, layout, members] = decode(await files.read(path)) as [number, Uint8Array, Uint8Array, Uint8Array, Uint8Array[], Uint8Array, Uint8Array[]]
+    const [version, clusterId, authority, certificate, era, layout, members] = decode(checked(await files.read(path))) as [number, Uint8Array, Uint8Array, Uint8Array, Uint8Array[], Uint8Array, Uint8Array[]]
     if (version !== formatVersion) throw new MalformedBytes(`version ${version}`)
     return { clusterId, authority, certificate: parseCertificate(certificate), era: eraOf(era.map((bytes) => parseStatementOf('era', bytes))), layout: parseLayout(layout), members: members.map(parseMemberRow) }
   } catch (cause) {
-    throw new Corrupt(`the file "${path}" in the data folder is damaged: ${(cause as Error).message}`, { cause })
+    throw new Corrupt(`the file "${path}" in the data folder is damaged (${(cause as Error).message}); put back a copy of it, an older one will do`, { cause })
   }
+}
+
+// a key, a store id or a holder with another bit reads as well as the right one, and would have this node ask other voters than the others do
+function checked (bytes: Uint8Array): Uint8Array {
+  const facts = bytes.subarray(0, -hashLength)
+  if (!equals(hash(facts), bytes.subarray(-hashLength))) throw new MalformedBytes('its checksum does not fit')
+  return facts
 }
 
 function readLayout (encoded: Uint8Array): Layout {

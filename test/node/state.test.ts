@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest'
+import { Corrupt } from '../../src/base/errors.ts'
 import { closing, encodeLayout, openLayout, settled } from '../../src/cluster/index.ts'
 import type { Files } from '../../src/disk/index.ts'
 import { memoryFiles } from '../../src/disk/memory-files.ts'
-import { ClusterState, readFacts } from '../../src/node/state.ts'
+import { ClusterState, readFacts, writeFacts } from '../../src/node/state.ts'
 import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
+import { flips } from '../support/damage.ts'
 
 const cluster = paperCluster()
 const founder = cluster.member('founder')
@@ -84,5 +86,19 @@ describe('what a node knows of its cluster', () => {
     await Promise.race([Promise.all(changes), next().then((turn) => { turn.resolve() })])
     await Promise.all(changes)
     expect(state.era.number).toBe(3)
+  })
+
+  test('is refused by name with any bit of it flipped (a holder or a key with another bit was believed)', async () => {
+    const disk = memoryFiles()
+    const facts = { clusterId: cluster.clusterId, authority: cluster.authority, certificate: certificateOf(founder), era: cluster.era(1, [founder]), layout: open, members: [rowOf('founder')] }
+    await writeFacts(disk, facts)
+    expect(await readFacts(disk)).toEqual(facts)
+    for (const { name, bytes } of flips(await disk.read('cluster'), { most: 2000 })) {
+      const flipped = memoryFiles()
+      await flipped.writeDurable('cluster', [bytes])
+      const error = await readFacts(flipped).catch((reason: unknown) => reason)
+      expect(error, name).toBeInstanceOf(Corrupt)
+      expect((error as Error).message).toMatch(/"cluster" in the data folder is damaged.*put back a copy/)
+    }
   })
 })
