@@ -4,8 +4,10 @@ import { Unavailable } from '../../src/base/errors.ts'
 import { keyOf } from '../../src/base/peer-id.ts'
 import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
+import { encodeEnvelope } from '../../src/tables/envelope.ts'
 import { type Change, isClear, type RowAddress, type TableNumber, tables, type Voters } from '../../src/tables/index.ts'
 import { LateDelivery, type RowSettler } from '../../src/tables/late-delivery.ts'
+import { messageLimits } from '../../src/tables/messages.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import { type TableNode, tableNodes, type TableNodes } from '../support/table-nodes.ts'
 
@@ -87,6 +89,28 @@ describe('a voter that was away', () => {
     hasMajority = true
     await pass(at(nodes, third))
     await expect.poll(async () => await holds(at(nodes, third))).toBe(true)
+  })
+})
+
+describe('replicas of a partition of many pages', () => {
+  test('both end with all rows, whatever each of them lacks', async () => {
+    const { nodes, voters } = tableNodes(2)
+    const only: Voters = { ...voters, ofPartition: (partition) => (partition === 5 ? voters.ofPartition(partition) : []) }
+    const key = (i: number): Uint8Array => Uint8Array.from({ length: 32 }, (_, at) => [0, 0x50, i >> 8, i & 0xff][at] ?? 0)
+    const count = 3 * messageLimits.maxBallots
+    const save = async (node: TableNode, has: (i: number) => boolean): Promise<void> => {
+      const ballot = { counter: 1n, proposer: keyOf(node.self) }
+      const content = { revision: 1n, isTombstone: false, body: encodeEnvelope({ operations: [], value: utf8('x') }) }
+      await node.store.save(Array.from({ length: count }, (_, i) => i).filter(has).map((i) => (
+        { table: tables.objects, rowKey: key(i), promised: ballot, accepted: plainCodec.encode({ table: tables.objects, rowKey: key(i), content, ballot }) })))
+    }
+    // the first has the lower two thirds, the second the upper third and every fifth
+    await save(at(nodes, first), (i) => i < count * 2 / 3)
+    await save(at(nodes, second), (i) => i >= count * 2 / 3 || i % 5 === 0)
+    for (const node of nodes) await comparing(node, only)()
+    const [one, other] = [await at(nodes, first).store.digest(5), await at(nodes, second).store.digest(5)]
+    expect(one).toEqual(other)
+    expect(one.count).toBe(count)
   })
 })
 
