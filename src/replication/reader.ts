@@ -1,10 +1,10 @@
 import { type Cid, digestOf } from '../base/cid.ts'
 import type { Clock } from '../base/clock.ts'
 import { Corrupt, NotFound, Unavailable } from '../base/errors.ts'
+import { Paces, type Patience } from '../base/pace.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { BlockCorrupt, BlockMissing, type Blocks } from '../blockstore/index.ts'
 import type { BlockPeers, Placement, Providers, TransferReport } from './index.ts'
-import { Paces, type Patience } from './pace.ts'
 
 /**
  * A block from wherever it is: this node's disk, its cache, the holders nearest first, whoever announced the object, everybody else that answers, whoever

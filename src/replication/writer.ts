@@ -2,10 +2,10 @@ import { Budget } from '../base/budget.ts'
 import type { Cid } from '../base/cid.ts'
 import { type Clock, deadline } from '../base/clock.ts'
 import { Refused, StoreFull, Unavailable } from '../base/errors.ts'
+import { Paces, type Patience } from '../base/pace.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import type { Blocks } from '../blockstore/index.ts'
 import { type BlockPeers, type Holder, type Placement, type Reference, writeQuorumOf } from './index.ts'
-import { Paces, type Patience } from './pace.ts'
 import { Stragglers } from './stragglers.ts'
 
 /**

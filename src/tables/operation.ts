@@ -1,6 +1,7 @@
 import { equals } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { Corrupt } from '../base/errors.ts'
+import type { Paces } from '../base/pace.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import type { Random } from '../base/random.ts'
 import type { RowCodec, TableNumber, Voters } from './index.ts'
@@ -8,7 +9,7 @@ import type { LateDelivery } from './late-delivery.ts'
 import type { TableAnswer, TableRequest } from './messages.ts'
 import { openRecord } from './opened-record.ts'
 import type { RegisterTiming } from './registers.ts'
-import type { OpenedRecord, RoundEffect, RoundEvent } from './round.ts'
+import { majorityOf, type OpenedRecord, type RoundEffect, type RoundEvent } from './round.ts'
 
 /** A pure state machine of one operation: Proposer or Reader. */
 export interface RoundMachine<T> {
@@ -26,7 +27,9 @@ export interface OperationPorts<T> {
   readonly late: Pick<LateDelivery, 'offer'> | undefined
   readonly timing: RegisterTiming
   readonly nextCounter: (atLeast: bigint) => Promise<bigint>
+  /** The nearest first. */
   readonly reachable: () => ReadonlySet<PeerId>
+  readonly paces: Paces
   readonly ask: (peer: PeerId, request: TableRequest, options: { signal?: AbortSignal }) => Promise<TableAnswer>
 }
 
@@ -38,8 +41,9 @@ export type OperationOutcome<T> =
   | { readonly kind: 'fail', readonly outcome: 'unavailable' | 'unknown', readonly why: string, readonly cause: unknown }
 
 /**
- * Carries out what a machine says until it is done. Questions still out when a majority has spoken go on to their own end: calling them back would cost a
- * message each, more than the answer.
+ * Carries out what a machine says until it is done. What is accepted goes to every voter; a mere question, to as many as a majority needs, the nearest first,
+ * and to the others when one of those fails, refuses, disagrees or is late. Questions still out when a majority has spoken go on to their own end: calling
+ * them back would cost a message each, more than the answer.
  */
 export class Operation<T> {
   readonly #ports: OperationPorts<T>
@@ -50,6 +54,8 @@ export class Operation<T> {
   #lastFailure: unknown
   #asked: { stage: number, open: Set<PeerId> } = { stage: 0, open: new Set() }
   #chosen: Uint8Array | undefined
+  /** Voters that need not be asked yet. */
+  #reserve: { readonly stage: number, readonly ask: () => void, readonly cancel: () => void, open: number } | undefined
 
   constructor (ports: OperationPorts<T>) { this.#ports = ports }
 
@@ -99,18 +105,62 @@ export class Operation<T> {
 
   #end (tell: () => void): void {
     this.#isOver = true
+    this.#letReserveGo()
     tell()
   }
 
   #askAll ({ stage, peers, question }: Extract<RoundEffect<T>, { kind: 'ask' }>): void {
-    const { row, voters, ask } = this.#ports
+    const { row, voters } = this.#ports
     this.#asked = { stage, open: new Set(peers) }
+    this.#letReserveGo()
     const request: TableRequest = { version: voters.version, ...row, ...question }
-    for (const peer of peers) {
-      ask(peer, request, {}).then(
-        (answer) => { this.#answered(stage, peer, answer) },
-        (cause: unknown) => { this.#failed(stage, peer, cause) })
-    }
+    const askEach = (some: readonly PeerId[]): void => { for (const peer of some) this.#ask(stage, peer, request) }
+    if (question.kind !== 'prepare' && question.kind !== 'read') { askEach(peers); return }
+    const needed = majorityOf(voters.of(row.table, row.rowKey).length)
+    const order = this.#inOrder(peers)
+    const [first, others] = [order.slice(0, needed), order.slice(needed)]
+    if (others.length > 0) this.#hold(stage, first, () => { askEach(others) })
+    askEach(first)
+  }
+
+  #ask (stage: number, peer: PeerId, request: TableRequest): void {
+    const { ask, clock, paces } = this.#ports
+    const start = clock.monotonicMs()
+    ask(peer, request, {}).then(
+      (answer) => { paces.answered(peer, clock.monotonicMs() - start); this.#answered(stage, peer, answer) },
+      (cause: unknown) => { paces.suspect(peer); this.#failed(stage, peer, cause) },
+    ).finally(() => { this.#heard(stage) })
+  }
+
+  #inOrder (peers: readonly PeerId[]): readonly PeerId[] {
+    const nearest = [...this.#ports.reachable()]
+    return this.#ports.paces.inOrder(peers.toSorted((a, b) => nearest.indexOf(a) - nearest.indexOf(b)))
+  }
+
+  #hold (stage: number, first: readonly PeerId[], ask: () => void): void {
+    const { clock, paces } = this.#ports
+    const cancel = clock.after(Math.max(...first.map((peer) => paces.lateAfterMs(peer))), () => {
+      for (const peer of first) if (this.#asked.open.has(peer)) paces.suspect(peer)
+      this.#release(stage)
+    })
+    this.#reserve = { stage, ask, cancel, open: first.length }
+  }
+
+  #letReserveGo (): void {
+    this.#reserve?.cancel()
+    this.#reserve = undefined
+  }
+
+  /** One of the first has spoken; when all have and it is not enough, the others are asked. */
+  #heard (stage: number): void {
+    if (this.#reserve?.stage === stage && --this.#reserve.open === 0) this.#release(stage)
+  }
+
+  #release (stage: number): void {
+    const reserve = this.#reserve
+    if (reserve?.stage !== stage) return
+    this.#letReserveGo()
+    reserve.ask()
   }
 
   #answered (stage: number, peer: PeerId, answer: TableAnswer): void {
@@ -118,6 +168,7 @@ export class Operation<T> {
     switch (answer.kind) {
       case 'promised': case 'value': {
         let accepted: OpenedRecord | undefined
+        this.#asked.open.delete(peer)
         try { accepted = this.#open(answer.accepted) } catch (cause) {
           if (!(cause instanceof Corrupt)) { this.#end(() => { this.#outcome.reject(cause as Error) }); return }
           this.#failed(stage, peer, cause)
@@ -132,6 +183,7 @@ export class Operation<T> {
         return
       case 'refused':
         this.#tell({ kind: 'refused', stage, peer, promised: answer.promised })
+        this.#release(stage)
         return
       default: this.#failed(stage, peer, new Corrupt(`a replica answers ${answer.kind}`))
     }
@@ -146,6 +198,7 @@ export class Operation<T> {
     this.#lastFailure = cause
     if (stage === this.#asked.stage) this.#asked.open.delete(peer)
     this.#tell({ kind: 'failed', stage, peer })
+    this.#release(stage)
   }
 
   /** Voters known to have missed what was chosen get it later; those still silent are waited for in the background, by `#failed`. */

@@ -1,6 +1,7 @@
 import { empty, hexOf } from '../base/bytes.ts'
 import { type Clock, deadline } from '../base/clock.ts'
 import { Unavailable, UnknownOutcome } from '../base/errors.ts'
+import { Paces, type Patience } from '../base/pace.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
 import type { Random } from '../base/random.ts'
 import { ballotLimits } from './ballot.ts'
@@ -21,7 +22,7 @@ import type { OpenedRecord } from './round.ts'
 export interface TablePeers {
   /** Rejects if the peer cannot be asked, refuses, or answers what cannot be read. */
   ask (peer: PeerId, request: TableRequest, options: { signal?: AbortSignal }): Promise<TableAnswer>
-  /** Peers that are connected now; the own node need not be among them. Never waits. */
+  /** Peers that are connected now, the nearest first; the own node need not be among them. Never waits. */
   reachable (): ReadonlySet<PeerId>
 }
 
@@ -53,9 +54,11 @@ export interface RegisterTiming {
   /** First mean pause after a lost contest; doubles up to `maxPauseMs`. */
   readonly pauseMs: number
   readonly maxPauseMs: number
+  /** How long a voter may take to answer a question before those are asked that are not needed for a majority. */
+  readonly patience: Patience
 }
 
-export const registerTiming: RegisterTiming = { operationMs: 5_000, askMs: 2_000, pauseMs: 8, maxPauseMs: 500 }
+export const registerTiming: RegisterTiming = { operationMs: 5_000, askMs: 2_000, pauseMs: 8, maxPauseMs: 500, patience: { leastMs: 10, mostMs: 1000, firstMs: 100 } }
 
 /** `Registers` over peers, and the identity round that anti-entropy and late delivery ask for. */
 export function registers (options: RegistersOptions): Registers & { readonly settle: RowSettler } {
@@ -72,10 +75,12 @@ class RegisterDriver {
   readonly #options: RegistersOptions
   readonly #timing: RegisterTiming
   readonly #queue = new KeyedQueue()
+  readonly #paces: Paces
 
   constructor (options: RegistersOptions) {
     this.#options = options
     this.#timing = { ...registerTiming, ...options.timing }
+    this.#paces = new Paces(options.clock, this.#timing.patience)
   }
 
   async read (address: RowAddress, { signal, from }: { signal: AbortSignal | undefined, from: 'majority' | 'reachable' }): Promise<Uint8Array | undefined> {
@@ -139,7 +144,8 @@ class RegisterDriver {
     const operation = new Operation<T>({
       row: { table: row.table, rowKey: row.rowKey }, machine, codec, clock, random, voters, late, timing: this.#timing,
       nextCounter: (atLeast) => counters.nextCounter(atLeast),
-      reachable: () => new Set([...peers.reachable(), self]),
+      reachable: () => new Set([self, ...peers.reachable()]),
+      paces: this.#paces,
       ask: (peer, request, wait) => this.ask(peer, request, wait),
     })
     return await operation.run(signal)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { lateAfterMs, type Pace, paceAfter, Paces, suspicionMs, unknownPace } from '../../src/replication/pace.ts'
+import { lateAfterMs, type Pace, paceAfter, Paces, suspicionMs, unknownPace } from '../../src/base/pace.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
 import { readPatience } from '../../src/replication/reader.ts'
 import { VirtualTime } from '../simulation/virtual-time.ts'

@@ -58,7 +58,7 @@ interface Process {
 }
 
 const never = <T>(): Promise<T> => new Promise(() => {})
-export const simulatedTimes = { operationMs: 500, askMs: 60, pauseMs: 4, maxPauseMs: 60 }
+export const simulatedTimes = { operationMs: 500, askMs: 60, pauseMs: 4, maxPauseMs: 60, patience: { leastMs: 1, mostMs: 20, firstMs: 2 } }
 
 export class SimulatedCluster {
   readonly time = new VirtualTime()

@@ -1,5 +1,5 @@
-import type { Clock } from '../base/clock.ts'
-import type { PeerId } from '../base/peer-id.ts'
+import type { Clock } from './clock.ts'
+import type { PeerId } from './peer-id.ts'
 
 /** How long a peer takes to answer, and so how long to wait before another is asked as well. Pure: numbers in, numbers out. */
 export interface Pace {
