@@ -20,7 +20,7 @@ import { describeRow, objectStore } from '../objects/index.ts'
 import { decodeObjectRow } from '../objects/object-row.ts'
 import { blockPeers } from '../protocols/block-peers.ts'
 import { serveFetch } from '../protocols/fetch.ts'
-import { type Greeting, helloProtocol } from '../protocols/hello.ts'
+import { type Greeting, type Hello, helloProtocol } from '../protocols/hello.ts'
 import { joinProtocol } from '../protocols/join.ts'
 import { membershipCheck } from '../protocols/membership.ts'
 import { serveStore } from '../protocols/store.ts'
@@ -45,11 +45,11 @@ import { readKnownPeers, writeKnownPeers } from './known-peers.ts'
 import { rebuildIndex } from './listing.ts'
 import { acceptorsBy, addressesIn, clearRowRule, layoutGuard, memberRowHash, votersBy, writeFoundation } from './membership.ts'
 import { nodeMetrics } from './metrics.ts'
-import { namedStoreOf } from './named-store.ts'
 import { looseBallotOf } from './records.ts'
 import { layoutSettler } from './settle.ts'
 import { ClusterState, readFacts } from './state.ts'
 import { statusOf } from './status.ts'
+import { namedStoreOf, StoreWitness } from './store-witness.ts'
 import { type BlockStores, openBlocks, openRows } from './stores.ts'
 import { watchAnnouncements } from './watch.ts'
 
@@ -92,13 +92,16 @@ class Node {
   readonly #metrics = nodeMetrics()
   readonly #hints = new Hints()
   readonly #greetings = new Map<PeerId, Greeting>()
+  readonly #greetedMs = new Map<PeerId, number>()
   readonly #startedMs: number
   readonly #keys: ClusterKeys | undefined
   // filled by open(), in this order
   #rows!: RowStore
+  #witness!: StoreWitness
   #stores!: BlockStores
   #codec!: RowCodec
   #index!: ListingIndex
+  #hello!: Hello
   #network!: Network
   #registers!: Registers
   #peers!: TablePeers
@@ -126,6 +129,7 @@ class Node {
     const log = { warn: (fields: object, message: string): void => { if (message.startsWith('a block')) this.#metrics.count('wrongBlocks'); else this.#metrics.count('lostPartitions'); logger.warn(fields, message) } }
     const named = namedStoreOf(state, peerIdOf(signingKeyOf(keyring.nodeSeed).publicKey))
     this.#rows = open.use(await openRows({ data: config.data, files, random, ballotOf: looseBallotOf, log, named }))
+    this.#witness = await StoreWitness.open({ files, state, rows: this.#rows, warn: this.#warn })
     this.#stores = open.use(await openBlocks({ config, files, log }))
     this.#codec = rowCodec({ clusterId: state.clusterId, keys: this.#keys, signer: signingKeyOf(keyring.nodeSeed), random, checkClear: clearRowRule(state) })
     this.#index = memoryListingIndex()
@@ -136,7 +140,8 @@ class Node {
   async #openNetwork (open: AsyncDisposableStack): Promise<void> {
     const { config, clock, random, keyring, state, logger } = this.#parts
     const hello = helloProtocol({
-      self: () => ({
+      self: (peer, shown) => ({
+        ...this.#witness.shownTo(peer, shown),
         certificate: state.certificate, era: state.era, versions: [1], capabilities: [], freeBytes: this.#freeBytes, layoutVersion: state.layout.version,
         addresses: this.#network.addresses().map(addressBytes),
       }),
@@ -147,12 +152,19 @@ class Node {
         memberRowHash: async (key) => memberRowHash(state, () => this.#registers, key),
       }),
       greeted: async (greeting) => {
-        if (this.#network.admit(greeting.peer)) this.#met(greeting)
+        const isKnown = this.#network.admission.isAdmitted(greeting.peer)
+        await this.#heard(greeting)
+        if (this.#network.admit(greeting.peer) && !isKnown) this.#met(greeting)
       },
     })
+    this.#hello = hello
     this.#network = open.use(await startNetwork({
       seed: keyring.nodeSeed, listen: config.listen, announce: config.announce, bootstrap: config.bootstrap, mdns: config.mdns, clock, random,
-      greet: async (peer, wait) => { this.#met(await hello.greet(peer, wait)) },
+      greet: async (peer, wait) => {
+        const greeting = await hello.greet(peer, wait)
+        await this.#heard(greeting)
+        this.#met(greeting)
+      },
       isMember: (peer) => state.members.has(peer) || this.#greetings.has(peer),
       log: logger.child({ part: 'network' }),
     }))
@@ -170,7 +182,7 @@ class Node {
     const { clock, random, state, keyring, logger } = this.#parts
     const self = this.#network.peerId
     const voters = votersBy(state)
-    this.#peers = tablePeers(this.#network.requests, () => this.#network.admission.admitted)
+    this.#peers = tablePeers(this.#network.requests, () => new Set([...this.#network.reachable(), ...this.#network.admission.admitted].filter((peer) => this.#witness.remembers(peer))))
     const replica = tableReplica({
       self, store: this.#rows, codec: this.#codec, voters: acceptorsBy(state, self), layout: layoutGuard(state, () => this.#peers),
       isMember: (peer) => peer === self || state.isMember(peer),
@@ -206,6 +218,7 @@ class Node {
         if (clock.monotonicMs() - lastRoundMs > antiEntropyEveryMs) { lastRoundMs = clock.monotonicMs(); antiEntropy.begin() }
         return antiEntropy.step(wait)
       } },
+      { name: 'greetings', step: async (wait) => this.#greetAgain(wait) },
       { name: 'recovery of a full disk', step: async () => { await this.#rows.recover(); await this.#stores.blocks.recover(); return 'idle' } },
       { name: 'accounts', step: async () => { this.#freeBytes = await this.#parts.files.freeBytes('.'); return 'idle' } },
     ], { clock, warn: this.#warn }))
@@ -252,10 +265,26 @@ class Node {
     open.defer(() => { this.#greetings.clear() })
   }
 
-  /** A peer has proven itself: its addresses are kept, and a newer layout it goes by is asked for. */
+  /** A peer has proven itself, for the first time or again: what either remembers of the other's store comes before any question to it. */
+  async #heard (greeting: Greeting): Promise<void> {
+    await this.#witness.compare(greeting)
+    this.#greetings.set(greeting.peer, greeting)
+    this.#greetedMs.set(greeting.peer, this.#parts.clock.monotonicMs())
+  }
+
+  /** What was said on connecting grows old: how far stores have come, free space. One of two greets, and both hear. */
+  async #greetAgain (wait: { signal: AbortSignal }): Promise<'busy' | 'idle'> {
+    const now = this.#parts.clock.monotonicMs()
+    const due = this.#network.reachable().find((peer) => this.#network.peerId < peer && now - (this.#greetedMs.get(peer) ?? now) > greetEveryMs)
+    if (due === undefined) return 'idle'
+    this.#greetedMs.set(due, now)
+    await this.#heard(await this.#hello.greet(due, wait))
+    return 'busy'
+  }
+
+  /** A peer is met: its addresses are kept, and a newer layout it goes by is asked for. */
   #met (greeting: Greeting): void {
     const { state, logger } = this.#parts
-    this.#greetings.set(greeting.peer, greeting)
     this.#network.know(greeting.peer, greeting.addresses.map(addressText))
     void writeKnownPeers(this.#parts.files, this.#network.known).catch((error: unknown) => { this.#warn('known peers could not be saved', error) })
     logger.info({ peer: greeting.peer, role: nameOfRole(greeting.role), zone: greeting.zone }, 'met a member')
@@ -316,6 +345,7 @@ class Node {
 }
 
 const antiEntropyEveryMs = 60_000
+const greetEveryMs = 10_000
 
 function keyless (): DfsNode['objects'] {
   const refuse = async (): Promise<never> => { throw new Refused('this is a storage node: it holds ciphertext and no key. Ask a member') }
