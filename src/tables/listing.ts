@@ -1,5 +1,5 @@
 import { partitionCount } from '../base/bytes.ts'
-import { type Clock, deadline } from '../base/clock.ts'
+import { type Clock, deadline, DeadlineExceeded } from '../base/clock.ts'
 import { InvalidInput, Unavailable } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import type { Describe, ListPage, ListRequest, RowAddress, Voters } from './index.ts'
@@ -26,19 +26,30 @@ export const listingLimits = {
   concurrentReads: 16,
 } as const
 
-/** One page, key by key as current as a read that starts with the call. Rolling up skips past a whole common prefix instead of reading through it. */
+/** One page, key by key as current as a read that starts with the call. @throws Unavailable */
 export async function listRows (ports: ListingPorts, request: ListRequest, { signal }: { signal?: AbortSignal } = {}): Promise<ListPage> {
-  const { prefix, delimiter, limit } = request
+  const { limit } = request
   if (!Number.isInteger(limit) || limit < 1 || limit > listingLimits.maxNames) throw new InvalidInput('limit', `limit is 1 to ${listingLimits.maxNames}`)
   using end = deadline(ports.clock, ports.timing.operationMs, { signal, what: 'listing' })
+  try {
+    return await pageOf(ports, request, end.signal)
+  } catch (cause) {
+    if (cause instanceof DeadlineExceeded && signal?.aborted !== true) throw new Unavailable('no majority of the replicas listed in time', { cause })
+    throw cause
+  }
+}
+
+/** Rolling up skips past a whole common prefix instead of reading through it. */
+async function pageOf (ports: ListingPorts, request: ListRequest, signal: AbortSignal): Promise<ListPage> {
+  const { prefix, delimiter, limit } = request
   const entries: Array<{ name: Uint8Array, summary: Uint8Array }> = []
   const prefixes: Uint8Array[] = []
   let after = startAfter(request)
   let last: Uint8Array | undefined
   const isFull = (): boolean => entries.length + prefixes.length >= limit
   for (;;) {
-    const page = await mergedPage(ports, { ...request, after }, end.signal)
-    const present = presentNames(ports, { ...request, names: page.names, wanted: limit - entries.length - prefixes.length }, end.signal)
+    const page = await mergedPage(ports, { ...request, after }, signal)
+    const present = presentNames(ports, { ...request, names: page.names, wanted: limit - entries.length - prefixes.length }, signal)
     let skipped: Uint8Array | undefined
     for await (const { name, summary } of present) {
       if (skipped !== undefined && startsWith(name, skipped)) continue

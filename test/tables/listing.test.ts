@@ -114,4 +114,12 @@ describe('a listing', () => {
     dead.add(nodeOf(nodes, 1).self).add(nodeOf(nodes, 2).self)
     await expect(list(nodeOf(nodes, 0))).rejects.toThrow(Unavailable)
   })
+
+  test('is unavailable, and no error of its own, when its time is up', async () => {
+    const { nodes, stopped } = tableNodes(3, { options: () => ({ timing: { operationMs: 50, askMs: 10_000 } }) })
+    stopped.add(nodeOf(nodes, 1).self).add(nodeOf(nodes, 2).self)
+    await expect(list(nodeOf(nodes, 0))).rejects.toThrow(Unavailable)
+    // a caller who gives up hears why itself
+    await expect(nodeOf(nodes, 0).registers.list({ table: tables.objects, scope: new Uint8Array(16), prefix: new Uint8Array(0), limit: 10 }, { signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow('enough')
+  })
 })
