@@ -298,7 +298,7 @@ class Node {
     const { config, clock, state, keyring, logger } = this.#parts
     const facts = (): Parameters<typeof statusOf>[0] => ({
       config, state, peerId: this.#network.peerId, addresses: this.#network.addresses(), uptimeMs: clock.monotonicMs() - this.#startedMs,
-      reachable: this.#network.reachable(), blocks: this.#stores.blocks.stats(), cache: this.#stores.cache, freeBytes: this.#freeBytes, rows: this.#rows,
+      reachable: this.#network.reachable(), forgetful: this.#network.reachable().filter((peer) => !this.#witness.remembers(peer)), blocks: this.#stores.blocks.stats(), cache: this.#stores.cache, freeBytes: this.#freeBytes, rows: this.#rows,
     })
     return {
       peerId: this.#network.peerId,

@@ -15,6 +15,8 @@ export interface StatusFacts {
   readonly addresses: readonly string[]
   readonly uptimeMs: number
   readonly reachable: readonly PeerId[]
+  /** Of those, whose row store has forgotten: they are not asked for rows. */
+  readonly forgetful?: readonly PeerId[]
   readonly blocks: BlockStats
   readonly cache: { readonly bytes: number, readonly limitBytes: number }
   readonly freeBytes: number
@@ -23,9 +25,9 @@ export interface StatusFacts {
 
 export const version = '0.1.0'
 
-const hasMajority = ({ state, peerId, reachable }: StatusFacts): boolean => {
+const hasMajority = ({ state, peerId, reachable, forgetful = [] }: StatusFacts): boolean => {
   const voters = allVotersOf(state.layout)
-  return voters.filter((voter) => voter === peerId || reachable.includes(voter)).length >= majorityOf(voters.length)
+  return voters.filter((voter) => voter === peerId || (reachable.includes(voter) && !forgetful.includes(voter))).length >= majorityOf(voters.length)
 }
 
 /** Fails closed: a node with a failing disk may still serve through others, but should not be the one that is asked. */
@@ -56,13 +58,14 @@ export function statusOf (facts: StatusFacts): NodeStatus {
 
 /** What a person should know, each line with what to do; empty when all is well. */
 function healthOf (facts: StatusFacts): readonly string[] {
-  const { state, config, blocks, freeBytes, rows, peerId, reachable } = facts
+  const { state, config, blocks, freeBytes, rows, peerId, reachable, forgetful = [] } = facts
   const lostPartitions = rows.lostPartitions().size
   const voters = allVotersOf(state.layout)
   const away = state.layout.members.filter(({ peerId: member }) => member !== peerId && !reachable.includes(member)).length
   return [
     ...(hasMajority(facts) ? [] : [`fewer than a majority of the ${voters.length} voters answer: writes and reads fail until more are back`]),
     ...(away > 0 ? [`${away} of ${state.layout.members.length} members do not answer: what they hold has fewer copies now`] : []),
+    ...forgetful.map((peer) => `the row store of ${peer} was emptied, put back from a copy or damaged: it does not vote`),
     ...(state.layout.state === 'settled' && voters.length < 3 ? [`${voters.length} voters: the death of one stops writes; three or more survive it`] : []),
     ...(blocks.isReadOnly ? [`the block store takes no writes: ${blocks.readOnlyReason}`] : []),
     ...(rows.readOnlyReason === undefined ? [] : [`this node does not vote: ${rows.readOnlyReason}`]),

@@ -21,7 +21,14 @@ export const helloLimits = {
   timeoutMs: 10_000,
 } as const
 
-/** What this node says of itself. Asked afresh for every greeting. */
+/** A row store, and how far its journal is on disk. */
+export interface StorePosition {
+  /** 16 bytes. */
+  readonly id: Uint8Array
+  readonly position: bigint
+}
+
+/** What this node says of itself, and of whom it greets. Asked afresh for every greeting. */
 export interface Introduction extends Credentials {
   /** Versions of the protocols between nodes that this node speaks. */
   readonly versions: readonly number[]
@@ -31,6 +38,9 @@ export interface Introduction extends Credentials {
   readonly layoutVersion: bigint
   /** Binary multiaddrs under which it listens. */
   readonly addresses: readonly Uint8Array[]
+  readonly store: StorePosition
+  /** The most that it has seen of the row store of whom it greets: who has less than that has forgotten. Undefined: it has seen none. */
+  readonly yours: StorePosition | undefined
 }
 
 /** What a peer proved and said. */
@@ -45,10 +55,14 @@ export interface Greeting {
   readonly era: number
   readonly layoutVersion: bigint
   readonly addresses: readonly Uint8Array[]
+  readonly store: StorePosition
+  /** Of this node's store. */
+  readonly yours: StorePosition | undefined
 }
 
 export interface HelloOptions {
-  self (): Introduction
+  /** `shown`: the store that the peer has just shown. */
+  self (peer: PeerId, shown?: StorePosition): Introduction
   readonly verify: Verify
   /** A peer has greeted us and is a member: admit it. Resolves before the answer goes out, so the peer's next request is served. */
   greeted (greeting: Greeting): void | Promise<void>
@@ -70,7 +84,7 @@ export function helloProtocol (options: HelloOptions): Hello {
 
   async function answer (peer: PeerId, body: Uint8Array): Promise<readonly Uint8Array[]> {
     const theirs = await verified(peer, body, options.verify).catch((cause: unknown) => { throw new Refused(uniformRefusal, { cause }) })
-    const ours = options.self()
+    const ours = options.self(peer, theirs.store)
     await options.greeted(greetingOf(peer, theirs, commonVersion(ours, theirs)))
     return [encodeIntroduction(ours)]
   }
@@ -82,7 +96,7 @@ export function helloProtocol (options: HelloOptions): Hello {
     },
     async greet (peer, { signal } = {}) {
       if (network === undefined) throw new PeerUnreachable(peer, 'hello is not registered')
-      const ours = options.self()
+      const ours = options.self(peer)
       const answered = await network.request(peer, helloId, [encodeIntroduction(ours)], { signal, timeoutMs: helloLimits.timeoutMs, maxAnswerBytes: helloLimits.maxBytes })
       const theirs = await verified(peer, answered, options.verify)
       return greetingOf(peer, theirs, commonVersion(ours, theirs))
@@ -104,35 +118,48 @@ function commonVersion (ours: Introduction, theirs: Introduction): number {
   return Math.max(...common)
 }
 
-function greetingOf (peer: PeerId, { certificate: { member }, era, capabilities, freeBytes, layoutVersion, addresses }: Introduction, version: number): Greeting {
-  return { peer, role: member.role, zone: member.zone, version, capabilities, freeBytes, era: era.number, layoutVersion, addresses }
+function greetingOf (peer: PeerId, { certificate: { member }, era, capabilities, freeBytes, layoutVersion, addresses, store, yours }: Introduction, version: number): Greeting {
+  return { peer, role: member.role, zone: member.zone, version, capabilities, freeBytes, era: era.number, layoutVersion, addresses, store, yours }
 }
 
-/** `01 | credentials | u8 n, n × u16 version | u8 n, n × (u8, capability) | u64 free bytes | u64 layout version | u8 n, n × (u8, multiaddr)`. */
+const introductionVersion = 2
+
+/**
+ * `02 | credentials | u8 n, n × u16 version | u8 n, n × (u8, capability) | u64 free bytes | u64 layout version | u8 n, n × (u8, multiaddr) | store | ?store`,
+ * store = id(16) | u64 position; ?x is u8 0, or u8 1 | x.
+ */
 export function encodeIntroduction (introduction: Introduction): Uint8Array {
-  const { versions, capabilities, freeBytes, layoutVersion, addresses } = introduction
-  const writer = writeCredentials(new ByteWriter().u8(1), introduction).u8(versions.length)
+  const { versions, capabilities, freeBytes, layoutVersion, addresses, store, yours } = introduction
+  const writer = writeCredentials(new ByteWriter().u8(introductionVersion), introduction).u8(versions.length)
   for (const version of versions) writer.u16(version)
   writer.u8(capabilities.length)
   for (const capability of capabilities) writer.short(utf8(capability))
   writer.u64(freeBytes).u64(layoutVersion).u8(Math.min(addresses.length, memberLimits.maxAddresses))
   for (const address of addresses.slice(0, memberLimits.maxAddresses)) writer.short(address)
+  writer.raw(store.id).u64(store.position).u8(yours === undefined ? 0 : 1)
+  if (yours !== undefined) writer.raw(yours.id).u64(yours.position)
   return writer.finish()
 }
 
 /** @throws MalformedBytes */
 export function parseIntroduction (bytes: Uint8Array): Introduction {
   const reader = new ByteReader(bytes)
-  if (reader.u8() !== 1) throw new MalformedBytes('unknown version of a greeting')
+  if (reader.u8() !== introductionVersion) throw new MalformedBytes('unknown version of a greeting')
   const credentials = readCredentials(reader)
   const versions = readList(reader, helloLimits.maxVersions, () => reader.u16())
   const capabilities = readList(reader, helloLimits.maxCapabilities, () => nameOf(reader.short()))
   const [freeBytes, layoutVersion] = [reader.u64(), reader.u64()]
   if (freeBytes > BigInt(Number.MAX_SAFE_INTEGER)) throw new MalformedBytes('more free bytes than any disk has')
   const addresses = readList(reader, memberLimits.maxAddresses, () => reader.short())
+  const store = readStore(reader)
+  const hasYours = reader.u8()
+  if (hasYours > 1) throw new MalformedBytes('neither a store nor none')
+  const yours = hasYours === 0 ? undefined : readStore(reader)
   reader.end()
-  return { ...credentials, versions, capabilities, freeBytes: Number(freeBytes), layoutVersion, addresses }
+  return { ...credentials, versions, capabilities, freeBytes: Number(freeBytes), layoutVersion, addresses, store, yours }
 }
+
+const readStore = (reader: ByteReader): StorePosition => ({ id: reader.raw(16).slice(), position: reader.u64() })
 
 function readList<T> (reader: ByteReader, limit: number, read: () => T): readonly T[] {
   const count = reader.u8()

@@ -63,7 +63,7 @@ export interface StoredRow {
  * On disk: own journal first (one fdatasync for many), LevelDB as its index; in memory for the simulator.
  */
 export interface RowStore extends AsyncDisposable {
-  /** Random, 16 bytes, made with the store; a store that was lost or damaged gets a new one. */
+  /** Random, 16 bytes, made with the store; a store that was lost, damaged or disowned gets a new one. */
   readonly storeId: Uint8Array
   /** @throws PartitionLost if the partition's memory is not proven whole */
   get (table: TableNumber, rowKey: Uint8Array): Promise<StoredRow | undefined>
@@ -73,6 +73,11 @@ export interface RowStore extends AsyncDisposable {
   rows (partition: number, options?: { after?: Uint8Array }): AsyncIterable<StoredRow>
   /** Partitions whose memory was lost or changed: they neither answer nor vote until handed over afresh. */
   lostPartitions (): ReadonlySet<number>
+  /**
+   * This store has less than its peers saw of it: a copy was put back, or its disk forgot. It becomes another store, with a new id and all partitions lost:
+   * from the call on it neither answers nor votes; on disk when it resolves.
+   */
+  disown (reason: string): Promise<void>
   /** Takes a lost partition back into service after a hand-over has filled it. */
   restore (partition: number): Promise<void>
   /**

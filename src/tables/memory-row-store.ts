@@ -1,4 +1,4 @@
-import { compareBytes, hexOf, partitionOf } from '../base/bytes.ts'
+import { compareBytes, hexOf, partitionCount, partitionOf } from '../base/bytes.ts'
 import { type Ballot, PartitionLost, type RowStore, type StoredRow, type TableNumber } from './index.ts'
 import { added, agreedTerm, sumBytes } from './row-sum.ts'
 
@@ -59,6 +59,7 @@ export class MemoryRowStore implements RowStore {
   }
 
   lostPartitions (): ReadonlySet<number> { return this.#lost }
+  async disown (): Promise<void> { for (let partition = 0; partition < partitionCount; partition++) this.#lost.add(partition) }
   async restore (partition: number): Promise<void> { this.#lost.delete(partition) }
   /** Pretends that the partition's memory was found damaged. */
   lose (partition: number): void { this.#lost.add(partition) }

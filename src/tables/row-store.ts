@@ -81,6 +81,8 @@ class DiskRowStore implements RowStore {
   readonly #saves: WaitingSave[] = []
   #writing: Promise<void> | undefined
   #failure: StoreReadOnly | undefined
+  /** It still says what was disowned: a checkpoint is due. */
+  #isProofOld = false
   /** The journal found the disk full, the last time it was written to. */
   #full: StoreFull | undefined
   /** The index found the disk full: it may lack what the journal has, and what it lacks proves nothing. */
@@ -145,6 +147,13 @@ class DiskRowStore implements RowStore {
     await this.#prove(partition)
   }
 
+  async disown (reason: string): Promise<void> {
+    this.forget()
+    this.#options.onLost({ partitions: partitionCount, reason })
+    this.#isProofOld = true
+    await this.#enqueue([])
+  }
+
   async digest (partition: number): Promise<{ count: number, digest: Uint8Array }> {
     await this.#prove(partition)
     const { count, sum } = this.#provenAs(partition).agreed
@@ -194,6 +203,7 @@ class DiskRowStore implements RowStore {
     const { files, folder, index } = this.#options
     await index.batch([this.#mark()], { sync: 'all' }).catch((cause: unknown) => { throw this.#indexFailedBy(cause) })
     await files.writeDurable(`${folder}/proof`, [this.#proof.encode({ storeId: this.storeId, position: this.position, counter: this.#reserving })])
+    this.#isProofOld = false
     await this.#journal.cut()
   }
 
@@ -247,7 +257,7 @@ class DiskRowStore implements RowStore {
       this.#recent.set(row)
     }
     await this.#putInIndex(rows)
-    if (this.#behind === undefined && this.#journal.sizeBytes > rowStoreLimits.checkpointBytes) await this.#checkpointSoon({ isNeeded: false })
+    if (this.#behind === undefined && (this.#isProofOld || this.#journal.sizeBytes > rowStoreLimits.checkpointBytes)) await this.#checkpointSoon({ isNeeded: false })
   }
 
   /**

@@ -24,6 +24,7 @@ describe('a node is ready when it can serve a read and a write', () => {
     ['all is well', {}, { isReady: true, health: [] }],
     ['one voter is away', { reachable: [peerNamed('b')] }, { isReady: true, health: [expect.stringContaining('1 of 3 members do not answer')] }],
     ['two voters are away', { reachable: [] }, { isReady: false, health: [expect.stringContaining('fewer than a majority'), expect.stringContaining('2 of 3')] }],
+    ['two voters are there, but one of them has forgotten', { reachable: [peerNamed('b')], forgetful: [peerNamed('b')] }, { isReady: false, health: [expect.stringContaining('fewer than a majority'), expect.stringContaining('1 of 3'), expect.stringContaining(`the row store of ${peerNamed('b')} was emptied`)] }],
     ['the block store is read-only', { blocks: { ...facts().blocks, isReadOnly: true, readOnlyReason: 'fsync failed' } }, { isReady: false, health: ['the block store takes no writes: fsync failed'] }],
     ['the row store is read-only', { rows: { ...facts().rows, readOnlyReason: 'the disk is full' } }, { isReady: false, health: ['this node does not vote: the disk is full'], rows: { isReadOnly: true } }],
     ['memory of rows is lost', { rows: { lostPartitions: () => new Set([7]) } }, { isReady: false, health: [expect.stringContaining('the memory of 1 partitions')] }],

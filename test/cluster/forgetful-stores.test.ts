@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises'
+import { cp, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { until } from '../../scripts/local-cluster.ts'
@@ -14,6 +14,13 @@ async function acknowledgedByTwo (real: RealCluster, key: string): Promise<void>
 }
 
 const nodeStatus = async (real: RealCluster, index: number): Promise<NodeStatus> => (await real.via(index)).client.json<NodeStatus>('GET', '/v1/status')
+
+/** What a node has on disk of how far its peers' row stores have come. */
+async function positionsSeen (real: RealCluster, index: number): Promise<Map<string, bigint>> {
+  const bytes = await readFile(join(real.node(index).data, 'positions'))
+  const entries = Array.from({ length: (bytes.byteLength - 5 - 32) / 24 }, (_, i) => bytes.subarray(5 + i * 24, 5 + (i + 1) * 24))
+  return new Map(entries.map((entry) => [entry.subarray(0, 16).toString('hex'), entry.readBigUInt64BE(16)]))
+}
 
 /** Reads and writes through both nodes that are up. None may be "not found", which a majority that forgot would say; nor may a new object be created. */
 async function expectNoAnswer (real: RealCluster, key: string): Promise<void> {
@@ -36,6 +43,7 @@ describe('a row store that forgot does not vote', () => {
     expect(rows.lostPartitions).toBe(partitionCount)
     expect(health.join()).toContain(`the memory of ${partitionCount} partitions`)
     expect(real.node(1).log).toContain('not the store that the cluster knows')
+    expect((await nodeStatus(real, 2)).health.join()).toContain(`the row store of ${real.node(1).ready?.peerId} was emptied`)
     await expectNoAnswer(real, 'kept')
     // the same after another start, and with the one that remembers back the object is there
     await real.node(1).stop('SIGTERM')
@@ -44,5 +52,53 @@ describe('a row store that forgot does not vote', () => {
     expect((await nodeStatus(real, 1)).rows.lostPartitions).toBe(partitionCount)
     for (const index of [0, 1, 2]) expect(await (await real.via(index)).get('kept')).toEqual(utf8('acknowledged'))
     await (await real.via(1)).put('more', utf8('written'))
+  }, 120_000)
+
+  test('when an old copy of it was put back (it found nothing wrong with itself)', async () => {
+    await using real = await realCluster(3)
+    const [rows, copy] = [join(real.node(1).data, 'rows'), join(real.folder, 'copy')]
+    await real.node(1).stop('SIGTERM')
+    await cp(rows, copy, { recursive: true })
+    await real.node(1).start()
+    await real.cluster.connected()
+    await acknowledgedByTwo(real, 'kept')
+    // the third hears how far the second has come, by a greeting that is no more than a connection's first
+    await real.node(2).start()
+    await until('the two have met', 20_000, async () => (await nodeStatus(real, 1)).members.filter(({ isConnected }) => isConnected).length === 2)
+    await real.node(1).stop('SIGKILL')
+    await rm(rows, { recursive: true })
+    await cp(copy, rows, { recursive: true })
+    await real.node(1).start()
+    await until('it is told', 20_000, async () => (await nodeStatus(real, 1)).rows.lostPartitions === partitionCount)
+    expect(real.node(1).log).toContain('an old copy was put back')
+    await expectNoAnswer(real, 'kept')
+    await real.node(0).start()
+    await real.cluster.connected()
+    for (const index of [0, 1, 2]) expect(await (await real.via(index)).get('kept')).toEqual(utf8('acknowledged'))
+  }, 120_000)
+
+  test('when the copy is older than anything its peers saw on connecting, for they hear of its progress all the time', async () => {
+    await using real = await realCluster(3)
+    const [rows, copy] = [join(real.node(1).data, 'rows'), join(real.folder, 'copy')]
+    await real.node(1).stop('SIGTERM')
+    await real.node(1).start()
+    await real.cluster.connected()
+    const node = await real.via(0)
+    await node.put('before', utf8('the copy'))
+    // as a backup of a running node finds it
+    real.node(1).freeze()
+    await cp(rows, copy, { recursive: true })
+    real.node(1).thaw()
+    const before = await positionsSeen(real, 0)
+    await until('both peers were seen to have come further', 60_000, async () => {
+      await node.put('after', utf8('the copy'))
+      const now = await positionsSeen(real, 0)
+      return [...before].every(([id, position]) => (now.get(id) ?? 0n) > position)
+    })
+    await real.node(1).stop('SIGKILL')
+    await rm(rows, { recursive: true })
+    await cp(copy, rows, { recursive: true })
+    await real.node(1).start()
+    await until('it is told', 20_000, async () => (await nodeStatus(real, 1)).rows.lostPartitions === partitionCount)
   }, 120_000)
 })

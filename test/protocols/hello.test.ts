@@ -1,10 +1,13 @@
+import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { MalformedBytes } from '../../src/base/bytes.ts'
+import { hexOf, MalformedBytes, utf8 } from '../../src/base/bytes.ts'
 import { Refused } from '../../src/base/errors.ts'
+import { hash } from '../../src/base/hash.ts'
+import type { PeerId } from '../../src/base/peer-id.ts'
 import { type Certificate, type Era, hashOfStatement } from '../../src/cluster/index.ts'
 import { PeerUnreachable, RequestRefused } from '../../src/network/index.ts'
-import { encodeIntroduction, type Greeting, type Hello, helloId, helloProtocol, type Introduction, parseIntroduction } from '../../src/protocols/hello.ts'
+import { encodeIntroduction, type Greeting, type Hello, helloId, helloProtocol, type Introduction, parseIntroduction, type StorePosition } from '../../src/protocols/hello.ts'
 import { membershipCheck } from '../../src/protocols/membership.ts'
 import { certificateOf, keyNamed, paperCluster, peerNamed } from '../support/cluster-identities.ts'
 import { type MemoryNetwork, memoryNetwork } from '../support/memory-requests.ts'
@@ -23,7 +26,7 @@ async function side (network: MemoryNetwork, name: string, certificate: Certific
     ...trust, era: () => state.era, async adopt (era) { state.era = era },
     memberRowHash: async (key) => rows.map(({ member }) => member).filter(({ subject }) => Buffer.compare(subject, key) === 0).map(hashOfStatement)[0],
   })
-  const self = (): Introduction => ({ certificate, era: state.era, versions, capabilities: ['fetch'], freeBytes: 123, layoutVersion: 7n, addresses: [Uint8Array.of(1, 2)] })
+  const self = (_peer: PeerId, yours?: StorePosition): Introduction => ({ certificate, era: state.era, versions, capabilities: ['fetch'], freeBytes: 123, layoutVersion: 7n, addresses: [Uint8Array.of(1, 2)], store: { id: hash(utf8(name)).subarray(0, 16), position: 12n }, yours })
   const hello = helloProtocol({ self, verify, greeted: (greeting) => { greetings.push(greeting) } })
   await hello.register(network.of(peerNamed(name)))
   return { hello, greetings, get era () { return state.era } }
@@ -38,13 +41,35 @@ describe('hello', () => {
     expect(b.greetings).toMatchObject([{ peer: peerNamed('alice'), version: 2, zone: 'attic' }])
   })
 
+  test('each shows its row store, and the one who is greeted is told what is remembered of its own', async () => {
+    const network = memoryNetwork()
+    const a = await side(network, 'alice', certificateOf(alice))
+    const b = await side(network, 'bob', certificateOf(bob))
+    const store = (name: string): StorePosition => ({ id: hash(utf8(name)).subarray(0, 16), position: 12n })
+    // here whatever was just shown comes back
+    expect(await a.hello.greet(peerNamed('bob'))).toMatchObject({ store: store('bob'), yours: store('alice') })
+    expect(b.greetings).toMatchObject([{ store: store('alice'), yours: undefined }])
+  })
+
+  test('an introduction has these bytes', () => {
+    const { introduction } = JSON.parse(readFileSync(new URL('../vectors/hello-vectors.json', import.meta.url), 'utf8')) as { introduction: string }
+    const made: Introduction = {
+      certificate: certificateOf(alice), era: eraOne, versions: [1, 258], capabilities: ['fetch'], freeBytes: 123_456_789, layoutVersion: 7n, addresses: [Uint8Array.of(1, 2)],
+      store: { id: new Uint8Array(16).fill(3), position: 4n }, yours: { id: new Uint8Array(16).fill(5), position: 2n ** 40n },
+    }
+    expect(hexOf(encodeIntroduction(made))).toBe(introduction)
+    expect(parseIntroduction(encodeIntroduction(made))).toEqual(made)
+    const silent = { ...made, yours: undefined }
+    expect(parseIntroduction(encodeIntroduction(silent))).toEqual(silent)
+  })
+
   test('a stranger, a member of another cluster and garbage get the same bare refusal', async () => {
     const network = memoryNetwork()
     const b = await side(network, 'bob', certificateOf(bob))
     const other = paperCluster('other')
     const mallory = other.member('mallory')
     await side(network, 'mallory', certificateOf(mallory), { trust: other, era: other.era(1, [mallory]) })
-    const introduction = (certificate: Certificate, era: Era): Uint8Array => encodeIntroduction({ certificate, era, versions: [1], capabilities: [], freeBytes: 0, layoutVersion: 1n, addresses: [] })
+    const introduction = (certificate: Certificate, era: Era): Uint8Array => encodeIntroduction({ certificate, era, versions: [1], capabilities: [], freeBytes: 0, layoutVersion: 1n, addresses: [], store: { id: new Uint8Array(16), position: 0n }, yours: undefined })
     const tries = [introduction(certificateOf(mallory), other.era(1, [mallory])), introduction(certificateOf(alice), eraOne), introduction(certificateOf(cluster.member('mallory', { by: keyNamed('mallory') })), eraOne), Uint8Array.of(1, 2, 3), new Uint8Array(0)]
     for (const body of tries) {
       const refusal: unknown = await network.of(peerNamed('mallory')).request(peerNamed('bob'), helloId, [body], { timeoutMs: 1000, maxAnswerBytes: 1e6 }).catch((error: unknown) => error)
@@ -107,6 +132,6 @@ describe('hello', () => {
   })
 
   test('random bytes are refused with a typed error', () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => { expect(() => parseIntroduction(new Uint8Array([1, ...bytes]))).toThrow(MalformedBytes) }))
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => { expect(() => parseIntroduction(new Uint8Array([2, ...bytes]))).toThrow(MalformedBytes) }))
   })
 })

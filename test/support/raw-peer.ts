@@ -69,13 +69,17 @@ export async function rawPeer (seed: Uint8Array): Promise<RawPeer> {
       return await answerOn(stream, bytes, limit.signal)
     },
     async greet (to, { certificate, era }) {
-      introduction = { certificate, era, versions: [1], capabilities: [], freeBytes: 1e9, layoutVersion: 0n, addresses: [] }
+      introduction = introductionOf({ certificate, era })
       return hello.greet(to)
     },
     async [Symbol.asyncDispose] () { await node.stop() },
   }
   return peer
 }
+
+/** What a member says of itself that has stored nothing. */
+export const introductionOf = ({ certificate, era }: Pick<Introduction, 'certificate' | 'era'>): Introduction =>
+  ({ certificate, era, versions: [1], capabilities: [], freeBytes: 1e9, layoutVersion: 0n, addresses: [], store: { id: new Uint8Array(16), position: 0n }, yours: undefined })
 
 async function answerOn (stream: Stream, bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
   const received = new Uint8ArrayList()

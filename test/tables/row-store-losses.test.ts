@@ -207,6 +207,40 @@ describe('a store that the cluster does not know forgets everything: it would vo
   })
 })
 
+describe('a store that is disowned, for its peers have seen more of it', () => {
+  test('forgets everything at once, gets a new id, jumps with its counters, and stays so over restarts and power failures', async () => {
+    for (let seed = 0; seed < 20; seed++) {
+      const disk = await diskInUse(rows)
+      const losses: string[] = []
+      const store = await openOn(disk, { seed: 40, onLost: ({ reason }) => { losses.push(reason) } })
+      const [named, counter] = [store.storeId, await store.nextCounter(0n)]
+      await store.get(1, rowKey(1))
+      const disowned = store.disown('a copy was put back')
+      await expect(store.get(1, rowKey(1))).rejects.toThrow(PartitionLost)
+      await expect(store.save([row(1, 3)])).rejects.toThrow(PartitionLost)
+      expect(store.storeId).not.toEqual(named)
+      await disowned
+      expect(losses).toEqual(['a copy was put back'])
+      if (seed % 2 === 0) await store[Symbol.asyncDispose]()
+      const again = await openOn(seed % 2 === 0 ? disk : afterPowerFailure(disk, seededRandom(seed)), { seed: 5, named })
+      expect(again.lostPartitions().size).toBe(partitionCount)
+      expect(again.storeId).toEqual(store.storeId)
+      expect(await again.nextCounter(0n)).toBeGreaterThan(counter + 1_000_000n)
+    }
+  })
+
+  test('in the middle of a save: nothing is answered from it any more', async () => {
+    for (let steps = 0; steps < 40; steps++) {
+      const store = await openOn(await diskInUse(rows))
+      const saving = store.save([row(1, 3)]).catch(() => {})
+      for (let step = 0; step < steps; step++) await Promise.resolve()
+      await Promise.all([saving, store.disown('a copy was put back')])
+      expect(await lostOf(store, [row(1, 3)])).toBe(1)
+      expect(store.lostPartitions().size).toBe(partitionCount)
+    }
+  })
+})
+
 describe('a loss is not forgotten', () => {
   test('over restarts, also of partitions in which no row is left', async () => {
     const disk: Disk = { files: (await diskInUse([row(1, 2)])).files, index: memoryKeyValue() }
