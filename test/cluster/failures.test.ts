@@ -4,7 +4,8 @@ import { noiseBytes, pieces } from '../support/file-world.ts'
 import { digestOfBytes, eachOf, type NodeObjects, realCluster, type RealCluster, statusOf } from '../support/real-cluster.ts'
 
 const kills = Number(process.env.KILLS ?? 50)
-const random = seededRandom(Number(process.env.KILL_SEED ?? 11))
+const seed = Number(process.env.KILL_SEED ?? 11)
+const random = seededRandom(seed)
 
 const mib = 1024 ** 2
 /** In the row, as small blocks, as one file, as several. */
@@ -88,7 +89,7 @@ const all: Write[] = []
 let overwrites = new Set<string>()
 
 describe('nodes that die', () => {
-  test(`kill -9 of the node being written to at random moments, ${kills} times: nothing acknowledged is lost, nothing partial is listed or read`, async () => {
+  test(`kill -9 of the node being written to at random moments (KILL_SEED=${seed}), ${kills} times: nothing acknowledged is lost, nothing partial is listed or read`, async () => {
     // as long as a few of these writes take here: the kills fall evenly into that time, whatever was acknowledged by then
     const rehearsal: Write[] = []
     const before = performance.now()
