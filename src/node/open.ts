@@ -153,7 +153,7 @@ class Node {
       }),
       greeted: async (greeting) => {
         const isKnown = this.#network.admission.isAdmitted(greeting.peer)
-        await this.#heard(greeting)
+        this.#heard(greeting)
         if (this.#network.admit(greeting.peer) && !isKnown) this.#met(greeting)
       },
     })
@@ -162,7 +162,7 @@ class Node {
       seed: keyring.nodeSeed, listen: config.listen, announce: config.announce, bootstrap: config.bootstrap, mdns: config.mdns, clock, random,
       greet: async (peer, wait) => {
         const greeting = await hello.greet(peer, wait)
-        await this.#heard(greeting)
+        this.#heard(greeting)
         this.#met(greeting)
       },
       isMember: (peer) => state.members.has(peer) || this.#greetings.has(peer),
@@ -266,8 +266,8 @@ class Node {
   }
 
   /** A peer has proven itself, for the first time or again: what either remembers of the other's store comes before any question to it. */
-  async #heard (greeting: Greeting): Promise<void> {
-    await this.#witness.compare(greeting)
+  #heard (greeting: Greeting): void {
+    void this.#witness.compare(greeting)
     this.#greetings.set(greeting.peer, greeting)
     this.#greetedMs.set(greeting.peer, this.#parts.clock.monotonicMs())
   }
@@ -278,7 +278,7 @@ class Node {
     const due = this.#network.reachable().find((peer) => this.#network.peerId < peer && now - (this.#greetedMs.get(peer) ?? now) > greetEveryMs)
     if (due === undefined) return 'idle'
     this.#greetedMs.set(due, now)
-    await this.#heard(await this.#hello.greet(due, wait))
+    this.#heard(await this.#hello.greet(due, wait))
     return 'busy'
   }
 

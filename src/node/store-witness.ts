@@ -38,26 +38,34 @@ export class StoreWitness {
     return { store: { id: rows.storeId, position: rows.position }, yours: id === undefined || position === undefined ? undefined : { id, position } }
   }
 
-  /** When it resolves this node's store is not asked for what it forgot, and what the peer's store has come to is on disk. */
+  /**
+   * From the call on neither store is asked for what it forgot; when it resolves that is on disk. It never rejects. Nobody waits for it: between two
+   * greetings there is no time for a disk, for a peer that is admitted here speaks, and must be admitted there to hear the answer.
+   */
   async compare ({ peer, store, yours }: Pick<Greeting, 'peer' | 'store' | 'yours'>): Promise<void> {
     const { rows, state, warn } = this.#parts
-    if (yours !== undefined && state.isMember(peer) && equals(yours.id, rows.storeId) && yours.position > rows.position) {
-      const reason = `${peer} has seen it at position ${yours.position}, and it is at ${rows.position}: an old copy was put back, or the disk forgot`
-      await rows.disown(reason).catch((error: unknown) => { warn('the loss could not be written down', error) })
-    }
-    const name = hexOf(store.id)
-    const before = this.#seen.get(name) ?? -1n
-    this.#shown.set(peer, { id: store.id, hasForgotten: store.position < before })
-    const named = namedStoreOf(state, peer)
-    if (named === undefined || !equals(named, store.id) || store.position <= before) return
-    this.#seen.set(name, store.position)
-    await this.#save().catch((error: unknown) => { warn('the positions of row stores could not be saved', error) })
+    const hasForgotten = yours !== undefined && state.isMember(peer) && equals(yours.id, rows.storeId) && yours.position > rows.position
+    const disowning = hasForgotten ? rows.disown(`${peer} has seen it at position ${yours.position}, and it is at ${rows.position}: an old copy was put back, or the disk forgot`) : undefined
+    const saving = this.#see(peer, store)
+    await Promise.all([
+      disowning?.catch((error: unknown) => { warn('the loss could not be written down', error) }),
+      saving?.catch((error: unknown) => { warn('the positions of row stores could not be saved', error) }),
+    ])
   }
 
   /** Whether the store that the peer showed last may be asked: it is the one that the cluster knows, with all that was ever seen of it. */
   remembers (peer: PeerId): boolean {
     const [shown, named] = [this.#shown.get(peer), namedStoreOf(this.#parts.state, peer)]
     return shown === undefined || named === undefined || (equals(shown.id, named) && !shown.hasForgotten)
+  }
+
+  #see (peer: PeerId, { id, position }: StorePosition): Promise<void> | undefined {
+    const before = this.#seen.get(hexOf(id)) ?? -1n
+    this.#shown.set(peer, { id, hasForgotten: position < before })
+    const named = namedStoreOf(this.#parts.state, peer)
+    if (named === undefined || !equals(named, id) || position <= before) return undefined
+    this.#seen.set(hexOf(id), position)
+    return this.#save()
   }
 
   // one after the other; those that come while one waits share it
