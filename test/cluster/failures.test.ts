@@ -70,7 +70,7 @@ async function overwriteUntilKilled (node: NodeObjects, { candidates, isKilled }
 
 /** Undefined: there is no such object, which a majority said. */
 const found = async (node: NodeObjects, key: string): Promise<string | undefined> =>
-  node.digest(key).catch((error: unknown) => { if (statusOf(error) === 404) return undefined; throw error })
+  node.digest(key).catch((error: unknown) => { if (statusOf(error) === 404) return undefined; throw new Error(`${key} is there and cannot be read`, { cause: error }) })
 
 /** What was acknowledged is there and listed; what was cut off is whole or not there; nothing else is listed, and whatever is listed can be read. */
 async function check (node: NodeObjects, prefix: string, writes: readonly Write[]): Promise<void> {
