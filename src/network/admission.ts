@@ -8,6 +8,7 @@ import type { PeerId } from '../base/peer-id.ts'
  */
 export class Admission {
   readonly #admitted = new Set<PeerId>()
+  readonly #proving = new Map<PeerId, Promise<unknown>>()
   readonly #waiting = new Set<WaitingTopology>()
   readonly #listeners = new Set<(peer: PeerId, isAdmitted: boolean) => void>()
 
@@ -22,6 +23,12 @@ export class Admission {
     for (const listener of this.#listeners) listener(peer, true)
   }
 
+  /** A greeting of ours is under way. */
+  proving (peer: PeerId, greeting: Promise<unknown>): void {
+    const ended = greeting.catch(() => {}).finally(() => { this.#proving.delete(peer) }) // its failure is told to whoever greets
+    this.#proving.set(peer, ended)
+  }
+
   /** Forgets a peer: its last connection closed, or it is no member any more. */
   expel (peer: PeerId): void {
     if (!this.#admitted.delete(peer)) return
@@ -34,10 +41,15 @@ export class Admission {
     return () => { this.#listeners.delete(listener) }
   }
 
-  /** The handler, for admitted peers only. */
+  /**
+   * The handler, for admitted peers only. A peer that we are greeting has admitted us before we hear of it, and its libraries open their streams at once and
+   * once: those wait for the greeting to end. Refused, gossip from that peer would be lost for as long as it is connected.
+   */
   guarded (handler: StreamHandler): StreamHandler {
     return async (stream, connection) => {
-      if (!this.isAdmitted(peerIdOfConnection(connection))) { stream.abort(new Error('hello first')); return }
+      const peer = peerIdOfConnection(connection)
+      if (!this.isAdmitted(peer)) await this.#proving.get(peer)
+      if (!this.isAdmitted(peer)) { stream.abort(new Error('hello first')); return }
       await handler(stream, connection)
     }
   }

@@ -250,6 +250,7 @@ class LibNetwork implements Network {
     if (greeting === undefined) {
       greeting = greet(peer, { signal }).then(() => { this.admit(peer) }).finally(() => { this.#greetings.delete(peer) })
       this.#greetings.set(peer, greeting)
+      this.admission.proving(peer, greeting)
     }
     try {
       await greeting
