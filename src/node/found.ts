@@ -45,7 +45,7 @@ export async function initCluster (config: Config, secrets: Secrets): Promise<{ 
     ...statement, subject: new Uint8Array(32), kind: 'era', checkN: keys.checkNames, floor: 0,
     checks: [{ epoch: firstEpoch, check: keys.epoch(firstEpoch).check }], listed: [{ subject, statementHash: hashOfStatement(member) }],
   }) as EraStatement
-  await using rows = await openRows({ data: config.data, files, random, ballotOf: looseBallotOf, log: { warn: () => {} } })
+  await using rows = await openRows({ data: config.data, files, random, ballotOf: looseBallotOf, onLost: () => {} })
   const certificate = { admin: undefined, invite: undefined, member }
   const capacityBytes = await capacityOf(config, files)
   const row: MemberRow = { certificate, capacityBytes, addresses: [], storeId: rows.storeId }

@@ -38,7 +38,7 @@ export async function joinCluster (config: Config, secrets: Secrets, text: strin
   const key = await keyringKeyOf(secrets, { make: true, random })
   const keyring = await readKeyring(files, key, { joining: true }) ?? freshKeyring(token)
   await writeKeyring(files, keyring, key, { random, joining: true })
-  await using rows = await openRows({ data: config.data, files, random, ballotOf: looseBallotOf, log: { warn: () => {} } })
+  await using rows = await openRows({ data: config.data, files, random, ballotOf: looseBallotOf, onLost: () => {} })
   const { joined } = await joinedBy(config, { keyring, token, storeId: rows.storeId, capacityBytes: await capacityOf(config, files) })
   await writeKeyring(files, { ...keyring, ring: joined.ring }, key, { random })
   const { certificate, era, layout, members } = joined

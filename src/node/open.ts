@@ -126,11 +126,13 @@ class Node {
 
   async #openDisk (open: AsyncDisposableStack): Promise<void> {
     const { config, files, random, logger, keyring, state } = this.#parts
-    const log = { warn: (fields: object, message: string): void => { if (message.startsWith('a block')) this.#metrics.count('wrongBlocks'); else this.#metrics.count('lostPartitions'); logger.warn(fields, message) } }
     const named = namedStoreOf(state, peerIdOf(signingKeyOf(keyring.nodeSeed).publicKey))
-    this.#rows = open.use(await openRows({ data: config.data, files, random, ballotOf: looseBallotOf, log, named }))
+    this.#rows = open.use(await openRows({
+      data: config.data, files, random, ballotOf: looseBallotOf, named,
+      onLost: (loss) => { this.#metrics.count('lostPartitions'); logger.warn(loss, 'memory of rows was lost or changed: the partitions neither answer nor vote') },
+    }))
     this.#witness = await StoreWitness.open({ files, state, rows: this.#rows, warn: this.#warn })
-    this.#stores = open.use(await openBlocks({ config, files, log }))
+    this.#stores = open.use(await openBlocks({ config, files, onCorrupt: (cid) => { this.#metrics.count('wrongBlocks'); logger.warn({ cid }, 'a block was corrupt and is set aside') } }))
     this.#codec = rowCodec({ clusterId: state.clusterId, keys: this.#keys, signer: signingKeyOf(keyring.nodeSeed), random, checkClear: clearRowRule(state) })
     this.#index = memoryListingIndex()
     if (this.#keys !== undefined) await rebuildIndex({ rows: this.#rows, codec: this.#codec, index: this.#index, describe: describeRow, warn: this.#warn })
