@@ -1,5 +1,5 @@
 import { Blake3Hasher, blake3 } from '@napi-rs/blake-hash'
-import { concat, empty } from './bytes.ts'
+import { concat, empty, equals } from './bytes.ts'
 
 /** Length of every digest and key here, in bytes. */
 export const hashLength = 32
@@ -16,6 +16,15 @@ export function hash (...parts: readonly Uint8Array[]): Uint8Array {
 /** Keyed BLAKE3-256 of the concatenated parts. `key` is 32 bytes; so is the result. */
 export function keyedHash (key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
   return digestOf(Blake3Hasher.newKeyed(bufferOf(key)), joined(parts))
+}
+
+/** The bytes, and behind them their hash, by which `withoutDigest` knows them again. */
+export const withDigest = (body: Uint8Array): Uint8Array => concat([body, hash(body)])
+
+/** What stands before the hash. Undefined if a single bit of either changed. */
+export function withoutDigest (bytes: Uint8Array): Uint8Array | undefined {
+  const body = bytes.subarray(0, -hashLength)
+  return equals(hash(body), bytes.subarray(-hashLength)) ? body : undefined
 }
 
 /** Incremental BLAKE3-256, for what does not fit in memory at once. */

@@ -1,7 +1,7 @@
 import { decode, encode } from 'cborg'
 import { equals, MalformedBytes } from '../base/bytes.ts'
 import { Corrupt } from '../base/errors.ts'
-import { hash, hashLength } from '../base/hash.ts'
+import { withDigest, withoutDigest } from '../base/hash.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { type Certificate, closing, describeMember, encodeCertificate, encodeLayout, encodeMemberRow, type Era, eraOf, hashOfStatement, isSameEra, isSuccessor, type Layout, type MemberRow, mergedEra, parseCertificate, parseLayout, parseMemberRow, parseStatementOf, roles } from '../cluster/index.ts'
 import type { Files } from '../disk/index.ts'
@@ -106,7 +106,7 @@ export const follows = (current: Layout, next: Layout): boolean =>
 
 export async function writeFacts (files: Files, { clusterId, authority, certificate, era, layout, members }: ClusterFacts): Promise<void> {
   const facts = encode([formatVersion, clusterId, authority, encodeCertificate(certificate), era.statements.map(({ bytes }) => bytes), encodeLayout(layout), members.map(encodeMemberRow)])
-  await files.writeDurable(path, [facts, hash(facts)])
+  await files.writeDurable(path, [withDigest(facts)])
 }
 
 /** Undefined if this folder is no node's yet. @throws Corrupt */
@@ -123,8 +123,8 @@ export async function readFacts (files: Files): Promise<ClusterFacts | undefined
 
 // a key, a store id or a holder with another bit reads as well as the right one, and would have this node ask other voters than the others do
 function checked (bytes: Uint8Array): Uint8Array {
-  const facts = bytes.subarray(0, -hashLength)
-  if (!equals(hash(facts), bytes.subarray(-hashLength))) throw new MalformedBytes('its checksum does not fit')
+  const facts = withoutDigest(bytes)
+  if (facts === undefined) throw new MalformedBytes('its checksum does not fit')
   return facts
 }
 

@@ -1,5 +1,5 @@
 import { ByteReader, ByteWriter, equals, hexOf } from '../base/bytes.ts'
-import { hash, hashLength } from '../base/hash.ts'
+import { withDigest, withoutDigest } from '../base/hash.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { FileMissing, type Files } from '../disk/index.ts'
 import type { Greeting, StorePosition } from '../protocols/hello.ts'
@@ -99,16 +99,15 @@ const magic = Uint8Array.of(0x44, 0x46, 0x53, 0x57, 1)
 async function writePositions (files: Files, seen: ReadonlyMap<string, bigint>): Promise<void> {
   const writer = new ByteWriter().raw(magic)
   for (const [id, position] of seen) writer.raw(Buffer.from(id, 'hex')).u64(position)
-  const body = writer.finish()
-  await files.writeDurable(path, [body, hash(body)])
+  await files.writeDurable(path, [withDigest(writer.finish())])
 }
 
 async function readPositions ({ files, warn }: Pick<StoreWitnessParts, 'files' | 'warn'>): Promise<Map<string, bigint>> {
   const bytes = await files.read(path).catch((error: unknown) => { if (error instanceof FileMissing) return undefined; throw error })
   const seen = new Map<string, bigint>()
   if (bytes === undefined) return seen
-  const body = bytes.subarray(0, -hashLength)
-  if (!equals(hash(body), bytes.subarray(-hashLength)) || !equals(body.subarray(0, magic.byteLength), magic)) {
+  const body = withoutDigest(bytes)
+  if (body === undefined || !equals(body.subarray(0, magic.byteLength), magic)) {
     // one flipped bit would have a peer forget all it has; what is lost here is a second look at stores that may well remember
     warn('the positions of other nodes\' row stores are damaged, and are seen afresh', new Error(`the checksum of ${path} does not fit`))
     return seen

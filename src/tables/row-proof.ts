@@ -1,5 +1,5 @@
 import { ByteReader, ByteWriter, equals, partitionCount, partitionOf } from '../base/bytes.ts'
-import { hash } from '../base/hash.ts'
+import { hashLength, withDigest, withoutDigest } from '../base/hash.ts'
 import type { StoredRow } from './index.ts'
 import { added, rowHash, subtracted, sumBytes, termOf } from './row-sum.ts'
 
@@ -45,8 +45,7 @@ export class RowProof {
   encode ({ storeId, position, counter }: ProofHead): Uint8Array {
     const writer = new ByteWriter().raw(magic).raw(storeId).u64(position).u64(counter)
     for (let partition = 0; partition < partitionCount; partition++) writer.u32(this.#counts[partition] ?? 0).raw(sumBytes(this.#sums[partition] ?? 0n))
-    const body = writer.finish()
-    return new ByteWriter().raw(body).raw(hash(body)).finish()
+    return withDigest(writer.finish())
   }
 }
 
@@ -57,13 +56,13 @@ export interface ProofHead {
 }
 
 const magic = Uint8Array.of(0x44, 0x46, 0x53, 0x50, 1)
-const hashLength = 32
 const lostCount = 0xffff_ffff
 
 /** Undefined if a single bit of it changed. */
 export function decodeProof (bytes: Uint8Array): { head: ProofHead, proof: RowProof } | undefined {
-  const body = bytes.subarray(0, -hashLength)
-  if (bytes.byteLength !== magic.byteLength + 16 + 16 + partitionCount * 36 + hashLength || !equals(hash(body), bytes.subarray(-hashLength))) return undefined
+  if (bytes.byteLength !== magic.byteLength + 16 + 16 + partitionCount * 36 + hashLength) return undefined
+  const body = withoutDigest(bytes)
+  if (body === undefined) return undefined
   const reader = new ByteReader(body)
   if (!equals(reader.raw(magic.byteLength), magic)) return undefined
   const head = { storeId: reader.raw(16), position: reader.u64(), counter: reader.u64() }
