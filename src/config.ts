@@ -80,7 +80,7 @@ export const optionNames: Readonly<Record<ConfigField, string>> = {
   logLevel: 'log-level', logFormat: 'log-format',
 }
 const fields = Object.keys(optionNames) as ConfigField[]
-export const environmentNameOf = (field: ConfigField): string => `DFS_${optionNames[field].toUpperCase().replaceAll('-', '_')}`
+const environmentNameOf = (field: ConfigField): string => `DFS_${optionNames[field].toUpperCase().replaceAll('-', '_')}`
 
 export interface ConfigSources {
   /** By option name ("api-port"), as the command line gave them. */

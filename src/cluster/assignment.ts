@@ -28,7 +28,7 @@ export function assign ({ holders, positions, previous }: { holders: readonly Ho
 }
 
 /** How many seats each should have of `total`, in proportion to weight, none more than one a partition; what is over goes to the others. */
-export function sharesOf (holders: readonly Holder[], total: number): ReadonlyMap<number, number> {
+function sharesOf (holders: readonly Holder[], total: number): ReadonlyMap<number, number> {
   const shares = new Map<number, number>()
   let [rest, open] = [total, holders]
   for (;;) {

@@ -76,7 +76,7 @@ export function settledLayout (previous: Layout, members: readonly LayoutMember[
 }
 
 /** Replicas of a row: 5, or 3 while there are three or four voters, or all of fewer. */
-export const rowReplicasOf = (voterCount: number): number => voterCount >= 5 ? 5 : voterCount >= 3 ? 3 : voterCount
+const rowReplicasOf = (voterCount: number): number => voterCount >= 5 ? 5 : voterCount >= 3 ? 3 : voterCount
 
 /** Whether `next` is what the pure functions make of `previous`. Every voter asks this before it accepts a layout. */
 export function isSuccessor (previous: Layout, next: Layout): boolean {
@@ -101,7 +101,7 @@ export const blockHoldersOf = (layout: Layout, partition: number): readonly Peer
 
 export const allVotersOf = ({ members }: Layout): readonly PeerId[] => members.filter(isVoter).map(({ peerId }) => peerId)
 
-export const isVoter = ({ role, storeId }: Pick<LayoutMember, 'role' | 'storeId'>): boolean => role !== roles.storage && storeId !== undefined
+const isVoter = ({ role, storeId }: Pick<LayoutMember, 'role' | 'storeId'>): boolean => role !== roles.storage && storeId !== undefined
 const isBlockHolder = ({ role, capacityBytes }: LayoutMember): boolean => role !== roles.witness && capacityBytes > 0
 
 const everywhere = (list: readonly number[]): ReadonlyArray<readonly number[]> => Array.from({ length: partitionCount }, () => list)

@@ -28,7 +28,7 @@ export interface ManifestNode {
 
 export const manifestLimits = { maxEntries: 1024, maxLevel: 4, maxMetaBytes: 16 * 1024 } as const
 const version = 1
-export const entryLength = 76
+const entryLength = 76
 const headLength = 16
 
 export function writeEntry (writer: ByteWriter, { digest, ph, blockBytes, sizeBytes }: Entry): ByteWriter {

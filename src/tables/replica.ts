@@ -1,4 +1,4 @@
-import { equals, hexOf } from '../base/bytes.ts'
+import { equals } from '../base/bytes.ts'
 import { Corrupt, Refused } from '../base/errors.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
 import { type Held, judge, type Proposal } from './acceptor.ts'
@@ -9,6 +9,7 @@ import { KeyedQueue } from './keyed-queue.ts'
 import { listingIndexLimits, type ListingIndex } from './listing-index.ts'
 import { messageLimits, type PartitionDigest, type RowBallot, type RowQuestion, type TableAnswer, type TableQuestion, type TableRequest } from './messages.ts'
 import { openRecord } from './opened-record.ts'
+import { nameOf } from './recent-rows.ts'
 
 /** The server side of the tables: what one replica answers to peers, and to its own node. */
 export interface TableReplica {
@@ -80,7 +81,7 @@ class Replica {
   async #read ({ table, rowKey }: { table: TableNumber, rowKey: Uint8Array }): Promise<TableAnswer> {
     this.#demandReplica(table, rowKey)
     // behind a save under way: what is not on disk yet must not be told
-    const row = await this.#queue.run(nameOf(table, rowKey), async () => await this.#options.store.get(table, rowKey))
+    const row = await this.#queue.run(nameOf({ table, rowKey }), async () => await this.#options.store.get(table, rowKey))
     return { kind: 'value', promised: row?.promised, accepted: row?.accepted }
   }
 
@@ -94,7 +95,7 @@ class Replica {
     this.#demandAdmission(from, question, proposal)
     const listed = proposal.kind === 'prepare' ? undefined : this.#verified({ table, rowKey, record: proposal.record })
     // judged and saved in one go: between the two no other proposal for this row may be judged
-    return await this.#queue.run(nameOf(table, rowKey), async () => {
+    return await this.#queue.run(nameOf({ table, rowKey }), async () => {
       const row = await store.get(table, rowKey)
       if (!await this.#isWithinJump(proposal.ballot, row)) return { kind: 'refused', promised: row?.promised ?? nothingPromised }
       const verdict = judge(this.#heldOf(row), proposal)
@@ -185,5 +186,4 @@ class Replica {
   }
 }
 
-const nameOf = (table: TableNumber, rowKey: Uint8Array): string => `${table} ${hexOf(rowKey)}`
 const nothingPromised: Ballot = { counter: 0n, proposer: new Uint8Array(32) }

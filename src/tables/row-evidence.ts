@@ -22,10 +22,10 @@ export interface RowEvidence {
 }
 
 /** Beyond every partition. Value: u64 position | u64 counter | first 16 of H(key | those). */
-export const markKey: Uint8Array = Uint8Array.of(0xff)
+const markKey: Uint8Array = Uint8Array.of(0xff)
 const markCheckLength = 16
 
-export interface Mark { readonly position: bigint, readonly counter: bigint }
+interface Mark { readonly position: bigint, readonly counter: bigint }
 
 export function markChange ({ position, counter }: Mark): KeyValueChange {
   const body = new ByteWriter().u64(position).u64(counter).finish()

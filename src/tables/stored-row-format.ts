@@ -49,7 +49,7 @@ const partitionStart = (partition: number): Uint8Array => new ByteWriter().u16(p
 const checkLength = 16
 
 /** Index value: first 16 of H(key | rest) | promised(40) | accepted. */
-export function encodeIndexed (row: StoredRow): Uint8Array {
+function encodeIndexed (row: StoredRow): Uint8Array {
   const rest = concat([encodeBallot(row.promised), row.accepted ?? new Uint8Array(0)])
   return concat([hash(indexKeyOf(row), rest).subarray(0, checkLength), rest])
 }
