@@ -1,5 +1,6 @@
-import { compareBytes, hexOf, partitionCount, partitionOf } from '../base/bytes.ts'
+import { compareBytes, partitionCount, partitionOf } from '../base/bytes.ts'
 import { type Ballot, PartitionLost, type RowStore, type StoredRow, type TableNumber } from './index.ts'
+import { nameOf } from './recent-rows.ts'
 import { added, agreedTerm, sumBytes } from './row-sum.ts'
 
 /** What survives a crash of memory row stores: rows synced, and the ceiling of the counters handed out. */
@@ -43,13 +44,13 @@ export class MemoryRowStore implements RowStore {
 
   async get (table: TableNumber, rowKey: Uint8Array): Promise<StoredRow | undefined> {
     this.#demand(partitionOf(rowKey))
-    return this.#disk.rows.get(nameOf(table, rowKey))
+    return this.#disk.rows.get(nameOf({ table, rowKey }))
   }
 
   async save (rows: readonly StoredRow[]): Promise<void> {
     for (const { rowKey } of rows) this.#demand(partitionOf(rowKey))
     await this.#sync()
-    for (const row of rows) this.#disk.rows.set(nameOf(row.table, row.rowKey), row)
+    for (const row of rows) this.#disk.rows.set(nameOf(row), row)
     this.#disk.position += BigInt(rows.length)
   }
 
@@ -100,5 +101,3 @@ export class MemoryRowStore implements RowStore {
     if (this.#lost.has(partition)) throw new PartitionLost(partition)
   }
 }
-
-const nameOf = (table: TableNumber, rowKey: Uint8Array): string => `${table} ${hexOf(rowKey)}`

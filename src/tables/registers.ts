@@ -1,4 +1,4 @@
-import { empty, hexOf } from '../base/bytes.ts'
+import { empty } from '../base/bytes.ts'
 import { type Clock, deadline } from '../base/clock.ts'
 import { Unavailable, UnknownOutcome } from '../base/errors.ts'
 import { Paces, type Patience } from '../base/pace.ts'
@@ -15,6 +15,7 @@ import type { TableAnswer, TableRequest } from './messages.ts'
 import { Operation, type RoundMachine } from './operation.ts'
 import { Proposer } from './proposer.ts'
 import { Reader } from './reader.ts'
+import { nameOf } from './recent-rows.ts'
 import type { TableReplica } from './replica.ts'
 import type { OpenedRecord } from './round.ts'
 
@@ -165,7 +166,6 @@ class RegisterDriver {
 }
 
 interface Row { readonly table: TableNumber, readonly rowKey: Uint8Array, readonly erased: Uint8Array }
-const nameOf = ({ table, rowKey }: { table: TableNumber, rowKey: Uint8Array }): string => `${table} ${hexOf(rowKey)}`
 
 /** A change that throws is a failed condition: it is told once what it saw is chosen, like any other. */
 function laterResult<T> (change: () => Change<T>): Change<() => T> {
