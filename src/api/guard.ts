@@ -5,7 +5,7 @@ import { keyedHash } from '../base/hash.ts'
 import { ApiError } from './errors.ts'
 
 /**
- * Who may use the local API (design §5): whoever can read api.json. The Host allow-list keeps DNS rebinding out, refusing every Origin keeps browsers out,
+ * Who may use the local API: whoever can read api.json. The Host allow-list keeps DNS rebinding out, refusing every Origin keeps browsers out,
  * and the challenge lets the client know that it speaks to this node before it shows the token: a process squatting on the port learns nothing.
  */
 /** Where the API listens: every machine has it, and no other reaches it. */

@@ -22,7 +22,7 @@ export const textOf = (bytes: Uint8Array): string => decoder.decode(bytes)
 /** Byte order, as `Buffer.compare`: negative, zero or positive. */
 export const compareBytes = (a: Uint8Array, b: Uint8Array): number => Buffer.compare(a, b)
 
-/** First 12 bits: the partition, of 4,096, that a 32-byte key belongs to (design §7). */
+/** First 12 bits: the partition, of 4,096, that a 32-byte key belongs to. */
 export const partitionOf = (key: Uint8Array): number => ((key[0] ?? 0) << 4) | ((key[1] ?? 0) >> 4)
 export const partitionCount = 4096
 

@@ -25,7 +25,7 @@ export const isInEra = ({ member }: Certificate, era: Era): boolean => isListed(
 
 /**
  * Valid: the member statement's H stands in the current era; or every statement carries the current era, kinds and roles follow, the chain ends at the
- * authority, and the members row agrees (design §5). Pure; signatures were checked when the statements were parsed.
+ * authority, and the members row agrees. Pure; signatures were checked when the statements were parsed.
  */
 export function verdictOf (certificate: Certificate, { clusterId, authority, era, memberRowHash }: Trust): Verdict {
   const { admin, invite, member } = certificate

@@ -29,7 +29,7 @@ export interface LayoutMember {
   readonly storeId: Uint8Array | undefined
 }
 
-// tables from 16 on are clear: they live on all voters, never in a partition (design §8)
+// tables from 16 on are clear: they live on all voters, never in a partition
 const firstClearTable = 16
 
 /** The layout `init` writes: the founder alone holds and decides everything. */

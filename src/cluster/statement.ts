@@ -3,7 +3,7 @@ import { hash } from '../base/hash.ts'
 import { isSignedBy, type SigningKey } from '../base/signature.ts'
 
 /**
- * Signed statements say who belongs to a cluster (design §5):
+ * Signed statements say who belongs to a cluster:
  * `01 | kind u8 | clusterId | u32 era | issuer(32) | subject(32) | u32 n | body(n) | issuer's Ed25519 over "dfs/v1/statement" 00, all before`.
  * A `Statement` that exists has been checked: `parseStatement` refuses what its issuer did not sign. Whether the issuer may say so is for certificate.ts.
  */

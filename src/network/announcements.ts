@@ -2,7 +2,7 @@ import { ByteReader, ByteWriter, MalformedBytes, textOf, utf8 } from '../base/by
 import type { PeerId } from '../base/peer-id.ts'
 import type { Announcement } from './index.ts'
 
-/** Announcements on the wire: u8 version | u16 count | rowKey(32) | versionId(32) | u8 n, root | u8 k, k × (u8 n, cid) … No names (design §5). */
+/** Announcements on the wire: u8 version | u16 count | rowKey(32) | versionId(32) | u8 n, root | u8 k, k × (u8 n, cid) … No names. */
 export type UnsignedAnnouncement = Omit<Announcement, 'from'>
 
 export const announcementLimits = {

@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 
-/** One shape for all work that nobody waits for (design §9): a small unit at a time, resting in proportion to what it took. */
+/** One shape for all work that nobody waits for: a small unit at a time, resting in proportion to what it took. */
 export interface BackgroundTask {
   readonly name: string
   /** One unit. Idle: nothing to do now. */

@@ -23,7 +23,7 @@ const pageSize = 1000
 /** Names remembered as hints; above it all are forgotten, which costs a read each. */
 const maxRemembered = 10_000
 
-/** Bucket rows: unique names by create-if-absent; removal by active → deleting, under a mark of its own → listed empty → gone, or back (design §7 rule 9). */
+/** Bucket rows: unique names by create-if-absent; removal by active → deleting, under a mark of its own → listed empty → gone, or back. */
 export class Buckets {
   readonly #parts: BucketsParts
   readonly #shared: (name: string) => Promise<BucketRow | undefined>

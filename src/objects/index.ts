@@ -4,7 +4,7 @@ export type { ContentCodec, ObjectParts, StoredObject, WrittenContent } from './
 export type { Version, Versions } from './version.ts'
 
 /**
- * Buckets and objects: the life of a put, a get, a delete and a listing (design §4), over rows, files and replicated blocks.
+ * Buckets and objects: the life of a put, a get, a delete and a listing, over rows, files and replicated blocks.
  * This is the door that faces translate to.
  */
 export interface Objects {
@@ -17,7 +17,7 @@ export interface Objects {
   removeBucket (name: string, wait?: { signal?: AbortSignal }): Promise<void>
 
   /**
-   * Stores `source` under `key` (1-1,024 bytes of UTF-8). When it resolves the version survives what design §2.1 says.
+   * Stores `source` under `key` (1-1,024 bytes of UTF-8). When it resolves the version is on disk at its write quorum, and its row at a majority.
    * @throws NotFound (bucket), Conflict (precondition), Unavailable, UnknownOutcome, StoreFull, InvalidInput
    */
   put (target: ObjectName, source: AsyncIterable<Uint8Array>, options?: PutOptions): Promise<ObjectInfo>

@@ -12,7 +12,7 @@ import type { ObjectParts, StoredObject, WrittenContent } from './ports.ts'
 import { isSameVersion, type Version } from './version.ts'
 
 /**
- * The life of a put (design §4). The version id stands in the row's `pending` before any block is offered; blocks are at their write quorum before the
+ * The life of a put. The version id stands in the row's `pending` before any block is offered; blocks are at their write quorum before the
  * manifest above them, all of them before the commit; the bucket is looked at once more after the commit, before the ack. Content of 4 KiB or less takes
  * none of that: one write of the row.
  */
@@ -76,7 +76,7 @@ class Upload {
     }
   }
 
-  /** Rule 9 of design §7: a bucket that was removed meanwhile takes the object with it, and the writer is told. A removal under way ends here: it is not empty. */
+  /** A bucket that was removed meanwhile takes the object with it, and the writer is told. A removal under way ends here: it is not empty. */
   async confirmBucket (buckets: Buckets, version: CurrentVersion): Promise<void> {
     const { bucket: name } = this.#put.target
     try {

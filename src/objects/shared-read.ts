@@ -1,6 +1,6 @@
 /**
  * Many callers, one read. A caller that arrives while a read is under way shares the next one, not that one: a read that began before the caller came may
- * have missed what the caller must see (design §2.2). So under load a burst costs two reads, and alone a call costs its own.
+ * have missed what the caller must see. So under load a burst costs two reads, and alone a call costs its own.
  */
 export function sharedReads<T> (read: (key: string) => Promise<T>): (key: string) => Promise<T> {
   const under = new Map<string, { current: Promise<T>, next: Promise<T> | undefined }>()

@@ -14,7 +14,7 @@ export interface Redundancy {
   readonly m: number
 }
 
-/** Distinct holders that must have a block on disk before a put is acknowledged (design §8): k + ⌈m/2⌉. */
+/** Distinct holders that must have a block on disk before a put is acknowledged: k + ⌈m/2⌉. */
 export const writeQuorumOf = ({ k, m }: Redundancy): number => k + Math.ceil(m / 2)
 
 /** Why a block is kept: recorded by its holder before it answers, so that collection can prove death later. */

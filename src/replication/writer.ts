@@ -9,7 +9,7 @@ import { type BlockPeers, type Holder, type Placement, type Reference, writeQuor
 import { Stragglers } from './stragglers.ts'
 
 /**
- * A block to its holders (design §8): all of them at once; whoever fails, is full, does not answer or answers late is replaced by the next in the
+ * A block to its holders: all of them at once; whoever fails, is full, does not answer or answers late is replaced by the next in the
  * placement, a substitute. Acknowledged at the write quorum of distinct holders, each with the block and its reference on disk; the rest goes on behind.
  * A holder that is late then gets its copy from this node's disk, when it answers again: memory does not wait for it.
  */

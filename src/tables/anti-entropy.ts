@@ -21,7 +21,7 @@ export interface AntiEntropyPorts {
 
 /**
  * Replicas of a partition, and all voters over the clear rows, compare digests and hand over what the other lacks, as the accept message that got lost and
- * under its rule (design §7, rule 4). Each side hands over its own, so both end equal. It never takes anything away, and never concludes anything from
+ * under its rule. Each side hands over its own, so both end equal. It never takes anything away, and never concludes anything from
  * what is missing: what a side has lost is left alone.
  */
 export class AntiEntropy {

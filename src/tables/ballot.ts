@@ -2,9 +2,9 @@ import { type ByteReader, ByteWriter, compareBytes } from '../base/bytes.ts'
 import type { Ballot } from './index.ts'
 
 export const ballotLimits = {
-  /** u64 counter | 32-byte Ed25519 key (design §5). */
+  /** u64 counter | 32-byte Ed25519 key. */
   encodedBytes: 40,
-  /** Further ahead of everything known is refused: one liar could else use up the counters of a row for ever (design §5). */
+  /** Further ahead of everything known is refused: one liar could else use up the counters of a row for ever. */
   maxCounterJump: 2n ** 32n,
 } as const
 

@@ -5,7 +5,7 @@ import { nameOf } from './recent-rows.ts'
 import { added, agreedTerm, sumBytes } from './row-sum.ts'
 
 /**
- * Clear rows live on all voters, never in a partition (design §8), though their keys fall into one: a voter that is no replica of it would never be
+ * Clear rows live on all voters, never in a partition, though their keys fall into one: a voter that is no replica of it would never be
  * compared with about them. So where replicas compare, the clear rows count as one partition more.
  */
 export const clearPartition: number = partitionCount

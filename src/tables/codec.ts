@@ -19,7 +19,7 @@ export interface RowCodecParts {
 
 type Place = { table: TableNumber, rowKey: Uint8Array }
 
-/** Records as design §5 writes them: sealed rows with vote tags, clear rows with signatures. */
+/** Records as docs/FORMAT.md has them: sealed rows with vote tags, clear rows with signatures. */
 export function rowCodec (parts: RowCodecParts): RowCodec {
   const sealed = parts.keys === undefined ? keyless(parts) : withKeys(parts.keys, parts)
   const clear = clearCodec(parts)

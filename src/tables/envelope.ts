@@ -3,7 +3,7 @@ import { rowLimits } from './index.ts'
 
 /**
  * What stands in a row's body: the ids of the last operations that changed it, oldest first, then the value.
- * A writer whose accept went unanswered finds its own id here, or proves from the ids since its base that it is not there (design §7, rule 3).
+ * A writer whose accept went unanswered finds its own id here, or proves from the ids since its base that it is not there.
  */
 export interface Envelope {
   /** 16 bytes each, at most `rowLimits.keptOperations`. */

@@ -7,8 +7,8 @@ import { openRecord } from './opened-record.ts'
 import { highestOf, type OpenedRecord } from './round.ts'
 
 /**
- * The freshest copy of a row among the replicas that can be asked: without a majority, and so without any promise that nothing newer was acknowledged
- * (design §7, rule 8). Only for callers who ask for it by name.
+ * The freshest copy of a row among the replicas that can be asked: without a majority, and so without any promise that nothing newer was acknowledged.
+ * Only for callers who ask for it by name.
  * @throws Unavailable if nobody answers
  */
 export async function freshestReachable (

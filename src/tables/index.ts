@@ -33,7 +33,7 @@ export interface RowContent {
 
 /**
  * Turns content into accepted records and back; sealed tables by encryption/, clear ones by signature. A *record* is the whole accepted value as it
- * travels and lies on disk: `ballot | E | vtag | row` or the clear row (design §5), at most `maxRecordBytes`.
+ * travels and lies on disk: `ballot | E | vtag | row` or the clear row, at most `maxRecordBytes`.
  */
 export interface RowCodec {
   /** The 32-byte row key: secret-keyed for sealed tables, a plain hash for clear ones. Its first 12 bits are the partition. */
@@ -43,7 +43,7 @@ export interface RowCodec {
   decode (row: { table: TableNumber, rowKey: Uint8Array, record: Uint8Array }): RowContent
   /** The same row under another ballot (new vote tag or signature). */
   reproposed (row: { table: TableNumber, rowKey: Uint8Array, record: Uint8Array, ballot: Ballot }): Uint8Array
-  /** Checks what a voter checks before it stores. A witness, without keys, checks what it can. @throws Corrupt */
+  /** Checks what a voter checks before it stores. A node without keys checks what it can. @throws Corrupt */
   verify (row: { table: TableNumber, rowKey: Uint8Array, record: Uint8Array }): void
   /** The ballot in a record; needs no key. @throws MalformedBytes */
   ballotOf (table: TableNumber, record: Uint8Array): Ballot

@@ -1,7 +1,7 @@
 import type { Ballot, TableNumber } from './index.ts'
 
 /**
- * Names of the rows that this replica has accepted, in byte order, so that a page of a listing costs a range and not a scan (design §7, rule 6).
+ * Names of the rows that this replica has accepted, in byte order, so that a page of a listing costs a range and not a scan.
  * It follows the row store: a row is saved first, then shown to `update`, then answered. What a crash left between the two is the opener's to find:
  * an index that is not proven to match the store is rebuilt by showing every row to `update`, before the first `page`.
  */

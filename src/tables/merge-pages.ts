@@ -29,7 +29,7 @@ export interface MergedPage {
 type VotersOfPartition = (partition: number) => readonly PeerId[]
 
 /**
- * Pages of several replicas made one (design §7, rule 6). Nothing above the smallest last name of a truncated page is told: that replica may hold more
+ * Pages of several replicas made one. Nothing above the smallest last name of a truncated page is told: that replica may hold more
  * names below the others' last ones, and a name it did not come to would look missing. A name that a majority never
  * heard of is agreed to be absent; a deleted one is in the pages, without a summary, and agreed on by its ballot like any other. (If deleted names were
  * left out, a delete accepted by one replica only, and a replica that never had the row, would look like two that agree.)

@@ -17,7 +17,7 @@ export type RowQuestion =
   | { readonly kind: 'prepare', readonly table: TableNumber, readonly rowKey: Uint8Array, readonly ballot: Ballot }
   /** The record carries its ballot. */
   | { readonly kind: 'accept', readonly table: TableNumber, readonly rowKey: Uint8Array, readonly record: Uint8Array }
-  /** An accept that got lost, delivered late and by anyone, unchanged (design §7, rule 4). */
+  /** An accept that got lost, delivered late and by anyone, unchanged. */
   | { readonly kind: 'handOver', readonly table: TableNumber, readonly rowKey: Uint8Array, readonly record: Uint8Array }
   | { readonly kind: 'read', readonly table: TableNumber, readonly rowKey: Uint8Array }
 

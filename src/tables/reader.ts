@@ -5,7 +5,7 @@ import { highestOf, type OpenedRecord, type RoundEffect, type RoundEvent, roundL
 /**
  * A read of one row: events in, effects out. A majority that holds the same accepted *ballot* ends it in one round trip; equal values do not, since one
  * of two equal values may be an old one and the other not chosen. Otherwise the highest accepted record of a majority is delivered, under its own
- * ballot, to the others: that aborts no writer, unlike a round of one's own. Only where it is refused does an identity round decide (design §7, rule 2).
+ * ballot, to the others: that aborts no writer, unlike a round of one's own. Only where it is refused does an identity round decide.
  *
  * What is returned is chosen, and no older than anything chosen before the read began: that would have shown in the majority that answered.
  */

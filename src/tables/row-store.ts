@@ -15,7 +15,7 @@ import { added, agreedTerm, rowHash, subtracted, sumBytes, termOf } from './row-
 import { decodeEntry, decodeIndexed, encodeEntry, indexKeyOf, indexPutOf, isIntact, type JournalEntry, rangeOf } from './stored-row-format.ts'
 
 /**
- * A voter's memory (design §6). LevelDB alone cannot be it: one flipped bit in its log silently drops rows that were synced, and a voter that forgets lets
+ * A voter's memory. LevelDB alone cannot be it: one flipped bit in its log silently drops rows that were synced, and a voter that forgets lets
  * two values be chosen. So every promise and accept goes to our own journal first, and LevelDB is an index of it whose content is proven: the proof, rows
  * counted and summed by partition, is written at each checkpoint and carried forward by the journal, each of whose entries says what the row was before.
  * A partition is held against it before its first answer, once after each start, and every later look against what was found then (`proven-rows.ts`). One

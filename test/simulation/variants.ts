@@ -21,7 +21,7 @@ const acceptedBallot = (row: StoredRow): Ballot => (row.accepted === undefined ?
 const inHandOver = new AsyncLocalStorage<boolean>()
 const asked = new AsyncLocalStorage<Ballot>()
 
-/** Each rule of design §7, taken out. What it prevents is a history that the simulation must then find. */
+/** Each rule of the registers, taken out. What it prevents is a history that the simulation must then find. */
 export const variants: Readonly<Record<string, { readonly variant: () => Variant, readonly withLists?: boolean }>> = {
   'rule 1: answers before it is on disk': {
     variant: () => ({
