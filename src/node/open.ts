@@ -49,7 +49,7 @@ import { looseBallotOf } from './records.ts'
 import { layoutSettler } from './settle.ts'
 import { ClusterState, readFacts } from './state.ts'
 import { statusOf } from './status.ts'
-import { namedStoreOf, StoreWitness } from './store-witness.ts'
+import { namedStoreOf, StorePositions } from './store-positions.ts'
 import { type BlockStores, openBlocks, openRows } from './stores.ts'
 import { watchAnnouncements } from './watch.ts'
 
@@ -97,7 +97,7 @@ class Node {
   readonly #keys: ClusterKeys | undefined
   // filled by open(), in this order
   #rows!: RowStore
-  #witness!: StoreWitness
+  #positions!: StorePositions
   #stores!: BlockStores
   #codec!: RowCodec
   #index!: ListingIndex
@@ -131,7 +131,7 @@ class Node {
       data: config.data, files, random, ballotOf: looseBallotOf, named,
       onLost: (loss) => { this.#metrics.count('lostPartitions'); logger.warn(loss, 'memory of rows was lost or changed: the partitions neither answer nor vote') },
     }))
-    this.#witness = await StoreWitness.open({ files, state, rows: this.#rows, warn: this.#warn })
+    this.#positions = await StorePositions.open({ files, state, rows: this.#rows, warn: this.#warn })
     this.#stores = open.use(await openBlocks({ config, files, onCorrupt: (cid) => { this.#metrics.count('wrongBlocks'); logger.warn({ cid }, 'a block was corrupt and is set aside') } }))
     this.#codec = rowCodec({ clusterId: state.clusterId, keys: this.#keys, signer: signingKeyOf(keyring.nodeSeed), random, checkClear: clearRowRule(state) })
     this.#index = memoryListingIndex()
@@ -143,7 +143,7 @@ class Node {
     const { config, clock, random, keyring, state, logger } = this.#parts
     const hello = helloProtocol({
       self: (peer, shown) => ({
-        ...this.#witness.shownTo(peer, shown),
+        ...this.#positions.shownTo(peer, shown),
         certificate: state.certificate, era: state.era, versions: [1], capabilities: [], freeBytes: this.#freeBytes, layoutVersion: state.layout.version,
         addresses: this.#network.addresses().map(addressBytes),
       }),
@@ -184,7 +184,7 @@ class Node {
     const { clock, random, state, keyring, logger } = this.#parts
     const self = this.#network.peerId
     const voters = votersBy(state)
-    this.#peers = tablePeers(this.#network.requests, () => new Set([...this.#network.reachable(), ...this.#network.admission.admitted].filter((peer) => this.#witness.remembers(peer))))
+    this.#peers = tablePeers(this.#network.requests, () => new Set([...this.#network.reachable(), ...this.#network.admission.admitted].filter((peer) => this.#positions.remembers(peer))))
     const replica = tableReplica({
       self, store: this.#rows, codec: this.#codec, voters: acceptorsBy(state, self), layout: layoutGuard(state, () => this.#peers),
       isMember: (peer) => peer === self || state.isMember(peer),
@@ -269,7 +269,7 @@ class Node {
 
   /** A peer has proven itself, for the first time or again: what either remembers of the other's store comes before any question to it. */
   #heard (greeting: Greeting): void {
-    void this.#witness.compare(greeting)
+    void this.#positions.compare(greeting)
     this.#greetings.set(greeting.peer, greeting)
     this.#greetedMs.set(greeting.peer, this.#parts.clock.monotonicMs())
   }
@@ -300,7 +300,7 @@ class Node {
     const { config, clock, state, keyring, logger } = this.#parts
     const facts = (): Parameters<typeof statusOf>[0] => ({
       config, state, peerId: this.#network.peerId, addresses: this.#network.addresses(), uptimeMs: clock.monotonicMs() - this.#startedMs,
-      reachable: this.#network.reachable(), forgetful: this.#network.reachable().filter((peer) => !this.#witness.remembers(peer)), blocks: this.#stores.blocks.stats(), cache: this.#stores.cache, freeBytes: this.#freeBytes, rows: this.#rows,
+      reachable: this.#network.reachable(), forgetful: this.#network.reachable().filter((peer) => !this.#positions.remembers(peer)), blocks: this.#stores.blocks.stats(), cache: this.#stores.cache, freeBytes: this.#freeBytes, rows: this.#rows,
     })
     return {
       peerId: this.#network.peerId,

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { closing, openLayout, settled } from '../../src/cluster/index.ts'
 import type { Files } from '../../src/disk/index.ts'
 import { type MemoryFiles, memoryFiles } from '../../src/disk/memory-files.ts'
-import { StoreWitness } from '../../src/node/store-witness.ts'
+import { StorePositions } from '../../src/node/store-positions.ts'
 import type { StorePosition } from '../../src/protocols/hello.ts'
 import { layoutMember, peerNamed } from '../support/cluster-identities.ts'
 
@@ -12,10 +12,10 @@ const layout = settled(closing(openLayout(layoutMember('alice'))), ['alice', 'bo
 const other = new Uint8Array(16).fill(99)
 
 /** Alice's, whose own store is at position 10. */
-async function witness (files: Files = memoryFiles()) {
+async function keeper (files: Files = memoryFiles()) {
   const [disowned, warnings]: [string[], string[]] = [[], []]
   const rows = { storeId: alice.id, position: 10n, async disown (reason: string) { disowned.push(reason); rows.storeId = other } }
-  const opened = await StoreWitness.open({
+  const opened = await StorePositions.open({
     files, rows, warn: (message) => { warnings.push(message) },
     state: { layout, members: new Map(), isMember: (peer) => peer === bob.peer },
   })
@@ -26,11 +26,11 @@ async function witness (files: Files = memoryFiles()) {
 describe('a peer\'s row store', () => {
   test('is told the most that was ever seen of it, over restarts, and asked unless it shows less', async () => {
     const files = memoryFiles()
-    const first = await witness(files)
+    const first = await keeper(files)
     expect(first.opened.shownTo(bob.peer)).toEqual({ store: { id: alice.id, position: 10n }, yours: undefined })
     for (const position of [5n, 7n]) await first.meet({ id: bob.id, position })
     expect(first.opened.remembers(bob.peer)).toBe(true)
-    const again = await witness(files)
+    const again = await keeper(files)
     expect(again.opened.shownTo(bob.peer).yours).toEqual({ id: bob.id, position: 7n })
     await again.meet({ id: bob.id, position: 6n })
     expect(again.opened.remembers(bob.peer)).toBe(false)
@@ -40,7 +40,7 @@ describe('a peer\'s row store', () => {
   })
 
   test('is not asked while it is not the one that the cluster knows', async () => {
-    const { opened, meet } = await witness()
+    const { opened, meet } = await keeper()
     await meet({ id: other, position: 100n })
     expect(opened.remembers(bob.peer)).toBe(false)
     expect(opened.shownTo(bob.peer).yours).toBeUndefined()
@@ -49,7 +49,7 @@ describe('a peer\'s row store', () => {
   })
 
   test('is asked if the cluster knows none of that peer, which votes on nothing then', async () => {
-    const { opened, meet } = await witness()
+    const { opened, meet } = await keeper()
     await meet({ id: stranger.id, position: 3n }, { peer: stranger.peer })
     expect(opened.remembers(stranger.peer)).toBe(true)
     expect(opened.remembers(peerNamed('never met'))).toBe(true)
@@ -57,7 +57,7 @@ describe('a peer\'s row store', () => {
 
   test('is remembered though the disk takes no writes, and that is said', async () => {
     const files = memoryFiles()
-    const { opened, meet, warnings } = await witness(files)
+    const { opened, meet, warnings } = await keeper(files)
     files.fail('write')
     await meet({ id: bob.id, position: 5n })
     expect(warnings).toHaveLength(1)
@@ -66,16 +66,16 @@ describe('a peer\'s row store', () => {
 
   test('is seen afresh when what was seen of it is damaged: a bit of it would have a healthy store forget', async () => {
     const files: MemoryFiles = memoryFiles()
-    await (await witness(files)).meet({ id: bob.id, position: 5n })
+    await (await keeper(files)).meet({ id: bob.id, position: 5n })
     const { byteLength } = await files.read('positions')
     for (let bit = 0; bit < byteLength * 8; bit += 7) {
       files.flip('positions', bit)
-      const { opened, warnings } = await witness(files)
+      const { opened, warnings } = await keeper(files)
       expect(opened.shownTo(bob.peer).yours, `bit ${bit}`).toBeUndefined()
       expect(warnings).toHaveLength(1)
       files.flip('positions', bit)
     }
-    expect((await witness(files)).opened.shownTo(bob.peer).yours).toEqual({ id: bob.id, position: 5n })
+    expect((await keeper(files)).opened.shownTo(bob.peer).yours).toEqual({ id: bob.id, position: 5n })
   })
 })
 
@@ -83,7 +83,7 @@ describe('this node\'s row store', () => {
   const bobs = { id: bob.id, position: 1n }
 
   test('is disowned when a member has seen more of it than it has', async () => {
-    const { meet, disowned, opened } = await witness()
+    const { meet, disowned, opened } = await keeper()
     await meet(bobs, { yours: { id: alice.id, position: 11n } })
     expect(disowned).toEqual([expect.stringContaining('at position 11, and it is at 10')])
     // the new one has nothing to forget
@@ -99,7 +99,7 @@ describe('this node\'s row store', () => {
     ['nothing', {}],
     ['more, but is no member', { yours: { id: alice.id, position: 100n }, peer: stranger.peer }],
   ])('is not when a peer has seen %s', async (_what, said) => {
-    const { meet, disowned } = await witness()
+    const { meet, disowned } = await keeper()
     await meet(bobs, said)
     expect(disowned).toEqual([])
   })

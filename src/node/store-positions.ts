@@ -7,27 +7,27 @@ import type { RowStore } from '../tables/index.ts'
 import type { ClusterState } from './state.ts'
 
 /**
- * A row store that was put back from a copy finds nothing wrong with itself. But its peers saw how far it had come (design §6): each keeps, on disk, the
+ * A row store that was put back from a copy finds nothing wrong with itself. But its peers saw how far it had come: each keeps, on disk, the
  * highest position that it ever saw of every store, tells it to whoever shows that store, and does not ask one that shows less. Who is told of more than it
  * has disowns its store. What a store was told can only be less than it has, unless it forgot: a position is shown when it is on disk, and only rises.
  *
  * Only members are believed, who could do worse than make a store forget: a storage node holds no key, and is trusted with no more than ciphertext.
  */
-export class StoreWitness {
-  readonly #parts: StoreWitnessParts
+export class StorePositions {
+  readonly #parts: StorePositionsParts
   /** By store id, in hexadecimal. */
   readonly #seen: Map<string, bigint>
   readonly #shown = new Map<PeerId, { readonly id: Uint8Array, readonly hasForgotten: boolean }>()
   #saving: Promise<void> = Promise.resolve()
   #isSaveWaiting = false
 
-  private constructor (parts: StoreWitnessParts, seen: Map<string, bigint>) {
+  private constructor (parts: StorePositionsParts, seen: Map<string, bigint>) {
     this.#parts = parts
     this.#seen = seen
   }
 
-  static async open (parts: StoreWitnessParts): Promise<StoreWitness> {
-    return new StoreWitness(parts, await readPositions(parts))
+  static async open (parts: StorePositionsParts): Promise<StorePositions> {
+    return new StorePositions(parts, await readPositions(parts))
   }
 
   /** For a greeting: of this node's store, and of the peer's, which is the one it has just shown or the one the cluster knows. */
@@ -81,7 +81,7 @@ export class StoreWitness {
   }
 }
 
-export interface StoreWitnessParts {
+export interface StorePositionsParts {
   readonly files: Files
   readonly state: Pick<ClusterState, 'layout' | 'members' | 'isMember'>
   readonly rows: Pick<RowStore, 'storeId' | 'position' | 'disown'>
@@ -102,7 +102,7 @@ async function writePositions (files: Files, seen: ReadonlyMap<string, bigint>):
   await files.writeDurable(path, [withDigest(writer.finish())])
 }
 
-async function readPositions ({ files, warn }: Pick<StoreWitnessParts, 'files' | 'warn'>): Promise<Map<string, bigint>> {
+async function readPositions ({ files, warn }: Pick<StorePositionsParts, 'files' | 'warn'>): Promise<Map<string, bigint>> {
   const bytes = await files.read(path).catch((error: unknown) => { if (error instanceof FileMissing) return undefined; throw error })
   const seen = new Map<string, bigint>()
   if (bytes === undefined) return seen
