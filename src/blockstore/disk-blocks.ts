@@ -74,6 +74,7 @@ export async function openDiskBlocks (options: DiskBlocksOptions): Promise<DiskB
 class Store implements DiskBlocks {
   readonly #options: DiskBlocksOptions
   readonly #putting = new Map<Cid, Promise<void>>()
+  readonly #changing = new Map<Cid, Promise<unknown>>()
   /** Synced since the store was opened: what was in them before is on disk, and what comes syncs its folder itself. */
   readonly #syncedFolders = new Set<string>()
   readonly #stats = { count: 0, bytes: 0, corrupt: 0 }
@@ -107,10 +108,8 @@ class Store implements DiskBlocks {
   }
 
   async get (cid: Cid): Promise<Uint8Array> {
-    const { block, isSmall } = await this.#read(parseCid(cid))
-    if (cidOf(block) === cid) return block
-    await this.#setAside(cid, block, isSmall)
-    throw new BlockCorrupt(cid)
+    const { block } = await this.#read(parseCid(cid))
+    return cidOf(block) === cid ? block : await this.#alone(cid, async () => this.#getOrSetAside(cid))
   }
 
   async put (cid: Cid, block: Uint8Array): Promise<void> {
@@ -119,7 +118,7 @@ class Store implements DiskBlocks {
     // who puts what is being put shares its end
     const running = this.#putting.get(cid)
     if (running !== undefined) { await running; return }
-    const putting = this.#put(cid, block).finally(() => { this.#putting.delete(cid) })
+    const putting = this.#alone(cid, async () => this.#put(cid, block)).finally(() => { this.#putting.delete(cid) })
     this.#putting.set(cid, putting)
     await putting
   }
@@ -137,14 +136,7 @@ class Store implements DiskBlocks {
   }
 
   async delete (cid: Cid): Promise<void> {
-    this.#demandWritable()
-    const { files, index } = this.#options
-    const small = await index.get(keyOf(keys.small, parseCid(cid)))
-    const size = small?.byteLength ?? await files.size(pathOf(cid))
-    if (size === undefined) return
-    if (small === undefined) await files.remove(pathOf(cid))
-    await index.batch([{ type: 'delete', key: keyOf(keys.small, cid) }, { type: 'delete', key: keyOf(keys.large, cid) }], { sync: true })
-    this.#count(-1, -size)
+    await this.#alone(parseCid(cid), async () => this.#delete(cid))
   }
 
   async * list (): AsyncIterable<Cid> {
@@ -167,6 +159,15 @@ class Store implements DiskBlocks {
       if (cause instanceof FileMissing) throw new BlockMissing(cid, { cause })
       throw cause
     }
+  }
+
+  /** One after the other for one block: else who found it rotten sets aside, or counts as lost, what another has put, moved or deleted since. */
+  async #alone<T> (cid: Cid, change: () => Promise<T>): Promise<T> {
+    // whether the one before went well is its own caller's to know
+    while (this.#changing.has(cid)) await this.#changing.get(cid)?.catch(() => {})
+    const changing = change().finally(() => { this.#changing.delete(cid) })
+    this.#changing.set(cid, changing)
+    return await changing
   }
 
   async #put (cid: Cid, block: Uint8Array): Promise<void> {
@@ -196,6 +197,17 @@ class Store implements DiskBlocks {
     await index.batch([{ type: 'put', key: keyOf(keys.large, cid), value: size }], { sync: false }).catch((error: unknown) => { if (!(error instanceof StoreFull)) throw error })
   }
 
+  async #delete (cid: Cid): Promise<void> {
+    this.#demandWritable()
+    const { files, index } = this.#options
+    const small = await index.get(keyOf(keys.small, cid))
+    const size = small?.byteLength ?? await files.size(pathOf(cid))
+    if (size === undefined) return
+    if (small === undefined) await files.remove(pathOf(cid))
+    await index.batch([{ type: 'delete', key: keyOf(keys.small, cid) }, { type: 'delete', key: keyOf(keys.large, cid) }], { sync: true })
+    this.#count(-1, -size)
+  }
+
   async #syncFolder (path: string): Promise<void> {
     if (this.#syncedFolders.has(path)) return
     await this.#heeding(this.#options.files.syncFolder(path))
@@ -213,7 +225,7 @@ class Store implements DiskBlocks {
   async #isThereRight (cid: Cid): Promise<boolean> {
     if (!await this.has(cid)) return false
     try {
-      await this.get(cid)
+      await this.#getOrSetAside(cid)
       return true
     } catch (error) {
       if (error instanceof BlockCorrupt || error instanceof BlockMissing) return false
@@ -221,17 +233,24 @@ class Store implements DiskBlocks {
     }
   }
 
+  /** Alone only. Reads again: what was rotten before its turn came may have been replaced. */
+  async #getOrSetAside (cid: Cid): Promise<Uint8Array> {
+    const { block, isSmall } = await this.#read(cid)
+    if (cidOf(block) === cid) return block
+    await this.#setAside(cid, block, isSmall)
+    throw new BlockCorrupt(cid)
+  }
+
   async #setAside (cid: Cid, block: Uint8Array, isSmall: boolean): Promise<void> {
     const { files, index, onCorrupt } = this.#options
-    this.#stats.corrupt++
     onCorrupt(cid)
     if (this.#failure() !== undefined) return
     if (isSmall) await index.batch([{ type: 'put', key: keyOf(keys.setAside, cid), value: block }, { type: 'delete', key: keyOf(keys.small, cid) }], { sync: true })
     else {
-      // two readers may find it at once; the second finds it gone
-      await this.#heeding(files.rename(pathOf(cid), `${asideFolder}/${cid}`)).catch((error: unknown) => { if (!(error instanceof FileMissing)) throw error })
+      await this.#heeding(files.rename(pathOf(cid), `${asideFolder}/${cid}`))
       await index.batch([{ type: 'delete', key: keyOf(keys.large, cid) }], { sync: false })
     }
+    this.#stats.corrupt++
     this.#count(-1, -block.byteLength)
   }
 

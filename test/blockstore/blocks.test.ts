@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { utf8 } from '../../src/base/bytes.ts'
-import { type Cid, cidOf } from '../../src/base/cid.ts'
+import { concat, utf8 } from '../../src/base/bytes.ts'
+import { type Cid, cidOf, digestOf } from '../../src/base/cid.ts'
 import { StoreFull } from '../../src/base/errors.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { openBlockCache } from '../../src/blockstore/cached-blocks.ts'
@@ -31,6 +31,15 @@ const openOn = async ({ files, index }: Disk, options: { quotaBytes?: number, re
 const reopenedOn = async (disk: Disk): Promise<DiskBlocks> => {
   await disk.index[Symbol.asyncDispose]()
   return openOn(disk)
+}
+
+async function rot (disk: Disk, cid: Cid): Promise<void> {
+  const path = disk.files.paths.find((name) => name.startsWith('blocks/large/') && name.endsWith(cid))
+  if (path !== undefined) { disk.files.flip(path, 12_345); return }
+  const key = concat([Uint8Array.of(1), digestOf(cid)])
+  const rotten = (await disk.index.get(key) ?? new Uint8Array(0)).slice()
+  rotten[7] = (rotten[7] ?? 0) ^ 1
+  disk.index.damage(key, rotten)
 }
 
 async function listed (blocks: Blocks): Promise<Set<Cid>> { const found = new Set<Cid>(); for await (const cid of blocks.list()) found.add(cid); return found }
@@ -97,13 +106,7 @@ describe('blocks on disk', () => {
     const disk = newDisk()
     const blocks = await openOn(disk)
     for (const block of [small, large]) await blocks.put(cidOf(block), block)
-    const path = disk.files.paths.find((name) => name.endsWith(cidOf(large)))
-    disk.files.flip(path ?? '', 12_345)
-    for await (const [key, value] of disk.index.entries({ from: Uint8Array.of(1), to: Uint8Array.of(2) })) {
-      const rotten = value.slice()
-      rotten[7] = (rotten[7] ?? 0) ^ 1
-      disk.index.damage(key, rotten)
-    }
+    for (const block of [small, large]) await rot(disk, cidOf(block))
     for (const block of [small, large]) {
       await expect(blocks.get(cidOf(block))).rejects.toThrow(BlockCorrupt)
       await expect(blocks.get(cidOf(block))).rejects.toThrow(BlockMissing)
@@ -123,6 +126,57 @@ describe('blocks on disk', () => {
     disk.files.flip(disk.files.paths.find((name) => name.endsWith(cidOf(large))) ?? '', 99)
     await blocks.put(cidOf(large), large)
     expect(await blocks.get(cidOf(large))).toEqual(large)
+  })
+
+  test.each([
+    ['small', 'has read', small], ['small', 'moves', small], ['large', 'has read', large], ['large', 'moves', large],
+  ] as const)('a good copy put while a reader sets the rotten one aside stays (the reader took it away, acknowledged as it was): %s, it %s', async (_size, step, block) => {
+    const disk = newDisk()
+    await (await openOn(disk)).put(cidOf(block), block)
+    await rot(disk, cidOf(block))
+    const [isThere, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    let isHeld = false
+    const hold = async (at: typeof step, found?: unknown): Promise<void> => {
+      if (isHeld || at !== step || (at === 'has read' && found === undefined)) return
+      isHeld = true
+      isThere.resolve()
+      await goOn.promise
+    }
+    const files: MemoryFiles = { ...disk.files, paths: [],
+      async read (path) { const found = await disk.files.read(path); await hold('has read', found); return found },
+      async rename (from, to) { await hold('moves'); await disk.files.rename(from, to) } }
+    const index: MemoryKeyValue = { ...disk.index,
+      async get (key) { const found = await disk.index.get(key); await hold('has read', found); return found },
+      async batch (changes, options) { await hold('moves'); await disk.index.batch(changes, options) } }
+    const blocks = await openOn({ files, index })
+    const reading = blocks.get(cidOf(block)).catch((error: unknown) => error)
+    await isThere.promise
+    const putting = blocks.put(cidOf(block), block)
+    for (let steps = 0; steps < 200; steps++) await Promise.resolve()
+    goOn.resolve()
+    await putting
+    const answer = await reading
+    if (step === 'has read') expect(answer).toEqual(block)
+    else expect(answer).toBeInstanceOf(BlockCorrupt)
+    expect(await blocks.get(cidOf(block))).toEqual(block)
+    expect(blocks.corrupt).toEqual([cidOf(block)])
+    expect(blocks.stats()).toMatchObject({ corrupt: 1, count: 1, bytes: block.byteLength })
+  })
+
+  test.each([
+    ['read', async (blocks: DiskBlocks, cid: Cid) => blocks.get(cid)],
+    ['deleted', async (blocks: DiskBlocks, cid: Cid) => blocks.delete(cid)],
+  ] as const)('a rotten block that is read and %s at once is one lost (it was counted twice: -1 blocks)', async (_name, act) => {
+    for (const block of [small, large]) {
+      const disk = newDisk()
+      const blocks = await openOn(disk)
+      await blocks.put(cidOf(block), block)
+      await rot(disk, cidOf(block))
+      await Promise.allSettled([blocks.get(cidOf(block)), act(blocks, cidOf(block))])
+      expect(blocks.stats()).toMatchObject({ count: 0, bytes: 0 })
+      if (_name === 'read') expect(blocks.corrupt).toEqual([cidOf(block)])
+      expect(await blocks.has(cidOf(block))).toBe(false)
+    }
   })
 
   test('take no more writes after a failed fsync, until they are opened afresh', async () => {
