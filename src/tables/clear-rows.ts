@@ -12,7 +12,10 @@ export const clearPartition: number = partitionCount
 
 type Name = Pick<StoredRow, 'table' | 'rowKey'>
 
-/** The clear rows of a store, a few hundred at most: looked for once, when somebody asks, and followed from then on. */
+/**
+ * The clear rows of a store that say something, a few hundred at most: looked for once, when somebody asks, and followed from then on. Rows only promised
+ * are left out: there is nothing to agree on, and there may be one for every key that somebody made up.
+ */
 export class ClearRows {
   readonly #store: RowStore
   readonly #codec: Pick<RowCodec, 'ballotOf'>
@@ -25,8 +28,8 @@ export class ClearRows {
   }
 
   /** A row that the store has from now on. */
-  saved ({ table, rowKey }: Name): void {
-    if (isClear(table)) this.#names.set(nameOf({ table, rowKey }), { table, rowKey })
+  saved ({ table, rowKey, accepted }: Name & { readonly accepted: unknown }): void {
+    if (isClear(table) && accepted !== undefined) this.#names.set(nameOf({ table, rowKey }), { table, rowKey })
   }
 
   /** In order of row key, from `after` (exclusive). @throws PartitionLost while any partition is: what is missing there may be one of them */

@@ -48,7 +48,7 @@ function readQuestion (reader: ByteReader, kind: keyof typeof questionKinds): Ta
     case 'accept': case 'handOver': return { kind, ...readRow(reader), record: reader.long(rowLimits.maxRecordBytes) }
     case 'read': return { kind, ...readRow(reader) }
     case 'list': return { kind, table: readTable(reader), scope: reader.raw(16), limit: readListLimit(reader), prefix: reader.long(rowLimits.maxKeyBytes), after: readOptional(reader, () => reader.long(rowLimits.maxKeyBytes)) }
-    case 'digest': return { kind, partitions: many(bounded(reader.u8(), messageLimits.maxDigests), () => readPartition(reader)) }
+    case 'digest': return { kind, partitions: readPartitions(reader) }
     case 'ballots': return { kind, partition: readPartition(reader), after: readOptional(reader, () => reader.raw(32)) }
   }
 }
@@ -130,6 +130,13 @@ function readListLimit (reader: ByteReader): number {
 }
 
 const readPartition = (reader: ByteReader): number => bounded(reader.u16(), clearPartition)
+
+// each once: a few bytes more would have the clear rows gone through once more
+function readPartitions (reader: ByteReader): number[] {
+  const partitions = many(bounded(reader.u8(), messageLimits.maxDigests), () => readPartition(reader))
+  if (new Set(partitions).size !== partitions.length) throw new MalformedBytes('a partition is asked about twice')
+  return partitions
+}
 
 function readFlag (reader: ByteReader): boolean { return bounded(reader.u8(), 1) === 1 }
 

@@ -26,7 +26,7 @@ export interface ReplicaOptions {
   readonly codec: RowCodec
   readonly voters: Voters
   readonly layout: LayoutGuard
-  /** Holds the data key, so may propose for sealed rows and may see names. */
+  /** Holds the data key, so may propose and may see names. */
   readonly isMember: (peer: PeerId) => boolean
   /** Without it (a node without keys) this replica answers no listing. */
   readonly listing?: { readonly index: ListingIndex, readonly describe: Describe }
@@ -102,7 +102,7 @@ class Replica {
       if (verdict.kind === 'refused') return verdict
       if (verdict.save !== undefined) {
         await store.save([{ table, rowKey, promised: verdict.save.promised, accepted: verdict.save.accepted?.record }])
-        this.#clear.saved({ table, rowKey })
+        this.#clear.saved({ table, rowKey, accepted: verdict.save.accepted })
       }
       if (verdict.kind === 'promised') return { kind: 'promised', accepted: verdict.accepted?.record }
       if (verdict.save !== undefined) await this.#options.listing?.index.update([{ table, rowKey, ballot: proposal.ballot, listed }])
@@ -138,7 +138,8 @@ class Replica {
       if (!isClear(table) && !isMember(from) && !voters.of(table, rowKey).includes(from)) throw new Refused('late delivery comes from members and voters')
       return
     }
-    if (!isClear(table) && !isMember(from)) throw new Refused('only members propose sealed rows')
+    // clear rows too: every voter refuses what another signs (`checkClear`), and the promises before it, for any keys it makes up, would stay for ever
+    if (!isMember(from)) throw new Refused('only members propose')
     if (!equals(ballot.proposer, keyOf(from))) throw new Refused('the ballot is not the proposer\'s own')
   }
 

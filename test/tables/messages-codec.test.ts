@@ -21,7 +21,7 @@ const request: fc.Arbitrary<TableRequest> = fc.oneof(
   fc.record({ version: u64, kind: fc.constantFrom('accept' as const, 'handOver' as const), table, rowKey: bytes(32), record: upTo(300) }),
   fc.record({ version: u64, kind: kind('read'), table, rowKey: bytes(32) }),
   fc.record({ version: u64, kind: kind('list'), table, scope: bytes(16), prefix: upTo(40), after: maybe(upTo(40)), limit: fc.integer({ min: 1, max: 1001 }) }),
-  fc.record({ version: u64, kind: kind('digest'), partitions: fc.array(compared, { maxLength: 64 }) }),
+  fc.record({ version: u64, kind: kind('digest'), partitions: fc.uniqueArray(compared, { maxLength: 64 }) }),
   fc.record({ version: u64, kind: kind('ballots'), partition: compared, after: maybe(bytes(32)) }),
 )
 const answer: fc.Arbitrary<TableAnswer> = fc.oneof(
@@ -63,6 +63,9 @@ describe('table messages', () => {
   test('there is no partition beyond that of the clear rows, and that one is in no listing', () => {
     expect(() => decodeRequest(encodeRequest({ version: 1n, kind: 'digest', partitions: [clearPartition + 1] }))).toThrow(MalformedBytes)
     expect(() => decodeAnswer(encodeAnswer({ kind: 'page', truncated: false, lost: [clearPartition], entries: [] }))).toThrow(MalformedBytes)
+  })
+  test('one request names a partition once: the clear rows could be gone through 64 times', () => {
+    expect(() => decodeRequest(encodeRequest({ version: 1n, kind: 'digest', partitions: [clearPartition, 3, clearPartition] }))).toThrow(MalformedBytes)
   })
   test('a record that claims more than 64 KiB is refused by its length alone', () => {
     const claim = new Uint8Array([1, 2, 0, 0, 0, 0, 0, 0, 0, 1, 1, ...new Uint8Array(32), 0xff, 0xff, 0xff, 0xff])

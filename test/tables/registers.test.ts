@@ -1,7 +1,8 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { textOf, utf8 } from '../../src/base/bytes.ts'
 import { Conflict, Unavailable, UnknownOutcome } from '../../src/base/errors.ts'
 import { keyOf } from '../../src/base/peer-id.ts'
+import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { decodeEnvelope } from '../../src/tables/envelope.ts'
 import { type Change, type RowAddress, rowLimits, tables } from '../../src/tables/index.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
@@ -132,6 +133,29 @@ describe('a replica', () => {
     const { replica } = at(nodes, first)
     await expect(replica.answer(at(nodes, second).self, prepareBy(at(nodes, second), 1n))).rejects.toThrow('only members')
     await expect(replica.answer(at(nodes, second).self, { version: 1n, kind: 'list', table: tables.objects, scope: new Uint8Array(16), prefix: new Uint8Array(0), after: undefined, limit: 10 })).rejects.toThrow('for members')
+  })
+
+  test('remembers nothing for a node without keys: it promised whatever clear row key that made up', async () => {
+    const { nodes } = tableNodes(3, { isMember: (peer) => peer !== at(nodes, second).self })
+    const { replica, store } = at(nodes, first)
+    const rowKey = new Uint8Array(32).fill(7)
+    await expect(replica.answer(at(nodes, second).self, { ...prepareBy(at(nodes, second), 1n), table: tables.members, rowKey })).rejects.toThrow('only members')
+    expect(await store.get(tables.members, rowKey)).toBeUndefined()
+  })
+
+  test('looks at no clear row that is only promised when it is compared', async () => {
+    const { nodes } = tableNodes(1)
+    const { replica, restarted, self, store, registers } = at(nodes, first)
+    await registers.change({ ...address(), table: tables.members }, write('x'))
+    await replica.answer(self, { version: 1n, kind: 'digest', partitions: [clearPartition] })
+    for (let i = 0; i < 20; i++) await replica.answer(self, { ...prepareBy(at(nodes, first), 1n), table: tables.members, rowKey: new Uint8Array(32).fill(i) })
+    for (const anyReplica of [replica, restarted()]) {
+      await anyReplica.answer(self, { version: 1n, kind: 'digest', partitions: [clearPartition] })
+      const get = vi.spyOn(store, 'get')
+      expect(await anyReplica.answer(self, { version: 1n, kind: 'digest', partitions: [clearPartition] })).toMatchObject({ digests: [{ count: 1 }] })
+      expect(get).toHaveBeenCalledTimes(1)
+      get.mockRestore()
+    }
   })
 
   test('refuses a ballot that is not the asker\'s own', async () => {
