@@ -58,6 +58,8 @@ export async function * contentChunks (source: AsyncIterable<Uint8Array>, profil
     length += piece.byteLength
     if (length < profile.maxBytes * 2) continue
     const bytes = concat(window)
+    // the pieces are let go while their chunks are on their way
+    window = []
     let at = 0
     while (bytes.byteLength - at >= profile.maxBytes) {
       const end = at + finder(bytes.subarray(at, at + profile.maxBytes))

@@ -9,8 +9,8 @@ export interface ReadOptions {
   readonly sealer: Sealer
   /** The whole block; verified by the source or not, it is verified here. */
   readonly get: (cid: Cid, options: { signal?: AbortSignal }) => Promise<Uint8Array>
-  /** Bytes fetched ahead of the reader, which bounds the memory of a read. */
-  readonly windowBytes: number
+  /** Bytes fetched ahead of the reader, which bounds the memory of a read. Asked before each fetch: readers share what there is. */
+  readonly windowBytes: () => number
   readonly signal?: AbortSignal
 }
 
@@ -35,7 +35,7 @@ export async function * readFile (content: Content, { first, end }: { first: num
   let [aheadBytes, windowBytes] = [0, readLimits.firstWindowBytes]
   let isExhausted = false
   for (;;) {
-    while (!isExhausted && (ahead.length === 0 || aheadBytes < Math.min(windowBytes, options.windowBytes))) {
+    while (!isExhausted && (ahead.length === 0 || aheadBytes < Math.min(windowBytes, options.windowBytes()))) {
       const next = await pieces.next()
       if (next.done === true) { isExhausted = true; break }
       const block = fetched(next.value.entry, { ...options, signal: stop.signal })

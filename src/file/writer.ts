@@ -1,4 +1,5 @@
 import { pipe } from 'it-pipe'
+import type { Budget } from '../base/budget.ts'
 import { concat } from '../base/bytes.ts'
 import { type Cid, cidOfDigest } from '../base/cid.ts'
 import type { SealedBlock } from '../encryption/index.ts'
@@ -17,6 +18,8 @@ export interface WriteOptions extends SealingOptions {
   readonly put: (cid: Cid, block: Uint8Array) => Promise<void>
   /** Blocks being put at once, which bounds the memory of a write. */
   readonly inFlightBlocks: number
+  /** Bytes of chunks on their way from sealing to their write quorum, which bounds the memory of all writes that share it. */
+  readonly room: Budget
   readonly signal?: AbortSignal
 }
 
@@ -43,8 +46,10 @@ export async function writeFile (source: AsyncIterable<Uint8Array>, options: Wri
       async (chunks) => {
         for await (const { chunk, isLast } of chunks) {
           options.signal?.throwIfAborted()
+          using held = new DisposableStack()
+          held.use(await options.room.claim(chunk.byteLength, options))
           const block = options.sealer.chunk(chunk, { ...options, mostBytes: fixedChunkBytes, isLast })
-          await puts.add(block)
+          await puts.add(block, held.move())
           await tree.add(entryOf(block, chunk.byteLength))
         }
       },
@@ -105,10 +110,10 @@ class BoundedPuts {
   constructor (options: WriteOptions) { this.#options = options }
 
   /** Resolves when there is room for the next one. @throws the first failure of any */
-  async add (block: SealedBlock): Promise<void> {
+  async add (block: SealedBlock, held?: Disposable): Promise<void> {
     const put = this.#options.put(cidOfDigest(block.digest), block.bytes)
       .catch((cause: unknown) => { this.#failure ??= { cause } })
-      .finally(() => { this.#running.delete(put) })
+      .finally(() => { this.#running.delete(put); held?.[Symbol.dispose]() })
     this.#running.add(put)
     while (this.#running.size >= this.#options.inFlightBlocks && this.#failure === undefined) await Promise.race(this.#running)
     this.#check()

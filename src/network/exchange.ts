@@ -94,6 +94,8 @@ export interface Ask {
 
 interface Waiting {
   readonly maxAnswerBytes: number
+  /** Of request and answer together. */
+  readonly mostBytes: number
   readonly resolve: (body: Uint8Array) => void
   readonly reject: (error: Error) => void
 }
@@ -123,7 +125,10 @@ export class Asker {
     caller?.throwIfAborted()
     if (this.#ended !== undefined) throw this.#unreachable(this.#ended)
     const before = this.#line.movedBytes
-    using limit = deadline(this.#clock, timeoutMs, { signal: caller, what: `a request to ${this.#peer}`, extraMs: () => earnedMs(this.#line.movedBytes - before) })
+    const mostBytes = maxAnswerBytes + body.reduce((sum, part) => sum + part.byteLength, 0)
+    // what may lie before it: more than that may move without an end to this one
+    const aheadBytes = [...this.#waiting.values()].reduce((sum, waiting) => sum + waiting.mostBytes, mostBytes)
+    using limit = deadline(this.#clock, timeoutMs, { signal: caller, what: `a request to ${this.#peer}`, extraMs: () => earnedMs(Math.min(this.#line.movedBytes - before, aheadBytes)) })
     const { signal } = limit
     const id = this.#nextId
     this.#nextId = this.#nextId === 0xffffffff ? 1 : this.#nextId + 1
@@ -135,7 +140,7 @@ export class Asker {
       this.#line.send(id, kinds.cancel, []).catch(() => {})
       reject(signal.reason as Error)
     }
-    this.#waiting.set(id, { maxAnswerBytes, resolve, reject })
+    this.#waiting.set(id, { maxAnswerBytes, mostBytes, resolve, reject })
     signal.addEventListener('abort', onAbort, { once: true })
     try {
       this.#line.send(id, kinds.request, body).catch((error: Error) => { this.#end(error) })
@@ -180,6 +185,8 @@ export interface Answering extends HandlerLimits {
   readonly peer: PeerId
   /** Requests of this peer in work, over all its streams of the protocol. */
   readonly room: Budget
+  /** What of `holding` this peer may have, over all its streams: one member must not hold it all. */
+  readonly share?: Budget
   readonly handler: RequestHandler
   readonly clock: Clock
   /** Told of a handler's failure that is no plain refusal. */
@@ -201,7 +208,11 @@ export async function answer (stream: Stream, answering: Answering): Promise<voi
       // while there is no room the rest stays unread, and the asker feels it
       using held = new DisposableStack()
       held.use(await answering.room.claim(1, { signal: gone.signal }))
-      if (answering.holding !== undefined) held.use(await answering.holding.budget.claim(frame.bodyBytes + answering.holding.answerBytes, { signal: gone.signal }))
+      if (answering.holding !== undefined) {
+        const heldBytes = frame.bodyBytes + answering.holding.answerBytes
+        if (answering.share !== undefined) held.use(await answering.share.claim(heldBytes, { signal: gone.signal }))
+        held.use(await answering.holding.budget.claim(heldBytes, { signal: gone.signal }))
+      }
       const body = await line.body(frame)
       const cancel = new AbortController()
       running.set(frame.id, cancel)

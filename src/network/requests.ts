@@ -13,6 +13,8 @@ export const requestLimits = {
   /** Requests on a stream before another is opened: one reader of a large file stays on one, where its answers come whole, one after the other. */
   busyAt: 8,
   openTimeoutMs: 5000,
+  /** One peer holds at most this part of what requests and answers of all peers may hold. */
+  sharesOfHeld: 4,
   /** Inbound streams of one protocol on one connection. */
   maxInboundStreams: 16,
 } as const
@@ -43,17 +45,18 @@ export class LibRequests implements Requests {
 
   async handle (protocol: string, handler: RequestHandler, limits: HandlerLimits): Promise<void> {
     const { node, admission, clock, warn } = this.#parts
-    const rooms = new Map<PeerId, Budget>()
-    node.addEventListener('peer:disconnect', (event) => { rooms.delete(event.detail.toString() as PeerId) })
-    const roomOf = (peer: PeerId): Budget => {
-      const room = rooms.get(peer) ?? new Budget(limits.maxConcurrent)
-      rooms.set(peer, room)
-      return room
+    const bounds = new Map<PeerId, { readonly room: Budget, readonly share: Budget | undefined }>()
+    node.addEventListener('peer:disconnect', (event) => { bounds.delete(event.detail.toString() as PeerId) })
+    const boundsOf = (peer: PeerId): { readonly room: Budget, readonly share: Budget | undefined } => {
+      const { maxConcurrent, holding } = limits
+      const known = bounds.get(peer) ?? { room: new Budget(maxConcurrent), share: holding === undefined ? undefined : new Budget(holding.budget.limit / requestLimits.sharesOfHeld) }
+      bounds.set(peer, known)
+      return known
     }
     const serve = async (stream: Parameters<typeof answer>[0], connection: Connection): Promise<void> => {
       try {
         const peer = peerIdOfConnection(connection)
-        await answer(stream, { ...limits, peer, room: roomOf(peer), handler, clock, warn })
+        await answer(stream, { ...limits, peer, ...boundsOf(peer), handler, clock, warn })
         await stream.close()
       } catch (error) {
         stream.abort(error instanceof Error ? error : new Error(String(error)))

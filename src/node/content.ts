@@ -1,3 +1,4 @@
+import { Budget } from '../base/budget.ts'
 import { empty, fromHex } from '../base/bytes.ts'
 import { cidOfDigest } from '../base/cid.ts'
 import type { Random } from '../base/random.ts'
@@ -8,20 +9,27 @@ import type { ContentCodec } from '../objects/index.ts'
 export const contentFlow = {
   /** Blocks of one put on their way to holders at once. */
   inFlightBlocks: 16,
-  /** Fetched ahead of one reader. */
+  /** Of all puts together, in bytes of chunks. */
+  inFlightBytes: 24 * 1024 * 1024,
+  /** Fetched ahead of one reader; many share what all may have, each at least the least. */
   windowBytes: 8 * 1024 * 1024,
+  allWindowsBytes: 48 * 1024 * 1024,
+  leastWindowBytes: 1024 * 1024,
 } as const
 
 /** Files of buckets as blocks, under the cluster's keys. */
 export function contentCodec (keys: ClusterKeys, random: Random): ContentCodec {
   const sealer = sealerOf(keys, random)
+  const room = new Budget(contentFlow.inFlightBytes)
+  let readers = 0
+  const windowBytes = (): number => Math.max(contentFlow.leastWindowBytes, Math.min(contentFlow.windowBytes, contentFlow.allWindowsBytes / readers))
   return {
     async write (source, { bucket, signal, put }) {
       const id = fromHex(bucket.id)
       const domain = bucket.dedup === 'cluster' ? empty : id
       const { isPrivate, compression, chunking } = bucket
       const gearKey = keys.domain(keys.currentEpoch, domain).gear
-      const content = await writeFile(source, { sealer, domain, isPrivate, compression, chunking, gearKey, put, signal, inFlightBlocks: contentFlow.inFlightBlocks })
+      const content = await writeFile(source, { sealer, domain, isPrivate, compression, chunking, gearKey, put, signal, inFlightBlocks: contentFlow.inFlightBlocks, room })
       return {
         sizeBytes: sizeOfContent(content),
         content: encodeContent(content),
@@ -30,7 +38,14 @@ export function contentCodec (keys: ClusterKeys, random: Random): ContentCodec {
         chunks: content.kind === 'chunks' ? content.entries.map(cidOf) : [],
       }
     },
-    read: (content, { range, get, signal }) => readFile(decodeContent(content), range, { sealer, get, signal, windowBytes: contentFlow.windowBytes }),
+    async * read (content, { range, get, signal }) {
+      readers++
+      try {
+        yield * readFile(decodeContent(content), range, { sealer, get, signal, windowBytes })
+      } finally {
+        readers--
+      }
+    },
     rootOf (encoded) {
       const content = decodeContent(encoded)
       if (content.kind === 'inline') return undefined

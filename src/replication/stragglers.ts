@@ -43,7 +43,17 @@ export class Stragglers {
     this.#owed.set(peer, copies)
     copies.push(copy)
     this.#waiting++
-    if (!this.#delivering.has(peer)) this.#delivering.set(peer, this.#deliver(peer, copies).finally(() => { this.#delivering.delete(peer) }))
+    if (!this.#delivering.has(peer)) this.#begin(peer, copies)
+  }
+
+  #begin (peer: PeerId, copies: MissingCopy[]): void {
+    const delivering = this.#deliver(peer, copies).then(() => {
+      // one may have come after the last look
+      if (copies.length > 0) { this.#begin(peer, copies); return }
+      this.#delivering.delete(peer)
+      this.#owed.delete(peer)
+    })
+    this.#delivering.set(peer, delivering)
   }
 
   /** Resolves when nothing is owed any more: delivered, or told as short. */

@@ -32,7 +32,7 @@ export const writeLimits = {
   /** One block to its quorum, over however slow a link; a holder that is silent is given up long before. */
   timeoutMs: 300_000,
   /** Bytes of blocks whose remaining copies are still under way; then puts wait. */
-  backgroundBytes: 64 * 1024 * 1024,
+  backgroundBytes: 32 * 1024 * 1024,
 } as const
 
 export class Writer {

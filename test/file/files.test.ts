@@ -1,3 +1,4 @@
+import { Budget } from '../../src/base/budget.ts'
 import { encode } from 'cborg'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -55,7 +56,7 @@ describe('files', () => {
     const full = node(0, Array.from({ length: inner }, () => chunk(7)))
     const root = node(2, [node(1, Array.from({ length: manifestLimits.maxEntries }, () => full)), node(1, [full, node(0, [chunk(1), chunk(2)])])])
     const read = async (range: { first: number, end: number }): Promise<Uint8Array> =>
-      collected(readFile({ kind: 'tree', level: 2, root }, range, { sealer, windowBytes: 10, get: async (cid) => blocks.get(cid) as Uint8Array }))
+      collected(readFile({ kind: 'tree', level: 2, root }, range, { sealer, windowBytes: () => 10, get: async (cid) => blocks.get(cid) as Uint8Array }))
     return { read, sizeBytes: root.sizeBytes }
   }
 
@@ -133,6 +134,25 @@ describe('files', () => {
     expect(mostBytes).toBeLessThan(128 * mib)
   })
 
+  test('many writes together hold no more than the room they share', async () => {
+    const room = new Budget(3 * mib)
+    let [heldBytes, mostBytes] = [0, 0]
+    await Promise.all(Array.from({ length: 8 }, async (_, i) => fileWorld({ chunking: 'fixed', room }).write(noise(5 * mib, { seed: i }), { put: async (_cid, block) => {
+      mostBytes = Math.max(mostBytes, heldBytes += block.byteLength)
+      await new Promise((resolve) => { setImmediate(resolve) })
+      heldBytes -= block.byteLength
+    } })))
+    expect(mostBytes).toBeGreaterThan(2 * mib)
+    expect(mostBytes).toBeLessThan(3 * mib + 10_000)
+    expect(room.used).toBe(0)
+  })
+
+  test('a write that fails gives its room back', async () => {
+    const room = new Budget(3 * mib)
+    await expect(fileWorld({ room }).write(noise(5 * mib), { put: async () => { throw new Error('no holder') } })).rejects.toThrow('no holder')
+    expect(room.used).toBe(0)
+  })
+
   test('puts run several at once, and never more than allowed', async () => {
     const world = fileWorld({ chunking: 'fixed', inFlightBlocks: 3 })
     const full = Promise.withResolvers<void>()
@@ -158,7 +178,7 @@ describe('files', () => {
     const world = fileWorld({ chunking: 'fixed' })
     const content = await world.write(noise(20 * mib))
     const signals: AbortSignal[] = []
-    const reading = readFile(content, { first: 0, end: 20 * mib }, { sealer: sealerOf(testKeys, seededRandom(1)), windowBytes: 6 * mib, get: async (cid, { signal }) => {
+    const reading = readFile(content, { first: 0, end: 20 * mib }, { sealer: sealerOf(testKeys, seededRandom(1)), windowBytes: () => 6 * mib, get: async (cid, { signal }) => {
       if (signal !== undefined) signals.push(signal)
       return world.blocks.get(cid) as Uint8Array
     } })

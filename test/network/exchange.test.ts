@@ -101,6 +101,19 @@ describe('an answerer', () => {
     }
   })
 
+  test('gives one peer no more than its share of what all may have held', async () => {
+    const [budget, share] = [new Budget(1000), new Budget(250)]
+    const gate = Promise.withResolvers<void>()
+    const [near, far] = streamPair()
+    void answer(near, answering({ room: new Budget(10), share, holding: { budget, answerBytes: 0 }, handler: async () => { await gate.promise; return [] } }))
+    for (let id = 1; id <= 5; id++) far.send(frame(id, request, new Uint8Array(100)))
+    await until('two are in work', 2000, () => share.used === 200)
+    expect(budget.used).toBe(200)
+    gate.resolve()
+    await until('all five are answered', 2000, () => far.received.byteLength === 5 * 9)
+    expect([budget.used, share.used]).toEqual([0, 0])
+  })
+
   test('holds request and answer until the answer is sent', async () => {
     const budget = new Budget(1000)
     const [near, far] = streamPair()

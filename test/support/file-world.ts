@@ -1,3 +1,4 @@
+import { Budget } from '../../src/base/budget.ts'
 import { concat } from '../../src/base/bytes.ts'
 import type { Cid } from '../../src/base/cid.ts'
 import { seededRandom } from '../../src/base/random.ts'
@@ -18,7 +19,7 @@ export function fileWorld (options: Partial<WriteOptions> = {}) {
     get mostInFlight () { return mostInFlight },
     gets: [] as Cid[],
     write: async (source: AsyncIterable<Uint8Array>, more: Partial<WriteOptions> = {}): Promise<Content> => writeFile(source, {
-      sealer, domain: bucketId, isPrivate: false, compression: 'off', chunking: 'content', gearKey: testKeys.domain(1, bucketId).gear, inFlightBlocks: 4,
+      sealer, domain: bucketId, isPrivate: false, compression: 'off', chunking: 'content', gearKey: testKeys.domain(1, bucketId).gear, inFlightBlocks: 4, room: new Budget(64 * 1024 ** 2),
       async put (cid, block) {
         mostInFlight = Math.max(mostInFlight, ++inFlight)
         await Promise.resolve()
@@ -29,7 +30,7 @@ export function fileWorld (options: Partial<WriteOptions> = {}) {
     }),
     read: (content: Content, range = { first: 0, end: sizeOfContent(content) }, windowBytes = 4 * 1024 ** 2): AsyncIterable<Uint8Array> => readFile(content, range, {
       sealer,
-      windowBytes,
+      windowBytes: () => windowBytes,
       async get (cid, { signal }) {
         await Promise.resolve()
         signal?.throwIfAborted()
