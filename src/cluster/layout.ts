@@ -111,6 +111,27 @@ const peersAt = ({ members }: Layout, list: readonly number[] = []): readonly Pe
 const holdersOf = (members: readonly LayoutMember[], isOne: (member: LayoutMember) => boolean, weightOf: (member: LayoutMember) => number): readonly Holder[] =>
   members.flatMap((member, index) => isOne(member) ? [{ index, zone: member.zone, weight: weightOf(member), key: keyOf(member.peerId) }] : [])
 
+/**
+ * Who of those that joined is in the layout after `previous`: all, unless two sponsors gave the last place away at once, for each sees only that it was
+ * free, and a members row that is written stays. Those of `previous` first, then by peer key, so that whoever settles leaves out the same.
+ */
+export function fittingMembers (previous: Layout, members: readonly LayoutMember[]): { readonly fitting: readonly LayoutMember[], readonly leftOut: readonly LayoutMember[] } {
+  const { maxMembers, maxMembersBytes } = layoutLimits
+  const before = new Set(previous.members.map(({ peerId }) => peerId))
+  const inOrder = [...members].sort((a, b) => Number(before.has(b.peerId)) - Number(before.has(a.peerId)) || compareBytes(keyOf(a.peerId), keyOf(b.peerId)))
+  const fitting: LayoutMember[] = []
+  const leftOut: LayoutMember[] = []
+  let bytes = 0
+  for (const member of inOrder) {
+    const size = encodedMember(member).byteLength
+    const isFitting = fitting.length < maxMembers && bytes + size <= maxMembersBytes
+    if (isFitting) bytes += size
+    const group = isFitting ? fitting : leftOut
+    group.push(member)
+  }
+  return { fitting, leftOut }
+}
+
 /** Whether a layout after `previous` can hold these. @throws Refused with the reason */
 export function checkLayoutMembers (previous: Layout, members: readonly LayoutMember[]): void {
   const { maxMembers, maxMembersBytes } = layoutLimits

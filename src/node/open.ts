@@ -245,7 +245,10 @@ class Node {
     this.#settleCopies = async () => { await engine.settled() }
     return objectStore({
       registers: this.#registers, replication: engine, content: contentCodec(keys, random), versions: { fresh: () => freshVersion(keys, random) }, clock, random, warn: this.#warn,
-      settleLayout: layoutSettler({ state, registers: this.#registers, codec: this.#codec, ask }),
+      settleLayout: layoutSettler({
+        state, registers: this.#registers, codec: this.#codec, ask,
+        onLeftOut: (peers) => { this.#parts.logger.warn({ peers }, 'more have joined than a layout can hold: these hold nothing and do not vote') },
+      }),
       announce: ({ bucket, key, version, root, chunks }) => {
         const rowKey = this.#codec.rowKeyOf({ table: tables.objects, scope: Buffer.from(bucket.id, 'hex'), key: Buffer.from(key) })
         this.#metrics.count('announced')

@@ -1,6 +1,6 @@
 import { Unavailable } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
-import { allVotersOf, closing, encodeLayout, type Layout, layoutMemberOf, parseLayout, settled } from '../cluster/index.ts'
+import { allVotersOf, closing, encodeLayout, fittingMembers, type Layout, layoutMemberOf, parseLayout, settled } from '../cluster/index.ts'
 import type { Registers } from '../tables/index.ts'
 import { majorityOf } from '../tables/round.ts'
 import { type ClearRowFound, type ClearRowSources, membersAmong, readClearRows } from './clear-rows.ts'
@@ -14,6 +14,8 @@ import type { ClusterState } from './state.ts'
  */
 export interface SettleParts extends ClearRowSources {
   readonly registers: Registers
+  /** They have joined, and hold and decide nothing: the layout has no place for them. */
+  readonly onLeftOut: (peers: readonly PeerId[]) => void
 }
 
 /** Resolves when the layout is settled for good; at once when it was before. @throws Unavailable; Refused if no layout can hold who has joined */
@@ -39,17 +41,19 @@ async function settle (parts: SettleParts, wait: { signal?: AbortSignal }): Prom
   await state.adoptLayout(encodeLayout(await advanced(parts, (layout) => layout.state === 'open' ? closing(layout) : layout, wait)))
   if (isSettled(state)) return
   // joins under the open layout are refused by now, so this is everybody
-  const { rows, layout, voters } = await settledFor(parts, state.layout, wait)
+  const { rows, layout, voters, leftOut } = await settledFor(parts, state.layout, wait)
   for (const row of membersAmong(rows)) await state.remember(row)
   await demandMajority(voters, async (voter) => { await handOver(parts, rows, voter, wait) })
   await state.adoptLayout(encodeLayout(await advanced(parts, (current) => current.state === 'closing' ? layout : current, wait)))
+  if (leftOut.length > 0) parts.onLeftOut(leftOut)
 }
 
 /** What the founder has, and the layout that follows from it. */
-async function settledFor (parts: SettleParts, closed: Layout, wait: { signal?: AbortSignal }): Promise<{ rows: readonly ClearRowFound[], layout: Layout, voters: readonly PeerId[] }> {
+async function settledFor (parts: SettleParts, closed: Layout, wait: { signal?: AbortSignal }): Promise<{ rows: readonly ClearRowFound[], layout: Layout, voters: readonly PeerId[], leftOut: readonly PeerId[] }> {
   const rows = await readClearRows(parts, wait)
-  const layout = settled(closed, membersAmong(rows).map(layoutMemberOf))
-  return { rows, layout, voters: allVotersOf(layout) }
+  const { fitting, leftOut } = fittingMembers(closed, membersAmong(rows).map(layoutMemberOf))
+  const layout = settled(closed, fitting)
+  return { rows, layout, voters: allVotersOf(layout), leftOut: leftOut.map(({ peerId }) => peerId) }
 }
 
 /** The layout row after `next` of what it says; unchanged where there is nothing to do. */

@@ -27,7 +27,7 @@ export interface Sponsor {
 
 /**
  * Serves /dfs/join. Every refusal says why: who asks holds an invite, or is told only that the request cannot be read. One joins after the other, so that
- * two do not take the last place in the layout.
+ * two do not take the last place in the layout here; of two who take it at two sponsors, settling leaves one out (`fittingMembers`).
  */
 export function joinProtocol (sponsor: Sponsor): { register (requests: Requests): Promise<void> } {
   const queue = new KeyedQueue()

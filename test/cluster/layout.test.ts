@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { MalformedBytes } from '../../src/base/bytes.ts'
+import { hexOf, MalformedBytes } from '../../src/base/bytes.ts'
 import { Refused } from '../../src/base/errors.ts'
-import { closing, encodeInviteRow, encodeLayout, encodeMemberRow, isSuccessor, type Layout, type LayoutMember, layoutLimits, openLayout, parseInviteRow, parseLayout, parseMemberRow, roles, settled, votersOf } from '../../src/cluster/index.ts'
+import { keyOf } from '../../src/base/peer-id.ts'
+import { closing, encodeInviteRow, encodeLayout, encodeMemberRow, fittingMembers, isSuccessor, type Layout, type LayoutMember, layoutLimits, openLayout, parseInviteRow, parseLayout, parseMemberRow, roles, settled, votersOf } from '../../src/cluster/index.ts'
 import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
 
 const founder = layoutMember('founder')
@@ -88,6 +89,20 @@ describe('layouts', () => {
     const at = layout.members.findIndex(({ peerId }) => peerId === founder.peerId)
     expect(layout.blockHolders.slice(0, 1024).every(([first]) => first === at)).toBe(true)
     expect(layout.blockHolders.filter(([first]) => first === at)).toHaveLength(1024)
+  })
+
+  test('of more than a layout can hold the voters before and the first by peer key fit, in whatever order they come', () => {
+    const { maxMembers } = layoutLimits
+    const [members, wide] = [named(maxMembers + 1), named(60, () => ({ zone: 'z'.repeat(255) }))]
+    const { fitting, leftOut } = fittingMembers(openLayout(founder), [...members, founder])
+    expect([fitting.length, leftOut.length]).toEqual([maxMembers, 2])
+    expect(fitting).toContain(founder)
+    const keys = (of: readonly LayoutMember[]): string[] => of.filter((member) => member !== founder).map(({ peerId }) => hexOf(keyOf(peerId))).toSorted()
+    expect([...keys(fitting), ...keys(leftOut)]).toEqual(keys(members))
+    expect(fittingMembers(openLayout(founder), [founder, ...members.toReversed()])).toEqual({ fitting, leftOut })
+    for (const many of [members, wide]) expect(settle(fittingMembers(openLayout(founder), [founder, ...many]).fitting.filter((member) => member !== founder)).state).toBe('settled')
+    expect(fittingMembers(openLayout(founder), [...wide, founder]).leftOut.length).toBeGreaterThan(0)
+    expect(fittingMembers(openLayout(founder), [founder, ...named(4)]).leftOut).toEqual([])
   })
 
   test('a successor is what the pure functions make, and nothing else', () => {

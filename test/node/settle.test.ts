@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { Refused, Unavailable } from '../../src/base/errors.ts'
 import { keyOf } from '../../src/base/peer-id.ts'
-import { parseLayout } from '../../src/cluster/index.ts'
+import { parseLayout, roles } from '../../src/cluster/index.ts'
 import { clusterAddress, layoutAddress } from '../../src/node/membership.ts'
 import { tables } from '../../src/tables/index.ts'
-import { peerNamed } from '../support/cluster-identities.ts'
+import { certificateOf, paperCluster, peerNamed } from '../support/cluster-identities.ts'
 import { joinedRow, type SettlingNodes, settlingNodes } from '../support/settling-nodes.ts'
 
 const names = ['founder', 'bob', 'carol']
@@ -79,6 +79,17 @@ describe('the first bucket', () => {
     expect(nodes.of('founder').state.layout.state).toBe('open')
     await nodes.restart('bob')
     await nodes.of('founder').settle()
+  })
+
+  test('settles it with as many as fit, and tells who is left out: two sponsors that gave the last place away made it impossible for ever', async () => {
+    const many = Array.from({ length: 60 }, (_, i) => `disk ${i}`)
+    const certificate = (name: string) => certificateOf(paperCluster().member(name, { role: roles.storage, zone: 'z'.repeat(255) }))
+    const nodes = await settlingNodes(['founder', ...many], (name) => name === 'founder' ? joinedRow(name) : { ...joinedRow(name), certificate: certificate(name), storeId: undefined })
+    await nodes.of('founder').settle()
+    const { layout } = nodes.of('founder').state
+    expect(layout.state).toBe('settled')
+    expect(nodes.leftOut.length).toBeGreaterThan(0)
+    expect([...layout.members.map(({ peerId }) => peerId), ...nodes.leftOut].toSorted()).toEqual(['founder', ...many].map(peerNamed).toSorted())
   })
 
   test('closes nothing while no layout could hold who has joined', async () => {

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { equals, MalformedBytes, utf8 } from '../../src/base/bytes.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { Refused } from '../../src/base/errors.ts'
-import { closing, clusterRowKeys, describeMember, encodeInviteRow, encodeLayout, encodeMemberRow, type Era, type InviteToken, layoutLimits, openLayout, roles, settled } from '../../src/cluster/index.ts'
+import { closing, clusterRowKeys, describeMember, encodeInviteRow, encodeLayout, encodeMemberRow, type Era, fittingMembers, type InviteToken, layoutLimits, layoutMemberOf, openLayout, parseMemberRow, roles, settled } from '../../src/cluster/index.ts'
 import { PeerUnreachable, RequestRefused } from '../../src/network/index.ts'
 import { type Joined, type Joiner, joinCluster, joinId, joinProtocol } from '../../src/protocols/join.ts'
 import { encodeJoinRequest, parseJoinAnswer, parseJoinRequest } from '../../src/protocols/join-messages.ts'
@@ -27,18 +27,23 @@ beforeEach(async () => {
   [network, registers, era, ringsGiven] = [memoryNetwork(), memoryRegisters(), cluster.era(1, [founder]), 0]
   registers.put(layoutAddress, encodeLayout(openLayout(layoutMember('founder'))))
   registers.put(memberAddress(founder.subject), encodeMemberRow({ certificate: certificateOf(founder), capacityBytes: 5, addresses: [], storeId: layoutMember('founder').storeId }))
-  await joinProtocol({
-    clusterId: cluster.clusterId, authority: cluster.authority, certificate: () => certificateOf(founder), era: () => era, registers,
-    memberRows: async () => registers.valuesOf(tables.members), sealRing: ({ kx }) => { ringsGiven++; return new Uint8Array([...utf8('ring for '), ...kx]) }, clock: { ...systemClock, wallMs: () => nowMs },
-  }).register(network.of(sponsor))
+  await sponsoring('founder')
 })
 
-function join (name: string, token: InviteToken, options: Partial<Joiner<string>> = {}): Promise<Joined<string>> {
+async function sponsoring (name: string): Promise<void> {
+  const certificate = certificateOf(cluster.member(name))
+  await joinProtocol({
+    clusterId: cluster.clusterId, authority: cluster.authority, certificate: () => certificate, era: () => era, registers,
+    memberRows: async () => registers.valuesOf(tables.members), sealRing: ({ kx }) => { ringsGiven++; return new Uint8Array([...utf8('ring for '), ...kx]) }, clock: { ...systemClock, wallMs: () => nowMs },
+  }).register(network.of(peerNamed(name)))
+}
+
+function join (name: string, token: InviteToken, options: Partial<Joiner<string>> = {}, at = sponsor): Promise<Joined<string>> {
   const joiner: Joiner<string> = {
     peer: peerNamed(name), token, role: roles.member, kx: seedNamed(`${name} kx`), zone: 'attic', capacityBytes: 100, addresses: [Uint8Array.of(9)], storeId: layoutMember(name).storeId,
     openRing: (box) => { if (!equals(box.subarray(9), seedNamed(`${name} kx`))) throw new Refused('not our box'); return 'the ring' }, ...options,
   }
-  return joinCluster(network.of(peerNamed(name)), sponsor, joiner)
+  return joinCluster(network.of(peerNamed(name)), at, joiner)
 }
 
 describe('join', () => {
@@ -167,6 +172,16 @@ describe('join', () => {
     expect(outcomes.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
     await expect(join('dave', cluster.token('third'))).rejects.toThrow(/at most 128 members/)
     expect(registers.valuesOf(tables.members)).toHaveLength(128)
+  })
+
+  test('one more than a layout can hold, of two who come to two sponsors at once, may be written, and the others still have a layout', async () => {
+    for (let i = 1; i < layoutLimits.maxMembers - 2; i++) invitedRow(`m${i}`)
+    invitedRow('other')
+    await sponsoring('other')
+    await Promise.allSettled([join('bob', cluster.token('invite')), join('carol', cluster.token('second'), {}, peerNamed('other'))])
+    const members = registers.valuesOf(tables.members).map((row) => layoutMemberOf(parseMemberRow(row)))
+    expect(members).toHaveLength(layoutLimits.maxMembers + 1)
+    expect(settled(closed, fittingMembers(closed, members).fitting).members).toHaveLength(layoutLimits.maxMembers)
   })
 
   test('zones whose names no layout could hold are refused', async () => {

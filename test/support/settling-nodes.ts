@@ -26,6 +26,8 @@ export interface SettlingNodes {
   of (name: string): SettlingNode
   /** Questions that nodes asked of each other. */
   readonly asked: number
+  /** Whom settling has told to be left out. */
+  readonly leftOut: readonly PeerId[]
   /** The node dies of its so many-th step: a question that arrives and whose answer does not, or a write that does not reach the disk. */
   dieAfter (name: string, steps: number): void
   die (name: string): void
@@ -43,6 +45,7 @@ export async function settlingNodes (names: readonly string[], rowOf = joinedRow
   const lives = new Map<string, Life>()
   const disks = new Map(names.map((name) => [name, { files: memoryFiles(), rows: memoryRowDisk(layoutMember(name).storeId) }]))
   let asked = 0
+  const leftOut: PeerId[] = []
 
   const start = async (name: string): Promise<void> => {
     const { files, rows } = disks.get(name) as NonNullable<ReturnType<typeof disks.get>>
@@ -79,7 +82,7 @@ export async function settlingNodes (names: readonly string[], rowOf = joinedRow
       const request = { version: state.layout.version, ...question }
       return peer === self ? replica.answer(self, request) : peers.ask(peer, request, {})
     }
-    const settle = layoutSettler({ state, registers: engine, codec, ask })
+    const settle = layoutSettler({ state, registers: engine, codec, ask, onLeftOut: (peers) => { leftOut.push(...peers) } })
     Object.assign(life, { replica, node: { state, registers: engine, settle: async () => { await settle({}) } }, adopt: async (version: bigint, from: PeerId) => { await layoutGuard(state, () => peers).adopt(version, from) } })
   }
 
@@ -100,6 +103,7 @@ export async function settlingNodes (names: readonly string[], rowOf = joinedRow
   }
   return {
     get asked () { return asked },
+    leftOut,
     of: (name) => lifeOf(name).node,
     dieAfter: (name, steps) => { lifeOf(name).stepsLeft = steps },
     die: (name) => { lifeOf(name).isDead = true },
