@@ -157,8 +157,9 @@ async function expectRightBlocks (index: number): Promise<void> {
 async function expectAlive (): Promise<void> {
   for (const index of [0, 1, 2]) {
     expect(real.node(index).isRunning).toBe(true)
-    const { blocks, isReady } = await status(index)
-    expect([blocks.corrupt, isReady]).toEqual([0, true])
+    // one of four voters answers nothing, so a ping that another misses on a busy machine is felt until the next
+    await until(`node ${index + 1} serves`, 30_000, async () => (await status(index)).isReady)
+    expect((await status(index)).blocks.corrupt).toBe(0)
   }
 }
 
