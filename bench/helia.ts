@@ -1,5 +1,4 @@
-import { spawnSync } from 'node:child_process'
-import { createWriteStream, existsSync } from 'node:fs'
+import { createWriteStream } from 'node:fs'
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -9,6 +8,7 @@ import { engineGet } from './fetch.ts'
 import { inTurns, median, medianOf, mib, noise, speedAgainst, type Timed } from './measure.ts'
 import type { BenchNodes } from './nodes.ts'
 import { type Ended, launch, type Launched, measured } from './processes.ts'
+import { installed } from './rivals.ts'
 
 const here = import.meta.dirname
 const program = join(here, 'helia', 'node.ts')
@@ -20,7 +20,7 @@ interface Added { readonly seconds: number, readonly cid: string, readonly addre
 
 /** The same file added and fetched cold by Helia, on disk, process to process over loopback, in turns with ours; both keep what they fetched on disk. */
 export async function helia ({ report, rounds, sizeBytes, folder }: Bench, nodes: BenchNodes): Promise<void> {
-  const missing = installed()
+  const missing = installed('helia')
   if (missing !== undefined) {
     report.note(`!!! HELIA IS NOT MEASURED: ${missing}`)
     return
@@ -72,15 +72,6 @@ export async function helia ({ report, rounds, sizeBytes, folder }: Bench, nodes
   } finally {
     await end()
   }
-}
-
-/** Installs it when it is missing. Says why when it cannot. */
-function installed (): string | undefined {
-  const modules = join(here, 'node_modules')
-  if (existsSync(join(modules, 'helia')) && existsSync(join(modules, '.package-lock.json'))) return undefined
-  console.log('  installing Helia (npm ci --prefix bench)')
-  const { status, error, stderr } = spawnSync('npm', ['ci', '--prefix', here, '--omit=peer', '--no-audit', '--no-fund', '--loglevel=error'], { encoding: 'utf8' })
-  return status === 0 ? undefined : `npm ci --prefix bench failed: ${error?.message ?? stderr.trim().split('\n').slice(0, 3).join('; ')}`
 }
 
 async function version (): Promise<string> {

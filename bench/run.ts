@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Bench } from './bench.ts'
 import { deduplication } from './deduplication.ts'
+import { erasure } from './erasure.ts'
 import { fetches, firstBytes, readers } from './fetch.ts'
 import { frozenHolder } from './frozen-holder.ts'
 import { helia } from './helia.ts'
@@ -36,7 +37,7 @@ const onThree: Readonly<Record<string, Section>> = { 'start-up': startUp, small:
 /** On three holders and two members that hold nothing. */
 const onReaders: Readonly<Record<string, Section>> = { fetch: fetches, 'first-byte': firstBytes, helia }
 /** In this process. */
-const alone: Readonly<Record<string, (bench: Bench) => Promise<void>>> = { sealing }
+const alone: Readonly<Record<string, (bench: Bench) => Promise<void>>> = { sealing, erasure }
 
 const names = [...Object.keys(onThree), ...Object.keys(onReaders), ...Object.keys(alone)]
 const wanted = values.only === undefined ? names : values.only.split(',')

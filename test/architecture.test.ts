@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 /** A part imports from rows below its own, and from itself: nothing else. Neighbours in a row do not know each other. */
 const rows: readonly (readonly string[])[] = [
   ['base', 'disk'],
-  ['encryption', 'blockstore', 'cluster', 'audit'],
+  ['encryption', 'erasure', 'blockstore', 'cluster', 'audit'],
   ['file', 'replication', 'tables'],
   ['objects'],
   ['network'],

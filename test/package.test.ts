@@ -13,7 +13,7 @@ test('the packed tarball installs into an empty folder and runs: compiled JavaSc
   const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', folder.path], { cwd: top })
   const [packed] = JSON.parse(stdout.slice(stdout.indexOf('['))) as Array<{ filename: string, files: Array<{ path: string }> }>
   const paths = new Set(packed?.files.map(({ path }) => path))
-  for (const path of ['dist/index.js', 'dist/index.d.ts', 'dist/file/wasm/gear.wasm', 'dist/cli/main.js', 'bin/dfs', 'README.md', 'LICENSE']) expect(paths).toContain(path)
+  for (const path of ['dist/index.js', 'dist/index.d.ts', 'dist/file/wasm/gear.wasm', 'dist/erasure/wasm/combine.wasm', 'dist/cli/main.js', 'bin/dfs', 'README.md', 'LICENSE']) expect(paths).toContain(path)
   expect([...paths].filter((path) => path.startsWith('src/') || path.startsWith('test/'))).toEqual([])
 
   await writeFile(join(folder.path, 'package.json'), '{"type":"module"}')
