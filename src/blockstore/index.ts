@@ -1,5 +1,6 @@
 import type { Cid } from '../base/cid.ts'
 import { Corrupt, NotFound, Refused } from '../base/errors.ts'
+import type { Shard, ShardName } from './shard.ts'
 
 /**
  * The waist. On disk, in memory, with a quota, cached, replicated over the cluster: all are `Blocks`,
@@ -15,6 +16,20 @@ export interface Blocks {
   /** Absent is fine. */
   delete (cid: Cid): Promise<void>
   list (): AsyncIterable<Cid>
+}
+
+/** Shards of blocks. One contract suite runs on every implementation. */
+export interface Shards {
+  /** Its bytes checked against its own hash. @throws ShardMissing, ShardCorrupt, or what the disk said */
+  get (name: ShardName): Promise<Shard>
+  /** Durable when it resolves. Of a shard that `decodeShard` gave, or that was just made. @throws StoreFull, StoreReadOnly */
+  put (shard: Shard): Promise<void>
+  has (name: ShardName): Promise<boolean>
+  /** Absent is fine. */
+  delete (name: ShardName): Promise<void>
+  /** Which shards of a block are here. */
+  of (cid: Cid): AsyncIterable<ShardName>
+  list (): AsyncIterable<ShardName>
 }
 
 /** Not in this store. Ask another holder. */
@@ -34,4 +49,20 @@ export class BlockCorrupt extends Corrupt {
 /** A failed fsync put the store out of writing until it is opened afresh. */
 export class StoreReadOnly extends Refused {
   override name = 'StoreReadOnly'
+}
+
+const nameIn = ({ cid, k, m, index }: ShardName): string => `shard ${index} (of ${k}+${m}) of block ${cid}`
+
+/** Ask another holder, for this shard or another. */
+export class ShardMissing extends NotFound {
+  override name = 'ShardMissing'
+  readonly shard: ShardName
+  constructor (shard: ShardName, options?: ErrorOptions) { super(`${nameIn(shard)} is not here`, options); this.shard = shard }
+}
+
+/** Not what it says of itself. Ask another holder, for this shard or another; report to repair. */
+export class ShardCorrupt extends Corrupt {
+  override name = 'ShardCorrupt'
+  readonly shard: ShardName
+  constructor (shard: ShardName, options?: ErrorOptions) { super(`${nameIn(shard)} is not what it was`, options); this.shard = shard }
 }

@@ -1,0 +1,371 @@
+import { concat } from '../base/bytes.ts'
+import { NotFound, StoreFull } from '../base/errors.ts'
+import { FileMissing, type Files, type KeyValue, SyncFailed } from '../disk/index.ts'
+import { StoreReadOnly } from './index.ts'
+
+/**
+ * What is stored by a name that its bytes prove: blocks, and shards of them. A large piece is a file of its own, which is there whole and durable or not at
+ * all; the file is the truth. A small one (≤ 32 KiB) is a record of the key-value store, where many share one sync: 20 times the rate of small files.
+ *
+ * What is not what its name says is set aside, counted and reported, and never given out. After a failed fsync of a file, or a failed write of the index (its
+ * references too), the disk may have dropped what it claimed to have: nothing more is written until the store is opened afresh. A full disk is no failure:
+ * writes go on when there is room.
+ */
+export interface Shelf<Name extends string> {
+  /** First byte of the keys of small pieces, of the sizes of large ones, of small ones set aside. */
+  readonly kinds: { readonly small: number, readonly large: number, readonly setAside: number }
+  /** What stands behind the first byte; and back. */
+  keyOf (name: Name): Uint8Array
+  nameOf (key: Uint8Array): Name
+  /** The name of a file back; undefined if it is on another shelf. @throws MalformedBytes */
+  parse (fileName: string): Name | undefined
+  /** Two letters that spread the files over folders. */
+  spreadBy (name: Name): string
+  isRight (name: Name, bytes: Uint8Array): boolean
+  missing (name: Name, options?: ErrorOptions): Error
+  corrupt (name: Name): Error
+  onCorrupt (name: Name): void
+  /** Whether what is there is listed by the index alone, so that an entry must be as durable as its file. */
+  readonly isFoundByIndex: boolean
+}
+
+export interface PieceDiskOptions {
+  readonly files: Files
+  readonly index: KeyValue
+  /** Bytes of pieces this store takes; undefined: what the disk has. */
+  readonly quotaBytes: number | undefined
+  /** Bytes of the disk that stay free. */
+  readonly reserveBytes: number
+}
+
+export interface PieceStats {
+  readonly count: number
+  readonly bytes: number
+  /** Set aside since the store was opened. */
+  readonly corrupt: number
+}
+
+export const pieceLimits = {
+  /** Up to here a piece is a record, above a file. */
+  smallBytes: 32 * 1024,
+  /** Free space is asked of the disk once for so many bytes written. */
+  freeCheckBytes: 16 * 1024 * 1024,
+} as const
+
+const [folder, asideFolder, temporaryFolder] = ['blocks/large', 'blocks/corrupt', 'blocks/tmp']
+/** Of base32, as CIDs are written in: 32 × 32 folders, so a million pieces are a thousand in each. */
+const letters = 'abcdefghijklmnopqrstuvwxyz234567'.split('')
+
+/** What all pieces of a node share: the disk's room, and what has failed on it. */
+export class PieceDisk {
+  readonly files: Files
+  readonly index: KeyValue
+  readonly #options: PieceDiskOptions
+  /** Synced since the store was opened: what was in them before is on disk, and what comes syncs its folder itself. */
+  readonly #syncedFolders = new Set<string>()
+  #syncFailure: SyncFailed | undefined
+  #heldBytes = 0
+  /** Of what is being written, and not counted yet. */
+  #reservedBytes = 0
+  #writtenBytes = 0
+  /** What the disk had free when so much was written. */
+  #checked = { freeBytes: 0, writtenBytes: -Infinity }
+
+  private constructor (options: PieceDiskOptions) {
+    this.files = options.files
+    this.index = options.index
+    this.#options = options
+  }
+
+  static async open (options: PieceDiskOptions): Promise<PieceDisk> {
+    const { files } = options
+    for (const path of [folder, asideFolder, temporaryFolder]) await files.ensureFolder(path)
+    // all at once: a new folder for nearly every piece would cost each of them two syncs more
+    await files.ensureFolders(letters.flatMap((outer) => [`${folder}/${outer}`, ...letters.map((inner) => `${folder}/${outer}/${inner}`)]))
+    // debris of a crash stands in this one folder
+    for await (const { name } of files.list(temporaryFolder)) await files.remove(`${temporaryFolder}/${name}`)
+    return new PieceDisk(options)
+  }
+
+  get failure (): SyncFailed | undefined {
+    const { failure } = this.index
+    return this.#syncFailure ?? (failure instanceof SyncFailed ? failure : undefined)
+  }
+
+  get readOnlyReason (): string | undefined {
+    const { failure } = this
+    return failure !== undefined ? takesNoWrites(failure) : this.index.failure === undefined ? undefined : 'the disk is full. It goes on when there is room'
+  }
+
+  demandWritable (): void {
+    const cause = this.failure
+    if (cause !== undefined) throw new StoreReadOnly(`the block store takes no writes: ${takesNoWrites(cause)}`, { cause })
+  }
+
+  /** Takes writes again if the disk, which its index found full, has room again. The next write does so too. */
+  async recover (): Promise<void> {
+    if (!(this.index.failure instanceof StoreFull)) return
+    await this.index.batch([], { sync: true }).catch((error: unknown) => { if (!(error instanceof StoreFull)) throw error })
+  }
+
+  async writeDurable (path: string, bytes: Uint8Array): Promise<void> {
+    try {
+      await this.heeding(this.files.writeDurable(path, [bytes], { temporaryFolder }))
+      // whatever it was that failed meanwhile may have taken this with it
+      this.demandWritable()
+    } catch (error) {
+      // it must not be found, now or after the next start, and be taken for one that is on disk
+      if (error instanceof SyncFailed || error instanceof StoreReadOnly) await this.files.remove(path).catch(() => {}) // what failed first is what is told
+      throw error
+    }
+  }
+
+  async syncFolder (path: string): Promise<void> {
+    if (this.#syncedFolders.has(path)) return
+    await this.heeding(this.files.syncFolder(path))
+    this.#syncedFolders.add(path)
+  }
+
+  async heeding (writing: Promise<void>): Promise<void> {
+    await writing.catch((error: unknown) => {
+      if (error instanceof SyncFailed) this.#syncFailure ??= error
+      throw error
+    })
+  }
+
+  /** Taken until the piece is counted, or could not be written: the pieces of one moment must not all go by the same room. @throws StoreFull */
+  async roomFor (bytes: number): Promise<Disposable> {
+    const { quotaBytes, reserveBytes } = this.#options
+    const free = (): number => this.#checked.freeBytes - (this.#writtenBytes - this.#checked.writtenBytes) - this.#reservedBytes
+    if (this.#writtenBytes - this.#checked.writtenBytes > pieceLimits.freeCheckBytes || free() - bytes < reserveBytes) {
+      const writtenBytes = this.#writtenBytes
+      this.#checked = { freeBytes: await this.files.freeBytes(folder), writtenBytes }
+    }
+    const held = this.#heldBytes + this.#reservedBytes
+    if (quotaBytes !== undefined && held + bytes > quotaBytes) throw new StoreFull(`this node holds ${held} bytes of blocks and may hold ${quotaBytes}`)
+    if (free() - bytes < reserveBytes) throw new StoreFull(`the disk has ${this.#checked.freeBytes} bytes free, of which ${reserveBytes} are kept in reserve`)
+    this.#reservedBytes += bytes
+    return { [Symbol.dispose]: () => { this.#reservedBytes -= bytes } }
+  }
+
+  hold (bytes: number): void { this.#heldBytes += bytes }
+  wrote (bytes: number): void { this.#writtenBytes += bytes }
+}
+
+const takesNoWrites = ({ message }: SyncFailed): string => `${message}. Check the disk, then start the node again`
+
+/** The pieces of one kind. */
+export class DiskPieces<Name extends string> {
+  readonly #disk: PieceDisk
+  readonly #shelf: Shelf<Name>
+  readonly #putting = new Map<Name, Promise<void>>()
+  readonly #changing = new Map<Name, Promise<unknown>>()
+  readonly #stats = { count: 0, bytes: 0, corrupt: 0 }
+
+  private constructor (disk: PieceDisk, shelf: Shelf<Name>) {
+    this.#disk = disk
+    this.#shelf = shelf
+  }
+
+  static async open<Name extends string> (disk: PieceDisk, shelf: Shelf<Name>): Promise<DiskPieces<Name>> {
+    const pieces = new DiskPieces(disk, shelf)
+    await pieces.#countUp()
+    return pieces
+  }
+
+  get stats (): PieceStats { return { ...this.#stats } }
+
+  async get (name: Name): Promise<Uint8Array> {
+    const { bytes } = await this.#read(name)
+    return this.#shelf.isRight(name, bytes) ? bytes : await this.#alone(name, async () => this.#getOrSetAside(name))
+  }
+
+  /** Of bytes that are right. */
+  async put (name: Name, bytes: Uint8Array): Promise<void> {
+    this.#disk.demandWritable()
+    // who puts what is being put shares its end
+    const running = this.#putting.get(name)
+    if (running !== undefined) { await running; return }
+    const putting = this.#alone(name, async () => this.#put(name, bytes)).finally(() => { this.#putting.delete(name) })
+    this.#putting.set(name, putting)
+    await putting
+  }
+
+  async settled (name: Name): Promise<void> {
+    await this.#putting.get(name)
+    this.#disk.demandWritable()
+    await this.#disk.syncFolder(this.#folderOf(name))
+  }
+
+  async has (name: Name): Promise<boolean> {
+    if (await this.#disk.index.get(this.#keyOf('small', name)) !== undefined) return true
+    return await this.#disk.files.size(this.#pathOf(name)) !== undefined
+  }
+
+  async delete (name: Name): Promise<void> { await this.#alone(name, async () => this.#delete(name)) }
+
+  /** The files themselves, whatever the index says of them. */
+  async * list (): AsyncIterable<Name> {
+    const { files, index } = this.#disk
+    const { small } = this.#shelf.kinds
+    for await (const key of index.keys({ from: Uint8Array.of(small), to: Uint8Array.of(small + 1) })) yield this.#shelf.nameOf(key.subarray(1))
+    for await (const outer of files.list(folder)) {
+      for await (const inner of files.list(`${folder}/${outer.name}`)) {
+        for await (const { name, sizeBytes } of files.list(`${folder}/${outer.name}/${inner.name}`)) {
+          const piece = this.#shelf.parse(name)
+          if (piece === undefined) continue
+          if (this.#shelf.isFoundByIndex) await this.#enterAgain(piece, sizeBytes)
+          yield piece
+        }
+      }
+    }
+  }
+
+  /** Names whose key begins so, as far as the index knows; a large one may be gone. */
+  async * under (keyPrefix: Uint8Array): AsyncIterable<Name> {
+    for (const kind of [this.#shelf.kinds.small, this.#shelf.kinds.large]) {
+      const from = concat([Uint8Array.of(kind), keyPrefix])
+      for await (const key of this.#disk.index.keys({ from, to: concat([from, beyond]) })) yield this.#shelf.nameOf(key.subarray(1))
+    }
+  }
+
+  async #countUp (): Promise<void> {
+    const { index } = this.#disk
+    const { small, large } = this.#shelf.kinds
+    for await (const [, value] of index.entries({ from: Uint8Array.of(large), to: Uint8Array.of(large + 1) })) this.#count(1, sizeIn(value))
+    for await (const [, value] of index.entries({ from: Uint8Array.of(small), to: Uint8Array.of(small + 1) })) this.#count(1, value.byteLength)
+  }
+
+  async #read (name: Name): Promise<{ bytes: Uint8Array, isSmall: boolean }> {
+    const small = await this.#disk.index.get(this.#keyOf('small', name))
+    if (small !== undefined) return { bytes: small, isSmall: true }
+    try {
+      return { bytes: await this.#disk.files.read(this.#pathOf(name)), isSmall: false }
+    } catch (cause) {
+      if (cause instanceof FileMissing) throw this.#shelf.missing(name, { cause })
+      throw cause
+    }
+  }
+
+  /** One after the other for one piece: else who found it rotten sets aside, or counts as lost, what another has put, moved or deleted since. */
+  async #alone<T> (name: Name, change: () => Promise<T>): Promise<T> {
+    // whether the one before went well is its own caller's to know
+    while (this.#changing.has(name)) await this.#changing.get(name)?.catch(() => {})
+    const changing = change().finally(() => { this.#changing.delete(name) })
+    this.#changing.set(name, changing)
+    return await changing
+  }
+
+  async #put (name: Name, bytes: Uint8Array): Promise<void> {
+    const disk = this.#disk
+    const { byteLength } = bytes
+    if (await this.#isThereRight(name)) {
+      const isLarge = byteLength > pieceLimits.smallBytes
+      await Promise.all([disk.syncFolder(this.#folderOf(name)), ...isLarge && this.#shelf.isFoundByIndex ? [this.#enter(name, byteLength)] : []])
+      return
+    }
+    using _room = await disk.roomFor(byteLength)
+    if (byteLength <= pieceLimits.smallBytes) await disk.index.batch([{ type: 'put', key: this.#keyOf('small', name), value: bytes }], { sync: true })
+    else await this.#putFile(name, bytes)
+    this.#count(1, byteLength)
+    disk.wrote(byteLength)
+  }
+
+  async #putFile (name: Name, bytes: Uint8Array): Promise<void> {
+    const writing = this.#disk.writeDurable(this.#pathOf(name), bytes)
+    if (this.#shelf.isFoundByIndex) {
+      // an entry without its file is harmless, so neither waits for the other
+      const [written, entered] = await Promise.allSettled([writing, this.#enter(name, bytes.byteLength)])
+      for (const done of [written, entered]) if (done.status === 'rejected') throw done.reason
+      return
+    }
+    await writing
+    // the piece is on disk; without its size the next start counts one too few
+    await this.#enter(name, bytes.byteLength).catch((error: unknown) => { if (!(error instanceof StoreFull)) throw error })
+  }
+
+  async #enter (name: Name, byteLength: number): Promise<void> {
+    const size = new Uint8Array(4)
+    new DataView(size.buffer).setUint32(0, byteLength)
+    await this.#disk.index.batch([{ type: 'put', key: this.#keyOf('large', name), value: size }], { sync: this.#shelf.isFoundByIndex })
+  }
+
+  async #enterAgain (name: Name, byteLength: number): Promise<void> {
+    if (this.#disk.failure !== undefined || await this.#disk.index.get(this.#keyOf('large', name)) !== undefined) return
+    await this.#alone(name, async () => {
+      if (!await this.has(name)) return
+      await this.#enter(name, byteLength)
+      this.#count(1, byteLength)
+    })
+  }
+
+  async #delete (name: Name): Promise<void> {
+    this.#disk.demandWritable()
+    const { files, index } = this.#disk
+    const small = await index.get(this.#keyOf('small', name))
+    const size = small?.byteLength ?? await files.size(this.#pathOf(name))
+    if (size !== undefined && small === undefined) await files.remove(this.#pathOf(name))
+    if (size === undefined && !this.#shelf.isFoundByIndex) return
+    await index.batch([{ type: 'delete', key: this.#keyOf('small', name) }, { type: 'delete', key: this.#keyOf('large', name) }], { sync: true })
+    if (size !== undefined) this.#count(-1, -size)
+  }
+
+  // a rotten copy must not stand for the good one that is being put
+  async #isThereRight (name: Name): Promise<boolean> {
+    if (!await this.has(name)) return false
+    try {
+      return (await this.#readOrSetAside(name)) !== undefined
+    } catch (error) {
+      if (error instanceof NotFound) return false
+      throw error
+    }
+  }
+
+  /** Alone only. */
+  async #getOrSetAside (name: Name): Promise<Uint8Array> {
+    const bytes = await this.#readOrSetAside(name)
+    if (bytes === undefined) throw this.#shelf.corrupt(name)
+    return bytes
+  }
+
+  /** Alone only. Reads again: what was rotten before its turn came may have been replaced. */
+  async #readOrSetAside (name: Name): Promise<Uint8Array | undefined> {
+    const { bytes, isSmall } = await this.#read(name)
+    if (this.#shelf.isRight(name, bytes)) return bytes
+    await this.#setAside(name, bytes, isSmall)
+    return undefined
+  }
+
+  async #setAside (name: Name, bytes: Uint8Array, isSmall: boolean): Promise<void> {
+    const { files, index } = this.#disk
+    this.#shelf.onCorrupt(name)
+    if (this.#disk.failure !== undefined) return
+    if (isSmall) await index.batch([{ type: 'put', key: this.#keyOf('setAside', name), value: bytes }, { type: 'delete', key: this.#keyOf('small', name) }], { sync: true })
+    else {
+      await this.#disk.heeding(files.rename(this.#pathOf(name), `${asideFolder}/${name}`))
+      await index.batch([{ type: 'delete', key: this.#keyOf('large', name) }], { sync: false })
+    }
+    this.#stats.corrupt++
+    this.#count(-1, -bytes.byteLength)
+  }
+
+  #count (pieces: number, bytes: number): void {
+    this.#stats.count += pieces
+    this.#stats.bytes += bytes
+    this.#disk.hold(bytes)
+  }
+
+  #keyOf (kind: keyof Shelf<Name>['kinds'], name: Name): Uint8Array { return concat([Uint8Array.of(this.#shelf.kinds[kind]), this.#shelf.keyOf(name)]) }
+
+  #folderOf (name: Name): string {
+    const [outer, inner] = this.#shelf.spreadBy(name)
+    return `${folder}/${outer}/${inner}`
+  }
+
+  #pathOf (name: Name): string { return `${this.#folderOf(name)}/${name}` }
+}
+
+const sizeIn = (value: Uint8Array): number => value.byteLength === 4 ? new DataView(value.buffer, value.byteOffset).getUint32(0) : 0
+
+/** Behind every key that begins as the one before it. */
+const beyond = new Uint8Array(64).fill(0xff)
