@@ -25,8 +25,8 @@ export interface DfsNode extends AsyncDisposable {
 
 export interface InviteOptions {
   readonly uses?: number
-  /** `member` holds the data key and serves users; `storage` holds ciphertext only. */
-  readonly role?: 'member' | 'storage'
+  /** `member` holds the data key and serves users; `storage` holds ciphertext blocks only; `witness` votes, on rows it cannot read, and holds no blocks. */
+  readonly role?: 'member' | 'storage' | 'witness'
   /** Wall-clock ms since the epoch after which the sponsor refuses; undefined: never. */
   readonly notAfterMs?: number
   readonly zone?: string
@@ -36,7 +36,7 @@ export interface NodeStatus {
   readonly peerId: string
   readonly clusterId: string
   readonly version: string
-  readonly role: 'member' | 'storage'
+  readonly role: 'member' | 'storage' | 'witness'
   readonly zone: string
   readonly addresses: readonly string[]
   readonly uptimeMs: number

@@ -21,7 +21,7 @@ export async function bucketRoute (exchange: Exchange, name: string | undefined)
   }
 }
 
-const bucketFields: Readonly<Record<keyof BucketOptions, 'number' | 'boolean' | 'string'>> = { copies: 'number', isPrivate: 'boolean', compression: 'string', chunking: 'string', dedup: 'string' }
+const bucketFields: Readonly<Record<keyof BucketOptions, 'number' | 'boolean' | 'string'>> = { copies: 'number', isPrivate: 'boolean', compression: 'string', chunking: 'string', dedup: 'string', degraded: 'string' }
 
 function bucketOptionsOf (body: Readonly<Record<string, unknown>>): Partial<BucketOptions> {
   for (const [name, value] of Object.entries(body)) {
@@ -42,7 +42,7 @@ const maxUses = 100
 
 function inviteOptionsOf ({ uses = 1, role = 'member', notAfterMs, zone }: Readonly<Record<string, unknown>>): InviteOptions {
   if (typeof uses !== 'number' || !Number.isInteger(uses) || uses < 1 || uses > maxUses) throw new InvalidInput('uses', `uses is ${JSON.stringify(uses)}; it takes 1 to ${maxUses}`)
-  if (role !== 'member' && role !== 'storage') throw new InvalidInput('role', `role is ${JSON.stringify(role)}; it takes member or storage`)
+  if (role !== 'member' && role !== 'storage' && role !== 'witness') throw new InvalidInput('role', `role is ${JSON.stringify(role)}; it takes member, storage or witness`)
   if (notAfterMs !== undefined && !(typeof notAfterMs === 'number' && Number.isSafeInteger(notAfterMs) && notAfterMs > 0)) throw new InvalidInput('expires', `${JSON.stringify(notAfterMs)} is no time in milliseconds`)
   if (zone !== undefined && !(typeof zone === 'string' && /^[\w.-]{1,64}$/.test(zone))) throw new InvalidInput('zone', `zone is ${JSON.stringify(zone)}; it takes 1-64 letters, digits, dots, hyphens and underscores`)
   return { uses, role, notAfterMs, zone }

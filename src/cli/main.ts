@@ -108,6 +108,7 @@ function objectCommands (dfs: Command): void {
     .option('--compression <mode>', 'auto or off')
     .option('--chunking <mode>', 'content, content-small (data edited in place) or fixed')
     .option('--dedup <domain>', 'bucket or cluster')
+    .option('--degraded <rule>', 'allow: of two nodes that hold blocks one may acknowledge alone; refuse (default)')
     .action(async (name, options) => { await (await import('./commands/bucket.ts')).create(name, options) })
   command(bucket, 'ls', 'list buckets')
     .action(async (options) => { await (await import('./commands/bucket.ts')).list(options) })
@@ -118,7 +119,7 @@ function objectCommands (dfs: Command): void {
 function clusterCommands (dfs: Command): void {
   command(dfs, 'invite', 'make a token that lets one more node join')
     .option('--uses <n>', 'so many tokens, one for each node')
-    .option('--role <role>', 'member (holds keys, serves users) or storage (holds ciphertext only)')
+    .option('--role <role>', 'member (holds keys, serves users), storage (holds ciphertext only) or witness (votes without keys, holds no blocks)')
     .option('--expires <duration>', 'refused after this, e.g. 30m, 24h, 7d')
     .option('--zone <name>', 'zone of the node that joins')
     .action(async (options) => { await (await import('./commands/cluster.ts')).invite(options) })

@@ -88,7 +88,7 @@ async function joinAt (network: Network, address: string, config: Config, { keyr
     role,
     kx: exchangeKeyOf(keyring.exchangeSeed),
     zone: config.zone,
-    capacityBytes,
+    capacityBytes: role === roles.witness ? 0 : capacityBytes,
     addresses: reachableAddresses(config).map(addressBytes),
     storeId: role === roles.storage ? undefined : storeId,
     openRing: (box, era) => checkedRing(openRing(box, { seed: keyring.exchangeSeed, clusterId: token.clusterId, purpose: ringPurpose(era.number) }), token.clusterId, era),
@@ -100,7 +100,7 @@ const reachableAddresses = ({ announce, listen }: Config): readonly string[] =>
   announce.length > 0 ? announce : listen.filter((address) => !/^\/ip[46]\/(0\.0\.0\.0|::)\//.test(address) && !address.endsWith('/tcp/0'))
 
 /** The richest role the invite allows. */
-const roleOf = ({ invite }: InviteToken): Role => (invite.roles & roles.member) !== 0 ? roles.member : roles.storage
+const roleOf = ({ invite }: InviteToken): Role => [roles.member, roles.witness, roles.storage].find((role) => (invite.roles & role) !== 0) ?? roles.storage
 
 /** A sponsor that hands on wrong keys would split the cluster: each secret is held against what the authority signed. @throws Corrupt */
 function checkedRing (ring: Ring, clusterId: Uint8Array, era: Era): Ring {

@@ -7,7 +7,7 @@ import { Refused } from '../base/errors.ts'
 import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
 import { type Random, systemRandom } from '../base/random.ts'
 import { signingKeyOf } from '../base/signature.ts'
-import { blockHoldersOf, describeMember, encodeMemberRow, nameOfRole } from '../cluster/index.ts'
+import { blockHoldersOf, describeMember, encodeMemberRow, nameOfRole, roles } from '../cluster/index.ts'
 import type { Config } from '../config.ts'
 import { lockFolder } from '../disk/folder-lock.ts'
 import type { Files } from '../disk/index.ts'
@@ -28,7 +28,7 @@ import { serveTables, tablePeers } from '../protocols/table.ts'
 import { replication } from '../replication/index.ts'
 import { AntiEntropy } from '../tables/anti-entropy.ts'
 import { rowCodec } from '../tables/codec.ts'
-import { PartitionLost, type Registers, type RowCodec, type RowStore, tables } from '../tables/index.ts'
+import { isClear, PartitionLost, type Registers, type RowCodec, type RowStore, tables } from '../tables/index.ts'
 import { LateDelivery } from '../tables/late-delivery.ts'
 import type { ListingIndex } from '../tables/listing-index.ts'
 import { memoryListingIndex } from '../tables/memory-listing-index.ts'
@@ -184,13 +184,15 @@ class Node {
     const { clock, random, state, keyring, logger } = this.#parts
     const self = this.#network.peerId
     const voters = votersBy(state)
+    const isKeyless = this.#keys === undefined
     this.#peers = tablePeers(this.#network.requests, () => new Set([...this.#network.reachable(), ...this.#network.admission.admitted].filter((peer) => this.#positions.remembers(peer))))
     const replica = tableReplica({
       self, store: this.#rows, codec: this.#codec, voters: acceptorsBy(state, self), layout: layoutGuard(state, () => this.#peers),
-      isMember: (peer) => peer === self || state.isMember(peer),
+      isMember: (peer) => state.isMember(peer), isKeyless,
       listing: this.#keys === undefined ? undefined : { index: this.#index, describe: describeRow },
     })
-    const late: LateDelivery = new LateDelivery({ peers: this.#peers, voters, settle: async (row, wait) => { await driver.settle(row, wait) } })
+    // without keys there is nothing to propose with: the members settle
+    const late: LateDelivery = new LateDelivery({ peers: this.#peers, voters, settle: async (row, wait) => { if (!isKeyless) await driver.settle(row, wait) } })
     const driver = registersOver({
       self, peers: this.#peers, replica, counters: this.#rows, voters, codec: this.#codec, describe: describeRow, clock, random, late,
       adoptLayout: async (encoded) => { await state.adoptLayout(encoded) },
@@ -211,7 +213,10 @@ class Node {
       }).register(this.#network.requests)
       await writeFoundation(state, driver, self)
     }
-    const antiEntropy = new AntiEntropy({ self, replica, voters, peers: this.#peers, settle: this.#keys === undefined ? undefined : async (row, wait) => { await driver.settle(row, wait) } })
+    const antiEntropy = new AntiEntropy({
+      self, replica, voters, peers: this.#peers, settle: isKeyless ? undefined : async (row, wait) => { await driver.settle(row, wait) },
+      isTakenBy: (peer, table) => !isKeyless || isClear(table) || state.isMember(peer),
+    })
     this.#network.admission.onChange((peer, isAdmitted) => { if (isAdmitted && state.layout.state === 'settled') antiEntropy.begin(peer) })
     let lastRoundMs = clock.monotonicMs()
     open.use(runInBackground([
@@ -224,7 +229,7 @@ class Node {
       { name: 'recovery of a full disk', step: async () => { await this.#rows.recover(); await this.#stores.blocks.recover(); return 'idle' } },
       { name: 'accounts', step: async () => { this.#freeBytes = await this.#parts.files.freeBytes('.'); return 'idle' } },
     ], { clock, warn: this.#warn }))
-    this.#objects = this.#keys === undefined ? keyless() : this.#openObjects(this.#keys, ask)
+    this.#objects = this.#keys === undefined ? keyless(nameOfRole(state.certificate.member.role)) : this.#openObjects(this.#keys, ask)
     open.defer(async () => { await this.#settleCopies() })
   }
 
@@ -265,8 +270,11 @@ class Node {
     const { holder, blocks, cache } = this.#stores
     // one half for what this node asks, one for what it answers: two nodes that fill theirs by asking each other must both still be answered
     const budget = new Budget(config.inFlightBytes / 2)
-    await serveStore(requests, { holder, budget, warn: this.#warn })
-    await serveFetch(requests, { sources: [blocks, cache], budget })
+    // a witness holds no blocks: it is in no placement, and who offers it one all the same is refused
+    if (this.#parts.state.certificate.member.role !== roles.witness) {
+      await serveStore(requests, { holder, budget, warn: this.#warn })
+      await serveFetch(requests, { sources: [blocks, cache], budget })
+    }
     open.defer(() => { this.#greetings.clear() })
   }
 
@@ -352,7 +360,7 @@ class Node {
 const antiEntropyEveryMs = 60_000
 const greetEveryMs = 10_000
 
-function keyless (): DfsNode['objects'] {
-  const refuse = async (): Promise<never> => { throw new Refused('this is a storage node: it holds ciphertext and no key. Ask a member') }
+function keyless (role: string): DfsNode['objects'] {
+  const refuse = async (): Promise<never> => { throw new Refused(`this is a ${role} node: it has no data key. Ask a member`) }
   return { createBucket: refuse, listBuckets: refuse, bucket: refuse, removeBucket: refuse, put: refuse, get: refuse, head: refuse, remove: refuse, list: refuse }
 }

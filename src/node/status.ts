@@ -42,7 +42,7 @@ export function statusOf (facts: StatusFacts): NodeStatus {
     peerId,
     clusterId: hexOf(state.clusterId),
     version,
-    role: nameOfRole(role) === 'storage' ? 'storage' : 'member',
+    role: nameOfRole(role),
     zone,
     addresses: facts.addresses,
     uptimeMs: facts.uptimeMs,

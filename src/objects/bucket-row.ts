@@ -29,29 +29,44 @@ export function checkBucketName (name: string): void {
 }
 
 /** @throws InvalidInput naming the option */
-export function checkBucketOptions ({ copies, compression, chunking, dedup, isPrivate }: BucketOptions): void {
+export function checkBucketOptions ({ copies, compression, chunking, dedup, isPrivate, degraded = 'refuse' }: BucketOptions): void {
   if (!Number.isInteger(copies) || copies < 1 || copies > bucketLimits.maxCopies) throw new InvalidInput('redundancy', `rf:${copies} is not possible; it takes rf:1 to rf:${bucketLimits.maxCopies}`)
   if (!['auto', 'off'].includes(compression)) throw new InvalidInput('compression', `"${compression}" is not known; it takes auto or off`)
   if (!['content', 'content-small', 'fixed'].includes(chunking)) throw new InvalidInput('chunking', `"${chunking}" is not known; it takes content, content-small or fixed`)
   if (!['bucket', 'cluster'].includes(dedup)) throw new InvalidInput('dedup', `"${dedup}" is not known; it takes bucket or cluster`)
+  if (!['refuse', 'allow'].includes(degraded)) throw new InvalidInput('degraded', `"${degraded}" is not known; it takes refuse or allow`)
   if (isPrivate && dedup === 'cluster') throw new InvalidInput('dedup', 'a private bucket shares no blocks, so it cannot deduplicate over the cluster')
 }
 
-// the first version had marks without a name; rows without a mark are still written in it
-const versions = { plain: 1, withRemoval: 2 } as const
+// a row is written in the first version that can say it: the first had marks without a name, the second no rule for two holders
+const versions = { plain: 1, withRemoval: 2, withExtras: 3 } as const
+
+/** What is not the default, by name: deterministic, for a map of CBOR is written in order of its keys. */
+interface Extras { readonly removal?: Uint8Array, readonly degraded?: 'allow' }
 
 export function encodeBucketRow (row: BucketRow): Uint8Array {
   const fields = [row.name, fromHex(row.id), row.state, row.created, row.copies, row.isPrivate, row.compression, row.chunking, row.dedup]
-  return encode(row.removal === undefined ? [versions.plain, ...fields] : [versions.withRemoval, ...fields, fromHex(row.removal)])
+  const removal = row.removal === undefined ? undefined : fromHex(row.removal)
+  if (row.degraded === 'allow') return encode([versions.withExtras, ...fields, { ...(removal === undefined ? {} : { removal }), degraded: 'allow' } satisfies Extras])
+  return encode(removal === undefined ? [versions.plain, ...fields] : [versions.withRemoval, ...fields, removal])
 }
 
 /** @throws MalformedBytes */
 export function decodeBucketRow (value: Uint8Array): BucketRow {
-  const [version, name, id, state, created, copies, isPrivate, compression, chunking, dedup, removal] = decode(value) as
-    [number, string, Uint8Array, BucketRow['state'], string, number, boolean, BucketOptions['compression'], BucketOptions['chunking'], BucketOptions['dedup'], Uint8Array]
-  if (version !== versions.plain && version !== versions.withRemoval) throw new MalformedBytes(`bucket row of version ${version}`)
+  const [version, name, id, state, created, copies, isPrivate, compression, chunking, dedup, rest] = decode(value) as
+    [number, string, Uint8Array, BucketRow['state'], string, number, boolean, BucketOptions['compression'], BucketOptions['chunking'], BucketOptions['dedup'], unknown]
+  const { removal, degraded } = extrasOf(version, rest)
   const row = { name, id: hexOf(id), state, created, copies, isPrivate, compression, chunking, dedup }
-  return version === versions.plain ? row : { ...row, removal: hexOf(removal) }
+  return { ...row, ...(removal === undefined ? {} : { removal: hexOf(removal) }), ...(degraded === undefined ? {} : { degraded }) }
+}
+
+function extrasOf (version: number, rest: unknown): Extras {
+  if (version === versions.plain) return {}
+  if (version === versions.withRemoval) return { removal: rest as Uint8Array }
+  const extras = rest as Extras | undefined
+  const isKnown = version === versions.withExtras && typeof extras === 'object' && Object.keys(extras).every((name) => name === 'removal' || name === 'degraded')
+  if (!isKnown) throw new MalformedBytes(`bucket row of version ${version}`)
+  return extras
 }
 
 export const publicBucket = ({ state: _, removal: __, ...bucket }: BucketRow): Bucket => bucket

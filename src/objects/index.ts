@@ -46,6 +46,8 @@ export interface BucketOptions {
   readonly chunking: 'content' | 'content-small' | 'fixed'
   /** Where equal content is one block: within the bucket (default) or over the cluster. */
   readonly dedup: 'bucket' | 'cluster'
+  /** 'allow': where only two nodes hold blocks, one copy acknowledges, so that the death of one leaves writes going. 'refuse' (default): it takes both. */
+  readonly degraded?: 'refuse' | 'allow'
 }
 
 export interface Bucket extends BucketOptions {

@@ -60,7 +60,7 @@ class Upload {
     this.#bucket = bucket
     this.#put = put
     this.#version = parts.versions.fresh()
-    this.#writer = parts.replication.writer({ versionId: this.#version.id, redundancy: { k: 1, m: bucket.copies - 1 } })
+    this.#writer = parts.replication.writer({ versionId: this.#version.id, redundancy: { k: 1, m: bucket.copies - 1 } }, { isDegradedAllowed: bucket.degraded === 'allow' })
   }
 
   async store (): Promise<{ version: CurrentVersion, stored: StoredObject }> {

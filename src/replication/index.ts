@@ -24,6 +24,11 @@ export interface Reference {
   readonly redundancy: Redundancy
 }
 
+export interface WriteOptions {
+  /** Where only two nodes hold blocks, one of them may acknowledge alone: the death of one leaves writes going, and of both the last ones may be lost. */
+  readonly isDegradedAllowed?: boolean
+}
+
 /** What the engine asks of peers; protocols/ implements it over /dfs/store and /dfs/fetch, tests in memory. */
 export interface BlockPeers {
   /**
@@ -68,7 +73,7 @@ export interface TransferReport {
 /** Blocks of the whole cluster, bound to what one put or get needs. */
 export interface Replication {
   /** For writing one version: `put` resolves at the write quorum; the remaining copies follow in the background. */
-  writer (reference: Reference): Pick<Blocks, 'put'> & { settled (): Promise<void> }
+  writer (reference: Reference, options?: WriteOptions): Pick<Blocks, 'put'> & { settled (): Promise<void> }
   /** For one read (`versionId`: whose announcements help; `root`: what Kademlia is asked for): local disk, cache, holders nearest first (hedged when slow), then whoever announced it. */
   reader (options?: { report?: TransferReport, versionId?: Uint8Array, root?: Cid }): Pick<Blocks, 'get'>
 }

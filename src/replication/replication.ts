@@ -7,8 +7,8 @@ export function replication (parts: WriterParts & ReaderParts): Replication & { 
   const writer = new Writer(parts)
   const reader = new Reader(parts)
   return {
-    writer: (reference) => ({
-      put: async (cid, block, { signal } = {}) => { await writer.put(cid, block, reference, signal) },
+    writer: (reference, { isDegradedAllowed = false } = {}) => ({
+      put: async (cid, block, { signal } = {}) => { await writer.put({ cid, bytes: block, reference, isDegradedAllowed }, signal) },
       settled: async () => { await writer.settled() },
     }),
     reader: (of = {}) => ({ get: async (cid, { signal } = {}) => reader.get(cid, { ...of, signal }) }),

@@ -48,9 +48,9 @@ export class Writer {
     this.#stragglers = new Stragglers({ ...parts, onShort: ({ cid, reference: { redundancy: { k, m } } }) => { parts.onShort({ cid, have: k + m - 1, want: k + m }) } })
   }
 
-  async put (cid: Cid, bytes: Uint8Array, reference: Reference, signal: AbortSignal | undefined): Promise<void> {
-    const claim = await this.#background.claim(bytes.byteLength, { signal })
-    const write = new BlockWrite(this.#parts, { cid, bytes, reference }, { paces: this.#paces, stragglers: this.#stragglers })
+  async put (block: Block, signal: AbortSignal | undefined): Promise<void> {
+    const claim = await this.#background.claim(block.bytes.byteLength, { signal })
+    const write = new BlockWrite(this.#parts, block, { paces: this.#paces, stragglers: this.#stragglers })
     const whole = write.run(signal).finally(() => { claim[Symbol.dispose](); this.#running.delete(whole) })
     this.#running.add(whole)
     await write.quorum
@@ -63,7 +63,7 @@ export class Writer {
   }
 }
 
-interface Block { readonly cid: Cid, readonly bytes: Uint8Array, readonly reference: Reference }
+interface Block { readonly cid: Cid, readonly bytes: Uint8Array, readonly reference: Reference, readonly isDegradedAllowed?: boolean }
 
 class BlockWrite {
   readonly #parts: WriterParts
@@ -95,7 +95,8 @@ class BlockWrite {
     this.#placed = placed.length
     // fewer nodes than copies count as copies of those nodes
     this.#want = Math.min(k + m, placed.length)
-    this.#needed = Math.min(writeQuorumOf({ k, m: Math.max(0, this.#want - k) }), this.#want)
+    const quorum = Math.min(writeQuorumOf({ k, m: Math.max(0, this.#want - k) }), this.#want)
+    this.#needed = block.isDegradedAllowed === true && placed.length === 2 ? Math.min(k, quorum) : quorum
     this.#candidates = ordered(placed, this.#want, parts, paces)
     this.#quorum.promise.catch(() => {}) // whoever put it hears of it; the background must not be an unhandled rejection
   }

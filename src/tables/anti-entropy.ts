@@ -2,7 +2,7 @@ import { compareBytes, equals } from '../base/bytes.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { compareBallots } from './ballot.ts'
 import { clearPartition } from './clear-rows.ts'
-import type { Ballot, Voters } from './index.ts'
+import type { Ballot, TableNumber, Voters } from './index.ts'
 import type { RowSettler } from './late-delivery.ts'
 import { messageLimits, type RowBallot, type TableAnswer, type TableQuestion } from './messages.ts'
 import { nameOf } from './recent-rows.ts'
@@ -17,6 +17,8 @@ export interface AntiEntropyPorts {
   readonly peers: TablePeers
   /** An identity round, for rows whose hand-over is refused. Undefined where the node has no keys to propose with. */
   readonly settle: RowSettler | undefined
+  /** Whether the peer takes rows of this table from this node: a witness takes sealed ones from members alone. Default: all. */
+  readonly isTakenBy?: (peer: PeerId, table: TableNumber) => boolean
 }
 
 /**
@@ -88,8 +90,8 @@ export class AntiEntropy {
   }
 
   async #handOver (peer: PeerId, { table, rowKey, ballot }: RowBallot, theirs: Ballot | undefined, signal: AbortSignal | undefined): Promise<void> {
-    const { voters, settle } = this.#ports
-    if (!voters.of(table, rowKey).includes(peer) || (theirs !== undefined && compareBallots(theirs, ballot) >= 0)) return
+    const { voters, settle, isTakenBy } = this.#ports
+    if (!voters.of(table, rowKey).includes(peer) || isTakenBy?.(peer, table) === false || (theirs !== undefined && compareBallots(theirs, ballot) >= 0)) return
     const held = await this.#askSelf({ kind: 'read', table, rowKey })
     if (held.kind !== 'value' || held.accepted === undefined) return
     const answer = await this.#ask(peer, { kind: 'handOver', table, rowKey, record: held.accepted }, signal)

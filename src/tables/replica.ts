@@ -28,6 +28,8 @@ export interface ReplicaOptions {
   readonly layout: LayoutGuard
   /** Holds the data key, so may propose and may see names. */
   readonly isMember: (peer: PeerId) => boolean
+  /** This node cannot verify what it stores of sealed rows (a witness): those it takes from members alone. */
+  readonly isKeyless?: boolean
   /** Without it (a node without keys) this replica answers no listing. */
   readonly listing?: { readonly index: ListingIndex, readonly describe: Describe }
 }
@@ -132,10 +134,10 @@ class Replica {
   }
 
   #demandAdmission (from: PeerId, { table, rowKey }: { table: TableNumber, rowKey: Uint8Array }, { kind, ballot }: Proposal): void {
-    const { isMember, voters } = this.#options
+    const { isMember, voters, isKeyless = false } = this.#options
     if (kind === 'handOver') {
       // whoever verifies may take it from anyone who could hold it; the record is another's and unchanged
-      if (!isClear(table) && !isMember(from) && !voters.of(table, rowKey).includes(from)) throw new Refused('late delivery comes from members and voters')
+      if (!isClear(table) && !isMember(from) && (isKeyless || !voters.of(table, rowKey).includes(from))) throw new Refused(isKeyless ? 'a witness takes sealed rows from members' : 'late delivery comes from members and voters')
       return
     }
     // clear rows too: every voter refuses what another signs (`checkClear`), and the promises before it, for any keys it makes up, would stay for ever

@@ -10,9 +10,9 @@ const block = blockOf('a block')
 interface Written { readonly atMs: number, readonly holders: readonly string[] }
 
 /** Puts one block through the first node; gives when the ack came and who held the block then. */
-async function put (world: BlockNodes, { copies = 3, signal }: { copies?: number, signal?: AbortSignal } = {}): Promise<Written> {
+async function put (world: BlockNodes, { copies = 3, signal, isDegradedAllowed }: { copies?: number, signal?: AbortSignal, isDegradedAllowed?: boolean } = {}): Promise<Written> {
   const [writer] = world.nodes as [BlockNode]
-  return world.until(writer.engine.writer(referenceTo(copies)).put(block.cid, block.bytes, { signal })
+  return world.until(writer.engine.writer(referenceTo(copies), { isDegradedAllowed }).put(block.cid, block.bytes, { signal })
     .then(() => ({ atMs: world.time.nowMs, holders: world.holdersOf(block.cid) })))
 }
 
@@ -29,6 +29,15 @@ describe('a put of a block', () => {
     await settled(world)
     expect(world.holdersOf(block.cid)).toEqual(ids(a, b, c))
     expect(a?.shortages).toEqual([])
+  })
+
+  test.each([2, 3])('of %d nodes that hold blocks needs two, where one may not acknowledge alone; of two that may, one is enough', async (nodes) => {
+    const world = await blockNodes(nodes)
+    for (const dead of world.nodes.slice(1)) world.network.kill(dead.self)
+    await expect(put(world)).rejects.toThrow(/reached 1 of the 2 holders/)
+    const allowed = put(world, { isDegradedAllowed: true })
+    if (nodes === 2) expect((await allowed).holders).toEqual(ids(world.nodes[0]))
+    else await expect(allowed).rejects.toThrow(/reached 1 of the 2 holders/)
   })
 
   test('goes to the holders alone, by position, while they are well', async () => {

@@ -2,8 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
+export type TemporaryFolder = AsyncDisposable & { readonly path: string }
+
 /** A folder that is gone after the test: `await using folder = await temporaryFolder()`. */
-export async function temporaryFolder (): Promise<AsyncDisposable & { readonly path: string }> {
+export async function temporaryFolder (): Promise<TemporaryFolder> {
   const path = await mkdtemp(join(tmpdir(), 'dfs-test-'))
   return { path, [Symbol.asyncDispose]: async () => { await rm(path, { recursive: true, force: true }) } }
 }

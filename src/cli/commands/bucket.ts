@@ -35,13 +35,14 @@ export async function remove (name: string, options: GivenOptions): Promise<void
 
 const redundancyText = ({ copies }: Bucket): string => `rf:${copies}`
 
-function bucketOptionsOf ({ redundancy, private: isPrivate, compression, chunking, dedup }: GivenOptions): Partial<BucketOptions> {
+function bucketOptionsOf ({ redundancy, private: isPrivate, compression, chunking, dedup, degraded }: GivenOptions): Partial<BucketOptions> {
   return {
     ...(redundancy === undefined ? {} : { copies: copiesOf(String(redundancy)) }),
     ...(isPrivate === true ? { isPrivate } : {}),
     ...(compression === undefined ? {} : { compression: compression as BucketOptions['compression'] }),
     ...(chunking === undefined ? {} : { chunking: chunking as BucketOptions['chunking'] }),
     ...(dedup === undefined ? {} : { dedup: dedup as BucketOptions['dedup'] }),
+    ...(degraded === undefined ? {} : { degraded: degraded as BucketOptions['degraded'] }),
   }
 }
 
