@@ -1,0 +1,191 @@
+import { equals, partitionCount, partitionOf } from '../base/bytes.ts'
+import { Corrupt, StoreFull } from '../base/errors.ts'
+import type { KeyValue } from '../disk/index.ts'
+import { type Ballot, PartitionLost, type StoredRow, type TableNumber } from './index.ts'
+import { ProvenRows } from './proven-rows.ts'
+import { RecentRows } from './recent-rows.ts'
+import type { RowProof } from './row-proof.ts'
+import type { RowStoreHealth } from './row-store-health.ts'
+import { added, agreedTerm, rowHash, subtracted, termOf } from './row-sum.ts'
+import { decodeIndexed, indexKeyOf, rangeOf } from './stored-row-format.ts'
+
+export interface ProvenPartitionsParts {
+  readonly index: KeyValue
+  readonly proof: RowProof
+  readonly health: RowStoreHealth
+  readonly ballotOf: (table: TableNumber, record: Uint8Array) => Ballot
+  readonly onLost: (loss: { partitions: number, reason: string }) => void
+}
+
+/** A row that takes the place of `old`, which had the hash `before`; or of none. */
+export interface Replacement {
+  readonly row: StoredRow
+  readonly old: StoredRow | undefined
+  readonly before: Uint8Array | undefined
+}
+
+/**
+ * The rows of a store as far as they are proven. A partition of the index is held against the proof before its first answer, once after each start, and
+ * every later look against what was found then. One that does not add up is lost: it gives no row any more.
+ */
+export class ProvenPartitions {
+  readonly #parts: ProvenPartitionsParts
+  readonly #lost = new Set<number>()
+  readonly #proving = new Map<number, Promise<void>>()
+  readonly #proven = new Map<number, ProvenPartition>()
+  readonly #recent = new RecentRows()
+
+  constructor (parts: ProvenPartitionsParts) {
+    this.#parts = parts
+    for (let partition = 0; partition < partitionCount; partition++) if (parts.proof.isLost(partition)) this.#lost.add(partition)
+  }
+
+  get lost (): ReadonlySet<number> { return this.#lost }
+
+  /** Once for each partition, before it is believed. @throws PartitionLost */
+  async prove (partition: number): Promise<void> {
+    if (this.#lost.has(partition)) throw new PartitionLost(partition)
+    if (this.#proven.has(partition)) return
+    if (this.#parts.health.behind !== undefined) throw this.#parts.health.behind
+    let proving = this.#proving.get(partition)
+    if (proving === undefined) this.#proving.set(partition, proving = this.#provenOrLost(partition).finally(() => { this.#proving.delete(partition) }))
+    await proving
+    if (this.#lost.has(partition)) throw new PartitionLost(partition)
+  }
+
+  /** A row of a partition that is proven. @throws PartitionLost */
+  async current (table: TableNumber, rowKey: Uint8Array): Promise<StoredRow | undefined> {
+    const partition = partitionOf(rowKey)
+    for (;;) {
+      const recent = this.#recent.get({ table, rowKey })
+      if (recent !== undefined) return recent
+      const { rows } = this.#provenAs(partition)
+      if (!rows.mayHave(rowKey)) return undefined
+      const { changes } = rows
+      const found = await this.#lookUp(table, rowKey)
+      // saved meanwhile: what was found may be what the row was before
+      if (rows.changes !== changes) continue
+      if (found === undefined || rows.has(rowKey, rowHash(found))) return found
+      throw this.#lostTo(new Corrupt('the index has another row than it was proven to have'), partition)
+    }
+  }
+
+  /** All of a partition that is proven, as the index has them. @throws PartitionLost, StoreFull while the index lacks what the journal has */
+  async * rows (partition: number, after: Uint8Array | undefined): AsyncIterable<StoredRow> {
+    if (this.#parts.health.behind !== undefined) throw this.#parts.health.behind
+    try {
+      yield * this.#indexed(partition, after)
+    } catch (error) {
+      throw this.#lostTo(error, partition)
+    }
+  }
+
+  /** What replicas compare. @throws PartitionLost unless it is proven */
+  agreed (partition: number): Agreed { return this.#provenAs(partition).agreed }
+
+  /** A row that is in the journal, and on its way into the index. */
+  replace ({ row, old, before }: Replacement): void {
+    this.#parts.proof.replace(row, before)
+    this.#replaceProven({ row, old, before })
+    this.#recent.set(row)
+  }
+
+  lose (partition: number, reason: string): void {
+    if (this.#lost.has(partition)) return
+    this.#lost.add(partition)
+    this.#proven.delete(partition)
+    this.#recent.forget(partition)
+    this.#parts.onLost({ partitions: 1, reason })
+  }
+
+  /** For good, once the proof is on disk. */
+  loseAll (): void {
+    for (let partition = 0; partition < partitionCount; partition++) {
+      this.#parts.proof.lose(partition)
+      this.#lost.add(partition)
+      this.#proven.delete(partition)
+    }
+    this.#recent.clear()
+  }
+
+  /** What the index has of a lost partition is believed from now on. */
+  async restore (partition: number): Promise<void> {
+    this.#parts.proof.set(partition, await this.#summed(partition, (row) => termOf(rowHash(row))))
+    this.#lost.delete(partition)
+    await this.prove(partition)
+  }
+
+  async #lookUp (table: TableNumber, rowKey: Uint8Array): Promise<StoredRow | undefined> {
+    const key = indexKeyOf({ table, rowKey })
+    try {
+      const value = await this.#parts.index.get(key)
+      if (value !== undefined) return decodeIndexed(key, value)
+      // most likely it is another row's key that looks the same: the way of the proof tells
+      for await (const row of this.#indexed(partitionOf(rowKey))) if (row.table === table && equals(row.rowKey, rowKey)) throw new Corrupt('the index does not find a row that it has')
+      return undefined
+    } catch (error) {
+      throw this.#lostTo(error, partitionOf(rowKey))
+    }
+  }
+
+  #lostTo (error: unknown, partition: number): unknown {
+    if (!(error instanceof Corrupt)) return error
+    if (this.#parts.health.behind !== undefined) return this.#parts.health.behind
+    this.lose(partition, error.message)
+    return new PartitionLost(partition, { cause: error })
+  }
+
+  #replaceProven ({ row, old, before }: Replacement): void {
+    const proven = this.#proven.get(partitionOf(row.rowKey))
+    if (proven === undefined) return
+    const { ballotOf } = this.#parts
+    proven.rows.replace(row.rowKey, { before, after: rowHash(row) })
+    const [fresh, gone] = [agreedTerm(row, ballotOf), old === undefined ? undefined : agreedTerm(old, ballotOf)]
+    let { count, sum } = proven.agreed
+    if (fresh !== undefined) { sum = added(sum, fresh); count++ }
+    if (gone !== undefined) { sum = subtracted(sum, gone); count-- }
+    proven.agreed = { count, sum }
+  }
+
+  #provenAs (partition: number): ProvenPartition {
+    const proven = this.#proven.get(partition)
+    if (proven === undefined) throw new PartitionLost(partition)
+    return proven
+  }
+
+  async #provenOrLost (partition: number): Promise<void> {
+    const { ballotOf, proof } = this.#parts
+    const rows = new ProvenRows()
+    let agreed: Agreed = { count: 0, sum: 0n }
+    try {
+      const found = await this.#summed(partition, (row) => {
+        const [hash, term] = [rowHash(row), agreedTerm(row, ballotOf)]
+        rows.replace(row.rowKey, { before: undefined, after: hash })
+        if (term !== undefined) agreed = { count: agreed.count + 1, sum: added(agreed.sum, term) }
+        return termOf(hash)
+      })
+      if (proof.holds(partition, found)) this.#proven.set(partition, { rows, agreed })
+      else this.lose(partition, 'the index does not hold what was saved')
+    } catch (error) {
+      if (error instanceof StoreFull) throw error
+      // whatever the index says instead of its rows, it is not what was saved
+      this.lose(partition, error instanceof Error ? error.message : String(error))
+    }
+  }
+
+  async #summed (partition: number, termFor: (row: StoredRow) => bigint): Promise<{ count: number, sum: bigint }> {
+    let [count, sum] = [0, 0n]
+    for await (const row of this.#indexed(partition)) {
+      count++
+      sum = added(sum, termFor(row))
+    }
+    return { count, sum }
+  }
+
+  async * #indexed (partition: number, after?: Uint8Array): AsyncIterable<StoredRow> {
+    for await (const [key, value] of this.#parts.index.entries(rangeOf(partition, after))) yield decodeIndexed(key, value)
+  }
+}
+
+interface Agreed { readonly count: number, readonly sum: bigint }
+interface ProvenPartition { readonly rows: ProvenRows, agreed: Agreed }

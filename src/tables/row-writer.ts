@@ -1,0 +1,185 @@
+import { partitionOf } from '../base/bytes.ts'
+import { StoreFull } from '../base/errors.ts'
+import type { Files, KeyValue } from '../disk/index.ts'
+import { PartitionLost, type StoredRow } from './index.ts'
+import type { Journal } from './journal.ts'
+import type { ProvenPartitions } from './proven-partitions.ts'
+import { nameOf } from './recent-rows.ts'
+import { markChange } from './row-evidence.ts'
+import { takeGroup, type WaitingSave } from './row-groups.ts'
+import type { RowProof } from './row-proof.ts'
+import type { RowStoreHealth } from './row-store-health.ts'
+import { rowHash } from './row-sum.ts'
+import { decodeEntry, encodeEntry, indexPutOf, type JournalEntry } from './stored-row-format.ts'
+
+export const rowWriterLimits = {
+  /** The journal is cut, and the index synced, when it is this long: what a start has to replay. */
+  checkpointBytes: 32 * 1024 * 1024,
+  /** When no checkpoint succeeds (the disk is full) the journal grows to this and then takes no more. */
+  maxJournalBytes: 128 * 1024 * 1024,
+  /** Ballot counters reserved at once: a crash loses the rest, which only makes them jump. */
+  reservedCounters: 1024n,
+} as const
+
+export interface RowWriterParts {
+  readonly files: Files
+  readonly folder: string
+  readonly index: KeyValue
+  readonly journal: Journal
+  readonly proof: RowProof
+  readonly partitions: ProvenPartitions
+  readonly health: RowStoreHealth
+  readonly storeId: () => Uint8Array
+}
+
+/**
+ * Writes what is saved: to the journal, many saves with one sync; then, unsynced, into the index; and all of the index with the proof beside it, the journal
+ * cut, at each checkpoint. One at a time, in the order of the calls.
+ */
+export class RowWriter {
+  readonly #parts: RowWriterParts
+  readonly #saves: WaitingSave[] = []
+  #writing: Promise<void> | undefined
+  /** It still says what was disowned: a checkpoint is due. */
+  #isProofOld = false
+  /** Counters up to here are on disk as given out, and up to here they will be with the next frame. */
+  #reserved: bigint
+  #reserving: bigint
+  #counter: bigint
+
+  constructor (parts: RowWriterParts, counter: bigint) {
+    this.#parts = parts
+    this.#reserved = this.#reserving = this.#counter = counter
+  }
+
+  /** On disk when it resolves. */
+  async save (rows: readonly StoredRow[]): Promise<void> {
+    if (this.#parts.health.failure !== undefined) throw this.#parts.health.failure
+    await new Promise<void>((resolve, reject) => {
+      this.#saves.push({ rows, resolve, reject })
+      this.#writing ??= this.#write()
+    })
+  }
+
+  /** Nothing is being written when it resolves. */
+  async settled (): Promise<void> { await this.#writing }
+
+  async nextCounter (atLeast: bigint): Promise<bigint> {
+    const counter = this.#counter = (atLeast > this.#counter ? atLeast : this.#counter) + 1n
+    while (counter > this.#reserved) {
+      if (counter > this.#reserving) this.#reserving = this.#counter + rowWriterLimits.reservedCounters
+      // an empty save: its frame carries the reservation
+      await this.save([])
+    }
+    return counter
+  }
+
+  /** On disk with the next frame or checkpoint. */
+  jumpCounters (by: bigint): void { this.#counter = this.#reserving += by }
+
+  /** The next save writes the proof too. */
+  makeCheckpointDue (): void { this.#isProofOld = true }
+
+  /** Brings proof and index up to what the journal says. Idempotent: the index may have any part of it already. */
+  async replay (entries: readonly JournalEntry[]): Promise<void> {
+    for (const { row, before } of entries.flatMap(({ rows }) => rows)) this.#parts.proof.replace(row, before)
+    const last = lastRowsOf(entries)
+    if (last.length > 0) await this.#parts.index.batch(last.map(indexPutOf), { sync: true })
+  }
+
+  /** All of the index on disk, the proof beside it, the journal cut. @throws StoreFull (nothing is lost: the journal goes on), or what failed */
+  async checkpoint (): Promise<void> {
+    const { files, folder, health, index, journal, proof, storeId } = this.#parts
+    await index.batch([this.#mark()], { sync: 'all' }).catch((cause: unknown) => { throw health.indexFailedBy(cause) })
+    await files.writeDurable(`${folder}/proof`, [proof.encode({ storeId: storeId(), position: journal.position, counter: this.#reserving })])
+    this.#isProofOld = false
+    await journal.cut()
+  }
+
+  #mark (): ReturnType<typeof markChange> { return markChange({ position: this.#parts.journal.position, counter: this.#reserving }) }
+
+  async #write (): Promise<void> {
+    const { health, partitions } = this.#parts
+    // saves of one moment share the first frame too
+    await Promise.resolve()
+    while (this.#saves.length > 0) {
+      const group = takeGroup(this.#saves, partitions.lost)
+      if (group.length === 0) continue
+      try {
+        if (health.failure !== undefined) throw health.failure
+        await this.#commit(group.flatMap(({ rows }) => rows))
+        for (const { resolve } of group) resolve()
+      } catch (error) {
+        // found while looking what the rows were, so nothing is written yet: the others go on without the lost one
+        if (error instanceof PartitionLost) this.#saves.unshift(...group)
+        else for (const { reject } of group) reject(error)
+      }
+    }
+    // together with the last look at the queue: a save that comes between the two would wait for a writer that is gone
+    this.#writing = undefined
+  }
+
+  async #commit (saved: readonly StoredRow[]): Promise<void> {
+    const { health, journal, partitions } = this.#parts
+    if (health.behind !== undefined) await this.#catchUp()
+    // of one row saved twice in a group the last counts, as it would have one after the other
+    const rows = [...new Map(saved.map((row) => [nameOf(row), row])).values()]
+    await Promise.all(rows.map(async ({ rowKey }) => partitions.prove(partitionOf(rowKey))))
+    const entries = await Promise.all(rows.map(async (row) => {
+      const old = await partitions.current(row.table, row.rowKey)
+      return { row, old, before: old === undefined ? undefined : rowHash(old) }
+    }))
+    if (journal.sizeBytes > rowWriterLimits.maxJournalBytes) await this.#checkpointSoon({ isNeeded: true })
+    const reserving = this.#reserving
+    await journal.append(encodeEntry({ rows: entries, counter: reserving })).catch((cause: unknown) => { throw health.journalFailedBy(cause) })
+    health.full = undefined
+    this.#reserved = reserving
+    for (const entry of entries) partitions.replace(entry)
+    await this.#putInIndex(rows)
+    if (health.behind === undefined && (this.#isProofOld || journal.sizeBytes > rowWriterLimits.checkpointBytes)) await this.#checkpointSoon({ isNeeded: false })
+  }
+
+  /**
+   * LevelDB's log may be torn in the middle after any failed write, and what it takes from then on be dropped at its next start. So nothing is cut from the
+   * journal any more: the rows are safe there. When the disk is only full the save is acknowledged, and the next ones wait until the index has caught up;
+   * until then it is among the recent rows, as are all of the group. After any other failure the next start replays the journal.
+   */
+  async #putInIndex (rows: readonly StoredRow[]): Promise<void> {
+    const { health, index, partitions } = this.#parts
+    try {
+      await index.batch([...rows.map(indexPutOf), this.#mark()], { sync: false })
+    } catch (cause) {
+      const failure = health.indexFailedBy(cause)
+      if (failure instanceof StoreFull) return
+      for (const { rowKey } of rows) partitions.lose(partitionOf(rowKey), 'the index took no write; the journal has the rows')
+      throw failure
+    }
+  }
+
+  /** The index has again what the journal says, as after a start. @throws StoreFull while there is no room */
+  async #catchUp (): Promise<void> {
+    const { health, index, journal } = this.#parts
+    try {
+      // opens it afresh, if there is room: what was not synced may be gone, though it was before the failure
+      await index.batch([], { sync: true })
+      const entries = (await journal.frames()).map(({ body }) => decodeEntry(body))
+      await index.batch([...lastRowsOf(entries).map(indexPutOf), this.#mark()], { sync: true })
+      health.behind = undefined
+    } catch (error) {
+      throw health.indexFailedBy(error)
+    }
+  }
+
+  /** What was saved is on disk already, so a full disk is no failure of the save, unless the journal has become too long. */
+  async #checkpointSoon ({ isNeeded }: { isNeeded: boolean }): Promise<void> {
+    try {
+      await this.checkpoint()
+    } catch (error) {
+      const failure = this.#parts.health.failedBy(error)
+      if (isNeeded) throw failure
+    }
+  }
+}
+
+/** Of rows saved more than once the last. */
+const lastRowsOf = (entries: readonly JournalEntry[]): readonly StoredRow[] => [...new Map(entries.flatMap(({ rows }) => rows).map(({ row }) => [nameOf(row), row])).values()]
