@@ -15,6 +15,10 @@ export interface DfsNode extends AsyncDisposable {
   watch (options: { signal: AbortSignal }): AsyncIterable<AnnouncementSeen>
   /** One token for each use. @throws Refused when joining is closed or this node may not invite */
   invite (options: InviteOptions): Promise<readonly string[]>
+  /** The invites that this node has made, the oldest first (the last 1,000). */
+  invites (wait?: { signal?: AbortSignal }): Promise<readonly InviteState[]>
+  /** By token or by key: from then on nobody joins with it. @throws Conflict if somebody has, InvalidInput, Unavailable */
+  revokeInvite (invite: string, wait?: { signal?: AbortSignal }): Promise<void>
   /** Forgets fetched copies; what this node holds stays. */
   emptyCache (): Promise<{ freedBytes: number }>
   /** Prometheus text format. */
@@ -30,6 +34,18 @@ export interface InviteOptions {
   /** Wall-clock ms since the epoch after which the sponsor refuses; undefined: never. */
   readonly notAfterMs?: number
   readonly zone?: string
+}
+
+export interface InviteState {
+  /** Hexadecimal; names it to `revokeInvite`. */
+  readonly key: string
+  /** 'lapsed': of an era that has passed; nobody joins with it. */
+  readonly state: 'open' | 'used' | 'revoked' | 'expired' | 'lapsed'
+  readonly usedBy: string | undefined
+  readonly roles: readonly string[]
+  readonly zone: string
+  readonly notAfterMs: number | undefined
+  readonly madeMs: number
 }
 
 export interface NodeStatus {

@@ -32,10 +32,21 @@ function bucketOptionsOf (body: Readonly<Record<string, unknown>>): Partial<Buck
   return body as Partial<BucketOptions>
 }
 
-/** POST /v1/invites */
-export async function inviteRoute (exchange: Exchange): Promise<void> {
-  requireMethod(exchange, 'POST')
-  sendJson(exchange, { tokens: await exchange.node.invite(inviteOptionsOf(await jsonBody(exchange))) }, { status: 201 })
+/** POST, GET /v1/invites; POST /v1/invites/revoke */
+export async function inviteRoute (exchange: Exchange, action: string | undefined): Promise<void> {
+  const { node, request, signal } = exchange
+  if (action === 'revoke') {
+    requireMethod(exchange, 'POST')
+    const { invite } = await jsonBody(exchange)
+    if (typeof invite !== 'string') throw new InvalidInput('invite', 'invite takes a token or a key')
+    await node.revokeInvite(invite, { signal })
+    sendJson(exchange, { revoked: true })
+    return
+  }
+  if (action !== undefined) throw new ApiError(404, 'not-found', `invites have no "${action}"`)
+  requireMethod(exchange, 'GET', 'HEAD', 'POST')
+  if (request.method !== 'POST') sendJson(exchange, { invites: await node.invites({ signal }) })
+  else sendJson(exchange, { tokens: await exchange.node.invite(inviteOptionsOf(await jsonBody(exchange))) }, { status: 201 })
 }
 
 const maxUses = 100

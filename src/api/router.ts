@@ -18,7 +18,7 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
       if (name === undefined) break
       return key.length === 0 ? listRoute(exchange, name) : objectRoute(exchange, { bucket: name, key: key.join('/') })
     case 'buckets': return bucketRoute(exchange, name)
-    case 'invites': return inviteRoute(exchange)
+    case 'invites': return inviteRoute(exchange, key.length === 0 ? name : [name, ...key].join('/'))
     case 'status': return statusRoute(exchange)
     case 'peers': return peersRoute(exchange)
     case 'cache': return cacheRoute(exchange)

@@ -117,12 +117,16 @@ function objectCommands (dfs: Command): void {
 }
 
 function clusterCommands (dfs: Command): void {
-  command(dfs, 'invite', 'make a token that lets one more node join')
+  const invites = command(dfs, 'invite', 'make a token that lets one more node join')
     .option('--uses <n>', 'so many tokens, one for each node')
     .option('--role <role>', 'member (holds keys, serves users), storage (holds ciphertext only) or witness (votes without keys, holds no blocks)')
     .option('--expires <duration>', 'refused after this, e.g. 30m, 24h, 7d')
     .option('--zone <name>', 'zone of the node that joins')
     .action(async (options) => { await (await import('./commands/cluster.ts')).invite(options) })
+  command(invites, 'ls', 'list the invites that this node has made, and what has become of them')
+    .action(async (_, of) => { await (await import('./commands/invites.ts')).list(of.optsWithGlobals()) })
+  command(invites, 'revoke <invite>', 'withdraw an unused invite, named by its token or its key')
+    .action(async (invite, _, of) => { await (await import('./commands/invites.ts')).revoke(invite, of.optsWithGlobals()) })
   command(dfs, 'status', 'show how the node and the cluster are')
     .action(async (options) => { await (await import('./commands/cluster.ts')).status(options) })
   command(dfs, 'peers', 'show the nodes this one knows')

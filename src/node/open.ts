@@ -39,7 +39,8 @@ import { runInBackground } from './background.ts'
 import { type AskReplica, readMemberRows } from './clear-rows.ts'
 import { contentCodec } from './content.ts'
 import { Hints } from './hints.ts'
-import { makeInvites } from './invite.ts'
+import { Invites } from './invites.ts'
+import { IssuedInvites } from './issued-invites.ts'
 import { keyringKeyOf, readKeyring } from './keys.ts'
 import { readKnownPeers, writeKnownPeers } from './known-peers.ts'
 import { rebuildIndex } from './listing.ts'
@@ -313,6 +314,10 @@ class Node {
       config, state, peerId: this.#network.peerId, addresses: this.#network.addresses(), uptimeMs: clock.monotonicMs() - this.#startedMs,
       reachable: this.#network.reachable(), forgetful: this.#network.reachable().filter((peer) => !this.#positions.remembers(peer)), blocks: this.#stores.blocks.stats(), cache: this.#stores.cache, freeBytes: this.#freeBytes, rows: this.#rows,
     })
+    const invites = new Invites({
+      state, keyring, clock, random: this.#parts.random, registers: this.#registers, issued: new IssuedInvites(this.#parts.files),
+      addresses: () => this.#network.addresses().map(addressBytes),
+    })
     return {
       peerId: this.#network.peerId,
       objects: this.#objects,
@@ -328,7 +333,9 @@ class Node {
         }
       }),
       watch: ({ signal }) => watchAnnouncements({ clock, listen: (listener) => this.#network.gossip.onAnnouncement(listener), nameOf: async (rowKey) => this.#nameOf(rowKey) }, signal),
-      invite: async (wanted) => makeInvites({ state, keyring, random: this.#parts.random, addresses: this.#network.addresses().map(addressBytes), wanted }),
+      invite: async (wanted) => invites.make(wanted),
+      invites: async (wait) => invites.list(wait),
+      revokeInvite: async (invite, wait) => { await invites.revoke(invite, wait) },
       emptyCache: async () => ({ freedBytes: await this.#stores.cache.empty() }),
       metrics: async () => this.#metrics.text(statusOf(facts())),
       inspect: () => this.#network.introspect(),

@@ -111,6 +111,12 @@ describe('the command line', () => {
     expect(await node.run(['invite', '--expires', '0s'])).toMatchObject({ code: 2, stderr: expect.stringContaining('expires is "0s"') as string })
   })
 
+  test('lists and revokes invites', async () => {
+    expect(await node.json(['invite', 'revoke', 'ab'.repeat(32)])).toEqual([{ revoked: true }])
+    expect(await node.run(['invite', 'ls'])).toMatchObject({ code: 0, stderr: expect.stringContaining('made no invites yet') as string })
+    expect((await node.run(['invite', 'revoke', 'nothing'])).code).toBe(2)
+  })
+
   test('completes what stands below a command', async () => {
     const offers = (words: string): string => `source <(dfs completion bash); COMP_WORDS=(${words}); COMP_CWORD=$((\${#COMP_WORDS[@]} - 1)); _dfs; echo "\${COMPREPLY[*]}"`
     expect((await shell(offers('dfs buck'))).stdout).toBe('bucket\n')
