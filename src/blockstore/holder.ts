@@ -1,15 +1,11 @@
-import { concat } from '../base/bytes.ts'
-import { type Cid, digestOf } from '../base/cid.ts'
+import type { Cid } from '../base/cid.ts'
+import { KeyedQueue } from '../base/keyed-queue.ts'
 import type { KeyValue } from '../disk/index.ts'
 import type { DiskBlocks } from './disk-blocks.ts'
 import { BlockCorrupt, BlockMissing, type Blocks } from './index.ts'
+import { type BlockReference, referenceKeyOf, referenceOf, referencesTo, sumOfReferences } from './references.ts'
 
-/** Why a block is kept. */
-export interface BlockReference {
-  /** 32 bytes. */
-  readonly versionId: Uint8Array
-  readonly redundancy: { readonly k: number, readonly m: number }
-}
+export type { BlockReference } from './references.ts'
 
 /** Blocks with the versions that need them: both on disk before an answer, for what is not referenced may one day be collected. */
 export interface BlockHolder {
@@ -18,48 +14,130 @@ export interface BlockHolder {
   /** @throws StoreFull, StoreReadOnly, BlockCorrupt */
   store (cid: Cid, block: Uint8Array, reference: BlockReference): Promise<void>
   references (cid: Cid): AsyncIterable<BlockReference>
+  /** For each block whether it is here for good, and what its references come to. A question promises nothing and records nothing. @throws StoreReadOnly: nothing is certain */
+  presence (cids: readonly Cid[]): Promise<readonly BlockPresence[]>
+  /**
+   * Deletes the block here, and its references, once `confirm` says that enough others have it. Who was told meanwhile that it is kept here, or recorded a
+   * reference, keeps it here: two nodes that each give a block up because the other has it must not both succeed. 'kept' is no failure.
+   */
+  release (cid: Cid, confirm: () => Promise<boolean>): Promise<'released' | 'kept'>
+}
+
+export interface BlockPresence {
+  /** held: on disk for good; verified: and its bytes were right when they were last looked at, since the start. */
+  readonly state: 'absent' | 'held' | 'verified'
+  /** The digest of its references (references.ts): whether two holders have recorded the same. */
+  readonly references: number
 }
 
 export const holderLimits = {
   /** Blocks lately stored or read right, which need not be read again to say that they are here. */
   maxProven: 65_536,
+  /** References deleted in one batch. */
+  deletedAtOnce: 1000,
 } as const
 
-/** Key: 3 | digest(32) | versionId(32); value: k | m. */
-const referenceKind = 3
-const keyOf = (cid: Cid, { versionId }: Pick<BlockReference, 'versionId'>): Uint8Array => concat([Uint8Array.of(referenceKind), digestOf(cid), versionId])
+export function blockHolder ({ blocks, index }: { blocks: Pick<DiskBlocks, 'get' | 'has' | 'put' | 'settled' | 'delete'>, index: KeyValue }): BlockHolder {
+  return new Holder(blocks, index)
+}
 
-export function blockHolder ({ blocks, index }: { blocks: Pick<DiskBlocks, 'get' | 'has' | 'put' | 'settled'>, index: KeyValue }): BlockHolder {
-  const proven = new Set<Cid>()
-  const record = async (cid: Cid, reference: BlockReference): Promise<void> => {
-    const { k, m } = reference.redundancy
-    await index.batch([{ type: 'put', key: keyOf(cid, reference), value: Uint8Array.of(k, m) }], { sync: true })
+class Holder implements BlockHolder {
+  readonly #blocks: Pick<DiskBlocks, 'get' | 'has' | 'put' | 'settled' | 'delete'>
+  readonly #index: KeyValue
+  readonly #proven = new Set<Cid>()
+  /** One after the other for one block: what is promised, and what is given up. */
+  readonly #locks = new KeyedQueue()
+  /** Being given up, and whether it was promised to anybody since that began. */
+  readonly #releasing = new Map<Cid, { isWanted: boolean }>()
+
+  constructor (blocks: Pick<DiskBlocks, 'get' | 'has' | 'put' | 'settled' | 'delete'>, index: KeyValue) {
+    this.#blocks = blocks
+    this.#index = index
   }
-  const prove = (cid: Cid): void => {
-    if (proven.size >= holderLimits.maxProven) proven.clear()
-    proven.add(cid)
-  }
-  return {
-    async keep (cid, reference) {
-      const isHere = await isHereRight(blocks, cid, proven)
-      await blocks.settled(cid)
-      if (!isHere) { proven.delete(cid); return 'want' }
-      prove(cid)
-      await record(cid, reference)
+
+  async keep (cid: Cid, reference: BlockReference): Promise<'kept' | 'want'> {
+    return this.#promising(cid, async () => {
+      const isHere = await isHereRight(this.#blocks, cid, this.#proven)
+      await this.#blocks.settled(cid)
+      if (!isHere) { this.#proven.delete(cid); return 'want' }
+      this.#prove(cid)
+      await this.#record(cid, reference)
       return 'kept'
-    },
-    async store (cid, block, reference) {
+    })
+  }
+
+  async store (cid: Cid, block: Uint8Array, reference: BlockReference): Promise<void> {
+    await this.#promising(cid, async () => {
       // a reference without its block is harmless, so neither waits for the other
-      await Promise.all([blocks.put(cid, block), record(cid, reference)])
-      prove(cid)
-    },
-    async * references (cid) {
-      const prefix = concat([Uint8Array.of(referenceKind), digestOf(cid)])
-      const beyond = concat([prefix, new Uint8Array(33).fill(0xff)])
-      for await (const [key, value] of index.entries({ from: prefix, to: beyond })) {
-        yield { versionId: key.slice(prefix.byteLength), redundancy: { k: value[0] ?? 0, m: value[1] ?? 0 } }
-      }
-    },
+      await Promise.all([this.#blocks.put(cid, block), this.#record(cid, reference)])
+      this.#prove(cid)
+    })
+  }
+
+  async * references (cid: Cid): AsyncIterable<BlockReference> {
+    for await (const [key, value] of this.#index.entries(referencesTo(cid))) yield referenceOf(key, value)
+  }
+
+  async presence (cids: readonly Cid[]): Promise<readonly BlockPresence[]> {
+    return Promise.all(cids.map(async (cid) => {
+      const [isHere, { digest: references }] = await Promise.all([this.#blocks.has(cid), sumOfReferences(this.#index, cid)])
+      if (!isHere) return { state: 'absent', references }
+      await this.#blocks.settled(cid)
+      return { state: this.#proven.has(cid) ? 'verified' : 'held', references }
+    }))
+  }
+
+  async release (cid: Cid, confirm: () => Promise<boolean>): Promise<'released' | 'kept'> {
+    if (this.#releasing.has(cid)) return 'kept'
+    const release = { isWanted: false }
+    this.#releasing.set(cid, release)
+    try {
+      const before = await this.#locks.run(cid, async () => sumOfReferences(this.#index, cid))
+      if (!await confirm()) return 'kept'
+      return await this.#locks.run(cid, async () => {
+        const { count, digest } = await sumOfReferences(this.#index, cid)
+        if (release.isWanted || count !== before.count || digest !== before.digest) return 'kept'
+        this.#proven.delete(cid)
+        await this.#blocks.delete(cid)
+        await this.#forget(cid)
+        return 'released'
+      })
+    } finally {
+      this.#releasing.delete(cid)
+    }
+  }
+
+  async #promising<T> (cid: Cid, promise: () => Promise<T>): Promise<T> {
+    const note = (): void => {
+      const release = this.#releasing.get(cid)
+      if (release !== undefined) release.isWanted = true
+    }
+    note()
+    return this.#locks.run(cid, async () => { note(); return await promise() })
+  }
+
+  async #record (cid: Cid, reference: BlockReference): Promise<void> {
+    const { k, m } = reference.redundancy
+    await this.#index.batch([{ type: 'put', key: referenceKeyOf(cid, reference), value: Uint8Array.of(k, m) }], { sync: true })
+  }
+
+  // behind the block: a crash in between leaves references without a block, which ask for nothing where the block does not belong
+  async #forget (cid: Cid): Promise<void> {
+    const keys: Uint8Array[] = []
+    for await (const key of this.#index.keys(referencesTo(cid))) {
+      keys.push(key)
+      if (keys.length === holderLimits.deletedAtOnce) await this.#delete(keys)
+    }
+    await this.#delete(keys)
+  }
+
+  async #delete (keys: Uint8Array[]): Promise<void> {
+    await this.#index.batch(keys.splice(0).map((key) => ({ type: 'delete', key })), { sync: true })
+  }
+
+  #prove (cid: Cid): void {
+    if (this.#proven.size >= holderLimits.maxProven) this.#proven.clear()
+    this.#proven.add(cid)
   }
 }
 

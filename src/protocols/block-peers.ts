@@ -3,7 +3,7 @@ import type { PeerId } from '../base/peer-id.ts'
 import type { Requests } from '../network/index.ts'
 import type { BlockPeers } from '../replication/index.ts'
 import { fetchFrom, fetchLimits } from './fetch.ts'
-import { storeAt } from './store.ts'
+import { presenceAt, storeAt, tellAt } from './store.ts'
 
 /** Other nodes' blocks over /dfs/store and /dfs/fetch. `budget` bounds the bytes in flight to and from all of them. */
 export function blockPeers ({ requests, reachable, budget }: { requests: Requests, reachable: () => readonly PeerId[], budget: Budget }): BlockPeers {
@@ -13,6 +13,8 @@ export function blockPeers ({ requests, reachable, budget }: { requests: Request
       using _claim = await budget.claim(block.bytes.byteLength, { signal })
       return await storeAt(requests, peer, block, { signal })
     },
+    presence: async (peer, cids, options) => presenceAt(requests, peer, cids, options),
+    tell: async (peer, references, options) => tellAt(requests, peer, references, options),
     async fetch (peer, cid, { signal }) {
       using _claim = await budget.claim(fetchLimits.maxAnswerBytes, { signal })
       return await fetchFrom(requests, peer, cid, { signal })

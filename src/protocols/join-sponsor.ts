@@ -5,7 +5,7 @@ import { keyOf, type PeerId } from '../base/peer-id.ts'
 import { type Certificate, checkLayoutMembers, clusterRowKeys, encodeInviteRow, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, inviteVerdict, layoutMemberOf, parseInviteRow, parseLayout, parseMemberRow, roles, type Trust, useVerdict, type Verdict, verdictOf } from '../cluster/index.ts'
 import type { Requests } from '../network/index.ts'
 import { type Registers, type RowAddress, tables } from '../tables/index.ts'
-import { KeyedQueue } from '../tables/keyed-queue.ts'
+import { KeyedQueue } from '../base/keyed-queue.ts'
 import { encodeAskAnswer, encodeJoinAnswer, joinId, joinLimits, type JoinRequest, parseJoinRequest } from './join-messages.ts'
 
 /** What a node needs to let others in. Only a `member` sponsors: nobody else can hand on the keys. */

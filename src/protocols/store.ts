@@ -4,7 +4,7 @@ import { type Cid, cidOf, cidOfDigest, digestOf } from '../base/cid.ts'
 import { Corrupt, Refused, StoreFull } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import type { Requests } from '../network/index.ts'
-import type { Holder, Reference, StoreOutcome } from '../replication/index.ts'
+import { type Holder, type Presence, presenceLimits, type Reference, type StoreOutcome } from '../replication/index.ts'
 
 /**
  * `/dfs/store/1.0.0`: pushes blocks. A holder is first offered the address with the version that wants it, for it may have the block; then it is sent the
@@ -12,7 +12,11 @@ import type { Holder, Reference, StoreOutcome } from '../replication/index.ts'
  *
  * offer   = 01 | reference | u32 length                  answer: u8 outcome (want, had, full, refused)
  * payload = 02 | reference | block                       answer: u8 outcome (stored, full, refused, corrupt)
+ * ask     = 03 | 00 | u16 n | n × H(block)               answer: n × (u8 state (absent, held, verified) | u32 digest of references)
+ * tell    = 03 | 01 | u16 n | n × reference              answer: n × u8 outcome (want, had, refused)
  * reference = H(block)(32) | versionId(32) | k u8 | m u8
+ *
+ * What a peer has is asked for many at once, and promises nothing; what it is told, it keeps as if it had been offered each alone.
  */
 export const storeProtocol = '/dfs/store/1.0.0'
 
@@ -28,14 +32,18 @@ export const storeLimits = {
   unofferedBytes: 64 * 1024,
 } as const
 
-const kinds = { offer: 1, payload: 2 } as const
+const kinds = { offer: 1, payload: 2, many: 3 } as const
+const ofMany = { ask: 0, tell: 1 } as const
 const outcomes = ['want', 'had', 'stored', 'full', 'refused', 'corrupt'] as const
 type Outcome = typeof outcomes[number]
+const states = ['absent', 'held', 'verified'] as const
+/** u8 state, u32 references */
+const presenceBytes = 5
 
 /** Serves a holder to members. `budget` bounds what is held for all peers together; see HandlerLimits. */
 export async function serveStore (requests: Requests, { holder, budget, warn }: { holder: Holder, budget: Budget, warn: (message: string, cause: unknown) => void }): Promise<void> {
   const { maxRequestBytes, maxConcurrent } = storeLimits
-  await requests.handle(storeProtocol, async (_peer, body) => [Uint8Array.of(outcomes.indexOf(await outcomeOf(holder, body, warn)))],
+  await requests.handle(storeProtocol, async (_peer, body) => [body[0] === kinds.many ? await answerToMany(holder, body, warn) : Uint8Array.of(outcomes.indexOf(await outcomeOf(holder, body, warn)))],
     { maxRequestBytes, maxConcurrent, holding: { budget, answerBytes: 0 } })
 }
 
@@ -80,6 +88,58 @@ export async function storeAt (requests: Requests, peer: PeerId, { cid, bytes, r
     if (offered !== 'want') return outcomeFor(peer, offered)
   }
   return outcomeFor(peer, await ask([Uint8Array.of(kinds.payload), head, bytes]))
+}
+
+/** What a peer has of many blocks. @throws PeerUnreachable, RequestRefused, Corrupt */
+export async function presenceAt (requests: Requests, peer: PeerId, cids: readonly Cid[], { signal }: { signal?: AbortSignal }): Promise<readonly Presence[]> {
+  const question = concat([Uint8Array.of(kinds.many, ofMany.ask), new ByteWriter().u16(cids.length).finish(), ...cids.map(digestOf)])
+  const reader = new ByteReader(await requests.request(peer, storeProtocol, [question], { signal, timeoutMs: storeLimits.timeoutMs, maxAnswerBytes: presenceLimits.maxAsked * presenceBytes }))
+  if (reader.remaining !== cids.length * presenceBytes) throw new Corrupt(`${peer} was asked for ${cids.length} blocks and answered with ${reader.remaining} bytes`)
+  return cids.map(() => {
+    const state = states[reader.u8()]
+    if (state === undefined) throw new Corrupt(`${peer} answered what it has of a block with something unknown`)
+    return { state, references: reader.u32() }
+  })
+}
+
+/** Offers many blocks with their references, without the bytes. @throws PeerUnreachable, RequestRefused, Corrupt */
+export async function tellAt (requests: Requests, peer: PeerId, references: ReadonlyArray<{ cid: Cid, reference: Reference }>, { signal }: { signal?: AbortSignal }): Promise<ReadonlyArray<StoreOutcome | 'want'>> {
+  const offer = concat([Uint8Array.of(kinds.many, ofMany.tell), new ByteWriter().u16(references.length).finish(), ...references.map(({ cid, reference }) => writeReference(cid, reference))])
+  const answer = await requests.request(peer, storeProtocol, [offer], { signal, timeoutMs: storeLimits.timeoutMs, maxAnswerBytes: presenceLimits.maxTold })
+  if (answer.byteLength !== references.length) throw new Corrupt(`${peer} was told ${references.length} references and answered ${answer.byteLength}`)
+  return [...answer].map((code) => {
+    const outcome = outcomes[code]
+    if (outcome === undefined || outcome === 'corrupt' || outcome === 'stored') throw new Corrupt(`${peer} answered a reference with something unknown`)
+    return outcome
+  })
+}
+
+async function answerToMany (holder: Holder, body: Uint8Array, warn: (message: string, cause: unknown) => void): Promise<Uint8Array> {
+  const reader = new ByteReader(body.subarray(1))
+  const kind = reader.u8()
+  const count = reader.u16()
+  if (count > presenceLimits.maxAsked) throw new MalformedBytes(`a question about ${count} blocks`)
+  if (kind === ofMany.ask) {
+    const cids = Array.from({ length: count }, () => cidOfDigest(reader.raw(32)))
+    reader.end()
+    const answer = new ByteWriter()
+    for (const { state, references } of await holder.presence(cids)) answer.u8(states.indexOf(state)).u32(references)
+    return answer.finish()
+  }
+  if (kind !== ofMany.tell) throw new MalformedBytes(`a store request for many of kind ${kind}`)
+  const told = Array.from({ length: count }, () => readReference(reader))
+  reader.end()
+  return Uint8Array.from(await Promise.all(told.map(async ({ cid, reference }) => outcomes.indexOf(await outcomeOfReference(holder, { cid, reference }, warn)))))
+}
+
+async function outcomeOfReference (holder: Holder, { cid, reference }: { cid: Cid, reference: Reference }, warn: (message: string, cause: unknown) => void): Promise<Outcome> {
+  try {
+    return await holder.keep(cid, reference) === 'kept' ? 'had' : 'want'
+  } catch (error) {
+    if (error instanceof StoreFull) return 'full'
+    if (!(error instanceof Refused)) warn('a reference could not be recorded', error)
+    return 'refused'
+  }
 }
 
 function outcomeFor (peer: PeerId, outcome: Outcome): StoreOutcome {

@@ -38,11 +38,30 @@ export interface BlockPeers {
   store (peer: PeerId, block: { cid: Cid, bytes: Uint8Array, reference: Reference }, options: { signal?: AbortSignal }): Promise<StoreOutcome>
   /** The block, checked against its CID, or 'not here'. Rejects on a peer that cannot be asked or lies (BlockCorrupt). */
   fetch (peer: PeerId, cid: Cid, options: { signal?: AbortSignal }): Promise<Uint8Array | 'not here'>
+  /** What that peer has of these blocks, in their order, at most `presenceLimits.maxAsked`. It promises nothing. Rejects if the peer cannot be asked: then nothing is known, which is not "absent". */
+  presence (peer: PeerId, cids: readonly Cid[], options: { signal?: AbortSignal }): Promise<readonly Presence[]>
+  /** Offers blocks with references, without their bytes, at most `presenceLimits.maxTold`. 'had': that peer keeps the block and has recorded the reference. */
+  tell (peer: PeerId, references: ReadonlyArray<{ cid: Cid, reference: Reference }>, options: { signal?: AbortSignal }): Promise<ReadonlyArray<StoreOutcome | 'want'>>
   /** Peers that answer now, nearest first. Never waits. */
   reachable (): readonly PeerId[]
 }
 
 export type StoreOutcome = 'stored' | 'had' | 'full' | 'refused'
+
+/** What a holder has of a block, as it says. */
+export interface Presence {
+  /** held: on its disk for good, and not condemned; verified: its bytes too were right when they were last looked at. */
+  readonly state: 'absent' | 'held' | 'verified'
+  /** 32 bits of what it has recorded of references: equal if two have recorded the same. */
+  readonly references: number
+}
+
+export const presenceLimits = {
+  /** Blocks in one question. */
+  maxAsked: 1000,
+  /** References in one offer. */
+  maxTold: 1000,
+} as const
 
 /** What this node holds for others and itself: blocks with their references, both durable before an answer. */
 export interface Holder {
@@ -51,6 +70,8 @@ export interface Holder {
   /** @throws StoreFull, StoreReadOnly, BlockCorrupt */
   store (cid: Cid, block: Uint8Array, reference: Reference): Promise<void>
   references (cid: Cid): AsyncIterable<Reference>
+  /** In the order of the question. @throws StoreReadOnly: nothing is certain */
+  presence (cids: readonly Cid[]): Promise<readonly Presence[]>
 }
 
 /** Where blocks belong now; from the layout, asked afresh for each block. Its length may exceed what a redundancy needs: the rest are substitutes. */

@@ -28,6 +28,7 @@ async function holding ({ kept = 'want', failure }: { kept?: 'kept' | 'want', fa
     async keep (_cid, given) { calls.push('keep'); references.push(given); return kept },
     async store (_cid, _block, given) { calls.push('store'); references.push(given); if (failure !== undefined) throw failure },
     async * references () { yield * references },
+    presence: async (cids) => cids.map(() => ({ state: 'held', references: 7 })),
   }
   const budget = new Budget(10_000_000)
   await serveStore(network.of(answerer), { holder, budget, warn: (message) => { warnings.push(message) } })
@@ -137,6 +138,7 @@ describe('what a peer may send', () => {
       keep: async () => 'want',
       async store () { running++; await new Promise<void>((resolve) => { held.push(resolve) }) },
       async * references () { yield reference },
+      presence: async () => [],
     }
     await serveStore(network.of(answerer), { holder, budget: new Budget(2 * 170), warn: () => {} })
     const stores = ['a', 'b', 'c'].map(async (name) => storeAt(network.of(asker), answerer, { ...blockOf(name), reference }, {}))

@@ -115,6 +115,7 @@ function memoryHolder (blocks: Blocks, sleep: (durationMs: number) => Promise<vo
       durable.add(cid)
     },
     async * references (cid) { yield * references.get(cid) ?? [] },
+    presence: async (cids) => cids.map((cid) => ({ state: durable.has(cid) ? 'held' : 'absent', references: references.get(cid)?.length ?? 0 })),
   }
   return holder
 }

@@ -1,0 +1,47 @@
+import { concat } from '../base/bytes.ts'
+import { type Cid, digestOf } from '../base/cid.ts'
+import type { KeyRange, KeyValue } from '../disk/index.ts'
+
+/** Why a block is kept. */
+export interface BlockReference {
+  /** 32 bytes. */
+  readonly versionId: Uint8Array
+  readonly redundancy: { readonly k: number, readonly m: number }
+}
+
+/** Key: 3 | digest(32) | versionId(32); value: k | m. */
+export const referenceKind = 3
+
+export const referenceKeyOf = (cid: Cid, { versionId }: Pick<BlockReference, 'versionId'>): Uint8Array => concat([Uint8Array.of(referenceKind), digestOf(cid), versionId])
+
+export function referenceOf (key: Uint8Array, value: Uint8Array): BlockReference {
+  return { versionId: key.slice(1 + 32), redundancy: { k: value[0] ?? 0, m: value[1] ?? 0 } }
+}
+
+/** The keys of all references to a block. */
+export function referencesTo (cid: Cid): KeyRange {
+  const prefix = concat([Uint8Array.of(referenceKind), digestOf(cid)])
+  return { from: prefix, to: concat([prefix, new Uint8Array(33).fill(0xff)]) }
+}
+
+/** What many references come to, in a few bytes: whether two holders have recorded the same, and how many pieces the most demanding wants. */
+export interface ReferenceSum {
+  readonly count: number
+  /** The same, whatever the order: the exclusive or of the first 32 bits of each version id, which is a hash. */
+  readonly digest: number
+  /** The largest of them; undefined if there is none. */
+  readonly redundancy: BlockReference['redundancy'] | undefined
+}
+
+export const noReferences: ReferenceSum = { count: 0, digest: 0, redundancy: undefined }
+
+export function withReference ({ count, digest, redundancy: most }: ReferenceSum, { versionId, redundancy }: BlockReference): ReferenceSum {
+  const isMore = most === undefined || redundancy.k + redundancy.m > most.k + most.m
+  return { count: count + 1, digest: (digest ^ new DataView(versionId.buffer, versionId.byteOffset).getUint32(0)) >>> 0, redundancy: isMore ? redundancy : most }
+}
+
+export async function sumOfReferences (index: Pick<KeyValue, 'entries'>, cid: Cid): Promise<ReferenceSum> {
+  let sum = noReferences
+  for await (const [key, value] of index.entries(referencesTo(cid))) sum = withReference(sum, referenceOf(key, value))
+  return sum
+}

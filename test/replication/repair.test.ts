@@ -1,0 +1,293 @@
+import { describe, expect, test } from 'vitest'
+import { blockHolder } from '../../src/blockstore/holder.ts'
+import { repairLimits } from '../../src/replication/repair.ts'
+import { lose, referenceOf, type RepairNode, repairNodes, type RepairNodes, rot } from '../support/repair-nodes.ts'
+
+type Four = [RepairNode, RepairNode, RepairNode, RepairNode]
+const ids = (...nodes: readonly RepairNode[]): readonly string[] => nodes.map(({ self }) => self)
+const found = ({ repair }: RepairNode): ReturnType<RepairNode['repair']['status']>['found'] => repair.status().found
+const goAway = (world: RepairNodes, { self }: RepairNode): void => { world.away.add(self); world.network.kill(self) }
+const comeBack = (world: RepairNodes, { self }: RepairNode): void => { world.away.delete(self); world.network.revive(self) }
+
+describe('a copy that is missing', () => {
+  test.each([['small', 1000], ['large', 40_000]] as const)('is brought by another holder, with every reference: %s', async (_size, length) => {
+    const world = await repairNodes(4)
+    const [a, b, c] = world.nodes as Four
+    const versions = Array.from({ length: 2500 }, (_, i) => `version ${i}`)
+    const cid = await world.put([a, b], 'a block', { length, versions })
+    a.repair.now()
+    while (a.repair.status().total.broughtBlocks === 0) await a.repair.step({ signal: new AbortController().signal })
+    expect(await world.versionsAt(c, cid)).toBe(2500)
+    await world.sweep(a, b)
+    expect(await world.holdersOf(cid)).toEqual(ids(a, b, c))
+    expect(await world.versionsAt(c, cid)).toBe(2500)
+    expect(a.repair.status().total).toMatchObject({ broughtBlocks: 1, failures: 0 })
+    expect(b.repair.status().total).toMatchObject({ broughtBlocks: 0 })
+    expect(found(a)).toMatchObject({ shortBlocks: 0, versionsAtRisk: 0 })
+  })
+
+  test.each([['small', 1000], ['large', 40_000]] as const)('is fetched by the holder that notices: %s', async (_size, length) => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    const cid = await world.put([a, b, c], 'a block', { length })
+    await lose(b, cid)
+    await world.sweep(b)
+    expect(await world.holdersOf(cid)).toEqual(ids(a, b, c))
+    expect(b.repair.status().total).toMatchObject({ fetchedBlocks: 1 })
+  })
+
+  test.each([['small', 1000], ['large', 40_000]] as const)('comes back although its references are gone too, as after a flipped bit in the log of the index: %s', async (_size, length) => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    const cid = await world.put([a, b, c], 'a block', { length, versions: ['one', 'two'] })
+    await lose(b, cid, { references: true })
+    await world.sweep(b)
+    expect(await world.holdersOf(cid)).toEqual(ids(a, c))
+    await world.sweep(a)
+    expect(await world.holdersOf(cid)).toEqual(ids(a, b, c))
+    expect(await world.versionsAt(b, cid)).toBe(2)
+  })
+
+  test('of references alone is told by those who have them', async () => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    const cid = await world.put([a, b, c], 'a block', { versions: ['one'] })
+    await world.put([c], 'a block', { versions: ['two'] })
+    await world.sweep(c)
+    for (const node of [a, b, c]) expect(await world.versionsAt(node, cid)).toBe(2)
+  })
+
+  test('that is rotten is set aside and fetched, found by whoever reads it', async () => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    const cid = await world.put([a, b, c], 'a block')
+    await rot(a, cid)
+    await a.blocks.get(cid).catch(() => {})
+    expect(a.corrupt).toEqual([cid])
+    expect(await a.repair.step({ signal: new AbortController().signal })).toBe('busy')
+    expect(await world.holdersOf(cid)).toEqual(ids(a, b, c))
+    expect(a.files.paths.some((path) => path === `blocks/corrupt/${cid}`)).toBe(true)
+  })
+
+  test('that the bringer finds rotten while it brings it is brought by none but good ones', async () => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    const cid = await world.put([a, b], 'a block')
+    await rot(a, cid)
+    await world.sweep(a)
+    await world.sweep(b)
+    await world.sweep(a)
+    expect(await world.holdersOf(cid)).toEqual(ids(a, b, c))
+  })
+
+  test('is brought to the fewest first', async () => {
+    const world = await repairNodes(3)
+    const [a, b] = world.nodes as Four
+    const two = await Promise.all([1, 2, 3, 4, 5, 6].map(async (i) => world.put([a, b], `two ${i}`)))
+    const one = await Promise.all([1, 2, 3, 4].map(async (i) => world.put([a], `one ${i}`)))
+    a.repair.now()
+    const { signal } = new AbortController()
+    while (a.repair.status().total.broughtBlocks === 0) await a.repair.step({ signal })
+    for (const cid of one) expect(await world.holdersOf(cid)).toHaveLength(3)
+    for (const cid of two) expect(await world.holdersOf(cid)).toHaveLength(2)
+  })
+})
+
+describe('who does not answer', () => {
+  test('is no copy, and is sent none: what it has is unknown, which is not absent', async () => {
+    const world = await repairNodes(4)
+    const [a, b, c, d] = world.nodes as Four
+    const cid = await world.put([a, b, c], 'a block', { versions: ['one', 'two'] })
+    goAway(world, c)
+    await world.sweep(a, b, d)
+    expect(found(a)).toMatchObject({ shortBlocks: 1, versionsAtRisk: 2, isAtLeast: false, goneBlocks: 0 })
+    expect(a.repair.versionsAtRisk(10)).toEqual(b.repair.versionsAtRisk(10))
+    expect(await d.blocks.has(cid)).toBe(false)
+    comeBack(world, c)
+    await world.sweep(a)
+    expect(found(a)).toMatchObject({ shortBlocks: 0, versionsAtRisk: 0 })
+    expect(a.repair.status().total.broughtBlocks).toBe(0)
+  })
+
+  test('though it is connected, e.g. for a disk that takes no writes, is not sent blocks, and counts as no copy', async () => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    await world.put([a, b, c], 'a block')
+    c.index.fail('sync')
+    await world.put([c], 'another').catch(() => {})
+    await world.sweep(a)
+    expect(found(a)).toMatchObject({ shortBlocks: 1, goneBlocks: 0 })
+    expect(a.warnings).toEqual([`${c.self} did not say what it holds: its copies count for nothing until it does`])
+  })
+
+  test('is replaced when the layout leaves it out', async () => {
+    const world = await repairNodes(4)
+    const [a, b, c, d] = world.nodes as Four
+    const cid = await world.put([a, b, c], 'a block')
+    goAway(world, b)
+    world.placed = ids(a, c, d) as RepairNodes['placed']
+    await world.sweep(a, c, d)
+    expect(await world.holdersOf(cid)).toEqual(ids(a, b, c, d))
+    expect(found(a)).toMatchObject({ shortBlocks: 0 })
+  })
+
+  test('and was the last to have a block makes it gone until it is back', async () => {
+    const world = await repairNodes(2)
+    const [a, b] = world.nodes as Four
+    const cid = await world.put([a, b], 'a block', { copies: 2 })
+    await lose(a, cid)
+    goAway(world, b)
+    await world.sweep(a)
+    expect(found(a)).toMatchObject({ shortBlocks: 1, goneBlocks: 1, versionsAtRisk: 1 })
+    comeBack(world, b)
+    await world.sweep(a)
+    expect(found(a)).toMatchObject({ shortBlocks: 0, goneBlocks: 0, versionsAtRisk: 0 })
+  })
+})
+
+describe('a block that does not belong here any more', () => {
+  test('is brought where it belongs, with every reference, and only then given up: a node that is drained empties itself', async () => {
+    const world = await repairNodes(4)
+    const [a, b, c, d] = world.nodes as Four
+    const cids = await Promise.all([...Array(30).keys()].map(async (i) => world.put([a, b, c], `block ${i}`, { length: i % 2 === 0 ? 1000 : 40_000, versions: ['one', 'two'] })))
+    world.placed = ids(b, c, d) as RepairNodes['placed']
+    world.version = 2n
+    expect(a.blocks.stats().count).toBe(30)
+    await world.sweep(b)
+    await world.sweep(a)
+    expect(a.blocks.stats()).toMatchObject({ count: 0, bytes: 0 })
+    expect(found(a)).toMatchObject({ misplacedBlocks: 0, misplacedBytes: 0, layoutVersion: 2n })
+    for (const cid of cids) {
+      expect(await world.holdersOf(cid)).toEqual(ids(b, c, d))
+      expect(await world.versionsAt(d, cid)).toBe(2)
+      expect(await world.versionsAt(a, cid)).toBe(0)
+    }
+  })
+
+  test('stays while one that it belongs to is away: it is counted as still to go', async () => {
+    const world = await repairNodes(4)
+    const [a, b, c, d] = world.nodes as Four
+    const cid = await world.put([a, b, c], 'a block')
+    world.placed = ids(b, c, d) as RepairNodes['placed']
+    goAway(world, d)
+    await world.sweep(a, b, c)
+    expect(await world.holdersOf(cid)).toEqual(ids(a, b, c))
+    expect(found(a)).toMatchObject({ misplacedBlocks: 1, misplacedBytes: 40_000 })
+  })
+
+  test('stays while a change of the layout is under way', async () => {
+    const world = await repairNodes(4)
+    const [a, b, c, d] = world.nodes as Four
+    const cid = await world.put([a, b, c], 'a block')
+    world.placed = ids(b, c, d, a) as RepairNodes['placed']
+    world.isMoving = true
+    await world.sweep(a, b, c, d)
+    await world.sweep(a)
+    expect(await world.holdersOf(cid)).toEqual(ids(a, b, c, d))
+    world.isMoving = false
+    await world.sweep(a)
+    expect(await world.holdersOf(cid)).toEqual(ids(b, c, d))
+  })
+
+  test('goes only after one that said it had it, and had a rotten copy, has been brought a good one', async () => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    const cid = await world.put([a, b], 'a block', { copies: 2 })
+    // another holder over the same disk, as before a restart: this one has read nothing yet
+    await blockHolder(c).store(cid, await a.blocks.get(cid), referenceOf('version', 2))
+    await rot(c, cid)
+    world.placed = ids(b, c) as RepairNodes['placed']
+    await world.sweep(a)
+    expect(await world.holdersOf(cid)).toEqual(ids(b, c))
+    expect(c.corrupt).toEqual([cid])
+  })
+
+  test('is not lost when two nodes, by different layouts, each give it up because the other has it', async () => {
+    for (let delay = 0; delay < 12; delay++) {
+      const world = await repairNodes(2)
+      const [a, b] = world.nodes as Four
+      const cid = await world.put([a, b], 'a block', { copies: 1, length: 100_000 })
+      world.views.set(a.self, ids(b) as RepairNodes['placed'])
+      world.views.set(b.self, ids(a) as RepairNodes['placed'])
+      world.network.delay(a.self, b.self, 1 + delay)
+      await world.sweep(a, b)
+      expect(await world.holdersOf(cid)).not.toEqual([])
+    }
+  })
+
+  test('stays when somebody is told meanwhile that it is kept here', async () => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    const cid = await world.put([a, b, c], 'a block', { copies: 2 })
+    const outcome = await a.holder.release(cid, async () => {
+      await a.holder.keep(cid, { versionId: new Uint8Array(32).fill(1), redundancy: { k: 1, m: 1 } })
+      return true
+    })
+    expect(outcome).toBe('kept')
+    expect(await a.holder.release(cid, async () => true)).toBe('released')
+    expect(await a.blocks.has(cid)).toBe(false)
+  })
+})
+
+describe('a disk that is full', () => {
+  test('has its copies taken by substitutes, and is not offered more for a while', async () => {
+    const world = await repairNodes(4, { quotaBytes: (i) => i === 2 ? 10 : undefined })
+    const [a, b, c, d] = world.nodes as Four
+    const cids = await Promise.all([...Array(20).keys()].map(async (i) => world.put([a, b], `block ${i}`)))
+    await world.sweep(a, b, d)
+    for (const cid of cids) expect(await world.holdersOf(cid)).toEqual(ids(a, b, d))
+    expect(found(a)).toMatchObject({ shortBlocks: 0 })
+    expect(a.repair.status().full).toEqual([c.self])
+    expect(await c.blocks.has(cids[0] as never)).toBe(false)
+    const offers = world.network.sent.filter(({ to, bytes }) => to === c.self && bytes > 40_000).length
+    expect(offers).toBeLessThanOrEqual(repairLimits.atOnce * 2)
+  })
+
+  test('and nobody else: the blocks are told as short, and tried again later', async () => {
+    const world = await repairNodes(3, { quotaBytes: (i) => i === 2 ? 10 : undefined })
+    const [a, b] = world.nodes as Four
+    await world.put([a, b], 'a block')
+    await world.sweep(a, b)
+    expect(found(a)).toMatchObject({ shortBlocks: 1, versionsAtRisk: 1 })
+    const before = world.time.nowMs
+    expect(await a.repair.step({ signal: new AbortController().signal })).toBe('idle')
+    world.time.after(repairLimits.retryMs, () => {})
+    await world.time.run()
+    expect(world.time.nowMs - before).toBeGreaterThanOrEqual(repairLimits.retryMs)
+    expect(await a.repair.step({ signal: new AbortController().signal })).toBe('busy')
+    expect(a.repair.status().why).toBe('not everything could be brought')
+  })
+})
+
+describe('a sweep', () => {
+  test('is due when somebody was gone for longer than a suspicion, and when they are back', async () => {
+    const world = await repairNodes(3)
+    const [a, , c] = world.nodes as Four
+    await world.sweep(...world.nodes)
+    const { signal } = new AbortController()
+    const wait = async (ms: number): Promise<void> => { let over = false; world.time.after(ms, () => { over = true }); await world.time.run(() => over) }
+    await wait(repairLimits.leastRestMs)
+    expect(await a.repair.step({ signal })).toBe('idle')
+    goAway(world, c)
+    expect(await a.repair.step({ signal })).toBe('idle')
+    await wait(repairLimits.suspicionMs - 1)
+    expect(await a.repair.step({ signal })).toBe('idle')
+    await wait(1)
+    expect(await a.repair.step({ signal })).toBe('busy')
+    expect(a.repair.status().why).toBe('who holds blocks has changed')
+    comeBack(world, c)
+    a.repair.met()
+    while (await a.repair.step({ signal }) === 'busy');
+    await wait(repairLimits.leastRestMs)
+    expect(await a.repair.step({ signal })).toBe('busy')
+  })
+
+  test('walks any number of blocks with the memory of a page, and each once', async () => {
+    const world = await repairNodes(2)
+    const [a] = world.nodes as Four
+    for (let i = 0; i < 600; i++) await world.put([a], `block ${i}`, { length: 100, copies: 2 })
+    await world.sweep(a)
+    expect(a.repair.status().total).toMatchObject({ broughtBlocks: 600, failures: 0 })
+    expect(found(a)).toMatchObject({ shortBlocks: 0 })
+  })
+})
