@@ -1,18 +1,27 @@
 import type { Cid } from '../base/cid.ts'
+import { Corrupt, NotFound, Refused } from '../base/errors.ts'
 import { KeyedQueue } from '../base/keyed-queue.ts'
 import type { KeyValue } from '../disk/index.ts'
 import type { DiskBlocks } from './disk-blocks.ts'
-import { BlockCorrupt, BlockMissing, type Blocks } from './index.ts'
+import type { Blocks } from './index.ts'
 import { type BlockReference, referenceKeyOf, referenceOf, referencesTo, sumOfReferences } from './references.ts'
+import { type Shard, type ShardKey, shardKeyOf, type ShardName } from './shard.ts'
 
 export type { BlockReference } from './references.ts'
 
-/** Blocks with the versions that need them: both on disk before an answer, for what is not referenced may one day be collected. */
+/**
+ * Blocks, and shards of blocks, with the versions that need them: both on disk before an answer, for what is not referenced may one day be collected. The references
+ * of a block stand for all of it that is here, whole or in shards.
+ */
 export interface BlockHolder {
   /** 'kept': the block is here, durable and right, and the reference is recorded. */
   keep (cid: Cid, reference: BlockReference): Promise<'kept' | 'want'>
   /** @throws StoreFull, StoreReadOnly, BlockCorrupt */
   store (cid: Cid, block: Uint8Array, reference: BlockReference): Promise<void>
+  /** As `keep`, of one shard. */
+  keepShard (name: ShardName, reference: BlockReference): Promise<'kept' | 'want'>
+  /** @throws StoreFull, StoreReadOnly; Refused when more than may be of one block is here */
+  storeShard (shard: Shard, reference: BlockReference): Promise<void>
   references (cid: Cid): AsyncIterable<BlockReference>
   /** For each block whether it is here for good, and what its references come to. A question promises nothing and records nothing. @throws StoreReadOnly: nothing is certain */
   presence (cids: readonly Cid[]): Promise<readonly BlockPresence[]>
@@ -33,24 +42,30 @@ export interface BlockPresence {
 export const holderLimits = {
   /** Blocks lately stored or read right, which need not be read again to say that they are here. */
   maxProven: 65_536,
+  /** Shards of one block: of two codes, and some under false lists. */
+  maxShardsOfBlock: 64,
+  /** Of one block, code and index, under different lists: all but one are false, and which one only k shards together tell. */
+  maxListsOfShard: 4,
   /** References deleted in one batch. */
   deletedAtOnce: 1000,
 } as const
 
-export function blockHolder ({ blocks, index }: { blocks: Pick<DiskBlocks, 'get' | 'has' | 'put' | 'settled' | 'delete'>, index: KeyValue }): BlockHolder {
+type HeldBlocks = Pick<DiskBlocks, 'get' | 'has' | 'put' | 'settled' | 'delete' | 'shards'>
+
+export function blockHolder ({ blocks, index }: { blocks: HeldBlocks, index: KeyValue }): BlockHolder {
   return new Holder(blocks, index)
 }
 
 class Holder implements BlockHolder {
-  readonly #blocks: Pick<DiskBlocks, 'get' | 'has' | 'put' | 'settled' | 'delete'>
+  readonly #blocks: HeldBlocks
   readonly #index: KeyValue
-  readonly #proven = new Set<Cid>()
+  readonly #proven = new Set<Cid | ShardKey>()
   /** One after the other for one block: what is promised, and what is given up. */
   readonly #locks = new KeyedQueue()
   /** Being given up, and whether it was promised to anybody since that began. */
   readonly #releasing = new Map<Cid, { isWanted: boolean }>()
 
-  constructor (blocks: Pick<DiskBlocks, 'get' | 'has' | 'put' | 'settled' | 'delete'>, index: KeyValue) {
+  constructor (blocks: HeldBlocks, index: KeyValue) {
     this.#blocks = blocks
     this.#index = index
   }
@@ -71,6 +86,26 @@ class Holder implements BlockHolder {
       // a reference without its block is harmless, so neither waits for the other
       await Promise.all([this.#blocks.put(cid, block), this.#record(cid, reference)])
       this.#prove(cid)
+    })
+  }
+
+  async keepShard (name: ShardName, reference: BlockReference): Promise<'kept' | 'want'> {
+    return this.#promising(name.cid, async () => {
+      const [key, { shards }] = [shardKeyOf(name), this.#blocks]
+      const isHere = this.#proven.has(key) ? await shards.has(name) : await isReadable(async () => shards.get(name))
+      if (!isHere) { this.#proven.delete(key); return 'want' }
+      await shards.settled(name)
+      this.#prove(key)
+      await this.#record(name.cid, reference)
+      return 'kept'
+    })
+  }
+
+  async storeShard (shard: Shard, reference: BlockReference): Promise<void> {
+    await this.#promising(shard.cid, async () => {
+      await this.#demandPlace(shard)
+      await Promise.all([this.#blocks.shards.put(shard), this.#record(shard.cid, reference)])
+      this.#prove(shardKeyOf(shard))
     })
   }
 
@@ -99,7 +134,7 @@ class Holder implements BlockHolder {
         if (release.isWanted || count !== before.count || digest !== before.digest) return 'kept'
         this.#proven.delete(cid)
         await this.#blocks.delete(cid)
-        await this.#forget(cid)
+        if (!await this.#hasShards(cid)) await this.#forget(cid)
         return 'released'
       })
     } finally {
@@ -114,6 +149,22 @@ class Holder implements BlockHolder {
     }
     note()
     return this.#locks.run(cid, async () => { note(); return await promise() })
+  }
+
+  async #hasShards (cid: Cid): Promise<boolean> {
+    for await (const _ of this.#blocks.shards.of(cid)) return true
+    return false
+  }
+
+  async #demandPlace (shard: ShardName): Promise<void> {
+    const { maxShardsOfBlock, maxListsOfShard } = holderLimits
+    let [shards, lists] = [0, 0]
+    for await (const other of this.#blocks.shards.of(shard.cid)) {
+      if (shardKeyOf(other) === shardKeyOf(shard)) return
+      shards++
+      if (other.k === shard.k && other.m === shard.m && other.index === shard.index) lists++
+    }
+    if (shards >= maxShardsOfBlock || lists >= maxListsOfShard) throw new Refused(`this node has ${shards} shards of block ${shard.cid}, ${lists} of them in this very place`)
   }
 
   async #record (cid: Cid, reference: BlockReference): Promise<void> {
@@ -135,19 +186,23 @@ class Holder implements BlockHolder {
     await this.#index.batch(keys.splice(0).map((key) => ({ type: 'delete', key })), { sync: true })
   }
 
-  #prove (cid: Cid): void {
+  #prove (cid: Cid | ShardKey): void {
     if (this.#proven.size >= holderLimits.maxProven) this.#proven.clear()
     this.#proven.add(cid)
   }
 }
 
-async function isHereRight (blocks: Pick<Blocks, 'get' | 'has'>, cid: Cid, proven: ReadonlySet<Cid>): Promise<boolean> {
-  if (proven.has(cid)) return blocks.has(cid)
+async function isHereRight (blocks: Pick<Blocks, 'get' | 'has'>, cid: Cid, proven: ReadonlySet<string>): Promise<boolean> {
+  return proven.has(cid) ? blocks.has(cid) : isReadable(async () => blocks.get(cid))
+}
+
+/** An error of the disk is thrown, never false. */
+async function isReadable (read: () => Promise<unknown>): Promise<boolean> {
   try {
-    await blocks.get(cid)
+    await read()
     return true
   } catch (error) {
-    if (error instanceof BlockMissing || error instanceof BlockCorrupt) return false
+    if (error instanceof NotFound || error instanceof Corrupt) return false
     throw error
   }
 }

@@ -29,15 +29,19 @@ export interface ReferenceSum {
   readonly count: number
   /** The same, whatever the order: the exclusive or of the first 32 bits of each version id, which is a hash. */
   readonly digest: number
-  /** The largest of them; undefined if there is none. */
+  /** The largest of those that want whole copies (k = 1); undefined if there is none. */
   readonly redundancy: BlockReference['redundancy'] | undefined
+  /** The largest of those that want shards. */
+  readonly code: BlockReference['redundancy'] | undefined
 }
 
-export const noReferences: ReferenceSum = { count: 0, digest: 0, redundancy: undefined }
+export const noReferences: ReferenceSum = { count: 0, digest: 0, redundancy: undefined, code: undefined }
 
-export function withReference ({ count, digest, redundancy: most }: ReferenceSum, { versionId, redundancy }: BlockReference): ReferenceSum {
+export function withReference (sum: ReferenceSum, { versionId, redundancy }: BlockReference): ReferenceSum {
+  const kind = redundancy.k === 1 ? 'redundancy' : 'code'
+  const most = sum[kind]
   const isMore = most === undefined || redundancy.k + redundancy.m > most.k + most.m
-  return { count: count + 1, digest: (digest ^ new DataView(versionId.buffer, versionId.byteOffset).getUint32(0)) >>> 0, redundancy: isMore ? redundancy : most }
+  return { ...sum, count: sum.count + 1, digest: (sum.digest ^ new DataView(versionId.buffer, versionId.byteOffset).getUint32(0)) >>> 0, ...(isMore ? { [kind]: redundancy } : {}) }
 }
 
 export async function sumOfReferences (index: Pick<KeyValue, 'entries'>, cid: Cid): Promise<ReferenceSum> {

@@ -240,7 +240,7 @@ class Node {
     const { clock, random, state, config } = this.#parts
     const { holder, blocks, cache } = this.#stores
     const engine = replication({
-      self: this.#network.peerId, holder, local: blocks, cache, clock,
+      self: this.#network.peerId, holder, local: blocks, localShards: blocks.shards, cache, clock,
       peers: blockPeers({ requests: this.#network.requests, reachable: () => this.#network.reachable(), budget: new Budget(config.inFlightBytes / 2) }),
       placement: { holdersOf: (cid: Cid) => blockHoldersOf(state.layout, partitionOf(digestOf(cid))) },
       providers: this.#network.providers,
@@ -274,7 +274,7 @@ class Node {
     // a witness holds no blocks: it is in no placement, and who offers it one all the same is refused
     if (this.#parts.state.certificate.member.role !== roles.witness) {
       await serveStore(requests, { holder, budget, warn: this.#warn })
-      await serveFetch(requests, { sources: [blocks, cache], budget })
+      await serveFetch(requests, { sources: [blocks, cache], shards: blocks.shards, budget })
     }
     open.defer(() => { this.#greetings.clear() })
   }

@@ -3,7 +3,8 @@ import type { PeerId } from '../base/peer-id.ts'
 import type { Requests } from '../network/index.ts'
 import type { BlockPeers } from '../replication/index.ts'
 import { fetchFrom, fetchLimits } from './fetch.ts'
-import { presenceAt, storeAt, tellAt } from './store.ts'
+import { answerBytesOf, fetchShardFrom } from './fetch-shard.ts'
+import { presenceAt, storeAt, storeShardAt, tellAt } from './store.ts'
 
 /** Other nodes' blocks over /dfs/store and /dfs/fetch. `budget` bounds the bytes in flight to and from all of them. */
 export function blockPeers ({ requests, reachable, budget }: { requests: Requests, reachable: () => readonly PeerId[], budget: Budget }): BlockPeers {
@@ -12,6 +13,14 @@ export function blockPeers ({ requests, reachable, budget }: { requests: Request
     async store (peer, block, { signal }) {
       using _claim = await budget.claim(block.bytes.byteLength, { signal })
       return await storeAt(requests, peer, block, { signal })
+    },
+    async storeShard (peer, offer, options) {
+      using _claim = await budget.claim(offer.shard.bytes.byteLength, options)
+      return await storeShardAt(requests, peer, offer, options)
+    },
+    async fetchShard (peer, wanted, options) {
+      using _claim = await budget.claim(answerBytesOf(wanted), options)
+      return await fetchShardFrom(requests, peer, wanted, options)
     },
     presence: async (peer, cids, options) => presenceAt(requests, peer, cids, options),
     tell: async (peer, references, options) => tellAt(requests, peer, references, options),

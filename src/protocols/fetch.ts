@@ -3,38 +3,46 @@ import { ByteReader } from '../base/bytes.ts'
 import { type Cid, cidOf, cidOfDigest, digestOf } from '../base/cid.ts'
 import { Corrupt, NotFound } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
-import { BlockCorrupt, type Blocks } from '../blockstore/index.ts'
+import { BlockCorrupt, type Blocks, type Shards } from '../blockstore/index.ts'
 import type { Requests } from '../network/index.ts'
+import { answerWithShard, readWanted } from './fetch-shard.ts'
 
 /**
  * `/dfs/fetch/1.0.0`: pulls blocks, several in flight; the receiver decides how many. "Not here" is an answer, and says nothing about a block that is
  * here and rotten: wrong bytes never go out.
  *
  * request = H(block)(32) | [u32 offset | u32 length]     answer = 00 (not here) | 01, bytes
+ * shard   = H(block)(32) | k u8 | m u8 | index u8 | n × list(16)
+ *                                                        answer = 00 | 01 | u32 bits of the indexes that are here | the shard's record
+ * k and m 00: of any code. The index is a wish, ff: none; if that shard is not here, another of the code is sent. None is sent under a list that is named.
  */
 export const fetchProtocol = '/dfs/fetch/1.0.0'
 
 export const fetchLimits = {
-  maxRequestBytes: 64,
-  maxAnswerBytes: 2 * 1024 * 1024 + 2048,
+  maxRequestBytes: 128,
+  maxAnswerBytes: 2 * 1024 * 1024 + 4096,
+  /** False lists that a question names. */
+  maxLists: 4,
   /** Of one peer at once. */
   maxConcurrent: 32,
   timeoutMs: 15_000,
 } as const
 
-const [notHere, here] = [0, 1]
+const [notHere, here, rangeBytes] = [0, 1, 8]
 
 export interface FetchParts {
   /** Asked in this order. */
   readonly sources: ReadonlyArray<Pick<Blocks, 'get'>>
+  readonly shards: Pick<Shards, 'get' | 'of'>
   /** What is held for all peers together; see HandlerLimits. */
   readonly budget: Budget
 }
 
-export async function serveFetch (requests: Requests, { sources, budget }: FetchParts): Promise<void> {
+export async function serveFetch (requests: Requests, { sources, shards, budget }: FetchParts): Promise<void> {
   await requests.handle(fetchProtocol, async (_peer, body, { signal }) => {
     const reader = new ByteReader(body)
     const cid = cidOfDigest(reader.raw(32))
+    if (reader.remaining !== 0 && reader.remaining !== rangeBytes) return answerWithShard(shards, readWanted(cid, reader))
     const range = reader.remaining === 0 ? undefined : { offset: reader.u32(), length: reader.u32() }
     reader.end()
     const block = await found(cid, sources, signal)

@@ -1,8 +1,9 @@
 import type { Budget } from '../base/budget.ts'
-import { ByteReader, ByteWriter, concat, MalformedBytes } from '../base/bytes.ts'
+import { ByteReader, ByteWriter, concat, fromHex, hexOf, MalformedBytes } from '../base/bytes.ts'
 import { type Cid, cidOf, cidOfDigest, digestOf } from '../base/cid.ts'
 import { Corrupt, Refused, StoreFull } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
+import { checkCode, decodeShard, encodeShard, listLength, type Shard } from '../blockstore/shard.ts'
 import type { Requests } from '../network/index.ts'
 import { type Holder, type Presence, presenceLimits, type Reference, type StoreOutcome } from '../replication/index.ts'
 
@@ -14,6 +15,8 @@ import { type Holder, type Presence, presenceLimits, type Reference, type StoreO
  * payload = 02 | reference | block                       answer: u8 outcome (stored, full, refused, corrupt)
  * ask     = 03 | 00 | u16 n | n × H(block)               answer: n × (u8 state (absent, held, verified) | u32 digest of references)
  * tell    = 03 | 01 | u16 n | n × reference              answer: n × u8 outcome (want, had, refused)
+ * offer   = 04 | reference | u8 index | list(16)         answer: u8 outcome (want, had, refused): of a shard of the code that the reference names
+ * payload = 05 | reference | record of a shard           answer: u8 outcome (stored, full, refused, corrupt)
  * reference = H(block)(32) | versionId(32) | k u8 | m u8
  *
  * What a peer has is asked for many at once, and promises nothing; what it is told, it keeps as if it had been offered each alone.
@@ -23,7 +26,7 @@ export const storeProtocol = '/dfs/store/1.0.0'
 export const storeLimits = {
   /** The longest block (2 MiB and its overhead) with its reference. */
   maxBlockBytes: 2 * 1024 * 1024 + 1024,
-  maxRequestBytes: 2 * 1024 * 1024 + 2048,
+  maxRequestBytes: 2 * 1024 * 1024 + 4096,
   maxAnswerBytes: 16,
   /** From one peer at once. */
   maxConcurrent: 32,
@@ -32,7 +35,7 @@ export const storeLimits = {
   unofferedBytes: 64 * 1024,
 } as const
 
-const kinds = { offer: 1, payload: 2, many: 3 } as const
+const kinds = { offer: 1, payload: 2, many: 3, shardOffer: 4, shardPayload: 5 } as const
 const ofMany = { ask: 0, tell: 1 } as const
 const outcomes = ['want', 'had', 'stored', 'full', 'refused', 'corrupt'] as const
 type Outcome = typeof outcomes[number]
@@ -58,6 +61,7 @@ async function outcomeOf (holder: Holder, body: Uint8Array, warn: (message: stri
       if (length > storeLimits.maxBlockBytes) return 'refused'
       return await holder.keep(cid, reference) === 'kept' ? 'had' : 'want'
     }
+    if (kind === kinds.shardOffer || kind === kinds.shardPayload) return await outcomeOfShard(holder, { cid, reference, reader, isOffer: kind === kinds.shardOffer })
     if (kind !== kinds.payload) throw new MalformedBytes(`a store request of kind ${kind}`)
     const block = reader.rest()
     if (block.byteLength > storeLimits.maxBlockBytes) return 'refused'
@@ -69,6 +73,31 @@ async function outcomeOf (holder: Holder, body: Uint8Array, warn: (message: stri
     if (error instanceof Corrupt) return 'corrupt'
     if (error instanceof Refused) return 'refused'
     if (!(error instanceof MalformedBytes)) warn('a block could not be stored', error)
+    throw error
+  }
+}
+
+async function outcomeOfShard (holder: Holder, { cid, reference, reader, isOffer }: { cid: Cid, reference: Reference, reader: ByteReader, isOffer: boolean }): Promise<Outcome> {
+  const { k, m } = reference.redundancy
+  if (isOffer) {
+    const [index, list] = [reader.u8(), hexOf(reader.raw(listLength))]
+    reader.end()
+    checkCode({ k, m })
+    if (index >= k + m) throw new MalformedBytes(`shard ${index} of ${k}+${m}`)
+    return await holder.keepShard({ cid, k, m, index, list }, reference) === 'kept' ? 'had' : 'want'
+  }
+  const shard = shardIn(reader.rest())
+  if (shard === undefined) return 'corrupt'
+  if (shard.cid !== cid || shard.k !== k || shard.m !== m) throw new MalformedBytes('a shard of another block or code than its reference')
+  await holder.storeShard(shard, reference)
+  return 'stored'
+}
+
+function shardIn (record: Uint8Array): Shard | undefined {
+  try {
+    return decodeShard(record)
+  } catch (error) {
+    if (error instanceof MalformedBytes) return undefined
     throw error
   }
 }
@@ -88,6 +117,23 @@ export async function storeAt (requests: Requests, peer: PeerId, { cid, bytes, r
     if (offered !== 'want') return outcomeFor(peer, offered)
   }
   return outcomeFor(peer, await ask([Uint8Array.of(kinds.payload), head, bytes]))
+}
+
+/** As `storeAt`, of one shard. */
+export async function storeShardAt (requests: Requests, peer: PeerId, { shard, reference }: { shard: Shard, reference: Reference }, { signal }: { signal?: AbortSignal }): Promise<StoreOutcome> {
+  const head = writeReference(shard.cid, { ...reference, redundancy: { k: shard.k, m: shard.m } })
+  const ask = async (parts: readonly Uint8Array[]): Promise<Outcome> => {
+    const { timeoutMs, maxAnswerBytes } = storeLimits
+    const answer = await requests.request(peer, storeProtocol, parts, { signal, timeoutMs, maxAnswerBytes })
+    const outcome = outcomes[answer[0] ?? outcomes.length]
+    if (answer.byteLength !== 1 || outcome === undefined) throw new Corrupt(`${peer} answered a shard with something unknown`)
+    return outcome
+  }
+  if (shard.bytes.byteLength > storeLimits.unofferedBytes) {
+    const offered = await ask([Uint8Array.of(kinds.shardOffer), head, Uint8Array.of(shard.index), fromHex(shard.list)])
+    if (offered !== 'want') return outcomeFor(peer, offered)
+  }
+  return outcomeFor(peer, await ask([Uint8Array.of(kinds.shardPayload), head, ...encodeShard(shard)]))
 }
 
 /** What a peer has of many blocks. @throws PeerUnreachable, RequestRefused, Corrupt */

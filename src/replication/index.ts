@@ -5,8 +5,9 @@ export { type ReaderParts } from './reader.ts'
 import type { Cid } from '../base/cid.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import type { Blocks } from '../blockstore/index.ts'
+import type { Shard, ShardName } from '../blockstore/shard.ts'
 
-/** rf:n as k = 1, m = n - 1; rs:k+m later. */
+/** rf:n is k = 1, m = n - 1, whole copies; rs:k+m, k from 2, is Reed-Solomon shards, of which any k make the block. */
 export interface Redundancy {
   /** Shards (or copies) needed to read. */
   readonly k: number
@@ -38,12 +39,32 @@ export interface BlockPeers {
   store (peer: PeerId, block: { cid: Cid, bytes: Uint8Array, reference: Reference }, options: { signal?: AbortSignal }): Promise<StoreOutcome>
   /** The block, checked against its CID, or 'not here'. Rejects on a peer that cannot be asked or lies (BlockCorrupt). */
   fetch (peer: PeerId, cid: Cid, options: { signal?: AbortSignal }): Promise<Uint8Array | 'not here'>
+  /** As `store`, of one shard. */
+  storeShard (peer: PeerId, offer: { shard: Shard, reference: Reference }, options: { signal?: AbortSignal }): Promise<StoreOutcome>
+  /** A shard of a block, right by its own hash and of that block, or 'not here'. Rejects on a peer that cannot be asked or lies (Corrupt). */
+  fetchShard (peer: PeerId, wanted: WantedShard, options: { signal?: AbortSignal }): Promise<FoundShard | 'not here'>
   /** What that peer has of these blocks, in their order, at most `presenceLimits.maxAsked`. It promises nothing. Rejects if the peer cannot be asked: then nothing is known, which is not "absent". */
   presence (peer: PeerId, cids: readonly Cid[], options: { signal?: AbortSignal }): Promise<readonly Presence[]>
   /** Offers blocks with references, without their bytes, at most `presenceLimits.maxTold`. 'had': that peer keeps the block and has recorded the reference. */
   tell (peer: PeerId, references: ReadonlyArray<{ cid: Cid, reference: Reference }>, options: { signal?: AbortSignal }): Promise<ReadonlyArray<StoreOutcome | 'want'>>
   /** Peers that answer now, nearest first. Never waits. */
   reachable (): readonly PeerId[]
+}
+
+export interface WantedShard {
+  readonly cid: Cid
+  /** Undefined: of any code. */
+  readonly redundancy: Redundancy | undefined
+  /** If it is not there, another of the same code will do. Undefined: whichever. */
+  readonly index: number | undefined
+  /** Lists of hashes that are known to be false: a shard under another one, if there is one. */
+  readonly not: readonly string[]
+}
+
+export interface FoundShard {
+  readonly shard: Shard
+  /** Indexes of the shards of this code that are there. */
+  readonly others: readonly number[]
 }
 
 export type StoreOutcome = 'stored' | 'had' | 'full' | 'refused'
@@ -69,6 +90,9 @@ export interface Holder {
   keep (cid: Cid, reference: Reference): Promise<'kept' | 'want'>
   /** @throws StoreFull, StoreReadOnly, BlockCorrupt */
   store (cid: Cid, block: Uint8Array, reference: Reference): Promise<void>
+  /** As `keep` and `store`, of one shard. A block's references stand for all of it that is here. */
+  keepShard (name: ShardName, reference: Reference): Promise<'kept' | 'want'>
+  storeShard (shard: Shard, reference: Reference): Promise<void>
   references (cid: Cid): AsyncIterable<Reference>
   /** In the order of the question. @throws StoreReadOnly: nothing is certain */
   presence (cids: readonly Cid[]): Promise<readonly Presence[]>
@@ -93,8 +117,11 @@ export interface TransferReport {
 
 /** Blocks of the whole cluster, bound to what one put or get needs. */
 export interface Replication {
-  /** For writing one version: `put` resolves at the write quorum; the remaining copies follow in the background. */
+  /** For writing one version: `put` resolves at the write quorum; the remaining copies, or shards, follow in the background. */
   writer (reference: Reference, options?: WriteOptions): Pick<Blocks, 'put'> & { settled (): Promise<void> }
-  /** For one read (`versionId`: whose announcements help; `root`: what Kademlia is asked for): local disk, cache, holders nearest first (hedged when slow), then whoever announced it. */
-  reader (options?: { report?: TransferReport, versionId?: Uint8Array, root?: Cid }): Pick<Blocks, 'get'>
+  /**
+   * For one read: local disk, cache, holders nearest first (hedged when slow), then whoever announced it. `versionId`: whose announcements help; `root`: what
+   * Kademlia is asked for; `redundancy`: how the version was written, so what is looked for first, whole copies or shards; the other is found too.
+   */
+  reader (options?: { report?: TransferReport, versionId?: Uint8Array, root?: Cid, redundancy?: Redundancy }): Pick<Blocks, 'get'>
 }

@@ -3,17 +3,21 @@ import type { Clock } from '../base/clock.ts'
 import { Corrupt, NotFound, Unavailable } from '../base/errors.ts'
 import { Paces, type Patience } from '../base/pace.ts'
 import type { PeerId } from '../base/peer-id.ts'
-import { BlockCorrupt, BlockMissing, type Blocks } from '../blockstore/index.ts'
-import type { BlockPeers, Placement, Providers, TransferReport } from './index.ts'
+import { BlockMissing, type Blocks, type Shards } from '../blockstore/index.ts'
+import type { BlockPeers, Placement, Providers, Redundancy, TransferReport } from './index.ts'
+import { Gathering } from './shards.ts'
+import { type ShardQuestion, ShardSearch } from './shard-search.ts'
 
 /**
  * A block from wherever it is: this node's disk, its cache, the holders nearest first, whoever announced the object, everybody else that answers, whoever
- * Kademlia names. The next is asked as soon as one says no or is late; the first right answer wins and the others are stopped. So a dead, stopped or
+ * Kademlia names; or from shards of it, any k, found alike (shard-search.ts). How its version was written says which is looked for first; the other is found
+ * too, for a block may have been stored for several versions, and what a bucket asks may have changed. The next is asked as soon as one says no or is late; the first right answer wins and the others are stopped. So a dead, stopped or
  * slow peer costs a hedge delay, never its timeout.
  */
 export interface ReaderParts {
   readonly self: PeerId
   readonly local: Pick<Blocks, 'get'>
+  readonly localShards: Pick<Shards, 'get' | 'of'>
   readonly cache: Pick<Blocks, 'get' | 'put'>
   readonly peers: BlockPeers
   readonly placement: Placement
@@ -28,22 +32,30 @@ export interface ReadOf {
   readonly versionId?: Uint8Array
   readonly root?: Cid
   readonly report?: TransferReport
+  /** How the version was written; undefined: in whole copies, as far as is known. */
+  readonly redundancy?: Redundancy
   readonly signal?: AbortSignal
 }
 
 /** How long a holder may take before the next is asked as well. */
 export const readPatience: Patience = { leastMs: 30, mostMs: 1000, firstMs: 150 }
 
-type Found = { readonly bytes: Uint8Array } & ({ readonly from: 'local' | 'cache' } | { readonly from: 'peer', readonly peer: PeerId })
+type Found = { readonly bytes: Uint8Array } & (
+  | { readonly from: 'local' | 'cache' }
+  | { readonly from: 'peer', readonly peer: PeerId }
+  | { readonly from: 'shards', readonly localBytes: number, readonly peers: ReadonlyMap<PeerId, number> })
 
 export class Reader {
   readonly #parts: ReaderParts
   readonly #paces: Paces
+  /** A shard is a part of a block, and comes sooner. */
+  readonly #shardPaces: Paces
   readonly #flights = new Map<Cid, Flight>()
 
   constructor (parts: ReaderParts) {
     this.#parts = parts
     this.#paces = new Paces(parts.clock, readPatience)
+    this.#shardPaces = new Paces(parts.clock, readPatience)
   }
 
   async get (cid: Cid, of: ReadOf): Promise<Uint8Array> {
@@ -64,10 +76,72 @@ export class Reader {
     if (own !== undefined) return { bytes: own, from: 'local' }
     const kept = await cache.get(cid, { signal }).catch(orElsewhere(warn))
     if (kept !== undefined) return { bytes: kept, from: 'cache' }
-    const found = await this.#fromPeers(cid, of, signal)
+    const found = await this.#fromElsewhere(cid, of, signal)
     // not awaited: the reader has its bytes, the cache bounds what waits
     cache.put(cid, found.bytes).catch((error: unknown) => { warn('a fetched block could not be cached', error) })
     return found
+  }
+
+  async #fromElsewhere (cid: Cid, of: ReadOf, signal: AbortSignal): Promise<Found> {
+    const { redundancy: { k, m } = { k: 1, m: 0 } } = of
+    const whole = async (): Promise<Found> => this.#fromPeers(cid, of, signal)
+    const ways = k === 1 ? [whole, async () => this.#fromShards(cid, of, { signal })] : [async () => this.#fromShards(cid, of, { code: { k, m }, signal }), whole, async () => this.#fromShards(cid, of, { signal })]
+    let failure: unknown
+    for (const way of ways) {
+      try {
+        return await way()
+      } catch (error) {
+        signal.throwIfAborted()
+        // what the version says should be there, is what is missing
+        failure ??= error
+      }
+    }
+    throw failure
+  }
+
+  /** Any k shards, those here first. */
+  async #fromShards (cid: Cid, of: ReadOf, { code, signal }: { code?: Redundancy, signal: AbortSignal }): Promise<Found> {
+    const gathering = new Gathering(cid)
+    const localBytes = await this.#gatherLocal(cid, { code, gathering })
+    const search = new ShardSearch({ cid, redundancy: code, gathering, questions: this.#shardQuestions(cid, of, code), paces: this.#shardPaces, signal, parts: this.#parts })
+    const bytes = await search.run()
+    if (bytes !== undefined) return { bytes, from: 'shards', localBytes, peers: search.bytesFrom }
+    signal.throwIfAborted()
+    const { indexes, redundancy = code } = gathering
+    if (redundancy === undefined) throw new Unavailable(`no shard of block ${cid} was found`)
+    const missing = Array.from({ length: redundancy.k + redundancy.m }, (_, i) => i).filter((i) => !indexes.has(i))
+    const reasons = [...search.failures, ...search.absent > 0 ? [`not on ${search.absent} nodes that answer`] : []]
+    throw new Unavailable(`block ${cid} needs ${redundancy.k} of its ${redundancy.k + redundancy.m} shards and ${indexes.size} could be read; missing: ${missing.join(', ')}${reasons.length > 0 ? ` (${reasons.join('; ')})` : ''}`)
+  }
+
+  async #gatherLocal (cid: Cid, { code, gathering }: { code: Redundancy | undefined, gathering: Gathering }): Promise<number> {
+    const { localShards, warn } = this.#parts
+    let bytes = 0
+    for await (const name of localShards.of(cid)) {
+      if (code !== undefined && (name.k !== code.k || name.m !== code.m)) continue
+      const shard = await localShards.get(name).catch(orElsewhere(warn))
+      if (shard !== undefined && gathering.add(shard)) bytes += shard.bytes.byteLength
+    }
+    return bytes
+  }
+
+  /** The holders that answer, each for the shard at its position; who announced it and everybody else, for any; then holders that seem gone: they may be back. */
+  * #shardQuestions (cid: Cid, { versionId }: ReadOf, code: Redundancy | undefined): Iterable<ShardQuestion> {
+    const { self, peers, placement, hints } = this.#parts
+    const [reachable, placed] = [peers.reachable(), placement.holdersOf(cid)]
+    const holders = code === undefined ? placed : placed.slice(0, code.k + code.m)
+    const questionTo = (peer: PeerId): ShardQuestion => ({ peer, index: code !== undefined && holders.includes(peer) ? holders.indexOf(peer) : undefined })
+    const near = reachable.filter((peer) => holders.includes(peer))
+    const turn = near.length === 0 ? 0 : (digestOf(cid)[31] ?? 0) % near.length
+    const seen = new Set<PeerId>([self])
+    for (const peer of [
+      ...this.#shardPaces.inOrder([...near.slice(turn), ...near.slice(0, turn)]), ...reachable.filter((other) => placed.includes(other)),
+      ...versionId === undefined ? [] : hints(versionId).filter((other) => reachable.includes(other)), ...reachable, ...placed,
+    ]) {
+      if (seen.has(peer)) continue
+      seen.add(peer)
+      yield questionTo(peer)
+    }
   }
 
   /** Asks candidates one after the other, faster than they fail. */
@@ -219,7 +293,7 @@ function abortable<T> (result: Promise<T>, signal: AbortSignal | undefined): Pro
 function orElsewhere (warn: ReaderParts['warn']): (error: unknown) => undefined {
   return (error) => {
     if (error instanceof NotFound) return undefined
-    warn(error instanceof BlockCorrupt ? 'a block here is corrupt and read from a peer' : 'a block could not be read here and is read from a peer', error)
+    warn(error instanceof Corrupt ? 'a block here is corrupt and read from a peer' : 'a block could not be read here and is read from a peer', error)
     return undefined
   }
 }
@@ -228,5 +302,8 @@ function count (report: TransferReport | undefined, found: Found): void {
   if (report === undefined) return
   const { byteLength } = found.bytes
   if (found.from === 'peer') report.peers.set(found.peer, (report.peers.get(found.peer) ?? 0) + byteLength)
-  else report[found.from] += byteLength
+  else if (found.from === 'shards') {
+    report.local += found.localBytes
+    for (const [peer, bytes] of found.peers) report.peers.set(peer, (report.peers.get(peer) ?? 0) + bytes)
+  } else report[found.from] += byteLength
 }

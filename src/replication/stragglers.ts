@@ -1,17 +1,24 @@
 import type { Cid } from '../base/cid.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import type { Blocks } from '../blockstore/index.ts'
-import type { BlockPeers, Reference } from './index.ts'
+import type { BlockPeers, Redundancy, Reference, StoreOutcome } from './index.ts'
+import { shardsOf } from './shards.ts'
 
-/** A copy that its holder has not taken yet, of a block that is acknowledged and on this node's disk. */
+/** A copy or shard that its holder has not taken yet, of a block that is acknowledged. A copy's block is on this node's disk. */
 export interface MissingCopy {
   readonly cid: Cid
   readonly reference: Reference
+  /** Which shard it is; undefined: the block. */
+  readonly shard: number | undefined
   /** Who gets it if the holder does not, in this order; one list for all copies of the block, for nobody needs two. */
   readonly substitutes: PeerId[]
 }
 
+/** A block that was written in shards, from wherever it is. */
+export type Read = (cid: Cid, redundancy: Redundancy) => Promise<Uint8Array>
+
 export interface StragglersParts {
+  readonly read: Read
   readonly local: Pick<Blocks, 'get'>
   readonly peers: BlockPeers
   /** Nobody took it: gone, full or unwilling; or too many wait. */
@@ -26,8 +33,8 @@ export const stragglerLimits = {
 } as const
 
 /**
- * Copies owed to peers that are late: a stopped process, a disk that hangs. The bytes are let go, for they are on this node's disk, so that puts need not wait
- * for the memory; when the peer answers again it gets them one after the other.
+ * Copies and shards owed to peers that are late: a stopped process, a disk that hangs. The bytes are let go, for a copy is on this node's disk and a shard is
+ * made again from the block, which is read like any other, so that puts need not wait for the memory; when the peer answers again it gets them one after the other.
  */
 export class Stragglers {
   readonly #parts: StragglersParts
@@ -69,9 +76,9 @@ export class Stragglers {
     const copy = copies.shift()
     if (copy === undefined) return
     this.#waiting--
-    const { local, peers, onShort } = this.#parts
+    const { onShort } = this.#parts
     try {
-      const outcome = await peers.store(peer, { cid: copy.cid, bytes: await local.get(copy.cid), reference: copy.reference }, {})
+      const outcome = await this.#send(peer, copy)
       if (outcome === 'stored' || outcome === 'had') return
     } catch {
       // whatever it was, the copy is not there; the block itself is safe, and that it is short is said in the end
@@ -79,5 +86,14 @@ export class Stragglers {
     const substitute = copy.substitutes.shift()
     if (substitute === undefined) onShort(copy)
     else this.owe(substitute, copy)
+  }
+
+  async #send (peer: PeerId, { cid, reference, shard: index }: MissingCopy): Promise<StoreOutcome> {
+    const { local, read, peers } = this.#parts
+    if (index === undefined) return peers.store(peer, { cid, bytes: await local.get(cid), reference }, {})
+    const shards = await shardsOf(cid, await read(cid, reference.redundancy), reference.redundancy)
+    const shard = shards[index]
+    if (shard === undefined) throw new RangeError(`there is no shard ${index}`)
+    return peers.storeShard(peer, { shard, reference }, {})
   }
 }

@@ -5,13 +5,16 @@ import { Refused, StoreFull, Unavailable } from '../base/errors.ts'
 import { Paces, type Patience } from '../base/pace.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import type { Blocks } from '../blockstore/index.ts'
+import type { Shard } from '../blockstore/shard.ts'
 import { type BlockPeers, type Holder, type Placement, type Reference, writeQuorumOf } from './index.ts'
-import { Stragglers } from './stragglers.ts'
+import { shardsOf } from './shards.ts'
+import { type Read, Stragglers } from './stragglers.ts'
 
 /**
- * A block to its holders: all of them at once; whoever fails, is full, does not answer or answers late is replaced by the next in the
- * placement, a substitute. Acknowledged at the write quorum of distinct holders, each with the block and its reference on disk; the rest goes on behind.
- * A holder that is late then gets its copy from this node's disk, when it answers again: memory does not wait for it.
+ * A block to its holders, whole copies or shards, of which the i-th goes to the i-th of them: all at once; whoever fails, is full, does not answer or answers
+ * late is replaced by the next in the placement, a substitute, which takes the same piece. Acknowledged at the write quorum of distinct holders, each with the block and its reference on disk; the rest goes on behind.
+ * A holder that is late then gets its copy from this node's disk, or its shard from the block as it is read back, when it answers again: memory does not wait
+ * for it.
  */
 export interface WriterParts {
   readonly self: PeerId
@@ -42,15 +45,18 @@ export class Writer {
   readonly #paces: Paces
   readonly #stragglers: Stragglers
 
-  constructor (parts: WriterParts) {
+  /** `read`: a block that was written in shards, from wherever it is. */
+  constructor (parts: WriterParts, read: Read) {
     this.#parts = parts
     this.#paces = new Paces(parts.clock, writePatience)
-    this.#stragglers = new Stragglers({ ...parts, onShort: ({ cid, reference: { redundancy: { k, m } } }) => { parts.onShort({ cid, have: k + m - 1, want: k + m }) } })
+    this.#stragglers = new Stragglers({ ...parts, read, onShort: ({ cid, reference: { redundancy: { k, m } } }) => { parts.onShort({ cid, have: k + m - 1, want: k + m }) } })
   }
 
   async put (block: Block, signal: AbortSignal | undefined): Promise<void> {
-    const claim = await this.#background.claim(block.bytes.byteLength, { signal })
-    const write = new BlockWrite(this.#parts, block, { paces: this.#paces, stragglers: this.#stragglers })
+    const { k, m } = block.reference.redundancy
+    const claim = await this.#background.claim(block.bytes.byteLength * (k === 1 ? 1 : (k + m) / k), { signal })
+    const shards = k === 1 ? undefined : await shardsOf(block.cid, block.bytes, { k, m })
+    const write = new BlockWrite(this.#parts, { ...block, shards }, { paces: this.#paces, stragglers: this.#stragglers })
     const whole = write.run(signal).finally(() => { claim[Symbol.dispose](); this.#running.delete(whole) })
     this.#running.add(whole)
     await write.quorum
@@ -63,7 +69,10 @@ export class Writer {
   }
 }
 
-interface Block { readonly cid: Cid, readonly bytes: Uint8Array, readonly reference: Reference, readonly isDegradedAllowed?: boolean }
+/** A piece of a block on its way: a whole copy, or a shard, that the holder at its position should have. */
+interface Slot { readonly position: number, isStored: boolean }
+
+interface Block { readonly cid: Cid, readonly bytes: Uint8Array, readonly reference: Reference, readonly isDegradedAllowed?: boolean, readonly shards?: readonly Shard[] | undefined }
 
 class BlockWrite {
   readonly #parts: WriterParts
@@ -71,11 +80,12 @@ class BlockWrite {
   readonly #paces: Paces
   readonly #stragglers: Stragglers
   readonly #quorum = Promise.withResolvers<void>()
+  /** Who has not been tried, in order. */
   readonly #candidates: PeerId[]
+  readonly #placed: readonly PeerId[]
+  readonly #slots: readonly Slot[]
   readonly #want: number
   readonly #needed: number
-  /** Nodes that could hold it, the substitutes too. */
-  readonly #placed: number
   readonly #failures: string[] = []
   readonly #full: string[] = []
   readonly #stop = new AbortController()
@@ -92,11 +102,12 @@ class BlockWrite {
     this.#stragglers = stragglers
     const { k, m } = block.reference.redundancy
     const placed = [...new Set(parts.placement.holdersOf(block.cid))]
-    this.#placed = placed.length
-    // fewer nodes than copies count as copies of those nodes
-    this.#want = Math.min(k + m, placed.length)
+    this.#placed = placed
+    // fewer nodes than copies count as copies of those nodes; fewer shards are fewer
+    this.#want = block.shards === undefined ? Math.min(k + m, placed.length) : k + m
     const quorum = Math.min(writeQuorumOf({ k, m: Math.max(0, this.#want - k) }), this.#want)
     this.#needed = block.isDegradedAllowed === true && placed.length === 2 ? Math.min(k, quorum) : quorum
+    this.#slots = Array.from({ length: this.#want }, (_, position) => ({ position, isStored: false }))
     this.#candidates = ordered(placed, this.#want, parts, paces)
     this.#quorum.promise.catch(() => {}) // whoever put it hears of it; the background must not be an unhandled rejection
   }
@@ -108,7 +119,7 @@ class BlockWrite {
     using limit = deadline(this.#parts.clock, writeLimits.timeoutMs, { signal: this.#stop.signal, what: 'storing a block' })
     using _caller = this.#heed(signal)
     if (this.#want === 0) { this.#fail(); return }
-    for (let i = 0; i < this.#want; i++) this.#tryNext(limit.signal)
+    for (const slot of this.#slots) this.#tryNext(slot, limit.signal)
     while (this.#copies.length > 0) {
       const copies = this.#copies
       this.#copies = []
@@ -130,12 +141,22 @@ class BlockWrite {
     return { [Symbol.dispose]: () => { signal?.removeEventListener('abort', onAbort) } }
   }
 
-  #tryNext (signal: AbortSignal): void {
-    const peer = this.#candidates.shift()
-    if (peer !== undefined) this.#copies.push(this.#tryOne(peer, signal))
+  #tryNext (slot: Slot, signal: AbortSignal): void {
+    const peer = this.#block.shards === undefined ? this.#candidates[0] : this.#holderFor(slot)
+    if (peer === undefined) return
+    this.#candidates.splice(this.#candidates.indexOf(peer), 1)
+    this.#copies.push(this.#tryOne(peer, slot, signal))
   }
 
-  async #tryOne (peer: PeerId, signal: AbortSignal): Promise<void> {
+  /** Of a shard: its own holder, if nothing is wrong with it; a substitute; its own holder all the same. The places of others are left to them. */
+  #holderFor ({ position }: Slot): PeerId | undefined {
+    const own = this.#candidates.find((peer) => peer === this.#placed[position])
+    if (own !== undefined && this.#isUp(own)) return own
+    const substitutes = this.#candidates.filter((peer) => this.#placed.indexOf(peer) >= this.#want)
+    return substitutes.find((peer) => this.#isUp(peer)) ?? own ?? substitutes[0]
+  }
+
+  async #tryOne (peer: PeerId, slot: Slot, signal: AbortSignal): Promise<void> {
     const { clock, self } = this.#parts
     const start = clock.monotonicMs()
     const attempt = new AbortController()
@@ -144,27 +165,29 @@ class BlockWrite {
     const replace = (): void => {
       if (isReplaced || signal.aborted) return
       isReplaced = true
-      this.#tryNext(signal)
+      this.#tryNext(slot, signal)
     }
     const watch = (): () => void => clock.after(this.#paces.lateAfterMs(peer), () => {
       if (peer !== self) this.#paces.suspect(peer)
       // a late holder may still make it; until the quorum is reached its substitute is asked as well
       if (this.#stored < this.#needed) replace()
-      else if (this.#isGone(peer) && !this.#isHere) attempt.abort(new Error('it does not answer'))
+      else if (this.#isGone(peer) && !this.#canBeReadBack) attempt.abort(new Error('it does not answer'))
       this.#oweSuspects()
       cancelWatch = watch()
     })
     let cancelWatch = watch()
     try {
-      await this.#store(peer, AbortSignal.any([signal, attempt.signal]))
-      this.#stored++
+      await this.#store(peer, slot, AbortSignal.any([signal, attempt.signal]))
+      // two that have the same shard are one shard; two that have the block are two copies
+      if (this.#block.shards === undefined || !slot.isStored) this.#stored++
+      slot.isStored = true
       if (peer === self) this.#isHere = true
       else this.#paces.answered(peer, clock.monotonicMs() - start)
       if (this.#stored >= this.#needed) this.#quorum.resolve()
       this.#oweSuspects()
       if (this.#stored >= this.#want) this.#stop.abort(new Error('every copy is stored'))
     } catch (error) {
-      if (error instanceof Owed) { this.#owe(peer, isReplaced); return }
+      if (error instanceof Owed) { this.#owe(peer, slot, isReplaced); return }
       const name = peer === self ? 'this node' : peer
       this.#failures.push(`${name}: ${error instanceof Error ? error.message : String(error)}`)
       if (error instanceof StoreFull) this.#full.push(name)
@@ -177,39 +200,46 @@ class BlockWrite {
 
   /** What is acknowledged and here waits for nobody who is late. */
   #oweSuspects (): void {
-    if (!this.#isHere || this.#stored < this.#needed) return
+    if (!this.#canBeReadBack || this.#stored < this.#needed) return
     for (const [peer, attempt] of this.#attempts) if (peer !== this.#parts.self && this.#paces.isSuspect(peer)) attempt.abort(new Owed())
   }
 
   // a copy whose substitute is under way is owed to nobody
-  #owe (peer: PeerId, isReplaced: boolean): void {
-    if (isReplaced) return
+  #owe (peer: PeerId, { position, isStored }: Slot, isReplaced: boolean): void {
+    if (isReplaced || (this.#block.shards !== undefined && isStored)) return
     this.#owed++
-    const { cid, reference } = this.#block
-    this.#stragglers.owe(peer, { cid, reference, substitutes: this.#candidates })
+    const { cid, reference, shards } = this.#block
+    this.#stragglers.owe(peer, { cid, reference, shard: shards === undefined ? undefined : position, substitutes: this.#candidates })
   }
+
+  /** Of a copy that is owed, the bytes must be on this disk; of a shard, enough others are, once the block is acknowledged. */
+  get #canBeReadBack (): boolean { return this.#isHere || this.#block.shards !== undefined }
+
+  #isUp (peer: PeerId): boolean { return !this.#isGone(peer) && !(peer !== this.#parts.self && this.#paces.isSuspect(peer)) }
 
   #isGone (peer: PeerId): boolean {
     const { self, peers } = this.#parts
     return peer !== self && !peers.reachable().includes(peer)
   }
 
-  async #store (peer: PeerId, signal: AbortSignal): Promise<void> {
+  async #store (peer: PeerId, { position }: Slot, signal: AbortSignal): Promise<void> {
     const { self, holder, peers } = this.#parts
-    const { cid, bytes, reference } = this.#block
+    const { cid, bytes, reference, shards } = this.#block
+    const shard = shards?.[position]
     if (peer === self) {
-      if (await holder.keep(cid, reference) === 'want') await holder.store(cid, bytes, reference)
+      if (shard !== undefined) { if (await holder.keepShard(shard, reference) === 'want') await holder.storeShard(shard, reference) }
+      else if (await holder.keep(cid, reference) === 'want') await holder.store(cid, bytes, reference)
       return
     }
-    const outcome = await peers.store(peer, { cid, bytes, reference }, { signal })
+    const outcome = await (shard === undefined ? peers.store(peer, { cid, bytes, reference }, { signal }) : peers.storeShard(peer, { shard, reference }, { signal }))
     if (outcome === 'full') throw new StoreFull('its disk is full')
     if (outcome === 'refused') throw new Refused('it refused the block')
   }
 
   #fail (): void {
-    const what = `a block reached ${this.#stored} of the ${this.#needed} holders it needs`
+    const what = `a block reached ${this.#stored} of the ${this.#needed} holders it needs${this.#placed.length < this.#needed ? `, and only ${this.#placed.length} nodes hold blocks` : ''}`
     // trying again helps as long as enough of the others may still take it; else only room does
-    const isFull = this.#full.length > 0 && this.#placed - this.#full.length < this.#needed
+    const isFull = this.#full.length > 0 && this.#placed.length - this.#full.length < this.#needed
     if (isFull) this.#quorum.reject(new StoreFull(`${what}; full: ${this.#full.join(', ')}`))
     else this.#quorum.reject(new Unavailable(`${what} (${this.#failures.length === 0 ? 'no node holds blocks' : this.#failures.join('; ')})`))
   }

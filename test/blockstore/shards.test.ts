@@ -3,8 +3,9 @@ import { concat, equals, MalformedBytes } from '../../src/base/bytes.ts'
 import { type Cid, cidOf, digestOf } from '../../src/base/cid.ts'
 import { hash } from '../../src/base/hash.ts'
 import { seededRandom } from '../../src/base/random.ts'
-import { StoreFull } from '../../src/base/errors.ts'
+import { Refused, StoreFull } from '../../src/base/errors.ts'
 import { type DiskBlocks, openDiskBlocks } from '../../src/blockstore/disk-blocks.ts'
+import { type BlockHolder, blockHolder, holderLimits } from '../../src/blockstore/holder.ts'
 import { ShardCorrupt, ShardMissing, type Shards, StoreReadOnly } from '../../src/blockstore/index.ts'
 import { memoryShards } from '../../src/blockstore/memory-shards.ts'
 import { decodeShard, encodeShard, listOf, maxShardHeadBytes, parseShardKey, type Shard, shardKeyOf, shardLimits, type ShardName } from '../../src/blockstore/shard.ts'
@@ -212,6 +213,71 @@ describe('shards on disk', () => {
         expect(await all(after.shards.of(shard.cid))).toContain(shardKeyOf(shard))
       }
       for await (const name of after.shards.list()) expect(shardKeyOf(await after.shards.get(name))).toBe(shardKeyOf(name))
+    }
+  })
+})
+
+describe('a holder of shards', () => {
+  const reference = { versionId: new Uint8Array(32).fill(9), redundancy: { k: 4, m: 2 } }
+  const holding = async (disk: Disk): Promise<{ holder: BlockHolder, blocks: DiskBlocks }> => {
+    const blocks = await openOn(disk)
+    return { blocks, holder: blockHolder({ blocks, index: disk.index }) }
+  }
+  async function referencesOf (holder: BlockHolder, cid: Cid): Promise<unknown[]> { const found = []; for await (const one of holder.references(cid)) found.push(one); return found }
+
+  test('keeps what it has and wants what it has not, has rotten, or has under another list', async () => {
+    const disk = newDisk()
+    const { holder } = await holding(disk)
+    expect(await holder.keepShard(large, reference)).toBe('want')
+    await holder.storeShard(large, reference)
+    expect(await holder.keepShard(large, reference)).toBe('kept')
+    expect(await holder.keepShard({ ...large, list: small.list }, reference)).toBe('want')
+    expect(await holder.keepShard({ ...large, index: 4 }, reference)).toBe('want')
+    expect(await referencesOf(holder, large.cid)).toEqual([reference])
+    disk.files.flip(disk.files.paths.find((name) => name.endsWith(shardKeyOf(large))) ?? '', 700)
+    expect(await (await holding(disk)).holder.keepShard(large, reference)).toBe('want')
+  })
+
+  test('takes a bounded number of one block, and of lists for one place: the first ones stay', async () => {
+    const { holder, blocks } = await holding(newDisk())
+    const forged = Array.from({ length: holderLimits.maxListsOfShard }, (_, seed) => shardsOf(smallBlock, { k: 4, m: 2 }, 50 + seed * 10)[5] as Shard)
+    for (const shard of forged) await holder.storeShard(shard, reference)
+    await expect(holder.storeShard(shardsOf(smallBlock, { k: 4, m: 2 })[5] as Shard, reference)).rejects.toThrow(Refused)
+    await holder.storeShard(forged[0] as Shard, reference)
+    const many = Array.from({ length: 4 }, (_, m) => shardsOf(smallBlock, { k: 16, m: 10 + m })).flat()
+    const outcomes = await Promise.allSettled(many.map(async (shard) => holder.storeShard(shard, reference)))
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(holderLimits.maxShardsOfBlock - forged.length)
+    expect((await all(blocks.shards.of(cidOf(smallBlock)))).size).toBe(holderLimits.maxShardsOfBlock)
+  })
+
+  test('that gives up a whole block keeps the references while it has a shard of it', async () => {
+    const { holder, blocks } = await holding(newDisk())
+    await holder.store(cidOf(largeBlock), largeBlock, { ...reference, redundancy: { k: 1, m: 2 } })
+    await holder.storeShard(large, { ...reference, versionId: new Uint8Array(32).fill(8) })
+    expect(await holder.release(cidOf(largeBlock), async () => true)).toBe('released')
+    expect(await blocks.has(cidOf(largeBlock))).toBe(false)
+    expect(await referencesOf(holder, cidOf(largeBlock))).toHaveLength(2)
+    expect(await holder.keepShard(large, reference)).toBe('kept')
+  })
+
+  test('after a power failure has every acknowledged shard with its reference', async () => {
+    for (let seed = 0; seed < 40; seed++) {
+      const random = seededRandom(seed)
+      const disk = newDisk()
+      const { holder } = await holding(disk)
+      const acknowledged: Shard[] = []
+      const storing = [...shardsOf(noiseBytes(200_000, seed), { k: 4, m: 2 }).slice(3), ...shardsOf(noiseBytes(3000, seed), { k: 2, m: 1 })].map(async (shard) => {
+        await holder.storeShard(shard, { ...reference, redundancy: shard })
+        acknowledged.push(shard)
+      })
+      for (let steps = Math.floor(random.fraction() * 60); steps > 0; steps--) await Promise.resolve()
+      const before = [...acknowledged]
+      const after = await holding({ files: disk.files.crash(random), index: disk.index.crash(random) })
+      await Promise.allSettled(storing)
+      for (const shard of before) {
+        expect(equals(recordOf(await after.blocks.shards.get(shard)), recordOf(shard))).toBe(true)
+        expect(await referencesOf(after.holder, shard.cid)).toEqual([{ ...reference, redundancy: { k: shard.k, m: shard.m } }])
+      }
     }
   })
 })

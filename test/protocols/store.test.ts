@@ -7,9 +7,11 @@ import { Corrupt, StoreFull } from '../../src/base/errors.ts'
 import { hash } from '../../src/base/hash.ts'
 import { peerIdOf } from '../../src/base/peer-id.ts'
 import { StoreReadOnly } from '../../src/blockstore/index.ts'
+import { encodeShard, type Shard } from '../../src/blockstore/shard.ts'
 import { RequestRefused } from '../../src/network/index.ts'
-import { serveStore, storeAt, storeLimits, storeProtocol } from '../../src/protocols/store.ts'
+import { serveStore, storeAt, storeLimits, storeProtocol, storeShardAt } from '../../src/protocols/store.ts'
 import type { Holder, Reference } from '../../src/replication/index.ts'
+import { shardsOf } from '../../src/replication/shards.ts'
 import { memoryNetwork } from '../support/memory-requests.ts'
 import { blockOf, referenceTo } from '../support/replication-nodes.ts'
 
@@ -27,6 +29,8 @@ async function holding ({ kept = 'want', failure }: { kept?: 'kept' | 'want', fa
   const holder: Holder = {
     async keep (_cid, given) { calls.push('keep'); references.push(given); return kept },
     async store (_cid, _block, given) { calls.push('store'); references.push(given); if (failure !== undefined) throw failure },
+    async keepShard (name, given) { calls.push(`keep shard ${name.index}`); references.push(given); return kept },
+    async storeShard (shard, given) { calls.push(`store shard ${shard.index}`); references.push(given); if (failure !== undefined) throw failure },
     async * references () { yield * references },
     presence: async (cids) => cids.map(() => ({ state: 'held', references: 7 })),
   }
@@ -36,6 +40,7 @@ async function holding ({ kept = 'want', failure }: { kept?: 'kept' | 'want', fa
   return {
     network, calls, references, warnings, budget,
     store: async (block = small, of: Reference = reference) => storeAt(requests, answerer, { ...block, reference: of }, {}),
+    storeShard: async (shard: Shard, of: Reference) => storeShardAt(requests, answerer, { shard, reference: of }, {}),
     raw: async (...body: Uint8Array[]) => requests.request(answerer, storeProtocol, body, { timeoutMs: 1000, maxAnswerBytes: 16 }),
   }
 }
@@ -137,6 +142,8 @@ describe('what a peer may send', () => {
     const holder: Holder = {
       keep: async () => 'want',
       async store () { running++; await new Promise<void>((resolve) => { held.push(resolve) }) },
+      keepShard: async () => 'want',
+      async storeShard () {},
       async * references () { yield reference },
       presence: async () => [],
     }
@@ -148,5 +155,43 @@ describe('what a peer may send', () => {
     while (running < 3) await Promise.resolve()
     for (const free of held) free()
     expect(await Promise.all(stores)).toEqual(['stored', 'stored', 'stored'])
+  })
+})
+
+describe('storing a shard at a peer', () => {
+  const coded: Reference = { ...reference, redundancy: { k: 2, m: 1 } }
+  const shardOf = async ({ bytes, cid } = large, index = 1): Promise<Shard> => (await shardsOf(cid, bytes.length === 0 ? empty : bytes, coded.redundancy))[index] as Shard
+  const huge = blockOf('huge', 3 * storeLimits.unofferedBytes)
+
+  test('a small one is sent at once; a large one is offered first, and sent only if it is wanted', async () => {
+    const small = await holding()
+    expect(await small.storeShard(await shardOf(), coded)).toBe('stored')
+    expect(small.calls).toEqual(['store shard 1'])
+    const wanted = await holding()
+    expect(await wanted.storeShard(await shardOf(huge), coded)).toBe('stored')
+    expect(wanted.calls).toEqual(['keep shard 1', 'store shard 1'])
+    expect(wanted.references).toEqual([coded, coded])
+    const had = await holding({ kept: 'kept' })
+    expect(await had.storeShard(await shardOf(huge), coded)).toBe('had')
+    expect(had.calls).toEqual(['keep shard 1'])
+  })
+
+  test('a full disk and a refusal are answers', async () => {
+    expect(await (await holding({ failure: new StoreFull('full') })).storeShard(await shardOf(), coded)).toBe('full')
+    expect(await (await holding({ failure: new StoreReadOnly('read-only') })).storeShard(await shardOf(), coded)).toBe('refused')
+  })
+
+  test('wrong bytes reach no disk, nor does a shard of another block or code than its reference', async () => {
+    const { calls, raw } = await holding()
+    const shard = await shardOf()
+    const [recordHead, bytes] = encodeShard(shard)
+    const reference = head(digestOf(shard.cid), coded.redundancy)
+    expect(await raw(Uint8Array.of(5), reference, recordHead, bytes.map((byte) => byte ^ 1))).toEqual(Uint8Array.of(5))
+    expect(await raw(Uint8Array.of(5), reference, recordHead)).toEqual(Uint8Array.of(5))
+    await expect(raw(Uint8Array.of(5), head(digestOf(small.cid), coded.redundancy), recordHead, bytes)).rejects.toThrow(RequestRefused)
+    await expect(raw(Uint8Array.of(5), head(digestOf(shard.cid), { k: 3, m: 1 }), recordHead, bytes)).rejects.toThrow(RequestRefused)
+    for (const wrong of [[Uint8Array.of(3), new Uint8Array(16)], [Uint8Array.of(0), new Uint8Array(15)], [Uint8Array.of(0), new Uint8Array(17)]]) await expect(raw(Uint8Array.of(4), reference, ...wrong)).rejects.toThrow(RequestRefused)
+    await expect(raw(Uint8Array.of(4), head(digestOf(shard.cid), { k: 31, m: 2 }), Uint8Array.of(0), new Uint8Array(16))).rejects.toThrow(RequestRefused)
+    expect(calls).toEqual([])
   })
 })

@@ -88,7 +88,7 @@ export async function repairNodes (count: number, { quotaBytes }: { quotaBytes?:
     const requests = network.of(self)
     const warn = (message: string): void => { warnings.push(message) }
     await serveStore(requests, { holder, budget: new Budget(inFlightBytes), warn })
-    await serveFetch(requests, { sources: [blocks], budget: new Budget(inFlightBytes) })
+    await serveFetch(requests, { sources: [blocks], shards: blocks.shards, budget: new Budget(inFlightBytes) })
     const placed = (): readonly PeerId[] => world.views.get(self) ?? world.placed
     repair = new Repair({
       self, holder, inventory: blockInventory({ blocks, index }), local: blocks, clock, warn,

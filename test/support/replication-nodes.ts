@@ -4,8 +4,9 @@ import { type Cid, cidOf } from '../../src/base/cid.ts'
 import { StoreFull } from '../../src/base/errors.ts'
 import { hash } from '../../src/base/hash.ts'
 import { type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
-import type { Blocks } from '../../src/blockstore/index.ts'
+import type { Blocks, Shards } from '../../src/blockstore/index.ts'
 import { memoryBlocks } from '../../src/blockstore/memory-blocks.ts'
+import { memoryShards } from '../../src/blockstore/memory-shards.ts'
 import { blockPeers } from '../../src/protocols/block-peers.ts'
 import { serveFetch } from '../../src/protocols/fetch.ts'
 import { serveStore } from '../../src/protocols/store.ts'
@@ -16,6 +17,7 @@ import { type MemoryNetwork, memoryNetwork } from './memory-requests.ts'
 export interface BlockNode {
   readonly self: PeerId
   readonly blocks: Blocks
+  readonly shards: Shards
   readonly cache: Blocks
   readonly holder: MemoryHolder
   readonly engine: Replication & { settled (): Promise<void> }
@@ -68,22 +70,22 @@ export async function blockNodes (count: number): Promise<BlockNodes> {
     holdersOf: (cid) => world.nodes.filter(({ holder }) => holder.has(cid)).map(({ self }) => self),
   }
   for (const self of ids) {
-    const [blocks, cache] = [memoryBlocks(), memoryBlocks()]
-    const holder = memoryHolder(blocks, (durationMs) => clock.sleep(durationMs))
+    const [blocks, cache, shards] = [memoryBlocks(), memoryBlocks(), memoryShards()]
+    const holder = memoryHolder({ blocks, shards, sleep: (durationMs) => clock.sleep(durationMs) })
     const [shortages, warnings]: [BlockNode['shortages'], string[]] = [[], []]
     const requests = network.of(self)
     const warn = (message: string): void => { warnings.push(message) }
     await serveStore(requests, { holder, budget: new Budget(inFlightBytes), warn })
-    await serveFetch(requests, { sources: [blocks, cache], budget: new Budget(inFlightBytes) })
+    await serveFetch(requests, { sources: [blocks, cache], shards, budget: new Budget(inFlightBytes) })
     const engine = replication({
-      self, holder, local: blocks, cache, clock, warn,
+      self, holder, local: blocks, localShards: shards, cache, clock, warn,
       peers: blockPeers({ requests, reachable: () => ids.filter((id) => id !== self && !world.distant.has(id)), budget: new Budget(inFlightBytes) }),
       placement: { holdersOf: () => world.placed },
       providers: { async * find (_cid, { signal }) { await clock.sleep(world.provided.afterMs, { signal }); yield * world.provided.peers } },
       hints: () => world.hinted,
       onShort: (shortage) => { shortages.push(shortage) },
     })
-    world.nodes.push({ self, blocks, cache, holder, engine, shortages, warnings })
+    world.nodes.push({ self, blocks, shards, cache, holder, engine, shortages, warnings })
   }
   return world
 }
@@ -93,7 +95,7 @@ const inFlightBytes = 64 * 1024 * 1024
 /** Orders by name, so that a failure reads the same in every run. */
 const peerOf = (index: number): PeerId => peerIdOf(hash(utf8(`node ${index}`)))
 
-function memoryHolder (blocks: Blocks, sleep: (durationMs: number) => Promise<void>): MemoryHolder {
+function memoryHolder ({ blocks, shards, sleep }: { blocks: Blocks, shards: Shards, sleep: (durationMs: number) => Promise<void> }): MemoryHolder {
   const references = new Map<Cid, Reference[]>()
   const durable = new Set<Cid>()
   const record = (cid: Cid, reference: Reference): void => { references.set(cid, [...references.get(cid) ?? [], reference]) }
@@ -113,6 +115,17 @@ function memoryHolder (blocks: Blocks, sleep: (durationMs: number) => Promise<vo
       await blocks.put(cid, block)
       record(cid, reference)
       durable.add(cid)
+    },
+    async keepShard (name, reference) {
+      if (!await shards.has(name)) return 'want'
+      record(name.cid, reference)
+      return 'kept'
+    },
+    async storeShard (shard, reference) {
+      if (holder.isFull) throw new StoreFull('the disk is full')
+      if (holder.writeMs > 0) await sleep(holder.writeMs)
+      await shards.put(shard)
+      record(shard.cid, reference)
     },
     async * references (cid) { yield * references.get(cid) ?? [] },
     presence: async (cids) => cids.map((cid) => ({ state: durable.has(cid) ? 'held' : 'absent', references: references.get(cid)?.length ?? 0 })),
