@@ -19,6 +19,16 @@ export interface DfsNode extends AsyncDisposable {
   invites (wait?: { signal?: AbortSignal }): Promise<readonly InviteState[]>
   /** By token or by key: from then on nobody joins with it. @throws Conflict if somebody has, InvalidInput, Unavailable */
   revokeInvite (invite: string, wait?: { signal?: AbortSignal }): Promise<void>
+  /**
+   * Puts a node out: its sessions are closed, it is let in no more, and if it could read, what is sealed from now on it cannot. What it has read it may have kept.
+   * @throws Refused, NotFound, Unavailable (nothing happened), UnknownOutcome (repeat it)
+   */
+  removeMember (peer: PeerId, wait?: { signal?: AbortSignal }): Promise<{ readonly era: number, readonly epoch: number }>
+  /** Nodes that invite and remove beside the one that made the cluster. */
+  admins (): readonly PeerId[]
+  /** @throws Refused but on the node that made the cluster, NotFound, Unavailable, UnknownOutcome */
+  addAdmin (peer: PeerId, wait?: { signal?: AbortSignal }): Promise<void>
+  removeAdmin (peer: PeerId, wait?: { signal?: AbortSignal }): Promise<void>
   /** Forgets fetched copies; what this node holds stays. */
   emptyCache (): Promise<{ freedBytes: number }>
   /** Prometheus text format. */

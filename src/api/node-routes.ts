@@ -1,5 +1,7 @@
 import { once } from 'node:events'
+import { MalformedBytes } from '../base/bytes.ts'
 import { InvalidInput } from '../base/errors.ts'
+import { parsePeerId, type PeerId } from '../base/peer-id.ts'
 import type { InviteOptions } from '../node.ts'
 import type { BucketOptions } from '../objects/index.ts'
 import { type Exchange, jsonBody, requireMethod, sendJson } from './context.ts'
@@ -57,6 +59,29 @@ function inviteOptionsOf ({ uses = 1, role = 'member', notAfterMs, zone }: Reado
   if (notAfterMs !== undefined && !(typeof notAfterMs === 'number' && Number.isSafeInteger(notAfterMs) && notAfterMs > 0)) throw new InvalidInput('expires', `${JSON.stringify(notAfterMs)} is no time in milliseconds`)
   if (zone !== undefined && !(typeof zone === 'string' && /^[\w.-]{1,64}$/.test(zone))) throw new InvalidInput('zone', `zone is ${JSON.stringify(zone)}; it takes 1-64 letters, digits, dots, hyphens and underscores`)
   return { uses, role, notAfterMs, zone }
+}
+
+/** DELETE /v1/members/PEER: puts it out. */
+export async function memberRoute (exchange: Exchange, peer: string): Promise<void> {
+  requireMethod(exchange, 'DELETE')
+  sendJson(exchange, { removed: true, ...await exchange.node.removeMember(peerIn(peer), { signal: exchange.signal }) })
+}
+
+/** GET /v1/admins; PUT, DELETE /v1/admins/PEER */
+export async function adminRoute (exchange: Exchange, peer: string | undefined): Promise<void> {
+  const { node, request, signal } = exchange
+  requireMethod(exchange, ...(peer === undefined ? ['GET', 'HEAD'] : ['PUT', 'DELETE']))
+  if (peer !== undefined && request.method === 'PUT') await node.addAdmin(peerIn(peer), { signal })
+  else if (peer !== undefined) await node.removeAdmin(peerIn(peer), { signal })
+  sendJson(exchange, { admins: node.admins() })
+}
+
+/** @throws InvalidInput */
+function peerIn (text: string): PeerId {
+  try { return parsePeerId(text) } catch (cause) {
+    if (cause instanceof MalformedBytes) throw new InvalidInput('peer', `"${text.slice(0, 80)}" is no peer id; "dfs status" shows them`, { cause })
+    throw cause
+  }
 }
 
 export async function statusRoute (exchange: Exchange): Promise<void> {

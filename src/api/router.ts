@@ -1,6 +1,6 @@
 import type { Exchange } from './context.ts'
 import { ApiError } from './errors.ts'
-import { bucketRoute, cacheRoute, configRoute, inspectRoute, inviteRoute, metricsRoute, peersRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
+import { adminRoute, bucketRoute, cacheRoute, configRoute, inspectRoute, inviteRoute, memberRoute, metricsRoute, peersRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
 import { listRoute, objectRoute } from './object-routes.ts'
 
 export interface RouteOptions {
@@ -19,6 +19,10 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
       return key.length === 0 ? listRoute(exchange, name) : objectRoute(exchange, { bucket: name, key: key.join('/') })
     case 'buckets': return bucketRoute(exchange, name)
     case 'invites': return inviteRoute(exchange, key.length === 0 ? name : [name, ...key].join('/'))
+    case 'members':
+      if (name === undefined || key.length > 0) break
+      return memberRoute(exchange, name)
+    case 'admins': return adminRoute(exchange, name)
     case 'status': return statusRoute(exchange)
     case 'peers': return peersRoute(exchange)
     case 'cache': return cacheRoute(exchange)

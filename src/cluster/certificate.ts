@@ -32,7 +32,7 @@ export function verdictOf (certificate: Certificate, { clusterId, authority, era
   const statements = statementsOf(certificate)
   if (!statements.every((statement) => equals(statement.clusterId, clusterId))) return invalid('of another cluster')
   if (isInEra(certificate, era)) return valid
-  if (!statements.every((statement) => statement.era === era.number)) return invalid(`not of era ${era.number}, nor listed in it`)
+  if (!statements.every((statement) => isOfEra(statement, era))) return invalid(`not of era ${era.number}, nor listed in it`)
   const chain = chainVerdict({ admin, invite }, authority)
   if (!chain.isValid) return chain
   if (!equals(member.issuer, invite?.subject ?? admin?.subject ?? authority)) return invalid('member statement by nobody in the chain')
@@ -48,9 +48,13 @@ export function verdictOf (certificate: Certificate, { clusterId, authority, era
 export function inviteVerdict ({ admin, invite }: { admin: AdminStatement | undefined, invite: InviteStatement }, { clusterId, authority, era }: Omit<Trust, 'memberRowHash'>): Verdict {
   const statements: readonly Statement[] = admin === undefined ? [invite] : [admin, invite]
   if (!statements.every((statement) => equals(statement.clusterId, clusterId))) return invalid('of another cluster')
-  if (!statements.every((statement) => statement.era === era.number)) return invalid(`the invite is not of era ${era.number}: ask for a new one`)
+  if (!statements.every((statement) => isOfEra(statement, era))) return invalid(`the invite is not of era ${era.number}: ask for a new one`)
   return chainVerdict({ admin, invite }, authority)
 }
+
+// an admin stays one over eras for as long as they list it; invites and members made under it are of one era, or listed themselves
+const isOfEra = (statement: Statement, era: Era): boolean =>
+  statement.era === era.number || (statement.kind === 'admin' && isListed(era, statement.subject, hashOfStatement(statement)))
 
 /** Whether this member statement keeps to what its invite allows. */
 export function useVerdict (invite: InviteStatement, member: MemberStatement): Verdict {

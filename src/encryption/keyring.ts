@@ -24,7 +24,11 @@ export interface Keyring {
   readonly ring: Ring | undefined
   /** Seed of the cluster's authority; only where the cluster was made. */
   readonly authoritySeed: Uint8Array | undefined
+  /** Secrets of epochs to come, held for the day that an era demands one of them. Nothing is sealed in them. At most `keyringLimits.maxPrepared`. */
+  readonly prepared?: readonly PreparedEpoch[]
 }
+
+export interface PreparedEpoch { readonly epoch: number, readonly secret: Uint8Array }
 
 /** What opens a keyring. A key file holds 32 bytes; beside the keyring it protects nothing from whoever has the folder. */
 export type KeyringKey = { readonly kind: 'passphrase', readonly passphrase: string } | { readonly kind: 'key', readonly key: Uint8Array }
@@ -39,6 +43,8 @@ const kinds = { passphrase: 1, key: 2 } as const
 /** RFC 9106's second choice; 64 MiB and three passes take about 50 ms here. */
 const cost = { memoryKiB: 64 * 1024, passes: 3, lanes: 1 } as const
 export const keyringLimits = {
+  /** Removals that began at the same time, or were cut off. */
+  maxPrepared: 8,
   maxFileBytes: 1024 * 1024,
   maxMemoryKiB: 1024 * 1024,
   maxPasses: 16,
@@ -127,9 +133,11 @@ async function stretched (passphrase: string, salt: Uint8Array, head: Uint8Array
   return hashRaw(utf8(passphrase.normalize('NFKC')), { algorithm: argon2id, salt, memoryCost: memoryKiB, timeCost: passes, parallelism: lanes, outputLen: 32 })
 }
 
-function encodeKeyring ({ nodeSeed, exchangeSeed, diskKey, clusterId, ring, authoritySeed }: Keyring): Uint8Array {
+// the last field is there if it says something: without it a keyring is as it always was
+function encodeKeyring ({ nodeSeed, exchangeSeed, diskKey, clusterId, ring, authoritySeed, prepared = [] }: Keyring): Uint8Array {
   const epochs = ring === undefined ? null : [...ring.epochs].sort(([a], [b]) => a - b)
-  return encode([nodeSeed, exchangeSeed, diskKey, clusterId, ring?.names ?? null, epochs, authoritySeed ?? null])
+  const fields = [nodeSeed, exchangeSeed, diskKey, clusterId, ring?.names ?? null, epochs, authoritySeed ?? null]
+  return encode(prepared.length === 0 ? fields : [...fields, prepared.map(({ epoch, secret }) => [epoch, secret])])
 }
 
 /** @throws Corrupt unless it is a keyring's plaintext in its only spelling */
@@ -142,7 +150,7 @@ function decodeKeyring (plaintext: Uint8Array): Keyring {
 
 function readKeyring (fields: unknown): Keyring {
   if (!Array.isArray(fields)) throw new MalformedBytes('no array')
-  const [nodeSeed, exchangeSeed, diskKey, clusterId, names, epochs, authoritySeed] = fields as readonly unknown[]
+  const [nodeSeed, exchangeSeed, diskKey, clusterId, names, epochs, authoritySeed, prepared] = fields as readonly unknown[]
   return {
     nodeSeed: bytesIn(nodeSeed, 32),
     exchangeSeed: bytesIn(exchangeSeed, 32),
@@ -150,6 +158,7 @@ function readKeyring (fields: unknown): Keyring {
     clusterId: bytesIn(clusterId, 16),
     ring: names === null ? undefined : readRing(names, epochs),
     authoritySeed: authoritySeed === null ? undefined : bytesIn(authoritySeed, 32),
+    ...(prepared === undefined ? {} : { prepared: (prepared as Array<[number, unknown]>).map(([epoch, secret]) => ({ epoch, secret: bytesIn(secret, 32) })) }),
   }
 }
 

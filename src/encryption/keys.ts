@@ -50,19 +50,31 @@ export function expanded (key: Uint8Array | KeyObject, info: Uint8Array, length:
 /** The keys of a cluster, derived on first use and kept. */
 export class ClusterKeys {
   readonly clusterId: Uint8Array
-  readonly currentEpoch: number
   readonly name: Uint8Array
   readonly checkNames: Uint8Array
-  readonly #secrets: ClusterSecrets
+  readonly #secrets: Map<number, Uint8Array>
+  #currentEpoch: number
   readonly #epochs = new Map<number, EpochKeys>()
   readonly #domains = new Map<string, DomainKeys>()
 
   constructor (secrets: ClusterSecrets) {
-    this.#secrets = secrets
+    this.#secrets = new Map(secrets.epochs)
     this.clusterId = secrets.clusterId
-    this.currentEpoch = Math.max(...secrets.epochs.keys())
+    this.#currentEpoch = Math.max(...secrets.epochs.keys())
     this.name = derived(secrets.names, secrets.clusterId, 'name')
     this.checkNames = derived(secrets.names, secrets.clusterId, 'check')
+  }
+
+  /** What is new is sealed in it, and tagged. */
+  get currentEpoch (): number { return this.#currentEpoch }
+
+  /** The secret of another epoch; what this opens can be read from the call on. */
+  learn (epoch: number, secret: Uint8Array): void { this.#secrets.set(epoch, secret) }
+
+  /** From the call on what is new is sealed in this epoch. @throws UnknownEpoch */
+  sealIn (epoch: number): void {
+    this.#secretOf(epoch)
+    this.#currentEpoch = epoch
   }
 
   /** @throws UnknownEpoch if this node was not given the epoch's secret */
@@ -88,7 +100,7 @@ export class ClusterKeys {
   }
 
   #secretOf (epoch: number): Uint8Array {
-    const secret = this.#secrets.epochs.get(epoch)
+    const secret = this.#secrets.get(epoch)
     if (secret === undefined) throw new UnknownEpoch(epoch)
     return secret
   }

@@ -57,6 +57,8 @@ export interface Network extends AsyncDisposable {
   dial (addresses: readonly string[], options: { signal: AbortSignal, force?: boolean }): Promise<PeerId>
   /** Opens everything to a peer that has proven itself, while it is connected: of one that has gone meanwhile nobody would hear the end. Whether it did. */
   admit (peer: PeerId): boolean
+  /** No member any more: its connections are cut at once, it is not dialled again, and the libraries forget it. */
+  expel (peer: PeerId): Promise<void>
   /** To be connected to from now on. */
   know (peer: PeerId, addresses: readonly string[]): void
   readonly known: ReadonlyMap<string, readonly string[]>
@@ -218,6 +220,16 @@ class LibNetwork implements Network {
 
   async dial (addresses: readonly string[], { signal, force = false }: { signal: AbortSignal, force?: boolean }): Promise<PeerId> {
     return peerIdOfConnection(await this.#node.dial(addresses.map((address) => multiaddr(address)), { signal, force }))
+  }
+
+  async expel (peer: PeerId): Promise<void> {
+    const id = peerIdFromString(peer)
+    this.#supervisor.forget(peer)
+    this.admission.expel(peer)
+    for (const connection of this.#node.getConnections(id)) connection.abort(new Error('no member any more'))
+    // the routing table keeps whom it knew until a ping fails, and names it to others meanwhile
+    await (this.#node.services.dht as unknown as { routingTable: { remove (peer: typeof id): Promise<void> } }).routingTable.remove(id)
+    await this.#node.peerStore.delete(id)
   }
 
   introspect (): { routingTable: readonly string[], gossip: readonly string[] } {

@@ -1,9 +1,12 @@
+import { equals } from '../base/bytes.ts'
 import { InvalidInput, Refused } from '../base/errors.ts'
+import { peerIdOf } from '../base/peer-id.ts'
 import type { Random } from '../base/random.ts'
 import { signingKeyOf } from '../base/signature.ts'
-import { encodeToken, type InviteStatement, roles, signStatement } from '../cluster/index.ts'
+import { adminsOf, encodeToken, type InviteStatement, roles, signStatement } from '../cluster/index.ts'
 import type { Keyring } from '../encryption/index.ts'
 import type { InviteOptions } from '../node.ts'
+import { signerOf } from './era-change.ts'
 import type { ClusterState } from './state.ts'
 
 export interface InviteParts {
@@ -22,15 +25,16 @@ const maxAddresses = 16
 export function makeInvites ({ state, keyring, random, addresses, wanted: { uses = 1, role = 'member', notAfterMs, zone = '' } }: InviteParts): readonly string[] {
   if (!Number.isInteger(uses) || uses < 1 || uses > maxUses) throw new InvalidInput('uses', `uses is ${uses}; it takes 1 to ${maxUses}`)
   if (state.layout.state !== 'open') throw new Refused('joining is closed: the first bucket has settled who the cluster\'s members are')
-  if (keyring.authoritySeed === undefined) throw new Refused('only the node that made the cluster has the authority\'s key; run "dfs invite" there')
   if (addresses.length === 0) throw new Refused('this node listens on no address that others could reach; set listen')
-  const authority = signingKeyOf(keyring.authoritySeed)
+  const signer = signerOf({ state, keyring, self: peerIdOf(signingKeyOf(keyring.nodeSeed).publicKey) })
+  // undefined where the authority itself signs
+  const admin = adminsOf(state.era, state).find(({ subject }) => equals(subject, signer.publicKey))
   return Array.from({ length: uses }, () => {
     const seed = random.bytes(32)
-    const invite = signStatement(authority, {
+    const invite = signStatement(signer, {
       clusterId: state.clusterId, era: state.era.number, subject: signingKeyOf(seed).publicKey,
       kind: 'invite', roles: roles[role], peer: undefined, notAfterMs, zone,
     }) as InviteStatement
-    return encodeToken({ clusterId: state.clusterId, authority: state.authority, seed, admin: undefined, invite, addresses: addresses.slice(0, maxAddresses) })
+    return encodeToken({ clusterId: state.clusterId, authority: state.authority, seed, admin, invite, addresses: addresses.slice(0, maxAddresses) })
   })
 }

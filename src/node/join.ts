@@ -1,14 +1,14 @@
-import { equals, hexOf } from '../base/bytes.ts'
+import { hexOf } from '../base/bytes.ts'
 import { deadline, systemClock } from '../base/clock.ts'
-import { Corrupt, Refused, Unavailable } from '../base/errors.ts'
+import { Refused, Unavailable } from '../base/errors.ts'
 import { type PeerId, peerIdOf } from '../base/peer-id.ts'
 import { systemRandom } from '../base/random.ts'
 import { signingKeyOf } from '../base/signature.ts'
-import { type Era, type InviteToken, parseToken, type Role, roles } from '../cluster/index.ts'
+import { type InviteToken, parseToken, type Role, roles } from '../cluster/index.ts'
 import type { Config } from '../config.ts'
 import { lockFolder } from '../disk/folder-lock.ts'
 import { nodeFiles } from '../disk/node-files.ts'
-import { ClusterKeys, exchangeKeyOf, type Keyring, openRing, type Ring, ringPurpose } from '../encryption/index.ts'
+import { exchangeKeyOf, type Keyring, openRing, type Ring, ringPurpose } from '../encryption/index.ts'
 import { addressBytes, addressText } from '../network/addresses.ts'
 import { RequestRefused } from '../network/index.ts'
 import { type Network, startNetwork } from '../network/libp2p-network.ts'
@@ -17,6 +17,7 @@ import { type Joined, joinCluster as joinBy } from '../protocols/join.ts'
 import { capacityOf } from './capacity.ts'
 import { peerInAddress, writeKnownPeers } from './known-peers.ts'
 import { keyringKeyOf, readKeyring, writeKeyring } from './keys.ts'
+import { checkedRing } from './checked-ring.ts'
 import { looseBallotOf } from './records.ts'
 import { readFacts, writeFacts } from './state.ts'
 import { openRows } from './stores.ts'
@@ -102,10 +103,3 @@ const reachableAddresses = ({ announce, listen }: Config): readonly string[] =>
 /** The richest role the invite allows. */
 const roleOf = ({ invite }: InviteToken): Role => [roles.member, roles.witness, roles.storage].find((role) => (invite.roles & role) !== 0) ?? roles.storage
 
-/** A sponsor that hands on wrong keys would split the cluster: each secret is held against what the authority signed. @throws Corrupt */
-function checkedRing (ring: Ring, clusterId: Uint8Array, era: Era): Ring {
-  const keys = new ClusterKeys({ clusterId, ...ring })
-  const isRight = equals(keys.checkNames, era.checkN) && era.checks.every(({ epoch, check }) => ring.epochs.has(epoch) && equals(keys.epoch(epoch).check, check))
-  if (!isRight) throw new Corrupt('the keys that came are not the cluster\'s')
-  return ring
-}

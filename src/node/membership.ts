@@ -1,9 +1,8 @@
-import { ByteReader, equals, MalformedBytes } from '../base/bytes.ts'
+import { equals, MalformedBytes } from '../base/bytes.ts'
 import { Corrupt, Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
 import { clearRowKey } from '../cluster/clear-row.ts'
-import { allVotersOf, clusterRowKeys, describeMember, encodeLayout, encodeMemberRow, hashOfStatement, isEraByRight, parseInviteRow, parseLayout, parseMemberRow, replicasOf, verdictOf, votersOf } from '../cluster/index.ts'
-import { readEra } from '../protocols/membership.ts'
+import { allVotersOf, clusterRowKeys, describeMember, encodeLayout, encodeMemberRow, hashOfStatement, isEraByRight, parseEra, parseInviteRow, parseLayout, parseMemberRow, replicasOf, verdictOf, votersOf } from '../cluster/index.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
 import type { RowCodecParts } from '../tables/codec.ts'
 import { decodeEnvelope, type Envelope } from '../tables/envelope.ts'
@@ -55,7 +54,7 @@ export function layoutGuard (state: ClusterState, peers: () => TablePeers): Layo
  */
 export function clearRowRule (state: ClusterState): RowCodecParts['checkClear'] {
   return ({ table, rowKey, proposer, content }) => {
-    if (!state.isMember(peerIdOf(proposer))) throw new Corrupt('a clear row was proposed by somebody who is no member here')
+    if (!state.wasMember(peerIdOf(proposer))) throw new Corrupt('a clear row was proposed by somebody who is no member here')
     try {
       const envelope = decodeEnvelope(content.body)
       // nobody erases a clear row; where there was none, an identity round says so
@@ -84,12 +83,8 @@ function isAllowed ({ clusterId, authority, era, layout: known }: ClusterState, 
       const layout = parseLayout(value)
       return isAt(clusterRowKeys.layout) && (layout.version <= known.version || follows(known, layout))
     }
-    case tables.era: {
-      const reader = new ByteReader(value)
-      const shown = readEra(reader)
-      reader.end()
-      return isAt(clusterRowKeys.era) && isEraByRight(shown, { clusterId, authority })
-    }
+    // that it follows from the one before is asked when it is proposed: `eraSuccession`
+    case tables.era: return isAt(clusterRowKeys.era) && isEraByRight(parseEra(value), { clusterId, authority })
     default: return false
   }
 }
@@ -117,5 +112,5 @@ export async function writeFoundation (state: ClusterState, registers: Registers
 
 /** Addresses of members, as their rows and the invite have them. */
 export const addressesIn = (state: ClusterState): ReadonlyMap<PeerId, readonly Uint8Array[]> =>
-  new Map([...state.members.values()].map((row) => [describeMember(row).peerId, row.addresses]))
+  new Map([...state.members.values()].map((row) => [describeMember(row).peerId, row.addresses] as const).filter(([peer]) => state.belongs(peer)))
 

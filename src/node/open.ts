@@ -3,7 +3,7 @@ import { Budget } from '../base/budget.ts'
 import { hexOf, partitionOf } from '../base/bytes.ts'
 import { type Cid, digestOf } from '../base/cid.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
-import { Refused } from '../base/errors.ts'
+import { Refused, Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
 import { type Random, systemRandom } from '../base/random.ts'
 import { signingKeyOf } from '../base/signature.ts'
@@ -12,7 +12,7 @@ import type { Config } from '../config.ts'
 import { lockFolder } from '../disk/folder-lock.ts'
 import type { Files } from '../disk/index.ts'
 import { nodeFiles } from '../disk/node-files.ts'
-import { ClusterKeys, freshVersion, type Keyring, ringPurpose, sealRing } from '../encryption/index.ts'
+import { ClusterKeys, freshVersion, type Keyring, type KeyringKey } from '../encryption/index.ts'
 import { addressBytes, addressText } from '../network/addresses.ts'
 import { type Network, startNetwork } from '../network/libp2p-network.ts'
 import type { DfsNode, Secrets } from '../node.ts'
@@ -23,6 +23,7 @@ import { serveFetch } from '../protocols/fetch.ts'
 import { type Greeting, type Hello, helloProtocol } from '../protocols/hello.ts'
 import { joinProtocol } from '../protocols/join.ts'
 import { membershipCheck } from '../protocols/membership.ts'
+import { ringPeers, serveRing } from '../protocols/ring.ts'
 import { serveStore } from '../protocols/store.ts'
 import { serveTables, tablePeers } from '../protocols/table.ts'
 import { replication } from '../replication/index.ts'
@@ -35,9 +36,14 @@ import { memoryListingIndex } from '../tables/memory-listing-index.ts'
 import { openRecord } from '../tables/opened-record.ts'
 import { registers as registersOver, type TablePeers } from '../tables/registers.ts'
 import { tableReplica } from '../tables/replica.ts'
+import { addAdmin, listAdmins, removeAdmin } from './admins.ts'
 import { runInBackground } from './background.ts'
 import { type AskReplica, readMemberRows } from './clear-rows.ts'
 import { contentCodec } from './content.ts'
+import { Epochs } from './epochs.ts'
+import type { EraChangeParts } from './era-change.ts'
+import { Eras, eraSuccession } from './eras.ts'
+import { everyMemberRow } from './every-member.ts'
 import { Hints } from './hints.ts'
 import { Invites } from './invites.ts'
 import { IssuedInvites } from './issued-invites.ts'
@@ -47,6 +53,8 @@ import { rebuildIndex } from './listing.ts'
 import { acceptorsBy, addressesIn, clearRowRule, layoutGuard, memberRowHash, votersBy, writeFoundation } from './membership.ts'
 import { nodeMetrics } from './metrics.ts'
 import { looseBallotOf } from './records.ts'
+import { removeMember } from './removal.ts'
+import { endSessions, epochCapability, epochIn } from './sessions.ts'
 import { layoutSettler } from './settle.ts'
 import { ClusterState, readFacts } from './state.ts'
 import { statusOf } from './status.ts'
@@ -72,9 +80,10 @@ export async function openNode (config: Config, secrets: Secrets, { logger = pin
   if (facts === undefined) throw new Refused(`${config.data} is no node's data folder yet; "dfs init" makes a cluster, "dfs join TOKEN" joins one`)
   open.use(await lockFolder(config.data))
   await files.removeDebris('.')
-  const keyring = await readKeyring(files, await keyringKeyOf(secrets, { make: false, random }))
+  const key = await keyringKeyOf(secrets, { make: false, random })
+  const keyring = await readKeyring(files, key)
   if (keyring === undefined) throw new Refused(`the keyring in ${config.data} is missing; without it this node cannot prove who it is`)
-  const node = new Node({ config, files, keyring, state: new ClusterState(files, facts), logger, clock, random })
+  const node = new Node({ config, files, keyring, key, state: new ClusterState(files, facts), logger, clock, random })
   await node.open(open)
   const closing = open.move()
   return node.door(closing)
@@ -84,6 +93,8 @@ interface NodeParts extends Required<OpenOptions> {
   readonly config: Config
   readonly files: Files
   readonly keyring: Keyring
+  /** What seals the keyring when an epoch begins. */
+  readonly key: KeyringKey
   readonly state: ClusterState
 }
 
@@ -105,6 +116,9 @@ class Node {
   #hello!: Hello
   #network!: Network
   #registers!: Registers
+  #eras!: Eras
+  #epochs: Epochs | undefined
+  #eraParts: EraChangeParts | undefined
   #peers!: TablePeers
   #objects!: DfsNode['objects']
   #freeBytes = 0
@@ -142,16 +156,18 @@ class Node {
 
   async #openNetwork (open: AsyncDisposableStack): Promise<void> {
     const { config, clock, random, keyring, state, logger } = this.#parts
+    this.#eras = new Eras({ state, registers: () => this.#registers, risen: () => { this.#risen() } })
     const hello = helloProtocol({
       self: (peer, shown) => ({
         ...this.#positions.shownTo(peer, shown),
-        certificate: state.certificate, era: state.era, versions: [1], capabilities: [], freeBytes: this.#freeBytes, layoutVersion: state.layout.version,
+        certificate: state.certificate, era: state.era, versions: [1], capabilities: this.#epochs === undefined ? [] : [epochCapability(this.#epochs.newest)], freeBytes: this.#freeBytes, layoutVersion: state.layout.version,
         addresses: this.#network.addresses().map(addressBytes),
       }),
       verify: membershipCheck({
         clusterId: state.clusterId, authority: state.authority,
         era: () => state.era,
-        adopt: async (era) => { await state.adoptEra(era) },
+        adopt: async (era) => { await this.#eras.adopt(era) },
+        askVoters: async () => { await this.#eras.ask() },
         memberRowHash: async (key) => memberRowHash(state, () => this.#registers, key),
       }),
       greeted: async (greeting) => {
@@ -168,12 +184,12 @@ class Node {
         this.#heard(greeting)
         this.#met(greeting)
       },
-      isMember: (peer) => state.members.has(peer) || this.#greetings.has(peer),
+      isMember: (peer) => state.belongs(peer) || this.#greetings.has(peer),
       log: logger.child({ part: 'network' }),
     }))
     await hello.register(this.#network.requests)
     for (const [peer, addresses] of addressesIn(state)) this.#network.know(peer, addresses.map(addressText))
-    for (const [peer, addresses] of await readKnownPeers(this.#parts.files)) this.#network.know(peer as PeerId, addresses)
+    for (const [peer, addresses] of await readKnownPeers(this.#parts.files)) if (!state.members.has(peer as PeerId) || state.belongs(peer as PeerId)) this.#network.know(peer as PeerId, addresses)
     this.#network.gossip.onAnnouncement((announcement) => {
       if (announcement.from !== this.#network.peerId) this.#metrics.count('heard')
       this.#hints.remember(announcement)
@@ -189,7 +205,7 @@ class Node {
     this.#peers = tablePeers(this.#network.requests, () => new Set([...this.#network.reachable(), ...this.#network.admission.admitted].filter((peer) => this.#positions.remembers(peer))))
     const replica = tableReplica({
       self, store: this.#rows, codec: this.#codec, voters: acceptorsBy(state, self), layout: layoutGuard(state, () => this.#peers),
-      isMember: (peer) => state.isMember(peer), isKeyless,
+      isMember: (peer) => state.isMember(peer), isKeyless, succession: eraSuccession(state, this.#codec),
       listing: this.#keys === undefined ? undefined : { index: this.#index, describe: describeRow },
     })
     // without keys there is nothing to propose with: the members settle
@@ -204,12 +220,21 @@ class Node {
       return peer === self ? replica.answer(self, request) : this.#peers.ask(peer, request, { signal })
     }
     await serveTables(this.#network.requests, replica)
+    const rings = ringPeers(this.#network.requests)
     if (this.#keys !== undefined && keyring.ring !== undefined) {
-      const { ring } = keyring
+      const epochs = new Epochs({ files: this.#parts.files, keyring: { ...keyring, ring: keyring.ring }, key: this.#parts.key, keys: this.#keys, state, random, clock, peers: rings, members: () => this.#membersReached() })
+      this.#epochs = epochs
+      this.#eraParts = {
+        self, state, keyring, eras: this.#eras, epochs, registers: driver, peers: rings,
+        memberRows: async (wait) => everyMemberRow({ state, codec: this.#codec, ask, registers: driver, voters }, wait),
+        spread: async () => { await this.#greetAll() },
+        voters, reachable: () => new Set(this.#network.reachable()), warn: this.#warn,
+      }
+      await serveRing(this.#network.requests, { keep: async (peer, offer) => epochs.keep(peer, offer), give: (peer, era) => epochs.give(peer, era), votedFrom: () => 0 })
       await joinProtocol({
         clusterId: state.clusterId, authority: state.authority, certificate: () => state.certificate, era: () => state.era, registers: driver, clock,
         memberRows: async (wait) => (await readMemberRows({ state, codec: this.#codec, ask, registers: driver }, wait)).map(encodeMemberRow),
-        sealRing: ({ kx, era }) => sealRing(ring, { clusterId: state.clusterId, purpose: ringPurpose(era), to: kx, fresh: random.bytes(32) }),
+        sealRing: (to) => epochs.ringFor(to),
         joined: (peer) => { logger.info({ peer }, 'a node has joined'); void memberRowHash(state, () => driver, keyOf(peer)).catch((error: unknown) => { this.#warn('a new member\'s row could not be read', error) }) },
       }).register(this.#network.requests)
       await writeFoundation(state, driver, self)
@@ -227,6 +252,8 @@ class Node {
         return antiEntropy.step(wait)
       } },
       { name: 'greetings', step: async (wait) => this.#greetAgain(wait) },
+      { name: 'era', step: async (wait) => this.#askForEra(wait) },
+      { name: 'keys of epochs', step: async (wait) => await this.#epochs?.step(wait) ?? 'idle' },
       { name: 'recovery of a full disk', step: async () => { await this.#rows.recover(); await this.#stores.blocks.recover(); return 'idle' } },
       { name: 'accounts', step: async () => { this.#freeBytes = await this.#parts.files.freeBytes('.'); return 'idle' } },
     ], { clock, warn: this.#warn }))
@@ -286,6 +313,40 @@ class Node {
     this.#greetedMs.set(greeting.peer, this.#parts.clock.monotonicMs())
   }
 
+  /** An era has begun: who is not in it has no more to say here. */
+  #risen (): void {
+    const { state, logger } = this.#parts
+    const left = endSessions({ state, greetings: this.#greetings, network: this.#network, warn: this.#warn })
+    logger.info({ era: state.era.number, left }, 'an era has begun')
+  }
+
+  #membersReached (): ReadonlyArray<{ peer: PeerId, epoch: number }> {
+    return this.#network.reachable().flatMap((peer) => {
+      const greeting = this.#greetings.get(peer)
+      return greeting?.role === roles.member ? [{ peer, epoch: epochIn(greeting) }] : []
+    })
+  }
+
+  /** Whoever does not answer hears of it when it greets. */
+  async #greetAll (): Promise<void> {
+    await Promise.allSettled(this.#network.reachable().map(async (peer) => { this.#heard(await this.#hello.greet(peer)) }))
+  }
+
+  #eraAskedMs = -Infinity
+
+  /** An era is told by greetings; its row is looked at too, for whoever had it chosen may have died before it told anybody. */
+  async #askForEra ({ signal }: { signal: AbortSignal }): Promise<'busy' | 'idle'> {
+    const { clock } = this.#parts
+    if (clock.monotonicMs() - this.#eraAskedMs < askEraEveryMs) return 'idle'
+    try { await this.#eras.ask({ signal }) } catch (error) {
+      // without a majority there is nothing to hear
+      if (!(error instanceof Unavailable)) throw error
+      return 'idle'
+    }
+    this.#eraAskedMs = clock.monotonicMs()
+    return 'busy'
+  }
+
   /** What was said on connecting grows old: how far stores have come, free space. One of two greets, and both hear. */
   async #greetAgain (wait: { signal: AbortSignal }): Promise<'busy' | 'idle'> {
     const now = this.#parts.clock.monotonicMs()
@@ -314,6 +375,10 @@ class Node {
       config, state, peerId: this.#network.peerId, addresses: this.#network.addresses(), uptimeMs: clock.monotonicMs() - this.#startedMs,
       reachable: this.#network.reachable(), forgetful: this.#network.reachable().filter((peer) => !this.#positions.remembers(peer)), blocks: this.#stores.blocks.stats(), cache: this.#stores.cache, freeBytes: this.#freeBytes, rows: this.#rows,
     })
+    const eraParts = (): EraChangeParts => {
+      if (this.#eraParts === undefined) throw new Refused(`this is a ${nameOfRole(state.certificate.member.role)} node: it may neither invite nor remove. Ask a member`)
+      return this.#eraParts
+    }
     const invites = new Invites({
       state, keyring, clock, random: this.#parts.random, registers: this.#registers, issued: new IssuedInvites(this.#parts.files),
       addresses: () => this.#network.addresses().map(addressBytes),
@@ -322,8 +387,8 @@ class Node {
       peerId: this.#network.peerId,
       objects: this.#objects,
       status: async () => { this.#freeBytes = await this.#parts.files.freeBytes('.'); return statusOf(facts()) },
-      peers: () => [...new Set<PeerId>([...state.members.keys(), ...this.#greetings.keys()])].filter((peer) => peer !== this.#network.peerId).map((peer) => {
-        const row = state.members.get(peer)
+      peers: () => [...new Set<PeerId>([...[...state.members.keys()].filter((peer) => state.belongs(peer)), ...this.#greetings.keys()])].filter((peer) => peer !== this.#network.peerId).map((peer) => {
+        const row = state.belongs(peer) ? state.members.get(peer) : undefined
         const greeting = this.#greetings.get(peer)
         return {
           peerId: peer, isConnected: this.#network.isConnected(peer), isMember: row !== undefined || greeting !== undefined,
@@ -336,6 +401,10 @@ class Node {
       invite: async (wanted) => invites.make(wanted),
       invites: async (wait) => invites.list(wait),
       revokeInvite: async (invite, wait) => { await invites.revoke(invite, wait) },
+      removeMember: async (peer, wait) => removeMember(eraParts(), peer, wait),
+      admins: () => listAdmins({ state }),
+      addAdmin: async (peer, wait) => { await addAdmin(eraParts(), peer, wait) },
+      removeAdmin: async (peer, wait) => { await removeAdmin(eraParts(), peer, wait) },
       emptyCache: async () => ({ freedBytes: await this.#stores.cache.empty() }),
       metrics: async () => this.#metrics.text(statusOf(facts())),
       inspect: () => this.#network.introspect(),
@@ -366,6 +435,7 @@ class Node {
 
 const antiEntropyEveryMs = 60_000
 const greetEveryMs = 10_000
+const askEraEveryMs = 60_000
 
 function keyless (role: string): DfsNode['objects'] {
   const refuse = async (): Promise<never> => { throw new Refused(`this is a ${role} node: it has no data key. Ask a member`) }

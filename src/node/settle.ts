@@ -1,6 +1,6 @@
 import { Unavailable } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
-import { allVotersOf, closing, encodeLayout, fittingMembers, type Layout, layoutMemberOf, parseLayout, settled } from '../cluster/index.ts'
+import { allVotersOf, closing, describeMember, encodeLayout, fittingMembers, type Layout, layoutMemberOf, parseLayout, settled } from '../cluster/index.ts'
 import type { Registers } from '../tables/index.ts'
 import { majorityOf } from '../tables/round.ts'
 import { type ClearRowFound, type ClearRowSources, membersAmong, readClearRows } from './clear-rows.ts'
@@ -42,7 +42,6 @@ async function settle (parts: SettleParts, wait: { signal?: AbortSignal }): Prom
   if (isSettled(state)) return
   // joins under the open layout are refused by now, so this is everybody
   const { rows, layout, voters, leftOut } = await settledFor(parts, state.layout, wait)
-  for (const row of membersAmong(rows)) await state.remember(row)
   await demandMajority(voters, async (voter) => { await handOver(parts, rows, voter, wait) })
   await state.adoptLayout(encodeLayout(await advanced(parts, (current) => current.state === 'closing' ? layout : current, wait)))
   if (leftOut.length > 0) parts.onLeftOut(leftOut)
@@ -51,7 +50,10 @@ async function settle (parts: SettleParts, wait: { signal?: AbortSignal }): Prom
 /** What the founder has, and the layout that follows from it. */
 async function settledFor (parts: SettleParts, closed: Layout, wait: { signal?: AbortSignal }): Promise<{ rows: readonly ClearRowFound[], layout: Layout, voters: readonly PeerId[], leftOut: readonly PeerId[] }> {
   const rows = await readClearRows(parts, wait)
-  const { fitting, leftOut } = fittingMembers(closed, membersAmong(rows).map(layoutMemberOf))
+  for (const row of membersAmong(rows)) await parts.state.remember(row)
+  // who was removed has a row still
+  const members = membersAmong(rows).filter((row) => parts.state.belongs(describeMember(row).peerId))
+  const { fitting, leftOut } = fittingMembers(closed, members.map(layoutMemberOf))
   const layout = settled(closed, fitting)
   return { rows, layout, voters: allVotersOf(layout), leftOut: leftOut.map(({ peerId }) => peerId) }
 }

@@ -3,7 +3,7 @@ import { equals, MalformedBytes } from '../base/bytes.ts'
 import { Corrupt } from '../base/errors.ts'
 import { withDigest, withoutDigest } from '../base/hash.ts'
 import type { PeerId } from '../base/peer-id.ts'
-import { type Certificate, closing, describeMember, encodeCertificate, encodeLayout, encodeMemberRow, type Era, eraOf, hashOfStatement, isSameEra, isSuccessor, type Layout, type MemberRow, mergedEra, parseCertificate, parseLayout, parseMemberRow, parseStatementOf, roles } from '../cluster/index.ts'
+import { type Certificate, closing, describeMember, encodeCertificate, encodeLayout, encodeMemberRow, type Era, eraOf, eraPartOf, hashOfStatement, isSameEra, isSuccessor, type Layout, type MemberRow, mergedEra, parseCertificate, parseLayout, parseMemberRow, parseStatement, roles, statementsOfEra, verdictOf } from '../cluster/index.ts'
 import type { Files } from '../disk/index.ts'
 
 /** What this node knows of its cluster, public and durable: who it is in it, who else, and who decides. */
@@ -29,6 +29,7 @@ export class ClusterState {
   readonly #files: Files
   #facts: ClusterFacts
   #members: ReadonlyMap<PeerId, MemberRow>
+  #belonging: ReadonlySet<PeerId>
   #encodedLayout: Uint8Array
   #changing: Promise<void> = Promise.resolve()
 
@@ -36,6 +37,7 @@ export class ClusterState {
     this.#files = files
     this.#facts = facts
     this.#members = byPeer(facts.members)
+    this.#belonging = belongingIn(facts)
     this.#encodedLayout = encodeLayout(facts.layout)
   }
 
@@ -47,8 +49,14 @@ export class ClusterState {
   get encodedLayout (): Uint8Array { return this.#encodedLayout }
   get members (): ReadonlyMap<PeerId, MemberRow> { return this.#members }
 
-  /** Holds the data key, so may propose for sealed rows. */
-  isMember (peer: PeerId): boolean { return this.#members.get(peer)?.certificate.member.role === roles.member }
+  /** Whether the era has this peer, as its members row shows it. */
+  belongs (peer: PeerId): boolean { return this.#belonging.has(peer) }
+
+  /** Belongs and holds the data key, so may propose. */
+  isMember (peer: PeerId): boolean { return this.belongs(peer) && this.wasMember(peer) }
+
+  /** Holds the data key now, or did when what it signed was chosen: a row does not fall with whoever proposed it last. */
+  wasMember (peer: PeerId): boolean { return this.#members.get(peer)?.certificate.member.role === roles.member }
 
   memberHash (peer: PeerId): Uint8Array | undefined {
     const row = this.#members.get(peer)
@@ -90,6 +98,7 @@ export class ClusterState {
       await writeFacts(this.#files, facts)
       if (facts.layout !== this.#facts.layout) this.#encodedLayout = encodeLayout(facts.layout)
       this.#members = byPeer(facts.members)
+      if (facts.era !== this.#facts.era || facts.members !== this.#facts.members) this.#belonging = belongingIn(facts)
       this.#facts = facts
     })
     // whoever asked for a change that fails is told; the next one starts from what is on disk
@@ -100,12 +109,17 @@ export class ClusterState {
 
 const byPeer = (members: readonly MemberRow[]): Map<PeerId, MemberRow> => new Map(members.map((row) => [describeMember(row).peerId, row]))
 
+function belongingIn ({ clusterId, authority, era, members }: ClusterFacts): ReadonlySet<PeerId> {
+  const isValid = ({ certificate }: MemberRow): boolean => verdictOf(certificate, { clusterId, authority, era, memberRowHash: hashOfStatement(certificate.member) }).isValid
+  return new Set(members.filter(isValid).map((row) => describeMember(row).peerId))
+}
+
 /** Whether `next` follows from `current` by the pure function, one step or two. */
 export const follows = (current: Layout, next: Layout): boolean =>
   isSuccessor(current, next) || (current.state === 'open' && isSuccessor(closing(current), next))
 
 export async function writeFacts (files: Files, { clusterId, authority, certificate, era, layout, members }: ClusterFacts): Promise<void> {
-  const facts = encode([formatVersion, clusterId, authority, encodeCertificate(certificate), era.statements.map(({ bytes }) => bytes), encodeLayout(layout), members.map(encodeMemberRow)])
+  const facts = encode([formatVersion, clusterId, authority, encodeCertificate(certificate), statementsOfEra(era).map(({ bytes }) => bytes), encodeLayout(layout), members.map(encodeMemberRow)])
   await files.writeDurable(path, [withDigest(facts)])
 }
 
@@ -115,7 +129,7 @@ export async function readFacts (files: Files): Promise<ClusterFacts | undefined
   try {
     const [version, clusterId, authority, certificate, era, layout, members] = decode(checked(await files.read(path))) as [number, Uint8Array, Uint8Array, Uint8Array, Uint8Array[], Uint8Array, Uint8Array[]]
     if (version !== formatVersion) throw new MalformedBytes(`version ${version}`)
-    return { clusterId, authority, certificate: parseCertificate(certificate), era: eraOf(era.map((bytes) => parseStatementOf('era', bytes))), layout: parseLayout(layout), members: members.map(parseMemberRow) }
+    return { clusterId, authority, certificate: parseCertificate(certificate), era: eraOf(era.map((bytes) => eraPartOf(parseStatement(bytes)))), layout: parseLayout(layout), members: members.map(parseMemberRow) }
   } catch (cause) {
     throw new Corrupt(`the file "${path}" in the data folder is damaged (${(cause as Error).message}); put back a copy of it, an older one will do`, { cause })
   }

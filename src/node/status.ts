@@ -37,7 +37,7 @@ const isReady = (facts: StatusFacts): boolean =>
 export function statusOf (facts: StatusFacts): NodeStatus {
   const { config, state, peerId, reachable, blocks, cache, freeBytes, rows } = facts
   const { role, zone } = state.certificate.member
-  const members = [...state.members.values()].map((row) => describeMember(row))
+  const members = [...state.members.values()].map((row) => describeMember(row)).filter((member) => state.belongs(member.peerId))
   return {
     peerId,
     clusterId: hexOf(state.clusterId),
@@ -63,6 +63,7 @@ function healthOf (facts: StatusFacts): readonly string[] {
   const voters = allVotersOf(state.layout)
   const away = state.layout.members.filter(({ peerId: member }) => member !== peerId && !reachable.includes(member)).length
   return [
+    ...(state.belongs(peerId) ? [] : ['this node has been removed from the cluster: the others let it in no more']),
     ...(hasMajority(facts) ? [] : [`fewer than a majority of the ${voters.length} voters answer: writes and reads fail until more are back`]),
     ...(away > 0 ? [`${away} of ${state.layout.members.length} members do not answer: what they hold has fewer copies now`] : []),
     ...forgetful.map((peer) => `the row store of ${peer} was emptied, put back from a copy or damaged: it does not vote`),

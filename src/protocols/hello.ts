@@ -1,7 +1,7 @@
 import { ByteReader, ByteWriter, MalformedBytes, textOf, utf8 } from '../base/bytes.ts'
 import { Refused } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
-import { memberLimits, type Role } from '../cluster/index.ts'
+import { type Certificate, memberLimits, type Role } from '../cluster/index.ts'
 import { PeerUnreachable, type Requests } from '../network/index.ts'
 import { credentialLimits, type Credentials, readCredentials, type Verify, writeCredentials } from './membership.ts'
 
@@ -46,6 +46,7 @@ export interface Introduction extends Credentials {
 /** What a peer proved and said. */
 export interface Greeting {
   readonly peer: PeerId
+  readonly certificate: Certificate
   readonly role: Role
   readonly zone: string
   /** The highest that both speak. */
@@ -118,8 +119,8 @@ function commonVersion (ours: Introduction, theirs: Introduction): number {
   return Math.max(...common)
 }
 
-function greetingOf (peer: PeerId, { certificate: { member }, era, capabilities, freeBytes, layoutVersion, addresses, store, yours }: Introduction, version: number): Greeting {
-  return { peer, role: member.role, zone: member.zone, version, capabilities, freeBytes, era: era.number, layoutVersion, addresses, store, yours }
+function greetingOf (peer: PeerId, { certificate, era, capabilities, freeBytes, layoutVersion, addresses, store, yours }: Introduction, version: number): Greeting {
+  return { peer, certificate, role: certificate.member.role, zone: certificate.member.zone, version, capabilities, freeBytes, era: era.number, layoutVersion, addresses, store, yours }
 }
 
 const introductionVersion = 2

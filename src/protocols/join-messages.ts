@@ -1,6 +1,6 @@
 import { ByteReader, ByteWriter, equals, MalformedBytes } from '../base/bytes.ts'
-import { type AdminStatement, type Certificate, encodeCertificate, encodeStatements, type Era, type InviteStatement, layoutLimits, memberLimits, readCertificate, readInvite } from '../cluster/index.ts'
-import { credentialLimits, type Credentials, readCredentials, readEra, writeCredentials, writeEra } from './membership.ts'
+import { type AdminStatement, type Certificate, encodeCertificate, encodeStatements, type Era, type InviteStatement, layoutLimits, memberLimits, readCertificate, readEra, readInvite, writeEra } from '../cluster/index.ts'
+import { credentialLimits, type Credentials, readCredentials, writeCredentials } from './membership.ts'
 
 /**
  * Two requests. *Ask*: the joiner shows the invite's statements, the sponsor its own certificate and era, so the joiner knows whom it talks to before it

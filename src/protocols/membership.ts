@@ -1,6 +1,7 @@
 import { type ByteReader, type ByteWriter, equals, MalformedBytes } from '../base/bytes.ts'
+import { Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
-import { type Certificate, encodeCertificate, type Era, eraLimits, eraOf, isEraByRight, isInEra, isSameEra, mergedEra, parseStatementOf, readCertificate, statementLimits, type Verdict, verdictOf } from '../cluster/index.ts'
+import { type Certificate, encodeCertificate, type Era, eraLimits, isByAuthority, isEraByRight, isInEra, isSameEra, mergedEra, readCertificate, readEra, statementLimits, type Verdict, verdictOf, writeEra } from '../cluster/index.ts'
 
 /** What a node shows to prove that it belongs: its certificate and the era it knows. */
 export interface Credentials {
@@ -18,6 +19,8 @@ export interface MembershipSources {
   era (): Era
   /** Makes a merged era durable, closes sessions of who left. */
   adopt (era: Era): Promise<void>
+  /** Adopts the era that a majority of voters has. @throws Unavailable */
+  askVoters (): Promise<void>
   /** H of the member statement in the members row of this key: from the row as this node has it, else from the voters. Undefined: no such row. */
   memberRowHash (peerKey: Uint8Array): Promise<Uint8Array | undefined>
 }
@@ -26,7 +29,7 @@ export interface MembershipSources {
 export const membershipCheck = (sources: MembershipSources): Verify => async (peer, { certificate, era: shown }) => {
   const { clusterId, authority } = sources
   if (!equals(certificate.member.subject, keyOf(peer))) return { isValid: false, why: 'a certificate of another peer' }
-  const era = risenEra(sources, certificate, shown)
+  const era = await risenEra(sources, shown)
   if (era === undefined) return { isValid: false, why: 'an era by nobody in the chain' }
   const memberRowHash = isInEra(certificate, era) ? undefined : await sources.memberRowHash(certificate.member.subject)
   const verdict = verdictOf(certificate, { clusterId, authority, era, memberRowHash })
@@ -34,12 +37,20 @@ export const membershipCheck = (sources: MembershipSources): Verify => async (pe
   return verdict
 }
 
-// what holds if the shown era is believed; one that changes nothing here needs no right of its own
-function risenEra (sources: MembershipSources, { admin }: Certificate, shown: Era): Era | undefined {
+/**
+ * What holds if the shown era is believed; one that changes nothing here needs no right of its own. The authority's word is believed at once. An admin's is
+ * not: a removed one could show an era of its own making to whoever has not heard of its removal. It is asked of a majority of voters, and while
+ * that cannot be had the peer is looked at under the era known here.
+ */
+async function risenEra (sources: MembershipSources, shown: Era): Promise<Era | undefined> {
   const { clusterId, authority } = sources
   const current = sources.era()
   if (shown.number < current.number || isSameEra(shown, current)) return current
-  if (!isEraByRight(shown, { clusterId, authority, current, admins: admin === undefined ? [] : [admin] })) return undefined
+  if (!isEraByRight(shown, { clusterId, authority })) return undefined
+  if (!isByAuthority(shown, authority)) {
+    await sources.askVoters().catch((error: unknown) => { if (!(error instanceof Unavailable)) throw error })
+    return sources.era()
+  }
   try { return mergedEra(current, shown) } catch (error) {
     if (error instanceof MalformedBytes) return undefined
     throw error
@@ -47,8 +58,8 @@ function risenEra (sources: MembershipSources, { admin }: Certificate, shown: Er
 }
 
 export const credentialLimits = {
-  /** A certificate, and as many era statements as one era may have. */
-  maxBytes: 2048 + eraLimits.maxStatements * (4 + statementLimits.maxEraBytes),
+  /** A certificate, and as many era and admin statements as one era may have. */
+  maxBytes: 2048 + eraLimits.maxStatements * (4 + statementLimits.maxEraBytes) + (eraLimits.maxStatements + eraLimits.maxAdmins) * (4 + statementLimits.maxBytes),
 } as const
 
 /** `certificate | u8 count, count × (u32 length, era statement)`. */
@@ -57,18 +68,5 @@ export function writeCredentials (writer: ByteWriter, { certificate, era }: Cred
   return writeEra(writer, era)
 }
 
-export function writeEra (writer: ByteWriter, { statements }: Era): ByteWriter {
-  writer.u8(statements.length)
-  for (const { bytes } of statements) writer.long(bytes)
-  return writer
-}
-
 /** @throws MalformedBytes */
 export const readCredentials = (reader: ByteReader): Credentials => ({ certificate: readCertificate(reader), era: readEra(reader) })
-
-/** @throws MalformedBytes */
-export function readEra (reader: ByteReader): Era {
-  const count = reader.u8()
-  if (count > eraLimits.maxStatements) throw new MalformedBytes(`an era of ${count} statements`)
-  return eraOf(Array.from({ length: count }, () => parseStatementOf('era', reader.long(statementLimits.maxEraBytes))))
-}

@@ -20,6 +20,12 @@ export interface TableReplica {
   answer (from: PeerId, request: TableRequest): Promise<TableAnswer>
 }
 
+/**
+ * Whether a record may take the place of the one held (undefined: none), beyond what its ballot says; for tables whose rows only go forward. Asked where no
+ * other proposal for the row is judged meanwhile. @throws Corrupt
+ */
+export type Succession = (row: { readonly table: TableNumber, readonly rowKey: Uint8Array }, change: { readonly held: Uint8Array | undefined, readonly record: Uint8Array, readonly kind: 'accept' | 'handOver' }) => void
+
 export interface ReplicaOptions {
   readonly self: PeerId
   readonly store: RowStore
@@ -30,6 +36,7 @@ export interface ReplicaOptions {
   readonly isMember: (peer: PeerId) => boolean
   /** This node cannot verify what it stores of sealed rows (a witness): those it takes from members alone. */
   readonly isKeyless?: boolean
+  readonly succession?: Succession
   /** Without it (a node without keys) this replica answers no listing. */
   readonly listing?: { readonly index: ListingIndex, readonly describe: Describe }
 }
@@ -102,6 +109,7 @@ class Replica {
       if (!await this.#isWithinJump(proposal.ballot, row)) return { kind: 'refused', promised: row?.promised ?? nothingPromised }
       const verdict = judge(this.#heldOf(row), proposal)
       if (verdict.kind === 'refused') return verdict
+      if (proposal.kind !== 'prepare' && verdict.save !== undefined) this.#options.succession?.({ table, rowKey }, { held: row?.accepted, record: proposal.record, kind: proposal.kind })
       if (verdict.save !== undefined) {
         await store.save([{ table, rowKey, promised: verdict.save.promised, accepted: verdict.save.accepted?.record }])
         this.#clear.saved({ table, rowKey, accepted: verdict.save.accepted })

@@ -13,7 +13,7 @@ const layout = settledLayout(closing(openLayout(founder as typeof others[0])), [
 /** Node "a" of three, all well. */
 const facts = (changed: Partial<StatusFacts> = {}): StatusFacts => ({
   config: configOf({ home: '/', options: { reserve: '0' } }).config,
-  state: { layout, clusterId: cluster.clusterId, certificate: certificateOf(cluster.member('a')), members: new Map() } as unknown as ClusterState,
+  state: { layout, clusterId: cluster.clusterId, certificate: certificateOf(cluster.member('a')), members: new Map(), belongs: () => true } as unknown as ClusterState,
   peerId: peerNamed('a'), addresses: [], uptimeMs: 0, reachable: [peerNamed('b'), peerNamed('c')], freeBytes: 1e9,
   blocks: { count: 0, bytes: 0, corrupt: 0, shards: 0, isReadOnly: false }, cache: { bytes: 0, limitBytes: 0 }, rows: { lostPartitions: () => new Set() },
   ...changed,

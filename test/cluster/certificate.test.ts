@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { MalformedBytes } from '../../src/base/bytes.ts'
-import { type Certificate, encodeCertificate, type Era, hashOfStatement, isEraByRight, mergedEra, parseCertificate, roles, type Trust, verdictOf } from '../../src/cluster/index.ts'
-import { certificateOf, keyNamed, paperCluster } from '../support/cluster-identities.ts'
+import { Refused } from '../../src/base/errors.ts'
+import { adminsOf, type Certificate, encodeCertificate, encodeEra, type Era, eraAfter, eraOf, hashOfStatement, isEraByRight, mayFollow, mergedEra, parseCertificate, parseEra, roles, type Trust, verdictOf } from '../../src/cluster/index.ts'
+import { certificateOf, keyNamed, paperCluster, seedNamed } from '../support/cluster-identities.ts'
 
 const cluster = paperCluster()
 const founder = cluster.member('founder')
@@ -93,10 +94,42 @@ describe('eras', () => {
   test('an era comes by the authority, or by an admin of the era before', () => {
     const [admin, byAdmin] = [cluster.admin('admin'), cluster.era(2, [founder], { by: keyNamed('admin') })]
     const trust = { clusterId: cluster.clusterId, authority: cluster.authority }
+    const withAdmin = eraOf([...cluster.era(1, [founder, admin]).statements, admin])
     expect(isEraByRight(eraOne, trust)).toBe(true)
-    expect(isEraByRight(byAdmin, { ...trust, admins: [admin], current: eraOne })).toBe(true)
-    expect(isEraByRight(byAdmin, { ...trust, admins: [], current: eraOne })).toBe(false)
-    expect(isEraByRight(byAdmin, { ...trust, admins: [admin], current: cluster.era(2, [founder]) })).toBe(false)
+    expect(isEraByRight(byAdmin, trust)).toBe(false)
+    expect(isEraByRight(eraOf([...byAdmin.statements, admin]), trust)).toBe(true)
+    expect(isEraByRight(eraOf([...byAdmin.statements, cluster.admin('admin', { by: keyNamed('mallory') })]), trust)).toBe(false)
     expect(isEraByRight(paperCluster('other').era(5, []), trust)).toBe(false)
+    const signed = eraOf([...byAdmin.statements, admin])
+    expect(mayFollow(withAdmin, signed, trust)).toBe(true)
+    expect(mayFollow(eraOne, signed, trust)).toBe(false)
+  })
+
+  test('an era follows one of no higher number, by whoever stood in that one', () => {
+    const [admin, trust] = [cluster.admin('admin'), { clusterId: cluster.clusterId, authority: cluster.authority }]
+    const made = (number: number, listed: Parameters<typeof cluster.era>[1], by?: string): Era =>
+      eraOf([...cluster.era(number, listed, by === undefined ? {} : { by: keyNamed(by) }).statements, admin])
+    const [withAdmin, without] = [made(3, [founder, admin]), made(4, [founder])]
+    expect(mayFollow(withAdmin, without, trust)).toBe(true)
+    // a removed admin's, whatever its number, and though it lists itself
+    for (const number of [3, 4, 5, 100]) expect(mayFollow(without, made(number, [founder, admin], 'admin'), trust)).toBe(false)
+    // lower ones, the authority's too: a replay
+    for (const number of [1, 2]) expect(mayFollow(withAdmin, made(number, [founder, admin]), trust)).toBe(false)
+    // equal and different: two at once, of which one is chosen
+    expect(mayFollow(withAdmin, made(3, [founder, bob, admin], 'admin'), trust)).toBe(true)
+    expect(mayFollow(without, without, trust)).toBe(true)
+    expect(mayFollow(eraOf([...without.statements]), eraOf([...without.statements, admin]), trust)).toBe(true)
+  })
+
+  test('the era after one is signed, rises by one, and carries its admins', () => {
+    const admin = cluster.admin('admin')
+    const current = eraOf([...cluster.era(7, [founder, admin]).statements, admin])
+    const next = eraAfter(current, { signer: keyNamed('admin'), listed: [founder], newEpoch: { epoch: 2, check: seedNamed('check 2') } })
+    expect(next).toMatchObject({ number: 8, floor: 0, checks: [{ epoch: 1 }, { epoch: 2 }] })
+    // it took itself out, and signed: its statement still goes with it, and it stands no more
+    expect(next.admins).toEqual([admin])
+    expect(adminsOf(next, { clusterId: cluster.clusterId, authority: cluster.authority })).toEqual([])
+    expect(parseEra(encodeEra(next))).toEqual(next)
+    expect(() => eraAfter(current, { signer: keyNamed('admin'), listed: Array.from({ length: 1000 }, (_, i) => cluster.member(`m${i}`)) })).toThrow(Refused)
   })
 })

@@ -1,12 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { ByteWriter, utf8 } from '../../src/base/bytes.ts'
+import { utf8 } from '../../src/base/bytes.ts'
 import { Corrupt } from '../../src/base/errors.ts'
 import { clearRowKey } from '../../src/cluster/clear-row.ts'
-import { closing, clusterRowKeys, encodeInviteRow, encodeLayout, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, type Layout, type MemberRow, type MemberStatement, openLayout, settled } from '../../src/cluster/index.ts'
+import { closing, clusterRowKeys, encodeEra, encodeInviteRow, encodeLayout, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, type Layout, type MemberRow, type MemberStatement, openLayout, settled } from '../../src/cluster/index.ts'
 import { memoryFiles } from '../../src/disk/memory-files.ts'
 import { clearRowRule, votersBy } from '../../src/node/membership.ts'
 import { type ClusterFacts, ClusterState } from '../../src/node/state.ts'
-import { writeEra } from '../../src/protocols/membership.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { encodeEnvelope } from '../../src/tables/envelope.ts'
 import { type TableNumber, tables } from '../../src/tables/index.ts'
@@ -43,7 +42,7 @@ describe('a clear row', () => {
     }
   }
   const memberRow = (row: MemberRow, key = row.certificate.member.subject): Proposed => ({ table: tables.members, key, value: encodeMemberRow(row) })
-  const eraRow = (era: Era): Proposed => ({ table: tables.era, key: clusterRowKeys.era, value: writeEra(new ByteWriter(), era).finish() })
+  const eraRow = (era: Era): Proposed => ({ table: tables.era, key: clusterRowKeys.era, value: encodeEra(era) })
   const invite = cluster.invite('invite')
   const bob = cluster.member('bob', { by: keyNamed('invite') })
 

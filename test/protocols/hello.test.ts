@@ -23,6 +23,7 @@ async function side (network: MemoryNetwork, name: string, certificate: Certific
   const greetings: Greeting[] = []
   const state = { era: options.era ?? eraOne }
   const verify = membershipCheck({
+    askVoters: async () => {},
     ...trust, era: () => state.era, async adopt (era) { state.era = era },
     memberRowHash: async (key) => rows.map(({ member }) => member).filter(({ subject }) => Buffer.compare(subject, key) === 0).map(hashOfStatement)[0],
   })
