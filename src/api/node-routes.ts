@@ -7,14 +7,16 @@ import type { BucketOptions } from '../objects/index.ts'
 import { type Exchange, jsonBody, requireMethod, sendJson } from './context.ts'
 import { ApiError } from './errors.ts'
 
-/** GET /v1/buckets; PUT, GET, DELETE /v1/buckets/NAME */
+/** GET /v1/buckets; PUT, PATCH, GET, DELETE /v1/buckets/NAME */
 export async function bucketRoute (exchange: Exchange, name: string | undefined): Promise<void> {
   const { node: { objects }, request, signal } = exchange
-  requireMethod(exchange, 'GET', 'HEAD', ...(name === undefined ? [] : ['PUT', 'DELETE']))
+  requireMethod(exchange, 'GET', 'HEAD', ...(name === undefined ? [] : ['PUT', 'PATCH', 'DELETE']))
   if (name === undefined) {
     sendJson(exchange, { buckets: await objects.listBuckets({ signal }) })
   } else if (request.method === 'PUT') {
     sendJson(exchange, await objects.createBucket(name, bucketOptionsOf(await jsonBody(exchange)), { signal }), { status: 201 })
+  } else if (request.method === 'PATCH') {
+    sendJson(exchange, await objects.setRedundancy(name, redundancyOf(await jsonBody(exchange)), { signal }))
   } else if (request.method === 'DELETE') {
     await objects.removeBucket(name, { signal })
     sendJson(exchange, { removed: true })
@@ -23,7 +25,16 @@ export async function bucketRoute (exchange: Exchange, name: string | undefined)
   }
 }
 
-const bucketFields: Readonly<Record<keyof BucketOptions, 'number' | 'boolean' | 'string'>> = { copies: 'number', isPrivate: 'boolean', compression: 'string', chunking: 'string', dedup: 'string', degraded: 'string' }
+const bucketFields: Readonly<Record<keyof BucketOptions, 'number' | 'boolean' | 'string'>> = { copies: 'number', shards: 'string', isPrivate: 'boolean', compression: 'string', chunking: 'string', dedup: 'string', degraded: 'string' }
+
+function redundancyOf (body: Readonly<Record<string, unknown>>): { copies: number } | { shards: string } {
+  const { copies, shards, ...rest } = bucketOptionsOf(body)
+  const [other] = Object.keys(rest)
+  if (other !== undefined) throw new InvalidInput(other, `${other} is chosen when a bucket is made; only its redundancy can be changed`)
+  if (shards !== undefined && copies === undefined) return { shards }
+  if (copies !== undefined && shards === undefined) return { copies }
+  throw new InvalidInput('redundancy', 'a bucket is set to either copies or shards')
+}
 
 function bucketOptionsOf (body: Readonly<Record<string, unknown>>): Partial<BucketOptions> {
   for (const [name, value] of Object.entries(body)) {

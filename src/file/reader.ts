@@ -7,8 +7,8 @@ import type { Sealer } from './sealing.ts'
 
 export interface ReadOptions {
   readonly sealer: Sealer
-  /** The whole block; verified by the source or not, it is verified here. */
-  readonly get: (cid: Cid, options: { signal?: AbortSignal }) => Promise<Uint8Array>
+  /** The whole block (`mayBeSpread`: a chunk, not a node of the manifest); verified by the source or not, it is verified here. */
+  readonly get: (cid: Cid, options: { signal?: AbortSignal, mayBeSpread: boolean }) => Promise<Uint8Array>
   /** Bytes fetched ahead of the reader, which bounds the memory of a read. Asked before each fetch: readers share what there is. */
   readonly windowBytes: () => number
   readonly signal?: AbortSignal
@@ -38,7 +38,7 @@ export async function * readFile (content: Content, { first, end }: { first: num
     while (!isExhausted && (ahead.length === 0 || aheadBytes < Math.min(windowBytes, options.windowBytes()))) {
       const next = await pieces.next()
       if (next.done === true) { isExhausted = true; break }
-      const block = fetched(next.value.entry, { ...options, signal: stop.signal })
+      const block = fetched(next.value.entry, { ...options, signal: stop.signal, mayBeSpread: true })
       // a failure is the reader's when its turn comes; until then nobody waits for it
       block.catch(() => {})
       ahead.push({ piece: next.value, block })
@@ -64,7 +64,7 @@ interface Step { readonly entry: Entry, readonly level: number, readonly start: 
 
 async function * walk ({ entry, level, start, place }: Step, range: { first: number, end: number }, options: ReadOptions): AsyncIterable<Piece> {
   if (level > manifestLimits.maxLevel) throw new Corrupt(`a manifest of ${level} levels`)
-  const payload = options.sealer.openNode(await fetched(entry, options), entry)
+  const payload = options.sealer.openNode(await fetched(entry, { ...options, mayBeSpread: false }), entry)
   const { entries } = decodeNode(payload, { level, sizeBytes: entry.sizeBytes, place })
   if (level === 0) { yield * cut(entries, start, range); return }
   let at = start
@@ -84,9 +84,9 @@ function * cut (entries: readonly Entry[], start: number, { first, end }: { firs
   }
 }
 
-async function fetched (entry: Entry, { get, signal }: ReadOptions): Promise<Uint8Array> {
+async function fetched (entry: Entry, { get, signal, mayBeSpread }: ReadOptions & { mayBeSpread: boolean }): Promise<Uint8Array> {
   if (entry.blockBytes > readLimits.maxBlockBytes) throw new Corrupt(`a manifest lists a block of ${entry.blockBytes} bytes`)
-  return get(cidOfDigest(entry.digest), { signal })
+  return get(cidOfDigest(entry.digest), { signal, mayBeSpread })
 }
 
 function abortable (signal: AbortSignal | undefined): Disposable & { readonly signal: AbortSignal } {

@@ -14,8 +14,10 @@ export interface WriteOptions extends SealingOptions {
   readonly chunking: 'content' | 'content-small' | 'fixed'
   /** Key of the chunker's table, 32 bytes. */
   readonly gearKey: Uint8Array
-  /** Resolves when the block is at its write quorum. */
-  readonly put: (cid: Cid, block: Uint8Array) => Promise<void>
+  /** Resolves when the block is at its write quorum. `mayBeSpread`: it is a chunk of a file that is long enough to be kept in shards. */
+  readonly put: (cid: Cid, block: Uint8Array, of: { readonly mayBeSpread: boolean }) => Promise<void>
+  /** Chunks of files from this length on may be kept in shards; so much is read before the first is put. */
+  readonly spreadFromBytes: number
   /** Blocks being put at once, which bounds the memory of a write. */
   readonly inFlightBlocks: number
   /** Bytes of chunks on their way from sealing to their write quorum, which bounds the memory of all writes that share it. */
@@ -28,14 +30,14 @@ export interface WriteOptions extends SealingOptions {
  * given back as it is. Rejects with the first failure, with the source stopped and no put left running.
  */
 export async function writeFile (source: AsyncIterable<Uint8Array>, options: WriteOptions): Promise<Content> {
-  const { head, isWhole, all } = await peek(source, contentLimits.maxInlineBytes)
-  if (isWhole) return { kind: 'inline', bytes: head }
+  const { head, isWhole, all } = await peek(source, Math.max(contentLimits.maxInlineBytes, options.spreadFromBytes - 1))
+  if (isWhole && head.byteLength <= contentLimits.maxInlineBytes) return { kind: 'inline', bytes: head }
   const puts = new BoundedPuts(options)
   const tree = new TreeBuilder(async (node) => {
     // blocks before the manifest that lists them
     await puts.settled()
     const block = options.sealer.node(node)
-    await puts.add(block)
+    await puts.add(block, { mayBeSpread: false })
     return entryOf(block, node.sizeBytes)
   })
   try {
@@ -49,7 +51,7 @@ export async function writeFile (source: AsyncIterable<Uint8Array>, options: Wri
           using held = new DisposableStack()
           held.use(await options.room.claim(chunk.byteLength, options))
           const block = options.sealer.chunk(chunk, { ...options, mostBytes: fixedChunkBytes, isLast })
-          await puts.add(block, held.move())
+          await puts.add(block, { mayBeSpread: !isWhole, held: held.move() })
           await tree.add(entryOf(block, chunk.byteLength))
         }
       },
@@ -110,8 +112,8 @@ class BoundedPuts {
   constructor (options: WriteOptions) { this.#options = options }
 
   /** Resolves when there is room for the next one. @throws the first failure of any */
-  async add (block: SealedBlock, held?: Disposable): Promise<void> {
-    const put = this.#options.put(cidOfDigest(block.digest), block.bytes)
+  async add (block: SealedBlock, { mayBeSpread, held }: { mayBeSpread: boolean, held?: Disposable }): Promise<void> {
+    const put = this.#options.put(cidOfDigest(block.digest), block.bytes, { mayBeSpread })
       .catch((cause: unknown) => { this.#failure ??= { cause } })
       .finally(() => { this.#running.delete(put); held?.[Symbol.dispose]() })
     this.#running.add(put)

@@ -4,7 +4,7 @@ import { cidOfDigest } from '../base/cid.ts'
 import type { Random } from '../base/random.ts'
 import type { ClusterKeys } from '../encryption/index.ts'
 import { decodeContent, encodeContent, type Entry, readFile, sealerOf, sizeOfContent, writeFile } from '../file/index.ts'
-import type { ContentCodec } from '../objects/index.ts'
+import { type ContentCodec, redundancyLimits } from '../objects/index.ts'
 
 export const contentFlow = {
   /** Blocks of one put on their way to holders at once. */
@@ -29,7 +29,7 @@ export function contentCodec (keys: ClusterKeys, random: Random): ContentCodec {
       const domain = bucket.dedup === 'cluster' ? empty : id
       const { isPrivate, compression, chunking } = bucket
       const gearKey = keys.domain(keys.currentEpoch, domain).gear
-      const content = await writeFile(source, { sealer, domain, isPrivate, compression, chunking, gearKey, put, signal, inFlightBlocks: contentFlow.inFlightBlocks, room })
+      const content = await writeFile(source, { sealer, domain, isPrivate, compression, chunking, gearKey, put, signal, inFlightBlocks: contentFlow.inFlightBlocks, room, spreadFromBytes: bucket.shards === undefined ? 0 : redundancyLimits.spreadFromBytes })
       return {
         sizeBytes: sizeOfContent(content),
         content: encodeContent(content),

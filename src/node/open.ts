@@ -278,6 +278,7 @@ class Node {
     this.#settleCopies = async () => { await engine.settled() }
     return objectStore({
       registers: this.#registers, replication: engine, content: contentCodec(keys, random), versions: { fresh: () => freshVersion(keys, random) }, clock, random, warn: this.#warn,
+      blockPlaces: () => blockHoldersOf(state.layout, 0).length,
       settleLayout: layoutSettler({
         state, registers: this.#registers, codec: this.#codec, ask,
         onLeftOut: (peers) => { this.#parts.logger.warn({ peers }, 'more have joined than a layout can hold: these hold nothing and do not vote') },
@@ -439,5 +440,5 @@ const askEraEveryMs = 60_000
 
 function keyless (role: string): DfsNode['objects'] {
   const refuse = async (): Promise<never> => { throw new Refused(`this is a ${role} node: it has no data key. Ask a member`) }
-  return { createBucket: refuse, listBuckets: refuse, bucket: refuse, removeBucket: refuse, put: refuse, get: refuse, head: refuse, remove: refuse, list: refuse }
+  return { createBucket: refuse, listBuckets: refuse, bucket: refuse, removeBucket: refuse, setRedundancy: refuse, put: refuse, get: refuse, head: refuse, remove: refuse, list: refuse }
 }

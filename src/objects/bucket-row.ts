@@ -2,6 +2,7 @@ import { decode, encode } from 'cborg'
 import { fromHex, hexOf, MalformedBytes } from '../base/bytes.ts'
 import { InvalidInput } from '../base/errors.ts'
 import type { Bucket, BucketOptions } from './index.ts'
+import { chosenRedundancy, defaultCopies } from './redundancy.ts'
 
 /** A bucket's row. Objects key on its id, so a bucket made again under the same name is another bucket. */
 export interface BucketRow extends Bucket {
@@ -14,9 +15,9 @@ export interface BucketRow extends Bucket {
   readonly removal?: string
 }
 
-export const defaultBucketOptions: BucketOptions = { copies: 3, isPrivate: false, compression: 'auto', chunking: 'content', dedup: 'bucket' }
+export const defaultBucketOptions: BucketOptions = { copies: defaultCopies, isPrivate: false, compression: 'auto', chunking: 'content', dedup: 'bucket' }
 
-export const bucketLimits = { minNameLength: 3, maxNameLength: 63, maxCopies: 3 } as const
+export const bucketLimits = { minNameLength: 3, maxNameLength: 63 } as const
 
 /** S3's rules (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html), so that every face can name every bucket. @throws InvalidInput */
 export function checkBucketName (name: string): void {
@@ -29,8 +30,8 @@ export function checkBucketName (name: string): void {
 }
 
 /** @throws InvalidInput naming the option */
-export function checkBucketOptions ({ copies, compression, chunking, dedup, isPrivate, degraded = 'refuse' }: BucketOptions): void {
-  if (!Number.isInteger(copies) || copies < 1 || copies > bucketLimits.maxCopies) throw new InvalidInput('redundancy', `rf:${copies} is not possible; it takes rf:1 to rf:${bucketLimits.maxCopies}`)
+export function checkBucketOptions ({ copies, shards, compression, chunking, dedup, isPrivate, degraded = 'refuse' }: BucketOptions): void {
+  chosenRedundancy({ copies, shards })
   if (!['auto', 'off'].includes(compression)) throw new InvalidInput('compression', `"${compression}" is not known; it takes auto or off`)
   if (!['content', 'content-small', 'fixed'].includes(chunking)) throw new InvalidInput('chunking', `"${chunking}" is not known; it takes content, content-small or fixed`)
   if (!['bucket', 'cluster'].includes(dedup)) throw new InvalidInput('dedup', `"${dedup}" is not known; it takes bucket or cluster`)
@@ -42,12 +43,14 @@ export function checkBucketOptions ({ copies, compression, chunking, dedup, isPr
 const versions = { plain: 1, withRemoval: 2, withExtras: 3 } as const
 
 /** What is not the default, by name: deterministic, for a map of CBOR is written in order of its keys. */
-interface Extras { readonly removal?: Uint8Array, readonly degraded?: 'allow' }
+interface Extras { readonly removal?: Uint8Array, readonly degraded?: 'allow', readonly shards?: string }
 
 export function encodeBucketRow (row: BucketRow): Uint8Array {
   const fields = [row.name, fromHex(row.id), row.state, row.created, row.copies, row.isPrivate, row.compression, row.chunking, row.dedup]
   const removal = row.removal === undefined ? undefined : fromHex(row.removal)
-  if (row.degraded === 'allow') return encode([versions.withExtras, ...fields, { ...(removal === undefined ? {} : { removal }), degraded: 'allow' } satisfies Extras])
+  const { shards, degraded } = row
+  const extras: Extras = { ...(removal === undefined ? {} : { removal }), ...(degraded === 'allow' ? { degraded } : {}), ...(shards === undefined ? {} : { shards }) }
+  if (extras.degraded !== undefined || extras.shards !== undefined) return encode([versions.withExtras, ...fields, extras])
   return encode(removal === undefined ? [versions.plain, ...fields] : [versions.withRemoval, ...fields, removal])
 }
 
@@ -55,16 +58,16 @@ export function encodeBucketRow (row: BucketRow): Uint8Array {
 export function decodeBucketRow (value: Uint8Array): BucketRow {
   const [version, name, id, state, created, copies, isPrivate, compression, chunking, dedup, rest] = decode(value) as
     [number, string, Uint8Array, BucketRow['state'], string, number, boolean, BucketOptions['compression'], BucketOptions['chunking'], BucketOptions['dedup'], unknown]
-  const { removal, degraded } = extrasOf(version, rest)
+  const { removal, degraded, shards } = extrasOf(version, rest)
   const row = { name, id: hexOf(id), state, created, copies, isPrivate, compression, chunking, dedup }
-  return { ...row, ...(removal === undefined ? {} : { removal: hexOf(removal) }), ...(degraded === undefined ? {} : { degraded }) }
+  return { ...row, ...(removal === undefined ? {} : { removal: hexOf(removal) }), ...(degraded === undefined ? {} : { degraded }), ...(shards === undefined ? {} : { shards }) }
 }
 
 function extrasOf (version: number, rest: unknown): Extras {
   if (version === versions.plain) return {}
   if (version === versions.withRemoval) return { removal: rest as Uint8Array }
   const extras = rest as Extras | undefined
-  const isKnown = version === versions.withExtras && typeof extras === 'object' && Object.keys(extras).every((name) => name === 'removal' || name === 'degraded')
+  const isKnown = version === versions.withExtras && typeof extras === 'object' && Object.keys(extras).every((name) => ['removal', 'degraded', 'shards'].includes(name))
   if (!isKnown) throw new MalformedBytes(`bucket row of version ${version}`)
   return extras
 }

@@ -1,11 +1,12 @@
 import { empty, hexOf, utf8 } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
-import { Conflict, NotFound } from '../base/errors.ts'
+import { Conflict, NotFound, Refused } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import { type Change, type Registers, type RowAddress, tables } from '../tables/index.ts'
 import { type BucketRow, checkBucketName, checkBucketOptions, decodeBucketRow, defaultBucketOptions, encodeBucketRow, publicBucket } from './bucket-row.ts'
 import { clusterScope } from './describe.ts'
 import type { Bucket, BucketOptions } from './index.ts'
+import { chosenRedundancy, redundancyOf, redundancyText } from './redundancy.ts'
 import { sharedReads } from './shared-read.ts'
 
 export interface BucketsParts {
@@ -14,6 +15,8 @@ export interface BucketsParts {
   readonly random: Random
   /** Closes joining and settles the layout, before the first bucket exists; quick when it is settled. @throws Unavailable */
   readonly settleLayout: (wait: { signal?: AbortSignal }) => Promise<void>
+  /** Nodes that a block may lie on: positions of the layout. */
+  readonly blockPlaces: () => number
   /** Whether any object is in the bucket, by a majority. */
   readonly isEmpty: (bucket: BucketRow, wait: { signal?: AbortSignal }) => Promise<boolean>
 }
@@ -36,9 +39,10 @@ export class Buckets {
 
   async create (name: string, options: Partial<BucketOptions> = {}, wait: { signal?: AbortSignal } = {}): Promise<Bucket> {
     checkBucketName(name)
-    const chosen = { ...defaultBucketOptions, ...options }
+    const chosen = { ...defaultBucketOptions, ...options, ...chosenRedundancy(options) }
     checkBucketOptions(chosen)
     await this.#parts.settleLayout(wait)
+    this.#demandPlaces(chosen)
     const { clock, random } = this.#parts
     const row: BucketRow = { ...chosen, name, id: hexOf(random.bytes(16)), created: new Date(clock.wallMs()).toISOString(), state: 'active' }
     const taken = await this.#change<BucketRow | undefined>(name, (current) => {
@@ -47,6 +51,27 @@ export class Buckets {
     }, wait)
     if (taken !== undefined) throw new Conflict(`bucket "${name}" ${taken.state === 'active' ? 'exists already' : 'is being removed'}`)
     return publicBucket(row)
+  }
+
+  async setRedundancy (name: string, redundancy: { readonly copies?: number, readonly shards?: string }, wait: { signal?: AbortSignal } = {}): Promise<Bucket> {
+    checkBucketName(name)
+    const chosen = chosenRedundancy(redundancy)
+    this.#demandPlaces(chosen)
+    const changed = await this.#change<BucketRow | undefined>(name, (current) => {
+      if (current === undefined || current.state !== 'active') return { kind: 'keep', result: current }
+      const { shards: _, ...rest } = current
+      const row: BucketRow = { ...rest, ...chosen }
+      return { kind: 'write', value: encodeBucketRow(row), result: row }
+    }, wait)
+    return publicBucket(demandActive(name, changed))
+  }
+
+  /** Shards are of no use where two of them fall on one node. */
+  #demandPlaces (options: Pick<BucketOptions, 'copies' | 'shards'>): void {
+    if (options.shards === undefined) return
+    const { k, m } = redundancyOf(options).large
+    const places = this.#parts.blockPlaces()
+    if (k + m > places) throw new Refused(`${redundancyText(options)} puts ${k + m} shards on as many nodes, and ${places} ${places === 1 ? 'node holds' : 'nodes hold'} blocks; add nodes, or choose fewer shards or whole copies (rf:n)`)
   }
 
   async list (wait: { signal?: AbortSignal } = {}): Promise<readonly Bucket[]> {
@@ -63,10 +88,7 @@ export class Buckets {
   /** The bucket as of some moment after the call. Concurrent callers share reads. @throws NotFound; Conflict while it is being removed */
   async active (name: string): Promise<BucketRow> {
     checkBucketName(name)
-    const bucket = await this.#shared(name)
-    if (bucket === undefined) throw new NotFound(`there is no bucket "${name}"`)
-    if (bucket.state !== 'active') throw new Conflict(`bucket "${name}" is being removed; "dfs bucket rm ${name}" finishes it`)
-    return bucket
+    return demandActive(name, await this.#shared(name))
   }
 
   /** Whether this very bucket takes objects, as of some moment after the call. */
@@ -137,3 +159,8 @@ export class Buckets {
   }
 }
 
+function demandActive (name: string, bucket: BucketRow | undefined): BucketRow {
+  if (bucket === undefined) throw new NotFound(`there is no bucket "${name}"`)
+  if (bucket.state !== 'active') throw new Conflict(`bucket "${name}" is being removed; "dfs bucket rm ${name}" finishes it`)
+  return bucket
+}

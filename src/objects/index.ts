@@ -1,6 +1,7 @@
 export { objectStore } from './store.ts'
 export { describeRow } from './describe.ts'
 export type { ContentCodec, ObjectParts, StoredObject, WrittenContent } from './ports.ts'
+export { redundancyLimits, redundancyText } from './redundancy.ts'
 export type { Version, Versions } from './version.ts'
 
 /**
@@ -10,6 +11,11 @@ export type { Version, Versions } from './version.ts'
 export interface Objects {
   /** @throws Conflict if the name is taken, InvalidInput, Refused, Unavailable */
   createBucket (name: string, options?: Partial<BucketOptions>, wait?: { signal?: AbortSignal }): Promise<Bucket>
+  /**
+   * For what is put from now on; what is there stays as it was stored. One of the two: the other no longer holds.
+   * @throws NotFound, Conflict while it is being removed, InvalidInput, Refused if fewer nodes hold blocks than there are shards
+   */
+  setRedundancy (name: string, redundancy: { readonly copies: number } | { readonly shards: string }, wait?: { signal?: AbortSignal }): Promise<Bucket>
   listBuckets (wait?: { signal?: AbortSignal }): Promise<readonly Bucket[]>
   /** @throws NotFound */
   bucket (name: string, wait?: { signal?: AbortSignal }): Promise<Bucket>
@@ -37,8 +43,10 @@ export interface ObjectName {
 }
 
 export interface BucketOptions {
-  /** Copies of each block: 1 to 3 ("rf:n"). Default 3, counted as the number of nodes when there are fewer. */
+  /** Copies of each block: 1 to 3 ("rf:n"). Default 3, counted as the number of nodes when there are fewer. With `shards` it follows from them. */
   readonly copies: number
+  /** "k+m" ("rs:k+m"): blocks of objects of 256 KiB and more are kept in k + m Reed-Solomon shards, of which any k suffice; k from 2, k + m ≤ 8. */
+  readonly shards?: string
   /** Random keys, fixed chunks, padding, no compression, no deduplication. */
   readonly isPrivate: boolean
   readonly compression: 'auto' | 'off'

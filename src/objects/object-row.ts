@@ -1,6 +1,7 @@
 import { decode, encode } from 'cborg'
 import { concat, MalformedBytes, textOf, utf8 } from '../base/bytes.ts'
 import { Conflict, Refused } from '../base/errors.ts'
+import type { Redundancy } from '../replication/index.ts'
 import { isSameVersion, type Version } from './version.ts'
 
 /**
@@ -30,6 +31,8 @@ export interface CurrentVersion extends Version {
   readonly metadata: Readonly<Record<string, string>>
   /** file/'s encoding: the bytes themselves, a few chunks, or the root of a manifest. */
   readonly content: Uint8Array
+  /** What its chunks were written with, if that is shards; undefined: whole copies. */
+  readonly redundancy?: Redundancy
   /** Whether blocks exist for it; without, nothing needs to be dropped. */
   readonly hasBlocks: boolean
 }
@@ -102,21 +105,23 @@ function droppedWith (row: ObjectRow, version: (Pick<Version, 'salt' | 'epoch'> 
   return [...row.dropped, { salt: version.salt, epoch: version.epoch }]
 }
 
-const formatVersion = 1
+// a row is written in the first version that can say it: the first knew no shards
+const versions = { plain: 1, withShards: 2 } as const
 const saltLength = 16
 const droppedLength = saltLength + 4
 
 export function encodeObjectRow (row: ObjectRow): Uint8Array {
   const current = row.current === undefined ? null : encodeCurrent(row.current)
   const pending = row.pending.map((version) => [version.id, version.salt, version.epoch, version.heartbeat])
-  return encode([formatVersion, row.bucketId, utf8(row.key), pending, current, concat(row.dropped.flatMap(({ salt, epoch }) => [salt, u32(epoch)]))])
+  const version = row.current?.redundancy === undefined ? versions.plain : versions.withShards
+  return encode([version, row.bucketId, utf8(row.key), pending, current, concat(row.dropped.flatMap(({ salt, epoch }) => [salt, u32(epoch)]))])
 }
 
 /** @throws MalformedBytes: a member wrote a row that this version cannot read */
 export function decodeObjectRow (value: Uint8Array): ObjectRow {
   try {
     const [version, bucketId, key, pending, current, dropped] = decode(value) as [number, Uint8Array, Uint8Array, Array<[Uint8Array, Uint8Array, number, number]>, unknown[] | null, Uint8Array]
-    if (version !== formatVersion) throw new MalformedBytes(`object row of version ${version}`)
+    if (version !== versions.plain && version !== versions.withShards) throw new MalformedBytes(`object row of version ${version}`)
     return {
       bucketId,
       key: textOf(key),
@@ -130,13 +135,17 @@ export function decodeObjectRow (value: Uint8Array): ObjectRow {
 }
 
 function encodeCurrent (version: CurrentVersion): unknown[] {
-  return [version.id, version.salt, version.epoch, version.sizeBytes, version.modifiedMs, version.contentType ?? null, version.metadata, version.hasBlocks, version.content]
+  const shards = version.redundancy === undefined ? [] : [[version.redundancy.k, version.redundancy.m]]
+  return [version.id, version.salt, version.epoch, version.sizeBytes, version.modifiedMs, version.contentType ?? null, version.metadata, version.hasBlocks, version.content, ...shards]
 }
 
 function decodeCurrent (fields: unknown[]): CurrentVersion {
-  const [id, salt, epoch, sizeBytes, modifiedMs, contentType, metadata, hasBlocks, content] = fields as
-    [Uint8Array, Uint8Array, number, number, number, string | null, Record<string, string>, boolean, Uint8Array]
-  return { id, salt, epoch, sizeBytes, modifiedMs, contentType: contentType ?? undefined, metadata, hasBlocks, content }
+  const [id, salt, epoch, sizeBytes, modifiedMs, contentType, metadata, hasBlocks, content, shards] = fields as
+    [Uint8Array, Uint8Array, number, number, number, string | null, Record<string, string>, boolean, Uint8Array, [number, number] | undefined]
+  return {
+    id, salt, epoch, sizeBytes, modifiedMs, contentType: contentType ?? undefined, metadata, hasBlocks, content,
+    ...(shards === undefined ? {} : { redundancy: { k: shards[0], m: shards[1] } }),
+  }
 }
 
 function decodeDropped (bytes: Uint8Array): Pick<Version, 'salt' | 'epoch'> {
@@ -150,7 +159,7 @@ function u32 (value: number): Uint8Array {
 }
 
 /** What a listing shows, without the content. */
-export type ObjectSummary = Omit<CurrentVersion, 'content' | 'hasBlocks'>
+export type ObjectSummary = Omit<CurrentVersion, 'content' | 'hasBlocks' | 'redundancy'>
 
 export const encodeSummary = (version: CurrentVersion): Uint8Array => encode(encodeCurrent({ ...version, content: new Uint8Array(0) }))
 export const decodeSummary = (summary: Uint8Array): ObjectSummary => decodeCurrent(decode(summary) as unknown[])

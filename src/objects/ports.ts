@@ -16,6 +16,7 @@ export interface ObjectParts {
   readonly clock: Clock
   readonly random: Random
   readonly settleLayout: BucketsParts['settleLayout']
+  readonly blockPlaces: BucketsParts['blockPlaces']
   /** Told after the ack; must not throw. */
   readonly announce: (stored: StoredObject) => void
   /** A version's blocks may be garbage: kept for the log. */
@@ -28,11 +29,16 @@ export interface ContentCodec {
    * Cuts, seals and hands over every block to `put`, a bounded number at once. Small content (≤ 4 KiB) never calls `put`.
    * Rejects with the first failure, having stopped the source.
    */
-  write (source: AsyncIterable<Uint8Array>, options: { bucket: BucketRow, signal?: AbortSignal, put: (cid: Cid, block: Uint8Array) => Promise<void> }): Promise<WrittenContent>
+  write (source: AsyncIterable<Uint8Array>, options: { bucket: BucketRow, signal?: AbortSignal, put: (cid: Cid, block: Uint8Array, of: BlockKind) => Promise<void> }): Promise<WrittenContent>
   /** Bytes first ≤ i < end in order, verified. @throws Corrupt, Unavailable */
-  read (content: Uint8Array, options: { bucket: BucketRow, range: { first: number, end: number }, signal?: AbortSignal, get: (cid: Cid, options: { signal?: AbortSignal }) => Promise<Uint8Array> }): AsyncIterable<Uint8Array>
+  read (content: Uint8Array, options: { bucket: BucketRow, range: { first: number, end: number }, signal?: AbortSignal, get: (cid: Cid, options: BlockKind & { signal?: AbortSignal }) => Promise<Uint8Array> }): AsyncIterable<Uint8Array>
   /** The block that stands for the whole object: what its providers are found by. Undefined without blocks. */
   rootOf (content: Uint8Array): Cid | undefined
+}
+
+export interface BlockKind {
+  /** May be kept in shards: not a manifest node, nor, when it is written, a chunk of a small object. */
+  readonly mayBeSpread: boolean
 }
 
 export interface WrittenContent {

@@ -1,14 +1,15 @@
 import { fromHex } from '../base/bytes.ts'
 import type { Cid } from '../base/cid.ts'
 import { Conflict, InvalidInput, Unavailable, UnknownOutcome } from '../base/errors.ts'
-import type { Replication } from '../replication/index.ts'
+import type { Redundancy, Replication } from '../replication/index.ts'
 import { type RowAddress, tables } from '../tables/index.ts'
 import type { BucketRow } from './bucket-row.ts'
 import type { Buckets } from './buckets.ts'
 import type { ObjectName, PutOptions } from './index.ts'
 import { checkKey } from './names.ts'
 import { checkPrecondition, type CurrentVersion, decodeObjectRow, emptyRow, encodeObjectRow, isVacant, type ObjectRow, withCurrent, withHeartbeat, withoutCurrent, withoutPending, withPending } from './object-row.ts'
-import type { ObjectParts, StoredObject, WrittenContent } from './ports.ts'
+import type { BlockKind, ObjectParts, StoredObject, WrittenContent } from './ports.ts'
+import { redundancyOf } from './redundancy.ts'
 import { isSameVersion, type Version } from './version.ts'
 
 /**
@@ -51,7 +52,8 @@ class Upload {
   readonly #bucket: BucketRow
   readonly #put: Put
   readonly #version: Version
-  readonly #writer: ReturnType<Replication['writer']>
+  readonly #writers: Readonly<Record<'whole' | 'large', ReturnType<Replication['writer']>>>
+  #isSpread = false
   #pending: Promise<void> | undefined
   #stopHeartbeat = (): void => {}
 
@@ -60,13 +62,15 @@ class Upload {
     this.#bucket = bucket
     this.#put = put
     this.#version = parts.versions.fresh()
-    this.#writer = parts.replication.writer({ versionId: this.#version.id, redundancy: { k: 1, m: bucket.copies - 1 } }, { isDegradedAllowed: bucket.degraded === 'allow' })
+    const { whole, large } = redundancyOf(bucket)
+    const writerOf = (redundancy: Redundancy): ReturnType<Replication['writer']> => parts.replication.writer({ versionId: this.#version.id, redundancy }, { isDegradedAllowed: bucket.degraded === 'allow' })
+    this.#writers = { whole: writerOf(whole), large: writerOf(large) }
   }
 
   async store (): Promise<{ version: CurrentVersion, stored: StoredObject }> {
     const { source, options: { signal } } = this.#put
     try {
-      const content = await this.#parts.content.write(source, { bucket: this.#bucket, signal, put: async (cid, block) => { await this.#store(cid, block, signal) } })
+      const content = await this.#parts.content.write(source, { bucket: this.#bucket, signal, put: async (cid, block, { mayBeSpread }) => { await this.#store(cid, block, { mayBeSpread, signal }) } })
       this.#checkSize(content.sizeBytes)
       const version = this.#versionOf(content)
       await this.#commit(version)
@@ -107,10 +111,11 @@ class Upload {
     }
   }
 
-  async #store (cid: Cid, block: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+  async #store (cid: Cid, block: Uint8Array, { mayBeSpread, signal }: BlockKind & { signal: AbortSignal | undefined }): Promise<void> {
     this.#pending ??= this.#begin()
     await this.#pending
-    await this.#writer.put(cid, block, { signal })
+    if (mayBeSpread) this.#isSpread = true
+    await this.#writers[mayBeSpread ? 'large' : 'whole'].put(cid, block, { signal })
   }
 
   async #begin (): Promise<void> {
@@ -162,7 +167,8 @@ class Upload {
 
   #versionOf ({ sizeBytes, content, hasBlocks }: WrittenContent): CurrentVersion {
     const { contentType, metadata = {} } = this.#put.options
-    return { ...this.#version, sizeBytes, modifiedMs: this.#parts.clock.wallMs(), contentType, metadata, content, hasBlocks }
+    const { large } = redundancyOf(this.#bucket)
+    return { ...this.#version, ...(this.#isSpread && large.k > 1 ? { redundancy: large } : {}), sizeBytes, modifiedMs: this.#parts.clock.wallMs(), contentType, metadata, content, hasBlocks }
   }
 }
 

@@ -16,6 +16,7 @@ export function objectStore (parts: ObjectParts): Objects {
   const buckets = new Buckets({ ...parts, isEmpty: async (bucket, wait) => isEmpty(parts, bucket, wait) })
   return {
     createBucket: async (name, options, wait) => buckets.create(name, options, wait),
+    setRedundancy: async (name, redundancy, wait) => buckets.setRedundancy(name, redundancy, wait),
     listBuckets: async (wait) => buckets.list(wait),
     bucket: async (name) => publicBucket(await buckets.active(name)),
     removeBucket: async (name, wait) => { await buckets.remove(name, wait) },
@@ -40,8 +41,9 @@ async function getObject (parts: ObjectParts, buckets: Buckets, target: ObjectNa
   if (ifMatch !== undefined && ifMatch !== etagOf(version)) throw new Conflict(`the object has changed: its etag is ${etagOf(version)}`)
   const resolved = resolveRange(range, version.sizeBytes)
   const report: TransferReport = { local: 0, cache: 0, peers: new Map() }
-  const blocks = parts.replication.reader({ report, versionId: version.id, root: parts.content.rootOf(version.content) })
-  const body = parts.content.read(version.content, { bucket, range: resolved, signal, get: async (cid, options) => blocks.get(cid, options) })
+  const of = { report, versionId: version.id, root: parts.content.rootOf(version.content) }
+  const [whole, spread] = [parts.replication.reader(of), parts.replication.reader({ ...of, redundancy: version.redundancy })]
+  const body = parts.content.read(version.content, { bucket, range: resolved, signal, get: async (cid, { mayBeSpread, ...options }) => (mayBeSpread ? spread : whole).get(cid, options) })
   return { info: infoOf(target, version), range: resolved, body, sources: report }
 }
 

@@ -119,6 +119,17 @@ describe('the local API', () => {
     expect([400, 413]).toContain((await ask('PUT', '/v1/buckets/other', { body })).status)
   })
 
+  test('a bucket\'s redundancy is changed, and nothing else of it', async () => {
+    served.world.places = 6
+    expect((await ask('PUT', '/v1/buckets/shards', { body: '{"shards":"4+2"}' })).status).toBe(201)
+    const set = async (body: string) => { const { status, body: answer } = await ask('PATCH', '/v1/buckets/shards', { body }); return { status, ...JSON.parse(answer) as { copies?: number, shards?: string } } }
+    expect(await set('{"shards":"3+1"}')).toMatchObject({ status: 200, copies: 2, shards: '3+1' })
+    expect(await set('{"shards":"5+2"}')).toMatchObject({ status: 403 })
+    for (const body of ['{"copies":3,"shards":"4+2"}', '{}', '{"compression":"off"}', '{"copies":3,"isPrivate":true}', '{"shards":42}', '{"shards":"9+9"}']) expect(await set(body), body).toMatchObject({ status: 400 })
+    expect(await set('{"copies":3}')).toMatchObject({ status: 200, copies: 3 })
+    expect((JSON.parse((await ask('GET', '/v1/buckets/shards')).body) as { shards?: string }).shards).toBeUndefined()
+  })
+
   test('keys of dots and slashes are keys', async () => {
     for (const key of ['..', '.', 'a//b', '%2e%2e', 'ü/💾']) {
       expect((await ask('PUT', `/v1/objects/photos/${encodeURIComponent(key)}`, { body: key })).status).toBe(201)

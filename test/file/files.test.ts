@@ -120,6 +120,18 @@ describe('files', () => {
     }
   })
 
+  test.each([
+    ['chunks of 256 KiB and more may be spread, nodes of its manifest may not', 20 * mib, 'content', [false, true]],
+    ['one byte less than 256 KiB may not, though nobody said how long it would be', mib / 4 - 1, 'content-small', [false]],
+    ['exactly 256 KiB may', mib / 4, 'content-small', [true]],
+  ] as const)('a file that may be kept in shards: %s', async (_name, length, chunking, expected) => {
+    const kinds = new Set<boolean>()
+    const world = fileWorld({ chunking, spreadFromBytes: mib / 4 })
+    const content = await world.write(noise(length), { put: async (cid, block, { mayBeSpread }) => { kinds.add(mayBeSpread); world.blocks.set(cid, block) } })
+    expect([...kinds].toSorted((a, b) => Number(a) - Number(b))).toEqual(expected)
+    expect((await collected(world.read(content))).byteLength).toBe(length)
+  })
+
   test('memory stays a few chunks however long the file (the ancestor held it whole)', async () => {
     const hash = streamingHash()
     let mostBytes = 0

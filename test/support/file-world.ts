@@ -19,7 +19,7 @@ export function fileWorld (options: Partial<WriteOptions> = {}) {
     get mostInFlight () { return mostInFlight },
     gets: [] as Cid[],
     write: async (source: AsyncIterable<Uint8Array>, more: Partial<WriteOptions> = {}): Promise<Content> => writeFile(source, {
-      sealer, domain: bucketId, isPrivate: false, compression: 'off', chunking: 'content', gearKey: testKeys.domain(1, bucketId).gear, inFlightBlocks: 4, room: new Budget(64 * 1024 ** 2),
+      sealer, domain: bucketId, isPrivate: false, compression: 'off', chunking: 'content', gearKey: testKeys.domain(1, bucketId).gear, inFlightBlocks: 4, spreadFromBytes: 0, room: new Budget(64 * 1024 ** 2),
       async put (cid, block) {
         mostInFlight = Math.max(mostInFlight, ++inFlight)
         await Promise.resolve()

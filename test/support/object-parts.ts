@@ -6,6 +6,7 @@ import { seededRandom } from '../../src/base/random.ts'
 import type { ContentCodec, ObjectParts, StoredObject } from '../../src/objects/index.ts'
 import { decodeObjectRow, type ObjectRow } from '../../src/objects/object-row.ts'
 import { type Registers, tables } from '../../src/tables/index.ts'
+import type { Redundancy } from '../../src/replication/index.ts'
 import { describeRow } from '../../src/objects/describe.ts'
 import { type MemoryRegisters, memoryRegisters } from './memory-registers.ts'
 
@@ -17,6 +18,11 @@ export interface ObjectWorld {
   readonly announced: StoredObject[]
   readonly warnings: string[]
   readonly events: string[]
+  /** Nodes that hold blocks. */
+  places: number
+  /** What each block was put with, and what it was looked for as. */
+  readonly put: Map<Cid, Redundancy>
+  readonly lookedFor: Map<Cid, Redundancy | undefined>
   /** Rejects puts of blocks while set. */
   failure: Error | undefined
   rowOf (key: string): ObjectRow | undefined
@@ -24,30 +30,33 @@ export interface ObjectWorld {
 
 const chunkBytes = 8
 const inlineBytes = 4
+const spreadFromBytes = 32
 
 /** The object engine over rows in memory and a content codec that cuts every eight bytes, unsealed. */
 export function objectWorld ({ wrap = (registers) => registers }: { wrap?: (registers: Registers) => Registers } = {}): ObjectWorld {
   const registers = memoryRegisters()
   const random = seededRandom(1)
   const world: ObjectWorld = {
-    registers, blocks: new Map(), announced: [], warnings: [], events: [], failure: undefined,
+    registers, places: 3, put: new Map(), lookedFor: new Map(), blocks: new Map(), announced: [], warnings: [], events: [], failure: undefined,
     rowOf: (key) => registers.valuesOf(tables.objects).map(decodeObjectRow).find((row) => row.key === key),
     parts: {
       registers: wrap(described(registers)),
       replication: {
-        writer: () => ({
+        writer: ({ redundancy }) => ({
           async put (cid, block) {
             await Promise.resolve()
             if (world.failure !== undefined) throw world.failure
             world.events.push('block')
             world.blocks.set(cid, block)
+            world.put.set(cid, redundancy)
           },
           settled: () => Promise.resolve(),
         }),
-        reader: ({ report } = {}) => ({
+        reader: ({ report, redundancy } = {}) => ({
           async get (cid) {
             await Promise.resolve()
             const block = world.blocks.get(cid)
+            world.lookedFor.set(cid, redundancy)
             if (block === undefined) throw new Error(`no block ${cid}`)
             if (report !== undefined) report.local += block.byteLength
             return block
@@ -59,6 +68,7 @@ export function objectWorld ({ wrap = (registers) => registers }: { wrap?: (regi
       clock: systemClock,
       random,
       settleLayout: () => Promise.resolve(),
+      blockPlaces: () => world.places,
       announce: (stored) => { world.events.push('announce'); world.announced.push(stored) },
       warn: (message) => { world.warnings.push(message) },
     },
@@ -93,7 +103,7 @@ const plainContent: ContentCodec = {
     const chunks: Cid[] = []
     for (let at = 0; at < all.byteLength; at += chunkBytes) {
       const block = all.slice(at, at + chunkBytes)
-      await put(cidOf(block), block)
+      await put(cidOf(block), block, { mayBeSpread: all.byteLength >= spreadFromBytes })
       chunks.push(cidOf(block))
     }
     return { sizeBytes: all.byteLength, content: concat([Uint8Array.of(1), new TextEncoder().encode(chunks.join(' '))]), hasBlocks: true, root: undefined, chunks }
@@ -102,7 +112,7 @@ const plainContent: ContentCodec = {
     const body = content.subarray(1)
     if (content[0] === 0) { yield body.subarray(range.first, range.end); return }
     const blocks = []
-    for (const cid of new TextDecoder().decode(body).split(' ')) blocks.push(await get(cid as Cid, {}))
+    for (const cid of new TextDecoder().decode(body).split(' ')) blocks.push(await get(cid as Cid, { mayBeSpread: true }))
     yield concat(blocks).subarray(range.first, range.end)
   },
 }

@@ -29,6 +29,8 @@ export interface NodeObjects {
 
 export interface RealClusterOptions {
   readonly copies?: number
+  /** "k+m" instead of copies. */
+  readonly shards?: string
   readonly chunking?: 'content' | 'content-small' | 'fixed'
   /** More options of the index-th node (from 0). */
   readonly options?: (index: number) => readonly string[]
@@ -38,7 +40,7 @@ export interface RealClusterOptions {
 
 export const bucketName = 'test-bucket'
 
-export async function realCluster (count: number, { copies = 3, chunking = 'content', options, beforeBucket }: RealClusterOptions = {}): Promise<RealCluster> {
+export async function realCluster (count: number, { copies = 3, shards, chunking = 'content', options, beforeBucket }: RealClusterOptions = {}): Promise<RealCluster> {
   const folder = await temporaryFolder()
   const cluster = new LocalCluster(folder.path, { options: (index) => ['--log-level', 'info', ...options?.(index) ?? []] })
   await cluster.grow(count)
@@ -53,7 +55,7 @@ export async function realCluster (count: number, { copies = 3, chunking = 'cont
       await folder[Symbol.asyncDispose]()
     },
   }
-  await (await real.via(0)).client.json('PUT', `/v1/buckets/${bucketName}`, { body: { copies, chunking } })
+  await (await real.via(0)).client.json('PUT', `/v1/buckets/${bucketName}`, { body: { ...(shards === undefined ? { copies } : { shards }), chunking } })
   return real
 }
 

@@ -10,6 +10,27 @@ export async function create (name: string, options: GivenOptions): Promise<void
   await withNode(options, async ({ client, output, signal }) => {
     const bucket = await client.json<Bucket>('PUT', `/v1/buckets/${encodeURIComponent(name)}`, { body: wanted, signal })
     output.fact(bucket, `made bucket ${bucket.name} (${redundancyText(bucket)})`)
+    if (wanted.copies !== undefined || wanted.shards !== undefined || output.isJson) return
+    const { members } = await client.json<{ members: ReadonlyArray<{ role: string }> }>('GET', '/v1/status', { signal })
+    const suggested = suggestedShards(members.filter(({ role }) => role !== 'witness').length)
+    if (suggested !== undefined) output.note(`with so many nodes shards take less room: "dfs bucket set ${bucket.name} --redundancy rs:${suggested.shards}" keeps ${suggested.bytesPerByte} bytes for each byte instead of 3, and survives the loss of two nodes as well`)
+  })
+}
+
+/** What fits a cluster of so many nodes that hold blocks, if shards are worth it there. */
+function suggestedShards (nodes: number): { readonly shards: string, readonly bytesPerByte: string } | undefined {
+  if (nodes >= 7) return { shards: '4+2', bytesPerByte: '1.5' }
+  return nodes >= 5 ? { shards: '2+2', bytesPerByte: '2' } : undefined
+}
+
+/** `dfs bucket set NAME` */
+export async function set (name: string, options: GivenOptions): Promise<void> {
+  if (options.redundancy === undefined) throw new InvalidInput('redundancy', 'give --redundancy rf:n or rs:k+m; nothing else of a bucket can be changed')
+  const wanted = redundancyOf(String(options.redundancy))
+  await withNode(options, async ({ client, output, signal }) => {
+    const bucket = await client.json<Bucket>('PATCH', `/v1/buckets/${encodeURIComponent(name)}`, { body: wanted, signal })
+    output.fact(bucket, `bucket ${bucket.name} is ${redundancyText(bucket)} now`)
+    output.note('what is put from now on is kept so; what is there stays as it was stored until it is put again')
   })
 }
 
@@ -33,11 +54,11 @@ export async function remove (name: string, options: GivenOptions): Promise<void
   })
 }
 
-const redundancyText = ({ copies }: Bucket): string => `rf:${copies}`
+const redundancyText = ({ copies, shards }: Bucket): string => shards === undefined ? `rf:${copies}` : `rs:${shards}`
 
 function bucketOptionsOf ({ redundancy, private: isPrivate, compression, chunking, dedup, degraded }: GivenOptions): Partial<BucketOptions> {
   return {
-    ...(redundancy === undefined ? {} : { copies: copiesOf(String(redundancy)) }),
+    ...(redundancy === undefined ? {} : redundancyOf(String(redundancy))),
     ...(isPrivate === true ? { isPrivate } : {}),
     ...(compression === undefined ? {} : { compression: compression as BucketOptions['compression'] }),
     ...(chunking === undefined ? {} : { chunking: chunking as BucketOptions['chunking'] }),
@@ -46,8 +67,8 @@ function bucketOptionsOf ({ redundancy, private: isPrivate, compression, chunkin
   }
 }
 
-function copiesOf (redundancy: string): number {
-  const match = /^rf:(\d+)$/.exec(redundancy)
-  if (match === null) throw new InvalidInput('redundancy', `redundancy is "${redundancy}"; it takes rf:1, rf:2 or rf:3`)
-  return Number(match[1])
+function redundancyOf (text: string): { copies: number } | { shards: string } {
+  const match = /^(?:rf:(\d+)|rs:(\d+\+\d+))$/.exec(text)
+  if (match === null) throw new InvalidInput('redundancy', `redundancy is "${text}"; it takes rf:1 to rf:3 (whole copies), or rs:k+m (shards, of which any k suffice), such as rs:4+2`)
+  return match[2] === undefined ? { copies: Number(match[1]) } : { shards: match[2] }
 }

@@ -1,0 +1,63 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { ClientError } from '../../src/client/index.ts'
+import { noiseBytes } from '../support/file-world.ts'
+import { digestOfBytes, eachOf, filesIn, realCluster, type RealCluster, statusOf } from '../support/real-cluster.ts'
+
+/** Five real processes and a bucket of 2+1 shards, so that a majority of voters lives when more shards are lost than may be. Nothing is cached. */
+const nodes = 5
+const mib = 1024 ** 2
+const sizes = [100, 100_000, 300_000, 700_000, 3 * mib]
+let real: RealCluster
+const expected = new Map<string, string>()
+
+beforeAll(async () => {
+  real = await realCluster(nodes, { shards: '2+1', options: () => ['--cache', '0'] })
+  const writers = await Promise.all([0, 1, 2].map(async (i) => real.via(i)))
+  await eachOf(Array.from({ length: 20 }, (_, i) => i), 4, async (i) => {
+    const content = noiseBytes(sizes[i % sizes.length] ?? 0, i + 1)
+    await writers[i % 3]?.put(`object/${i}`, content)
+    expected.set(`object/${i}`, digestOfBytes(content))
+  })
+}, 120_000)
+afterAll(async () => { await real?.[Symbol.asyncDispose]() })
+
+/** What a node gives of all objects: each whole and right, or the error. */
+async function read (index: number): Promise<Map<string, string>> {
+  const via = await real.via(index)
+  const errors = new Map<string, string>()
+  await eachOf(expected, 4, async ([key, digest]) => {
+    try {
+      expect(await via.digest(key), key).toBe(digest)
+    } catch (error) {
+      // after its first bytes an answer can only be broken off
+      if (error instanceof ClientError) expect(statusOf(error), error.message).toBe(503)
+      else if (!(error instanceof Error && error.message === 'aborted')) throw error
+      errors.set(key, error.message)
+    }
+  })
+  return errors
+}
+
+describe('objects in shards', () => {
+  test('are read through every node, and lie in pieces of half a block on disks, none whole', async () => {
+    for (let i = 0; i < nodes; i++) expect(await read(i), `through node ${i + 1}`).toEqual(new Map())
+    const files = (await Promise.all(Array.from({ length: nodes }, async (_, i) => filesIn(real.node(i).data)))).flat().filter((path) => path.startsWith('blocks/large/'))
+    // what is whole is an object below 256 KiB, in two copies
+    expect(files.filter((path) => !/\.2\.1\.[012]\.[0-9a-f]{32}$/.test(path))).toHaveLength(2 * 4)
+    expect(files.length).toBeGreaterThan(3 * 12)
+  }, 60_000)
+
+  test('with any one node dead are read through every other; with one more, what cannot be read is named', async () => {
+    for (let dead = 0; dead < nodes; dead++) {
+      await real.node(dead).stop('SIGKILL')
+      expect(await read((dead + 1) % nodes), `node ${dead + 1} dead`).toEqual(new Map())
+      if (dead < nodes - 1) { await real.node(dead).start(); await real.cluster.connected() }
+    }
+    await real.node(0).stop('SIGKILL')
+    const errors = await read(2)
+    expect(errors.size).toBeGreaterThan(0)
+    expect(errors.size).toBeLessThan(expected.size)
+    for (const message of errors.values()) expect(message).toMatch(/needs 2 of its 3 shards and 1 could be read; missing: \d, \d|block \w+ could not be read|block \w+ is on none|^aborted$/)
+    expect([...errors.values()].some((message) => message.includes('shards'))).toBe(true)
+  }, 120_000)
+})

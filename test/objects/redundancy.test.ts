@@ -1,0 +1,98 @@
+import { readFileSync } from 'node:fs'
+import { encode } from 'cborg'
+import { describe, expect, test } from 'vitest'
+import { fromHex, hexOf, MalformedBytes, utf8 } from '../../src/base/bytes.ts'
+import { InvalidInput, NotFound, Refused } from '../../src/base/errors.ts'
+import { hash } from '../../src/base/hash.ts'
+import { objectStore } from '../../src/objects/index.ts'
+import { type CurrentVersion, decodeObjectRow, decodeSummary, emptyRow, encodeObjectRow, encodeSummary, type ObjectRow } from '../../src/objects/object-row.ts'
+import { objectWorld } from '../support/object-parts.ts'
+
+async function * bytesOf (text: string): AsyncIterable<Uint8Array> { yield utf8(text) }
+const [large, small] = ['thirty-two bytes or more than that', 'less than thirty-two']
+
+async function worldOf (places: number) {
+  const world = objectWorld()
+  world.places = places
+  return { world, store: objectStore(world.parts) }
+}
+
+async function get (store: ReturnType<typeof objectStore>, key: string): Promise<string> {
+  const pieces = []
+  for await (const piece of (await store.get({ bucket: 'photos', key })).body) pieces.push(piece)
+  return Buffer.concat(pieces).toString()
+}
+
+describe('a bucket of shards', () => {
+  test('puts large objects in shards and small ones in as many copies as survive the same', async () => {
+    const { world, store } = await worldOf(6)
+    expect(await store.createBucket('photos', { shards: '4+2' })).toMatchObject({ copies: 3, shards: '4+2' })
+    await store.put({ bucket: 'photos', key: 'large' }, bytesOf(large))
+    expect(new Set([...world.put.values()].map((redundancy) => JSON.stringify(redundancy)))).toEqual(new Set(['{"k":4,"m":2}']))
+    world.put.clear()
+    await store.put({ bucket: 'photos', key: 'small' }, bytesOf(small))
+    expect(new Set([...world.put.values()].map((redundancy) => JSON.stringify(redundancy)))).toEqual(new Set(['{"k":1,"m":2}']))
+    expect(world.rowOf('large')?.current?.redundancy).toEqual({ k: 4, m: 2 })
+    expect(world.rowOf('small')?.current?.redundancy).toBeUndefined()
+  })
+
+  test('is read as it was written, whatever the bucket says by then', async () => {
+    const { world, store } = await worldOf(8)
+    await store.createBucket('photos')
+    await store.put({ bucket: 'photos', key: 'copies' }, bytesOf(large))
+    expect(await store.setRedundancy('photos', { shards: '4+2' })).toMatchObject({ copies: 3, shards: '4+2' })
+    await store.put({ bucket: 'photos', key: 'shards' }, bytesOf(`${large} and something else`))
+    expect(await store.setRedundancy('photos', { shards: '2+1' })).toMatchObject({ copies: 2, shards: '2+1' })
+    const lookedFor = async (key: string, text: string) => {
+      world.lookedFor.clear()
+      expect(await get(store, key)).toBe(text)
+      return [...world.lookedFor.values()][0]
+    }
+    expect(await lookedFor('copies', large)).toBeUndefined()
+    expect(await lookedFor('shards', `${large} and something else`)).toEqual({ k: 4, m: 2 })
+    const back = await store.setRedundancy('photos', { copies: 2 })
+    expect(back).toMatchObject({ copies: 2 })
+    expect(back.shards).toBeUndefined()
+    expect((await store.bucket('photos')).shards).toBeUndefined()
+  })
+
+  test('is refused where its shards would not be on as many nodes, with the reason; so is a change to it', async () => {
+    const { store } = await worldOf(5)
+    await expect(store.createBucket('photos', { shards: '4+2' })).rejects.toThrow('rs:4+2 puts 6 shards on as many nodes, and 5 nodes hold blocks')
+    await expect(store.bucket('photos')).rejects.toThrow(NotFound)
+    await store.createBucket('photos', { shards: '3+2' })
+    await expect(store.setRedundancy('photos', { shards: '4+2' })).rejects.toThrow(Refused)
+    expect((await store.bucket('photos')).shards).toBe('3+2')
+    await expect(store.setRedundancy('music', { copies: 3 })).rejects.toThrow(NotFound)
+  })
+
+  test.each(['', '4', '4+', '1+2', '0+2', '4+0', '6+3', '04+2', '4+2+1', '-4+2', '4.0+2', '99+99', 'x'.repeat(100)])('of "%.20s" shards is none', async (shards) => {
+    const { store } = await worldOf(8)
+    await expect(store.createBucket('photos', { shards })).rejects.toThrow(InvalidInput)
+  })
+
+  test('has one way, not two', async () => {
+    const { store } = await worldOf(8)
+    await expect(store.createBucket('photos', { shards: '4+2', copies: 2 })).rejects.toThrow('not given together')
+    for (const copies of [0, 4, 1.5]) await expect(store.createBucket('photos', { copies })).rejects.toThrow(InvalidInput)
+  })
+})
+
+describe('object rows', () => {
+  const vectors = JSON.parse(readFileSync(new URL('../vectors/object-rows.json', import.meta.url), 'utf8')) as ReadonlyArray<{ name: string, redundancy?: { k: number, m: number }, bytes: string }>
+  const current: CurrentVersion = {
+    id: hash(utf8('id')), salt: new Uint8Array(16).fill(7), epoch: 1, sizeBytes: 300_000, modifiedMs: 1_700_000_000_000, contentType: 'text/plain', metadata: { a: 'b' },
+    hasBlocks: true, content: Uint8Array.of(1, 0),
+  }
+  const rowOf = (redundancy: CurrentVersion['redundancy']): ObjectRow =>
+    ({ ...emptyRow({ bucketId: new Uint8Array(16).fill(3), key: 'k' }), current: redundancy === undefined ? current : { ...current, redundancy } })
+
+  test.each(vectors)('$name: these bytes, and no others', ({ redundancy, bytes }) => {
+    expect(decodeObjectRow(fromHex(bytes))).toEqual(rowOf(redundancy))
+    expect(hexOf(encodeObjectRow(rowOf(redundancy)))).toBe(bytes)
+  })
+
+  test('of a version to come are not guessed at', () => { expect(() => decodeObjectRow(encode([3, new Uint8Array(16), utf8('k'), [], null, new Uint8Array(0)]))).toThrow(MalformedBytes) })
+
+  test('are listed without what a reader needs', () => { expect(decodeSummary(encodeSummary({ ...current, redundancy: { k: 4, m: 2 } })).sizeBytes).toBe(300_000) })
+})
