@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { LocalApi } from '../../src/api/http.ts'
 import { hexOf, utf8 } from '../../src/base/bytes.ts'
-import { Corrupt } from '../../src/base/errors.ts'
+import { Corrupt, Unavailable } from '../../src/base/errors.ts'
 import { keyedHash } from '../../src/base/hash.ts'
 import { servedApi, type ServedApi } from '../support/local-api.ts'
 
@@ -89,6 +89,19 @@ describe('the local API', () => {
     socket.destroy()
     await expect.poll(() => served.logged.some((line) => line.includes('"PUT"') && line.includes('refused'))).toBe(true)
     expect((await ask('GET', '/v1/objects/photos/half')).status).toBe(404)
+  })
+
+  test('a read that fails before its first byte is told with its reason (it was a connection broken off)', async () => {
+    await ask('PUT', '/v1/objects/photos/gone', { body: 'more than eight bytes of it' })
+    const read = served.world.parts.content.read.bind(served.world.parts.content)
+    served.world.parts.content.read = () => ({ [Symbol.asyncIterator]: () => ({ next: async () => { throw new Unavailable('3 of the 4 shards it needs') } }) })
+    try {
+      const { status, body } = await ask('GET', '/v1/objects/photos/gone')
+      expect(status).toBe(503)
+      expect(body).toContain('3 of the 4 shards it needs')
+    } finally {
+      served.world.parts.content.read = read
+    }
   })
 
   test('a read that fails half way breaks the connection: a short body is never a whole one', async () => {
