@@ -7,7 +7,7 @@ import { Refused, Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
 import { type Random, systemRandom } from '../base/random.ts'
 import { signingKeyOf } from '../base/signature.ts'
-import { blockHoldersOf, describeMember, encodeMemberRow, nameOfRole, roles } from '../cluster/index.ts'
+import { allVotersOf, blockHoldersOf, describeMember, encodeMemberRow, nameOfRole, newestEpochOf, roles } from '../cluster/index.ts'
 import type { Config } from '../config.ts'
 import { lockFolder } from '../disk/folder-lock.ts'
 import type { Files } from '../disk/index.ts'
@@ -44,6 +44,7 @@ import { Epochs } from './epochs.ts'
 import type { EraChangeParts } from './era-change.ts'
 import { Eras, eraSuccession } from './eras.ts'
 import { everyMemberRow } from './every-member.ts'
+import { FloorKeeper } from './floor-keeper.ts'
 import { Hints } from './hints.ts'
 import { Invites } from './invites.ts'
 import { IssuedInvites } from './issued-invites.ts'
@@ -54,6 +55,8 @@ import { acceptorsBy, addressesIn, clearRowRule, layoutGuard, memberRowHash, vot
 import { nodeMetrics } from './metrics.ts'
 import { looseBallotOf } from './records.ts'
 import { removeMember } from './removal.ts'
+import { Retag } from './retag.ts'
+import { keylessRing, ringOf } from './ring-keeper.ts'
 import { endSessions, epochCapability, epochIn } from './sessions.ts'
 import { layoutSettler } from './settle.ts'
 import { ClusterState, readFacts } from './state.ts'
@@ -118,6 +121,7 @@ class Node {
   #registers!: Registers
   #eras!: Eras
   #epochs: Epochs | undefined
+  #retag: Retag | undefined
   #eraParts: EraChangeParts | undefined
   #peers!: TablePeers
   #objects!: DfsNode['objects']
@@ -148,7 +152,7 @@ class Node {
     }))
     this.#positions = await StorePositions.open({ files, state, rows: this.#rows, warn: this.#warn })
     this.#stores = open.use(await openBlocks({ config, files, onCorrupt: (cid) => { this.#metrics.count('wrongBlocks'); logger.warn({ cid }, 'a block was corrupt and is set aside') } }))
-    this.#codec = rowCodec({ clusterId: state.clusterId, keys: this.#keys, signer: signingKeyOf(keyring.nodeSeed), random, checkClear: clearRowRule(state) })
+    this.#codec = rowCodec({ clusterId: state.clusterId, keys: this.#keys, signer: signingKeyOf(keyring.nodeSeed), random, checkClear: clearRowRule(state), floor: () => state.era.floor, demanded: () => this.#retag?.demanded ?? newestEpochOf(state.era) })
     this.#index = memoryListingIndex()
     if (this.#keys !== undefined) await rebuildIndex({ rows: this.#rows, codec: this.#codec, index: this.#index, describe: describeRow, warn: this.#warn })
     this.#freeBytes = await files.freeBytes('.')
@@ -220,6 +224,8 @@ class Node {
       return peer === self ? replica.answer(self, request) : this.#peers.ask(peer, request, { signal })
     }
     await serveTables(this.#network.requests, replica)
+    const retag = new Retag({ state, store: this.#rows, replica, codec: this.#codec, voters, ask, taggedIn: this.#keys === undefined ? undefined : () => this.#keys?.currentEpoch ?? 0, reachable: () => this.#network.reachable() })
+    this.#retag = retag
     const rings = ringPeers(this.#network.requests)
     if (this.#keys !== undefined && keyring.ring !== undefined) {
       const epochs = new Epochs({ files: this.#parts.files, keyring: { ...keyring, ring: keyring.ring }, key: this.#parts.key, keys: this.#keys, state, random, clock, peers: rings, members: () => this.#membersReached() })
@@ -230,7 +236,6 @@ class Node {
         spread: async () => { await this.#greetAll() },
         voters, reachable: () => new Set(this.#network.reachable()), warn: this.#warn,
       }
-      await serveRing(this.#network.requests, { keep: async (peer, offer) => epochs.keep(peer, offer), give: (peer, era) => epochs.give(peer, era), votedFrom: () => 0 })
       await joinProtocol({
         clusterId: state.clusterId, authority: state.authority, certificate: () => state.certificate, era: () => state.era, registers: driver, clock,
         memberRows: async (wait) => (await readMemberRows({ state, codec: this.#codec, ask, registers: driver }, wait)).map(encodeMemberRow),
@@ -239,6 +244,10 @@ class Node {
       }).register(this.#network.requests)
       await writeFoundation(state, driver, self)
     }
+    await serveRing(this.#network.requests, this.#epochs === undefined ? keylessRing(retag) : ringOf(this.#epochs, retag))
+    const floors = this.#eraParts === undefined ? undefined : new FloorKeeper({
+      eraParts: this.#eraParts, everyVoter: () => allVotersOf(state.layout), demand: (epoch) => retag.demand(epoch), peers: rings, clock,
+    })
     const antiEntropy = new AntiEntropy({
       self, replica, voters, peers: this.#peers, settle: isKeyless ? undefined : async (row, wait) => { await driver.settle(row, wait) },
       isTakenBy: (peer, table) => !isKeyless || isClear(table) || state.isMember(peer),
@@ -253,6 +262,8 @@ class Node {
       } },
       { name: 'greetings', step: async (wait) => this.#greetAgain(wait) },
       { name: 'era', step: async (wait) => this.#askForEra(wait) },
+      { name: 'tags of an older epoch', step: async (wait) => retag.step(wait) },
+      { name: 'floor of epochs', step: async (wait) => await floors?.step(wait) ?? 'idle' },
       { name: 'keys of epochs', step: async (wait) => await this.#epochs?.step(wait) ?? 'idle' },
       { name: 'recovery of a full disk', step: async () => { await this.#rows.recover(); await this.#stores.blocks.recover(); return 'idle' } },
       { name: 'accounts', step: async () => { this.#freeBytes = await this.#parts.files.freeBytes('.'); return 'idle' } },

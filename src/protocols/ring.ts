@@ -21,16 +21,16 @@ export interface RingKeeper {
   keep (peer: PeerId, offer: { readonly era: number, readonly box: Uint8Array }): Promise<void>
   /** The ring of that era, sealed to the asker. @throws Refused */
   give (peer: PeerId, era: number): Uint8Array
-  /** Every sealed row here is voted for in this epoch or a higher one, and none of a lower one is taken any more; 0: not known yet. */
-  votedFrom (): number
+  /** In which epoch, or a higher one, every sealed row here is tagged, and whatever is taken will be; 0: not known yet. The asker wants it to be this epoch. */
+  votedFrom (epoch: number): number
 }
 
-type Question = { readonly kind: 'offer', readonly era: number, readonly box: Uint8Array } | { readonly kind: 'ask', readonly era: number } | { readonly kind: 'votes' }
+type Question = { readonly kind: 'offer', readonly era: number, readonly box: Uint8Array } | { readonly kind: 'ask', readonly era: number } | { readonly kind: 'votes', readonly epoch: number }
 const kinds = { offer: 1, ask: 2, votes: 3 } as const
 
-/** `01 | kind u8 | u32 era (votes: 0) | box (offer)`. */
+/** `01 | kind u8 | u32 era (votes: epoch) | box (offer)`. */
 export function encodeRingQuestion (question: Question): Uint8Array {
-  const writer = new ByteWriter().u8(1).u8(kinds[question.kind]).u32(question.kind === 'votes' ? 0 : question.era)
+  const writer = new ByteWriter().u8(1).u8(kinds[question.kind]).u32(question.kind === 'votes' ? question.epoch : question.era)
   return writer.raw(question.kind === 'offer' ? question.box : empty).finish()
 }
 
@@ -41,7 +41,7 @@ export function parseRingQuestion (bytes: Uint8Array): Question {
   const [kind, era, box] = [reader.u8(), reader.u32(), reader.rest().slice()]
   if (kind === kinds.offer && era > 0 && box.byteLength > 0) return { kind: 'offer', era, box }
   if (kind === kinds.ask && era > 0 && box.byteLength === 0) return { kind: 'ask', era }
-  if (kind === kinds.votes && era === 0 && box.byteLength === 0) return { kind: 'votes' }
+  if (kind === kinds.votes && era > 0 && box.byteLength === 0) return { kind: 'votes', epoch: era }
   throw new MalformedBytes('not a question about rings')
 }
 
@@ -56,7 +56,7 @@ async function answer (keeper: RingKeeper, peer: PeerId, body: Uint8Array): Prom
       await keeper.keep(peer, question)
       return Uint8Array.of(1)
     case 'ask': return new ByteWriter().u8(1).raw(keeper.give(peer, question.era)).finish()
-    case 'votes': return new ByteWriter().u8(1).u32(keeper.votedFrom()).finish()
+    case 'votes': return new ByteWriter().u8(1).u32(keeper.votedFrom(question.epoch)).finish()
   }
 }
 
@@ -69,7 +69,7 @@ export interface RingPeers {
   /** Resolves when it is on that peer's disk. */
   offer (peer: PeerId, offer: { readonly era: number, readonly box: Uint8Array }, wait: { signal?: AbortSignal }): Promise<void>
   ask (peer: PeerId, era: number, wait: { signal?: AbortSignal }): Promise<Uint8Array>
-  votedFrom (peer: PeerId, wait: { signal?: AbortSignal }): Promise<number>
+  votedFrom (peer: PeerId, epoch: number, wait: { signal?: AbortSignal }): Promise<number>
 }
 
 export function ringPeers (requests: Requests): RingPeers {
@@ -82,8 +82,8 @@ export function ringPeers (requests: Requests): RingPeers {
   return {
     async offer (peer, offer, wait) { await asked(peer, { kind: 'offer', ...offer }, wait) },
     async ask (peer, era, wait) { return (await asked(peer, { kind: 'ask', era }, wait)).rest().slice() },
-    async votedFrom (peer, wait) {
-      const reader = await asked(peer, { kind: 'votes' }, wait)
+    async votedFrom (peer, epoch, wait) {
+      const reader = await asked(peer, { kind: 'votes', epoch }, wait)
       if (reader.remaining !== 4) throw new Refused(`${peer} answers what cannot be read`)
       return reader.u32()
     },

@@ -8,6 +8,10 @@ import { encodeBallot, readBallot } from './ballot.ts'
 import { type Ballot, isClear, type RowCodec, type RowContent, rowLimits, type TableNumber } from './index.ts'
 
 export interface RowCodecParts {
+  /** Records tagged in an epoch below this are nobody's word any more: the era says so. Default: 0. */
+  readonly floor?: () => number
+  /** On a node without keys: below this it stores nothing, for it has promised so. Default: 0. */
+  readonly demanded?: () => number
   readonly clusterId: Uint8Array
   /** Undefined on a node without data keys, which stores sealed rows it cannot read. */
   readonly keys: ClusterKeys | undefined
@@ -30,13 +34,18 @@ export function rowCodec (parts: RowCodecParts): RowCodec {
     decode: (row) => of(row.table).decode({ ...row, record: bounded(row.record) }),
     reproposed: (row) => of(row.table).reproposed(row),
     verify: (row) => { of(row.table).verify({ ...row, record: bounded(row.record) }) },
+    stored: (row) => of(row.table).stored(row),
     ballotOf: (table, record) => of(table).ballotOf(table, record),
   }
 }
 
 type TableCodec = Omit<RowCodec, 'rowKeyOf'>
 
-function withKeys (keys: ClusterKeys, { random }: RowCodecParts): TableCodec {
+function withKeys (keys: ClusterKeys, { random, floor = () => 0 }: RowCodecParts): TableCodec {
+  const voted = (row: Place & { record: Uint8Array }): ReturnType<typeof votedRow> => {
+    demandEpoch(row.record, floor())
+    return votedRow(keys, row, row.record)
+  }
   // what was sealed here, or opened once, need not be opened again: of a put, the own replica's check and the first read
   const known = new WeakMap<Uint8Array, Place & { content: RowContent }>()
   return {
@@ -48,12 +57,13 @@ function withKeys (keys: ClusterKeys, { random }: RowCodecParts): TableCodec {
     decode ({ table, rowKey, record }) {
       const before = known.get(record)
       if (before !== undefined && before.table === table && equals(before.rowKey, rowKey)) return before.content
-      const content = openRow(keys, { table, rowKey }, votedRow(keys, { table, rowKey }, record).row)
+      const content = openRow(keys, { table, rowKey }, voted({ table, rowKey, record }).row)
       known.set(record, { table, rowKey, content })
       return content
     },
-    reproposed: ({ table, rowKey, record, ballot }) => acceptedRecord(keys, { table, rowKey, ballot: encodeBallot(ballot), row: votedRow(keys, { table, rowKey }, record).row }),
-    verify: (row) => { rowHeader(row, votedRow(keys, row, row.record).row) },
+    reproposed: ({ table, rowKey, record, ballot }) => acceptedRecord(keys, { table, rowKey, ballot: encodeBallot(ballot), row: voted({ table, rowKey, record }).row }),
+    verify: (row) => { rowHeader(row, voted(row).row) },
+    stored: (row) => splitRecord(row.record).epoch >= keys.currentEpoch ? row.record : acceptedRecord(keys, { ...row, ...voted(row) }),
     ballotOf: (_table, record) => readBallot(new ByteReader(record)),
   }
 }
@@ -64,7 +74,14 @@ function keyless (parts: RowCodecParts): TableCodec {
     encode: () => { throw noKeys() },
     decode: () => { throw noKeys() },
     reproposed: () => { throw noKeys() },
-    verify: (row) => { rowHeader(row, splitRecord(row.record).row) },
+    verify: (row) => {
+      demandEpoch(row.record, parts.floor?.() ?? 0)
+      rowHeader(row, splitRecord(row.record).row)
+    },
+    stored: (row) => {
+      demandEpoch(row.record, parts.demanded?.() ?? 0)
+      return row.record
+    },
     ballotOf: (table, record) => isClear(table) ? clearCodec(parts).ballotOf(table, record) : readBallot(new ByteReader(record)),
   }
 }
@@ -90,8 +107,14 @@ function clearCodec ({ clusterId, signer, checkClear }: RowCodecParts): TableCod
     decode: (row) => opened(row).content,
     reproposed: (row) => encode({ ...row, content: opened(row).content }),
     verify: (row) => { opened(row) },
+    stored: ({ record }) => record,
     ballotOf: (_table, record) => readBallot(new ByteReader(parseClearRow(record).ballot)),
   }
+}
+
+function demandEpoch (record: Uint8Array, least: number): void {
+  const { epoch } = splitRecord(record)
+  if (epoch < least) throw new Corrupt(`a record tagged in epoch ${epoch}, and what is below ${least} counts no more`)
 }
 
 function keysOf ({ keys }: RowCodecParts): ClusterKeys {

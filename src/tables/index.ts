@@ -45,6 +45,8 @@ export interface RowCodec {
   reproposed (row: { table: TableNumber, rowKey: Uint8Array, record: Uint8Array, ballot: Ballot }): Uint8Array
   /** Checks what a voter checks before it stores. A node without keys checks what it can. @throws Corrupt */
   verify (row: { table: TableNumber, rowKey: Uint8Array, record: Uint8Array }): void
+  /** A verified record as a voter stores it: a member brings an older vote tag up to the epoch of now, ballot and row unchanged. @throws Corrupt for what this voter takes no more */
+  stored (row: { table: TableNumber, rowKey: Uint8Array, record: Uint8Array }): Uint8Array
   /** The ballot in a record; needs no key. @throws MalformedBytes */
   ballotOf (table: TableNumber, record: Uint8Array): Ballot
 }

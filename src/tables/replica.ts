@@ -2,7 +2,7 @@ import { equals } from '../base/bytes.ts'
 import { Corrupt, Refused } from '../base/errors.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
 import { type Held, judge, type Proposal } from './acceptor.ts'
-import { ballotLimits } from './ballot.ts'
+import { ballotLimits, isSameBallot } from './ballot.ts'
 import { clearPartition, ClearRows } from './clear-rows.ts'
 import { type Ballot, type Describe, isClear, PartitionLost, type RowCodec, rowLimits, type RowStore, type StoredRow, type TableNumber, type Voters } from './index.ts'
 import { KeyedQueue } from '../base/keyed-queue.ts'
@@ -18,6 +18,14 @@ export interface TableReplica {
    * @throws Refused (not admitted here), Corrupt (the record is not what it says); disk errors as they are
    */
   answer (from: PeerId, request: TableRequest): Promise<TableAnswer>
+}
+
+/** What the own node may do with its replica beside asking it. */
+export interface OwnReplica extends TableReplica {
+  /** Resolves when every save that is under way has ended, well or not. */
+  savesEnded (): Promise<void>
+  /** Writes what is held of a row in another way, under the same ballot; where `make` gives another ballot's record, nothing. On disk when it resolves. @throws PartitionLost */
+  restate (row: { readonly table: TableNumber, readonly rowKey: Uint8Array }, make: (record: Uint8Array) => Uint8Array): Promise<void>
 }
 
 /**
@@ -50,15 +58,16 @@ export interface LayoutGuard {
   adopt (version: bigint, from: PeerId): Promise<void>
 }
 
-export function tableReplica (options: ReplicaOptions): TableReplica {
+export function tableReplica (options: ReplicaOptions): OwnReplica {
   const replica = new Replica(options)
-  return { answer: (from, request) => replica.answer(from, request) }
+  return { answer: (from, request) => replica.answer(from, request), restate: (row, make) => replica.restate(row, make), savesEnded: () => replica.savesEnded() }
 }
 
 class Replica {
   readonly #options: ReplicaOptions
   readonly #queue = new KeyedQueue()
   readonly #clear: ClearRows
+  readonly #saving = new Set<Promise<void>>()
   #knownCounter: bigint | undefined
   constructor (options: ReplicaOptions) {
     this.#options = options
@@ -75,6 +84,29 @@ class Replica {
       if (error instanceof PartitionLost) return { kind: 'lost' }
       throw error
     }
+  }
+
+  /** As it is stored is said, and the save begun, in one go: who asks afterwards which saves are under way hears of it. */
+  async #save (row: StoredRow, { isNew }: { isNew: boolean }): Promise<void> {
+    const { codec, store } = this.#options
+    const { table, rowKey, accepted } = row
+    const saving = store.save([accepted !== undefined && isNew ? { ...row, accepted: codec.stored({ table, rowKey, record: accepted }) } : row])
+    this.#saving.add(saving)
+    try { await saving } finally { this.#saving.delete(saving) }
+  }
+
+  async savesEnded (): Promise<void> { await Promise.allSettled(this.#saving) }
+
+  async restate ({ table, rowKey }: { table: TableNumber, rowKey: Uint8Array }, make: (record: Uint8Array) => Uint8Array): Promise<void> {
+    const { codec, store } = this.#options
+    // not between the judging of a proposal and its save
+    await this.#queue.run(nameOf({ table, rowKey }), async () => {
+      const row = await store.get(table, rowKey)
+      if (row?.accepted === undefined) return
+      const accepted = make(row.accepted)
+      const isSame = isSameBallot(codec.ballotOf(table, accepted), codec.ballotOf(table, row.accepted))
+      if (isSame && !equals(accepted, row.accepted)) await store.save([{ ...row, accepted }])
+    })
   }
 
   async #answer (from: PeerId, question: TableQuestion): Promise<TableAnswer> {
@@ -111,7 +143,7 @@ class Replica {
       if (verdict.kind === 'refused') return verdict
       if (proposal.kind !== 'prepare' && verdict.save !== undefined) this.#options.succession?.({ table, rowKey }, { held: row?.accepted, record: proposal.record, kind: proposal.kind })
       if (verdict.save !== undefined) {
-        await store.save([{ table, rowKey, promised: verdict.save.promised, accepted: verdict.save.accepted?.record }])
+        await this.#save({ table, rowKey, promised: verdict.save.promised, accepted: verdict.save.accepted?.record }, { isNew: proposal.kind !== 'prepare' })
         this.#clear.saved({ table, rowKey, accepted: verdict.save.accepted })
       }
       if (verdict.kind === 'promised') return { kind: 'promised', accepted: verdict.accepted?.record }

@@ -11,7 +11,10 @@ import { Epochs } from '../../src/node/epochs.ts'
 import type { EraChangeParts } from '../../src/node/era-change.ts'
 import { Eras, eraSuccession } from '../../src/node/eras.ts'
 import { everyMemberRow } from '../../src/node/every-member.ts'
+import { FloorKeeper } from '../../src/node/floor-keeper.ts'
 import { readKeyring, writeKeyring } from '../../src/node/keys.ts'
+import { Retag } from '../../src/node/retag.ts'
+import { keylessRing, ringOf } from '../../src/node/ring-keeper.ts'
 import { clearRowRule, clusterAddress, memberRowHash } from '../../src/node/membership.ts'
 import { endSessions, epochCapability, epochIn } from '../../src/node/sessions.ts'
 import { ClusterState, readFacts, writeFacts } from '../../src/node/state.ts'
@@ -21,9 +24,10 @@ import { ringPeers, serveRing } from '../../src/protocols/ring.ts'
 import { serveTables, tablePeers } from '../../src/protocols/table.ts'
 import { rowCodec } from '../../src/tables/codec.ts'
 import { type Registers, type RowCodec, tables, type Voters } from '../../src/tables/index.ts'
+import type { RowSettler } from '../../src/tables/late-delivery.ts'
 import { memoryRowDisk, MemoryRowStore } from '../../src/tables/memory-row-store.ts'
 import { registers as registersOver } from '../../src/tables/registers.ts'
-import { type TableReplica, tableReplica } from '../../src/tables/replica.ts'
+import { type OwnReplica, tableReplica } from '../../src/tables/replica.ts'
 import { certificateOf, keyNamed, layoutMember, paperCluster, peerNamed, seedNamed } from './cluster-identities.ts'
 import { type MemoryNetwork, memoryNetwork } from './memory-requests.ts'
 
@@ -32,11 +36,13 @@ export interface EraNode {
   readonly self: PeerId
   readonly state: ClusterState
   readonly parts: EraChangeParts
+  readonly retag: Retag
+  readonly floors: FloorKeeper
   readonly epochs: Epochs
   readonly eras: Eras
   readonly keys: ClusterKeys
-  readonly registers: Registers
-  readonly replica: TableReplica
+  readonly registers: Registers & { readonly settle: RowSettler }
+  readonly replica: OwnReplica
   readonly store: MemoryRowStore
   readonly codec: RowCodec
   /** Whom it has proven to be members, and has not put out. */
@@ -103,7 +109,8 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
     const state = new ClusterState(mortal, facts)
     const isKeyless = facts.certificate.member.role !== roles.member
     const keys = isKeyless ? undefined : new ClusterKeys({ clusterId: cluster.clusterId, ...keyring.ring })
-    const codec = rowCodec({ clusterId: cluster.clusterId, keys, signer: keyNamed(name), random: seededRandom(names.indexOf(name)), checkClear: clearRowRule(state) })
+    let retag: Retag | undefined
+    const codec = rowCodec({ clusterId: cluster.clusterId, keys, signer: keyNamed(name), random: seededRandom(names.indexOf(name)), checkClear: clearRowRule(state), floor: () => state.era.floor, demanded: () => retag?.demanded ?? 0 })
     const store = new MemoryRowStore({ disk: rowDisk, ballotOf: (table, record) => codec.ballotOf(table, record), sync: async () => { step() } })
     const requests = network.of(self)
     const mortalRequests: typeof requests = { ...requests, request: async (...asked) => { const answer = await requests.request(...asked); step(); return answer }, handle: async (...of) => requests.handle(...of) }
@@ -140,8 +147,11 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
     }
     await hello.register(mortalRequests)
     await serveTables(mortalRequests, replica)
-    if (!isKeyless) await serveRing(mortalRequests, { keep: async (peer, offer) => epochs.keep(peer, offer), give: (peer, era) => epochs.give(peer, era), votedFrom: () => 0 })
-    const node: EraNode = { self, state, parts, epochs, eras, keys: keys ?? firstKeys, registers, replica, store, codec, get admitted () { return new Set(life.greetings.keys()) }, greet: async (other) => greet(peerNamed(other)) }
+    const tagging = new Retag({ state, store, replica, codec, voters, ask, taggedIn: keys === undefined ? undefined : () => keys.currentEpoch, reachable })
+    retag = tagging
+    await serveRing(mortalRequests, isKeyless ? keylessRing(tagging) : ringOf(epochs, tagging))
+    const floors = new FloorKeeper({ eraParts: parts, everyVoter: () => voterPeers.filter((peer) => state.belongs(peer)), demand: (epoch) => tagging.demand(epoch), peers: rings, clock: { ...systemClock, monotonicMs: () => systemClock.monotonicMs() * 1e6 } })
+    const node: EraNode = { self, state, parts, retag: tagging, floors, epochs, eras, keys: keys ?? firstKeys, registers, replica, store, codec, get admitted () { return new Set(life.greetings.keys()) }, greet: async (other) => greet(peerNamed(other)) }
     Object.assign(life, { node })
     lives.set(name, life)
     network.revive(self)

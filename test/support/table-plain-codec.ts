@@ -11,6 +11,7 @@ export const plainCodec: RowCodec = {
   decode: ({ table, rowKey, record }) => opened(table, rowKey, record),
   reproposed: ({ record, ballot }) => sealed(new ByteWriter().raw(encodeBallot(ballot)).raw(record.subarray(ballotLimits.encodedBytes, -4)).finish()),
   verify: ({ table, rowKey, record }) => { opened(table, rowKey, record) },
+  stored: ({ record }) => record,
   ballotOf: (_, record): Ballot => readBallot(new ByteReader(record)),
 }
 
