@@ -4,7 +4,7 @@ import { KeyedQueue } from '../base/keyed-queue.ts'
 import type { KeyValue } from '../disk/index.ts'
 import type { DiskBlocks } from './disk-blocks.ts'
 import type { Blocks } from './index.ts'
-import { type BlockReference, referenceKeyOf, referenceOf, referencesTo, sumOfReferences } from './references.ts'
+import { type BlockReference, digestOfCode, isSameSum, referenceKeyOf, referenceOf, referencesTo, sumOfReferences } from './references.ts'
 import { type Shard, type ShardKey, shardKeyOf, type ShardName } from './shard.ts'
 
 export type { BlockReference } from './references.ts'
@@ -14,7 +14,7 @@ export type { BlockReference } from './references.ts'
  * of a block stand for all of it that is here, whole or in shards.
  */
 export interface BlockHolder {
-  /** 'kept': the block is here, durable and right, and the reference is recorded. */
+  /** 'kept': the block is here, durable and right, or a shard if the reference wants shards of that code; and the reference is recorded. */
   keep (cid: Cid, reference: BlockReference): Promise<'kept' | 'want'>
   /** @throws StoreFull, StoreReadOnly, BlockCorrupt */
   store (cid: Cid, block: Uint8Array, reference: BlockReference): Promise<void>
@@ -30,6 +30,10 @@ export interface BlockHolder {
    * reference, keeps it here: two nodes that each give a block up because the other has it must not both succeed. 'kept' is no failure.
    */
   release (cid: Cid, confirm: () => Promise<boolean>): Promise<'released' | 'kept'>
+  /** As `release`, of one shard. */
+  releaseShard (name: ShardName, confirm: () => Promise<boolean>): Promise<'released' | 'kept'>
+  /** As `presence`, of shards of one code: their indexes, and the digest of the references that want them. */
+  shardPresence (wanted: ReadonlyArray<{ cid: Cid, redundancy: BlockReference['redundancy'] }>): Promise<ReadonlyArray<{ indexes: ReadonlySet<number>, references: number }>>
 }
 
 export interface BlockPresence {
@@ -74,8 +78,10 @@ class Holder implements BlockHolder {
     return this.#promising(cid, async () => {
       const isHere = await isHereRight(this.#blocks, cid, this.#proven)
       await this.#blocks.settled(cid)
-      if (!isHere) { this.#proven.delete(cid); return 'want' }
-      this.#prove(cid)
+      if (!isHere) {
+        this.#proven.delete(cid)
+        if (!await this.#keepsShards(cid, reference)) return 'want'
+      } else this.#prove(cid)
       await this.#record(cid, reference)
       return 'kept'
     })
@@ -130,8 +136,7 @@ class Holder implements BlockHolder {
       const before = await this.#locks.run(cid, async () => sumOfReferences(this.#index, cid))
       if (!await confirm()) return 'kept'
       return await this.#locks.run(cid, async () => {
-        const { count, digest } = await sumOfReferences(this.#index, cid)
-        if (release.isWanted || count !== before.count || digest !== before.digest) return 'kept'
+        if (release.isWanted || !isSameSum(before, await sumOfReferences(this.#index, cid))) return 'kept'
         this.#proven.delete(cid)
         await this.#blocks.delete(cid)
         if (!await this.#hasShards(cid)) await this.#forget(cid)
@@ -142,6 +147,39 @@ class Holder implements BlockHolder {
     }
   }
 
+  async releaseShard (name: ShardName, confirm: () => Promise<boolean>): Promise<'released' | 'kept'> {
+    const { cid } = name
+    if (this.#releasing.has(cid)) return 'kept'
+    const release = { isWanted: false }
+    this.#releasing.set(cid, release)
+    try {
+      const before = await this.#locks.run(cid, async () => sumOfReferences(this.#index, cid))
+      if (!await confirm()) return 'kept'
+      return await this.#locks.run(cid, async () => {
+        if (release.isWanted || !isSameSum(before, await sumOfReferences(this.#index, cid))) return 'kept'
+        this.#proven.delete(shardKeyOf(name))
+        await this.#blocks.shards.delete(name)
+        if (!await this.#hasShards(cid) && !await this.#blocks.has(cid)) await this.#forget(cid)
+        return 'released'
+      })
+    } finally {
+      this.#releasing.delete(cid)
+    }
+  }
+
+  async shardPresence (wanted: ReadonlyArray<{ cid: Cid, redundancy: BlockReference['redundancy'] }>): Promise<ReadonlyArray<{ indexes: ReadonlySet<number>, references: number }>> {
+    return Promise.all(wanted.map(async ({ cid, redundancy: { k, m } }) => {
+      const indexes = new Set<number>()
+      const references = digestOfCode(await sumOfReferences(this.#index, cid), { k, m })
+      for await (const name of this.#blocks.shards.of(cid)) {
+        if (name.k !== k || name.m !== m || !await this.#blocks.shards.has(name)) continue
+        await this.#blocks.shards.settled(name)
+        indexes.add(name.index)
+      }
+      return { indexes, references }
+    }))
+  }
+
   async #promising<T> (cid: Cid, promise: () => Promise<T>): Promise<T> {
     const note = (): void => {
       const release = this.#releasing.get(cid)
@@ -149,6 +187,18 @@ class Holder implements BlockHolder {
     }
     note()
     return this.#locks.run(cid, async () => { note(); return await promise() })
+  }
+
+  /** What wants shards is kept by any shard of its code, for which the reference then stands. */
+  async #keepsShards (cid: Cid, { redundancy: { k, m } }: BlockReference): Promise<boolean> {
+    if (k === 1) return false
+    const { shards } = this.#blocks
+    for await (const name of shards.of(cid)) {
+      if (name.k !== k || name.m !== m || !await isReadable(async () => shards.get(name))) continue
+      await shards.settled(name)
+      return true
+    }
+    return false
   }
 
   async #hasShards (cid: Cid): Promise<boolean> {

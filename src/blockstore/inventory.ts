@@ -1,13 +1,15 @@
 import { compareBytes, concat } from '../base/bytes.ts'
 import { type Cid, cidOfDigest, digestOf } from '../base/cid.ts'
 import type { KeyValue } from '../disk/index.ts'
-import type { Blocks } from './index.ts'
+import type { Blocks, Shards } from './index.ts'
 import { noReferences, referenceKind, referenceOf, type ReferenceSum, sumOfReferences, withReference } from './references.ts'
+import type { ShardName } from './shard.ts'
 
 /** One block as this node knows it: held, or only referenced. */
 export interface InventoryItem {
   readonly cid: Cid
   readonly isHere: boolean
+  readonly shards: readonly ShardName[]
   readonly references: ReferenceSum
 }
 
@@ -19,52 +21,68 @@ export interface Inventory {
   /** Up to `limit` blocks behind `after`, or from the first. `next` is where the following page begins; undefined: there is no more. */
   page (options: { after: Uint8Array | undefined, limit: number }): Promise<{ items: readonly InventoryItem[], next: Uint8Array | undefined }>
   find (cid: Cid): Promise<InventoryItem>
-  /** Bytes of a block that is here; 0 if it is not. */
+  /** Bytes of a block that is here, or of its shards; 0 if nothing is. */
   sizeOf (cid: Cid): Promise<number>
 }
 
-const kinds = { small: 1, large: 2 } as const
+const kinds = { small: 1, large: 2, smallShard: 8, largeShard: 9 } as const
 const digestLength = 32
 
-export function blockInventory ({ blocks, index }: { blocks: Pick<Blocks, 'has'>, index: Pick<KeyValue, 'get' | 'keys' | 'entries'> }): Inventory {
+export function blockInventory ({ blocks, index }: { blocks: Pick<Blocks, 'has'> & { readonly shards: Pick<Shards, 'of' | 'has'> }, index: Pick<KeyValue, 'get' | 'keys' | 'entries'> }): Inventory {
+  const shardsHere = async (cid: Cid): Promise<readonly ShardName[]> => {
+    const found: ShardName[] = []
+    for await (const name of blocks.shards.of(cid)) if (await blocks.shards.has(name)) found.push(name)
+    return found
+  }
   return {
     async page ({ after, limit }) {
       const rangeOf = (kind: number): { from: Uint8Array, to: Uint8Array } => ({ from: after === undefined ? Uint8Array.of(kind) : concat([Uint8Array.of(kind), after, new Uint8Array(33).fill(0xff)]), to: Uint8Array.of(kind + 1) })
       await using small = cursorOf(index.keys(rangeOf(kinds.small)), (key) => key)
       await using large = cursorOf(index.keys(rangeOf(kinds.large)), (key) => key)
+      await using smallShards = cursorOf(index.keys(rangeOf(kinds.smallShard)), (key) => key)
+      await using largeShards = cursorOf(index.keys(rangeOf(kinds.largeShard)), (key) => key)
       await using references = cursorOf(index.entries(rangeOf(referenceKind)), ([key]) => key)
-      const items: Array<{ digest: Uint8Array, isSmall: boolean, sum: ReferenceSum }> = []
+      const items: Array<{ digest: Uint8Array, isSmall: boolean, hasShards: boolean, sum: ReferenceSum }> = []
+      const next = async (): Promise<Uint8Array | undefined> => first(await small.digest(), await large.digest(), await smallShards.digest(), await largeShards.digest(), await references.digest())
       for (;;) {
-        const digest = first(await small.digest(), await large.digest(), await references.digest())
+        const digest = await next()
         if (digest === undefined) break
         if (items.length === limit) break
         let sum = noReferences
         const isSmall = await small.takes(digest) !== undefined
         await large.takes(digest)
+        let hasShards = false
+        for (const shards of [smallShards, largeShards]) while (await shards.takes(digest) !== undefined) hasShards = true
         for (let entry = await references.takes(digest); entry !== undefined; entry = await references.takes(digest)) sum = withReference(sum, referenceOf(...entry))
-        items.push({ digest, isSmall, sum })
+        items.push({ digest, isSmall, hasShards, sum })
       }
-      const isMore = first(await small.digest(), await large.digest(), await references.digest()) !== undefined
+      const isMore = await next() !== undefined
       return {
-        items: await Promise.all(items.map(async ({ digest, isSmall, sum }) => {
+        items: await Promise.all(items.map(async ({ digest, isSmall, hasShards, sum }) => {
           const cid = cidOfDigest(digest)
-          return { cid, isHere: isSmall || await blocks.has(cid), references: sum }
+          return { cid, isHere: isSmall || await blocks.has(cid), shards: hasShards ? await shardsHere(cid) : [], references: sum }
         })),
         next: isMore ? items.at(-1)?.digest : undefined,
       }
     },
     async find (cid) {
-      const [isHere, references] = await Promise.all([blocks.has(cid), sumOfReferences(index, cid)])
-      return { cid, isHere, references }
+      const [isHere, shards, references] = await Promise.all([blocks.has(cid), shardsHere(cid), sumOfReferences(index, cid)])
+      return { cid, isHere, shards, references }
     },
     async sizeOf (cid) {
       const small = await index.get(concat([Uint8Array.of(kinds.small), digestOf(cid)]))
       if (small !== undefined) return small.byteLength
-      const size = await index.get(concat([Uint8Array.of(kinds.large), digestOf(cid)]))
-      return size?.byteLength === 4 ? new DataView(size.buffer, size.byteOffset).getUint32(0) : 0
+      let bytes = sizeIn(await index.get(concat([Uint8Array.of(kinds.large), digestOf(cid)])))
+      for (const kind of [kinds.smallShard, kinds.largeShard]) {
+        const from = concat([Uint8Array.of(kind), digestOf(cid)])
+        for await (const [, value] of index.entries({ from, to: concat([from, new Uint8Array(33).fill(0xff)]) })) bytes += kind === kinds.smallShard ? value.byteLength : sizeIn(value)
+      }
+      return bytes
     },
   }
 }
+
+const sizeIn = (value: Uint8Array | undefined): number => value?.byteLength === 4 ? new DataView(value.buffer, value.byteOffset).getUint32(0) : 0
 
 interface Cursor<T> extends AsyncDisposable {
   /** Of the entry that is next. */

@@ -27,22 +27,33 @@ export function referencesTo (cid: Cid): KeyRange {
 /** What many references come to, in a few bytes: whether two holders have recorded the same, and how many pieces the most demanding wants. */
 export interface ReferenceSum {
   readonly count: number
-  /** The same, whatever the order: the exclusive or of the first 32 bits of each version id, which is a hash. */
+  /** Of those that want whole copies. The same, whatever the order: the exclusive or of the first 32 bits of each version id, which is a hash. */
   readonly digest: number
   /** The largest of those that want whole copies (k = 1); undefined if there is none. */
   readonly redundancy: BlockReference['redundancy'] | undefined
-  /** The largest of those that want shards. */
-  readonly code: BlockReference['redundancy'] | undefined
+  /** Of those that want shards, for each code. */
+  readonly codes: ReadonlyArray<{ readonly redundancy: BlockReference['redundancy'], readonly digest: number }>
 }
 
-export const noReferences: ReferenceSum = { count: 0, digest: 0, redundancy: undefined, code: undefined }
+export const noReferences: ReferenceSum = { count: 0, digest: 0, redundancy: undefined, codes: [] }
 
 export function withReference (sum: ReferenceSum, { versionId, redundancy }: BlockReference): ReferenceSum {
-  const kind = redundancy.k === 1 ? 'redundancy' : 'code'
-  const most = sum[kind]
-  const isMore = most === undefined || redundancy.k + redundancy.m > most.k + most.m
-  return { ...sum, count: sum.count + 1, digest: (sum.digest ^ new DataView(versionId.buffer, versionId.byteOffset).getUint32(0)) >>> 0, ...(isMore ? { [kind]: redundancy } : {}) }
+  const bits = new DataView(versionId.buffer, versionId.byteOffset).getUint32(0)
+  const counted = { ...sum, count: sum.count + 1 }
+  if (redundancy.k === 1) {
+    const isMore = sum.redundancy === undefined || redundancy.m > sum.redundancy.m
+    return { ...counted, digest: (sum.digest ^ bits) >>> 0, redundancy: isMore ? redundancy : sum.redundancy }
+  }
+  const digest = (digestOfCode(sum, redundancy) ^ bits) >>> 0
+  return { ...counted, codes: [...sum.codes.filter((code) => !isSameCode(code.redundancy, redundancy)), { redundancy, digest }] }
 }
+
+export const digestOfCode = ({ codes }: ReferenceSum, redundancy: BlockReference['redundancy']): number => codes.find((code) => isSameCode(code.redundancy, redundancy))?.digest ?? 0
+
+const isSameCode = (a: BlockReference['redundancy'], b: BlockReference['redundancy']): boolean => a.k === b.k && a.m === b.m
+
+export const isSameSum = (a: ReferenceSum, b: ReferenceSum): boolean =>
+  a.count === b.count && a.digest === b.digest && a.codes.length === b.codes.length && a.codes.every(({ redundancy, digest }) => digestOfCode(b, redundancy) === digest)
 
 export async function sumOfReferences (index: Pick<KeyValue, 'entries'>, cid: Cid): Promise<ReferenceSum> {
   let sum = noReferences

@@ -5,7 +5,7 @@ import { Corrupt, Refused, StoreFull } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { checkCode, decodeShard, encodeShard, listLength, type Shard } from '../blockstore/shard.ts'
 import type { Requests } from '../network/index.ts'
-import { type Holder, type Presence, presenceLimits, type Reference, type StoreOutcome } from '../replication/index.ts'
+import { type Holder, type Presence, presenceLimits, type Redundancy, type Reference, type ShardPresence, type StoreOutcome } from '../replication/index.ts'
 
 /**
  * `/dfs/store/1.0.0`: pushes blocks. A holder is first offered the address with the version that wants it, for it may have the block; then it is sent the
@@ -14,6 +14,7 @@ import { type Holder, type Presence, presenceLimits, type Reference, type StoreO
  * offer   = 01 | reference | u32 length                  answer: u8 outcome (want, had, full, refused)
  * payload = 02 | reference | block                       answer: u8 outcome (stored, full, refused, corrupt)
  * ask     = 03 | 00 | u16 n | n × H(block)               answer: n × (u8 state (absent, held, verified) | u32 digest of references)
+ * shards  = 03 | 02 | u16 n | n × (H(block) | k u8 | m u8) answer: n × (u32 bits of the indexes that are here | u32 digest of references that want them)
  * tell    = 03 | 01 | u16 n | n × reference              answer: n × u8 outcome (want, had, refused)
  * offer   = 04 | reference | u8 index | list(16)         answer: u8 outcome (want, had, refused): of a shard of the code that the reference names
  * payload = 05 | reference | record of a shard           answer: u8 outcome (stored, full, refused, corrupt)
@@ -36,12 +37,14 @@ export const storeLimits = {
 } as const
 
 const kinds = { offer: 1, payload: 2, many: 3, shardOffer: 4, shardPayload: 5 } as const
-const ofMany = { ask: 0, tell: 1 } as const
+const ofMany = { ask: 0, tell: 1, shards: 2 } as const
 const outcomes = ['want', 'had', 'stored', 'full', 'refused', 'corrupt'] as const
 type Outcome = typeof outcomes[number]
 const states = ['absent', 'held', 'verified'] as const
 /** u8 state, u32 references */
 const presenceBytes = 5
+/** u32 indexes, u32 references */
+const shardPresenceBytes = 8
 
 /** Serves a holder to members. `budget` bounds what is held for all peers together; see HandlerLimits. */
 export async function serveStore (requests: Requests, { holder, budget, warn }: { holder: Holder, budget: Budget, warn: (message: string, cause: unknown) => void }): Promise<void> {
@@ -148,6 +151,19 @@ export async function presenceAt (requests: Requests, peer: PeerId, cids: readon
   })
 }
 
+/** What a peer has of the shards of many blocks. @throws PeerUnreachable, RequestRefused, Corrupt */
+export async function shardPresenceAt (requests: Requests, peer: PeerId, wanted: ReadonlyArray<{ cid: Cid, redundancy: Redundancy }>, { signal }: { signal?: AbortSignal }): Promise<readonly ShardPresence[]> {
+  const question = concat([Uint8Array.of(kinds.many, ofMany.shards), new ByteWriter().u16(wanted.length).finish(), ...wanted.flatMap(({ cid, redundancy: { k, m } }) => [digestOf(cid), Uint8Array.of(k, m)])])
+  const reader = new ByteReader(await requests.request(peer, storeProtocol, [question], { signal, timeoutMs: storeLimits.timeoutMs, maxAnswerBytes: presenceLimits.maxAsked * shardPresenceBytes }))
+  if (reader.remaining !== wanted.length * shardPresenceBytes) throw new Corrupt(`${peer} was asked for the shards of ${wanted.length} blocks and answered with ${reader.remaining} bytes`)
+  return wanted.map(({ redundancy: { k, m } }) => {
+    const bits = reader.u32()
+    return { indexes: new Set(Array.from({ length: k + m }, (_, i) => i).filter((i) => (bits >>> i & 1) === 1)), references: reader.u32() }
+  })
+}
+
+const bitsOf = (indexes: Iterable<number>): number => [...indexes].reduce((bits, index) => (bits | 1 << index) >>> 0, 0)
+
 /** Offers many blocks with their references, without the bytes. @throws PeerUnreachable, RequestRefused, Corrupt */
 export async function tellAt (requests: Requests, peer: PeerId, references: ReadonlyArray<{ cid: Cid, reference: Reference }>, { signal }: { signal?: AbortSignal }): Promise<ReadonlyArray<StoreOutcome | 'want'>> {
   const offer = concat([Uint8Array.of(kinds.many, ofMany.tell), new ByteWriter().u16(references.length).finish(), ...references.map(({ cid, reference }) => writeReference(cid, reference))])
@@ -170,6 +186,14 @@ async function answerToMany (holder: Holder, body: Uint8Array, warn: (message: s
     reader.end()
     const answer = new ByteWriter()
     for (const { state, references } of await holder.presence(cids)) answer.u8(states.indexOf(state)).u32(references)
+    return answer.finish()
+  }
+  if (kind === ofMany.shards) {
+    const wanted = Array.from({ length: count }, () => ({ cid: cidOfDigest(reader.raw(32)), redundancy: { k: reader.u8(), m: reader.u8() } }))
+    reader.end()
+    for (const { redundancy } of wanted) checkCode(redundancy)
+    const answer = new ByteWriter()
+    for (const { indexes, references } of await holder.shardPresence(wanted)) answer.u32(bitsOf(indexes)).u32(references)
     return answer.finish()
   }
   if (kind !== ofMany.tell) throw new MalformedBytes(`a store request for many of kind ${kind}`)

@@ -45,7 +45,9 @@ export interface BlockPeers {
   fetchShard (peer: PeerId, wanted: WantedShard, options: { signal?: AbortSignal }): Promise<FoundShard | 'not here'>
   /** What that peer has of these blocks, in their order, at most `presenceLimits.maxAsked`. It promises nothing. Rejects if the peer cannot be asked: then nothing is known, which is not "absent". */
   presence (peer: PeerId, cids: readonly Cid[], options: { signal?: AbortSignal }): Promise<readonly Presence[]>
-  /** Offers blocks with references, without their bytes, at most `presenceLimits.maxTold`. 'had': that peer keeps the block and has recorded the reference. */
+  /** As `presence`, of shards of one code each. */
+  shardPresence (peer: PeerId, wanted: ReadonlyArray<{ cid: Cid, redundancy: Redundancy }>, options: { signal?: AbortSignal }): Promise<readonly ShardPresence[]>
+  /** Offers blocks with references, without their bytes, at most `presenceLimits.maxTold`. 'had': that peer keeps the block, or a shard if the reference wants shards of that code, and has recorded the reference. */
   tell (peer: PeerId, references: ReadonlyArray<{ cid: Cid, reference: Reference }>, options: { signal?: AbortSignal }): Promise<ReadonlyArray<StoreOutcome | 'want'>>
   /** Peers that answer now, nearest first. Never waits. */
   reachable (): readonly PeerId[]
@@ -77,6 +79,13 @@ export interface Presence {
   readonly references: number
 }
 
+/** What a holder has of a block's shards of one code, as it says. */
+export interface ShardPresence {
+  readonly indexes: ReadonlySet<number>
+  /** 32 bits of what it has recorded of references that want shards of this code. */
+  readonly references: number
+}
+
 export const presenceLimits = {
   /** Blocks in one question. */
   maxAsked: 1000,
@@ -96,6 +105,7 @@ export interface Holder {
   references (cid: Cid): AsyncIterable<Reference>
   /** In the order of the question. @throws StoreReadOnly: nothing is certain */
   presence (cids: readonly Cid[]): Promise<readonly Presence[]>
+  shardPresence (wanted: ReadonlyArray<{ cid: Cid, redundancy: Redundancy }>): Promise<readonly ShardPresence[]>
 }
 
 /** Where blocks belong now; from the layout, asked afresh for each block. Its length may exceed what a redundancy needs: the rest are substitutes. */
@@ -121,7 +131,8 @@ export interface Replication {
   writer (reference: Reference, options?: WriteOptions): Pick<Blocks, 'put'> & { settled (): Promise<void> }
   /**
    * For one read: local disk, cache, holders nearest first (hedged when slow), then whoever announced it. `versionId`: whose announcements help; `root`: what
-   * Kademlia is asked for; `redundancy`: how the version was written, so what is looked for first, whole copies or shards; the other is found too.
+   * Kademlia is asked for; `redundancy`: how the version was written, so what is looked for first, whole copies or shards; the other is found too. `isPassing`:
+   * nobody will read it again soon, so it is not cached.
    */
-  reader (options?: { report?: TransferReport, versionId?: Uint8Array, root?: Cid, redundancy?: Redundancy }): Pick<Blocks, 'get'>
+  reader (options?: { report?: TransferReport, versionId?: Uint8Array, root?: Cid, redundancy?: Redundancy, isPassing?: boolean }): Pick<Blocks, 'get'>
 }

@@ -34,6 +34,8 @@ export interface ReadOf {
   readonly report?: TransferReport
   /** How the version was written; undefined: in whole copies, as far as is known. */
   readonly redundancy?: Redundancy
+  /** Not worth a place in the cache. */
+  readonly isPassing?: boolean
   readonly signal?: AbortSignal
 }
 
@@ -77,6 +79,7 @@ export class Reader {
     const kept = await cache.get(cid, { signal }).catch(orElsewhere(warn))
     if (kept !== undefined) return { bytes: kept, from: 'cache' }
     const found = await this.#fromElsewhere(cid, of, signal)
+    if (of.isPassing === true) return found
     // not awaited: the reader has its bytes, the cache bounds what waits
     cache.put(cid, found.bytes).catch((error: unknown) => { warn('a fetched block could not be cached', error) })
     return found

@@ -2,11 +2,14 @@ import type { Cid } from '../base/cid.ts'
 import { type Clock, deadline } from '../base/clock.ts'
 import { StoreFull } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
-import { BlockCorrupt, BlockMissing, type Blocks } from '../blockstore/index.ts'
+import { BlockCorrupt, BlockMissing, type Blocks, type Shards } from '../blockstore/index.ts'
 import type { Inventory, InventoryItem } from '../blockstore/inventory.ts'
-import { type BlockPeers, type Holder, type Placement, type Presence, presenceLimits, type Reference } from './index.ts'
+import type { ShardName } from '../blockstore/shard.ts'
+import { type BlockPeers, type Holder, type Placement, type Presence, presenceLimits, type Reference, type ShardPresence, type StoreOutcome } from './index.ts'
 import { type Listed, RepairList, VersionsAtRisk } from './repair-list.ts'
 import { type BlockPlan, isWork, planFor } from './repair-plan.ts'
+import { ShardMending, type ShardMendingParts } from './shard-mending.ts'
+import { asCopies, isShardWork, type ShardPlan, shardPlanFor } from './shard-plan.ts'
 
 /**
  * Full redundancy returns by itself. Each holder walks what it holds or should (a *survey*), asks the others what they have of it, and lists what it can better;
@@ -22,7 +25,10 @@ export interface RepairParts {
   readonly inventory: Inventory
   /** What `holder` holds. */
   readonly local: Pick<Blocks, 'get'>
-  readonly peers: Pick<BlockPeers, 'store' | 'fetch' | 'presence' | 'tell' | 'reachable'>
+  readonly shards: Pick<Shards, 'get' | 'of'>
+  /** A block that is kept in shards, from any k of them. */
+  readonly read: ShardMendingParts['read']
+  readonly peers: Pick<BlockPeers, 'store' | 'storeShard' | 'fetch' | 'presence' | 'shardPresence' | 'tell' | 'reachable'>
   readonly placement: RepairPlacement
   readonly clock: Clock
   readonly warn: (message: string, cause: unknown) => void
@@ -32,6 +38,7 @@ export interface RepairParts {
 
 export interface RepairHolder extends Holder {
   release (cid: Cid, confirm: () => Promise<boolean>): Promise<'released' | 'kept'>
+  releaseShard (name: ShardName, confirm: () => Promise<boolean>): Promise<'released' | 'kept'>
 }
 
 export interface RepairPlacement extends Placement {
@@ -95,10 +102,12 @@ export interface RepairFound {
 
 interface Found { layoutVersion: bigint, atRisk: VersionsAtRisk, shortBlocks: number, goneBlocks: number, misplacedBlocks: number, misplacedBytes: number }
 
-interface Seen { readonly cid: Cid, readonly plan: BlockPlan }
+/** What is to be done about one block, as whole copies and as shards of each code that a version wants. */
+interface Seen { readonly cid: Cid, readonly plan: BlockPlan | undefined, readonly shardPlans: readonly ShardPlan[] }
 
 export class Repair {
   readonly #parts: RepairParts
+  readonly #shards: ShardMending
   readonly #reported = new Set<Cid>()
   readonly #fullUntilMs = new Map<PeerId, number>()
   readonly #total = { broughtBlocks: 0, fetchedBlocks: 0, releasedBlocks: 0, movedBytes: 0, failures: 0 }
@@ -114,7 +123,10 @@ export class Repair {
   #arrivals = 0
   #world = { now: '', sinceMs: 0, swept: '' }
 
-  constructor (parts: RepairParts) { this.#parts = parts }
+  constructor (parts: RepairParts) {
+    this.#parts = parts
+    this.#shards = new ShardMending({ ...parts, onOutcome: (peer, outcome, bytes) => { this.#brought(peer, outcome, bytes) } })
+  }
 
   /** A sweep as soon as possible, whatever is being done. */
   now (why = 'asked for'): void {
@@ -231,7 +243,33 @@ export class Repair {
     this.#work = { ...this.#work, totalBlocks: this.#list.count }
   }
 
-  async #note ({ cid, plan }: Seen, found: Found): Promise<void> {
+  async #note ({ cid, plan, shardPlans }: Seen, found: Found): Promise<void> {
+    if (plan !== undefined) await this.#noteBlock(cid, plan, found)
+    for (const shardPlan of shardPlans) await this.#noteShards(cid, shardPlan, found)
+  }
+
+  async #noteShards (cid: Cid, plan: ShardPlan, found: Found): Promise<void> {
+    const { inventory, holder, placement } = this.#parts
+    const { surviving, wanted, redundancy: { k, m }, isMine } = plan
+    const isShort = surviving < Math.min(wanted, new Set(placement.holdersOf(cid)).size) && (surviving > 0 || isMine)
+    if (isShort) {
+      found.shortBlocks++
+      if (surviving < k) found.goneBlocks++
+      let read = 0
+      for await (const { versionId, redundancy } of holder.references(cid)) {
+        if (redundancy.k === k && redundancy.m === m) found.atRisk.add(versionId)
+        if (++read === repairLimits.versionsOfBlock) break
+      }
+    }
+    if (!isShardWork(plan) && plan.misplaced === 0) return
+    const bytes = await inventory.sizeOf(cid)
+    if (plan.misplaced > 0) { found.misplacedBlocks++; found.misplacedBytes += bytes }
+    if (!isShardWork(plan)) return
+    this.#list.add({ cid, bytes, isShort }, asCopies(plan))
+    this.#work.totalBytes += bytes
+  }
+
+  async #noteBlock (cid: Cid, plan: BlockPlan, found: Found): Promise<void> {
     const { inventory, holder, placement } = this.#parts
     const isShort = plan.surviving < plan.wanted && (plan.surviving > 0 || plan.isMine)
     if (isShort) {
@@ -240,7 +278,7 @@ export class Repair {
       const places = new Set(placement.holdersOf(cid)).size
       let read = 0
       for await (const { versionId, redundancy: { k, m } } of holder.references(cid)) {
-        if (plan.surviving < Math.min(k + m, places)) found.atRisk.add(versionId)
+        if (k === 1 && plan.surviving < Math.min(k + m, places)) found.atRisk.add(versionId)
         if (++read === repairLimits.versionsOfBlock) break
       }
     }
@@ -255,33 +293,47 @@ export class Repair {
   /** Asks those where these blocks may lie what they have of them. Who does not answer is left out. */
   async #see (items: readonly InventoryItem[], signal: AbortSignal): Promise<readonly Seen[]> {
     const { self, peers, placement, clock } = this.#parts
-    const blocks = items.map(({ cid, isHere, references }) => ({ cid, isHere, references, placed: [...new Set(placement.holdersOf(cid))], answers: new Map<PeerId, Presence>() }))
+    const blocks = items.map(({ cid, isHere, shards, references }) => ({
+      cid, isHere, references, placed: [...new Set(placement.holdersOf(cid))], answers: new Map<PeerId, Presence>(),
+      codes: references.codes.map(({ redundancy, digest }) => ({
+        cid, redundancy, references: digest, answers: new Map<PeerId, ShardPresence>(),
+        indexes: new Set(shards.filter(({ k, m }) => k === redundancy.k && m === redundancy.m).map(({ index }) => index)),
+      })),
+    }))
     await Promise.all(peers.reachable().filter((peer) => peer !== self).map(async (peer) => {
       const asked = blocks.filter(({ placed }) => placed.includes(peer))
       if (asked.length === 0) return
       using limit = deadline(clock, repairLimits.askMs, { signal, what: 'asking what a peer holds' })
       try {
-        const answers = await peers.presence(peer, asked.map(({ cid }) => cid), { signal: limit.signal })
-        for (const [i, block] of asked.entries()) block.answers.set(peer, answers[i] as Presence)
+        const whole = asked.filter(({ references }) => references.redundancy !== undefined)
+        const answers = whole.length === 0 ? [] : await peers.presence(peer, whole.map(({ cid }) => cid), { signal: limit.signal })
+        for (const [i, block] of whole.entries()) block.answers.set(peer, answers[i] as Presence)
+        for (const codes = asked.flatMap((block) => block.codes); codes.length > 0;) {
+          const page = codes.splice(0, presenceLimits.maxAsked)
+          const found = await peers.shardPresence(peer, page, { signal: limit.signal })
+          for (const [i, code] of page.entries()) code.answers.set(peer, found[i] as ShardPresence)
+        }
       } catch (error) {
         signal.throwIfAborted()
         this.#parts.warn(`${peer} did not say what it holds: its copies count for nothing until it does`, error)
       }
     }))
     const isMoving = placement.isMoving()
-    return blocks.flatMap(({ cid, isHere, references: { redundancy, digest }, placed, answers }) =>
+    return blocks.map(({ cid, isHere, references: { redundancy, digest }, placed, answers, codes }) => ({
+      cid,
       // nobody has said how many copies there should be: it is kept, and that is all
-      redundancy === undefined ? [] : [{ cid, plan: planFor({ self, placed, redundancy, isHere, references: digest, answers, isMoving }) }])
+      plan: redundancy === undefined ? undefined : planFor({ self, placed, redundancy, isHere, references: digest, answers, isMoving }),
+      shardPlans: codes.map((code) => shardPlanFor({ self, placed, isMoving, ...code })),
+    }))
   }
 
   async #mend (listed: readonly Listed[], signal: AbortSignal): Promise<void> {
     const items = await Promise.all(listed.map(async ({ cid }) => this.#parts.inventory.find(cid)))
-    const plans = new Map((await this.#see(items, signal)).map(({ cid, plan }) => [cid, plan]))
+    const plans = new Map((await this.#see(items, signal)).map((seen) => [seen.cid, seen]))
     await Promise.all(listed.map(async ({ cid, isShort, isReported }) => {
-      const plan = plans.get(cid)
-      if (plan === undefined) return
-      const more = await this.#do(cid, plan, signal).catch((error: unknown) => { signal.throwIfAborted(); this.#failed(error); return 0 })
-      const isWhole = plan.surviving + more >= plan.wanted
+      const seen = plans.get(cid)
+      if (seen === undefined) return
+      const isWhole = await this.#do(seen, signal).catch((error: unknown) => { signal.throwIfAborted(); this.#failed(error); return false })
       if (isWhole && isShort) await this.#mended(cid)
       // it will be told as short by a sweep, for nobody else may know
       if (!isWhole && isReported === true) this.#retryAtMs = Math.min(this.#retryAtMs, this.#parts.clock.monotonicMs())
@@ -290,8 +342,33 @@ export class Repair {
     this.#work.doneBytes += listed.reduce((sum, { bytes }) => sum + bytes, 0)
   }
 
+  /** Whether afterwards there are as many as there should be. */
+  async #do ({ cid, plan, shardPlans }: Seen, signal: AbortSignal): Promise<boolean> {
+    let isWhole = plan === undefined || plan.surviving + await this.#doBlock(cid, plan, signal) >= plan.wanted
+    for (const shardPlan of shardPlans) if (shardPlan.surviving + await this.#doShards(cid, shardPlan, signal) < shardPlan.wanted) isWhole = false
+    return isWhole
+  }
+
+  /** Gives how many shards are where they belong that were not. */
+  async #doShards (cid: Cid, plan: ShardPlan, outer: AbortSignal): Promise<number> {
+    const { placement, clock } = this.#parts
+    using limit = deadline(clock, repairLimits.bringMs, { signal: outer, what: 'bringing shards' })
+    const { signal } = limit
+    const { redundancy } = plan
+    const more = await this.#shards.push(cid, { ...plan, push: plan.push.filter(({ peer }) => !this.#isFull(peer)) }, { signal })
+    for (const peer of plan.tell) await this.#shards.tell(peer, cid, { redundancy, signal })
+    const version = placement.version()
+    for (const { index, to } of plan.release) {
+      if (!await this.#shards.release(cid, { redundancy, index, to, signal, isStill: () => placement.version() === version && !placement.isMoving() })) continue
+      this.#work.isWorth = true
+      this.#total.releasedBlocks++
+      if (this.#found !== undefined) this.#found.misplacedBlocks = Math.max(0, this.#found.misplacedBlocks - 1)
+    }
+    return more
+  }
+
   /** Gives how many copies there are more. */
-  async #do (cid: Cid, plan: BlockPlan, signal: AbortSignal): Promise<number> {
+  async #doBlock (cid: Cid, plan: BlockPlan, signal: AbortSignal): Promise<number> {
     const more = plan.fetchFrom.length > 0 ? await this.#fetch(cid, plan.fetchFrom, signal) : plan.push.length > 0 ? await this.#push(cid, plan, signal) : 0
     for (const peer of plan.tell) await this.#tell(peer, cid, { from: 0, signal })
     if (plan.releaseTo.length > 0) await this.#release(cid, plan.releaseTo, signal)
@@ -306,7 +383,7 @@ export class Repair {
       try {
         const bytes = await peers.fetch(peer, cid, { signal: limit.signal })
         if (bytes === 'not here') continue
-        for await (const reference of holder.references(cid)) {
+        for await (const reference of wantingCopies(holder.references(cid))) {
           await holder.store(cid, bytes, reference)
           this.#total.fetchedBlocks++
           this.#total.movedBytes += bytes.byteLength
@@ -365,7 +442,7 @@ export class Repair {
     using limit = deadline(clock, repairLimits.bringMs, { signal, what: 'bringing a block' })
     try {
       const bytes = await local.get(cid)
-      for await (const reference of holder.references(cid)) {
+      for await (const reference of wantingCopies(holder.references(cid))) {
         const outcome = await peers.store(peer, { cid, bytes, reference }, { signal: limit.signal })
         if (outcome === 'full') this.#fill(peer)
         if (outcome !== 'stored' && outcome !== 'had') { this.#failed(undefined); return false }
@@ -397,7 +474,7 @@ export class Repair {
       batch = []
       return outcomes.every((outcome) => outcome === 'had')
     }
-    for await (const reference of holder.references(cid)) {
+    for await (const reference of wantingCopies(holder.references(cid))) {
       if (at++ < from) continue
       batch.push({ cid, reference })
       if (batch.length === presenceLimits.maxTold && !await send()) return false
@@ -411,6 +488,16 @@ export class Repair {
     for await (const { versionId } of this.#parts.holder.references(cid)) this.#found.atRisk.mended(versionId)
   }
 
+  #brought (peer: PeerId, outcome: StoreOutcome, bytes: number): void {
+    if (outcome === 'full') this.#fill(peer)
+    else if (outcome === 'refused') this.#failed(undefined)
+    else if (outcome === 'stored') {
+      this.#total[peer === this.#parts.self ? 'fetchedBlocks' : 'broughtBlocks']++
+      this.#total.movedBytes += bytes
+      this.#work.isWorth = true
+    }
+  }
+
   #failed (error: unknown): void {
     this.#total.failures++
     this.#work.failures++
@@ -422,6 +509,10 @@ export class Repair {
     this.#work.failures++
     this.#fullUntilMs.set(peer, this.#parts.clock.monotonicMs() + repairLimits.retryMs)
   }
+}
+
+async function * wantingCopies (references: AsyncIterable<Reference>): AsyncIterable<Reference> {
+  for await (const reference of references) if (reference.redundancy.k === 1) yield reference
 }
 
 /** Digests are as good as random, so how far a walk has come is read off the last one. */

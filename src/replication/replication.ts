@@ -5,7 +5,7 @@ import { Writer, type WriterParts } from './writer.ts'
 /** Blocks of the cluster, for writers of versions and readers of them. */
 export function replication (parts: WriterParts & ReaderParts): Replication & { settled (): Promise<void> } {
   const reader = new Reader(parts)
-  const writer = new Writer(parts, async (cid, redundancy) => reader.get(cid, { redundancy }))
+  const writer = new Writer(parts, async (cid, redundancy) => reader.get(cid, { redundancy, isPassing: true }))
   return {
     writer: (reference, { isDegradedAllowed = false } = {}) => ({
       put: async (cid, block, { signal } = {}) => { await writer.put({ cid, bytes: block, reference, isDegradedAllowed }, signal) },

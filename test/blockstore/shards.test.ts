@@ -260,6 +260,31 @@ describe('a holder of shards', () => {
     expect(await holder.keepShard(large, reference)).toBe('kept')
   })
 
+  test('gives up a shard only if nobody was promised it meanwhile; with the last one go the references', async () => {
+    const { holder, blocks } = await holding(newDisk())
+    await holder.storeShard(large, reference)
+    const other = { ...reference, versionId: new Uint8Array(32).fill(7) }
+    expect(await holder.releaseShard(large, async () => false)).toBe('kept')
+    expect(await holder.releaseShard(large, async () => { await holder.keepShard(large, reference); return true })).toBe('kept')
+    expect(await holder.releaseShard(large, async () => { await holder.keep(large.cid, other); return true })).toBe('kept')
+    expect(await referencesOf(holder, large.cid)).toHaveLength(2)
+    expect(await holder.releaseShard(large, async () => true)).toBe('released')
+    expect(await blocks.shards.has(large)).toBe(false)
+    expect(await referencesOf(holder, large.cid)).toEqual([])
+  })
+
+  test('says which shards of a code are here, and keeps a reference for any of them', async () => {
+    const { holder } = await holding(newDisk())
+    const { cid } = large
+    expect(await holder.keep(cid, reference)).toBe('want')
+    for (const shard of [large, shardsOf(largeBlock, { k: 4, m: 2 })[0] as Shard, shardsOf(largeBlock, { k: 2, m: 1 })[1] as Shard]) await holder.storeShard(shard, { ...reference, redundancy: { k: shard.k, m: shard.m } })
+    const [four, two, three] = await holder.shardPresence([{ k: 4, m: 2 }, { k: 2, m: 1 }, { k: 3, m: 1 }].map((redundancy) => ({ cid, redundancy })))
+    expect([four?.indexes, two?.indexes, three?.indexes]).toEqual([new Set([5, 0]), new Set([1]), new Set()])
+    expect(await holder.keep(cid, reference)).toBe('kept')
+    expect(await holder.keep(cid, { ...reference, redundancy: { k: 3, m: 1 } })).toBe('want')
+    expect(await holder.keep(cid, { ...reference, redundancy: { k: 1, m: 2 } })).toBe('want')
+  })
+
   test('after a power failure has every acknowledged shard with its reference', async () => {
     for (let seed = 0; seed < 40; seed++) {
       const random = seededRandom(seed)

@@ -9,7 +9,7 @@ import { peerIdOf } from '../../src/base/peer-id.ts'
 import { StoreReadOnly } from '../../src/blockstore/index.ts'
 import { encodeShard, type Shard } from '../../src/blockstore/shard.ts'
 import { RequestRefused } from '../../src/network/index.ts'
-import { serveStore, storeAt, storeLimits, storeProtocol, storeShardAt } from '../../src/protocols/store.ts'
+import { serveStore, shardPresenceAt, storeAt, storeLimits, storeProtocol, storeShardAt } from '../../src/protocols/store.ts'
 import type { Holder, Reference } from '../../src/replication/index.ts'
 import { shardsOf } from '../../src/replication/shards.ts'
 import { memoryNetwork } from '../support/memory-requests.ts'
@@ -33,6 +33,7 @@ async function holding ({ kept = 'want', failure }: { kept?: 'kept' | 'want', fa
     async storeShard (shard, given) { calls.push(`store shard ${shard.index}`); references.push(given); if (failure !== undefined) throw failure },
     async * references () { yield * references },
     presence: async (cids) => cids.map(() => ({ state: 'held', references: 7 })),
+    shardPresence: async (wanted) => wanted.map(() => ({ indexes: new Set([0, 2]), references: 9 })),
   }
   const budget = new Budget(10_000_000)
   await serveStore(network.of(answerer), { holder, budget, warn: (message) => { warnings.push(message) } })
@@ -146,6 +147,7 @@ describe('what a peer may send', () => {
       async storeShard () {},
       async * references () { yield reference },
       presence: async () => [],
+      shardPresence: async () => [],
     }
     await serveStore(network.of(answerer), { holder, budget: new Budget(2 * 170), warn: () => {} })
     const stores = ['a', 'b', 'c'].map(async (name) => storeAt(network.of(asker), answerer, { ...blockOf(name), reference }, {}))
@@ -179,6 +181,14 @@ describe('storing a shard at a peer', () => {
   test('a full disk and a refusal are answers', async () => {
     expect(await (await holding({ failure: new StoreFull('full') })).storeShard(await shardOf(), coded)).toBe('full')
     expect(await (await holding({ failure: new StoreReadOnly('read-only') })).storeShard(await shardOf(), coded)).toBe('refused')
+  })
+
+  test('what is there of many is asked at once', async () => {
+    const { network, raw } = await holding()
+    const wanted = [large.cid, small.cid].map((cid) => ({ cid, redundancy: coded.redundancy }))
+    expect(await shardPresenceAt(network.of(asker), answerer, wanted, {})).toEqual(wanted.map(() => ({ indexes: new Set([0, 2]), references: 9 })))
+    await expect(raw(Uint8Array.of(3, 2, 0, 1), digestOf(small.cid), Uint8Array.of(31, 2))).rejects.toThrow(RequestRefused)
+    await expect(raw(Uint8Array.of(3, 2, 0, 1), digestOf(small.cid), Uint8Array.of(2))).rejects.toThrow(RequestRefused)
   })
 
   test('wrong bytes reach no disk, nor does a shard of another block or code than its reference', async () => {

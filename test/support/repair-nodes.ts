@@ -11,7 +11,8 @@ import { type MemoryKeyValue, memoryKeyValue } from '../../src/disk/memory-key-v
 import { blockPeers } from '../../src/protocols/block-peers.ts'
 import { serveFetch } from '../../src/protocols/fetch.ts'
 import { serveStore } from '../../src/protocols/store.ts'
-import type { Reference } from '../../src/replication/index.ts'
+import { memoryBlocks } from '../../src/blockstore/memory-blocks.ts'
+import { type Reference, replication, type Replication } from '../../src/replication/index.ts'
 import { Repair } from '../../src/replication/repair.ts'
 import { VirtualTime } from '../simulation/virtual-time.ts'
 import { type MemoryNetwork, memoryNetwork } from './memory-requests.ts'
@@ -22,6 +23,7 @@ export interface RepairNode {
   readonly index: MemoryKeyValue
   readonly blocks: DiskBlocks
   readonly holder: BlockHolder
+  readonly engine: Replication
   readonly repair: Repair
   readonly warnings: string[]
   readonly corrupt: Cid[]
@@ -90,12 +92,18 @@ export async function repairNodes (count: number, { quotaBytes }: { quotaBytes?:
     await serveStore(requests, { holder, budget: new Budget(inFlightBytes), warn })
     await serveFetch(requests, { sources: [blocks], shards: blocks.shards, budget: new Budget(inFlightBytes) })
     const placed = (): readonly PeerId[] => world.views.get(self) ?? world.placed
+    const peers = blockPeers({ requests, reachable: () => ids.filter((id) => id !== self && !world.away.has(id)), budget: new Budget(inFlightBytes) })
+    const engine = replication({
+      self, holder, local: blocks, localShards: blocks.shards, cache: memoryBlocks(), clock, warn, peers, placement: { holdersOf: placed },
+      providers: { async * find () {} }, hints: () => [], onShort: () => {},
+    })
     repair = new Repair({
       self, holder, inventory: blockInventory({ blocks, index }), local: blocks, clock, warn,
-      peers: blockPeers({ requests, reachable: () => ids.filter((id) => id !== self && !world.away.has(id)), budget: new Budget(inFlightBytes) }),
+      peers,
+      shards: blocks.shards, read: async (cid, redundancy, { signal }) => engine.reader({ redundancy, isPassing: true }).get(cid, { signal }),
       placement: { holdersOf: placed, version: () => world.version, isMoving: () => world.isMoving, members: placed },
     })
-    nodes.push({ self, files, index, blocks, holder, repair, warnings, corrupt })
+    nodes.push({ self, files, index, blocks, holder, engine, repair, warnings, corrupt })
   }
   return world
 }

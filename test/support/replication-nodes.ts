@@ -128,6 +128,11 @@ function memoryHolder ({ blocks, shards, sleep }: { blocks: Blocks, shards: Shar
       record(shard.cid, reference)
     },
     async * references (cid) { yield * references.get(cid) ?? [] },
+    shardPresence: async (wanted) => Promise.all(wanted.map(async ({ cid }) => {
+      const indexes = new Set<number>()
+      for await (const { index } of shards.of(cid)) indexes.add(index)
+      return { indexes, references: references.get(cid)?.length ?? 0 }
+    })),
     presence: async (cids) => cids.map((cid) => ({ state: durable.has(cid) ? 'held' : 'absent', references: references.get(cid)?.length ?? 0 })),
   }
   return holder

@@ -1,0 +1,67 @@
+import type { PeerId } from '../base/peer-id.ts'
+import type { Redundancy, ShardPresence } from './index.ts'
+import { holdersFor } from './repair-plan.ts'
+
+/**
+ * What one node sees of one block that is kept in shards, and what it does about it; as in repair-plan.ts, pure, and unknown is not absent. Shard i belongs to the
+ * holder at position i. One that is missing there is brought by the first, in the order of the placement, of those that have this very shard; if nobody has
+ * it, the first that has any makes it anew, from any k.
+ */
+export interface ShardView {
+  readonly self: PeerId
+  readonly placed: readonly PeerId[]
+  readonly redundancy: Redundancy
+  /** Indexes of the shards here. */
+  readonly indexes: ReadonlySet<number>
+  /** The digest of the references here that want shards of this code. */
+  readonly references: number
+  readonly answers: ReadonlyMap<PeerId, ShardPresence>
+  readonly isMoving: boolean
+}
+
+export interface ShardPlan {
+  readonly redundancy: Redundancy
+  /** Different shards that are known to live. */
+  readonly surviving: number
+  readonly wanted: number
+  /** Holders that answer and lack the shard that belongs to them, which they get from here. To this node itself: it is made here. */
+  readonly push: ReadonlyArray<{ readonly peer: PeerId, readonly index: number }>
+  /** Have shards, and other references than here. */
+  readonly tell: readonly PeerId[]
+  /** Shards here that belong elsewhere, and are there: their holder must promise it, then they go. */
+  readonly release: ReadonlyArray<{ readonly index: number, readonly to: PeerId }>
+  readonly misplaced: number
+  /** This node is among its holders. */
+  readonly isMine: boolean
+}
+
+export function shardPlanFor ({ self, placed, redundancy, indexes, references, answers, isMoving }: ShardView): ShardPlan {
+  const holders = holdersFor(placed, redundancy)
+  const wanted = redundancy.k + redundancy.m
+  const known = [...new Set([...placed, self])]
+  const indexesOf = (peer: PeerId): ReadonlySet<number> | undefined => peer === self ? indexes : answers.get(peer)?.indexes
+  const has = (peer: PeerId, index: number): boolean => indexesOf(peer)?.has(index) === true
+  const surviving = new Set(known.flatMap((peer) => [...indexesOf(peer) ?? []]))
+  const anyHolder = known.find((peer) => (indexesOf(peer)?.size ?? 0) > 0)
+  const push = holders.flatMap((peer, index) => {
+    if (indexesOf(peer) === undefined || has(peer, index)) return []
+    const bringer = known.find((other) => has(other, index)) ?? anyHolder
+    return bringer === self ? [{ peer, index }] : []
+  })
+  const elsewhere = [...indexes].filter((index) => holders[index] !== undefined && holders[index] !== self)
+  return {
+    redundancy,
+    surviving: surviving.size,
+    wanted,
+    push: surviving.size >= redundancy.k ? push : push.filter(({ index }) => indexes.has(index)),
+    tell: indexes.size === 0 ? [] : [...answers].filter(([, answer]) => answer.indexes.size > 0 && answer.references !== references).map(([peer]) => peer),
+    release: isMoving ? [] : elsewhere.filter((index) => has(holders[index] as PeerId, index)).map((index) => ({ index, to: holders[index] as PeerId })),
+    misplaced: elsewhere.length,
+    isMine: holders.includes(self),
+  }
+}
+
+export const isShardWork = ({ push, tell, release }: ShardPlan): boolean => push.length > 0 || tell.length > 0 || release.length > 0
+
+/** Copies that would be worth as much: how many of its shards may still be lost, and one. */
+export const asCopies = ({ surviving, redundancy: { k } }: ShardPlan): number => Math.max(0, surviving - k + 1)

@@ -1,0 +1,189 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { utf8 } from '../../src/base/bytes.ts'
+import { type Cid, cidOf } from '../../src/base/cid.ts'
+import { hash } from '../../src/base/hash.ts'
+import type { PeerId } from '../../src/base/peer-id.ts'
+import { type Shard, shardKeyOf } from '../../src/blockstore/shard.ts'
+import { erasureCode } from '../../src/erasure/index.ts'
+import type { Reference } from '../../src/replication/index.ts'
+import { ShardMending } from '../../src/replication/shard-mending.ts'
+import { shardPlanFor } from '../../src/replication/shard-plan.ts'
+import { shardsOf } from '../../src/replication/shards.ts'
+import { noiseBytes } from '../support/file-world.ts'
+import { type RepairNode, type RepairNodes, repairNodes } from '../support/repair-nodes.ts'
+
+// loads the kernel: what comes from a file comes under no clock of tests
+await erasureCode({ k: 1, m: 1 })
+
+const redundancy = { k: 4, m: 2 }
+const bytes = noiseBytes(200_000)
+const cid = cidOf(bytes)
+const shards = await shardsOf(cid, bytes, redundancy)
+const referenceOf = (version: string, to = redundancy): Reference => ({ versionId: hash(utf8(version)), redundancy: to })
+
+async function stored (count = 6, { versions = ['version'] } = {}): Promise<{ world: RepairNodes, nodes: readonly RepairNode[] }> {
+  const world = await repairNodes(count)
+  for (const [i, shard] of shards.entries()) for (const version of versions) await (world.nodes[i] as RepairNode).holder.storeShard(shard, referenceOf(version))
+  world.placed = world.nodes.slice(0, 6).map(({ self }) => self)
+  return { world, nodes: world.nodes }
+}
+
+/** Which shards each node has, right, on disk. */
+async function placed (nodes: readonly RepairNode[], of: Cid = cid): Promise<number[][]> {
+  return Promise.all(nodes.map(async ({ blocks }) => {
+    const found: number[] = []
+    for await (const name of blocks.shards.of(of)) if (await blocks.shards.get(name).then(() => true, () => false)) found.push(name.index)
+    return found.toSorted((a, b) => a - b)
+  }))
+}
+
+async function lose ({ blocks }: RepairNode): Promise<void> { for await (const name of blocks.shards.of(cid)) await blocks.shards.delete(name) }
+
+const whole = [[0], [1], [2], [3], [4], [5]]
+
+describe('repair of shards', () => {
+  test('does nothing where all is well', async () => {
+    const { world, nodes } = await stored()
+    await world.sweep(...nodes)
+    expect(nodes.map(({ repair }) => repair.status().total.movedBytes)).toEqual([0, 0, 0, 0, 0, 0])
+    expect(nodes[0]?.repair.status().found).toMatchObject({ shortBlocks: 0, versionsAtRisk: 0, misplacedBlocks: 0 })
+  })
+
+  test('makes the missing shard alone, from any four, and brings it to its position with every reference', async () => {
+    for (let lost = 0; lost < 6; lost++) {
+      const { world, nodes } = await stored(7, { versions: ['one', 'another'] })
+      const victim = nodes[lost] as RepairNode
+      // a node without anything takes its place
+      world.placed = nodes.slice(0, 6).map((node) => node === victim ? (nodes[6] as RepairNode).self : node.self)
+      world.network.kill(victim.self)
+      world.away.add(victim.self)
+      await world.sweep(...nodes.filter((node) => node !== victim))
+      expect((await placed(nodes))[6], `shard ${lost}`).toEqual([lost])
+      expect(await world.versionsAt(nodes[6] as RepairNode, cid)).toBe(2)
+      const moved = nodes.reduce((sum, { repair }) => sum + repair.status().total.movedBytes, 0)
+      expect(moved).toBe(shards[lost]?.bytes.byteLength)
+      expect(nodes.find((node) => node !== victim)?.repair.status().found).toMatchObject({ shortBlocks: 0, versionsAtRisk: 0 })
+    }
+  })
+
+  test('gives a node back the shard that it lost, with two of six gone at once', async () => {
+    const { world, nodes } = await stored()
+    for (const i of [1, 4]) await lose(nodes[i] as RepairNode)
+    await world.sweep(...nodes)
+    expect(await placed(nodes)).toEqual(whole)
+  })
+
+  test('with more gone than may be does nothing, and tells what is at risk', async () => {
+    const { world, nodes } = await stored()
+    for (const i of [0, 2, 4]) await lose(nodes[i] as RepairNode)
+    await world.sweep(...nodes)
+    expect(await placed(nodes)).toEqual([[], [1], [], [3], [], [5]])
+    expect(nodes[1]?.repair.status().found).toMatchObject({ shortBlocks: 1, goneBlocks: 1, versionsAtRisk: 1 })
+  })
+
+  test('a rotten shard that is read is set aside and made anew', async () => {
+    const { world, nodes } = await stored()
+    const node = nodes[3] as RepairNode
+    node.files.flip(node.files.paths.find((path) => path.endsWith(shardKeyOf(shards[3] as Shard))) ?? '', 9_000)
+    await expect(node.blocks.shards.get(shards[3] as Shard)).rejects.toThrow('not what it was')
+    expect(node.corrupt).toEqual([cid])
+    await world.sweep(...nodes)
+    expect(await placed(nodes)).toEqual(whole)
+  })
+
+  test('what a substitute took goes to its holder when that is back, and is given up then', async () => {
+    const { world, nodes } = await stored(8)
+    world.placed = nodes.map(({ self }) => self)
+    await lose(nodes[2] as RepairNode)
+    await (nodes[7] as RepairNode).holder.storeShard(shards[2] as Shard, referenceOf('version'))
+    await world.sweep(...nodes)
+    await world.sweep(...nodes)
+    expect(await placed(nodes)).toEqual([...whole, [], []])
+    expect(await world.versionsAt(nodes[7] as RepairNode, cid)).toBe(0)
+  })
+
+  test('follows a layout that has moved: every shard to its new position, none given up before it is there', async () => {
+    const { world, nodes } = await stored(8)
+    world.placed = [5, 0, 7, 3, 1, 6].map((i) => (nodes[i] as RepairNode).self)
+    world.version = 2n
+    world.isMoving = true
+    await world.sweep(...nodes)
+    const during = (await placed(nodes)).flat()
+    expect(new Set(during)).toEqual(new Set([0, 1, 2, 3, 4, 5]))
+    for (const [i, shardsBefore] of whole.entries()) expect((await placed(nodes))[i]).toEqual(expect.arrayContaining(shardsBefore))
+    world.isMoving = false
+    await world.sweep(...nodes)
+    await world.sweep(...nodes)
+    expect(await placed(nodes)).toEqual([[1], [4], [], [3], [], [0], [5], [2]])
+  })
+
+  test('gives up nothing that its holder, who had it a moment ago, does not promise', async () => {
+    const { nodes } = await stored(7)
+    const [substitute, shard] = [nodes[6] as RepairNode, shards[2] as Shard]
+    await substitute.holder.storeShard(shard, referenceOf('version'))
+    for (const outcome of ['full', 'refused', 'stored'] as const) {
+      const mending = new ShardMending({
+        self: substitute.self, holder: substitute.holder, shards: substitute.blocks.shards, onOutcome: () => {}, read: async () => bytes,
+        peers: { storeShard: async () => outcome, tell: async () => ['had'] },
+      })
+      const release = { redundancy, index: 2, to: (nodes[2] as RepairNode).self, signal: new AbortController().signal }
+      expect(await mending.release(cid, { ...release, isStill: () => false })).toBe(false)
+      expect(await mending.release(cid, { ...release, isStill: () => true })).toBe(outcome === 'stored')
+      expect((await placed(nodes))[6]).toEqual(outcome === 'stored' ? [] : [2])
+    }
+  })
+
+  test('tells who lacks a reference', async () => {
+    const { world, nodes } = await stored()
+    await (nodes[2] as RepairNode).holder.storeShard(shards[2] as Shard, referenceOf('another'))
+    await world.sweep(...nodes)
+    for (const node of nodes) expect(await world.versionsAt(node, cid)).toBe(2)
+    const before = world.network.sent.filter(({ bytes: sent }) => sent > 100).length
+    await world.sweep(...nodes)
+    expect(world.network.sent.filter(({ bytes: sent }) => sent > 100)).toHaveLength(before)
+  })
+
+  test('one block that versions want as copies and as shards of two codes is kept as all of them', async () => {
+    const { world, nodes } = await stored()
+    const others = await shardsOf(cid, bytes, { k: 2, m: 1 })
+    for (const [i, shard] of others.entries()) await (nodes[i] as RepairNode).holder.storeShard(shard, referenceOf('of two', { k: 2, m: 1 }))
+    for (const i of [0, 1, 2]) await (nodes[i] as RepairNode).holder.store(cid, bytes, referenceOf('copies', { k: 1, m: 2 }))
+    await (nodes[1] as RepairNode).blocks.delete(cid)
+    await lose(nodes[2] as RepairNode)
+    await world.sweep(...nodes)
+    expect(await placed(nodes)).toEqual([[0, 0], [1, 1], [2, 2], [3], [4], [5]])
+    expect(await world.holdersOf(cid)).toEqual([0, 1, 2].map((i) => nodes[i]?.self))
+    const moved = nodes.map(({ repair }) => repair.status().total.movedBytes)
+    await world.sweep(...nodes)
+    expect(nodes.map(({ repair }) => repair.status().total.movedBytes)).toEqual(moved)
+  })
+})
+
+describe('a plan for shards', () => {
+  const peers = Array.from({ length: 9 }, (_, i) => `peer ${i}` as PeerId)
+  const presences = fc.array(fc.option(fc.uniqueArray(fc.integer({ min: 0, max: 5 })), { nil: undefined }), { minLength: 9, maxLength: 9 })
+
+  test('brings every missing shard once, and gives up none that is not where it belongs', () => {
+    fc.assert(fc.property(presences, fc.shuffledSubarray(peers, { minLength: 6 }), (have, placedAt) => {
+      const answers = (self: PeerId) => new Map(peers.flatMap((peer, i) => peer === self || have[i] === undefined ? [] : [[peer, { indexes: new Set(have[i]), references: 1 }] as const]))
+      const plans = peers.flatMap((self, i) => have[i] === undefined ? [] : [{ self, plan: shardPlanFor({ self, placed: placedAt, redundancy, indexes: new Set(have[i]), references: 1, answers: answers(self), isMoving: false }) }])
+      const living = new Set(placedAt.flatMap((peer) => have[peers.indexOf(peer)] ?? []))
+      for (const [index, holder] of placedAt.slice(0, 6).entries()) {
+        const held = have[peers.indexOf(holder)]
+        const bringers = plans.filter(({ plan }) => plan.push.some((push) => push.index === index && push.peer === holder))
+        const inPlacement = bringers.filter(({ self }) => placedAt.includes(self))
+        if (held === undefined || held.includes(index)) expect(bringers).toEqual([])
+        else if (living.size >= redundancy.k || living.has(index)) expect(inPlacement).toHaveLength(1)
+      }
+      for (const { plan } of plans) for (const { index, to } of plan.release) expect(have[peers.indexOf(to)]).toContain(index)
+    }), { numRuns: 300 })
+  })
+
+  test('gives up nothing while a layout is being moved to', () => {
+    const answers = new Map([[peers[1] as PeerId, { indexes: new Set([1]), references: 1 }]])
+    const view = { self: peers[0] as PeerId, placed: peers, redundancy, indexes: new Set([0, 1]), references: 1, answers }
+    expect(shardPlanFor({ ...view, isMoving: false }).release).toEqual([{ index: 1, to: peers[1] }])
+    expect(shardPlanFor({ ...view, isMoving: true }).release).toEqual([])
+  })
+})
