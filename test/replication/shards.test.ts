@@ -1,9 +1,10 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { utf8 } from '../../src/base/bytes.ts'
+import { concat, fromHex, hexOf, MalformedBytes, utf8 } from '../../src/base/bytes.ts'
 import { cidOf } from '../../src/base/cid.ts'
 import { Unavailable } from '../../src/base/errors.ts'
 import { hash } from '../../src/base/hash.ts'
-import { listOf, type Shard } from '../../src/blockstore/shard.ts'
+import { decodeShard, encodeShard, listOf, type Shard } from '../../src/blockstore/shard.ts'
 import { erasureCode } from '../../src/erasure/index.ts'
 import { fetchProtocol } from '../../src/protocols/fetch.ts'
 import type { Redundancy, Reference } from '../../src/replication/index.ts'
@@ -11,6 +12,8 @@ import { readPatience } from '../../src/replication/reader.ts'
 import { Gathering, gatherLimits, shardsOf } from '../../src/replication/shards.ts'
 import { writePatience } from '../../src/replication/writer.ts'
 import { noiseBytes } from '../support/file-world.ts'
+import { Wrong } from '../support/reference/bytes.ts'
+import { listName, openShardRecord, shardRecords } from '../support/reference/shard.ts'
 import { type BlockNode, type BlockNodes, blockNodes, emptyReport } from '../support/replication-nodes.ts'
 
 // loads the kernel: what comes from a file comes under no clock of tests
@@ -52,6 +55,35 @@ async function get (world: BlockNodes, reader: BlockNode, of: Parameters<BlockNo
   const startMs = world.time.nowMs
   return world.until(reader.engine.reader(of).get(cid).then((found) => ({ bytes: found, tookMs: world.time.nowMs - startMs })))
 }
+
+describe('shards of a block', () => {
+  const vectors = JSON.parse(readFileSync(new URL('../vectors/shard-vectors.json', import.meta.url), 'utf8')) as ReadonlyArray<{ block: string, k: number, m: number, index: number, list: string, record: string }>
+
+  test.each(vectors)('$k+$m, shard $index: these bytes, and no others', async ({ block, k, m, index, list, record }) => {
+    const shard = (await shardsOf(cidOf(fromHex(block)), fromHex(block), { k, m }))[index] as Shard
+    expect(hexOf(concat(encodeShard(shard)))).toBe(record)
+    expect(decodeShard(fromHex(record))).toEqual({ ...shard, list })
+  })
+
+  test('are what the second implementation makes, and reads', async () => {
+    for (const [length, k, m] of [[1, 1, 1], [100, 4, 2], [33, 31, 1], [64, 5, 3]] as const) {
+      const block = noiseBytes(length)
+      const records = (await shardsOf(cidOf(block), block, { k, m })).map((shard) => concat(encodeShard(shard)))
+      expect(records).toEqual(shardRecords(block, k, m))
+      for (const [i, record] of records.entries()) expect(hexOf(listName(openShardRecord(record)))).toBe(decodeShard(records[(i + 1) % records.length] as Uint8Array).list)
+    }
+  })
+
+  test('with a bit flipped are refused by both', () => {
+    const record = fromHex(vectors[0]?.record ?? '')
+    for (let bit = 0; bit < record.byteLength * 8; bit += 3) {
+      const wrong = record.slice()
+      wrong[bit >> 3] = (wrong[bit >> 3] as number) ^ (1 << (bit & 7))
+      expect(() => decodeShard(wrong)).toThrow(MalformedBytes)
+      expect(() => openShardRecord(wrong)).toThrow(Wrong)
+    }
+  })
+})
 
 describe('a block that is put in shards', () => {
   test('goes shard by shard to the holders by position, and no node has all of it', async () => {
