@@ -80,8 +80,29 @@ export interface RowStore extends AsyncDisposable {
    * from the call on it neither answers nor votes; on disk when it resolves.
    */
   disown (reason: string): Promise<void>
-  /** Takes a lost partition back into service after a hand-over has filled it. */
+  /**
+   * Forgets rows and floor of a partition, durably: as if this store had never had them. Of a partition that is whole the sealed rows, for a node that enters
+   * it anew; the clear rows stand there too but belong to all voters, and stay. Of a lost one everything, damaged records too; it stays lost until `restore`.
+   * Whoever calls it has been no replica of the partition since the rows were written, or has told that its memory is lost: what was promised is forgotten.
+   * Memory is bounded, however many rows there are. @throws StoreFull, StoreReadOnly
+   */
+  clear (partition: number): Promise<void>
+  /** Saves rows into lost partitions, durably, without bringing those into service. @throws RangeError if a partition is not lost; StoreFull, StoreReadOnly */
+  fill (rows: readonly StoredRow[]): Promise<void>
+  /** Takes a lost partition back into service, over restarts too, with what it has been filled with and what of its own is still intact. */
   restore (partition: number): Promise<void>
+  /** A sealed row of the partition that is absent counts as promised at this ballot: it may have been one, and be buried. Undefined: none ever was. */
+  floor (partition: number): Ballot | undefined
+  /**
+   * Durable when it resolves; lower than it is: nothing happens. Rows that are there do not mind it, but one that comes at or below it is refused and costs a
+   * round: a hand-over raises the floor last, when it has taken the rows. Works on lost partitions.
+   */
+  raiseFloor (partition: number, floor: Ballot): Promise<void>
+  /**
+   * Deletes sealed rows and raises the floors of their partitions to every ballot that they promised or accepted, in one step: durable when it resolves.
+   * `ballot` is what was accepted, and counts for the floor though the row be gone already. Only for tombstones that every replica holds (burial.ts).
+   */
+  bury (rows: ReadonlyArray<Pick<StoredRow, 'table' | 'rowKey'> & { readonly ballot: Ballot }>): Promise<void>
   /**
    * Why no save is taken; undefined: they are. After a full disk it ends by itself, with the next save or `recover`, when there is room; after anything else
    * with a new start.

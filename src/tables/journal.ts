@@ -29,6 +29,8 @@ export interface Journal extends AsyncDisposable {
 export interface JournalFrame {
   readonly position: bigint
   readonly body: Uint8Array
+  /** Version of the segment it stands in: how its body is to be read. */
+  readonly format: number
 }
 
 export interface JournalOpened {
@@ -43,8 +45,10 @@ export const journalLimits = {
   maxFrameBytes: 16 * 1024 * 1024,
 } as const
 
-const magic = Uint8Array.of(0x44, 0x46, 0x53, 0x4a, 1)
-const segmentHeadLength = magic.byteLength + 8 + 16
+const magic = Uint8Array.of(0x44, 0x46, 0x53, 0x4a)
+/** What is written; older ones are read. */
+const segmentVersion = 2
+const segmentHeadLength = magic.byteLength + 1 + 8 + 16
 const frameHeadLength = 24
 const headCheckLength = 4
 const checkLength = 16
@@ -65,19 +69,22 @@ export async function openJournal (files: Files, folder: string, from: bigint | 
   const frames: JournalFrame[] = []
   let isDamaged = first < 0
   let link: Link = { position: 0n, check: new Uint8Array(checkLength) }
-  let kept = 0
+  let [kept, format] = [0, segmentVersion]
   for (const [i, name] of needed.entries()) {
     const segment = readSegment(await files.read(`${folder}/${name}`), { name, link: i === 0 ? undefined : link, isLast: i === needed.length - 1 })
     frames.push(...segment.frames)
     isDamaged ||= segment.isDamaged
     link = segment.link
     kept = segment.keptBytes
+    format = segment.format
   }
   isDamaged ||= from !== undefined && link.position < from
   const last = needed.at(-1)
   const store = new SegmentedJournal(files, folder, link)
   if (last === undefined || isDamaged) await store.begin()
   else await store.resume(last, kept)
+  // frames of this version begin a segment of their own
+  if (last !== undefined && !isDamaged && format !== segmentVersion) await store.begin()
   return { journal: store, frames, isDamaged }
 }
 
@@ -89,26 +96,31 @@ async function segmentsIn (files: Files, folder: string): Promise<string[]> {
 
 const positionIn = (name: string): bigint => BigInt(`0x${name}`)
 
-function readSegment (bytes: Uint8Array, { name, link, isLast }: { name: string, link: Link | undefined, isLast: boolean }): { frames: JournalFrame[], link: Link, keptBytes: number, isDamaged: boolean } {
+interface SegmentRead { readonly frames: JournalFrame[], readonly link: Link, readonly keptBytes: number, readonly isDamaged: boolean, readonly format: number }
+
+function readSegment (bytes: Uint8Array, { name, link, isLast }: { name: string, link: Link | undefined, isLast: boolean }): SegmentRead {
   const frames: JournalFrame[] = []
-  const lost = (at: Link): ReturnType<typeof readSegment> => ({ frames, link: at, keptBytes: 0, isDamaged: true })
+  let format = segmentVersion
+  const lost = (at: Link): SegmentRead => ({ frames, link: at, keptBytes: 0, isDamaged: true, format })
   const named: Link = { position: positionIn(name), check: new Uint8Array(checkLength) }
   // a segment begins with a durable write, so no crash leaves less of it
   if (bytes.byteLength < segmentHeadLength) return lost(link ?? named)
   const reader = new ByteReader(bytes)
-  const isOurs = equals(reader.raw(magic.byteLength), magic) && reader.u64() === named.position
+  const isJournal = equals(reader.raw(magic.byteLength), magic)
+  format = reader.u8()
+  const isOurs = isJournal && format >= 1 && format <= segmentVersion && reader.u64() === named.position
   let current: Link = { position: named.position, check: reader.raw(checkLength) }
   if (!isOurs || (link !== undefined && (link.position !== current.position || !equals(link.check, current.check)))) return lost(link ?? current)
   while (reader.remaining > 0) {
     const at = reader.offset
     const frame = readFrame(reader, current)
     // the frame that nobody was told of is the last one of the last segment, and lacks bytes
-    if (frame === 'torn' && isLast) return { frames, link: current, keptBytes: at, isDamaged: false }
+    if (frame === 'torn' && isLast) return { frames, link: current, keptBytes: at, isDamaged: false, format }
     if (frame === 'torn' || frame === 'damaged') return lost(current)
     current = frame.link
-    frames.push({ position: current.position, body: frame.body })
+    frames.push({ position: current.position, body: frame.body, format })
   }
-  return { frames, link: current, keptBytes: bytes.byteLength, isDamaged: false }
+  return { frames, link: current, keptBytes: bytes.byteLength, isDamaged: false, format }
 }
 
 function readFrame (reader: ByteReader, before: Link): { body: Uint8Array, link: Link } | 'torn' | 'damaged' {
@@ -167,7 +179,7 @@ class SegmentedJournal implements Journal {
   async begin (): Promise<void> {
     const name = this.#link.position.toString(16).padStart(16, '0')
     const path = `${this.#folder}/${name}`
-    await this.#files.writeDurable(path, [magic, new ByteWriter().u64(this.#link.position).finish(), this.#link.check])
+    await this.#files.writeDurable(path, [magic, new ByteWriter().u8(segmentVersion).u64(this.#link.position).finish(), this.#link.check])
     // from here on nothing may be appended to the old one
     const old = this.#file
     this.#file = undefined

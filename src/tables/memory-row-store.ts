@@ -1,17 +1,20 @@
 import { compareBytes, partitionCount, partitionOf } from '../base/bytes.ts'
-import { type Ballot, PartitionLost, type RowStore, type StoredRow, type TableNumber } from './index.ts'
+import { compareBallots } from './ballot.ts'
+import { type Ballot, isClear, PartitionLost, type RowStore, type StoredRow, type TableNumber } from './index.ts'
 import { nameOf } from './recent-rows.ts'
+import { isCleared } from './row-changes.ts'
 import { added, agreedTerm, sumBytes } from './row-sum.ts'
 
 /** What survives a crash of memory row stores: rows synced, and the ceiling of the counters handed out. */
 export interface MemoryRowDisk {
   readonly storeId: Uint8Array
   readonly rows: Map<string, StoredRow>
+  readonly floors: Map<number, Ballot>
   counter: bigint
   position: bigint
 }
 
-export const memoryRowDisk = (storeId: Uint8Array = new Uint8Array(16)): MemoryRowDisk => ({ storeId, rows: new Map(), counter: 0n, position: 0n })
+export const memoryRowDisk = (storeId: Uint8Array = new Uint8Array(16)): MemoryRowDisk => ({ storeId, rows: new Map(), floors: new Map(), counter: 0n, position: 0n })
 
 /** Counters are reserved this many at once; a crash loses the rest of a reservation, which only makes them jump. */
 const reservedCounters = 64n
@@ -62,6 +65,42 @@ export class MemoryRowStore implements RowStore {
   lostPartitions (): ReadonlySet<number> { return this.#lost }
   async disown (): Promise<void> { for (let partition = 0; partition < partitionCount; partition++) this.#lost.add(partition) }
   async restore (partition: number): Promise<void> { this.#lost.delete(partition) }
+
+  async clear (partition: number): Promise<void> {
+    await this.#sync()
+    const what = this.#lost.has(partition) ? 'everything' : 'sealed'
+    for (const [name, { table, rowKey }] of this.#disk.rows) if (partitionOf(rowKey) === partition && isCleared(table, what)) this.#disk.rows.delete(name)
+    this.#disk.floors.delete(partition)
+    this.#disk.position++
+  }
+
+  async fill (rows: readonly StoredRow[]): Promise<void> {
+    for (const { rowKey } of rows) if (!this.#lost.has(partitionOf(rowKey))) throw new RangeError('a partition that is not lost')
+    await this.#sync()
+    for (const row of rows) this.#disk.rows.set(nameOf(row), row)
+    this.#disk.position++
+  }
+
+  floor (partition: number): Ballot | undefined { return this.#disk.floors.get(partition) }
+
+  async raiseFloor (partition: number, floor: Ballot): Promise<void> {
+    await this.#sync()
+    this.#raise(partition, floor)
+    this.#disk.position++
+  }
+
+  async bury (rows: ReadonlyArray<Pick<StoredRow, 'table' | 'rowKey'> & { readonly ballot: Ballot }>): Promise<void> {
+    if (rows.some(({ table }) => isClear(table))) throw new RangeError('a clear row')
+    for (const { rowKey } of rows) this.#demand(partitionOf(rowKey))
+    await this.#sync()
+    for (const { table, rowKey, ballot } of rows) {
+      const promised = this.#disk.rows.get(nameOf({ table, rowKey }))?.promised
+      this.#disk.rows.delete(nameOf({ table, rowKey }))
+      for (const known of [ballot, ...(promised === undefined ? [] : [promised])]) this.#raise(partitionOf(rowKey), known)
+    }
+    this.#disk.position++
+  }
+
   /** Pretends that the partition's memory was found damaged. */
   lose (partition: number): void { this.#lost.add(partition) }
 
@@ -85,6 +124,11 @@ export class MemoryRowStore implements RowStore {
   }
 
   async [Symbol.asyncDispose] (): Promise<void> {}
+
+  #raise (partition: number, floor: Ballot): void {
+    const before = this.#disk.floors.get(partition)
+    if (before === undefined || compareBallots(floor, before) > 0) this.#disk.floors.set(partition, floor)
+  }
 
   async #reserve (): Promise<void> {
     const ceiling = this.#next + reservedCounters

@@ -4,7 +4,8 @@ import type { KeyValue } from '../disk/index.ts'
 import { type Ballot, PartitionLost, type StoredRow, type TableNumber } from './index.ts'
 import { ProvenRows } from './proven-rows.ts'
 import { RecentRows } from './recent-rows.ts'
-import type { RowProof } from './row-proof.ts'
+import { applyToProof, isCleared, type RowChange } from './row-changes.ts'
+import type { PartitionProof, RowProof } from './row-proof.ts'
 import type { RowStoreHealth } from './row-store-health.ts'
 import { added, agreedTerm, rowHash, subtracted, termOf } from './row-sum.ts'
 import { decodeIndexed, indexKeyOf, rangeOf } from './stored-row-format.ts'
@@ -17,13 +18,6 @@ export interface ProvenPartitionsParts {
   readonly onLost: (loss: { partitions: number, reason: string }) => void
 }
 
-/** A row that takes the place of `old`, which had the hash `before`; or of none. */
-export interface Replacement {
-  readonly row: StoredRow
-  readonly old: StoredRow | undefined
-  readonly before: Uint8Array | undefined
-}
-
 /**
  * The rows of a store as far as they are proven. A partition of the index is held against the proof before its first answer, once after each start, and
  * every later look against what was found then. One that does not add up is lost: it gives no row any more.
@@ -34,6 +28,7 @@ export class ProvenPartitions {
   readonly #proving = new Map<number, Promise<void>>()
   readonly #proven = new Map<number, ProvenPartition>()
   readonly #recent = new RecentRows()
+  #timesLost = 0
 
   constructor (parts: ProvenPartitionsParts) {
     this.#parts = parts
@@ -64,7 +59,7 @@ export class ProvenPartitions {
       const { changes } = rows
       const found = await this.#lookUp(table, rowKey)
       // saved meanwhile: what was found may be what the row was before
-      if (rows.changes !== changes) continue
+      if (rows.changes !== changes || this.#proven.get(partition)?.rows !== rows) continue
       if (found === undefined || rows.has(rowKey, rowHash(found))) return found
       throw this.#lostTo(new Corrupt('the index has another row than it was proven to have'), partition)
     }
@@ -83,11 +78,54 @@ export class ProvenPartitions {
   /** What replicas compare. @throws PartitionLost unless it is proven */
   agreed (partition: number): Agreed { return this.#provenAs(partition).agreed }
 
-  /** A row that is in the journal, and on its way into the index. */
-  replace ({ row, old, before }: Replacement): void {
-    this.#parts.proof.replace(row, before)
-    this.#replaceProven({ row, old, before })
-    this.#recent.set(row)
+  /** How often everything was lost: what was found out before says nothing after it. */
+  get timesLost (): number { return this.#timesLost }
+
+  /** What a partition has left when its sealed rows are gone. @throws PartitionLost */
+  async withoutSealed (partition: number): Promise<{ left: ProvenPartition, remains: PartitionProof, gone: number }> {
+    await this.prove(partition)
+    const rows = new ProvenRows()
+    let [agreed, remains, gone]: [Agreed, PartitionProof, number] = [nothing, nothing, 0]
+    for await (const row of this.rows(partition, undefined)) {
+      if (isCleared(row.table, 'sealed')) { gone++; continue }
+      const hash = rowHash(row)
+      rows.replace(row.rowKey, { before: undefined, after: hash })
+      agreed = plus(agreed, agreedTerm(row, this.#parts.ballotOf))
+      remains = plus(remains, termOf(hash))
+    }
+    return { left: { rows, agreed }, remains, gone }
+  }
+
+  /** What the index has of a lost partition, summed up. @throws Corrupt */
+  async found (partition: number): Promise<PartitionProof> { return await this.#summed(partition, (row) => termOf(rowHash(row))) }
+
+  /** A change that is in the journal, and on its way into the index. */
+  apply (change: RowChange): void {
+    applyToProof(this.#parts.proof, change)
+    switch (change.kind) {
+      case 'saved': {
+        const { row, old, before } = change
+        this.#replaceProven(row, { old, before, fresh: row })
+        this.#recent.set(row)
+        break
+      }
+      case 'buried':
+        this.#replaceProven(change, { old: change.old, before: change.before, fresh: undefined })
+        this.#recent.delete(change)
+        break
+      case 'filled': case 'floor': break
+      case 'cleared':
+        this.#recent.forget(change.partition, ({ table }) => isCleared(table, change.what))
+        // at once: while the index still has what is gone, it would not add up
+        if (change.left === undefined) this.#proven.delete(change.partition)
+        else if (!this.#lost.has(change.partition)) this.#proven.set(change.partition, change.left)
+        break
+      case 'restored':
+        this.#lost.delete(change.partition)
+        this.#proven.delete(change.partition)
+        break
+      default: change satisfies never
+    }
   }
 
   lose (partition: number, reason: string): void {
@@ -106,13 +144,7 @@ export class ProvenPartitions {
       this.#proven.delete(partition)
     }
     this.#recent.clear()
-  }
-
-  /** What the index has of a lost partition is believed from now on. */
-  async restore (partition: number): Promise<void> {
-    this.#parts.proof.set(partition, await this.#summed(partition, (row) => termOf(rowHash(row))))
-    this.#lost.delete(partition)
-    await this.prove(partition)
+    this.#timesLost++
   }
 
   async #lookUp (table: TableNumber, rowKey: Uint8Array): Promise<StoredRow | undefined> {
@@ -135,16 +167,14 @@ export class ProvenPartitions {
     return new PartitionLost(partition, { cause: error })
   }
 
-  #replaceProven ({ row, old, before }: Replacement): void {
-    const proven = this.#proven.get(partitionOf(row.rowKey))
+  #replaceProven ({ rowKey }: Pick<StoredRow, 'rowKey'>, { old, before, fresh }: { old: StoredRow | undefined, before: Uint8Array | undefined, fresh: StoredRow | undefined }): void {
+    const proven = this.#proven.get(partitionOf(rowKey))
     if (proven === undefined) return
     const { ballotOf } = this.#parts
-    proven.rows.replace(row.rowKey, { before, after: rowHash(row) })
-    const [fresh, gone] = [agreedTerm(row, ballotOf), old === undefined ? undefined : agreedTerm(old, ballotOf)]
-    let { count, sum } = proven.agreed
-    if (fresh !== undefined) { sum = added(sum, fresh); count++ }
-    if (gone !== undefined) { sum = subtracted(sum, gone); count-- }
-    proven.agreed = { count, sum }
+    proven.rows.replace(rowKey, { before, after: fresh === undefined ? undefined : rowHash(fresh) })
+    if (fresh !== undefined) proven.agreed = plus(proven.agreed, agreedTerm(fresh, ballotOf))
+    const gone = old === undefined ? undefined : agreedTerm(old, ballotOf)
+    if (gone !== undefined) proven.agreed = { count: proven.agreed.count - 1, sum: subtracted(proven.agreed.sum, gone) }
   }
 
   #provenAs (partition: number): ProvenPartition {
@@ -156,12 +186,12 @@ export class ProvenPartitions {
   async #provenOrLost (partition: number): Promise<void> {
     const { ballotOf, proof } = this.#parts
     const rows = new ProvenRows()
-    let agreed: Agreed = { count: 0, sum: 0n }
+    let agreed: Agreed = nothing
     try {
       const found = await this.#summed(partition, (row) => {
-        const [hash, term] = [rowHash(row), agreedTerm(row, ballotOf)]
+        const hash = rowHash(row)
         rows.replace(row.rowKey, { before: undefined, after: hash })
-        if (term !== undefined) agreed = { count: agreed.count + 1, sum: added(agreed.sum, term) }
+        agreed = plus(agreed, agreedTerm(row, ballotOf))
         return termOf(hash)
       })
       if (proof.holds(partition, found)) this.#proven.set(partition, { rows, agreed })
@@ -173,13 +203,10 @@ export class ProvenPartitions {
     }
   }
 
-  async #summed (partition: number, termFor: (row: StoredRow) => bigint): Promise<{ count: number, sum: bigint }> {
-    let [count, sum] = [0, 0n]
-    for await (const row of this.#indexed(partition)) {
-      count++
-      sum = added(sum, termFor(row))
-    }
-    return { count, sum }
+  async #summed (partition: number, termFor: (row: StoredRow) => bigint): Promise<PartitionProof> {
+    let found: PartitionProof = nothing
+    for await (const row of this.#indexed(partition)) found = plus(found, termFor(row))
+    return found
   }
 
   async * #indexed (partition: number, after?: Uint8Array): AsyncIterable<StoredRow> {
@@ -188,4 +215,7 @@ export class ProvenPartitions {
 }
 
 interface Agreed { readonly count: number, readonly sum: bigint }
-interface ProvenPartition { readonly rows: ProvenRows, agreed: Agreed }
+export interface ProvenPartition { readonly rows: ProvenRows, agreed: Agreed }
+
+const nothing: PartitionProof & Agreed = { count: 0, sum: 0n }
+const plus = ({ count, sum }: Agreed, term: bigint | undefined): Agreed => (term === undefined ? { count, sum } : { count: count + 1, sum: added(sum, term) })

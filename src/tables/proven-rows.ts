@@ -26,11 +26,11 @@ export class ProvenRows {
     return at < this.#count && this.#marks[at] === mark
   }
 
-  /** A row with hash `after` takes the place of the one with hash `before`, or of none. */
-  replace (rowKey: Uint8Array, { before, after }: { before: Uint8Array | undefined, after: Uint8Array }): void {
+  /** A row with hash `after` takes the place of the one with hash `before`; undefined: there is none. */
+  replace (rowKey: Uint8Array, { before, after }: { before: Uint8Array | undefined, after: Uint8Array | undefined }): void {
     this.changes++
     if (before !== undefined) this.#remove(markOf(rowKey, before))
-    this.#insert(markOf(rowKey, after))
+    if (after !== undefined) this.#insert(markOf(rowKey, after))
   }
 
   #insert (mark: number): void {

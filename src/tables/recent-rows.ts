@@ -25,8 +25,11 @@ export class RecentRows {
     }
   }
 
-  forget (partition: number): void {
-    for (const [name, { rowKey }] of this.#rows) if (partitionOf(rowKey) === partition) this.#drop(name)
+  delete (row: Pick<StoredRow, 'table' | 'rowKey'>): void { this.#drop(nameOf(row)) }
+
+  /** Those of a partition, or those among them that are meant. */
+  forget (partition: number, isMeant: (row: StoredRow) => boolean = () => true): void {
+    for (const [name, row] of this.#rows) if (partitionOf(row.rowKey) === partition && isMeant(row)) this.#drop(name)
   }
 
   clear (): void {

@@ -45,7 +45,7 @@ export async function gatherEvidence ({ files, folder, index }: { files: Files, 
   const { journal, frames, isDamaged } = await openJournal(files, `${folder}/journal`, saved?.head.position)
   const marked = await index.get(markKey)
   const mark = marked === undefined ? undefined : decodeMark(marked)
-  const entries = frames.filter(({ position }) => saved === undefined || position > saved.head.position).map(({ body }) => decodeEntry(body))
+  const entries = frames.filter(({ position }) => saved === undefined || position > saved.head.position).map((frame) => decodeEntry(frame))
   const isUsed = journal.position > 0n || frames.length > 0 || await hasRows(index)
   const loss = isDamaged ? 'the journal is damaged'
     : proof === 'damaged' ? 'the proof is damaged'

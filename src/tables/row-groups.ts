@@ -8,17 +8,24 @@ export interface WaitingSave {
   readonly reject: (error: unknown) => void
 }
 
+/** What is done by itself, when all before it is done. */
+export interface WaitingWork {
+  readonly work: () => Promise<void>
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+}
+
 export const rowGroupLimits = {
   maxRows: 1024,
   /** Bytes of records; half of what a frame may have. */
   maxBytes: 8 * 1024 * 1024,
 } as const
 
-/** Takes the saves of the next frame off the queue. One whose partition was lost while it waited is refused, alone. */
-export function takeGroup (waiting: WaitingSave[], lostPartitions: ReadonlySet<number>): WaitingSave[] {
+/** Takes the saves of the next frame off the queue, up to the first that is none. One whose partition was lost while it waited is refused, alone. */
+export function takeGroup (waiting: Array<WaitingSave | WaitingWork>, lostPartitions: ReadonlySet<number>): WaitingSave[] {
   const group: WaitingSave[] = []
   let [rows, bytes] = [0, 0]
-  for (let save = waiting[0]; save !== undefined; save = waiting[0]) {
+  for (let save = waiting[0]; save !== undefined && 'rows' in save; save = waiting[0]) {
     rows += save.rows.length
     bytes += bytesOf(save.rows)
     if (group.length > 0 && (rows > rowGroupLimits.maxRows || bytes > rowGroupLimits.maxBytes)) return group

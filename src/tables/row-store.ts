@@ -2,17 +2,18 @@ import { equals, partitionCount, partitionOf } from '../base/bytes.ts'
 import { StoreFull } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { Files, KeyValue } from '../disk/index.ts'
-import { ballotLimits } from './ballot.ts'
-import type { Ballot, RowStore, StoredRow, TableNumber } from './index.ts'
+import { ballotLimits, compareBallots } from './ballot.ts'
+import { type Ballot, isClear, PartitionLost, type RowStore, type StoredRow, type TableNumber } from './index.ts'
 import type { Journal } from './journal.ts'
 import { ProvenPartitions } from './proven-partitions.ts'
 import { gatherEvidence } from './row-evidence.ts'
 import { demandStorable, groupsOf } from './row-groups.ts'
-import { RowProof } from './row-proof.ts'
+import { nameOf } from './recent-rows.ts'
+import { applyToProof, damagedKeys, deleteKeys, type RowChange } from './row-changes.ts'
+import { nothingProves, RowProof } from './row-proof.ts'
 import { RowStoreHealth } from './row-store-health.ts'
-import { sumBytes } from './row-sum.ts'
+import { rowHash, sumBytes } from './row-sum.ts'
 import { RowWriter } from './row-writer.ts'
-import { isIntact, rangeOf } from './stored-row-format.ts'
 
 /**
  * A voter's memory. LevelDB alone cannot be it: one flipped bit in its log silently drops rows that were synced, and a voter that forgets lets
@@ -54,11 +55,13 @@ export async function openRowStore (options: RowStoreOptions): Promise<RowStore>
   const isForgotten = saved !== undefined && saved.proof.isLostWhole
   const loss = damage ?? (isNamed || isForgotten ? undefined : 'it is not the store that the cluster knows: its folder was emptied, or is another\'s')
   const proof = (loss === undefined ? saved?.proof : undefined) ?? new RowProof()
+  const changes = entries.flatMap((entry) => entry.changes)
+  for (const change of changes) applyToProof(proof, change)
   const store = new DiskRowStore(options, { journal, storeId: saved?.head.storeId ?? random.bytes(16), proof, counter })
   if (loss !== undefined) store.forget()
   const partitions = store.lostPartitions().size
   if (partitions > 0) onLost({ partitions, reason: loss ?? 'lost before, and not handed over since' })
-  await store.begin(entries)
+  await store.begin(changes)
   return store
 }
 
@@ -66,6 +69,7 @@ class DiskRowStore implements RowStore {
   #storeId: Uint8Array
   readonly #options: RowStoreOptions
   readonly #journal: Journal
+  readonly #proof: RowProof
   readonly #health = new RowStoreHealth()
   readonly #partitions: ProvenPartitions
   readonly #writer: RowWriter
@@ -74,6 +78,7 @@ class DiskRowStore implements RowStore {
     this.#options = options
     this.#journal = journal
     this.#storeId = storeId
+    this.#proof = proof
     const [parts, health] = [{ ...options, proof }, this.#health]
     this.#partitions = new ProvenPartitions({ ...parts, health })
     this.#writer = new RowWriter({ ...parts, health, journal, partitions: this.#partitions, storeId: () => this.#storeId }, counter)
@@ -107,15 +112,57 @@ class DiskRowStore implements RowStore {
     yield * this.#partitions.rows(partition, after)
   }
 
+  async clear (partition: number): Promise<void> {
+    const [partitions, proof] = [this.#partitions, this.#proof]
+    await this.#writer.alone(async (write) => {
+      const sealed = partitions.lost.has(partition) ? undefined : await partitions.withoutSealed(partition).catch((error: unknown) => { if (!(error instanceof PartitionLost)) throw error })
+      if (sealed === undefined) await write([{ kind: 'cleared', partition, what: 'everything', remains: nothingProves }])
+      else if (sealed.gone > 0 || proof.floor(partition) !== undefined) await write([{ kind: 'cleared', partition, what: 'sealed', ...sealed }])
+    })
+  }
+
+  async fill (rows: readonly StoredRow[]): Promise<void> {
+    for (const row of rows) demandStorable(row)
+    await Promise.all(groupsOf(rows).map(async (group) => this.#writer.alone(async (write) => {
+      for (const { rowKey } of group) if (!this.#partitions.lost.has(partitionOf(rowKey))) throw new RangeError(`partition ${partitionOf(rowKey)} is not lost: its rows are saved`)
+      await write(group.map((row) => ({ kind: 'filled', row })))
+    })))
+  }
+
   async restore (partition: number): Promise<void> {
-    if (!this.#partitions.lost.has(partition)) return
-    if (this.#health.behind !== undefined) throw this.#health.behind
-    // what no longer is what was written is no row; the others are what this store once promised, and hold
-    const { index } = this.#options
-    const damaged: Uint8Array[] = []
-    for await (const [key, value] of index.entries(rangeOf(partition))) if (!isIntact(key, value)) damaged.push(key)
-    await index.batch(damaged.map((key) => ({ type: 'delete', key })), { sync: true })
-    await this.#partitions.restore(partition)
+    const [partitions, { index }] = [this.#partitions, this.#options]
+    await this.#writer.alone(async (write) => {
+      if (!partitions.lost.has(partition)) return
+      // what no longer is what was written is no row; the others are what this store once promised, and hold
+      await deleteKeys(index, damagedKeys(index, partition))
+      await index.batch([], { sync: 'all' })
+      await write([{ kind: 'restored', partition, found: await partitions.found(partition) }])
+      await partitions.prove(partition)
+    })
+  }
+
+  floor (partition: number): Ballot | undefined { return this.#proof.floor(partition) }
+
+  async raiseFloor (partition: number, floor: Ballot): Promise<void> {
+    await this.#writer.alone(async (write) => {
+      const before = this.#proof.floor(partition)
+      if (before === undefined || compareBallots(floor, before) > 0) await write([{ kind: 'floor', partition, floor }])
+    })
+  }
+
+  async bury (rows: ReadonlyArray<Pick<StoredRow, 'table' | 'rowKey'> & { readonly ballot: Ballot }>): Promise<void> {
+    if (rows.some(({ table }) => isClear(table))) throw new RangeError('a clear row is in no partition, so no floor says that it was')
+    const each = new Map(rows.map((row) => [nameOf(row), row]))
+    await this.#writer.alone(async (write) => {
+      const changes: RowChange[] = []
+      for (const { table, rowKey, ballot } of each.values()) {
+        const partition = partitionOf(rowKey)
+        const old = await this.get(table, rowKey)
+        if (old !== undefined) changes.push({ kind: 'buried', table, rowKey, old, before: rowHash(old) })
+        changes.push({ kind: 'floor', partition, floor: old === undefined || compareBallots(ballot, old.promised) > 0 ? ballot : old.promised })
+      }
+      if (changes.length > 0) await write(changes)
+    })
   }
 
   async disown (reason: string): Promise<void> {
@@ -150,8 +197,8 @@ class DiskRowStore implements RowStore {
   }
 
   /** What the journal says that the proof and the index may not have yet; then nothing is left for the next start to replay. */
-  async begin (entries: Parameters<RowWriter['replay']>[0]): Promise<void> {
-    await this.#writer.replay(entries)
+  async begin (changes: readonly RowChange[]): Promise<void> {
+    await this.#writer.replay(changes)
     await this.#writer.checkpoint()
   }
 }

@@ -6,11 +6,12 @@ import type { Journal } from './journal.ts'
 import type { ProvenPartitions } from './proven-partitions.ts'
 import { nameOf } from './recent-rows.ts'
 import { markChange } from './row-evidence.ts'
-import { takeGroup, type WaitingSave } from './row-groups.ts'
+import { takeGroup, type WaitingSave, type WaitingWork } from './row-groups.ts'
+import { applyToIndex, partitionOfChange, type RowChange } from './row-changes.ts'
 import type { RowProof } from './row-proof.ts'
 import type { RowStoreHealth } from './row-store-health.ts'
 import { rowHash } from './row-sum.ts'
-import { decodeEntry, encodeEntry, indexPutOf, type JournalEntry } from './stored-row-format.ts'
+import { decodeEntry, encodeEntry } from './stored-row-format.ts'
 
 export const rowWriterLimits = {
   /** The journal is cut, and the index synced, when it is this long: what a start has to replay. */
@@ -38,7 +39,7 @@ export interface RowWriterParts {
  */
 export class RowWriter {
   readonly #parts: RowWriterParts
-  readonly #saves: WaitingSave[] = []
+  readonly #waiting: Array<WaitingSave | WaitingWork> = []
   #writing: Promise<void> | undefined
   /** It still says what was disowned: a checkpoint is due. */
   #isProofOld = false
@@ -53,12 +54,24 @@ export class RowWriter {
   }
 
   /** On disk when it resolves. */
-  async save (rows: readonly StoredRow[]): Promise<void> {
-    if (this.#parts.health.failure !== undefined) throw this.#parts.health.failure
-    await new Promise<void>((resolve, reject) => {
-      this.#saves.push({ rows, resolve, reject })
-      this.#writing ??= this.#write()
-    })
+  async save (rows: readonly StoredRow[]): Promise<void> { await this.#enqueue((settlers) => ({ rows, ...settlers })) }
+
+  /**
+   * Runs when all that came before is on disk, and nothing is written beside it but what it writes itself.
+   * @throws PartitionLost if everything was lost since the call: what it found out says nothing any more
+   */
+  async alone (work: (write: (changes: readonly RowChange[]) => Promise<void>) => Promise<void>): Promise<void> {
+    const { timesLost } = this.#parts.partitions
+    await this.#enqueue((settlers) => ({
+      work: async () => {
+        if (this.#parts.health.behind !== undefined) await this.#catchUp()
+        await work(async (changes) => {
+          if (this.#parts.partitions.timesLost === timesLost) await this.#commit(changes)
+          else for (const change of changes) throw new PartitionLost(partitionOfChange(change))
+        })
+      },
+      ...settlers,
+    }))
   }
 
   /** Nothing is being written when it resolves. */
@@ -80,11 +93,9 @@ export class RowWriter {
   /** The next save writes the proof too. */
   makeCheckpointDue (): void { this.#isProofOld = true }
 
-  /** Brings proof and index up to what the journal says. Idempotent: the index may have any part of it already. */
-  async replay (entries: readonly JournalEntry[]): Promise<void> {
-    for (const { row, before } of entries.flatMap(({ rows }) => rows)) this.#parts.proof.replace(row, before)
-    const last = lastRowsOf(entries)
-    if (last.length > 0) await this.#parts.index.batch(last.map(indexPutOf), { sync: true })
+  /** Brings the index up to what the journal says. Idempotent: it may have any part of it already. */
+  async replay (changes: readonly RowChange[]): Promise<void> {
+    await applyToIndex(this.#parts.index, changes, { mark: [], sync: true })
   }
 
   /** All of the index on disk, the proof beside it, the journal cut. @throws StoreFull (nothing is lost: the journal goes on), or what failed */
@@ -98,60 +109,89 @@ export class RowWriter {
 
   #mark (): ReturnType<typeof markChange> { return markChange({ position: this.#parts.journal.position, counter: this.#reserving }) }
 
+  async #enqueue (waitingWith: (settlers: { resolve: () => void, reject: (error: unknown) => void }) => WaitingSave | WaitingWork): Promise<void> {
+    if (this.#parts.health.failure !== undefined) throw this.#parts.health.failure
+    await new Promise<void>((resolve, reject) => {
+      this.#waiting.push(waitingWith({ resolve, reject }))
+      this.#writing ??= this.#write()
+    })
+  }
+
   async #write (): Promise<void> {
-    const { health, partitions } = this.#parts
     // saves of one moment share the first frame too
     await Promise.resolve()
-    while (this.#saves.length > 0) {
-      const group = takeGroup(this.#saves, partitions.lost)
-      if (group.length === 0) continue
-      try {
-        if (health.failure !== undefined) throw health.failure
-        await this.#commit(group.flatMap(({ rows }) => rows))
-        for (const { resolve } of group) resolve()
-      } catch (error) {
-        // found while looking what the rows were, so nothing is written yet: the others go on without the lost one
-        if (error instanceof PartitionLost) this.#saves.unshift(...group)
-        else for (const { reject } of group) reject(error)
-      }
+    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+      if ('rows' in next) await this.#saveGroup()
+      else await this.#doAlone(next)
     }
     // together with the last look at the queue: a save that comes between the two would wait for a writer that is gone
     this.#writing = undefined
   }
 
-  async #commit (saved: readonly StoredRow[]): Promise<void> {
-    const { health, journal, partitions } = this.#parts
-    if (health.behind !== undefined) await this.#catchUp()
+  async #saveGroup (): Promise<void> {
+    const { health, partitions } = this.#parts
+    const group = takeGroup(this.#waiting, partitions.lost)
+    if (group.length === 0) return
+    try {
+      if (health.failure !== undefined) throw health.failure
+      if (health.behind !== undefined) await this.#catchUp()
+      await this.#commit(await this.#replacements(group.flatMap(({ rows }) => rows)))
+      for (const { resolve } of group) resolve()
+    } catch (error) {
+      // found while looking what the rows were, so nothing is written yet: the others go on without the lost one
+      if (error instanceof PartitionLost) this.#waiting.unshift(...group)
+      else for (const { reject } of group) reject(error)
+    }
+  }
+
+  async #doAlone ({ work, resolve, reject }: WaitingWork): Promise<void> {
+    this.#waiting.shift()
+    try {
+      if (this.#parts.health.failure !== undefined) throw this.#parts.health.failure
+      await work()
+      resolve()
+    } catch (error) {
+      reject(error)
+    }
+  }
+
+  async #replacements (saved: readonly StoredRow[]): Promise<readonly RowChange[]> {
+    const { partitions } = this.#parts
     // of one row saved twice in a group the last counts, as it would have one after the other
     const rows = [...new Map(saved.map((row) => [nameOf(row), row])).values()]
     await Promise.all(rows.map(async ({ rowKey }) => partitions.prove(partitionOf(rowKey))))
-    const entries = await Promise.all(rows.map(async (row) => {
+    return await Promise.all(rows.map(async (row): Promise<RowChange> => {
       const old = await partitions.current(row.table, row.rowKey)
-      return { row, old, before: old === undefined ? undefined : rowHash(old) }
+      return { kind: 'saved', row, old, before: old === undefined ? undefined : rowHash(old) }
     }))
+  }
+
+  async #commit (changes: readonly RowChange[]): Promise<void> {
+    const { health, journal, partitions } = this.#parts
     if (journal.sizeBytes > rowWriterLimits.maxJournalBytes) await this.#checkpointSoon({ isNeeded: true })
-    const reserving = this.#reserving
-    await journal.append(encodeEntry({ rows: entries, counter: reserving })).catch((cause: unknown) => { throw health.journalFailedBy(cause) })
+    const [reserving, { timesLost }] = [this.#reserving, partitions]
+    await journal.append(encodeEntry({ changes, counter: reserving })).catch((cause: unknown) => { throw health.journalFailedBy(cause) })
     health.full = undefined
     this.#reserved = reserving
-    for (const entry of entries) partitions.replace(entry)
-    await this.#putInIndex(rows)
+    // all that was lost meanwhile stays lost, though the journal says that a partition is whole: the proof that is due says more
+    for (const change of changes) if (partitions.timesLost === timesLost || change.kind === 'saved') partitions.apply(change)
+    await this.#putInIndex(changes)
     if (health.behind === undefined && (this.#isProofOld || journal.sizeBytes > rowWriterLimits.checkpointBytes)) await this.#checkpointSoon({ isNeeded: false })
   }
 
   /**
    * LevelDB's log may be torn in the middle after any failed write, and what it takes from then on be dropped at its next start. So nothing is cut from the
-   * journal any more: the rows are safe there. When the disk is only full the save is acknowledged, and the next ones wait until the index has caught up;
-   * until then it is among the recent rows, as are all of the group. After any other failure the next start replays the journal.
+   * journal any more: the changes are safe there. When the disk is only full they are acknowledged, and the next ones wait until the index has caught up;
+   * until then what was saved is among the recent rows, as are all of a group. After any other failure the next start replays the journal.
    */
-  async #putInIndex (rows: readonly StoredRow[]): Promise<void> {
+  async #putInIndex (changes: readonly RowChange[]): Promise<void> {
     const { health, index, partitions } = this.#parts
     try {
-      await index.batch([...rows.map(indexPutOf), this.#mark()], { sync: false })
+      await applyToIndex(index, changes, { mark: [this.#mark()], sync: false })
     } catch (cause) {
       const failure = health.indexFailedBy(cause)
       if (failure instanceof StoreFull) return
-      for (const { rowKey } of rows) partitions.lose(partitionOf(rowKey), 'the index took no write; the journal has the rows')
+      for (const change of changes) partitions.lose(partitionOfChange(change), 'the index took no write; the journal has the rows')
       throw failure
     }
   }
@@ -162,8 +202,8 @@ export class RowWriter {
     try {
       // opens it afresh, if there is room: what was not synced may be gone, though it was before the failure
       await index.batch([], { sync: true })
-      const entries = (await journal.frames()).map(({ body }) => decodeEntry(body))
-      await index.batch([...lastRowsOf(entries).map(indexPutOf), this.#mark()], { sync: true })
+      const changes = (await journal.frames()).flatMap((frame) => decodeEntry(frame).changes)
+      await applyToIndex(index, changes, { mark: [this.#mark()], sync: true })
       health.behind = undefined
     } catch (error) {
       throw health.indexFailedBy(error)
@@ -180,6 +220,3 @@ export class RowWriter {
     }
   }
 }
-
-/** Of rows saved more than once the last. */
-const lastRowsOf = (entries: readonly JournalEntry[]): readonly StoredRow[] => [...new Map(entries.flatMap(({ rows }) => rows).map(({ row }) => [nameOf(row), row])).values()]

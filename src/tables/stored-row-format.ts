@@ -3,34 +3,68 @@ import { Corrupt } from '../base/errors.ts'
 import { hash } from '../base/hash.ts'
 import { encodeBallot, readBallot } from './ballot.ts'
 import { rowLimits, type StoredRow, type TableNumber } from './index.ts'
+import type { RowChange } from './row-changes.ts'
+import type { PartitionProof } from './row-proof.ts'
+import { sumBytes, termOf } from './row-sum.ts'
 
 /** How rows lie in the journal and in its index (docs/FORMAT.md, "On disk"). */
 
 /** What one frame of the journal says. */
 export interface JournalEntry {
-  readonly rows: ReadonlyArray<{ readonly row: StoredRow, readonly before: Uint8Array | undefined }>
+  readonly changes: readonly RowChange[]
   /** Ballot counters up to here are given out. */
   readonly counter: bigint
 }
 
-/** u64 counter | u16 count, count × (row | u8 flag, [H of the row as it was(32)]). */
-export function encodeEntry ({ rows, counter }: JournalEntry): Uint8Array {
-  const writer = new ByteWriter().u64(counter).u16(rows.length)
-  for (const { row, before } of rows) {
-    writeRow(writer, row).u8(before === undefined ? 0 : 1)
-    if (before !== undefined) writer.raw(before)
-  }
+const changeKinds = { saved: 1, filled: 2, buried: 3, floor: 4, cleared: 5, restored: 6 } as const
+const clearedKinds = { sealed: 1, everything: 2 } as const
+
+/** u64 counter | u16 count, count × change. */
+export function encodeEntry ({ changes, counter }: JournalEntry): Uint8Array {
+  const writer = new ByteWriter().u64(counter).u16(changes.length)
+  for (const change of changes) writeChange(writer, change)
   return writer.finish()
 }
 
-/** @throws MalformedBytes */
-export function decodeEntry (body: Uint8Array): JournalEntry {
+function writeChange (writer: ByteWriter, change: RowChange): void {
+  writer.u8(changeKinds[change.kind])
+  switch (change.kind) {
+    case 'saved':
+      writeRow(writer, change.row).u8(change.before === undefined ? 0 : 1)
+      if (change.before !== undefined) writer.raw(change.before)
+      break
+    case 'filled': writeRow(writer, change.row); break
+    case 'buried': writer.u8(change.table).raw(change.rowKey).raw(change.before); break
+    case 'floor': writer.u16(change.partition).raw(encodeBallot(change.floor)); break
+    case 'cleared': writeProof(writer.u16(change.partition).u8(clearedKinds[change.what]), change.remains); break
+    case 'restored': writeProof(writer.u16(change.partition), change.found); break
+    default: change satisfies never
+  }
+}
+
+/** `format`: of the segment that has the frame. Version 1 knows rows that were saved, and nothing else. @throws MalformedBytes */
+export function decodeEntry ({ body, format }: { readonly body: Uint8Array, readonly format: number }): JournalEntry {
   const reader = new ByteReader(body)
   const [counter, count] = [reader.u64(), reader.u16()]
-  const rows = Array.from({ length: count }, () => ({ row: readRow(reader), before: reader.u8() === 0 ? undefined : reader.raw(32) }))
+  const changes = Array.from({ length: count }, (): RowChange => readChange(reader, format === 1 ? changeKinds.saved : reader.u8()))
   reader.end()
-  return { rows, counter }
+  return { changes, counter }
 }
+
+function readChange (reader: ByteReader, kind: number): RowChange {
+  switch (kind) {
+    case changeKinds.saved: return { kind: 'saved', row: readRow(reader), before: reader.u8() === 0 ? undefined : reader.raw(32) }
+    case changeKinds.filled: return { kind: 'filled', row: readRow(reader) }
+    case changeKinds.buried: return { kind: 'buried', table: reader.u8() as TableNumber, rowKey: reader.raw(32), before: reader.raw(32) }
+    case changeKinds.floor: return { kind: 'floor', partition: reader.u16(), floor: readBallot(reader) }
+    case changeKinds.cleared: return { kind: 'cleared', partition: reader.u16(), what: reader.u8() === clearedKinds.sealed ? 'sealed' : 'everything', remains: readProof(reader) }
+    case changeKinds.restored: return { kind: 'restored', partition: reader.u16(), found: readProof(reader) }
+    default: throw new MalformedBytes(`no change of kind ${kind}`)
+  }
+}
+
+const writeProof = (writer: ByteWriter, { count, sum }: PartitionProof): ByteWriter => writer.u32(count).raw(sumBytes(sum))
+const readProof = (reader: ByteReader): PartitionProof => ({ count: reader.u32(), sum: termOf(reader.raw(32)) })
 
 function writeRow (writer: ByteWriter, { table, rowKey, promised, accepted }: StoredRow): ByteWriter {
   writer.u8(table).raw(rowKey).raw(encodeBallot(promised)).u8(accepted === undefined ? 0 : 1)
@@ -73,6 +107,9 @@ export function decodeIndexed (key: Uint8Array, value: Uint8Array): StoredRow {
 }
 
 export const indexPutOf = (row: StoredRow): { readonly type: 'put', readonly key: Uint8Array, readonly value: Uint8Array } => ({ type: 'put', key: indexKeyOf(row), value: encodeIndexed(row) })
+
+export const indexDeleteOf = (row: Pick<StoredRow, 'table' | 'rowKey'>): { readonly type: 'delete', readonly key: Uint8Array } => ({ type: 'delete', key: indexKeyOf(row) })
+export const tableOfIndexKey = (key: Uint8Array): TableNumber => key[34] as TableNumber
 
 /** Index keys of a partition. They end with the table, which is below 0xff: so `after` leaves out every row of that row key. */
 export const rangeOf = (partition: number, after?: Uint8Array): { readonly from: Uint8Array, readonly to: Uint8Array } =>

@@ -1,6 +1,7 @@
 import { equals } from '../../src/base/bytes.ts'
 import { hash } from '../../src/base/hash.ts'
 import { seededRandom } from '../../src/base/random.ts'
+import type { KeyValue } from '../../src/disk/index.ts'
 import { type MemoryFiles, memoryFiles } from '../../src/disk/memory-files.ts'
 import { type MemoryKeyValue, memoryKeyValue } from '../../src/disk/memory-key-value.ts'
 import type { Ballot, RowStore, StoredRow, TableNumber } from '../../src/tables/index.ts'
@@ -46,10 +47,11 @@ export async function diskAtRest (rows: readonly StoredRow[]): Promise<Disk> {
 
 export const journalsOf = ({ files }: Disk): string[] => files.paths.filter((path) => path.includes('/journal/'))
 
-/** What the index has of the first row with this number. */
-export async function indexedRow ({ index }: Disk, n: number): Promise<{ key: Uint8Array, value: Uint8Array }> {
-  for await (const [key, value] of index.entries({ to: Uint8Array.of(0xff) })) if (equals(key.subarray(2, 34), rowKey(n))) return { key, value }
-  throw new Error(`the index has no row ${n}`)
+/** What the index has of the first row with this number, or key. */
+export async function indexedRow ({ index }: { readonly index: KeyValue }, row: number | Uint8Array): Promise<{ key: Uint8Array, value: Uint8Array }> {
+  const meant = typeof row === 'number' ? rowKey(row) : row
+  for await (const [key, value] of index.entries({ to: Uint8Array.of(0xff) })) if (equals(key.subarray(2, 34), meant)) return { key, value }
+  throw new Error('the index has no such row')
 }
 
 export const flipped = (bytes: Uint8Array, bit: number): Uint8Array => bytes.map((byte, i) => (i === bit >> 3 ? byte ^ (1 << (bit & 7)) : byte))
