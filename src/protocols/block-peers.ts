@@ -10,9 +10,9 @@ import { presenceAt, shardPresenceAt, storeAt, storeShardAt, tellAt } from './st
 export function blockPeers ({ requests, reachable, budget }: { requests: Requests, reachable: () => readonly PeerId[], budget: Budget }): BlockPeers {
   return {
     reachable,
-    async store (peer, block, { signal }) {
-      using _claim = await budget.claim(block.bytes.byteLength, { signal })
-      return await storeAt(requests, peer, block, { signal })
+    async store (peer, block, options) {
+      using _claim = await budget.claim(block.bytes.byteLength, options)
+      return await storeAt(requests, peer, block, options)
     },
     async storeShard (peer, offer, options) {
       using _claim = await budget.claim(offer.shard.bytes.byteLength, options)

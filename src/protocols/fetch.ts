@@ -36,10 +36,13 @@ export interface FetchParts {
   readonly shards: Pick<Shards, 'get' | 'of'>
   /** What is held for all peers together; see HandlerLimits. */
   readonly budget: Budget
+  /** Told of each request while it is answered: a user of the asker waits for it. */
+  readonly users?: { begin (): Disposable }
 }
 
-export async function serveFetch (requests: Requests, { sources, shards, budget }: FetchParts): Promise<void> {
+export async function serveFetch (requests: Requests, { sources, shards, budget, users }: FetchParts): Promise<void> {
   await requests.handle(fetchProtocol, async (_peer, body, { signal }) => {
+    using _waiting = users?.begin()
     const reader = new ByteReader(body)
     const cid = cidOfDigest(reader.raw(32))
     if (reader.remaining !== 0 && reader.remaining !== rangeBytes) return answerWithShard(shards, readWanted(cid, reader))

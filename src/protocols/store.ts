@@ -20,6 +20,7 @@ import { type Holder, type Presence, presenceLimits, type Redundancy, type Refer
  * payload = 05 | reference | record of a shard           answer: u8 outcome (stored, full, refused, corrupt)
  * reference = H(block)(32) | versionId(32) | k u8 | m u8
  *
+ * A kind plus 80 (hexadecimal) is the same, and says that no user waits for it.
  * What a peer has is asked for many at once, and promises nothing; what it is told, it keeps as if it had been offered each alone.
  */
 export const storeProtocol = '/dfs/store/1.0.0'
@@ -37,6 +38,8 @@ export const storeLimits = {
 } as const
 
 const kinds = { offer: 1, payload: 2, many: 3, shardOffer: 4, shardPayload: 5 } as const
+/** Set in a kind: no user waits for it. */
+const background = 0x80
 const ofMany = { ask: 0, tell: 1, shards: 2 } as const
 const outcomes = ['want', 'had', 'stored', 'full', 'refused', 'corrupt'] as const
 type Outcome = typeof outcomes[number]
@@ -46,16 +49,27 @@ const presenceBytes = 5
 /** u32 indexes, u32 references */
 const shardPresenceBytes = 8
 
-/** Serves a holder to members. `budget` bounds what is held for all peers together; see HandlerLimits. */
-export async function serveStore (requests: Requests, { holder, budget, warn }: { holder: Holder, budget: Budget, warn: (message: string, cause: unknown) => void }): Promise<void> {
-  const { maxRequestBytes, maxConcurrent } = storeLimits
-  await requests.handle(storeProtocol, async (_peer, body) => [body[0] === kinds.many ? await answerToMany(holder, body, warn) : Uint8Array.of(outcomes.indexOf(await outcomeOf(holder, body, warn)))],
-    { maxRequestBytes, maxConcurrent, holding: { budget, answerBytes: 0 } })
+export interface StoreParts {
+  readonly holder: Holder
+  /** Bounds what is held for all peers together; see HandlerLimits. */
+  readonly budget: Budget
+  readonly warn: (message: string, cause: unknown) => void
+  /** Told of what a user of a peer waits for. */
+  readonly users?: { begin (): Disposable }
 }
 
-async function outcomeOf (holder: Holder, body: Uint8Array, warn: (message: string, cause: unknown) => void): Promise<Outcome> {
-  const reader = new ByteReader(body)
-  const kind = reader.u8()
+/** Serves a holder to members. */
+export async function serveStore (requests: Requests, { holder, budget, warn, users }: StoreParts): Promise<void> {
+  const { maxRequestBytes, maxConcurrent } = storeLimits
+  await requests.handle(storeProtocol, async (_peer, body) => {
+    const kind = body[0] ?? 0
+    using _waiting = (kind & background) === 0 && kind !== kinds.many ? users?.begin() : undefined
+    const reader = new ByteReader(body.subarray(1))
+    return [kind === kinds.many ? await answerToMany(holder, reader, warn) : Uint8Array.of(outcomes.indexOf(await outcomeOf(holder, { kind: kind & ~background, reader, warn })))]
+  }, { maxRequestBytes, maxConcurrent, holding: { budget, answerBytes: 0 } })
+}
+
+async function outcomeOf (holder: Holder, { kind, reader, warn }: { kind: number, reader: ByteReader, warn: StoreParts['warn'] }): Promise<Outcome> {
   const { cid, reference } = readReference(reader)
   try {
     if (kind === kinds.offer) {
@@ -105,38 +119,42 @@ function shardIn (record: Uint8Array): Shard | undefined {
   }
 }
 
+export interface StoreOptions {
+  readonly signal?: AbortSignal
+  /** No user waits for it; default: one does. */
+  readonly isBackground?: boolean
+}
+
 /** Offers and sends one block; resolves when it is on the peer's disk, or with why not. @throws PeerUnreachable, RequestRefused, Corrupt */
-export async function storeAt (requests: Requests, peer: PeerId, { cid, bytes, reference }: { cid: Cid, bytes: Uint8Array, reference: Reference }, { signal }: { signal?: AbortSignal }): Promise<StoreOutcome> {
+export async function storeAt (requests: Requests, peer: PeerId, { cid, bytes, reference }: { cid: Cid, bytes: Uint8Array, reference: Reference }, options: StoreOptions): Promise<StoreOutcome> {
+  const ask = outcomesOf(requests, peer, options)
   const head = writeReference(cid, reference)
-  const ask = async (parts: readonly Uint8Array[]): Promise<Outcome> => {
-    const { timeoutMs, maxAnswerBytes } = storeLimits
-    const answer = await requests.request(peer, storeProtocol, parts, { signal, timeoutMs, maxAnswerBytes })
-    const outcome = outcomes[answer[0] ?? outcomes.length]
-    if (answer.byteLength !== 1 || outcome === undefined) throw new Corrupt(`${peer} answered a block with something unknown`)
-    return outcome
-  }
   if (bytes.byteLength > storeLimits.unofferedBytes) {
-    const offered = await ask([Uint8Array.of(kinds.offer), head, new ByteWriter().u32(bytes.byteLength).finish()])
+    const offered = await ask(kinds.offer, [head, new ByteWriter().u32(bytes.byteLength).finish()])
     if (offered !== 'want') return outcomeFor(peer, offered)
   }
-  return outcomeFor(peer, await ask([Uint8Array.of(kinds.payload), head, bytes]))
+  return outcomeFor(peer, await ask(kinds.payload, [head, bytes]))
 }
 
 /** As `storeAt`, of one shard. */
-export async function storeShardAt (requests: Requests, peer: PeerId, { shard, reference }: { shard: Shard, reference: Reference }, { signal }: { signal?: AbortSignal }): Promise<StoreOutcome> {
+export async function storeShardAt (requests: Requests, peer: PeerId, { shard, reference }: { shard: Shard, reference: Reference }, options: StoreOptions): Promise<StoreOutcome> {
+  const ask = outcomesOf(requests, peer, options)
   const head = writeReference(shard.cid, { ...reference, redundancy: { k: shard.k, m: shard.m } })
-  const ask = async (parts: readonly Uint8Array[]): Promise<Outcome> => {
-    const { timeoutMs, maxAnswerBytes } = storeLimits
-    const answer = await requests.request(peer, storeProtocol, parts, { signal, timeoutMs, maxAnswerBytes })
-    const outcome = outcomes[answer[0] ?? outcomes.length]
-    if (answer.byteLength !== 1 || outcome === undefined) throw new Corrupt(`${peer} answered a shard with something unknown`)
-    return outcome
-  }
   if (shard.bytes.byteLength > storeLimits.unofferedBytes) {
-    const offered = await ask([Uint8Array.of(kinds.shardOffer), head, Uint8Array.of(shard.index), fromHex(shard.list)])
+    const offered = await ask(kinds.shardOffer, [head, Uint8Array.of(shard.index), fromHex(shard.list)])
     if (offered !== 'want') return outcomeFor(peer, offered)
   }
-  return outcomeFor(peer, await ask([Uint8Array.of(kinds.shardPayload), head, ...encodeShard(shard)]))
+  return outcomeFor(peer, await ask(kinds.shardPayload, [head, ...encodeShard(shard)]))
+}
+
+function outcomesOf (requests: Requests, peer: PeerId, { signal, isBackground = false }: StoreOptions): (kind: number, parts: readonly Uint8Array[]) => Promise<Outcome> {
+  return async (kind, parts) => {
+    const { timeoutMs, maxAnswerBytes } = storeLimits
+    const answer = await requests.request(peer, storeProtocol, [Uint8Array.of(isBackground ? kind | background : kind), ...parts], { signal, timeoutMs, maxAnswerBytes })
+    const outcome = outcomes[answer[0] ?? outcomes.length]
+    if (answer.byteLength !== 1 || outcome === undefined) throw new Corrupt(`${peer} answered what it was brought with something unknown`)
+    return outcome
+  }
 }
 
 /** What a peer has of many blocks. @throws PeerUnreachable, RequestRefused, Corrupt */
@@ -176,8 +194,7 @@ export async function tellAt (requests: Requests, peer: PeerId, references: Read
   })
 }
 
-async function answerToMany (holder: Holder, body: Uint8Array, warn: (message: string, cause: unknown) => void): Promise<Uint8Array> {
-  const reader = new ByteReader(body.subarray(1))
+async function answerToMany (holder: Holder, reader: ByteReader, warn: StoreParts['warn']): Promise<Uint8Array> {
   const kind = reader.u8()
   const count = reader.u16()
   if (count > presenceLimits.maxAsked) throw new MalformedBytes(`a question about ${count} blocks`)
@@ -202,7 +219,7 @@ async function answerToMany (holder: Holder, body: Uint8Array, warn: (message: s
   return Uint8Array.from(await Promise.all(told.map(async ({ cid, reference }) => outcomes.indexOf(await outcomeOfReference(holder, { cid, reference }, warn)))))
 }
 
-async function outcomeOfReference (holder: Holder, { cid, reference }: { cid: Cid, reference: Reference }, warn: (message: string, cause: unknown) => void): Promise<Outcome> {
+async function outcomeOfReference (holder: Holder, { cid, reference }: { cid: Cid, reference: Reference }, warn: StoreParts['warn']): Promise<Outcome> {
   try {
     return await holder.keep(cid, reference) === 'kept' ? 'had' : 'want'
   } catch (error) {

@@ -34,13 +34,13 @@ export interface WriteOptions {
 export interface BlockPeers {
   /**
    * Offers a block and sends it if wanted. Resolves when it is on that peer's disk with the reference (or was there already), or with why not.
-   * Rejects if the peer cannot be asked.
+   * Rejects if the peer cannot be asked. `isBackground`: no user waits for it, so the peer's own long work need not give way.
    */
-  store (peer: PeerId, block: { cid: Cid, bytes: Uint8Array, reference: Reference }, options: { signal?: AbortSignal }): Promise<StoreOutcome>
+  store (peer: PeerId, block: { cid: Cid, bytes: Uint8Array, reference: Reference }, options: { signal?: AbortSignal, isBackground?: boolean }): Promise<StoreOutcome>
   /** The block, checked against its CID, or 'not here'. Rejects on a peer that cannot be asked or lies (BlockCorrupt). */
   fetch (peer: PeerId, cid: Cid, options: { signal?: AbortSignal }): Promise<Uint8Array | 'not here'>
   /** As `store`, of one shard. */
-  storeShard (peer: PeerId, offer: { shard: Shard, reference: Reference }, options: { signal?: AbortSignal }): Promise<StoreOutcome>
+  storeShard (peer: PeerId, offer: { shard: Shard, reference: Reference }, options: { signal?: AbortSignal, isBackground?: boolean }): Promise<StoreOutcome>
   /** A shard of a block, right by its own hash and of that block, or 'not here'. Rejects on a peer that cannot be asked or lies (Corrupt). */
   fetchShard (peer: PeerId, wanted: WantedShard, options: { signal?: AbortSignal }): Promise<FoundShard | 'not here'>
   /** What that peer has of these blocks, in their order, at most `presenceLimits.maxAsked`. It promises nothing. Rejects if the peer cannot be asked: then nothing is known, which is not "absent". */

@@ -443,7 +443,7 @@ export class Repair {
     try {
       const bytes = await local.get(cid)
       for await (const reference of wantingCopies(holder.references(cid))) {
-        const outcome = await peers.store(peer, { cid, bytes, reference }, { signal: limit.signal })
+        const outcome = await peers.store(peer, { cid, bytes, reference }, { signal: limit.signal, isBackground: true })
         if (outcome === 'full') this.#fill(peer)
         if (outcome !== 'stored' && outcome !== 'had') { this.#failed(undefined); return false }
         if (outcome === 'stored') {

@@ -69,7 +69,7 @@ export class ShardMending {
         onOutcome(peer, 'stored', shard.bytes.byteLength)
         return true
       }
-      const outcome = await peers.storeShard(peer, { shard, reference }, { signal })
+      const outcome = await peers.storeShard(peer, { shard, reference }, { signal, isBackground: true })
       onOutcome(peer, outcome, shard.bytes.byteLength)
       if (outcome !== 'stored' && outcome !== 'had') return false
       return await this.tell(peer, shard.cid, { redundancy: { k: shard.k, m: shard.m }, signal })
