@@ -45,7 +45,7 @@ export async function serveFetch (requests: Requests, { sources, shards, budget,
     using _waiting = users?.begin()
     const reader = new ByteReader(body)
     const cid = cidOfDigest(reader.raw(32))
-    if (reader.remaining !== 0 && reader.remaining !== rangeBytes) return answerWithShard(shards, readWanted(cid, reader))
+    if (reader.remaining !== 0 && reader.remaining !== rangeBytes) return await answerWithShard(shards, readWanted(cid, reader))
     const range = reader.remaining === 0 ? undefined : { offset: reader.u32(), length: reader.u32() }
     reader.end()
     const block = await found(cid, sources, signal)
