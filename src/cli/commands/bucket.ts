@@ -18,7 +18,7 @@ export async function create (name: string, options: GivenOptions): Promise<void
 }
 
 /** What fits a cluster of so many nodes that hold blocks, if shards are worth it there. */
-function suggestedShards (nodes: number): { readonly shards: string, readonly bytesPerByte: string } | undefined {
+export function suggestedShards (nodes: number): { readonly shards: string, readonly bytesPerByte: string } | undefined {
   if (nodes >= 7) return { shards: '4+2', bytesPerByte: '1.5' }
   return nodes >= 5 ? { shards: '2+2', bytesPerByte: '2' } : undefined
 }
@@ -67,7 +67,7 @@ function bucketOptionsOf ({ redundancy, private: isPrivate, compression, chunkin
   }
 }
 
-function redundancyOf (text: string): { copies: number } | { shards: string } {
+export function redundancyOf (text: string): { copies: number } | { shards: string } {
   const match = /^(?:rf:(\d+)|rs:(\d+\+\d+))$/.exec(text)
   if (match === null) throw new InvalidInput('redundancy', `redundancy is "${text}"; it takes rf:1 to rf:3 (whole copies), or rs:k+m (shards, of which any k suffice), such as rs:4+2`)
   return match[2] === undefined ? { copies: Number(match[1]) } : { shards: match[2] }
