@@ -6,7 +6,7 @@ import { adminsOf, type AdminStatement, describeMember, encodeEra, type Era, era
 import type { Keyring } from '../encryption/index.ts'
 import type { RingPeers } from '../protocols/ring.ts'
 import type { Registers, Voters } from '../tables/index.ts'
-import { majorityOf } from '../tables/round.ts'
+import { majorityOf } from '../tables/electorate.ts'
 import type { Epochs } from './epochs.ts'
 import { eraAddress, type Eras } from './eras.ts'
 import type { ClusterState } from './state.ts'

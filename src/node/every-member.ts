@@ -5,7 +5,7 @@ import { describeMember, type MemberRow, parseMemberRow } from '../cluster/index
 import { clearPartition } from '../tables/clear-rows.ts'
 import { type Registers, type TableNumber, tables, type Voters } from '../tables/index.ts'
 import { openRecord } from '../tables/opened-record.ts'
-import { majorityOf } from '../tables/round.ts'
+import { majorityOf } from '../tables/electorate.ts'
 import type { ClearRowSources } from './clear-rows.ts'
 import { clusterAddress } from './membership.ts'
 

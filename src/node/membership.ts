@@ -2,9 +2,10 @@ import { equals, MalformedBytes } from '../base/bytes.ts'
 import { Corrupt, Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
 import { clearRowKey } from '../cluster/clear-row.ts'
-import { allVotersOf, clusterRowKeys, describeMember, encodeLayout, encodeMemberRow, hashOfStatement, isEraByRight, parseEra, parseInviteRow, parseLayout, parseMemberRow, replicasOf, verdictOf, votersOf } from '../cluster/index.ts'
+import { allVotersOf, clusterRowKeys, describeMember, encodeLayout, encodeMemberRow, hashOfStatement, isEraByRight, parseEra, parseInviteRow, parseLayout, parseMemberRow, replicasOf, verdictOf } from '../cluster/index.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
 import type { RowCodecParts } from '../tables/codec.ts'
+import { votersBy } from '../tables/electorate.ts'
 import { decodeEnvelope, type Envelope } from '../tables/envelope.ts'
 import { isClear, type Registers, type RowAddress, type TableNumber, tables, type Voters } from '../tables/index.ts'
 import type { LayoutGuard } from '../tables/replica.ts'
@@ -15,19 +16,17 @@ export const clusterAddress = (table: TableNumber, key: Uint8Array): RowAddress 
 export const layoutAddress = clusterAddress(tables.layout, clusterRowKeys.layout)
 
 /** Who decides, by the layout this node knows; asked afresh for every operation. */
-export function votersBy (state: ClusterState): Voters {
-  return {
-    get version () { return state.layout.version },
-    of: (table, rowKey) => votersOf(state.layout, { table, rowKey }),
-    ofPartition: (partition) => partition === clearPartition ? allVotersOf(state.layout) : replicasOf(state.layout, partition),
-  }
-}
+export const votersIn = (state: ClusterState): Voters => votersBy({
+  version: () => state.layout.version,
+  groupsOf: (partition) => [partition === clearPartition ? allVotersOf(state.layout) : replicasOf(state.layout, partition)],
+})
 
-/** As `votersBy`, for what this node accepts: while the layout closes, everybody takes the clear rows that they will decide about once it is settled. */
+/** As `votersIn`, for what this node accepts: while the layout closes, everybody takes the clear rows that they will decide about once it is settled. */
 export function acceptorsBy (state: ClusterState, self: PeerId): Voters {
-  const voters = votersBy(state)
+  const voters = votersIn(state)
   return {
     get version () { return voters.version },
+    electorate: (partition) => voters.electorate(partition),
     of: (table, rowKey) => isClear(table) && state.layout.state === 'closing' ? [...new Set([...voters.of(table, rowKey), self])] : voters.of(table, rowKey),
     ofPartition: (partition) => voters.ofPartition(partition),
   }

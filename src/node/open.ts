@@ -51,7 +51,7 @@ import { IssuedInvites } from './issued-invites.ts'
 import { keyringKeyOf, readKeyring } from './keys.ts'
 import { readKnownPeers, writeKnownPeers } from './known-peers.ts'
 import { rebuildIndex } from './listing.ts'
-import { acceptorsBy, addressesIn, clearRowRule, layoutGuard, memberRowHash, votersBy, writeFoundation } from './membership.ts'
+import { acceptorsBy, addressesIn, clearRowRule, layoutGuard, memberRowHash, votersIn, writeFoundation } from './membership.ts'
 import { nodeMetrics } from './metrics.ts'
 import { looseBallotOf } from './records.ts'
 import { removeMember } from './removal.ts'
@@ -204,7 +204,7 @@ class Node {
   async #openTables (open: AsyncDisposableStack): Promise<void> {
     const { clock, random, state, keyring, logger } = this.#parts
     const self = this.#network.peerId
-    const voters = votersBy(state)
+    const voters = votersIn(state)
     const isKeyless = this.#keys === undefined
     this.#peers = tablePeers(this.#network.requests, () => new Set([...this.#network.reachable(), ...this.#network.admission.admitted].filter((peer) => this.#positions.remembers(peer))))
     const replica = tableReplica({

@@ -2,7 +2,7 @@ import { equals, partitionCount } from '../base/bytes.ts'
 import { NotFound, Refused, Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
 import { describeMember, roles } from '../cluster/index.ts'
-import { majorityOf } from '../tables/round.ts'
+import { majorityOf } from '../tables/electorate.ts'
 import { changeEra, type EraChangeParts, signerOf } from './era-change.ts'
 
 export interface Removal {

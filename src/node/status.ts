@@ -5,7 +5,7 @@ import { allVotersOf, describeMember, nameOfRole } from '../cluster/index.ts'
 import type { Config } from '../config.ts'
 import type { NodeStatus } from '../node.ts'
 import type { RowStore } from '../tables/index.ts'
-import { majorityOf } from '../tables/round.ts'
+import { majorityOf } from '../tables/electorate.ts'
 import type { ClusterState } from './state.ts'
 
 export interface StatusFacts {

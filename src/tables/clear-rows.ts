@@ -1,4 +1,4 @@
-import { compareBytes, partitionCount } from '../base/bytes.ts'
+import { compareBytes, partitionCount, partitionOf } from '../base/bytes.ts'
 import { isClear, PartitionLost, type RowCodec, type RowStore, type StoredRow } from './index.ts'
 import type { PartitionDigest } from './messages.ts'
 import { nameOf } from './recent-rows.ts'
@@ -9,6 +9,9 @@ import { added, agreedTerm, sumBytes } from './row-sum.ts'
  * compared with about them. So where replicas compare, the clear rows count as one partition more.
  */
 export const clearPartition: number = partitionCount
+
+/** Whose electorate decides about a row. */
+export const partitionOfTable = ({ table, rowKey }: Pick<StoredRow, 'table' | 'rowKey'>): number => isClear(table) ? clearPartition : partitionOf(rowKey)
 
 type Name = Pick<StoredRow, 'table' | 'rowKey'>
 

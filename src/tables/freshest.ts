@@ -1,6 +1,8 @@
 import type { Clock } from '../base/clock.ts'
 import { Unavailable } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
+import { partitionOfTable } from './clear-rows.ts'
+import { electorsOf } from './electorate.ts'
 import type { RowCodec, TableNumber, Voters } from './index.ts'
 import type { TableAnswer, TableRequest } from './messages.ts'
 import { openRecord } from './opened-record.ts'
@@ -20,9 +22,10 @@ export async function freshestReachable (
   { signal }: { signal: AbortSignal },
 ): Promise<OpenedRecord | undefined> {
   const reachable = new Set([...peers.reachable(), self])
-  const asked = voters.of(row.table, row.rowKey).filter((peer) => reachable.has(peer))
+  const electorate = voters.electorate(partitionOfTable(row))
+  const asked = electorsOf(electorate).filter((peer) => reachable.has(peer))
   const answers = await Promise.allSettled(asked.map(async (peer) => {
-    const answer = await ask(peer, { version: voters.version, kind: 'read', ...row }, { signal })
+    const answer = await ask(peer, { version: electorate.version, kind: 'read', ...row }, { signal })
     if (answer.kind !== 'value') throw new Unavailable(`a replica answers ${answer.kind}`)
     return answer.accepted === undefined ? undefined : openRecord(codec, { ...row, record: answer.accepted })
   }))

@@ -1,4 +1,5 @@
 import type { PeerId } from '../base/peer-id.ts'
+import type { Electorate } from './electorate.ts'
 
 export { PartitionLost } from './partition-lost.ts'
 
@@ -122,9 +123,10 @@ export interface RowStore extends AsyncDisposable {
 export interface Voters {
   /** The version that table messages name. */
   readonly version: bigint
-  /** The replicas of this row, in order of preference. A majority decides. */
+  /** Who decides about the rows of a partition of the sealed tables; of `clearPartition` about the clear ones. */
+  electorate (partition: number): Electorate
+  /** The electors of this row, in order of preference. */
   of (table: TableNumber, rowKey: Uint8Array): readonly PeerId[]
-  /** The replicas of a partition of the sealed tables; of `clearPartition` those of the clear ones. */
   ofPartition (partition: number): readonly PeerId[]
 }
 

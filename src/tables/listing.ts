@@ -2,6 +2,7 @@ import { partitionCount } from '../base/bytes.ts'
 import { type Clock, deadline, DeadlineExceeded } from '../base/clock.ts'
 import { InvalidInput, Unavailable } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
+import { type Electorate, electorsOf } from './electorate.ts'
 import type { Describe, ListPage, ListRequest, RowAddress, Voters } from './index.ts'
 import { listingIndexLimits } from './listing-index.ts'
 import { coversEveryPartition, type MergedName, type MergedPage, mergePages, type PartitionGroup, type ReplicaPage } from './merge-pages.ts'
@@ -68,9 +69,10 @@ async function pageOf (ports: ListingPorts, request: ListRequest, signal: AbortS
 
 /** Asks the replicas of every partition at once and goes on with the first majorities. */
 async function mergedPage ({ self, peers, voters, ask }: ListingPorts, request: Omit<ListRequest, 'delimiter'>, signal: AbortSignal): Promise<MergedPage> {
-  const groups = partitionGroups(voters)
+  const { version } = voters
+  const [groups, electorates] = partitionGroups(voters)
   const reachable = new Set([...peers.reachable(), self])
-  const asked = new Set(groups.flatMap((group) => group.voters).filter((peer) => reachable.has(peer)))
+  const asked = new Set(groups.flatMap(({ electorate }) => electorsOf(electorate)).filter((peer) => reachable.has(peer)))
   const pages: ReplicaPage[] = []
   const over = new AbortController()
   const { promise, resolve, reject } = Promise.withResolvers<MergedPage>()
@@ -78,14 +80,14 @@ async function mergedPage ({ self, peers, voters, ask }: ListingPorts, request: 
   signal.addEventListener('abort', onAbort, { once: true })
   let open = asked.size
   const settle = (cause?: unknown): void => {
-    if (coversEveryPartition(pages, groups)) resolve(mergePages(pages, (partition) => voters.ofPartition(partition)))
+    if (coversEveryPartition(pages, groups)) resolve(mergePages(pages, (partition) => electorates[partition] as Electorate))
     else if (open === 0) reject(new Unavailable('no majority of the replicas lists every partition', { cause }))
   }
   try {
     signal.throwIfAborted()
     if (open === 0) settle()
     for (const peer of asked) {
-      const question: TableRequest = { version: voters.version, kind: 'list', table: request.table, scope: request.scope, prefix: request.prefix, after: request.after, limit: Math.min(request.limit + 1, listingIndexLimits.maxPageEntries) }
+      const question: TableRequest = { version, kind: 'list', table: request.table, scope: request.scope, prefix: request.prefix, after: request.after, limit: Math.min(request.limit + 1, listingIndexLimits.maxPageEntries) }
       ask(peer, question, { signal: over.signal }).then((answer) => {
         open--
         if (answer.kind === 'page') pages.push({ peer, entries: answer.entries, truncated: answer.truncated && answer.entries.length > 0, lost: new Set(answer.lost) })
@@ -125,18 +127,22 @@ async function * presentNames (
   }
 }
 
-/** Partitions by their replicas: a cluster of a hundred nodes has at most 4,096 groups, one of five has one. */
-function partitionGroups (voters: Voters): readonly PartitionGroup[] {
+/** Partitions by their electorates: a cluster of a hundred nodes has at most 4,096 groups, one of five has one. All of one moment, for a layout may be adopted while pages come. */
+function partitionGroups (voters: Voters): [readonly PartitionGroup[], readonly Electorate[]] {
+  const electorates = Array.from({ length: partitionCount }, (_, partition) => voters.electorate(partition))
   // most layouts hand out the same few arrays: those need not be compared by what stands in them
   const nameOfSet = new Map<readonly PeerId[], string>()
-  const groups = new Map<string, { voters: readonly PeerId[], partitions: number[] }>()
-  for (let partition = 0; partition < partitionCount; partition++) {
-    const of = voters.ofPartition(partition)
-    const name = nameOfSet.get(of) ?? of.toSorted((a, b) => (a < b ? -1 : 1)).join(' ')
-    nameOfSet.set(of, name)
+  const nameOf = (group: readonly PeerId[]): string => {
+    const name = nameOfSet.get(group) ?? group.toSorted((a, b) => (a < b ? -1 : 1)).join(' ')
+    nameOfSet.set(group, name)
+    return name
+  }
+  const groups = new Map<string, { electorate: Electorate, partitions: number[] }>()
+  for (const [partition, electorate] of electorates.entries()) {
+    const name = electorate.groups.map(nameOf).join(' and ')
     const group = groups.get(name)
-    if (group === undefined) groups.set(name, { voters: of, partitions: [partition] })
+    if (group === undefined) groups.set(name, { electorate, partitions: [partition] })
     else group.partitions.push(partition)
   }
-  return [...groups.values()]
+  return [[...groups.values()], electorates]
 }

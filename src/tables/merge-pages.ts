@@ -1,8 +1,8 @@
 import { compareBytes, hexOf, partitionOf } from '../base/bytes.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { isSameBallot } from './ballot.ts'
+import { type Electorate, electorsOf, isMajority } from './electorate.ts'
 import type { IndexEntry } from './listing-index.ts'
-import { majorityOf } from './round.ts'
 
 /** What one replica gave for one range of names. */
 export interface ReplicaPage {
@@ -14,7 +14,7 @@ export interface ReplicaPage {
   readonly lost: ReadonlySet<number>
 }
 
-/** A name that some replica knows. `agreed`: a majority of the row's replicas hold it under one ballot; otherwise it must be read. */
+/** A name that some replica knows. `agreed`: a majority of the row's electors hold it under one ballot; otherwise it must be read. */
 export type MergedName =
   | { readonly kind: 'agreed', readonly name: Uint8Array, readonly summary: Uint8Array | undefined }
   | { readonly kind: 'doubtful', readonly name: Uint8Array }
@@ -26,7 +26,7 @@ export interface MergedPage {
   readonly through: Uint8Array | undefined
 }
 
-type VotersOfPartition = (partition: number) => readonly PeerId[]
+type ElectorateOf = (partition: number) => Electorate
 
 /**
  * Pages of several replicas made one. Nothing above the smallest last name of a truncated page is told: that replica may hold more
@@ -34,7 +34,7 @@ type VotersOfPartition = (partition: number) => readonly PeerId[]
  * heard of is agreed to be absent; a deleted one is in the pages, without a summary, and agreed on by its ballot like any other. (If deleted names were
  * left out, a delete accepted by one replica only, and a replica that never had the row, would look like two that agree.)
  */
-export function mergePages (pages: readonly ReplicaPage[], votersOf: VotersOfPartition): MergedPage {
+export function mergePages (pages: readonly ReplicaPage[], electorateOf: ElectorateOf): MergedPage {
   const ends = pages.filter(({ truncated }) => truncated).map(({ entries }) => entries.at(-1)?.name).filter((name) => name !== undefined)
   const through = ends.toSorted(compareBytes)[0]
   const names = new Map<string, { name: Uint8Array, copies: Array<{ peer: PeerId, entry: IndexEntry }> }>()
@@ -46,34 +46,35 @@ export function mergePages (pages: readonly ReplicaPage[], votersOf: VotersOfPar
       else known.copies.push({ peer, entry })
     }
   }
-  const merged = [...names.values()].map(({ name, copies }) => mergedName({ name, copies, pages, votersOf })).filter((name) => name !== undefined)
+  const merged = [...names.values()].map(({ name, copies }) => mergedName({ name, copies, pages, electorateOf })).filter((name) => name !== undefined)
   return { names: merged.toSorted((a, b) => compareBytes(a.name, b.name)), through }
 }
 
-function mergedName ({ name, copies, pages, votersOf }: { name: Uint8Array, copies: ReadonlyArray<{ peer: PeerId, entry: IndexEntry }>, pages: readonly ReplicaPage[], votersOf: VotersOfPartition }): MergedName | undefined {
+function mergedName ({ name, copies, pages, electorateOf }: { name: Uint8Array, copies: ReadonlyArray<{ peer: PeerId, entry: IndexEntry }>, pages: readonly ReplicaPage[], electorateOf: ElectorateOf }): MergedName | undefined {
   const first = copies[0]
   if (first === undefined) return undefined
   const partition = partitionOf(first.entry.rowKey)
-  const voters = votersOf(partition)
-  const speaks = (peer: PeerId): boolean => voters.includes(peer)
-  const heard = pages.filter(({ peer, lost }) => speaks(peer) && !lost.has(partition)).map(({ peer }) => peer)
+  const electorate = electorateOf(partition)
+  const voters = electorsOf(electorate)
+  const heard = pages.filter(({ peer, lost }) => voters.includes(peer) && !lost.has(partition)).map(({ peer }) => peer)
   const valid = copies.filter(({ peer }) => heard.includes(peer))
-  const majority = majorityOf(voters.length)
   // one name, two row keys: a replica with another name secret, or a liar
   if (valid.some(({ entry }) => compareBytes(entry.rowKey, first.entry.rowKey) !== 0)) return { kind: 'doubtful', name }
-  if (heard.length - valid.length >= majority) return undefined
-  const agreed = valid.find(({ entry }) => valid.filter((other) => isSameBallot(other.entry.ballot, entry.ballot)).length >= majority)
+  if (isMajority(electorate, (peer) => heard.includes(peer) && !valid.some((copy) => copy.peer === peer))) return undefined
+  const agreed = valid.find(({ entry }) => isMajority(electorate, (peer) => valid.some((other) => other.peer === peer && isSameBallot(other.entry.ballot, entry.ballot))))
   return agreed === undefined ? { kind: 'doubtful', name } : { kind: 'agreed', name, summary: agreed.entry.summary }
 }
 
 /** Whether a majority of the replicas of every partition is among the pages. Partitions with the same replicas are looked at once. */
 export function coversEveryPartition (pages: readonly ReplicaPage[], groups: readonly PartitionGroup[]): boolean {
-  return groups.every(({ voters, partitions }) => {
+  return groups.every(({ electorate, partitions }) => {
+    const voters = electorsOf(electorate)
     const speaking = pages.filter(({ peer }) => voters.includes(peer))
-    if (speaking.every(({ lost }) => lost.size === 0)) return speaking.length >= majorityOf(voters.length)
-    return partitions.every((partition) => speaking.filter(({ lost }) => !lost.has(partition)).length >= majorityOf(voters.length))
+    const isCovered = (isSpeakingFor: (page: ReplicaPage) => boolean): boolean => isMajority(electorate, (peer) => speaking.some((page) => page.peer === peer && isSpeakingFor(page)))
+    if (speaking.every(({ lost }) => lost.size === 0)) return isCovered(() => true)
+    return partitions.every((partition) => isCovered(({ lost }) => !lost.has(partition)))
   })
 }
 
-/** Partitions that have the same replicas. */
-export interface PartitionGroup { readonly voters: readonly PeerId[], readonly partitions: readonly number[] }
+/** Partitions that have the same electorate. */
+export interface PartitionGroup { readonly electorate: Electorate, readonly partitions: readonly number[] }

@@ -8,8 +8,10 @@ import type { RowCodec, TableNumber, Voters } from './index.ts'
 import type { LateDelivery } from './late-delivery.ts'
 import type { TableAnswer, TableRequest } from './messages.ts'
 import { openRecord } from './opened-record.ts'
+import { partitionOfTable } from './clear-rows.ts'
 import type { RegisterTiming } from './registers.ts'
-import { majorityOf, type OpenedRecord, type RoundEffect, type RoundEvent } from './round.ts'
+import { leastMajority } from './electorate.ts'
+import type { OpenedRecord, RoundEffect, RoundEvent } from './round.ts'
 
 /** A pure state machine of one operation: Proposer or Reader. */
 export interface RoundMachine<T> {
@@ -76,7 +78,7 @@ export class Operation<T> {
     const { nextCounter, row, voters, reachable } = this.#ports
     if (this.#isOver) return
     nextCounter(atLeast).then((counter) => {
-      this.#tell({ kind: 'begin', stage, counter, voters: voters.of(row.table, row.rowKey), reachable: reachable() })
+      this.#tell({ kind: 'begin', stage, counter, electorate: voters.electorate(partitionOfTable(row)), reachable: reachable() })
     }, (error: unknown) => { this.#end(() => { this.#outcome.reject(error as Error) }) })
   }
 
@@ -109,16 +111,16 @@ export class Operation<T> {
     tell()
   }
 
-  #askAll ({ stage, peers, question }: Extract<RoundEffect<T>, { kind: 'ask' }>): void {
-    const { row, voters } = this.#ports
+  #askAll ({ stage, electorate, peers, question }: Extract<RoundEffect<T>, { kind: 'ask' }>): void {
+    const { row } = this.#ports
     this.#asked = { stage, open: new Set(peers) }
     this.#letReserveGo()
-    const request: TableRequest = { version: voters.version, ...row, ...question }
+    const request: TableRequest = { version: electorate.version, ...row, ...question }
     const askEach = (some: readonly PeerId[]): void => { for (const peer of some) this.#ask(stage, peer, request) }
     if (question.kind !== 'prepare' && question.kind !== 'read') { askEach(peers); return }
-    const needed = majorityOf(voters.of(row.table, row.rowKey).length)
     const order = this.#inOrder(peers)
-    const [first, others] = [order.slice(0, needed), order.slice(needed)]
+    const first = leastMajority(electorate, order)
+    const others = order.filter((peer) => !first.includes(peer))
     if (others.length > 0) this.#hold(stage, first, () => { askEach(others) })
     askEach(first)
   }

@@ -37,7 +37,7 @@ export class Proposer<T> {
     const state = this.#state
     if (state.kind === 'idle' || state.tally.hasHeard(event.peer)) return []
     switch (event.kind) {
-      case 'promised': if (state.kind === 'preparing') { state.tally.yes.add(event.peer); state.seen.push(event.accepted) } break
+      case 'promised': if (state.kind === 'preparing') { state.tally.yes.add(event.peer); state.seen.set(event.peer, event.accepted) } break
       case 'accepted': if (state.kind === 'accepting') state.tally.yes.add(event.peer); break
       case 'refused': this.#refused(state, event); break
       case 'failed': state.tally.failed.add(event.peer); break
@@ -47,14 +47,14 @@ export class Proposer<T> {
     return this.#next(state)
   }
 
-  #begin ({ counter, voters, reachable }: Extract<RoundEvent, { kind: 'begin' }>): readonly RoundEffect<T>[] {
+  #begin ({ counter, electorate, reachable }: Extract<RoundEvent, { kind: 'begin' }>): readonly RoundEffect<T>[] {
     const ballot = { counter, proposer: this.#plan.proposer }
-    const tally = new Tally(voters, reachable)
-    if (!tally.canWin) return this.#fail(`${voters.length - tally.failed.size} of ${voters.length} voters can be reached`)
+    const tally = new Tally(electorate, reachable)
+    if (!tally.canWin) return this.#fail(`${tally.voters.length - tally.failed.size} of ${tally.voters.length} voters can be reached`)
     this.#rounds++
     this.#highestCounter = counter
-    this.#state = { kind: 'preparing', ballot, tally, reachable, seen: [], isBackingOff: false }
-    return this.#ask(tally.pending, { kind: 'prepare', ballot })
+    this.#state = { kind: 'preparing', ballot, tally, reachable, seen: new Map(), isBackingOff: false }
+    return this.#ask(tally, { kind: 'prepare', ballot })
   }
 
   #refused (state: Round<T>, { peer, promised }: { peer: PeerId, promised: Ballot }): void {
@@ -75,8 +75,8 @@ export class Proposer<T> {
   }
 
   #decide (state: Preparing): readonly RoundEffect<T>[] {
-    const top = highestOf(state.seen)
-    const isChosen = top === undefined || state.seen.filter((other) => other !== undefined && isSameBallot(other.ballot, top.ballot)).length >= state.tally.majority
+    const top = highestOf(state.seen.values())
+    const isChosen = top === undefined || state.tally.isMajority((peer) => isSame(state.seen.get(peer), top))
     const own = top === undefined ? undefined : this.#attempts.find(({ id }) => hasOperation(top.operations, id))
     if (own !== undefined) return this.#keep(state, { top, isChosen, result: own.result })
     if (!this.#attempts.every((attempt) => isRuledOut(attempt, top))) return this.#fail('too many changes since to tell')
@@ -100,14 +100,14 @@ export class Proposer<T> {
   }
 
   #propose (state: Preparing, { record, result }: { record: Uint8Array, result: T }): readonly RoundEffect<T>[] {
-    const tally = new Tally(state.tally.voters, state.reachable)
+    const tally = new Tally(state.tally.electorate, state.reachable)
     this.#state = { kind: 'accepting', ballot: state.ballot, tally, reachable: state.reachable, record, result, isBackingOff: false }
-    return this.#ask(tally.pending, { kind: 'accept', record })
+    return this.#ask(tally, { kind: 'accept', record })
   }
 
-  #ask (peers: readonly PeerId[], question: Extract<RoundEffect<T>, { kind: 'ask' }>['question']): readonly RoundEffect<T>[] {
+  #ask ({ electorate, pending }: Tally, question: Extract<RoundEffect<T>, { kind: 'ask' }>['question']): readonly RoundEffect<T>[] {
     this.#stage++
-    return [{ kind: 'ask', stage: this.#stage, peers, question }]
+    return [{ kind: 'ask', stage: this.#stage, electorate, peers: pending, question }]
   }
 
   #finish (result: T, chosen: Uint8Array | undefined, unanswered: readonly PeerId[]): readonly RoundEffect<T>[] {
@@ -138,10 +138,12 @@ export interface ProposerPlan<T> {
 interface Attempt<T> { readonly id: Uint8Array, readonly baseRevision: bigint, readonly result: T }
 
 interface Phase { readonly ballot: Ballot, readonly tally: Tally, readonly reachable: ReadonlySet<PeerId>, isBackingOff: boolean }
-interface Preparing extends Phase { readonly kind: 'preparing', readonly seen: Array<OpenedRecord | undefined> }
+interface Preparing extends Phase { readonly kind: 'preparing', readonly seen: Map<PeerId, OpenedRecord | undefined> }
 interface Accepting<T> extends Phase { readonly kind: 'accepting', readonly record: Uint8Array, readonly result: T }
 type Round<T> = Preparing | Accepting<T>
 type State<T> = { readonly kind: 'idle' } | { readonly kind: 'over' } | Round<T>
+
+const isSame = (record: OpenedRecord | undefined, top: OpenedRecord): boolean => record !== undefined && isSameBallot(record.ballot, top.ballot)
 
 /** Whether content without the attempt's id proves that it does not descend from the attempt: its id would still be among the kept ones. */
 const isRuledOut = ({ baseRevision }: { baseRevision: bigint }, top: OpenedRecord | undefined): boolean =>

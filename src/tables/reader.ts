@@ -31,12 +31,12 @@ export class Reader {
     return state.kind === 'asking' ? this.#answered(state, event) : this.#delivered(state, event)
   }
 
-  #begin ({ voters, reachable }: Extract<RoundEvent, { kind: 'begin' }>): readonly RoundEffect<OpenedRecord | undefined>[] {
-    const tally = new Tally(voters, reachable)
-    if (!tally.canWin) return this.#fail(`${voters.length - tally.failed.size} of ${voters.length} voters can be reached`)
+  #begin ({ electorate, reachable }: Extract<RoundEvent, { kind: 'begin' }>): readonly RoundEffect<OpenedRecord | undefined>[] {
+    const tally = new Tally(electorate, reachable)
+    if (!tally.canWin) return this.#fail(`${tally.voters.length - tally.failed.size} of ${tally.voters.length} voters can be reached`)
     this.#stage++
     this.#state = { kind: 'asking', tally, reachable, values: new Map(), isBackingOff: false }
-    return [{ kind: 'ask', stage: this.#stage, peers: tally.pending, question: { kind: 'read' } }]
+    return [{ kind: 'ask', stage: this.#stage, electorate, peers: tally.pending, question: { kind: 'read' } }]
   }
 
   #answered (state: Asking, event: PeerEvent): readonly RoundEffect<OpenedRecord | undefined>[] {
@@ -52,13 +52,12 @@ export class Reader {
   #compare ({ tally, values, reachable }: Asking): readonly RoundEffect<OpenedRecord | undefined>[] {
     const top = highestOf(values.values())
     if (top === undefined) return this.#finish(undefined)
-    const holders = [...values].filter(([, value]) => value !== undefined && this.#agrees(value, top)).map(([peer]) => peer)
-    if (holders.length >= tally.majority) return this.#finish(top)
-    const delivery = new Tally(tally.voters, reachable)
-    for (const peer of holders) delivery.yes.add(peer)
+    const delivery = new Tally(tally.electorate, reachable)
+    for (const [peer, value] of values) if (value !== undefined && this.#agrees(value, top)) delivery.yes.add(peer)
+    if (delivery.isWon) return this.#finish(top)
     this.#state = { kind: 'delivering', top, tally: delivery, askedAt: this.#stage }
     this.#stage++
-    return [{ kind: 'ask', stage: this.#stage, peers: delivery.pending, question: { kind: 'handOver', record: top.record } }]
+    return [{ kind: 'ask', stage: this.#stage, electorate: tally.electorate, peers: delivery.pending, question: { kind: 'handOver', record: top.record } }]
   }
 
   #lateValue (state: Delivering, { peer, accepted }: { peer: PeerId, accepted: OpenedRecord | undefined }): readonly RoundEffect<OpenedRecord | undefined>[] {

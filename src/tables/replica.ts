@@ -1,6 +1,7 @@
 import { equals } from '../base/bytes.ts'
 import { Corrupt, Refused } from '../base/errors.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
+import { Generations } from './generations.ts'
 import { type Held, judge, type Proposal } from './acceptor.ts'
 import { ballotLimits, isSameBallot } from './ballot.ts'
 import { clearPartition, ClearRows } from './clear-rows.ts'
@@ -66,6 +67,7 @@ export function tableReplica (options: ReplicaOptions): OwnReplica {
 class Replica {
   readonly #options: ReplicaOptions
   readonly #queue = new KeyedQueue()
+  readonly #generations = new Generations()
   readonly #clear: ClearRows
   readonly #saving = new Set<Promise<void>>()
   #knownCounter: bigint | undefined
@@ -76,10 +78,11 @@ class Replica {
 
   async answer (from: PeerId, request: TableRequest): Promise<TableAnswer> {
     const { layout } = this.#options
-    if (request.version < layout.version) return { kind: 'staleLayout', layout: layout.encoded() }
     if (request.version > layout.version) await layout.adopt(request.version, from)
+    // one that is newer still may have come meanwhile
+    if (request.version < layout.version) return { kind: 'staleLayout', layout: layout.encoded() }
     try {
-      return await this.#answer(from, request)
+      return await this.#generations.run(layout.version, async () => this.#answer(from, request))
     } catch (error) {
       if (error instanceof PartitionLost) return { kind: 'lost' }
       throw error

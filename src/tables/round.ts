@@ -1,4 +1,5 @@
 import { compareBallots } from './ballot.ts'
+import { type Electorate, electorsOf, isMajority } from './electorate.ts'
 import type { Ballot, RowContent } from './index.ts'
 import type { PeerId } from '../base/peer-id.ts'
 
@@ -8,7 +9,7 @@ import type { PeerId } from '../base/peer-id.ts'
  */
 export type RoundEvent =
   /** A round may start. `counter` was never used before; voters not `reachable` count as failed without being asked. */
-  | { readonly kind: 'begin', readonly stage: number, readonly counter: bigint, readonly voters: readonly PeerId[], readonly reachable: ReadonlySet<PeerId> }
+  | { readonly kind: 'begin', readonly stage: number, readonly counter: bigint, readonly electorate: Electorate, readonly reachable: ReadonlySet<PeerId> }
   | { readonly kind: 'promised', readonly stage: number, readonly peer: PeerId, readonly accepted: OpenedRecord | undefined }
   | { readonly kind: 'value', readonly stage: number, readonly peer: PeerId, readonly accepted: OpenedRecord | undefined }
   | { readonly kind: 'accepted', readonly stage: number, readonly peer: PeerId }
@@ -18,7 +19,11 @@ export type RoundEvent =
   | { readonly kind: 'timeUp' }
 
 export type RoundEffect<T> =
-  | { readonly kind: 'ask', readonly stage: number, readonly peers: readonly PeerId[], readonly question: RoundQuestion }
+  /**
+   * `electorate`: that of the round. Its version is what the question names: asked under another that was adopted since, a majority of its groups
+   * would be taken for one of theirs.
+   */
+  | { readonly kind: 'ask', readonly stage: number, readonly electorate: Electorate, readonly peers: readonly PeerId[], readonly question: RoundQuestion }
   /** Wait with jitter, reserve a counter above `atLeast`, begin again with the voters of then. Answers that come meanwhile still count. */
   | { readonly kind: 'backOff', readonly stage: number, readonly attempt: number, readonly atLeast: bigint }
   /** `chosen`: what a majority holds; `unanswered` may not, and get it by late delivery. */
@@ -49,30 +54,30 @@ export const roundLimits = {
   maxDeadEnds: 3,
 } as const
 
-export const majorityOf = (voters: number): number => Math.floor(voters / 2) + 1
-
 /** Answers of one phase. A peer counts once, by its first answer. */
 export class Tally {
+  readonly electorate: Electorate
   readonly voters: readonly PeerId[]
   readonly yes = new Set<PeerId>()
   readonly refused = new Set<PeerId>()
   readonly failed = new Set<PeerId>()
-  constructor (voters: readonly PeerId[], reachable: ReadonlySet<PeerId>) {
-    this.voters = voters
-    for (const peer of voters) if (!reachable.has(peer)) this.failed.add(peer)
+  constructor (electorate: Electorate, reachable: ReadonlySet<PeerId>) {
+    this.electorate = electorate
+    this.voters = electorsOf(electorate)
+    for (const peer of this.voters) if (!reachable.has(peer)) this.failed.add(peer)
   }
 
-  get majority (): number { return majorityOf(this.voters.length) }
   get pending (): readonly PeerId[] { return this.voters.filter((peer) => !this.hasHeard(peer)) }
-  get isWon (): boolean { return this.yes.size >= this.majority }
+  get isWon (): boolean { return this.isMajority((peer) => this.yes.has(peer)) }
   /** No majority can come of it, or a refusal stands against it and enough have spoken that waiting for a silent peer is not worth it. */
   get isStuck (): boolean {
-    return this.yes.size + this.pending.length < this.majority || (this.refused.size > 0 && this.yes.size + this.refused.size >= this.majority)
+    return !this.isMajority((peer) => this.yes.has(peer) || !this.hasHeard(peer)) || (this.refused.size > 0 && !this.isDeadEnd)
   }
 
   /** Too few spoke, whatever they said. */
-  get isDeadEnd (): boolean { return this.yes.size + this.refused.size < this.majority }
-  get canWin (): boolean { return this.voters.length > 0 && this.voters.length - this.failed.size >= this.majority }
+  get isDeadEnd (): boolean { return !this.isMajority((peer) => this.yes.has(peer) || this.refused.has(peer)) }
+  get canWin (): boolean { return this.isMajority((peer) => !this.failed.has(peer)) }
+  isMajority (isOne: (peer: PeerId) => boolean): boolean { return isMajority(this.electorate, isOne) }
   hasHeard (peer: PeerId): boolean { return this.yes.has(peer) || this.refused.has(peer) || this.failed.has(peer) }
 }
 

@@ -4,7 +4,7 @@ import { Corrupt } from '../../src/base/errors.ts'
 import { clearRowKey } from '../../src/cluster/clear-row.ts'
 import { closing, clusterRowKeys, encodeEra, encodeInviteRow, encodeLayout, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, type Layout, type MemberRow, type MemberStatement, openLayout, settled } from '../../src/cluster/index.ts'
 import { memoryFiles } from '../../src/disk/memory-files.ts'
-import { clearRowRule, votersBy } from '../../src/node/membership.ts'
+import { clearRowRule, votersIn } from '../../src/node/membership.ts'
 import { type ClusterFacts, ClusterState } from '../../src/node/state.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { encodeEnvelope } from '../../src/tables/envelope.ts'
@@ -22,7 +22,7 @@ describe('who decides', () => {
   test('about clear rows, and compares them, are all voters: more than the replicas of any partition', () => {
     const names = ['founder', 'bob', 'carol', 'dave', 'eve', 'frank']
     const layout = settled(closing(openLayout(layoutMember('founder'))), names.map((name) => layoutMember(name)))
-    const voters = votersBy(stateWith({ layout }))
+    const voters = votersIn(stateWith({ layout }))
     expect(voters.ofPartition(clearPartition).toSorted()).toEqual(names.map(peerNamed).toSorted())
     expect(voters.ofPartition(0)).toHaveLength(5)
   })

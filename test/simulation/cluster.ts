@@ -3,7 +3,8 @@ import { hash } from '../../src/base/hash.ts'
 import { type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
 import { type Random, seededRandom } from '../../src/base/random.ts'
 import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
-import type { Describe, Registers, RowAddress, RowCodec, RowStore, Voters } from '../../src/tables/index.ts'
+import { votersBy } from '../../src/tables/electorate.ts'
+import type { Describe, Registers, RowAddress, RowCodec, RowStore } from '../../src/tables/index.ts'
 import { LateDelivery } from '../../src/tables/late-delivery.ts'
 import type { ListingIndex } from '../../src/tables/listing-index.ts'
 import { type MemoryRowDisk, memoryRowDisk, MemoryRowStore } from '../../src/tables/memory-row-store.ts'
@@ -127,7 +128,7 @@ export class SimulatedCluster {
     }
     const plainStore = new MemoryRowStore({ disk, ballotOf: (table, record) => plainCodec.ballotOf(table, record), sync })
     const store = this.#variant.store?.(plainStore, disk) ?? plainStore
-    const voters: Voters = { version: 1n, of: () => this.peers, ofPartition: () => this.peers }
+    const voters = votersBy({ version: () => 1n, groupsOf: () => [this.peers] })
     const index = this.#variant.index?.(memoryListingIndex()) ?? memoryListingIndex()
     this.#rebuild(index, disk)
     const replica = tableReplica({

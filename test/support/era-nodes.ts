@@ -23,7 +23,8 @@ import { membershipCheck } from '../../src/protocols/membership.ts'
 import { ringPeers, serveRing } from '../../src/protocols/ring.ts'
 import { serveTables, tablePeers } from '../../src/protocols/table.ts'
 import { rowCodec } from '../../src/tables/codec.ts'
-import { type Registers, type RowCodec, tables, type Voters } from '../../src/tables/index.ts'
+import { votersBy } from '../../src/tables/electorate.ts'
+import { type Registers, type RowCodec, tables } from '../../src/tables/index.ts'
 import type { RowSettler } from '../../src/tables/late-delivery.ts'
 import { memoryRowDisk, MemoryRowStore } from '../../src/tables/memory-row-store.ts'
 import { registers as registersOver } from '../../src/tables/registers.ts'
@@ -79,7 +80,7 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
   const network = memoryNetwork()
   const voterNames = names.filter((name) => roleOf(name) !== roles.storage)
   const voterPeers = voterNames.map(peerNamed)
-  const voters: Voters = { version: 1n, of: () => voterPeers, ofPartition: () => voterPeers }
+  const voters = votersBy({ version: () => 1n, groupsOf: () => [voterPeers] })
   const members = names.map((name) => signStatement(keyNamed('cluster authority'), {
     clusterId: cluster.clusterId, era: 1, subject: keyNamed(name).publicKey, kind: 'member', role: roleOf(name), kx: exchangeKeyOf(seedNamed(`${name} kx`)), serial: 1, zone: '',
   }) as MemberStatement)

@@ -6,7 +6,7 @@ import { encodeInviteRow, encodeMemberRow, hashOfStatement, type MemberRow, open
 import type { Files } from '../../src/disk/index.ts'
 import { memoryFiles } from '../../src/disk/memory-files.ts'
 import type { AskReplica } from '../../src/node/clear-rows.ts'
-import { acceptorsBy, clearRowRule, clusterAddress, layoutGuard, votersBy, writeFoundation } from '../../src/node/membership.ts'
+import { acceptorsBy, clearRowRule, clusterAddress, layoutGuard, votersIn, writeFoundation } from '../../src/node/membership.ts'
 import { layoutSettler } from '../../src/node/settle.ts'
 import { ClusterState, readFacts, writeFacts } from '../../src/node/state.ts'
 import { rowCodec } from '../../src/tables/codec.ts'
@@ -75,7 +75,7 @@ export async function settlingNodes (names: readonly string[], rowOf = joinedRow
     }
     const replica = tableReplica({ self, store, codec, voters: acceptorsBy(state, self), layout: layoutGuard(state, () => peers), isMember: () => true })
     const engine = registers({
-      self, peers, replica, counters: store, voters: votersBy(state), codec, describe: () => undefined, clock: systemClock, random: seededRandom(names.indexOf(name)),
+      self, peers, replica, counters: store, voters: votersIn(state), codec, describe: () => undefined, clock: systemClock, random: seededRandom(names.indexOf(name)),
       adoptLayout: async (encoded) => { await state.adoptLayout(encoded) },
     })
     const ask: AskReplica = async (peer, question) => {

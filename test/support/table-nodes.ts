@@ -2,6 +2,7 @@ import { hash } from '../../src/base/hash.ts'
 import { type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/clock.ts'
+import { votersBy } from '../../src/tables/electorate.ts'
 import type { Describe, Registers, Voters } from '../../src/tables/index.ts'
 import type { RowSettler } from '../../src/tables/late-delivery.ts'
 import { MemoryRowStore } from '../../src/tables/memory-row-store.ts'
@@ -36,17 +37,17 @@ export interface TableNodes {
 export const describeValue: Describe = (_, value) => ({ name: value, scope: new Uint8Array(16), summary: value })
 
 /** Nodes that vote on every row, over calls in place of a network. Nothing gets lost unless told to. */
-export function tableNodes (count: number, { isMember = () => true, layout, options = () => ({}), peersOf, votersAmong = () => ({}) }: {
+export function tableNodes (count: number, { isMember = () => true, layout, options = () => ({}), peersOf, votersAmong = (all) => all }: {
   isMember?: (peer: PeerId) => boolean
   layout?: LayoutGuard
   options?: (self: PeerId) => Partial<RegistersOptions>
   /** In the place of direct calls. */
   peersOf?: (self: PeerId) => TablePeers
   /** In the place of all of them, for every row. */
-  votersAmong?: (peers: readonly PeerId[]) => Partial<Voters>
+  votersAmong?: (peers: readonly PeerId[], partition: number) => readonly PeerId[]
 } = {}): TableNodes {
   const peers = Array.from({ length: count }, (_, i) => peerIdOf(hash(Uint8Array.of(i))))
-  const voters: Voters = { version: 1n, of: () => peers, ofPartition: () => peers, ...votersAmong(peers) }
+  const voters = votersBy({ version: () => 1n, groupsOf: (partition) => [votersAmong(peers, partition)] })
   const [dead, stopped] = [new Set<PeerId>(), new Set<PeerId>()]
   const all = new Map<PeerId, TableNode>()
   for (const [i, self] of peers.entries()) {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { votersBy } from '../../src/tables/electorate.ts'
 import { hash } from '../../src/base/hash.ts'
 import { keyOf, type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
 import { type TableNumber, tables } from '../../src/tables/index.ts'
@@ -14,7 +15,7 @@ describe('a witness', () => {
     const peers = [self, member, voter]
     const store = new MemoryRowStore({ ballotOf: (of, record) => plainCodec.ballotOf(of, record) })
     const replica = tableReplica({
-      self, store, codec: plainCodec, voters: { version: 1n, of: () => peers, ofPartition: () => peers }, isMember: (peer) => peer === member, isKeyless,
+      self, store, codec: plainCodec, voters: votersBy({ version: () => 1n, groupsOf: () => [peers] }), isMember: (peer) => peer === member, isKeyless,
       layout: { version: 1n, encoded: () => new Uint8Array(0), adopt: async () => {} },
     })
     const rowKey = new Uint8Array(32)

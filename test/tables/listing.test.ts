@@ -12,9 +12,10 @@ import { type TableNode, tableNodes } from '../support/table-nodes.ts'
 
 const [a, b, c] = [0, 1, 2].map((i) => peerIdOf(hash(Uint8Array.of(i))))
 const voters = [a, b, c].filter((peer) => peer !== undefined)
+const electorate = { version: 1n, groups: [voters] }
 const entry = (name: string, counter = 1, summary: string | undefined = name): IndexEntry => ({ name: utf8(name), rowKey: hash(utf8(name)), ballot: { counter: BigInt(counter), proposer: new Uint8Array(32) }, summary: summary === undefined ? undefined : utf8(summary) })
 const page = (i: number, entries: IndexEntry[], truncated = false) => ({ peer: voters[i] ?? peerIdOf(new Uint8Array(32)), entries, truncated, lost: new Set<number>() })
-const merged = (...pages: Array<ReturnType<typeof page>>): string[] => mergePages(pages, () => voters).names.map(({ kind, name }) => `${kind} ${textOf(name)}`)
+const merged = (...pages: Array<ReturnType<typeof page>>): string[] => mergePages(pages, () => electorate).names.map(({ kind, name }) => `${kind} ${textOf(name)}`)
 
 describe('merging pages', () => {
   test('agrees on what a majority holds under one ballot', () => {
@@ -35,7 +36,7 @@ describe('merging pages', () => {
   test('tells nothing above the smallest last name of a truncated page', () => {
     const pages = [page(0, [entry('a'), entry('b')], true), page(1, [entry('b'), entry('c'), entry('d')], true)]
     expect(merged(...pages)).toEqual(['doubtful a', 'agreed b'])
-    expect(mergePages(pages, () => voters).through).toEqual(utf8('b'))
+    expect(mergePages(pages, () => electorate).through).toEqual(utf8('b'))
   })
   test('does not count the word of a replica that lost the partition', () => {
     const partition = ((hash(utf8('x'))[0] ?? 0) << 4) | ((hash(utf8('x'))[1] ?? 0) >> 4)

@@ -24,7 +24,7 @@ function proposalOf (change: (current: string | undefined) => Change<string>, vo
   })
   const all = (of: (peer: PeerId) => Effects, peers: readonly PeerId[]): Effects => peers.flatMap(of)
   return {
-    begin: (): Effects => proposer.on({ kind: 'begin', stage: proposer.stage, counter: counter++, voters, reachable: new Set(voters) }),
+    begin: (): Effects => proposer.on({ kind: 'begin', stage: proposer.stage, counter: counter++, electorate: { version: 1n, groups: [voters] }, reachable: new Set(voters) }),
     promised: (accepted: OpenedRecord | undefined, peers = [a, b]): Effects => all((peer) => proposer.on({ kind: 'promised', stage: proposer.stage, peer, accepted }), peers),
     accepted: (peers = [a, b]): Effects => all((peer) => proposer.on({ kind: 'accepted', stage: proposer.stage, peer }), peers),
     failed: (peers: readonly PeerId[]): Effects => all((peer) => proposer.on({ kind: 'failed', stage: proposer.stage, peer }), peers),

@@ -5,7 +5,7 @@ import { keyOf } from '../../src/base/peer-id.ts'
 import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { encodeEnvelope } from '../../src/tables/envelope.ts'
-import { type Change, isClear, type RowAddress, type TableNumber, tables, type Voters } from '../../src/tables/index.ts'
+import { type Change, type RowAddress, type TableNumber, tables, type Voters } from '../../src/tables/index.ts'
 import { LateDelivery, type RowSettler } from '../../src/tables/late-delivery.ts'
 import { messageLimits } from '../../src/tables/messages.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
@@ -116,10 +116,7 @@ describe('replicas of a partition of many pages', () => {
 
 describe('a voter that is no replica of a partition', () => {
   // five replicas of six voters; clear rows are on all six
-  const sixVoters = () => tableNodes(6, { votersAmong: (peers) => ({
-    of: (table) => (isClear(table) ? peers : peers.slice(0, 5)),
-    ofPartition: (partition) => (partition === clearPartition ? peers : peers.slice(0, 5)),
-  }) })
+  const sixVoters = () => tableNodes(6, { votersAmong: (peers, partition) => (partition === clearPartition ? peers : peers.slice(0, 5)) })
   const clear = address(tables.members)
 
   test('gets the clear rows that it has missed, and nothing else', async () => {

@@ -1,0 +1,46 @@
+import type { PeerId } from '../base/peer-id.ts'
+import { partitionOfTable } from './clear-rows.ts'
+import type { Voters } from './index.ts'
+
+/**
+ * Who decides, under one version of the layout: a majority of every group. One group as a rule; the old one and the new one while the layout changes, so that
+ * whatever either decides alone, before or after, has a voter in common with it.
+ */
+export interface Electorate {
+  /** Of the layout; what is asked of an elector names it. */
+  readonly version: bigint
+  readonly groups: ReadonlyArray<readonly PeerId[]>
+}
+
+export const majorityOf = (voters: number): number => Math.floor(voters / 2) + 1
+
+/** Everybody who has a vote, each once, in order of preference. */
+export function electorsOf ({ groups }: Electorate): readonly PeerId[] {
+  const [only, ...others] = groups
+  return only !== undefined && others.length === 0 ? only : [...new Set(groups.flat())]
+}
+
+/** Whether those of whom `isOne` is true can decide. Nobody can decide for a group without voters. */
+export const isMajority = ({ groups }: Electorate, isOne: (peer: PeerId) => boolean): boolean =>
+  groups.length > 0 && groups.every((group) => group.filter(isOne).length >= majorityOf(group.length))
+
+/** As few of `peers`, in their order, as can decide; all of them where they cannot. */
+export function leastMajority ({ groups }: Electorate, peers: readonly PeerId[]): readonly PeerId[] {
+  const missing = groups.map((group) => majorityOf(group.length))
+  return peers.filter((peer) => {
+    const of = groups.flatMap((group, i) => group.includes(peer) && (missing[i] ?? 0) > 0 ? [i] : [])
+    for (const i of of) missing[i] = (missing[i] ?? 0) - 1
+    return of.length > 0
+  })
+}
+
+/** The voters of a layout that may be followed by another at any time; `groupsOf` is asked afresh. */
+export function votersBy ({ version, groupsOf }: { version: () => bigint, groupsOf: (partition: number) => Electorate['groups'] }): Voters {
+  const electorate = (partition: number): Electorate => ({ version: version(), groups: groupsOf(partition) })
+  return {
+    get version () { return version() },
+    electorate,
+    of: (table, rowKey) => electorsOf(electorate(partitionOfTable({ table, rowKey }))),
+    ofPartition: (partition) => electorsOf(electorate(partition)),
+  }
+}

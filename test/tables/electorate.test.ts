@@ -1,0 +1,62 @@
+import { describe, expect, test } from 'vitest'
+import { hash } from '../../src/base/hash.ts'
+import { type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
+import { electorsOf, isMajority, leastMajority, votersBy } from '../../src/tables/electorate.ts'
+import { Generations } from '../../src/tables/generations.ts'
+import { Tally } from '../../src/tables/round.ts'
+
+const [a, b, c, d, e] = [0, 1, 2, 3, 4].map((i) => peerIdOf(hash(Uint8Array.of(i)))) as [PeerId, PeerId, PeerId, PeerId, PeerId]
+const changing = { version: 2n, groups: [[a, b, c], [c, d, e]] }
+const decides = (...peers: PeerId[]): boolean => isMajority(changing, (peer) => peers.includes(peer))
+const tallied = (...yes: PeerId[]): Tally => {
+  const tally = new Tally(changing, new Set([a, b, c, d, e]))
+  for (const peer of yes) tally.yes.add(peer)
+  return tally
+}
+
+describe('an electorate of two groups', () => {
+  test('decides by a majority of each, never by a majority of all', () => {
+    expect([decides(a, b), decides(a, b, c), decides(b, c, d), decides(c, d, e), decides(a, b, d, e)]).toEqual([false, false, true, false, true])
+  })
+  test('names each elector once', () => { expect(electorsOf(changing)).toEqual([a, b, c, d, e]) })
+  test('asks as few as can decide, the nearest first', () => {
+    expect(leastMajority(changing, [a, b, c, d, e])).toEqual([a, b, c, d])
+    expect(leastMajority(changing, [c, a, d, b, e])).toEqual([c, a, d])
+    expect(leastMajority({ version: 1n, groups: [[a, b, c]] }, [c, b, a])).toEqual([c, b])
+  })
+  test('is nobody where a group is empty', () => {
+    expect(isMajority({ version: 1n, groups: [] }, () => true)).toBe(false)
+    expect(isMajority({ version: 1n, groups: [[a], []] }, () => true)).toBe(false)
+  })
+  test('is tallied group by group: won, stuck, a dead end', () => {
+    expect([tallied(a, b).isWon, tallied(a, c, d).isWon]).toEqual([false, true])
+    const lost = tallied(a, b, c)
+    lost.failed.add(d)
+    expect(lost.isStuck).toBe(false)
+    lost.failed.add(e)
+    expect([lost.isStuck, lost.isDeadEnd]).toEqual([true, true])
+    expect(new Tally(changing, new Set([a, b, c])).canWin).toBe(false)
+  })
+})
+
+test('voters are those of the layout of this moment, and an electorate taken before keeps its version', () => {
+  let version = 1n
+  const voters = votersBy({ version: () => version, groupsOf: () => version === 1n ? [[a, b, c]] : [[a, b, c], [c, d, e]] })
+  const before = voters.electorate(5)
+  version = 2n
+  expect(before).toEqual({ version: 1n, groups: [[a, b, c]] })
+  expect(voters.electorate(5)).toEqual(changing)
+  expect(voters.ofPartition(5)).toEqual([a, b, c, d, e])
+})
+
+test('what is answered under a later version waits for what was begun under an earlier one, and not the other way round', async () => {
+  const generations = new Generations()
+  const order: string[] = []
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const old = generations.run(1n, async () => { await promise; order.push('old') })
+  const fresh = generations.run(2n, async () => { order.push('new') })
+  await generations.run(1n, async () => { order.push('old too') })
+  resolve()
+  await Promise.all([old, fresh])
+  expect(order).toEqual(['old too', 'old', 'new'])
+})
