@@ -29,6 +29,8 @@ export interface Config {
   readonly cacheBytes: number
   /** Bytes of blocks in flight, in and out, all peers together. */
   readonly inFlightBytes: number
+  /** A node of the layout that is away for longer is left out of it, until it is back. Milliseconds. */
+  readonly evictAfterMs: number
   /** Failure domain; copies go to different ones while there are enough. */
   readonly zone: string
   readonly keyFile: string | undefined
@@ -66,6 +68,7 @@ const rules: Rules = {
   reserveBytes: { fallback: kib ** 3, takes: 'a size such as 1GiB', parse: size(0) },
   cacheBytes: { fallback: kib ** 3, takes: 'a size such as 1GiB', parse: size(0) },
   inFlightBytes: { fallback: 64 * kib ** 2, takes: 'a size of 8MiB to 4GiB', parse: (value) => within(size(0)(value), 8 * kib ** 2, 4 * kib ** 3) },
+  evictAfterMs: { fallback: 3_600_000, takes: 'a duration of 1s to 365d such as 30m, 1h or 2d', parse: (value) => within(duration(value), 1000, 365 * 86_400_000) },
   zone: { fallback: 'default', takes: 'a name of 1-64 letters, digits, dots, hyphens and underscores', parse: text((value) => /^[\w.-]{1,64}$/.test(value) ? value : undefined) },
   keyFile: { fallback: undefined, takes: 'a file', parse: text((value) => resolve(value)) },
   passphraseFile: { fallback: undefined, takes: 'a file', parse: text((value) => resolve(value)) },
@@ -76,7 +79,7 @@ const rules: Rules = {
 /** Names in the file and of options; the environment has them as DFS_LISTEN, DFS_API_PORT, … */
 export const optionNames: Readonly<Record<ConfigField, string>> = {
   data: 'data', listen: 'listen', announce: 'announce', bootstrap: 'bootstrap', mdns: 'mdns', apiPort: 'api-port', metricsOpen: 'metrics-open',
-  capacityBytes: 'capacity', reserveBytes: 'reserve', cacheBytes: 'cache', inFlightBytes: 'in-flight', zone: 'zone', keyFile: 'key-file', passphraseFile: 'passphrase-file',
+  capacityBytes: 'capacity', reserveBytes: 'reserve', cacheBytes: 'cache', inFlightBytes: 'in-flight', evictAfterMs: 'evict-after', zone: 'zone', keyFile: 'key-file', passphraseFile: 'passphrase-file',
   logLevel: 'log-level', logFormat: 'log-format',
 }
 const fields = Object.keys(optionNames) as ConfigField[]
@@ -191,6 +194,15 @@ function size (least: number): (value: unknown) => number | undefined {
     const unit = units[match?.[2] ?? 'none']
     return match === null || unit === undefined ? undefined : within(Math.floor(Number(match[1]) * unit), least, Number.MAX_SAFE_INTEGER)
   }
+}
+
+const durations: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** In milliseconds; a number is that already. */
+function duration (value: unknown): number | undefined {
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? value : undefined
+  const match = typeof value === 'string' ? /^(\d+)([smhd])$/.exec(value) : null
+  return match === null ? undefined : Number(match[1]) * (durations[match[2] ?? ''] ?? Number.NaN)
 }
 
 function within (value: number | undefined, least: number, most: number): number | undefined {

@@ -24,6 +24,8 @@ export interface DfsNode extends AsyncDisposable {
    * @throws Refused, NotFound, Unavailable (nothing happened), UnknownOutcome (repeat it)
    */
   removeMember (peer: PeerId, wait?: { signal?: AbortSignal }): Promise<{ readonly era: number, readonly epoch: number }>
+  /** That a member shall hold and decide nothing from now on, or again something; the layout follows. @throws Refused, Unavailable */
+  setDraining (peer: PeerId, isDraining: boolean, wait?: { signal?: AbortSignal }): Promise<void>
   /** Nodes that invite and remove beside the one that made the cluster. */
   admins (): readonly PeerId[]
   /** @throws Refused but on the node that made the cluster, NotFound, Unavailable, UnknownOutcome */
@@ -66,8 +68,8 @@ export interface NodeStatus {
   readonly zone: string
   readonly addresses: readonly string[]
   readonly uptimeMs: number
-  /** 'open': one founder votes and joining is possible; 'settled': the layout is decided. */
-  readonly layout: { readonly version: string, readonly state: 'open' | 'closing' | 'settled', readonly members: number, readonly voters: number }
+  /** 'open': one founder votes; 'settled': the layout is decided; 'changing': others are to hold and decide, and take over. */
+  readonly layout: { readonly version: string, readonly state: 'open' | 'closing' | 'settled' | 'changing', readonly members: number, readonly voters: number }
   readonly members: ReadonlyArray<{ readonly peerId: string, readonly role: string, readonly zone: string, readonly isConnected: boolean }>
   readonly blocks: { readonly count: number, readonly bytes: number, readonly quotaBytes: number | undefined, readonly freeBytes: number, readonly corrupt: number, readonly isReadOnly: boolean }
   readonly cache: { readonly bytes: number, readonly limitBytes: number }

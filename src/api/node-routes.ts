@@ -72,9 +72,16 @@ function inviteOptionsOf ({ uses = 1, role = 'member', notAfterMs, zone }: Reado
   return { uses, role, notAfterMs, zone }
 }
 
-/** DELETE /v1/members/PEER: puts it out. */
+/** PATCH /v1/members/PEER {"draining": true}: it shall hold and decide nothing. DELETE: puts it out. */
 export async function memberRoute (exchange: Exchange, peer: string): Promise<void> {
-  requireMethod(exchange, 'DELETE')
+  requireMethod(exchange, 'PATCH', 'DELETE')
+  if (exchange.request.method === 'PATCH') {
+    const { draining, ...others } = await jsonBody(exchange)
+    if (typeof draining !== 'boolean' || Object.keys(others).length > 0) throw new InvalidInput('draining', 'what of a member can be set is draining, true or false')
+    await exchange.node.setDraining(peerIn(peer), draining, { signal: exchange.signal })
+    sendJson(exchange, { peer, draining })
+    return
+  }
   sendJson(exchange, { removed: true, ...await exchange.node.removeMember(peerIn(peer), { signal: exchange.signal }) })
 }
 

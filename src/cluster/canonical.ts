@@ -6,8 +6,8 @@ import { equals, MalformedBytes } from '../base/bytes.ts'
 /** Deterministic CBOR of maps, arrays, text, bytes and integers. */
 export const encodeCanonical = (value: unknown): Uint8Array => new Uint8Array(encode(value))
 
-/** @throws MalformedBytes unless `bytes`, at most `maxBytes`, are one map in the spelling `encodeCanonical` gives, with exactly these keys */
-export function decodeCanonical (bytes: Uint8Array, keys: readonly string[], maxBytes: number): Record<string, unknown> {
+/** @throws MalformedBytes unless `bytes`, at most `maxBytes`, are one map in the spelling `encodeCanonical` gives, with exactly these keys, and perhaps the optional ones */
+export function decodeCanonical (bytes: Uint8Array, keys: readonly string[], { maxBytes, optional = [] }: { maxBytes: number, optional?: readonly string[] }): Record<string, unknown> {
   if (bytes.byteLength > maxBytes) throw new MalformedBytes(`row of ${bytes.byteLength} bytes exceeds ${maxBytes}`)
   let value: unknown
   try {
@@ -17,7 +17,7 @@ export function decodeCanonical (bytes: Uint8Array, keys: readonly string[], max
     throw new MalformedBytes('not a row of this table', { cause })
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Uint8Array) throw new MalformedBytes('a row is a map')
-  const names = Object.keys(value)
+  const names = Object.keys(value).filter((name) => !optional.includes(name))
   if (names.length !== keys.length || !keys.every((key) => names.includes(key))) throw new MalformedBytes(`a row has the keys ${keys.join(', ')}`)
   return value as Record<string, unknown>
 }

@@ -1,6 +1,6 @@
 export { type Certificate, certificateLimits, encodeCertificate, encodeStatements, inviteVerdict, isInEra, parseCertificate, readCertificate, readInvite, statementsOf, type Trust, useVerdict, type Verdict, verdictOf } from './certificate.ts'
 export { adminsOf, encodeEra, type Era, eraAfter, type EraChange, eraLimits, eraOf, eraPartOf, isByAuthority, isEraByRight, isListed, isSameEra, mayFollow, mergedEra, newestEpochOf, parseEra, readEra, statementsOfEra, writeEra } from './era.ts'
-export { allVotersOf, blockHoldersOf, checkLayoutMembers, closing, fittingMembers, isSuccessor, type Layout, type LayoutMember, openLayout, replicasOf, settled, settledLayout, votersOf } from './layout.ts'
+export { allVotersOf, type Assignment, assigned, blockHoldersOf, changed, changing, checkLayoutMembers, closing, fittingMembers, isSuccessor, type Layout, type LayoutMember, openLayout, replicasOf, settled } from './layout.ts'
 export { encodeLayout, layoutLimits, parseLayout } from './layout-codec.ts'
 export { clusterRowKeys, describeMember, encodeInviteRow, encodeMemberRow, type InviteRow, layoutMemberOf, type MemberDescription, memberLimits, type MemberRow, parseInviteRow, parseMemberRow } from './member.ts'
 export { type AdminStatement, type EraBody, type EraStatement, hashOfStatement, type InviteBody, type InviteStatement, type MemberBody, type MemberStatement, nameOfRole, parseStatement, parseStatementOf, type Role, type RoleName, roles, signStatement, type Statement, type StatementBody, statementLimits } from './statement.ts'

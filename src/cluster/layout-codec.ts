@@ -1,13 +1,13 @@
 import { ByteReader, ByteWriter, compareBytes, equals, MalformedBytes, partitionCount, textOf, utf8 } from '../base/bytes.ts'
 import { keyOf, peerIdOf } from '../base/peer-id.ts'
-import type { Layout, LayoutMember } from './layout.ts'
+import { type Assignment, assigned, type Layout, type LayoutMember } from './layout.ts'
 import { roles } from './statement.ts'
 
 export const layoutLimits = {
-  /** 128 members (7 bits an index) with 13 positions are 46,592 bytes of lists: with `maxMembersBytes` within the 64 KiB of a row. */
+  /** 128 members (7 bits an index) with 13 positions are 46,592 bytes of lists: with `maxMembersBytes` twice within the 64 KiB of a row. */
   maxMembers: 128,
-  /** 58 each and the zone's name. */
-  maxMembersBytes: 16 * 1024,
+  /** 58 each and the zone's name. A layout that changes has them twice. */
+  maxMembersBytes: 8 * 1024,
   maxRowPositions: 5,
   /** The widest redundancy to come (4+2) and two substitutes. */
   maxBlockPositions: 8,
@@ -15,21 +15,28 @@ export const layoutLimits = {
   maxBytes: 64 * 1024 - 512,
 } as const
 
-const states = ['open', 'closing', 'settled'] as const
+const states = ['open', 'closing', 'settled', 'changing'] as const
 const noStore = new Uint8Array(16)
 
 /**
  * `01 | u64 version | u8 state | u16 n | n × (key(32) | u8 role | u64 capacity | storeId(16; zeros: none) | u8 length, zone) | rows | blocks`, where each
- * table is `u8 positions | 4096 × positions indexes`, an index packed into as few bits as n - 1 needs.
+ * table is `u8 positions | 4096 × positions indexes`, an index packed into as few bits as n - 1 needs. Of one that changes the members of the next follow,
+ * `u16 n | n × member`: its tables are the pure function of what stands before.
  * @throws MalformedBytes for what could not be parsed again
  */
 export function encodeLayout (layout: Layout): Uint8Array {
-  const writer = new ByteWriter().u8(1).u64(layout.version).u8(states.indexOf(layout.state)).u16(layout.members.length)
-  for (const member of layout.members) writer.raw(encodedMember(member))
+  const writer = new ByteWriter().u8(1).u64(layout.version).u8(states.indexOf(layout.state))
+  writeMembers(writer, layout.members)
   for (const table of [layout.rowHolders, layout.blockHolders]) writer.u8(table[0]?.length ?? 0).raw(pack(table.flat(), bitsFor(layout.members.length)))
+  if (layout.next !== undefined) writeMembers(writer, layout.next.members)
   const bytes = writer.finish()
   if (bytes.byteLength > layoutLimits.maxBytes) throw new MalformedBytes(`a layout of ${bytes.byteLength} bytes exceeds ${layoutLimits.maxBytes}`)
   return bytes
+}
+
+function writeMembers (writer: ByteWriter, members: readonly LayoutMember[]): void {
+  writer.u16(members.length)
+  for (const member of members) writer.raw(encodedMember(member))
 }
 
 export const encodedMember = ({ peerId, role, zone, capacityBytes, storeId }: LayoutMember): Uint8Array =>
@@ -40,16 +47,29 @@ export function parseLayout (bytes: Uint8Array): Layout {
   if (bytes.byteLength > layoutLimits.maxBytes) throw new MalformedBytes(`a layout of ${bytes.byteLength} bytes exceeds ${layoutLimits.maxBytes}`)
   const reader = new ByteReader(bytes)
   if (reader.u8() !== 1) throw new MalformedBytes('unknown version of a layout')
-  const [version, state, count] = [reader.u64(), states[reader.u8()], reader.u16()]
-  if (version === 0n || state === undefined || count === 0 || count > layoutLimits.maxMembers) throw new MalformedBytes('not a layout')
-  const members = Array.from({ length: count }, () => readMember(reader))
-  if (!members.every(({ peerId }, i) => i === 0 || compareBytes(keyOf((members[i - 1] as LayoutMember).peerId), keyOf(peerId)) < 0)) throw new MalformedBytes('members of a layout ascend')
-  const rowHolders = readTable(reader, count, layoutLimits.maxRowPositions)
-  const blockHolders = readTable(reader, count, layoutLimits.maxBlockPositions)
+  const [version, state] = [reader.u64(), states[reader.u8()]]
+  if (version === 0n || state === undefined) throw new MalformedBytes('not a layout')
+  const members = readMembers(reader)
+  const rowHolders = readTable(reader, members.length, layoutLimits.maxRowPositions)
+  const blockHolders = readTable(reader, members.length, layoutLimits.maxBlockPositions)
+  const present = { members, rowHolders, blockHolders }
+  const next = state === 'changing' ? nextOf(present, readMembers(reader)) : undefined
   reader.end()
-  const layout: Layout = { version, state, members, rowHolders, blockHolders }
+  const layout: Layout = { version, state, ...present, next }
   if (!equals(encodeLayout(layout), bytes)) throw new MalformedBytes('not the only spelling of a layout')
   return layout
+}
+
+function readMembers (reader: ByteReader): readonly LayoutMember[] {
+  const count = reader.u16()
+  if (count === 0 || count > layoutLimits.maxMembers) throw new MalformedBytes(`a layout of ${count} members`)
+  const members = Array.from({ length: count }, () => readMember(reader))
+  if (!members.every(({ peerId }, i) => i === 0 || compareBytes(keyOf((members[i - 1] as LayoutMember).peerId), keyOf(peerId)) < 0)) throw new MalformedBytes('members of a layout ascend')
+  return members
+}
+
+function nextOf (present: Assignment, members: readonly LayoutMember[]): Assignment {
+  try { return assigned(present, members) } catch (cause) { throw new MalformedBytes('a next layout that cannot be', { cause }) }
 }
 
 function readMember (reader: ByteReader): LayoutMember {

@@ -1,4 +1,4 @@
-import { compareBytes, equals, partitionCount, partitionOf } from '../base/bytes.ts'
+import { compareBytes, equals, partitionCount } from '../base/bytes.ts'
 import { Refused } from '../base/errors.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
 import { assign, type Holder } from './assignment.ts'
@@ -9,10 +9,18 @@ import { type Role, roles } from './statement.ts'
  * Who holds what: for each of 4,096 partitions an ordered list of holders, one for rows and one for blocks, as positions in `members`.
  * A register, not an opinion: each version follows from the one before by a pure function, which every voter repeats before it accepts.
  */
-export interface Layout {
+export interface Layout extends Assignment {
   readonly version: bigint
-  /** open: the founder alone, joins welcome. closing: the founder alone, joins refused. settled: holders decided for all who joined. */
-  readonly state: 'open' | 'closing' | 'settled'
+  /**
+   * open: the founder alone, joins welcome. closing: the founder alone, joins wait. settled: holders decided for all who joined. changing: `next` is to
+   * follow, and until it has what the present holders have, majorities of both decide together.
+   */
+  readonly state: 'open' | 'closing' | 'settled' | 'changing'
+  /** While it changes; a pure function of the present assignment and of its own members. */
+  readonly next: Assignment | undefined
+}
+
+export interface Assignment {
   /** In order of peer key. */
   readonly members: readonly LayoutMember[]
   /** 4,096 lists of indexes into `members`. */
@@ -29,9 +37,6 @@ export interface LayoutMember {
   readonly storeId: Uint8Array | undefined
 }
 
-// tables from 16 on are clear: they live on all voters, never in a partition
-const firstClearTable = 16
-
 /** The layout `init` writes: the founder alone holds and decides everything. */
 export const openLayout = (founder: LayoutMember): Layout => ({
   version: 1n,
@@ -39,6 +44,7 @@ export const openLayout = (founder: LayoutMember): Layout => ({
   members: [founder],
   rowHolders: everywhere(isVoter(founder) ? [0] : []),
   blockHolders: everywhere(isBlockHolder(founder) ? [0] : []),
+  next: undefined,
 })
 
 /** The same holders; nobody joins any more. @throws Refused unless open */
@@ -50,7 +56,21 @@ export function closing (layout: Layout): Layout {
 /** Holders for everybody who joined. @throws Refused unless closing, or when a voter of `previous` is missing from `members` */
 export function settled (previous: Layout, members: readonly LayoutMember[]): Layout {
   if (previous.state !== 'closing') throw new Refused(`only a closing layout settles; this one is ${previous.state}`)
-  return settledLayout(previous, members)
+  demandEveryVoter(previous, members)
+  return { version: previous.version + 1n, state: 'settled', ...assigned(previous, members), next: undefined }
+}
+
+/** These members shall hold from now on, in the place of those who do, or of those who were to. @throws Refused unless settled or changing; for members that no layout can hold */
+export function changing (previous: Layout, members: readonly LayoutMember[]): Layout {
+  if (previous.state !== 'settled' && previous.state !== 'changing') throw new Refused(`a layout that is ${previous.state} does not change`)
+  const { rowHolders, blockHolders } = previous
+  return { version: previous.version + 1n, state: 'changing', members: previous.members, rowHolders, blockHolders, next: assigned(previous, members) }
+}
+
+/** Those who were to follow hold and decide alone. That each of them has what it needs for it is for whoever proposes it to know. @throws Refused unless changing */
+export function changed ({ version, next }: Layout): Layout {
+  if (next === undefined) throw new Refused('a layout that does not change has nothing to finish')
+  return { version: version + 1n, state: 'settled', ...next, next: undefined }
 }
 
 /**
@@ -58,17 +78,16 @@ export function settled (previous: Layout, members: readonly LayoutMember[]): La
  * capacity; copies in distinct zones while there are enough; a holder keeps its position while that leaves it within its share.
  * @throws Refused for members that no layout can hold
  */
-export function settledLayout (previous: Layout, members: readonly LayoutMember[]): Layout {
+export function assigned (previous: Assignment, members: readonly LayoutMember[]): Assignment {
   const sorted = [...members].sort((a, b) => compareBytes(keyOf(a.peerId), keyOf(b.peerId)))
-  checkLayoutMembers(previous, sorted)
+  checkLayoutMembers(sorted)
   const indexes = new Map(sorted.map(({ peerId }, index) => [peerId, index]))
-  const translated = (lists: Layout['rowHolders']): ReadonlyArray<ReadonlyArray<number | undefined>> =>
+  const translated = (lists: Assignment['rowHolders']): ReadonlyArray<ReadonlyArray<number | undefined>> =>
     lists.map((list) => list.map((index) => indexes.get(previous.members[index]?.peerId as PeerId)))
   const voters = holdersOf(sorted, isVoter, () => 1)
   const holders = holdersOf(sorted, isBlockHolder, ({ capacityBytes }) => capacityBytes)
+  if (voters.length === 0) throw new Refused('a layout in which nobody votes')
   return {
-    version: previous.version + 1n,
-    state: 'settled',
     members: sorted,
     rowHolders: assign({ holders: voters, positions: rowReplicasOf(voters.length), previous: translated(previous.rowHolders) }),
     blockHolders: assign({ holders, positions: Math.min(holders.length, layoutLimits.maxBlockPositions), previous: translated(previous.blockHolders) }),
@@ -81,7 +100,7 @@ const rowReplicasOf = (voterCount: number): number => voterCount >= 5 ? 5 : vote
 /** Whether `next` is what the pure functions make of `previous`. Every voter asks this before it accepts a layout. */
 export function isSuccessor (previous: Layout, next: Layout): boolean {
   try {
-    const expected = next.state === 'closing' ? closing(previous) : next.state === 'settled' ? settled(previous, next.members) : undefined
+    const expected = expectedAfter(previous, next)
     return expected !== undefined && equals(encodeLayout(expected), encodeLayout(next))
   } catch (error) {
     if (error instanceof Refused) return false
@@ -89,24 +108,34 @@ export function isSuccessor (previous: Layout, next: Layout): boolean {
   }
 }
 
-/** Who decides about a row, in order of preference: all voters for a clear table, the partition's replicas for a sealed one. */
-export const votersOf = (layout: Layout, { table, rowKey }: { table: number, rowKey: Uint8Array }): readonly PeerId[] =>
-  table >= firstClearTable ? allVotersOf(layout) : replicasOf(layout, partitionOf(rowKey))
+function expectedAfter (previous: Layout, next: Layout): Layout | undefined {
+  switch (next.state) {
+    case 'open': return undefined
+    case 'closing': return closing(previous)
+    case 'settled': return previous.state === 'closing' ? settled(previous, next.members) : changed(previous)
+    case 'changing': return changing(previous, next.next?.members ?? [])
+    default: return next.state satisfies never
+  }
+}
 
-/** The replicas of a partition of the sealed tables. */
-export const replicasOf = (layout: Layout, partition: number): readonly PeerId[] => peersAt(layout, layout.rowHolders[partition])
+/** The replicas of a partition of the sealed tables, in order of preference. */
+export const replicasOf = (assignment: Assignment, partition: number): readonly PeerId[] => peersAt(assignment, assignment.rowHolders[partition])
 
-/** Where blocks of a partition (first 12 bits of H(block)) belong; the first ones as many as the redundancy asks, the rest substitutes. */
-export const blockHoldersOf = (layout: Layout, partition: number): readonly PeerId[] => peersAt(layout, layout.blockHolders[partition])
+/** Where blocks of a partition (first 12 bits of H(block)) belong; the first ones as many as the redundancy asks, the rest substitutes. While it changes, where they are to be, then where they are. */
+export function blockHoldersOf (layout: Layout, partition: number): readonly PeerId[] {
+  const present = peersAt(layout, layout.blockHolders[partition])
+  return layout.next === undefined ? present : [...new Set([...peersAt(layout.next, layout.next.blockHolders[partition]), ...present])]
+}
 
-export const allVotersOf = ({ members }: Layout): readonly PeerId[] => members.filter(isVoter).map(({ peerId }) => peerId)
+/** Who decides about the clear rows. */
+export const allVotersOf = ({ members }: Assignment): readonly PeerId[] => members.filter(isVoter).map(({ peerId }) => peerId)
 
 const isVoter = ({ role, storeId }: Pick<LayoutMember, 'role' | 'storeId'>): boolean => role !== roles.storage && storeId !== undefined
 const isBlockHolder = ({ role, capacityBytes }: LayoutMember): boolean => role !== roles.witness && capacityBytes > 0
 
 const everywhere = (list: readonly number[]): ReadonlyArray<readonly number[]> => Array.from({ length: partitionCount }, () => list)
 
-const peersAt = ({ members }: Layout, list: readonly number[] = []): readonly PeerId[] => list.map((index) => (members[index] as LayoutMember).peerId)
+const peersAt = ({ members }: Assignment, list: readonly number[] = []): readonly PeerId[] => list.map((index) => (members[index] as LayoutMember).peerId)
 
 const holdersOf = (members: readonly LayoutMember[], isOne: (member: LayoutMember) => boolean, weightOf: (member: LayoutMember) => number): readonly Holder[] =>
   members.flatMap((member, index) => isOne(member) ? [{ index, zone: member.zone, weight: weightOf(member), key: keyOf(member.peerId) }] : [])
@@ -132,13 +161,16 @@ export function fittingMembers (previous: Layout, members: readonly LayoutMember
   return { fitting, leftOut }
 }
 
-/** Whether a layout after `previous` can hold these. @throws Refused with the reason */
-export function checkLayoutMembers (previous: Layout, members: readonly LayoutMember[]): void {
+/** Whether a layout can hold these. @throws Refused with the reason */
+export function checkLayoutMembers (members: readonly LayoutMember[]): void {
   const { maxMembers, maxMembersBytes } = layoutLimits
   if (members.length > maxMembers) throw new Refused(`a layout holds at most ${maxMembers} members`)
   if (members.reduce((bytes, member) => bytes + encodedMember(member).byteLength, 0) > maxMembersBytes) throw new Refused(`the names of zones are too long for a layout of ${members.length} members`)
   if (new Set(members.map(({ peerId }) => peerId)).size !== members.length) throw new Refused('a member stands twice')
   if (members.some((member) => member.role !== roles.storage && member.storeId === undefined)) throw new Refused('a voter without a row store')
+}
+
+function demandEveryVoter (previous: Layout, members: readonly LayoutMember[]): void {
   // whoever decided until now holds every row: without it there is nobody to hand over from
   const isMissing = previous.members.filter(isVoter).some((old) => !members.some(({ peerId, storeId }) => peerId === old.peerId && storeId !== undefined && old.storeId !== undefined && equals(storeId, old.storeId)))
   if (isMissing) throw new Refused('a voter of the layout before is missing, or has another row store')

@@ -17,6 +17,8 @@ export interface MemberRow {
   readonly addresses: readonly Uint8Array[]
   /** Id of its row store, 16 bytes: the acceptor that a layout names. Undefined: a role that votes on nothing. */
   readonly storeId: Uint8Array | undefined
+  /** Shall hold and decide nothing, though it stays a member. */
+  readonly isDraining?: boolean
 }
 
 export interface MemberDescription {
@@ -49,16 +51,18 @@ export function layoutMemberOf (row: Pick<MemberRow, 'certificate' | 'capacityBy
   return { peerId, role, zone, capacityBytes: row.capacityBytes, storeId: role === roles.storage ? undefined : row.storeId }
 }
 
-export function encodeMemberRow ({ certificate, capacityBytes, addresses, storeId }: MemberRow): Uint8Array {
-  const row = encodeCanonical({ v: 1, cert: encodeCertificate(certificate), capacity: capacityBytes, addrs: addresses, store: storeId ?? new Uint8Array(0) })
+/** A row of one that drains is of version 2, and says so; others are as they always were. */
+export function encodeMemberRow ({ certificate, capacityBytes, addresses, storeId, isDraining = false }: MemberRow): Uint8Array {
+  const fields = { cert: encodeCertificate(certificate), capacity: capacityBytes, addrs: addresses, store: storeId ?? new Uint8Array(0) }
+  const row = encodeCanonical(isDraining ? { v: 2, ...fields, draining: 1 } : { v: 1, ...fields })
   parseMemberRow(row)
   return row
 }
 
 /** Signatures are checked; whether the certificate is valid is for `verdictOf`. @throws MalformedBytes */
 export function parseMemberRow (bytes: Uint8Array): MemberRow {
-  const { v, cert, capacity, addrs, store } = decodeCanonical(bytes, ['v', 'cert', 'capacity', 'addrs', 'store'], memberLimits.maxRowBytes)
-  if (v !== 1) throw new MalformedBytes('unknown version of a members row')
+  const { v, cert, capacity, addrs, store, draining } = decodeCanonical(bytes, ['v', 'cert', 'capacity', 'addrs', 'store'], { maxBytes: memberLimits.maxRowBytes, optional: ['draining'] })
+  if (v !== (draining === undefined ? 1 : 2) || (draining ?? 1) !== 1) throw new MalformedBytes('unknown version of a members row')
   const storeId = bytesField(store, { min: 0, max: 16 })
   if (storeId.byteLength !== 0 && storeId.byteLength !== 16) throw new MalformedBytes('a store id has 16 bytes')
   return {
@@ -66,6 +70,7 @@ export function parseMemberRow (bytes: Uint8Array): MemberRow {
     capacityBytes: countField(capacity),
     addresses: addressesOf(addrs),
     storeId: storeId.byteLength === 0 ? undefined : storeId,
+    ...(draining === undefined ? {} : { isDraining: true }),
   }
 }
 
@@ -77,7 +82,7 @@ export const encodeInviteRow = (row: InviteRow): Uint8Array =>
 
 /** @throws MalformedBytes */
 export function parseInviteRow (bytes: Uint8Array): InviteRow {
-  const { v, state, hash } = decodeCanonical(bytes, ['v', 'state', 'hash'], 128)
+  const { v, state, hash } = decodeCanonical(bytes, ['v', 'state', 'hash'], { maxBytes: 128 })
   if (v !== 1) throw new MalformedBytes('unknown version of an invites row')
   if (state === 'used') return { state, statementHash: bytesField(hash, { min: 32, max: 32 }) }
   if (state !== 'revoked') throw new MalformedBytes('unknown state of an invite')

@@ -1,11 +1,10 @@
 import { Corrupt, Unavailable } from '../base/errors.ts'
-import { keyOf, type PeerId } from '../base/peer-id.ts'
+import type { PeerId } from '../base/peer-id.ts'
 import { allVotersOf, type MemberRow, parseMemberRow } from '../cluster/index.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
-import { type Registers, type RowCodec, type TableNumber, tables } from '../tables/index.ts'
+import { type RowCodec, type TableNumber, tables } from '../tables/index.ts'
 import type { RowBallot, TableAnswer, TableQuestion } from '../tables/messages.ts'
 import { openRecord } from '../tables/opened-record.ts'
-import { clusterAddress } from './membership.ts'
 import type { ClusterState } from './state.ts'
 
 /** Asks one replica, the own one too, under the layout of this moment. */
@@ -44,14 +43,6 @@ export async function readClearRows (sources: ClearRowSources, wait: { signal?: 
 
 export const membersAmong = (rows: readonly ClearRowFound[]): readonly MemberRow[] =>
   rows.flatMap(({ table, value }) => table === tables.members && value !== undefined ? [parseMemberRow(value)] : [])
-
-/** The members rows: while the founder decides alone, all it has; afterwards those of the layout's members, each as a majority has it. @throws Unavailable */
-export async function readMemberRows ({ registers, ...sources }: ClearRowSources & { readonly registers: Registers }, wait: { signal?: AbortSignal } = {}): Promise<readonly MemberRow[]> {
-  const { layout } = sources.state
-  if (layout.state !== 'settled') return membersAmong(await readClearRows(sources, wait))
-  const values = await Promise.all(layout.members.map(async ({ peerId }) => registers.read(clusterAddress(tables.members, keyOf(peerId)), wait)))
-  return values.filter((value) => value !== undefined).map(parseMemberRow)
-}
 
 async function * clearRowsAt ({ ask }: ClearRowSources, founder: PeerId, wait: { signal?: AbortSignal }): AsyncIterable<RowBallot> {
   for (let after: Uint8Array | undefined, isLast = false; !isLast;) {

@@ -5,8 +5,8 @@ import { describeMember, type MemberRow, parseMemberRow } from '../cluster/index
 import { clearPartition } from '../tables/clear-rows.ts'
 import { type Registers, type TableNumber, tables, type Voters } from '../tables/index.ts'
 import { openRecord } from '../tables/opened-record.ts'
-import { majorityOf } from '../tables/electorate.ts'
-import type { ClearRowSources } from './clear-rows.ts'
+import { electorsOf, isMajority } from '../tables/electorate.ts'
+import { type ClearRowSources, membersAmong, readClearRows } from './clear-rows.ts'
 import { clusterAddress } from './membership.ts'
 
 export interface EveryMemberSources extends ClearRowSources {
@@ -19,7 +19,10 @@ export interface EveryMemberSources extends ClearRowSources {
  * Each is then read properly. @throws Unavailable
  */
 export async function everyMemberRow (sources: EveryMemberSources, wait: { signal?: AbortSignal } = {}): Promise<readonly MemberRow[]> {
-  const voters = sources.voters.ofPartition(clearPartition)
+  // while the founder decides alone, what it has is what there is
+  if (sources.state.layout.state === 'open' || sources.state.layout.state === 'closing') return membersAmong(await readClearRows(sources, wait))
+  const electorate = sources.voters.electorate(clearPartition)
+  const voters = electorsOf(electorate)
   const found = new Map<string, MemberRow>()
   const answers = await Promise.allSettled(voters.map(async (voter) => {
     for (let after: Uint8Array | undefined, isLast = false; !isLast;) {
@@ -34,8 +37,8 @@ export async function everyMemberRow (sources: EveryMemberSources, wait: { signa
       isLast = !answer.truncated
     }
   }))
-  const heard = answers.filter(({ status }) => status === 'fulfilled').length
-  if (heard < majorityOf(voters.length)) throw new Unavailable(`${heard} of ${voters.length} voters tell who the members are`, { cause: answers.find(({ status }) => status === 'rejected') })
+  const heard = voters.filter((_, i) => answers[i]?.status === 'fulfilled')
+  if (!isMajority(electorate, (voter) => heard.includes(voter))) throw new Unavailable(`${heard.length} of ${voters.length} voters tell who the members are`, { cause: answers.find(({ status }) => status === 'rejected') })
   const values = await Promise.all([...found.values()].map(async (row) => sources.registers.read(clusterAddress(tables.members, keyOf(describeMember(row).peerId)), wait)))
   return values.filter((value) => value !== undefined).map(parseMemberRow)
 }

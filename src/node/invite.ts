@@ -24,7 +24,7 @@ const maxAddresses = 16
 /** Tokens, each for one node: a key of its own, signed by the authority. @throws Refused where joining is closed, or the authority's key is not here */
 export function makeInvites ({ state, keyring, random, addresses, wanted: { uses = 1, role = 'member', notAfterMs, zone = '' } }: InviteParts): readonly string[] {
   if (!Number.isInteger(uses) || uses < 1 || uses > maxUses) throw new InvalidInput('uses', `uses is ${uses}; it takes 1 to ${maxUses}`)
-  if (state.layout.state !== 'open') throw new Refused('joining is closed: the first bucket has settled who the cluster\'s members are')
+  if (state.layout.state === 'closing') throw new Refused('the first bucket is being made, and with it the layout settles: invite when it is there')
   if (addresses.length === 0) throw new Refused('this node listens on no address that others could reach; set listen')
   const signer = signerOf({ state, keyring, self: peerIdOf(signingKeyOf(keyring.nodeSeed).publicKey) })
   // undefined where the authority itself signs

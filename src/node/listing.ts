@@ -12,21 +12,27 @@ export interface RebuildParts {
 }
 
 /** Shows every accepted row of the store to the index. Partitions that are lost, which the store has told, are left out: they answer no listing either. */
-export async function rebuildIndex ({ rows, codec, index, describe, warn }: RebuildParts): Promise<void> {
+export async function rebuildIndex (parts: RebuildParts): Promise<void> {
+  const { rows, warn } = parts
   for (let partition = 0; partition < partitionCount; partition++) {
     if (rows.lostPartitions().has(partition)) continue
     try {
-      const batch: IndexedRow[] = []
-      for await (const { table, rowKey, accepted: record } of rows.rows(partition)) {
-        if (record === undefined || isClear(table)) continue
-        const { ballot, value, erased } = openRecord(codec, { table, rowKey, record })
-        const listed = value === undefined ? erased === undefined ? undefined : { name: erased.key, scope: erased.scope, summary: undefined } : describe(table, value)
-        batch.push({ table, rowKey, ballot, listed })
-      }
-      if (batch.length > 0) await index.update(batch)
+      await indexPartition(parts, partition)
     } catch (error) {
       if (!(error instanceof PartitionLost)) throw error
       warn('a partition of rows is lost and left out of listings', error)
     }
   }
+}
+
+/** Shows every accepted row of one partition to the index. @throws PartitionLost */
+export async function indexPartition ({ rows, codec, index, describe }: Omit<RebuildParts, 'warn'>, partition: number): Promise<void> {
+  const batch: IndexedRow[] = []
+  for await (const { table, rowKey, accepted: record } of rows.rows(partition)) {
+    if (record === undefined || isClear(table)) continue
+    const { ballot, value, erased } = openRecord(codec, { table, rowKey, record })
+    const listed = value === undefined ? erased === undefined ? undefined : { name: erased.key, scope: erased.scope, summary: undefined } : describe(table, value)
+    batch.push({ table, rowKey, ballot, listed })
+  }
+  if (batch.length > 0) await index.update(batch)
 }

@@ -2,10 +2,10 @@ import { equals, MalformedBytes } from '../base/bytes.ts'
 import { Corrupt, Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
 import { clearRowKey } from '../cluster/clear-row.ts'
-import { allVotersOf, clusterRowKeys, describeMember, encodeLayout, encodeMemberRow, hashOfStatement, isEraByRight, parseEra, parseInviteRow, parseLayout, parseMemberRow, replicasOf, verdictOf } from '../cluster/index.ts'
+import { allVotersOf, type Assignment, clusterRowKeys, describeMember, encodeLayout, encodeMemberRow, hashOfStatement, isEraByRight, type Layout, parseEra, parseInviteRow, parseLayout, parseMemberRow, replicasOf, verdictOf } from '../cluster/index.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
 import type { RowCodecParts } from '../tables/codec.ts'
-import { votersBy } from '../tables/electorate.ts'
+import { type Electorate, votersBy } from '../tables/electorate.ts'
 import { decodeEnvelope, type Envelope } from '../tables/envelope.ts'
 import { isClear, type Registers, type RowAddress, type TableNumber, tables, type Voters } from '../tables/index.ts'
 import type { LayoutGuard } from '../tables/replica.ts'
@@ -18,8 +18,17 @@ export const layoutAddress = clusterAddress(tables.layout, clusterRowKeys.layout
 /** Who decides, by the layout this node knows; asked afresh for every operation. */
 export const votersIn = (state: ClusterState): Voters => votersBy({
   version: () => state.layout.version,
-  groupsOf: (partition) => [partition === clearPartition ? allVotersOf(state.layout) : replicasOf(state.layout, partition)],
+  groupsOf: (partition) => groupsAt(state.layout, partition),
 })
+
+/** The old ones and the new ones while it changes; once, where they are the same. */
+function groupsAt (layout: Layout, partition: number): Electorate['groups'] {
+  const at = (assignment: Assignment): readonly PeerId[] => partition === clearPartition ? allVotersOf(assignment) : replicasOf(assignment, partition)
+  const present = at(layout)
+  if (layout.next === undefined) return [present]
+  const next = at(layout.next)
+  return present.length === next.length && next.every((peer) => present.includes(peer)) ? [present] : [present, next]
+}
 
 /** As `votersIn`, for what this node accepts: while the layout closes, everybody takes the clear rows that they will decide about once it is settled. */
 export function acceptorsBy (state: ClusterState, self: PeerId): Voters {
@@ -38,9 +47,14 @@ export function layoutGuard (state: ClusterState, peers: () => TablePeers): Layo
     get version () { return state.layout.version },
     encoded: () => state.encodedLayout,
     async adopt (version, from) {
-      // a question under the old layout is answered with the new one
-      const answer = await peers().ask(from, { version: state.layout.version, kind: 'digest', partitions: [] }, {})
-      if (answer.kind === 'staleLayout') await state.adoptLayout(answer.layout)
+      // members are believed: who holds the data key could do worse. What others say is asked of a member
+      const members = [from, ...peers().reachable()].filter((peer) => state.isMember(peer))
+      for (const peer of new Set(members)) {
+        if (state.layout.version >= version) return
+        // a question under the old layout is answered with the new one
+        const answer = await peers().ask(peer, { version: state.layout.version, kind: 'digest', partitions: [] }, {}).catch((error: unknown) => { if (peer === from) throw error })
+        if (answer?.kind === 'staleLayout') await state.adoptLayout(answer.layout, { isChosen: true })
+      }
       if (state.layout.version < version) throw new Unavailable(`layout ${version} could not be had from ${from}`)
     },
   }

@@ -7,7 +7,7 @@ import { Refused, Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
 import { type Random, systemRandom } from '../base/random.ts'
 import { signingKeyOf } from '../base/signature.ts'
-import { allVotersOf, blockHoldersOf, describeMember, encodeMemberRow, nameOfRole, newestEpochOf, roles } from '../cluster/index.ts'
+import { allVotersOf, blockHoldersOf, describeMember, encodeMemberRow, nameOfRole, newestEpochOf, parseLayout, roles } from '../cluster/index.ts'
 import type { Config } from '../config.ts'
 import { lockFolder } from '../disk/folder-lock.ts'
 import type { Files } from '../disk/index.ts'
@@ -30,7 +30,9 @@ import { replication } from '../replication/index.ts'
 import { AntiEntropy } from '../tables/anti-entropy.ts'
 import { rowCodec } from '../tables/codec.ts'
 import { isClear, PartitionLost, type Registers, type RowCodec, type RowStore, tables } from '../tables/index.ts'
+import { HandOver } from '../tables/hand-over.ts'
 import { LateDelivery } from '../tables/late-delivery.ts'
+import type { VoterProgress } from '../tables/messages.ts'
 import type { ListingIndex } from '../tables/listing-index.ts'
 import { memoryListingIndex } from '../tables/memory-listing-index.ts'
 import { openRecord } from '../tables/opened-record.ts'
@@ -38,19 +40,21 @@ import { registers as registersOver, type TablePeers } from '../tables/registers
 import { tableReplica } from '../tables/replica.ts'
 import { addAdmin, listAdmins, removeAdmin } from './admins.ts'
 import { runInBackground } from './background.ts'
-import { type AskReplica, readMemberRows } from './clear-rows.ts'
+import type { AskReplica } from './clear-rows.ts'
 import { contentCodec } from './content.ts'
 import { Epochs } from './epochs.ts'
 import type { EraChangeParts } from './era-change.ts'
 import { Eras, eraSuccession } from './eras.ts'
 import { everyMemberRow } from './every-member.ts'
 import { FloorKeeper } from './floor-keeper.ts'
+import { Absence } from './absence.ts'
 import { Hints } from './hints.ts'
 import { Invites } from './invites.ts'
 import { IssuedInvites } from './issued-invites.ts'
 import { keyringKeyOf, readKeyring } from './keys.ts'
 import { readKnownPeers, writeKnownPeers } from './known-peers.ts'
-import { rebuildIndex } from './listing.ts'
+import { LayoutKeeper, setDraining } from './layout-keeper.ts'
+import { indexPartition, rebuildIndex } from './listing.ts'
 import { acceptorsBy, addressesIn, clearRowRule, layoutGuard, memberRowHash, votersIn, writeFoundation } from './membership.ts'
 import { nodeMetrics } from './metrics.ts'
 import { looseBallotOf } from './records.ts'
@@ -63,6 +67,7 @@ import { ClusterState, readFacts } from './state.ts'
 import { statusOf } from './status.ts'
 import { namedStoreOf, StorePositions } from './store-positions.ts'
 import { type BlockStores, openBlocks, openRows } from './stores.ts'
+import { Takeovers } from './takeover.ts'
 import { watchAnnouncements } from './watch.ts'
 
 export interface OpenOptions {
@@ -105,6 +110,7 @@ class Node {
   readonly #parts: NodeParts
   readonly #warn: (message: string, cause: unknown) => void
   readonly #metrics = nodeMetrics()
+  readonly #absence: Absence
   readonly #hints = new Hints()
   readonly #greetings = new Map<PeerId, Greeting>()
   readonly #greetedMs = new Map<PeerId, number>()
@@ -113,6 +119,8 @@ class Node {
   // filled by open(), in this order
   #rows!: RowStore
   #positions!: StorePositions
+  #takeovers!: Takeovers
+  #keeper: LayoutKeeper | undefined
   #stores!: BlockStores
   #codec!: RowCodec
   #index!: ListingIndex
@@ -132,6 +140,7 @@ class Node {
     this.#parts = parts
     this.#warn = (message, cause) => { logger.warn({ reason: cause instanceof Error ? cause.message : String(cause) }, message) }
     this.#startedMs = clock.monotonicMs()
+    this.#absence = new Absence(clock)
     this.#keys = keyring.ring === undefined ? undefined : new ClusterKeys({ clusterId: state.clusterId, ...keyring.ring })
   }
 
@@ -150,6 +159,8 @@ class Node {
       data: config.data, files, random, ballotOf: looseBallotOf, named,
       onLost: (loss) => { this.#metrics.count('lostPartitions'); logger.warn(loss, 'memory of rows was lost or changed: the partitions neither answer nor vote') },
     }))
+    this.#takeovers = await Takeovers.open({ files, rows: this.#rows, self: peerIdOf(signingKeyOf(keyring.nodeSeed).publicKey) })
+    state.beforeLayout = async (layout) => this.#takeovers.prepare(layout)
     this.#positions = await StorePositions.open({ files, state, rows: this.#rows, warn: this.#warn })
     this.#stores = open.use(await openBlocks({ config, files, onCorrupt: (cid) => { this.#metrics.count('wrongBlocks'); logger.warn({ cid }, 'a block was corrupt and is set aside') } }))
     this.#codec = rowCodec({ clusterId: state.clusterId, keys: this.#keys, signer: signingKeyOf(keyring.nodeSeed), random, checkClear: clearRowRule(state), floor: () => state.era.floor, demanded: () => this.#retag?.demanded ?? newestEpochOf(state.era) })
@@ -211,14 +222,25 @@ class Node {
       self, store: this.#rows, codec: this.#codec, voters: acceptorsBy(state, self), layout: layoutGuard(state, () => this.#peers),
       isMember: (peer) => state.isMember(peer), isKeyless, succession: eraSuccession(state, this.#codec),
       listing: this.#keys === undefined ? undefined : { index: this.#index, describe: describeRow },
+      progress: () => this.#progress(handOver),
     })
     // without keys there is nothing to propose with: the members settle
     const late: LateDelivery = new LateDelivery({ peers: this.#peers, voters, settle: async (row, wait) => { if (!isKeyless) await driver.settle(row, wait) } })
     const driver = registersOver({
       self, peers: this.#peers, replica, counters: this.#rows, voters, codec: this.#codec, describe: describeRow, clock, random, late,
-      adoptLayout: async (encoded) => { await state.adoptLayout(encoded) },
+      adoptLayout: async (encoded, from) => {
+        const { version } = parseLayout(encoded)
+        if (version > state.layout.version) await layoutGuard(state, () => this.#peers).adopt(version, from)
+      },
     })
     this.#registers = driver
+    const handOver: HandOver = new HandOver({
+      self, store: this.#rows, replica, codec: this.#codec, takeover: () => this.#takeovers.of(state.layout),
+      ask: async (peer, request, wait) => this.#peers.ask(peer, request, wait),
+      settle: isKeyless ? undefined : async (row, wait) => { await driver.settle(row, wait) },
+      isTakenFrom: (peer, table) => !isKeyless || isClear(table) || state.isMember(peer),
+      restored: async (partition) => { if (this.#keys !== undefined) await indexPartition({ rows: this.#rows, codec: this.#codec, index: this.#index, describe: describeRow }, partition) },
+    })
     const ask: AskReplica = async (peer, question, { signal }) => {
       const request = { version: state.layout.version, ...question }
       return peer === self ? replica.answer(self, request) : this.#peers.ask(peer, request, { signal })
@@ -238,11 +260,21 @@ class Node {
       }
       await joinProtocol({
         clusterId: state.clusterId, authority: state.authority, certificate: () => state.certificate, era: () => state.era, registers: driver, clock,
-        memberRows: async (wait) => (await readMemberRows({ state, codec: this.#codec, ask, registers: driver }, wait)).map(encodeMemberRow),
+        memberRows: async (wait) => (await everyMemberRow({ state, codec: this.#codec, ask, registers: driver, voters }, wait)).map(encodeMemberRow),
         sealRing: (to) => epochs.ringFor(to),
         joined: (peer) => { logger.info({ peer }, 'a node has joined'); void memberRowHash(state, () => driver, keyOf(peer)).catch((error: unknown) => { this.#warn('a new member\'s row could not be read', error) }) },
       }).register(this.#network.requests)
       await writeFoundation(state, driver, self)
+      this.#keeper = new LayoutKeeper({
+        self, state, registers: driver, ask, clock, evictAfterMs: this.#parts.config.evictAfterMs,
+        memberRows: async (wait) => everyMemberRow({ state, codec: this.#codec, ask, registers: driver, voters }, wait),
+        reachable: () => new Set([self, ...this.#network.reachable()]),
+        storeOf: (peer) => peer === self ? this.#rows.storeId : this.#positions.shownBy(peer),
+        onChange: (layout, why) => {
+          logger.info({ version: String(layout.version), state: layout.state, why }, 'the layout changes')
+          void this.#greetAll().catch((error: unknown) => { this.#warn('not everybody could be told of the new layout', error) })
+        },
+      })
     }
     await serveRing(this.#network.requests, this.#epochs === undefined ? keylessRing(retag) : ringOf(this.#epochs, retag))
     const floors = this.#eraParts === undefined ? undefined : new FloorKeeper({
@@ -252,10 +284,12 @@ class Node {
       self, replica, voters, peers: this.#peers, settle: isKeyless ? undefined : async (row, wait) => { await driver.settle(row, wait) },
       isTakenBy: (peer, table) => !isKeyless || isClear(table) || state.isMember(peer),
     })
-    this.#network.admission.onChange((peer, isAdmitted) => { if (isAdmitted && state.layout.state === 'settled') antiEntropy.begin(peer) })
+    this.#network.admission.onChange((peer, isAdmitted) => { if (isAdmitted && (state.layout.state === 'settled' || state.layout.state === 'changing')) antiEntropy.begin(peer) })
     let lastRoundMs = clock.monotonicMs()
     open.use(runInBackground([
       { name: 'late delivery', step: async (wait) => late.step(wait) },
+      { name: 'hand-over', step: async (wait) => handOver.step(wait) },
+      { name: 'layout', step: async (wait) => await this.#keeper?.step(wait) ?? 'idle' },
       { name: 'anti-entropy', step: async (wait) => {
         if (clock.monotonicMs() - lastRoundMs > antiEntropyEveryMs) { lastRoundMs = clock.monotonicMs(); antiEntropy.begin() }
         return antiEntropy.step(wait)
@@ -266,10 +300,21 @@ class Node {
       { name: 'floor of epochs', step: async (wait) => await floors?.step(wait) ?? 'idle' },
       { name: 'keys of epochs', step: async (wait) => await this.#epochs?.step(wait) ?? 'idle' },
       { name: 'recovery of a full disk', step: async () => { await this.#rows.recover(); await this.#stores.blocks.recover(); return 'idle' } },
-      { name: 'accounts', step: async () => { this.#freeBytes = await this.#parts.files.freeBytes('.'); return 'idle' } },
+      { name: 'accounts', step: async () => { this.#absence.seen(this.#network.reachable()); this.#freeBytes = await this.#parts.files.freeBytes('.'); return 'idle' } },
     ], { clock, warn: this.#warn }))
     this.#objects = this.#keys === undefined ? keyless(nameOfRole(state.certificate.member.role)) : this.#openObjects(this.#keys, ask)
     open.defer(async () => { await this.#settleCopies() })
+  }
+
+  #progress (handOver: HandOver): VoterProgress {
+    const { state } = this.#parts
+    const { restoring } = this.#takeovers.of(state.layout)
+    const away = this.#absence.of(new Set([...state.layout.members, ...state.layout.next?.members ?? []].map(({ peerId }) => peerId).filter((peer) => peer !== this.#network.peerId)))
+    return {
+      remaining: handOver.remaining().partitions,
+      lost: [...this.#rows.lostPartitions()].filter((partition) => !restoring.has(partition)).length,
+      away: [...away].map(([peer, seconds]) => ({ peer: keyOf(peer), seconds })),
+    }
   }
 
   #settleCopies: () => Promise<void> = () => Promise.resolve()
@@ -320,6 +365,10 @@ class Node {
 
   /** A peer has proven itself, for the first time or again: what either remembers of the other's store comes before any question to it. */
   #heard (greeting: Greeting): void {
+    const { state } = this.#parts
+    if (greeting.layoutVersion > state.layout.version) {
+      void layoutGuard(state, () => this.#peers).adopt(greeting.layoutVersion, greeting.peer).catch((error: unknown) => { this.#warn('a newer layout could not be had', error) })
+    }
     void this.#positions.compare(greeting)
     this.#greetings.set(greeting.peer, greeting)
     this.#greetedMs.set(greeting.peer, this.#parts.clock.monotonicMs())
@@ -376,16 +425,13 @@ class Node {
     void writeKnownPeers(this.#parts.files, this.#network.known).catch((error: unknown) => { this.#warn('known peers could not be saved', error) })
     logger.info({ peer: greeting.peer, role: nameOfRole(greeting.role), zone: greeting.zone }, 'met a member')
     void memberRowHash(state, () => this.#registers, keyOf(greeting.peer)).catch((error: unknown) => { this.#warn('a member\'s row could not be read', error) })
-    if (greeting.layoutVersion > state.layout.version) {
-      void layoutGuard(state, () => this.#peers).adopt(greeting.layoutVersion, greeting.peer).catch((error: unknown) => { this.#warn('a newer layout could not be had', error) })
-    }
   }
 
   door (closing: AsyncDisposableStack): DfsNode {
     const { config, clock, state, keyring, logger } = this.#parts
     const facts = (): Parameters<typeof statusOf>[0] => ({
       config, state, peerId: this.#network.peerId, addresses: this.#network.addresses(), uptimeMs: clock.monotonicMs() - this.#startedMs,
-      reachable: this.#network.reachable(), forgetful: this.#network.reachable().filter((peer) => !this.#positions.remembers(peer)), blocks: this.#stores.blocks.stats(), cache: this.#stores.cache, freeBytes: this.#freeBytes, rows: this.#rows,
+      reachable: this.#network.reachable(), forgetful: this.#network.reachable().filter((peer) => !this.#positions.remembers(peer)), blocks: this.#stores.blocks.stats(), cache: this.#stores.cache, freeBytes: this.#freeBytes, rows: this.#rows, layoutTrouble: this.#keeper?.trouble,
     })
     const eraParts = (): EraChangeParts => {
       if (this.#eraParts === undefined) throw new Refused(`this is a ${nameOfRole(state.certificate.member.role)} node: it may neither invite nor remove. Ask a member`)
@@ -414,6 +460,7 @@ class Node {
       invites: async (wait) => invites.list(wait),
       revokeInvite: async (invite, wait) => { await invites.revoke(invite, wait) },
       removeMember: async (peer, wait) => removeMember(eraParts(), peer, wait),
+      setDraining: async (peer, isDraining, wait) => setDraining({ state, registers: this.#registers, memberRows: eraParts().memberRows }, peer, isDraining, wait),
       admins: () => listAdmins({ state }),
       addAdmin: async (peer, wait) => { await addAdmin(eraParts(), peer, wait) },
       removeAdmin: async (peer, wait) => { await removeAdmin(eraParts(), peer, wait) },

@@ -71,12 +71,18 @@ export class ClusterState {
     })
   }
 
-  /** A layout of a higher version that follows from the one known. @throws Corrupt if it does not follow */
-  async adoptLayout (encoded: Uint8Array): Promise<void> {
+  /** What is to be done, and on disk, before a layout is adopted. */
+  beforeLayout: (layout: Layout) => Promise<void> = async () => {}
+
+  /**
+   * A layout of a higher version that follows from the one known; `isChosen`: or any, for whoever says so is known to speak of what was chosen, and some may
+   * have been missed. @throws Corrupt if it does not follow
+   */
+  async adoptLayout (encoded: Uint8Array, { isChosen = false }: { isChosen?: boolean } = {}): Promise<void> {
     const layout = readLayout(encoded)
     await this.#change((facts) => {
       if (layout.version <= facts.layout.version) return facts
-      if (!follows(facts.layout, layout)) throw new Corrupt(`layout ${layout.version} does not follow from layout ${facts.layout.version}`)
+      if (!isChosen && !follows(facts.layout, layout)) throw new Corrupt(`layout ${layout.version} does not follow from layout ${facts.layout.version}`)
       return { ...facts, layout }
     })
   }
@@ -95,6 +101,7 @@ export class ClusterState {
     const change = this.#changing.then(async () => {
       const facts = next(this.#facts)
       if (facts === this.#facts) return
+      if (facts.layout !== this.#facts.layout) await this.beforeLayout(facts.layout)
       await writeFacts(this.#files, facts)
       if (facts.layout !== this.#facts.layout) this.#encodedLayout = encodeLayout(facts.layout)
       this.#members = byPeer(facts.members)

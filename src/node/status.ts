@@ -5,7 +5,9 @@ import { allVotersOf, describeMember, nameOfRole } from '../cluster/index.ts'
 import type { Config } from '../config.ts'
 import type { NodeStatus } from '../node.ts'
 import type { RowStore } from '../tables/index.ts'
-import { majorityOf } from '../tables/electorate.ts'
+import { clearPartition } from '../tables/clear-rows.ts'
+import { isMajority } from '../tables/electorate.ts'
+import { votersIn } from './membership.ts'
 import type { ClusterState } from './state.ts'
 
 export interface StatusFacts {
@@ -20,15 +22,15 @@ export interface StatusFacts {
   readonly blocks: BlockStats
   readonly cache: { readonly bytes: number, readonly limitBytes: number }
   readonly freeBytes: number
+  /** What keeps the layout from changing as it should. */
+  readonly layoutTrouble?: string | undefined
   readonly rows: Pick<RowStore, 'lostPartitions'> & Partial<Pick<RowStore, 'readOnlyReason'>>
 }
 
 export const version = '0.1.0'
 
-const hasMajority = ({ state, peerId, reachable, forgetful = [] }: StatusFacts): boolean => {
-  const voters = allVotersOf(state.layout)
-  return voters.filter((voter) => voter === peerId || (reachable.includes(voter) && !forgetful.includes(voter))).length >= majorityOf(voters.length)
-}
+const hasMajority = ({ state, peerId, reachable, forgetful = [] }: StatusFacts): boolean =>
+  isMajority(votersIn(state).electorate(clearPartition), (voter) => voter === peerId || (reachable.includes(voter) && !forgetful.includes(voter)))
 
 /** Fails closed: a node with a failing disk may still serve through others, but should not be the one that is asked. */
 const isReady = (facts: StatusFacts): boolean =>
@@ -65,6 +67,7 @@ function healthOf (facts: StatusFacts): readonly string[] {
   return [
     ...(state.belongs(peerId) ? [] : ['this node has been removed from the cluster: the others let it in no more']),
     ...(hasMajority(facts) ? [] : [`fewer than a majority of the ${voters.length} voters answer: writes and reads fail until more are back`]),
+    ...(facts.layoutTrouble === undefined ? [] : [facts.layoutTrouble]),
     ...(away > 0 ? [`${away} of ${state.layout.members.length} members do not answer: what they hold has fewer copies now`] : []),
     ...forgetful.map((peer) => `the row store of ${peer} was emptied, put back from a copy or damaged: it does not vote`),
     ...(state.layout.state === 'settled' && voters.length < 3 ? [`${voters.length} voters: the death of one stops writes; three or more survive it`] : []),

@@ -53,6 +53,9 @@ export class StorePositions {
     ])
   }
 
+  /** The store that a peer has shown in its last greeting. */
+  shownBy (peer: PeerId): Uint8Array | undefined { return this.#shown.get(peer)?.id }
+
   /** Whether the store that the peer showed last may be asked: it is the one that the cluster knows, with all that was ever seen of it. */
   remembers (peer: PeerId): boolean {
     const [shown, named] = [this.#shown.get(peer), namedStoreOf(this.#parts.state, peer)]
@@ -90,7 +93,7 @@ export interface StorePositionsParts {
 
 /** The id of the row store by which the cluster knows a node: an acceptor is its store, not its name. Undefined: not known, or it votes on nothing. */
 export const namedStoreOf = ({ layout, members }: Pick<ClusterState, 'layout' | 'members'>, peer: PeerId): Uint8Array | undefined =>
-  (layout.members.find(({ peerId }) => peerId === peer) ?? members.get(peer))?.storeId
+  ([...layout.next?.members ?? [], ...layout.members].find(({ peerId }) => peerId === peer) ?? members.get(peer))?.storeId
 
 const path = 'positions'
 const magic = Uint8Array.of(0x44, 0x46, 0x53, 0x57, 1)

@@ -92,18 +92,15 @@ async function readLayout ({ registers }: Sponsor, signal: AbortSignal): Promise
   return layout
 }
 
-/**
- * Members and layout, if the layout has a place for this one, or will have: it is open, and one more can be held; or it is settled with this one among its
- * members, whose answer got lost. @throws Refused
- */
+/** Members and layout, if the layout has a place for this one, or will have. While it closes, nobody could tell whether this one was counted. @throws Refused */
 async function placeFor (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signal: AbortSignal): Promise<{ layout: Uint8Array, memberRows: readonly Uint8Array[] }> {
   const memberRows = await sponsor.memberRows({ signal })
   const encoded = await readLayout(sponsor, signal)
   const layout = parseLayout(encoded)
   const own = layoutMemberOf(request)
-  const isPlaced = layout.state === 'settled' && layout.members.some(({ peerId, storeId }) => peerId === peer && isSameStore(storeId, own.storeId))
-  if (layout.state !== 'open' && !isPlaced) throw new Refused(`joining is closed: the layout is ${layout.state}`)
-  if (!isPlaced) checkLayoutMembers(layout, [...memberRows.map((row) => layoutMemberOf(parseMemberRow(row))).filter(({ peerId }) => peerId !== peer), own])
+  const isPlaced = layout.members.some(({ peerId, storeId }) => peerId === peer && isSameStore(storeId, own.storeId))
+  if (layout.state === 'closing' && !isPlaced) throw new Refused('the first bucket is being made, and with it the layout settles: join again when it is there')
+  if (!isPlaced) checkLayoutMembers([...memberRows.map((row) => layoutMemberOf(parseMemberRow(row))).filter(({ peerId }) => peerId !== peer), own])
   return { layout: encoded, memberRows }
 }
 

@@ -37,7 +37,11 @@ export class ClearRows {
 
   /** In order of row key, from `after` (exclusive). @throws PartitionLost while any partition is: what is missing there may be one of them */
   async * rows ({ after }: { after?: Uint8Array } = {}): AsyncIterable<StoredRow> {
-    for (const lost of this.#store.lostPartitions()) throw new PartitionLost(lost)
+    for (const lost of this.#store.lostPartitions()) {
+      // a lost partition is filled without this being told
+      this.#gathering = undefined
+      throw new PartitionLost(lost)
+    }
     await (this.#gathering ??= this.#gather().catch((error: unknown) => { this.#gathering = undefined; throw error }))
     const names = [...this.#names.values()].toSorted((a, b) => compareBytes(a.rowKey, b.rowKey))
     for (const { table, rowKey } of names) {

@@ -10,8 +10,8 @@ import { messageLimits, type RowBallot, type TableAnswer, type TableQuestion, ty
  * Every length is checked against its bound and against what is left before anything is allocated.
  */
 const formatVersion = 1
-const questionKinds = { prepare: 1, accept: 2, handOver: 3, read: 4, list: 5, digest: 6, ballots: 7 } as const
-const answerKinds = { promised: 1, accepted: 2, value: 3, refused: 4, page: 5, digests: 6, ballots: 7, staleLayout: 8, lost: 9 } as const
+const questionKinds = { prepare: 1, accept: 2, handOver: 3, read: 4, list: 5, digest: 6, ballots: 7, progress: 8 } as const
+const answerKinds = { promised: 1, accepted: 2, value: 3, refused: 4, page: 5, digests: 6, ballots: 7, staleLayout: 8, lost: 9, progress: 10 } as const
 const knownTables: ReadonlySet<number> = new Set(Object.values(tables))
 
 export function encodeRequest (request: TableRequest): Uint8Array {
@@ -28,6 +28,7 @@ export function encodeRequest (request: TableRequest): Uint8Array {
       for (const partition of request.partitions) writer.u16(partition)
       return writer.finish()
     case 'ballots': return optional(writer.u16(request.partition), request.after, (bytes) => writer.raw(bytes)).finish()
+    case 'progress': return writer.finish()
   }
 }
 
@@ -50,6 +51,7 @@ function readQuestion (reader: ByteReader, kind: keyof typeof questionKinds): Ta
     case 'list': return { kind, table: readTable(reader), scope: reader.raw(16), limit: readListLimit(reader), prefix: reader.long(rowLimits.maxKeyBytes), after: readOptional(reader, () => reader.long(rowLimits.maxKeyBytes)) }
     case 'digest': return { kind, partitions: readPartitions(reader) }
     case 'ballots': return { kind, partition: readPartition(reader), after: readOptional(reader, () => reader.raw(32)) }
+    case 'progress': return { kind }
   }
 }
 
@@ -63,6 +65,10 @@ export function encodeAnswer (answer: TableAnswer): Uint8Array {
       return optional(writer, answer.accepted, (record) => writer.long(record)).finish()
     case 'refused': return writer.raw(encodeBallot(answer.promised)).finish()
     case 'staleLayout': return writer.long(answer.layout).finish()
+    case 'progress':
+      writer.u16(answer.remaining).u16(answer.lost).u16(answer.away.length)
+      for (const { peer, seconds } of answer.away) writer.raw(peer).u32(seconds)
+      return writer.finish()
     case 'page':
       writer.u8(answer.truncated ? 1 : 0).u16(answer.lost.length)
       for (const partition of answer.lost) writer.u16(partition)
@@ -96,6 +102,10 @@ function readAnswer (reader: ByteReader, kind: keyof typeof answerKinds): TableA
     case 'value': return { kind, promised: readOptional(reader, () => readBallot(reader)), accepted: readRecord() }
     case 'refused': return { kind, promised: readBallot(reader) }
     case 'staleLayout': return { kind, layout: reader.long(messageLimits.maxLayoutBytes) }
+    case 'progress': {
+      const [remaining, lost] = [reader.u16(), reader.u16()]
+      return { kind, remaining, lost, away: many(bounded(reader.u16(), messageLimits.maxAway), () => ({ peer: reader.raw(32), seconds: reader.u32() })) }
+    }
     case 'page': {
       const truncated = readFlag(reader)
       const lost = many(bounded(reader.u16(), partitionCount), () => bounded(reader.u16(), partitionCount - 1))

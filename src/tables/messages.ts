@@ -12,6 +12,8 @@ export type TableQuestion =
   | { readonly kind: 'digest', readonly partitions: readonly number[] }
   /** Which ballots stand in one partition, in order of row key, after `after`. */
   | { readonly kind: 'ballots', readonly partition: number, readonly after: Uint8Array | undefined }
+  /** How far a voter is with the layout of this version, and whom it misses. */
+  | { readonly kind: 'progress' }
 
 export type RowQuestion =
   | { readonly kind: 'prepare', readonly table: TableNumber, readonly rowKey: Uint8Array, readonly ballot: Ballot }
@@ -27,6 +29,7 @@ export type TableAnswer =
   /** In the order asked; undefined: that partition is lost. */
   | { readonly kind: 'digests', readonly digests: ReadonlyArray<PartitionDigest | undefined> }
   | { readonly kind: 'ballots', readonly rows: readonly RowBallot[], readonly truncated: boolean }
+  | ({ readonly kind: 'progress' } & VoterProgress)
   /** The asker's layout is older than one this replica has promised to go by. */
   | { readonly kind: 'staleLayout', readonly layout: Uint8Array }
   /** The partition is not proven whole here: neither an answer nor a vote. */
@@ -42,12 +45,23 @@ export type RowAnswer =
   /** A higher ballot, or an equal one for prepare, was promised. */
   | { readonly kind: 'refused', readonly promised: Ballot }
 
+export interface VoterProgress {
+  /** Partitions that it has not taken over yet. */
+  readonly remaining: number
+  /** Partitions whose memory it has lost, and that come back with a later version of the layout. */
+  readonly lost: number
+  /** Members of the layout that it cannot reach, and for how long. */
+  readonly away: ReadonlyArray<{ readonly peer: Uint8Array, readonly seconds: number }>
+}
+
 export interface PartitionDigest { readonly count: number, readonly digest: Uint8Array }
 export interface RowBallot { readonly table: TableNumber, readonly rowKey: Uint8Array, readonly ballot: Ballot }
 
 export const messageLimits = {
   maxDigests: 64,
   maxBallots: 512,
+  /** As many members as two layouts have. */
+  maxAway: 256,
   /** A page is cut here and says so; one entry more may follow, so that a page always gets on. */
   maxPageBytes: 1024 * 1024,
   /** A layout of 100 nodes over 4,096 partitions, twice while it changes. */

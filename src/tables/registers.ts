@@ -40,7 +40,7 @@ export interface RegistersOptions {
   readonly clock: Clock
   readonly random: Random
   /** A replica goes by a newer layout; resolves when it is adopted here. */
-  readonly adoptLayout: (encoded: Uint8Array) => Promise<void>
+  readonly adoptLayout: (encoded: Uint8Array, from: PeerId) => Promise<void>
   /** Where chosen records go that some voters have not confirmed. */
   readonly late?: Pick<LateDelivery, 'offer'>
   readonly timing?: Partial<RegisterTiming>
@@ -119,7 +119,7 @@ class RegisterDriver {
     const { self, replica, peers, clock, adoptLayout } = this.#options
     using limit = deadline(clock, this.#timing.askMs, { signal, what: 'answer of a replica' })
     const answer = peer === self ? await replica.answer(self, request) : await peers.ask(peer, request, { signal: limit.signal })
-    if (answer.kind === 'staleLayout') await adoptLayout(answer.layout)
+    if (answer.kind === 'staleLayout') await adoptLayout(answer.layout, peer)
     return answer
   }
 

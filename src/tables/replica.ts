@@ -8,7 +8,7 @@ import { clearPartition, ClearRows } from './clear-rows.ts'
 import { type Ballot, type Describe, isClear, PartitionLost, type RowCodec, rowLimits, type RowStore, type StoredRow, type TableNumber, type Voters } from './index.ts'
 import { KeyedQueue } from '../base/keyed-queue.ts'
 import { listingIndexLimits, type ListingIndex } from './listing-index.ts'
-import { messageLimits, type PartitionDigest, type RowBallot, type RowQuestion, type TableAnswer, type TableQuestion, type TableRequest } from './messages.ts'
+import { messageLimits, type PartitionDigest, type RowBallot, type RowQuestion, type TableAnswer, type TableQuestion, type TableRequest, type VoterProgress } from './messages.ts'
 import { openRecord } from './opened-record.ts'
 import { nameOf } from './recent-rows.ts'
 
@@ -46,6 +46,8 @@ export interface ReplicaOptions {
   /** This node cannot verify what it stores of sealed rows (a witness): those it takes from members alone. */
   readonly isKeyless?: boolean
   readonly succession?: Succession
+  /** Told to whoever keeps the layout. */
+  readonly progress?: () => VoterProgress
   /** Without it (a node without keys) this replica answers no listing. */
   readonly listing?: { readonly index: ListingIndex, readonly describe: Describe }
 }
@@ -119,6 +121,7 @@ class Replica {
       case 'list': return await this.#list(from, question)
       case 'digest': return { kind: 'digests', digests: await Promise.all(question.partitions.map((partition) => this.#digest(partition))) }
       case 'ballots': return await this.#ballots(question)
+      case 'progress': return { kind: 'progress', ...this.#options.progress?.() ?? { remaining: 0, lost: this.#options.store.lostPartitions().size, away: [] } }
     }
   }
 

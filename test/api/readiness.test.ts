@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { closing, openLayout, settledLayout } from '../../src/cluster/index.ts'
+import { closing, openLayout, settled } from '../../src/cluster/index.ts'
 import { configOf } from '../../src/config.ts'
 import type { ClusterState } from '../../src/node/state.ts'
 import { type StatusFacts, statusOf } from '../../src/node/status.ts'
@@ -8,7 +8,7 @@ import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support
 const names = ['a', 'b', 'c']
 const cluster = paperCluster()
 const [founder, ...others] = names.map((name) => layoutMember(name))
-const layout = settledLayout(closing(openLayout(founder as typeof others[0])), [founder as typeof others[0], ...others])
+const layout = settled(closing(openLayout(founder as typeof others[0])), [founder as typeof others[0], ...others])
 
 /** Node "a" of three, all well. */
 const facts = (changed: Partial<StatusFacts> = {}): StatusFacts => ({

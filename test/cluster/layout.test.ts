@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { hexOf, MalformedBytes } from '../../src/base/bytes.ts'
 import { Refused } from '../../src/base/errors.ts'
 import { keyOf } from '../../src/base/peer-id.ts'
-import { closing, encodeInviteRow, encodeLayout, encodeMemberRow, fittingMembers, isSuccessor, type Layout, type LayoutMember, layoutLimits, openLayout, parseInviteRow, parseLayout, parseMemberRow, roles, settled, votersOf } from '../../src/cluster/index.ts'
+import { allVotersOf, blockHoldersOf, changed, changing, closing, encodeInviteRow, encodeLayout, encodeMemberRow, fittingMembers, isSuccessor, type Layout, type LayoutMember, layoutLimits, openLayout, parseInviteRow, parseLayout, parseMemberRow, replicasOf, roles, settled } from '../../src/cluster/index.ts'
 import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
 
 const founder = layoutMember('founder')
@@ -16,7 +16,7 @@ const firstOf = (lists: Layout['rowHolders'], positions: number): Layout['rowHol
 describe('layouts', () => {
   test('an open layout is the founder alone, and a closing one too', () => {
     const open = openLayout(founder)
-    expect(votersOf(open, { table: 1, rowKey: new Uint8Array(32).fill(9) })).toEqual([founder.peerId])
+    expect([replicasOf(open, 9), allVotersOf(open)]).toEqual([[founder.peerId], [founder.peerId]])
     expect(closing(open)).toEqual({ ...open, version: 2n, state: 'closing' })
   })
 
@@ -41,10 +41,9 @@ describe('layouts', () => {
 
   test('clear tables live on all voters, sealed ones on the replicas of the partition', () => {
     const layout = settle([...named(6), layoutMember('disk', { role: roles.storage }), layoutMember('board', { role: roles.witness })])
-    const rowKey = new Uint8Array(32).fill(0x5a)
-    expect(votersOf(layout, { table: 18, rowKey })).toHaveLength(8)
-    expect(votersOf(layout, { table: 18, rowKey })).not.toContain(peerNamed('disk'))
-    expect(votersOf(layout, { table: 1, rowKey })).toEqual(layout.rowHolders[0x5a5]?.map((index) => layout.members[index]?.peerId))
+    expect(allVotersOf(layout)).toHaveLength(8)
+    expect(allVotersOf(layout)).not.toContain(peerNamed('disk'))
+    expect(replicasOf(layout, 0x5a5)).toEqual(layout.rowHolders[0x5a5]?.map((index) => layout.members[index]?.peerId))
   })
 
   test('blocks go to storage and members with capacity, never to a witness', () => {
@@ -114,6 +113,48 @@ describe('layouts', () => {
     expect(isSuccessor(closing(open), open)).toBe(false)
     expect(isSuccessor(closing(open), { ...next, version: next.version + 1n })).toBe(false)
     expect(isSuccessor(closing(open), { ...next, rowHolders: next.rowHolders.toReversed() })).toBe(false)
+  })
+
+  test('a layout that changes keeps who holds now beside who is to hold, and is finished by their holding alone', () => {
+    const before = settle(named(3))
+    const members = [...before.members.slice(1), ...named(5).slice(3)]
+    const between = changing(before, members)
+    expect(between).toMatchObject({ state: 'changing', version: before.version + 1n, members: before.members, rowHolders: before.rowHolders, blockHolders: before.blockHolders })
+    const after = changed(between)
+    expect(after).toEqual({ state: 'settled', version: before.version + 2n, ...between.next, next: undefined })
+    expect(after.members.map(({ peerId }) => peerId).toSorted()).toEqual(members.map(({ peerId }) => peerId).toSorted())
+    for (const partition of [0, 77, 4095]) expect(blockHoldersOf(between, partition)).toEqual([...new Set([...blockHoldersOf(after, partition), ...blockHoldersOf(before, partition)])])
+  })
+
+  test('what was to follow may be replaced while it has not, and who holds now holds on', () => {
+    const before = settle(named(2))
+    const other = changing(changing(before, [...before.members, ...named(4).slice(2)]), before.members)
+    expect([other.version, other.members, other.next?.members]).toEqual([before.version + 2n, before.members, before.members])
+  })
+
+  test('only a settled layout changes, and only one that changes is finished', () => {
+    expect(() => changing(openLayout(founder), [founder])).toThrow(/does not change/)
+    expect(() => changing(closing(openLayout(founder)), [founder])).toThrow(/does not change/)
+    expect(() => changed(settle([]))).toThrow(/nothing to finish/)
+    expect(() => changing(settle([]), [layoutMember('disk', { role: roles.storage })])).toThrow(/nobody votes/)
+  })
+
+  test('a successor of a layout that changes, or comes to, is what the pure functions make', () => {
+    const before = settle(named(3))
+    const between = changing(before, [...before.members, ...named(5).slice(3)])
+    const after = changed(between)
+    expect([isSuccessor(before, between), isSuccessor(between, after), isSuccessor(between, changing(between, before.members))]).toEqual([true, true, true])
+    expect([isSuccessor(before, after), isSuccessor(before, { ...after, version: between.version }), isSuccessor(between, { ...after, rowHolders: after.rowHolders.toReversed() })]).toEqual([false, false, false])
+    expect(isSuccessor(before, { ...between, rowHolders: between.rowHolders.toReversed() })).toBe(false)
+  })
+
+  test('a layout that changes is spelled in one way too, with twice as many members as it may have', () => {
+    const before = settle(named(layoutLimits.maxMembers - 1, (i) => ({ zone: `z${i % 4}` })))
+    const between = changing(before, [...before.members.slice(1), layoutMember('another')])
+    const bytes = encodeLayout(between)
+    expect(bytes.byteLength).toBeLessThan(layoutLimits.maxBytes)
+    expect(parseLayout(bytes)).toEqual(between)
+    expect(() => parseLayout(bytes.subarray(0, -1))).toThrow(MalformedBytes)
   })
 
   test('a layout is spelled in one way, and the largest fits a row', () => {

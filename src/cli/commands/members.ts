@@ -1,6 +1,15 @@
 import { type CommandContext, withNode } from '../context.ts'
 import type { GivenOptions } from '../settings.ts'
 
+/** `dfs node drain PEER [--undo]` */
+export async function drain (peer: string, options: GivenOptions): Promise<void> {
+  const draining = options.undo !== true
+  await withNode(options, async ({ client, output, signal }) => {
+    await client.json('PATCH', `/v1/members/${encodeURIComponent(peer)}`, { body: { draining }, signal })
+    output.fact({ peer, draining }, draining ? `${peer} drains: the layout changes without it, and "dfs status" says when it has` : `${peer} is to hold and decide again`)
+  })
+}
+
 /** `dfs node remove PEER` */
 export async function remove (peer: string, options: GivenOptions): Promise<void> {
   await withNode(options, async ({ client, output, signal }) => {

@@ -1,0 +1,198 @@
+import { equals, partitionCount } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
+import { Refused, Unavailable } from '../base/errors.ts'
+import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
+import { allVotersOf, type Assignment, changed, changing, describeMember, encodeLayout, encodeMemberRow, fittingMembers, type Layout, type LayoutMember, layoutMemberOf, type MemberRow, parseLayout, parseMemberRow, replicasOf, roles } from '../cluster/index.ts'
+import { isMajority } from '../tables/electorate.ts'
+import { type Registers, tables } from '../tables/index.ts'
+import type { VoterProgress } from '../tables/messages.ts'
+import type { AskReplica } from './clear-rows.ts'
+import { clusterAddress, layoutAddress } from './membership.ts'
+import type { ClusterState } from './state.ts'
+
+export interface LayoutKeeperParts {
+  readonly self: PeerId
+  readonly state: Pick<ClusterState, 'layout' | 'belongs' | 'isMember' | 'adoptLayout'>
+  readonly registers: Registers
+  readonly ask: AskReplica
+  readonly clock: Clock
+  readonly memberRows: (wait: { signal?: AbortSignal }) => Promise<readonly MemberRow[]>
+  /** Nodes that answer now, this one too. */
+  readonly reachable: () => ReadonlySet<PeerId>
+  /** The row store that a node has shown, in its last greeting. */
+  readonly storeOf: (peer: PeerId) => Uint8Array | undefined
+  /** A member of the layout that is away for longer is left out of the next. */
+  readonly evictAfterMs: number
+  readonly onChange: (layout: Layout, why: string) => void
+}
+
+export const layoutKeeperLimits = {
+  everyMs: 3_000,
+  /** While it changes, or is about to. */
+  everyMsWhileChanging: 500,
+  /** Who has joined, or come back, is waited for as long: others may follow. */
+  settlingMs: 1_000,
+  /** Between two changes for nothing but memory that was lost. */
+  restoringMs: 30_000,
+} as const
+
+/**
+ * Keeps the layout what the members rows say it should be. Every member does, but of those that answer only the first moves, so that they do not outbid
+ * each other; were two to move at once, the register has one of them win. What is to be is read off the rows, never remembered: a keeper that dies half way
+ * leaves nothing but a layout that changes, which the next one finishes.
+ */
+export class LayoutKeeper {
+  readonly #parts: LayoutKeeperParts
+  #lookedMs = -Infinity
+  #wanted: { readonly name: string, readonly sinceMs: number } = { name: '', sinceMs: 0 }
+  #restoredMs = -Infinity
+  #trouble: string | undefined
+
+  constructor (parts: LayoutKeeperParts) { this.#parts = parts }
+
+  /** What stands in the way of the change that is due, if something does. */
+  get trouble (): string | undefined { return this.#trouble }
+
+  async step (wait: { signal?: AbortSignal } = {}): Promise<'busy' | 'idle'> {
+    const { state, clock } = this.#parts
+    const { layout } = state
+    if (layout.state === 'open' || layout.state === 'closing' || !this.#isFirst()) { this.#trouble = undefined; return 'idle' }
+    const isMoving = layout.state === 'changing' || this.#wanted.name !== ''
+    if (clock.monotonicMs() - this.#lookedMs < (isMoving ? layoutKeeperLimits.everyMsWhileChanging : layoutKeeperLimits.everyMs)) return 'idle'
+    this.#lookedMs = clock.monotonicMs()
+    await this.#look(layout, wait)
+    return 'busy'
+  }
+
+  #isFirst (): boolean {
+    const { self, state, reachable } = this.#parts
+    const answering = reachable()
+    const first = state.layout.members.map(({ peerId }) => peerId).filter((peer) => answering.has(peer) && state.isMember(peer)).toSorted()[0]
+    return first === self
+  }
+
+  async #look (layout: Layout, wait: { signal?: AbortSignal }): Promise<void> {
+    const { reachable, state, clock } = this.#parts
+    const rows = await Promise.all((await this.#parts.memberRows(wait)).filter((row) => state.belongs(describeMember(row).peerId)).map(async (row) => this.#withShownStore(row, wait)))
+    const voters = await this.#progressOf(layout, wait)
+    const evicted = this.#evicted(layout, voters)
+    const wanted = wantedMembers({ layout, rows, reachable: reachable(), evicted })
+    if (!isSame(wanted, (layout.next ?? layout).members)) {
+      const name = wanted.map(({ peerId, storeId }) => `${peerId} ${storeId === undefined ? '' : Buffer.from(storeId).toString('hex')}`).join()
+      if (this.#wanted.name !== name) this.#wanted = { name, sinceMs: clock.monotonicMs() }
+      if (clock.monotonicMs() - this.#wanted.sinceMs >= layoutKeeperLimits.settlingMs) await this.#propose(layout, (current) => changing(current, wanted), 'its members have changed', wait)
+      return
+    }
+    this.#wanted = { name: '', sinceMs: 0 }
+    if (layout.next !== undefined) {
+      const late = waitedFor(layout, layout.next).filter((peer) => voters.get(peer)?.remaining !== 0)
+      this.#trouble = late.length === 0 ? undefined : `the layout changes, and waits for ${late.join(', ')} to take over`
+      if (late.length === 0) await this.#propose(layout, changed, 'all has been taken over', wait)
+    } else if ([...voters.values()].some(({ lost }) => lost > 0) && clock.monotonicMs() - this.#restoredMs >= layoutKeeperLimits.restoringMs) {
+      this.#restoredMs = clock.monotonicMs()
+      await this.#propose(layout, (current) => changing(current, wanted), 'memory of rows that was lost is to be taken over', wait)
+    }
+  }
+
+  async #propose (layout: Layout, next: (layout: Layout) => Layout, why: string, wait: { signal?: AbortSignal }): Promise<void> {
+    const { registers, state, onChange } = this.#parts
+    const chosen = await registers.change<Layout>(layoutAddress, (value) => {
+      const current = value === undefined ? layout : parseLayout(value)
+      // another was quicker, or this one missed what was chosen
+      if (current.version !== layout.version) return { kind: 'keep', result: current }
+      const result = next(layout)
+      return { kind: 'write', value: encodeLayout(result), result }
+    }, wait)
+    await state.adoptLayout(encodeLayout(chosen), { isChosen: true })
+    this.#wanted = { name: '', sinceMs: 0 }
+    this.#trouble = undefined
+    onChange(chosen, why)
+  }
+
+  /** Of every voter that answers, under the layout as it is: whoever does has adopted it. */
+  async #progressOf (layout: Layout, wait: { signal?: AbortSignal }): Promise<ReadonlyMap<PeerId, VoterProgress>> {
+    const { ask, reachable } = this.#parts
+    const answering = reachable()
+    const voters = [...new Set([...allVotersOf(layout), ...layout.next === undefined ? [] : allVotersOf(layout.next)])].filter((peer) => answering.has(peer))
+    const answers = await Promise.allSettled(voters.map(async (peer) => ask(peer, { kind: 'progress' }, wait)))
+    wait.signal?.throwIfAborted()
+    return new Map(answers.flatMap((answer, i) => answer.status === 'fulfilled' && answer.value.kind === 'progress' ? [[voters[i] as PeerId, answer.value]] : []))
+  }
+
+  /** A store that was lost, or put back from a copy, is another one: what its node shows is what stands in its row. */
+  async #withShownStore (row: MemberRow, wait: { signal?: AbortSignal }): Promise<MemberRow> {
+    const { registers, storeOf, reachable } = this.#parts
+    const { peerId, peerKey, role } = describeMember(row)
+    const shown = storeOf(peerId)
+    if (role === roles.storage || shown === undefined || row.storeId === undefined || equals(shown, row.storeId) || !reachable().has(peerId)) return row
+    return registers.change<MemberRow>(clusterAddress(tables.members, peerKey), (value) => {
+      const current = value === undefined ? row : parseMemberRow(value)
+      const result = { ...current, storeId: shown }
+      return { kind: 'write', value: encodeMemberRow(result), result }
+    }, wait)
+  }
+
+  /** Away for the grace by the clocks of a majority of voters, where every partition has a majority without them. */
+  #evicted (layout: Layout, voters: ReadonlyMap<PeerId, VoterProgress>): ReadonlySet<PeerId> {
+    const missing = new Map<PeerId, Set<PeerId>>()
+    for (const [voter, { away }] of voters) {
+      for (const { peer, seconds } of away) {
+        if (seconds * 1000 < this.#parts.evictAfterMs) continue
+        const id = peerIdOf(peer)
+        missing.set(id, (missing.get(id) ?? new Set()).add(voter))
+      }
+    }
+    const electorate = { version: layout.version, groups: [allVotersOf(layout)] }
+    const evicted = new Set([...missing].filter(([peer, by]) => !this.#parts.reachable().has(peer) && isMajority(electorate, (voter) => by.has(voter))).map(([peer]) => peer))
+    const isWhole = Array.from({ length: partitionCount }, (_, partition) => replicasOf(layout, partition)).every((group) => isMajority({ version: layout.version, groups: [group] }, (peer) => voters.has(peer) && !evicted.has(peer)))
+    if (isWhole || evicted.size === 0) return evicted
+    this.#trouble = `${[...evicted].join(', ')} stay in the layout though away: without them some rows would have no majority of those who know them`
+    return new Set()
+  }
+}
+
+/** Whom the layout should have. Pure. */
+export function wantedMembers ({ layout, rows, reachable, evicted }: { layout: Layout, rows: readonly MemberRow[], reachable: ReadonlySet<PeerId>, evicted: ReadonlySet<PeerId> }): readonly LayoutMember[] {
+  const present = new Map(layout.members.map((member) => [member.peerId, member]))
+  const wanted = rows.filter((row) => row.isDraining !== true).map(layoutMemberOf).filter(({ peerId }) => !evicted.has(peerId) && (present.has(peerId) || reachable.has(peerId)))
+    // a store that has not been shown yet cannot take over
+    .map((member) => reachable.has(member.peerId) ? member : present.get(member.peerId) ?? member)
+  return fittingMembers(layout, wanted).fitting
+}
+
+/** Who takes over something, and so has to say that it has. */
+function waitedFor (present: Assignment, next: Assignment): readonly PeerId[] {
+  const before = new Map(present.members.map((member) => [member.peerId, member]))
+  const isNewStore = ({ peerId, storeId }: LayoutMember): boolean => {
+    const old = before.get(peerId)?.storeId
+    return old === undefined || storeId === undefined || !equals(old, storeId)
+  }
+  const entering = new Set<PeerId>(next.members.filter((member) => member.storeId !== undefined && isNewStore(member)).map(({ peerId }) => peerId))
+  for (let partition = 0; partition < partitionCount; partition++) {
+    const old = replicasOf(present, partition)
+    for (const peer of replicasOf(next, partition)) if (!old.includes(peer)) entering.add(peer)
+  }
+  return [...entering].filter((peer) => allVotersOf(next).includes(peer))
+}
+
+function isSame (wanted: readonly LayoutMember[], members: readonly LayoutMember[]): boolean {
+  if (wanted.length !== members.length) return false
+  const byPeer = new Map(members.map((member) => [member.peerId, member]))
+  return wanted.every(({ peerId, role, zone, capacityBytes, storeId }) => {
+    const member = byPeer.get(peerId)
+    return member !== undefined && member.role === role && member.zone === zone && member.capacityBytes === capacityBytes && (storeId === undefined ? member.storeId === undefined : member.storeId !== undefined && equals(member.storeId, storeId))
+  })
+}
+
+/** That a member shall hold and decide nothing, or again something. @throws Refused, Unavailable */
+export async function setDraining ({ state, registers, memberRows }: Pick<LayoutKeeperParts, 'state' | 'registers' | 'memberRows'>, peer: PeerId, isDraining: boolean, wait: { signal?: AbortSignal } = {}): Promise<void> {
+  if (state.layout.state !== 'settled' && state.layout.state !== 'changing') throw new Refused('nothing is held yet: the first bucket settles who holds what')
+  if (!state.belongs(peer)) throw new Refused(`${peer} is no member of this cluster`)
+  const others = (await memberRows(wait)).filter((row) => describeMember(row).peerId !== peer && state.belongs(describeMember(row).peerId) && row.isDraining !== true)
+  if (isDraining && !others.some((row) => describeMember(row).role === roles.member)) throw new Refused('nobody would be left to hold and decide: one member stays')
+  await registers.change<undefined>(clusterAddress(tables.members, keyOf(peer)), (value) => {
+    if (value === undefined) throw new Unavailable(`the members row of ${peer} is not there yet`)
+    const row = parseMemberRow(value)
+    return (row.isDraining === true) === isDraining ? { kind: 'keep', result: undefined } : { kind: 'write', value: encodeMemberRow({ ...row, isDraining }), result: undefined }
+  }, wait)
+}

@@ -1,0 +1,220 @@
+import { equals, partitionOf } from '../base/bytes.ts'
+import { Corrupt } from '../base/errors.ts'
+import type { PeerId } from '../base/peer-id.ts'
+import { compareBallots, isSameBallot } from './ballot.ts'
+import { clearPartition } from './clear-rows.ts'
+import { isMajority } from './electorate.ts'
+import { type Ballot, isClear, type RowCodec, type RowStore, type StoredRow, type TableNumber } from './index.ts'
+import type { RowSettler } from './late-delivery.ts'
+import { messageLimits, type PartitionDigest, type RowBallot, type TableAnswer, type TableQuestion } from './messages.ts'
+import { nameOf } from './recent-rows.ts'
+import type { TableReplica } from './replica.ts'
+
+/** What this node has to take over under a version of the layout, before that version may be followed by the next. */
+export interface Takeover {
+  readonly version: bigint
+  /** In ascending order; `clearPartition` is one. */
+  readonly partitions: readonly number[]
+  /** Of those, the ones whose memory here was lost before the version was adopted. */
+  readonly restoring: ReadonlySet<number>
+  /** Who decided about a partition before. */
+  readonly from: (partition: number) => readonly PeerId[]
+}
+
+export interface HandOverPorts {
+  readonly self: PeerId
+  readonly store: Pick<RowStore, 'get' | 'clear' | 'fill' | 'restore'>
+  readonly replica: TableReplica
+  readonly codec: Pick<RowCodec, 'ballotOf' | 'verify' | 'stored'>
+  /** Asks another replica. */
+  readonly ask: (peer: PeerId, request: TableQuestion & { readonly version: bigint }, options: { signal?: AbortSignal }) => Promise<TableAnswer>
+  readonly takeover: () => Takeover
+  /** An identity round. Undefined where the node has no keys to propose with. */
+  readonly settle: RowSettler | undefined
+  /** Whether a record of this peer may be stored here: who cannot check a vote tag takes sealed rows from members alone. */
+  readonly isTakenFrom: (peer: PeerId, table: TableNumber) => boolean
+  /** The partition is in service again, filled behind the replica's back. */
+  readonly restored: (partition: number) => Promise<void>
+}
+
+/**
+ * A new replica takes over what the old ones have, partition by partition: from a majority of those that decided before, for only of a majority one is sure
+ * to have what was chosen, and under the version by which they decide no more alone: who answers at that version has ended all it began before.
+ *
+ * A row comes by late delivery, under its rule: where more was promised here already, an identity round decides what the row says. Rows that were only promised
+ * need not come: who promised decides under the old version no more. A partition that this node lost comes back the same way, but only under a version
+ * adopted after the loss. Under an older one it may have promised what it now forgets.
+ */
+export class HandOver {
+  readonly #ports: HandOverPorts
+  #version = 0n
+  #left: number[] = []
+  #clearRows: Promise<readonly Held[]> | undefined
+
+  constructor (ports: HandOverPorts) { this.#ports = ports }
+
+  /** Partitions not taken over yet, under this version. */
+  remaining (): { readonly version: bigint, readonly partitions: number } {
+    this.#begin()
+    return { version: this.#version, partitions: this.#left.length }
+  }
+
+  /** Some partitions; those that cannot be had now stand at the end of the line. Idle: nothing to do, or nothing could be done. */
+  async step ({ signal }: { signal?: AbortSignal } = {}): Promise<'busy' | 'idle'> {
+    const takeover = this.#begin()
+    const { version } = takeover
+    const taken = this.#left.slice(0, messageLimits.maxDigests)
+    if (taken.length === 0) return 'idle'
+    const done = new Set(await this.#take(takeover, taken, signal))
+    if (this.#version !== version) return 'busy'
+    this.#left = [...this.#left.slice(taken.length), ...taken.filter((partition) => !done.has(partition))]
+    return done.size > 0 ? 'busy' : 'idle'
+  }
+
+  #begin (): Takeover {
+    const takeover = this.#ports.takeover()
+    if (takeover.version !== this.#version) {
+      this.#version = takeover.version
+      // the clear rows first: who may have proposed the others stands in them
+      this.#left = [...takeover.partitions].sort((a, b) => Number(b === clearPartition) - Number(a === clearPartition) || a - b)
+      this.#clearRows = undefined
+    }
+    return takeover
+  }
+
+  async #take (takeover: Takeover, partitions: readonly number[], signal: AbortSignal | undefined): Promise<readonly number[]> {
+    const { self } = this.#ports
+    const own = await this.#digestsAt(takeover, self, partitions.filter((partition) => !takeover.restoring.has(partition)), signal)
+    const peers = new Set(partitions.flatMap((partition) => takeover.from(partition)))
+    const told = new Map(await Promise.all([...peers].map(async (peer) => {
+      const asked = partitions.filter((partition) => takeover.from(partition).includes(peer) && !(peer === self && takeover.restoring.has(partition)))
+      return [peer, await this.#digestsAt(takeover, peer, asked, signal)] as const
+    })))
+    const done: number[] = []
+    for (const partition of partitions) {
+      const digests = takeover.from(partition).flatMap((peer) => { const digest = told.get(peer)?.get(partition); return digest === undefined ? [] : [{ peer, digest }] })
+      if (await this.#takePartition(takeover, { partition, digests, own: own.get(partition) }, signal)) done.push(partition)
+      signal?.throwIfAborted()
+    }
+    return done
+  }
+
+  async #takePartition (takeover: Takeover, { partition, digests, own }: { partition: number, digests: ReadonlyArray<{ peer: PeerId, digest: PartitionDigest }>, own: PartitionDigest | undefined }, signal: AbortSignal | undefined): Promise<boolean> {
+    const isRestoring = takeover.restoring.has(partition)
+    const isNothingNew = ({ digest }: { digest: PartitionDigest }): boolean => digest.count === 0 || (own !== undefined && own.count === digest.count && equals(own.digest, digest.digest))
+    const heard = new Set(digests.filter(isNothingNew).map(({ peer }) => peer))
+    const held: Held[] = []
+    for (const { peer, digest } of digests) {
+      if (isNothingNew({ digest })) continue
+      const ballots = await this.#ballotsAt(takeover, peer, partition, signal)
+      if (ballots === undefined) continue
+      heard.add(peer)
+      held.push(...ballots.filter(({ table }) => isClear(table) === (partition === clearPartition)))
+    }
+    if (!isMajority({ version: takeover.version, groups: [takeover.from(partition)] }, (peer) => heard.has(peer))) return false
+    return isRestoring ? await this.#restore(takeover, { partition, held }, signal) : await this.#deliver(takeover, held, signal)
+  }
+
+  /** Each row to the own replica, as the accept that got lost. Whether it has all of them now, or higher ones. */
+  async #deliver (takeover: Takeover, held: readonly Held[], signal: AbortSignal | undefined): Promise<boolean> {
+    const { self, replica, settle, store, codec } = this.#ports
+    const { version } = takeover
+    const ownBallot = async ({ table, rowKey }: RowBallot): Promise<Ballot | undefined> => {
+      const row = await store.get(table, rowKey)
+      return row?.accepted === undefined ? undefined : codec.ballotOf(table, row.accepted)
+    }
+    let isWhole = true
+    for (const row of highestEach(held)) {
+      const { table, rowKey, ballot } = row
+      const isThere = (own: Ballot | undefined): boolean => own !== undefined && compareBallots(own, ballot) >= 0
+      if (isThere(await ownBallot(row))) continue
+      const record = await this.#recordOf(takeover, row, signal)
+      const answer = record === undefined ? undefined : await replica.answer(self, { version, kind: 'handOver', table, rowKey, record })
+      if (answer?.kind === 'refused') await settle?.({ table, rowKey }, { signal, above: answer.promised.counter })
+      if (answer?.kind !== 'accepted' && !isThere(await ownBallot(row))) isWhole = false
+    }
+    return isWhole
+  }
+
+  /** What was lost comes back whole: its sealed rows, and the clear ones that lie among them. */
+  async #restore (takeover: Takeover, { partition, held }: { partition: number, held: readonly Held[] }, signal: AbortSignal | undefined): Promise<boolean> {
+    const { store, codec, restored } = this.#ports
+    const clear = await (this.#clearRows ??= this.#clearRowsOf(takeover, signal).catch((error: unknown) => { this.#clearRows = undefined; throw error }))
+    if (clear.length === 0) { this.#clearRows = undefined; return false }
+    const rows: StoredRow[] = []
+    for (const row of highestEach([...held, ...clear.filter(({ rowKey }) => partitionOf(rowKey) === partition)])) {
+      const { table, rowKey } = row
+      const record = await this.#recordOf(takeover, row, signal)
+      if (record === undefined) return false
+      codec.verify({ table, rowKey, record })
+      rows.push({ table, rowKey, promised: codec.ballotOf(table, record), accepted: codec.stored({ table, rowKey, record }) })
+    }
+    await store.clear(partition)
+    if (rows.length > 0) await store.fill(rows)
+    await store.restore(partition)
+    await restored(partition)
+    return true
+  }
+
+  /** Those of a majority of the voters of before; none if they cannot be had. */
+  async #clearRowsOf (takeover: Takeover, signal: AbortSignal | undefined): Promise<readonly Held[]> {
+    const voters = takeover.from(clearPartition)
+    const told = await Promise.all(voters.filter((peer) => peer !== this.#ports.self).map(async (peer) => ({ peer, ballots: await this.#ballotsAt(takeover, peer, clearPartition, signal) })))
+    const heard = told.filter(({ ballots }) => ballots !== undefined)
+    if (!isMajority({ version: takeover.version, groups: [voters] }, (peer) => heard.some((one) => one.peer === peer))) return []
+    return heard.flatMap(({ ballots }) => ballots ?? [])
+  }
+
+  async #recordOf (takeover: Takeover, { table, rowKey, ballot, holders }: Row, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
+    for (const peer of holders.filter((holder) => this.#ports.isTakenFrom(holder, table))) {
+      const answer = await this.#ask(takeover, peer, { kind: 'read', table, rowKey }, signal)
+      // it may be higher by now, which is as good
+      if (answer?.kind === 'value' && answer.accepted !== undefined && compareBallots(this.#ports.codec.ballotOf(table, answer.accepted), ballot) >= 0) return answer.accepted
+    }
+    return undefined
+  }
+
+  async #digestsAt (takeover: Takeover, peer: PeerId, partitions: readonly number[], signal: AbortSignal | undefined): Promise<ReadonlyMap<number, PartitionDigest>> {
+    const answer = partitions.length === 0 ? undefined : await this.#ask(takeover, peer, { kind: 'digest', partitions }, signal)
+    const digests = answer?.kind === 'digests' && answer.digests.length === partitions.length ? answer.digests : []
+    return new Map(partitions.flatMap((partition, i) => { const digest = digests[i]; return digest === undefined ? [] : [[partition, digest]] }))
+  }
+
+  async #ballotsAt (takeover: Takeover, peer: PeerId, partition: number, signal: AbortSignal | undefined): Promise<readonly Held[] | undefined> {
+    const held: Held[] = []
+    for (let after: Uint8Array | undefined, isLast = false; !isLast;) {
+      const answer = await this.#ask(takeover, peer, { kind: 'ballots', partition, after }, signal)
+      if (answer?.kind !== 'ballots' || (answer.truncated && answer.rows.length === 0)) return undefined
+      held.push(...answer.rows.map((row) => ({ ...row, peer })))
+      after = answer.rows.at(-1)?.rowKey
+      isLast = !answer.truncated
+    }
+    return held
+  }
+
+  /** Who does not answer, or answers for another version, is not counted. */
+  async #ask ({ version }: Takeover, peer: PeerId, question: TableQuestion, signal: AbortSignal | undefined): Promise<TableAnswer | undefined> {
+    const { self, replica, ask } = this.#ports
+    const request = { version, ...question }
+    if (peer === self) return await replica.answer(self, request)
+    return await ask(peer, request, { signal }).catch((error: unknown) => {
+      signal?.throwIfAborted()
+      if (error instanceof Corrupt) throw error
+      return undefined
+    })
+  }
+}
+
+interface Held extends RowBallot { readonly peer: PeerId }
+interface Row extends RowBallot { readonly holders: readonly PeerId[] }
+
+/** Of each row the highest ballot, and who has it. */
+function highestEach (held: readonly Held[]): readonly Row[] {
+  const rows = new Map<string, Row>()
+  for (const { peer, ...row } of held) {
+    const known = rows.get(nameOf(row))
+    if (known !== undefined && isSameBallot(known.ballot, row.ballot)) rows.set(nameOf(row), { ...known, holders: [...known.holders, peer] })
+    else if (known === undefined || compareBallots(row.ballot, known.ballot) > 0) rows.set(nameOf(row), { ...row, holders: [peer] })
+  }
+  return [...rows.values()]
+}
