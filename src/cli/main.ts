@@ -33,7 +33,7 @@ A first session:
   echo hello | dfs put - photos/hello
   dfs get photos/hello -
 
-The token that "dfs invite" prints lets one more machine in, by "dfs join TOKEN --start" there, until the first bucket settles who the members are.
+The token that "dfs invite" prints lets one more machine in, by "dfs join TOKEN --start" there, at any time.
 `
 
 const command = (parent: Command, usage: string, description: string): Command =>
@@ -103,7 +103,7 @@ function objectCommands (dfs: Command): void {
     .option('-r, --recursive', 'remove everything below BUCKET/PREFIX')
     .action(async (object, options) => { await (await import('./commands/list.ts')).rm(object, options) })
   const bucket = dfs.command('bucket').description('make, change, list and remove buckets').showHelpAfterError()
-  command(bucket, 'create <name>', 'make a bucket; the first one settles who the cluster\'s members are')
+  command(bucket, 'create <name>', 'make a bucket; the first one settles who holds what')
     .option('--redundancy <rf:n|rs:k+m>', 'rf:1 to rf:3 whole copies (rf:3), or k + m shards of which any k suffice: rs:2+2 from 5 nodes, rs:4+2 from 7')
     .option('--private', 'random keys, fixed chunks, padding: nobody can tell equal content; no deduplication')
     .option('--compression <mode>', 'auto or off')

@@ -1,8 +1,9 @@
-import { equals, partitionCount } from '../base/bytes.ts'
+import { empty, equals, hexOf, partitionCount } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { Refused, Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
 import { allVotersOf, type Assignment, changed, changing, describeMember, encodeLayout, encodeMemberRow, fittingMembers, type Layout, type LayoutMember, layoutMemberOf, type MemberRow, parseLayout, parseMemberRow, replicasOf, roles } from '../cluster/index.ts'
+import { clearPartition } from '../tables/clear-rows.ts'
 import { isMajority } from '../tables/electorate.ts'
 import { type Registers, tables } from '../tables/index.ts'
 import type { VoterProgress } from '../tables/messages.ts'
@@ -30,6 +31,8 @@ export const layoutKeeperLimits = {
   everyMs: 3_000,
   /** While it changes, or is about to. */
   everyMsWhileChanging: 500,
+  /** Members rows that have not changed here. */
+  rereadMs: 15_000,
   /** Who has joined, or come back, is waited for as long: others may follow. */
   settlingMs: 1_000,
   /** Between two changes for nothing but memory that was lost. */
@@ -46,6 +49,7 @@ export class LayoutKeeper {
   #lookedMs = -Infinity
   #wanted: { readonly name: string, readonly sinceMs: number } = { name: '', sinceMs: 0 }
   #restoredMs = -Infinity
+  #rows: { readonly rows: readonly MemberRow[], readonly digest: string, readonly readMs: number } | undefined
   #trouble: string | undefined
 
   constructor (parts: LayoutKeeperParts) { this.#parts = parts }
@@ -73,12 +77,12 @@ export class LayoutKeeper {
 
   async #look (layout: Layout, wait: { signal?: AbortSignal }): Promise<void> {
     const { reachable, state, clock } = this.#parts
-    const rows = await Promise.all((await this.#parts.memberRows(wait)).filter((row) => state.belongs(describeMember(row).peerId)).map(async (row) => this.#withShownStore(row, wait)))
+    const rows = await Promise.all((await this.#memberRows(wait)).filter((row) => state.belongs(describeMember(row).peerId)).map(async (row) => this.#withShownStore(row, wait)))
     const voters = await this.#progressOf(layout, wait)
     const evicted = this.#evicted(layout, voters)
     const wanted = wantedMembers({ layout, rows, reachable: reachable(), evicted })
     if (!isSame(wanted, (layout.next ?? layout).members)) {
-      const name = wanted.map(({ peerId, storeId }) => `${peerId} ${storeId === undefined ? '' : Buffer.from(storeId).toString('hex')}`).join()
+      const name = wanted.map(({ peerId, storeId }) => `${peerId} ${hexOf(storeId ?? empty)}`).join()
       if (this.#wanted.name !== name) this.#wanted = { name, sinceMs: clock.monotonicMs() }
       if (clock.monotonicMs() - this.#wanted.sinceMs >= layoutKeeperLimits.settlingMs) await this.#propose(layout, (current) => changing(current, wanted), 'its members have changed', wait)
       return
@@ -92,6 +96,17 @@ export class LayoutKeeper {
       this.#restoredMs = clock.monotonicMs()
       await this.#propose(layout, (current) => changing(current, wanted), 'memory of rows that was lost is to be taken over', wait)
     }
+  }
+
+  /** Read again when a row of the cluster has changed here, and now and then, for it may have changed elsewhere alone. */
+  async #memberRows (wait: { signal?: AbortSignal }): Promise<readonly MemberRow[]> {
+    const { self, ask, clock, memberRows } = this.#parts
+    const answer = await ask(self, { kind: 'digest', partitions: [clearPartition] }, wait)
+    const digest = answer.kind === 'digests' ? hexOf(answer.digests[0]?.digest ?? empty) : ''
+    if (this.#rows === undefined || digest === '' || this.#rows.digest !== digest || clock.monotonicMs() - this.#rows.readMs > layoutKeeperLimits.rereadMs) {
+      this.#rows = { rows: await memberRows(wait), digest, readMs: clock.monotonicMs() }
+    }
+    return this.#rows.rows
   }
 
   async #propose (layout: Layout, next: (layout: Layout) => Layout, why: string, wait: { signal?: AbortSignal }): Promise<void> {

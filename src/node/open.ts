@@ -7,7 +7,7 @@ import { Refused, Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
 import { type Random, systemRandom } from '../base/random.ts'
 import { signingKeyOf } from '../base/signature.ts'
-import { allVotersOf, blockHoldersOf, describeMember, encodeMemberRow, nameOfRole, newestEpochOf, parseLayout, roles } from '../cluster/index.ts'
+import { blockHoldersOf, describeMember, encodeMemberRow, nameOfRole, newestEpochOf, parseLayout, roles } from '../cluster/index.ts'
 import type { Config } from '../config.ts'
 import { lockFolder } from '../disk/folder-lock.ts'
 import type { Files } from '../disk/index.ts'
@@ -28,6 +28,7 @@ import { serveStore } from '../protocols/store.ts'
 import { serveTables, tablePeers } from '../protocols/table.ts'
 import { replication } from '../replication/index.ts'
 import { AntiEntropy } from '../tables/anti-entropy.ts'
+import { clearPartition } from '../tables/clear-rows.ts'
 import { rowCodec } from '../tables/codec.ts'
 import { isClear, PartitionLost, type Registers, type RowCodec, type RowStore, tables } from '../tables/index.ts'
 import { HandOver } from '../tables/hand-over.ts'
@@ -278,7 +279,7 @@ class Node {
     }
     await serveRing(this.#network.requests, this.#epochs === undefined ? keylessRing(retag) : ringOf(this.#epochs, retag))
     const floors = this.#eraParts === undefined ? undefined : new FloorKeeper({
-      eraParts: this.#eraParts, everyVoter: () => allVotersOf(state.layout), demand: (epoch) => retag.demand(epoch), peers: rings, clock,
+      eraParts: this.#eraParts, everyVoter: () => voters.ofPartition(clearPartition), demand: (epoch) => retag.demand(epoch), peers: rings, clock,
     })
     const antiEntropy = new AntiEntropy({
       self, replica, voters, peers: this.#peers, settle: isKeyless ? undefined : async (row, wait) => { await driver.settle(row, wait) },

@@ -38,10 +38,10 @@ export async function removeMember (parts: EraChangeParts, subject: PeerId, wait
 function demandMajorityWithout ({ self, voters, reachable }: EraChangeParts, subject: PeerId): void {
   const answering = new Set([self, ...reachable()].filter((peer) => peer !== subject))
   // the clear rows' voters stand behind the last partition
-  const lists = new Set(Array.from({ length: partitionCount + 1 }, (_, partition) => voters.ofPartition(partition)))
+  const lists = Array.from({ length: partitionCount + 1 }, (_, partition) => voters.electorate(partition).groups).flat()
   for (const list of lists) {
     if (!list.includes(subject)) continue
-    if (list.length - 1 < majorityOf(list.length)) throw new Refused('rows could not be decided without it: let it leave the layout first')
+    if (list.length - 1 < majorityOf(list.length)) throw new Refused('rows could not be decided without it: let it leave the layout first ("dfs node drain")')
     if (list.filter((peer) => answering.has(peer)).length < majorityOf(list.length)) throw new Unavailable('without it there is no majority now: bring others back first')
   }
 }

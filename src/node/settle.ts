@@ -29,7 +29,8 @@ export function layoutSettler (parts: SettleParts): (wait: { signal?: AbortSigna
   }
 }
 
-const isSettled = ({ layout }: ClusterState): boolean => layout.state === 'settled'
+/** Or was, and changes by now. */
+const isSettled = ({ layout }: ClusterState): boolean => layout.state === 'settled' || layout.state === 'changing'
 
 async function settle (parts: SettleParts, wait: { signal?: AbortSignal }): Promise<void> {
   const { state, ask } = parts
