@@ -35,6 +35,7 @@ export class Takeovers {
     const lostBefore = { version: layout.version, partitions: lost }
     await writeLost(files, lostBefore)
     this.#lostBefore = lostBefore
+    this.#known = undefined
   }
 
   of (layout: Layout): Takeover {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { until } from '../../scripts/local-cluster.ts'
 import { utf8 } from '../../src/base/bytes.ts'
 import type { NodeStatus } from '../../src/node.ts'
-import { realCluster, type RealCluster } from '../support/real-cluster.ts'
+import { eachOf, realCluster, type RealCluster } from '../support/real-cluster.ts'
 
 let real: RealCluster
 async function nodeStatus (index: number): Promise<NodeStatus> {
@@ -30,7 +30,7 @@ function writing (prefix: string, through: readonly number[]) {
 }
 async function expectAll (keys: readonly string[], through: number): Promise<void> {
   const node = await real.via(through)
-  for (const key of keys) expect(await node.get(key).then((bytes) => Buffer.from(bytes).toString()), `${key} through node ${through + 1}`).toBe(key)
+  await eachOf(keys, 16, async (key) => { expect(await node.get(key).then((bytes) => Buffer.from(bytes).toString()), `${key} through node ${through + 1}`).toBe(key) })
   expect((await node.keys()).filter((key) => keys.includes(key))).toHaveLength(keys.length)
 }
 

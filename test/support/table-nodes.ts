@@ -37,7 +37,7 @@ export interface TableNodes {
 export const describeValue: Describe = (_, value) => ({ name: value, scope: new Uint8Array(16), summary: value })
 
 /** Nodes that vote on every row, over calls in place of a network. Nothing gets lost unless told to. */
-export function tableNodes (count: number, { isMember = () => true, layout, options = () => ({}), peersOf, votersAmong = (all) => all }: {
+export function tableNodes (count: number, { isMember = () => true, layout, options = () => ({}), peersOf, votersAmong = (all) => all, version = () => 1n, groupsAmong = (all, partition) => [votersAmong(all, partition)] }: {
   isMember?: (peer: PeerId) => boolean
   layout?: LayoutGuard
   options?: (self: PeerId) => Partial<RegistersOptions>
@@ -45,14 +45,17 @@ export function tableNodes (count: number, { isMember = () => true, layout, opti
   peersOf?: (self: PeerId) => TablePeers
   /** In the place of all of them, for every row. */
   votersAmong?: (peers: readonly PeerId[], partition: number) => readonly PeerId[]
+  /** Of the layout, which all adopt at once. */
+  version?: () => bigint
+  groupsAmong?: (peers: readonly PeerId[], partition: number) => ReadonlyArray<readonly PeerId[]>
 } = {}): TableNodes {
   const peers = Array.from({ length: count }, (_, i) => peerIdOf(hash(Uint8Array.of(i))))
-  const voters = votersBy({ version: () => 1n, groupsOf: (partition) => [votersAmong(peers, partition)] })
+  const voters = votersBy({ version, groupsOf: (partition) => groupsAmong(peers, partition) })
   const [dead, stopped] = [new Set<PeerId>(), new Set<PeerId>()]
   const all = new Map<PeerId, TableNode>()
   for (const [i, self] of peers.entries()) {
     const store = new MemoryRowStore({ ballotOf: (table, record) => plainCodec.ballotOf(table, record) })
-    const restarted = (): TableReplica => tableReplica({ self, store, codec: plainCodec, voters, isMember, listing: { index: memoryListingIndex(), describe: describeValue }, layout: layout ?? { version: 1n, encoded: () => new Uint8Array(0), adopt: async () => {} } })
+    const restarted = (): TableReplica => tableReplica({ self, store, codec: plainCodec, voters, isMember, listing: { index: memoryListingIndex(), describe: describeValue }, layout: layout ?? { get version () { return version() }, encoded: () => new Uint8Array(0), adopt: async () => {} } })
     const replica = restarted()
     const asked: TableNode['asked'] = []
     const direct: TablePeers = {

@@ -1,9 +1,13 @@
 import { describe, expect, test } from 'vitest'
+import { utf8 } from '../../src/base/bytes.ts'
 import { hash } from '../../src/base/hash.ts'
 import { type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
 import { electorsOf, isMajority, leastMajority, votersBy } from '../../src/tables/electorate.ts'
 import { Generations } from '../../src/tables/generations.ts'
+import { tables } from '../../src/tables/index.ts'
 import { Tally } from '../../src/tables/round.ts'
+import { tableNodes } from '../support/table-nodes.ts'
+import { plainCodec } from '../support/table-plain-codec.ts'
 
 const [a, b, c, d, e] = [0, 1, 2, 3, 4].map((i) => peerIdOf(hash(Uint8Array.of(i)))) as [PeerId, PeerId, PeerId, PeerId, PeerId]
 const changing = { version: 2n, groups: [[a, b, c], [c, d, e]] }
@@ -59,4 +63,18 @@ test('what is answered under a later version waits for what was begun under an e
   resolve()
   await Promise.all([old, fresh])
   expect(order).toEqual(['old too', 'old', 'new'])
+})
+
+test('a round is won by the electorate that it began with: a layout adopted between prepare and accept has it begin again', async () => {
+  let version = 1n
+  const { nodes } = tableNodes(5, { version: () => version, groupsAmong: (peers) => version === 1n ? [peers.slice(0, 3)] : [peers.slice(0, 3), peers.slice(2)] })
+  const address = { table: tables.objects, scope: new Uint8Array(16), key: utf8('k') }
+  await nodes[0]?.registers.change(address, () => {
+    // what a majority of the old ones has promised is known, and nothing accepted yet
+    version = 2n
+    return { kind: 'write', value: utf8('x'), result: undefined }
+  })
+  const held = await Promise.all(nodes.map(async ({ store }) => (await store.get(address.table, plainCodec.rowKeyOf(address)))?.accepted !== undefined))
+  expect(held.slice(0, 3).filter(Boolean).length).toBeGreaterThanOrEqual(2)
+  expect(held.slice(2).filter(Boolean).length).toBeGreaterThanOrEqual(2)
 })

@@ -1,0 +1,89 @@
+import { describe, expect, test } from 'vitest'
+import { peerIdOf } from '../../src/base/peer-id.ts'
+import { changed, changing, closing, type Layout, type MemberRow, openLayout, replicasOf, settled } from '../../src/cluster/index.ts'
+import { memoryFiles, type MemoryFiles } from '../../src/disk/memory-files.ts'
+import { wantedMembers } from '../../src/node/layout-keeper.ts'
+import { Takeovers } from '../../src/node/takeover.ts'
+import { clearPartition } from '../../src/tables/clear-rows.ts'
+import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
+
+const cluster = paperCluster()
+const names = ['founder', 'bob', 'carol']
+const layout = settled(closing(openLayout(layoutMember('founder'))), names.map((name) => layoutMember(name)))
+const row = (name: string, more: Partial<MemberRow> = {}): MemberRow => ({ certificate: certificateOf(cluster.member(name)), capacityBytes: layoutMember(name).capacityBytes, addresses: [], storeId: layoutMember(name).storeId, ...more })
+const wanted = ({ rows = names.map((name) => row(name)), up = names, evicted = [], of = layout }: { rows?: readonly MemberRow[], up?: readonly string[], evicted?: readonly string[], of?: Layout } = {}): readonly string[] =>
+  wantedMembers({ layout: of, rows, reachable: new Set(up.map(peerNamed)), evicted: new Set(evicted.map(peerNamed)) }).map(({ peerId }) => [...names, 'dave'].find((name) => peerNamed(name) === peerId) ?? '').toSorted()
+
+describe('the layout should have', () => {
+  test('who is in it, though away for a while', () => { expect(wanted({ up: ['founder'] })).toEqual(names.toSorted()) })
+  test('who has joined, when it answers and not before', () => {
+    const rows = [...names, 'dave'].map((name) => row(name))
+    expect(wanted({ rows })).toEqual(names.toSorted())
+    expect(wanted({ rows, up: ['founder', 'dave'] })).toContain('dave')
+  })
+  test('nobody who drains, was voted out, or has no row', () => {
+    expect(wanted({ rows: [row('founder'), row('bob', { isDraining: true }), row('carol')] })).toEqual(['carol', 'founder'])
+    expect(wanted({ evicted: ['carol'] })).toEqual(['bob', 'founder'])
+    expect(wanted({ rows: [row('founder'), row('bob')] })).toEqual(['bob', 'founder'])
+  })
+  test('nobody who was only to follow, and has gone before it did', () => {
+    const between = changing(layout, [...layout.members, layoutMember('dave')])
+    const rows = [...names, 'dave'].map((name) => row(name))
+    expect(wanted({ rows, of: between })).toEqual(names.toSorted())
+    expect(wanted({ rows, of: between, up: ['dave'] })).toContain('dave')
+  })
+  test('another store of a node only when that node answers', () => {
+    const storeId = new Uint8Array(16).fill(7)
+    const rows = [row('founder'), row('bob', { storeId }), row('carol')]
+    const storeOf = (up: readonly string[]): Uint8Array | undefined => wantedMembers({ layout, rows, reachable: new Set(up.map(peerNamed)), evicted: new Set() }).find(({ peerId }) => peerId === peerNamed('bob'))?.storeId
+    expect(storeOf(['bob'])).toEqual(storeId)
+    expect(storeOf([])).toEqual(layoutMember('bob').storeId)
+  })
+})
+
+describe('what a node takes over', () => {
+  async function takeoversOf (name: string, { files = memoryFiles(), lost = [] }: { files?: MemoryFiles, lost?: readonly number[] } = {}): Promise<{ takeovers: Takeovers, cleared: number[], files: MemoryFiles }> {
+    const cleared: number[] = []
+    const rows = { clear: async (partition: number) => { cleared.push(partition) }, lostPartitions: () => new Set(lost) }
+    return { takeovers: await Takeovers.open({ files, rows, self: peerNamed(name) }), cleared, files }
+  }
+  const between = changing(layout, [...layout.members, layoutMember('dave')])
+
+  test('is every partition that it enters, of which it forgets first what it had, and the clear rows', async () => {
+    const { takeovers, cleared } = await takeoversOf('dave')
+    await takeovers.prepare(between)
+    const { partitions, restoring } = takeovers.of(between)
+    const entered = partitions.filter((partition) => partition !== clearPartition)
+    expect(entered.length).toBeGreaterThan(1000)
+    expect(entered.every((partition) => between.next !== undefined && replicasOf(between.next, partition).includes(peerNamed('dave')))).toBe(true)
+    expect(partitions).toContain(clearPartition)
+    expect(restoring.size).toBe(0)
+    expect(cleared).toEqual(entered)
+  })
+
+  test('is nothing for those who were there, and nothing when it is done', async () => {
+    const { takeovers } = await takeoversOf('founder')
+    await takeovers.prepare(between)
+    expect(takeovers.of(between).partitions).toEqual([])
+    expect((await takeoversOf('dave')).takeovers.of(changed(between)).partitions).toEqual([])
+  })
+
+  test('is what it had lost before the layout was adopted, over a restart too; what it loses later waits for the next', async () => {
+    const { takeovers, files } = await takeoversOf('founder', { lost: [5, 9] })
+    await takeovers.prepare(between)
+    expect(takeovers.of(between)).toMatchObject({ partitions: [5, 9], restoring: new Set([5, 9]) })
+    const restarted = await takeoversOf('founder', { files, lost: [5, 9, 11] })
+    expect(restarted.takeovers.of(between).restoring).toEqual(new Set([5, 9]))
+    const again = changing(between, between.next?.members ?? [])
+    expect(restarted.takeovers.of(again).restoring).toEqual(new Set())
+    await restarted.takeovers.prepare(again)
+    expect(restarted.takeovers.of(again).restoring).toEqual(new Set([5, 9, 11]))
+  })
+
+  test('is nothing that was lost, for whoever is to vote no more', async () => {
+    const { takeovers } = await takeoversOf('carol', { lost: [5] })
+    const without = changing(layout, layout.members.filter(({ peerId }) => peerId !== peerIdOf(cluster.member('carol').subject)))
+    await takeovers.prepare(without)
+    expect(takeovers.of(without).partitions).toEqual([])
+  })
+})

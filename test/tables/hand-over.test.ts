@@ -1,0 +1,154 @@
+import { describe, expect, test } from 'vitest'
+import { partitionOf, utf8 } from '../../src/base/bytes.ts'
+import { keyOf, type PeerId } from '../../src/base/peer-id.ts'
+import { clearPartition, partitionOfTable } from '../../src/tables/clear-rows.ts'
+import { HandOver, type Takeover } from '../../src/tables/hand-over.ts'
+import { type Change, type RowAddress, type TableNumber, tables } from '../../src/tables/index.ts'
+import { type TableNode, type TableNodes, tableNodes } from '../support/table-nodes.ts'
+import { plainCodec } from '../support/table-plain-codec.ts'
+
+const address = (key: string, table: TableNumber = tables.objects): RowAddress => ({ table, scope: new Uint8Array(16), key: utf8(key) })
+const rowKeyOf = (of: RowAddress): Uint8Array => plainCodec.rowKeyOf(of)
+const write = (value: string) => (): Change<string> => ({ kind: 'write', value: utf8(value), result: value })
+const [a, b, c, d] = [0, 1, 2, 3]
+
+/** Three replicas, of which the first two, and the second and third, have acknowledged rows; then a layout that changes: c is followed by d. */
+class Changing {
+  readonly world: TableNodes
+  #version = 1n
+
+  constructor () {
+    this.world = tableNodes(4, { version: () => this.#version, groupsAmong: (peers) => this.#version === 1n ? [peers.slice(0, 3)] : [peers.slice(0, 3), [peers[a], peers[b], peers[d]] as PeerId[]] })
+  }
+
+  node (i: number): TableNode { return this.world.nodes[i] as TableNode }
+  begin (): void { this.#version = 2n }
+  async put (key: string, { away, table }: { away?: number, table?: TableNumber } = {}): Promise<void> {
+    if (away !== undefined) this.world.dead.add(this.node(away).self)
+    await this.node(away === a ? b : a).registers.change(address(key, table), write(key))
+    this.world.dead.clear()
+  }
+
+  async has (i: number, key: string, table: TableNumber = tables.objects): Promise<boolean> {
+    const of = address(key, table)
+    return (await this.node(i).store.get(table, rowKeyOf(of)))?.accepted !== undefined
+  }
+
+  handOver (i: number, keys: readonly RowAddress[], { restoring = [], isKeyless = false, isMember = () => true }: { restoring?: readonly number[], isKeyless?: boolean, isMember?: (peer: PeerId) => boolean } = {}): HandOver {
+    const { self, store, replica, peers, registers } = this.node(i)
+    const from = this.world.nodes.slice(0, 3).map((node) => node.self)
+    const takeover: Takeover = { version: 2n, partitions: [...new Set([...keys.map((of) => partitionOfTable({ table: of.table, rowKey: rowKeyOf(of) })), ...restoring])], restoring: new Set(restoring), from: () => from }
+    return new HandOver({
+      self, store, replica, codec: plainCodec, takeover: () => takeover, ask: async (peer, request, wait) => peers.ask(peer, request, wait),
+      settle: isKeyless ? undefined : registers.settle, isTakenFrom: (peer, table) => !isKeyless || table >= 16 || isMember(peer), restored: async () => {},
+    })
+  }
+}
+
+async function run (handOver: HandOver): Promise<number> {
+  while (await handOver.step() === 'busy');
+  return handOver.remaining().partitions
+}
+
+describe('a new replica', () => {
+  test('takes over what any majority has acknowledged, clear rows too', async () => {
+    const all = new Changing()
+    await all.put('by a and b', { away: c })
+    await all.put('by b and c', { away: a })
+    await all.put('member', { table: tables.members })
+    all.begin()
+    expect(await run(all.handOver(d, [address('by a and b'), address('by b and c'), address('member', tables.members)]))).toBe(0)
+    expect(await Promise.all([all.has(d, 'by a and b'), all.has(d, 'by b and c'), all.has(d, 'member', tables.members)])).toEqual([true, true, true])
+  })
+
+  test('does not take the word of one old replica: it may have missed what was acknowledged', async () => {
+    const all = new Changing()
+    await all.put('by b and c', { away: a })
+    all.begin()
+    all.world.dead.add(all.node(b).self).add(all.node(c).self)
+    const handOver = all.handOver(d, [address('by b and c')])
+    expect(await run(handOver)).toBe(1)
+    all.world.dead.delete(all.node(c).self)
+    expect(await run(handOver)).toBe(0)
+    expect(await all.has(d, 'by b and c')).toBe(true)
+  })
+
+  test('does not count a replica that has lost the partition', async () => {
+    const all = new Changing()
+    await all.put('by b and c', { away: a })
+    all.begin()
+    all.node(b).store.lose(partitionOf(rowKeyOf(address('by b and c'))))
+    all.world.dead.add(all.node(c).self)
+    expect(await run(all.handOver(d, [address('by b and c')]))).toBe(1)
+  })
+
+  test('has the row chosen anew where it has promised more than the row\'s ballot', async () => {
+    const all = new Changing()
+    await all.put('row')
+    all.begin()
+    const of = address('row')
+    const ballot = { counter: 1000n, proposer: keyOf(all.node(a).self) }
+    // the proposer has died of it
+    expect(await all.node(d).replica.answer(all.node(a).self, { version: 2n, kind: 'prepare', table: of.table, rowKey: rowKeyOf(of), ballot })).toMatchObject({ kind: 'promised' })
+    expect(await run(all.handOver(d, [of], { isKeyless: true }))).toBe(1)
+    expect(await run(all.handOver(d, [of]))).toBe(0)
+    expect(await all.has(d, 'row')).toBe(true)
+  })
+
+  test('asks for digests alone where there is nothing it lacks', async () => {
+    const all = new Changing()
+    await all.put('row')
+    all.begin()
+    await run(all.handOver(d, [address('row')]))
+    all.node(d).asked.length = 0
+    expect(await run(all.handOver(d, [address('row'), address('none')]))).toBe(0)
+    expect(new Set(all.node(d).asked.map(({ request }) => request.kind))).toEqual(new Set(['digest']))
+  })
+
+  test('without keys takes sealed rows from members alone, whoever has them', async () => {
+    const all = new Changing()
+    await all.put('row')
+    all.begin()
+    expect(await run(all.handOver(d, [address('row')], { isKeyless: true, isMember: () => false }))).toBe(1)
+    expect(await run(all.handOver(d, [address('row')], { isKeyless: true, isMember: (peer) => peer === all.node(c).self }))).toBe(0)
+  })
+
+  test('says under which version it is done, and begins anew with the next', async () => {
+    const all = new Changing()
+    all.begin()
+    const handOver = all.handOver(d, [address('row')])
+    expect(handOver.remaining()).toEqual({ version: 2n, partitions: 1 })
+    await run(handOver)
+    expect(handOver.remaining()).toEqual({ version: 2n, partitions: 0 })
+  })
+})
+
+describe('a replica that lost a partition', () => {
+  test('has it back with what a majority of the others has, the clear rows that lie in it too, and nothing else', async () => {
+    const all = new Changing()
+    const clear = address('member', tables.members)
+    const partition = partitionOf(rowKeyOf(clear))
+    await all.put('member', { table: tables.members })
+    const key = Array.from({ length: 100_000 }, (_, i) => `row ${i}`).find((name) => partitionOf(rowKeyOf(address(name))) === partition) ?? ''
+    await all.put(key)
+    const { store, self, replica } = all.node(b)
+    store.lose(partition)
+    expect(await replica.answer(self, { version: 1n, kind: 'read', table: clear.table, rowKey: rowKeyOf(clear) })).toEqual({ kind: 'lost' })
+    all.begin()
+    expect(await run(all.handOver(b, [], { restoring: [partition] }))).toBe(0)
+    expect(store.lostPartitions().size).toBe(0)
+    expect(await Promise.all([all.has(b, key), all.has(b, 'member', tables.members)])).toEqual([true, true])
+    expect(await replica.answer(self, { version: 2n, kind: 'digest', partitions: [clearPartition] })).toMatchObject({ digests: [{ count: 1 }] })
+  })
+
+  test('stays as it is while too few of the others answer: its own word does not count', async () => {
+    const all = new Changing()
+    await all.put('by a and b', { away: c })
+    const partition = partitionOf(rowKeyOf(address('by a and b')))
+    all.node(b).store.lose(partition)
+    all.begin()
+    all.world.dead.add(all.node(a).self)
+    expect(await run(all.handOver(b, [], { restoring: [partition] }))).toBe(1)
+    expect(all.node(b).store.lostPartitions()).toContain(partition)
+  })
+})
