@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { until } from '../../scripts/local-cluster.ts'
 import { utf8 } from '../../src/base/bytes.ts'
@@ -14,7 +15,7 @@ const settledWith = async (members: number, through: readonly number[]): Promise
   return all.every(({ layout }) => layout.state === 'settled' && layout.members === members)
 })
 
-/** Puts, without a rest, until it is told to end; what was acknowledged stands in `keys`. A put that fails is no loss, a get that does not find is. */
+/** Puts, some forty in a second, until it is told to end; what was acknowledged stands in `keys`. A put that fails is no loss, a get that does not find is. */
 function writing (prefix: string, through: readonly number[]) {
   const keys: string[] = []
   let [isOver, failed] = [false, 0]
@@ -24,6 +25,8 @@ function writing (prefix: string, through: readonly number[]) {
       const key = `${prefix}/${i}`
       const put = nodes[i % nodes.length]?.put(key, utf8(key)).then(() => { keys.push(key) })
       await put?.catch(() => { failed++ })
+      // more would only keep both cores from what is tested
+      await setTimeout(25)
     }
   })()
   return { keys, async end () { isOver = true; await running; return { keys, failed } } }
