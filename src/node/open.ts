@@ -282,6 +282,7 @@ class Node {
       eraParts: this.#eraParts, everyVoter: () => voters.ofPartition(clearPartition), demand: (epoch) => retag.demand(epoch), peers: rings, clock,
     })
     const antiEntropy = new AntiEntropy({
+      codec: this.#codec,
       self, replica, voters, peers: this.#peers, settle: isKeyless ? undefined : async (row, wait) => { await driver.settle(row, wait) },
       isTakenBy: (peer, table) => !isKeyless || isClear(table) || state.isMember(peer),
     })

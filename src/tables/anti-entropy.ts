@@ -2,7 +2,7 @@ import { compareBytes, equals } from '../base/bytes.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { compareBallots } from './ballot.ts'
 import { clearPartition } from './clear-rows.ts'
-import type { Ballot, TableNumber, Voters } from './index.ts'
+import { type Ballot, isClear, type RowCodec, type TableNumber, type Voters } from './index.ts'
 import type { RowSettler } from './late-delivery.ts'
 import { messageLimits, type RowBallot, type TableAnswer, type TableQuestion } from './messages.ts'
 import { nameOf } from './recent-rows.ts'
@@ -13,6 +13,7 @@ export interface AntiEntropyPorts {
   readonly self: PeerId
   /** The own replica: asked what others are asked, and for the rows to hand over. */
   readonly replica: TableReplica
+  readonly codec: Pick<RowCodec, 'isTombstone'>
   readonly voters: Voters
   readonly peers: TablePeers
   /** An identity round, for rows whose hand-over is refused. Undefined where the node has no keys to propose with. */
@@ -24,7 +25,7 @@ export interface AntiEntropyPorts {
 /**
  * Replicas of a partition, and all voters over the clear rows, compare digests and hand over what the other lacks, as the accept message that got lost and
  * under its rule. Each side hands over its own, so both end equal. It never takes anything away, and never concludes anything from
- * what is missing: what a side has lost is left alone.
+ * what is missing: what a side has lost is left alone, and what it has buried is not dug up (burial.ts).
  */
 export class AntiEntropy {
   readonly #ports: AntiEntropyPorts
@@ -84,16 +85,19 @@ export class AntiEntropy {
     const [through] = [ours, theirs].flatMap(({ truncated, rows }) => truncated ? rows.slice(-1).map(({ rowKey }) => rowKey) : []).toSorted(compareBytes)
     for (const row of ours.rows) {
       if (through !== undefined && compareBytes(row.rowKey, through) > 0) break
-      await this.#handOver(peer, row, known.get(nameOf(row)), signal)
+      await this.#handOver(peer, row, { held: known.get(nameOf(row)), floor: theirs.floor }, signal)
     }
     return through === undefined ? [] : [{ kind: 'rows', peer, partition, after: through }]
   }
 
-  async #handOver (peer: PeerId, { table, rowKey, ballot }: RowBallot, theirs: Ballot | undefined, signal: AbortSignal | undefined): Promise<void> {
-    const { voters, settle, isTakenBy } = this.#ports
-    if (!voters.of(table, rowKey).includes(peer) || isTakenBy?.(peer, table) === false || (theirs !== undefined && compareBallots(theirs, ballot) >= 0)) return
+  async #handOver (peer: PeerId, { table, rowKey, ballot }: RowBallot, theirs: { held: Ballot | undefined, floor: Ballot | undefined }, signal: AbortSignal | undefined): Promise<void> {
+    const { codec, voters, settle, isTakenBy } = this.#ports
+    if (!voters.of(table, rowKey).includes(peer) || isTakenBy?.(peer, table) === false || (theirs.held !== undefined && compareBallots(theirs.held, ballot) >= 0)) return
     const held = await this.#askSelf({ kind: 'read', table, rowKey })
     if (held.kind !== 'value' || held.accepted === undefined) return
+    // the peer has buried it: refused, it would be proposed anew, and stand again everywhere
+    const isBuried = !isClear(table) && theirs.held === undefined && theirs.floor !== undefined && compareBallots(theirs.floor, ballot) >= 0
+    if (isBuried && codec.isTombstone({ table, rowKey, record: held.accepted })) return
     const answer = await this.#ask(peer, { kind: 'handOver', table, rowKey, record: held.accepted }, signal)
     if (answer.kind === 'refused') await settle?.({ table, rowKey }, { signal, above: answer.promised.counter })
   }

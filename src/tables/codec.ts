@@ -35,6 +35,7 @@ export function rowCodec (parts: RowCodecParts): RowCodec {
     reproposed: (row) => of(row.table).reproposed(row),
     verify: (row) => { of(row.table).verify({ ...row, record: bounded(row.record) }) },
     stored: (row) => of(row.table).stored(row),
+    isTombstone: (row) => of(row.table).isTombstone(row),
     ballotOf: (table, record) => of(table).ballotOf(table, record),
   }
 }
@@ -64,6 +65,7 @@ function withKeys (keys: ClusterKeys, { random, floor = () => 0 }: RowCodecParts
     reproposed: ({ table, rowKey, record, ballot }) => acceptedRecord(keys, { table, rowKey, ballot: encodeBallot(ballot), row: voted({ table, rowKey, record }).row }),
     verify: (row) => { rowHeader(row, voted(row).row) },
     stored: (row) => splitRecord(row.record).epoch >= keys.currentEpoch ? row.record : acceptedRecord(keys, { ...row, ...voted(row) }),
+    isTombstone: (row) => rowHeader(row, splitRecord(row.record).row).isTombstone,
     ballotOf: (_table, record) => readBallot(new ByteReader(record)),
   }
 }
@@ -82,6 +84,7 @@ function keyless (parts: RowCodecParts): TableCodec {
       demandEpoch(row.record, parts.demanded?.() ?? 0)
       return row.record
     },
+    isTombstone: (row) => rowHeader(row, splitRecord(row.record).row).isTombstone,
     ballotOf: (table, record) => isClear(table) ? clearCodec(parts).ballotOf(table, record) : readBallot(new ByteReader(record)),
   }
 }
@@ -108,6 +111,7 @@ function clearCodec ({ clusterId, signer, checkClear }: RowCodecParts): TableCod
     reproposed: (row) => encode({ ...row, content: opened(row).content }),
     verify: (row) => { opened(row) },
     stored: ({ record }) => record,
+    isTombstone: (row) => opened(row).content.isTombstone,
     ballotOf: (_table, record) => readBallot(new ByteReader(parseClearRow(record).ballot)),
   }
 }

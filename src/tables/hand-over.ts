@@ -23,7 +23,7 @@ export interface Takeover {
 
 export interface HandOverPorts {
   readonly self: PeerId
-  readonly store: Pick<RowStore, 'get' | 'clear' | 'fill' | 'restore'>
+  readonly store: Pick<RowStore, 'get' | 'clear' | 'fill' | 'restore' | 'raiseFloor'>
   readonly replica: TableReplica
   readonly codec: Pick<RowCodec, 'ballotOf' | 'verify' | 'stored'>
   /** Asks another replica. */
@@ -40,6 +40,8 @@ export interface HandOverPorts {
 /**
  * A new replica takes over what the old ones have, partition by partition: from a majority of those that decided before, for only of a majority one is sure
  * to have what was chosen, and under the version by which they decide no more alone: who answers at that version has ended all it began before.
+ *
+ * The floor comes with the rows, and is raised last: those below it would be refused. What was buried before the rows were looked for is below the floor of then.
  *
  * A row comes by late delivery, under its rule: where more was promised here already, an identity round decides what the row says. Rows that were only promised
  * need not come: who promised decides under the old version no more. A partition that this node lost comes back the same way, but only under a version
@@ -104,15 +106,20 @@ export class HandOver {
     const isNothingNew = ({ digest }: { digest: PartitionDigest }): boolean => digest.count === 0 || (own !== undefined && own.count === digest.count && equals(own.digest, digest.digest))
     const heard = new Set(digests.filter(isNothingNew).map(({ peer }) => peer))
     const held: Held[] = []
+    const floors = digests.map(({ digest }) => digest.floor)
     for (const { peer, digest } of digests) {
       if (isNothingNew({ digest })) continue
-      const ballots = await this.#ballotsAt(takeover, peer, partition, signal)
+      const ballots = await this.#ballotsAt(takeover, peer, partition, signal, (floor) => { floors.push(floor) })
       if (ballots === undefined) continue
       heard.add(peer)
       held.push(...ballots.filter(({ table }) => isClear(table) === (partition === clearPartition)))
     }
     if (!isMajority({ version: takeover.version, groups: [takeover.from(partition)] }, (peer) => heard.has(peer))) return false
-    return isRestoring ? await this.#restore(takeover, { partition, held }, signal) : await this.#deliver(takeover, held, signal)
+    const floor = highestOf(floors)
+    if (isRestoring) return await this.#restore(takeover, { partition, held, floor }, signal)
+    if (!await this.#deliver(takeover, held, signal)) return false
+    if (floor !== undefined) await this.#ports.store.raiseFloor(partition, floor)
+    return true
   }
 
   /** Each row to the own replica, as the accept that got lost. Whether it has all of them now, or higher ones. */
@@ -137,7 +144,7 @@ export class HandOver {
   }
 
   /** What was lost comes back whole: its sealed rows, and the clear ones that lie among them. */
-  async #restore (takeover: Takeover, { partition, held }: { partition: number, held: readonly Held[] }, signal: AbortSignal | undefined): Promise<boolean> {
+  async #restore (takeover: Takeover, { partition, held, floor }: { partition: number, held: readonly Held[], floor: Ballot | undefined }, signal: AbortSignal | undefined): Promise<boolean> {
     const { store, codec, restored } = this.#ports
     const clear = await (this.#clearRows ??= this.#clearRowsOf(takeover, signal).catch((error: unknown) => { this.#clearRows = undefined; throw error }))
     if (clear.length === 0) { this.#clearRows = undefined; return false }
@@ -151,6 +158,7 @@ export class HandOver {
     }
     await store.clear(partition)
     if (rows.length > 0) await store.fill(rows)
+    if (floor !== undefined) await store.raiseFloor(partition, floor)
     await store.restore(partition)
     await restored(partition)
     return true
@@ -180,12 +188,13 @@ export class HandOver {
     return new Map(partitions.flatMap((partition, i) => { const digest = digests[i]; return digest === undefined ? [] : [[partition, digest]] }))
   }
 
-  async #ballotsAt (takeover: Takeover, peer: PeerId, partition: number, signal: AbortSignal | undefined): Promise<readonly Held[] | undefined> {
+  async #ballotsAt (takeover: Takeover, peer: PeerId, partition: number, signal: AbortSignal | undefined, onFloor: (floor: Ballot | undefined) => void = () => {}): Promise<readonly Held[] | undefined> {
     const held: Held[] = []
     for (let after: Uint8Array | undefined, isLast = false; !isLast;) {
       const answer = await this.#ask(takeover, peer, { kind: 'ballots', partition, after }, signal)
       if (answer?.kind !== 'ballots' || (answer.truncated && answer.rows.length === 0)) return undefined
       held.push(...answer.rows.map((row) => ({ ...row, peer })))
+      onFloor(answer.floor)
       after = answer.rows.at(-1)?.rowKey
       isLast = !answer.truncated
     }
@@ -207,6 +216,9 @@ export class HandOver {
 
 interface Held extends RowBallot { readonly peer: PeerId }
 interface Row extends RowBallot { readonly holders: readonly PeerId[] }
+
+const highestOf = (floors: ReadonlyArray<Ballot | undefined>): Ballot | undefined =>
+  floors.reduce((a, b) => (b === undefined || (a !== undefined && compareBallots(a, b) >= 0) ? a : b), undefined)
 
 /** Of each row the highest ballot, and who has it. */
 function highestEach (held: readonly Held[]): readonly Row[] {

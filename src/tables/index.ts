@@ -48,6 +48,8 @@ export interface RowCodec {
   verify (row: { table: TableNumber, rowKey: Uint8Array, record: Uint8Array }): void
   /** A verified record as a voter stores it: a member brings an older vote tag up to the epoch of now, ballot and row unchanged. @throws Corrupt for what this voter takes no more */
   stored (row: { table: TableNumber, rowKey: Uint8Array, record: Uint8Array }): Uint8Array
+  /** Whether a record says that its row is deleted; needs no key. @throws Corrupt */
+  isTombstone (row: { table: TableNumber, rowKey: Uint8Array, record: Uint8Array }): boolean
   /** The ballot in a record; needs no key. @throws MalformedBytes */
   ballotOf (table: TableNumber, record: Uint8Array): Ballot
 }

@@ -8,6 +8,8 @@ import type { Ballot, TableNumber } from './index.ts'
 export interface ListingIndex {
   /** Takes the place of whatever was kept for these rows. Seen by every `page` that starts after it resolves; need not be durable. */
   update (rows: readonly IndexedRow[]): Promise<void>
+  /** Keeps nothing more of these rows, which are buried: unless a name stands for another row by now, or a later ballot. */
+  forget (rows: ReadonlyArray<{ readonly table: TableNumber, readonly rowKey: Uint8Array, readonly ballot: Ballot, readonly name: Uint8Array, readonly scope: Uint8Array }>): Promise<void>
   /** Names of one table and scope that start with `prefix` and stand above `after` (exclusive), at most `limit`, in byte order. */
   page (request: IndexPageRequest): Promise<IndexPage>
 }

@@ -1,4 +1,5 @@
 import { compareBytes, hexOf } from '../base/bytes.ts'
+import { isSameBallot } from './ballot.ts'
 import type { IndexedRow, IndexEntry, IndexPage, IndexPageRequest, ListingIndex } from './listing-index.ts'
 import { startsWith } from './roll-up.ts'
 
@@ -13,6 +14,9 @@ export function memoryListingIndex (): ListingIndex {
   return {
     async update (rows) {
       for (const row of rows) indexed(row)
+    },
+    async forget (rows) {
+      for (const { table, scope, ...row } of rows) scopes.get(scopeName(table, scope))?.delete(row)
     },
     async page (request) {
       return scopes.get(scopeName(request.table, request.scope))?.page(request) ?? { entries: [], truncated: false }
@@ -41,6 +45,17 @@ class SortedNames {
     if (found !== undefined && compareBytes(found.name, entry.name) === 0) run[position] = entry
     else run.splice(position, 0, entry)
     if (run.length > memoryIndexLimits.runLength) this.#runs.splice(at + 1, 0, run.splice(run.length / 2))
+  }
+
+  /** If it stands for that row still, under that ballot. */
+  delete ({ name, rowKey, ballot }: Pick<IndexEntry, 'name' | 'rowKey' | 'ballot'>): void {
+    const at = this.#runOf(name)
+    const run = this.#runs[at] as IndexEntry[]
+    const position = lowerBound(run, name)
+    const found = run[position]
+    if (found === undefined || compareBytes(found.name, name) !== 0 || compareBytes(found.rowKey, rowKey) !== 0 || !isSameBallot(found.ballot, ballot)) return
+    run.splice(position, 1)
+    if (run.length === 0 && this.#runs.length > 1) this.#runs.splice(at, 1)
   }
 
   page ({ prefix, after, limit }: IndexPageRequest): IndexPage {

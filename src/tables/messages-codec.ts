@@ -6,12 +6,12 @@ import { type IndexEntry, listingIndexLimits } from './listing-index.ts'
 import { messageLimits, type RowBallot, type TableAnswer, type TableQuestion, type TableRequest } from './messages.ts'
 
 /**
- * Table messages as bytes; docs/PROTOCOLS.md has the layouts. A request is `01 | kind u8 | u64 layout version | fields`, an answer `kind u8 | fields`.
+ * Table messages as bytes; docs/PROTOCOLS.md has the layouts. A request is `02 | kind u8 | u64 layout version | fields`, an answer `kind u8 | fields`.
  * Every length is checked against its bound and against what is left before anything is allocated.
  */
-const formatVersion = 1
-const questionKinds = { prepare: 1, accept: 2, handOver: 3, read: 4, list: 5, digest: 6, ballots: 7, progress: 8 } as const
-const answerKinds = { promised: 1, accepted: 2, value: 3, refused: 4, page: 5, digests: 6, ballots: 7, staleLayout: 8, lost: 9, progress: 10 } as const
+const formatVersion = 2
+const questionKinds = { prepare: 1, accept: 2, handOver: 3, read: 4, list: 5, digest: 6, ballots: 7, progress: 8, bury: 9 } as const
+const answerKinds = { promised: 1, accepted: 2, value: 3, refused: 4, page: 5, digests: 6, ballots: 7, staleLayout: 8, lost: 9, progress: 10, buried: 11 } as const
 const knownTables: ReadonlySet<number> = new Set(Object.values(tables))
 
 export function encodeRequest (request: TableRequest): Uint8Array {
@@ -29,6 +29,10 @@ export function encodeRequest (request: TableRequest): Uint8Array {
       return writer.finish()
     case 'ballots': return optional(writer.u16(request.partition), request.after, (bytes) => writer.raw(bytes)).finish()
     case 'progress': return writer.finish()
+    case 'bury':
+      writer.u16(request.partition).u8(request.rows.length)
+      for (const row of request.rows) writeBallotOf(writer, row)
+      return writer.finish()
   }
 }
 
@@ -52,17 +56,18 @@ function readQuestion (reader: ByteReader, kind: keyof typeof questionKinds): Ta
     case 'digest': return { kind, partitions: readPartitions(reader) }
     case 'ballots': return { kind, partition: readPartition(reader), after: readOptional(reader, () => reader.raw(32)) }
     case 'progress': return { kind }
+    case 'bury': return { kind, partition: bounded(reader.u16(), partitionCount - 1), rows: many(bounded(reader.u8(), messageLimits.maxBuried), () => readBallotOf(reader)) }
   }
 }
 
 export function encodeAnswer (answer: TableAnswer): Uint8Array {
   const writer = new ByteWriter().u8(answerKinds[answer.kind])
   switch (answer.kind) {
-    case 'promised': return optional(writer, answer.accepted, (record) => writer.long(record)).finish()
+    case 'promised': return writeFloor(optional(writer, answer.accepted, (record) => writer.long(record)), answer.floor).finish()
     case 'accepted': case 'lost': return writer.finish()
     case 'value':
       optional(writer, answer.promised, (ballot) => writer.raw(encodeBallot(ballot)))
-      return optional(writer, answer.accepted, (record) => writer.long(record)).finish()
+      return writeFloor(optional(writer, answer.accepted, (record) => writer.long(record)), answer.floor).finish()
     case 'refused': return writer.raw(encodeBallot(answer.promised)).finish()
     case 'staleLayout': return writer.long(answer.layout).finish()
     case 'progress':
@@ -77,11 +82,15 @@ export function encodeAnswer (answer: TableAnswer): Uint8Array {
       return writer.finish()
     case 'digests':
       writer.u8(answer.digests.length)
-      for (const digest of answer.digests) optional(writer, digest, (known) => writer.u32(known.count).raw(known.digest))
+      for (const digest of answer.digests) optional(writer, digest, (known) => writeFloor(writer.u32(known.count).raw(known.digest), known.floor))
       return writer.finish()
     case 'ballots':
       writer.u8(answer.truncated ? 1 : 0).u16(answer.rows.length)
-      for (const { table, rowKey, ballot } of answer.rows) writer.u8(table).raw(rowKey).raw(encodeBallot(ballot))
+      for (const row of answer.rows) writeBallotOf(writer, row)
+      return writeFloor(writer, answer.floor).finish()
+    case 'buried':
+      writer.u8(answer.buried.length)
+      for (const isBuried of answer.buried) writer.u8(isBuried ? 1 : 0)
       return writer.finish()
   }
 }
@@ -97,9 +106,9 @@ export function decodeAnswer (bytes: Uint8Array): TableAnswer {
 function readAnswer (reader: ByteReader, kind: keyof typeof answerKinds): TableAnswer {
   const readRecord = (): Uint8Array | undefined => readOptional(reader, () => reader.long(rowLimits.maxRecordBytes))
   switch (kind) {
-    case 'promised': return { kind, accepted: readRecord() }
+    case 'promised': return { kind, accepted: readRecord(), floor: readFloor(reader) }
     case 'accepted': case 'lost': return { kind }
-    case 'value': return { kind, promised: readOptional(reader, () => readBallot(reader)), accepted: readRecord() }
+    case 'value': return { kind, promised: readOptional(reader, () => readBallot(reader)), accepted: readRecord(), floor: readFloor(reader) }
     case 'refused': return { kind, promised: readBallot(reader) }
     case 'staleLayout': return { kind, layout: reader.long(messageLimits.maxLayoutBytes) }
     case 'progress': {
@@ -111,11 +120,12 @@ function readAnswer (reader: ByteReader, kind: keyof typeof answerKinds): TableA
       const lost = many(bounded(reader.u16(), partitionCount), () => bounded(reader.u16(), partitionCount - 1))
       return { kind, truncated, lost, entries: many(bounded(reader.u16(), listingIndexLimits.maxPageEntries), () => readEntry(reader)) }
     }
-    case 'digests': return { kind, digests: many(bounded(reader.u8(), messageLimits.maxDigests), () => readOptional(reader, () => ({ count: reader.u32(), digest: reader.raw(32) }))) }
+    case 'digests': return { kind, digests: many(bounded(reader.u8(), messageLimits.maxDigests), () => readOptional(reader, () => ({ count: reader.u32(), digest: reader.raw(32), floor: readFloor(reader) }))) }
     case 'ballots': {
       const truncated = readFlag(reader)
-      return { kind, truncated, rows: many(bounded(reader.u16(), messageLimits.maxBallots), (): RowBallot => ({ ...readRow(reader), ballot: readBallot(reader) })) }
+      return { kind, truncated, rows: many(bounded(reader.u16(), messageLimits.maxBallots), () => readBallotOf(reader)), floor: readFloor(reader) }
     }
+    case 'buried': return { kind, buried: many(bounded(reader.u8(), messageLimits.maxBuried), () => readFlag(reader)) }
   }
 }
 
@@ -124,6 +134,12 @@ const readEntry = (reader: ByteReader): IndexEntry => {
   const ballot: Ballot = readBallot(reader)
   return { rowKey, ballot, name: reader.long(rowLimits.maxKeyBytes), summary: readOptional(reader, () => reader.long(listingIndexLimits.maxSummaryBytes)) }
 }
+
+const readBallotOf = (reader: ByteReader): RowBallot => ({ ...readRow(reader), ballot: readBallot(reader) })
+const writeBallotOf = (writer: ByteWriter, { table, rowKey, ballot }: RowBallot): ByteWriter => writer.u8(table).raw(rowKey).raw(encodeBallot(ballot))
+
+const readFloor = (reader: ByteReader): Ballot | undefined => readOptional(reader, () => readBallot(reader))
+const writeFloor = (writer: ByteWriter, floor: Ballot | undefined): ByteWriter => optional(writer, floor, (ballot) => writer.raw(encodeBallot(ballot)))
 
 const readRow = (reader: ByteReader): { table: TableNumber, rowKey: Uint8Array } => ({ table: readTable(reader), rowKey: reader.raw(32) })
 

@@ -14,6 +14,8 @@ export type TableQuestion =
   | { readonly kind: 'ballots', readonly partition: number, readonly after: Uint8Array | undefined }
   /** How far a voter is with the layout of this version, and whom it misses. */
   | { readonly kind: 'progress' }
+  /** Sealed tombstones of one partition that every replica holds, under these ballots: each drops them, and raises its floor. */
+  | { readonly kind: 'bury', readonly partition: number, readonly rows: readonly RowBallot[] }
 
 export type RowQuestion =
   | { readonly kind: 'prepare', readonly table: TableNumber, readonly rowKey: Uint8Array, readonly ballot: Ballot }
@@ -28,20 +30,26 @@ export type TableAnswer =
   | { readonly kind: 'page', readonly entries: readonly IndexEntry[], readonly truncated: boolean, readonly lost: readonly number[] }
   /** In the order asked; undefined: that partition is lost. */
   | { readonly kind: 'digests', readonly digests: ReadonlyArray<PartitionDigest | undefined> }
-  | { readonly kind: 'ballots', readonly rows: readonly RowBallot[], readonly truncated: boolean }
   | ({ readonly kind: 'progress' } & VoterProgress)
+  /** `floor`: of the partition, as it is after the rows were looked for: what was buried until then, and so is not among them, is below it. */
+  | { readonly kind: 'ballots', readonly rows: readonly RowBallot[], readonly truncated: boolean, readonly floor?: Ballot | undefined }
+  /** In the order asked; on disk. False: something else is held or promised here. */
+  | { readonly kind: 'buried', readonly buried: readonly boolean[] }
   /** The asker's layout is older than one this replica has promised to go by. */
   | { readonly kind: 'staleLayout', readonly layout: Uint8Array }
   /** The partition is not proven whole here: neither an answer nor a vote. */
   | { readonly kind: 'lost' }
 
 export type RowAnswer =
-  /** Nothing below the asked ballot will be accepted; `accepted` is the record held until now. */
-  | { readonly kind: 'promised', readonly accepted: Uint8Array | undefined }
+  /**
+   * Nothing below the asked ballot will be accepted; `accepted` is the record held until now. `floor`, here and below: of the row's partition, be the row
+   * there or not: one that began anew looks like one that never was gone.
+   */
+  | { readonly kind: 'promised', readonly accepted: Uint8Array | undefined, readonly floor?: Ballot | undefined }
   /** On disk. */
   | { readonly kind: 'accepted' }
   /** `promised` undefined: this replica never heard of the row. */
-  | { readonly kind: 'value', readonly promised: Ballot | undefined, readonly accepted: Uint8Array | undefined }
+  | { readonly kind: 'value', readonly promised: Ballot | undefined, readonly accepted: Uint8Array | undefined, readonly floor?: Ballot | undefined }
   /** A higher ballot, or an equal one for prepare, was promised. */
   | { readonly kind: 'refused', readonly promised: Ballot }
 
@@ -54,7 +62,8 @@ export interface VoterProgress {
   readonly away: ReadonlyArray<{ readonly peer: Uint8Array, readonly seconds: number }>
 }
 
-export interface PartitionDigest { readonly count: number, readonly digest: Uint8Array }
+/** `floor`: as it is after the rows were summed up. */
+export interface PartitionDigest { readonly count: number, readonly digest: Uint8Array, readonly floor?: Ballot | undefined }
 export interface RowBallot { readonly table: TableNumber, readonly rowKey: Uint8Array, readonly ballot: Ballot }
 
 export const messageLimits = {
@@ -62,6 +71,8 @@ export const messageLimits = {
   maxBallots: 512,
   /** As many members as two layouts have. */
   maxAway: 256,
+  /** Tombstones in a question to bury them. */
+  maxBuried: 128,
   /** A page is cut here and says so; one entry more may follow, so that a page always gets on. */
   maxPageBytes: 1024 * 1024,
   /** A layout of 100 nodes over 4,096 partitions, twice while it changes. */

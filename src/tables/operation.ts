@@ -176,7 +176,7 @@ export class Operation<T> {
           this.#failed(stage, peer, cause)
           return
         }
-        this.#tell({ kind: answer.kind, stage, peer, accepted })
+        this.#tell({ kind: answer.kind, stage, peer, accepted, floor: answer.floor })
         return
       }
       case 'accepted':

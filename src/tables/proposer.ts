@@ -6,7 +6,7 @@ import { highestOf, type OpenedRecord, type RoundEffect, type RoundEvent, roundL
 
 /**
  * The proposer of CASPaxos for one change of one row: events in, effects out, nothing done. A round prepares a fresh ballot, shows the highest
- * accepted value of a majority to the change, and has the outcome accepted. Three things are easily got wrong:
+ * accepted value of a majority to the change, and has the outcome accepted. Four things are easily got wrong:
  *
  * - A change that keeps the value is a read, so it is answered only once that value is chosen: held under one ballot by a majority, or re-proposed.
  * - An accept that did not get its majority may still come to be chosen, by a later round that finds it, and may have been, refused by everybody or not: of
@@ -14,6 +14,8 @@ import { highestOf, type OpenedRecord, type RoundEffect, type RoundEvent, roundL
  *   finds the id makes it chosen and has succeeded. One that does not, while the ids since the attempt's base are all there, knows that the attempt is
  *   no ancestor of what it saw; what it now has chosen, under a higher ballot, buries the attempt, so it may be tried again (or its condition fail).
  *   Otherwise nobody can tell: unknown.
+ * - A row that was deleted may be buried, and begin anew: its kept ids say nothing of the time before. So where a floor has risen to an attempt or above it,
+ *   only an id from the attempt's own base, still kept, proves that what is seen goes back to there without a break.
  * - So with attempts outstanding, nothing may be concluded before something was accepted above them: not even absence.
  */
 export class Proposer<T> {
@@ -37,7 +39,7 @@ export class Proposer<T> {
     const state = this.#state
     if (state.kind === 'idle' || state.tally.hasHeard(event.peer)) return []
     switch (event.kind) {
-      case 'promised': if (state.kind === 'preparing') { state.tally.yes.add(event.peer); state.seen.set(event.peer, event.accepted) } break
+      case 'promised': if (state.kind === 'preparing') { state.tally.yes.add(event.peer); state.seen.set(event.peer, event.accepted); if (event.floor !== undefined && (state.floor === undefined || compareBallots(event.floor, state.floor) > 0)) state.floor = event.floor } break
       case 'accepted': if (state.kind === 'accepting') state.tally.yes.add(event.peer); break
       case 'refused': this.#refused(state, event); break
       case 'failed': state.tally.failed.add(event.peer); break
@@ -53,7 +55,7 @@ export class Proposer<T> {
     if (!tally.canWin) return this.#fail(`${tally.voters.length - tally.failed.size} of ${tally.voters.length} voters can be reached`)
     this.#rounds++
     this.#highestCounter = counter
-    this.#state = { kind: 'preparing', ballot, tally, reachable, seen: new Map(), isBackingOff: false }
+    this.#state = { kind: 'preparing', ballot, tally, reachable, seen: new Map(), floor: undefined, isBackingOff: false }
     return this.#ask(tally, { kind: 'prepare', ballot })
   }
 
@@ -79,11 +81,11 @@ export class Proposer<T> {
     const isChosen = top === undefined || state.tally.isMajority((peer) => isSame(state.seen.get(peer), top))
     const own = top === undefined ? undefined : this.#attempts.find(({ id }) => hasOperation(top.operations, id))
     if (own !== undefined) return this.#keep(state, { top, isChosen, result: own.result })
-    if (!this.#attempts.every((attempt) => isRuledOut(attempt, top))) return this.#fail('too many changes since to tell')
+    if (!this.#attempts.every((attempt) => isRuledOut(attempt, top, state.floor))) return this.#fail('too many changes since to tell')
     const decision = this.#plan.change(top?.value)
     const isNothingToErase = decision.kind === 'erase' && top?.value === undefined
     if (decision.kind === 'keep' || isNothingToErase) return this.#keep(state, { top, isChosen: isChosen && this.#attempts.length === 0, result: decision.result })
-    const attempt = { id: this.#plan.newOperationId(), baseRevision: top?.content.revision ?? 0n, result: decision.result }
+    const attempt = { id: this.#plan.newOperationId(), ballot: state.ballot, baseRevision: top?.content.revision ?? 0n, baseOperation: top?.operations.at(-1), result: decision.result }
     const content = contentAfter(top, { id: attempt.id, isTombstone: decision.kind === 'erase', value: decision.kind === 'write' ? decision.value : this.#plan.erased })
     const record = this.#plan.seal(content, state.ballot)
     this.#attempts.push(attempt)
@@ -134,11 +136,11 @@ export interface ProposerPlan<T> {
   readonly isAfresh?: boolean
 }
 
-/** A write that was sent out. `baseRevision` is that of the content it was made from; 0 for none. */
-interface Attempt<T> { readonly id: Uint8Array, readonly baseRevision: bigint, readonly result: T }
+/** A write that was sent out. `baseRevision` is that of the content it was made from, 0 for none; `baseOperation` the one that made that content. */
+interface Attempt<T> { readonly id: Uint8Array, readonly ballot: Ballot, readonly baseRevision: bigint, readonly baseOperation: Uint8Array | undefined, readonly result: T }
 
 interface Phase { readonly ballot: Ballot, readonly tally: Tally, readonly reachable: ReadonlySet<PeerId>, isBackingOff: boolean }
-interface Preparing extends Phase { readonly kind: 'preparing', readonly seen: Map<PeerId, OpenedRecord | undefined> }
+interface Preparing extends Phase { readonly kind: 'preparing', readonly seen: Map<PeerId, OpenedRecord | undefined>, floor: Ballot | undefined }
 interface Accepting<T> extends Phase { readonly kind: 'accepting', readonly record: Uint8Array, readonly result: T }
 type Round<T> = Preparing | Accepting<T>
 type State<T> = { readonly kind: 'idle' } | { readonly kind: 'over' } | Round<T>
@@ -146,8 +148,11 @@ type State<T> = { readonly kind: 'idle' } | { readonly kind: 'over' } | Round<T>
 const isSame = (record: OpenedRecord | undefined, top: OpenedRecord): boolean => record !== undefined && isSameBallot(record.ballot, top.ballot)
 
 /** Whether content without the attempt's id proves that it does not descend from the attempt: its id would still be among the kept ones. */
-const isRuledOut = ({ baseRevision }: { baseRevision: bigint }, top: OpenedRecord | undefined): boolean =>
-  (top?.content.revision ?? 0n) <= baseRevision + BigInt(rowLimits.keptOperations)
+function isRuledOut ({ ballot, baseRevision, baseOperation }: Pick<Attempt<unknown>, 'ballot' | 'baseRevision' | 'baseOperation'>, top: OpenedRecord | undefined, floor: Ballot | undefined): boolean {
+  if (top !== undefined && baseOperation !== undefined && hasOperation(top.operations, baseOperation)) return true
+  const mayBeBuried = floor !== undefined && compareBallots(floor, ballot) >= 0
+  return !mayBeBuried && (top?.content.revision ?? 0n) <= baseRevision + BigInt(rowLimits.keptOperations)
+}
 
 function contentAfter (top: OpenedRecord | undefined, { id, isTombstone, value }: { id: Uint8Array, isTombstone: boolean, value: Uint8Array }): RowContent {
   return {

@@ -1,9 +1,9 @@
-import { equals } from '../base/bytes.ts'
+import { equals, partitionOf } from '../base/bytes.ts'
 import { Corrupt, Refused } from '../base/errors.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
 import { Generations } from './generations.ts'
 import { type Held, judge, type Proposal } from './acceptor.ts'
-import { ballotLimits, isSameBallot } from './ballot.ts'
+import { ballotLimits, compareBallots, isSameBallot } from './ballot.ts'
 import { clearPartition, ClearRows } from './clear-rows.ts'
 import { type Ballot, type Describe, isClear, PartitionLost, type RowCodec, rowLimits, type RowStore, type StoredRow, type TableNumber, type Voters } from './index.ts'
 import { KeyedQueue } from '../base/keyed-queue.ts'
@@ -122,6 +122,7 @@ class Replica {
       case 'digest': return { kind: 'digests', digests: await Promise.all(question.partitions.map((partition) => this.#digest(partition))) }
       case 'ballots': return await this.#ballots(question)
       case 'progress': return { kind: 'progress', ...this.#options.progress?.() ?? { remaining: 0, lost: this.#options.store.lostPartitions().size, away: [] } }
+      case 'bury': return await this.#bury(from, question)
     }
   }
 
@@ -129,7 +130,7 @@ class Replica {
     this.#demandReplica(table, rowKey)
     // behind a save under way: what is not on disk yet must not be told
     const row = await this.#queue.run(nameOf({ table, rowKey }), async () => await this.#options.store.get(table, rowKey))
-    return { kind: 'value', promised: row?.promised, accepted: row?.accepted }
+    return { kind: 'value', promised: row?.promised, accepted: row?.accepted, floor: this.#floorOf({ table, rowKey }) }
   }
 
   async #propose (from: PeerId, question: Exclude<RowQuestion, { kind: 'read' }>): Promise<TableAnswer> {
@@ -144,19 +145,23 @@ class Replica {
     // judged and saved in one go: between the two no other proposal for this row may be judged
     return await this.#queue.run(nameOf({ table, rowKey }), async () => {
       const row = await store.get(table, rowKey)
-      if (!await this.#isWithinJump(proposal.ballot, row)) return { kind: 'refused', promised: row?.promised ?? nothingPromised }
-      const verdict = judge(this.#heldOf(row), proposal)
+      const floor = this.#floorOf({ table, rowKey })
+      if (!await this.#isWithinJump(proposal.ballot, row?.promised ?? floor)) return { kind: 'refused', promised: row?.promised ?? floor ?? nothingPromised }
+      const verdict = judge(this.#heldOf(row), proposal, floor)
       if (verdict.kind === 'refused') return verdict
       if (proposal.kind !== 'prepare' && verdict.save !== undefined) this.#options.succession?.({ table, rowKey }, { held: row?.accepted, record: proposal.record, kind: proposal.kind })
       if (verdict.save !== undefined) {
         await this.#save({ table, rowKey, promised: verdict.save.promised, accepted: verdict.save.accepted?.record }, { isNew: proposal.kind !== 'prepare' })
         this.#clear.saved({ table, rowKey, accepted: verdict.save.accepted })
       }
-      if (verdict.kind === 'promised') return { kind: 'promised', accepted: verdict.accepted?.record }
+      if (verdict.kind === 'promised') return { kind: 'promised', accepted: verdict.accepted?.record, floor }
       if (verdict.save !== undefined) await this.#options.listing?.index.update([{ table, rowKey, ballot: proposal.ballot, listed }])
       return { kind: 'accepted' }
     })
   }
+
+  /** Clear rows are in no partition, and never buried. */
+  #floorOf ({ table, rowKey }: Pick<StoredRow, 'table' | 'rowKey'>): Ballot | undefined { return isClear(table) ? undefined : this.#options.store.floor(partitionOf(rowKey)) }
 
   #heldOf (row: StoredRow | undefined): Held | undefined {
     if (row === undefined) return undefined
@@ -192,10 +197,10 @@ class Replica {
   }
 
   /** Refuses counters out of all proportion; what is known is kept within half a jump of the highest seen, over restarts too. */
-  async #isWithinJump ({ counter }: Ballot, row: StoredRow | undefined): Promise<boolean> {
+  async #isWithinJump ({ counter }: Ballot, promised: Ballot | undefined): Promise<boolean> {
     const { store } = this.#options
     this.#knownCounter ??= await store.nextCounter(0n)
-    const known = row !== undefined && row.promised.counter > this.#knownCounter ? row.promised.counter : this.#knownCounter
+    const known = promised !== undefined && promised.counter > this.#knownCounter ? promised.counter : this.#knownCounter
     if (counter > known + ballotLimits.maxCounterJump) return false
     if (counter > this.#knownCounter + ballotLimits.maxCounterJump / 2n) this.#knownCounter = await store.nextCounter(counter)
     return true
@@ -215,7 +220,9 @@ class Replica {
 
   async #digest (partition: number): Promise<PartitionDigest | undefined> {
     try {
-      return partition === clearPartition ? await this.#clear.digest() : await this.#options.store.digest(partition)
+      if (partition === clearPartition) return await this.#clear.digest()
+      const { store } = this.#options
+      return { ...await store.digest(partition), floor: store.floor(partition) }
     } catch (error) {
       if (error instanceof PartitionLost) return undefined
       throw error
@@ -225,13 +232,64 @@ class Replica {
   async #ballots ({ partition, after }: { partition: number, after: Uint8Array | undefined }): Promise<TableAnswer> {
     const { codec, store } = this.#options
     const rows: RowBallot[] = []
+    // when the rows were looked for: what was buried before is not among them, but is below this
+    const floor = (): Ballot | undefined => (partition === clearPartition ? undefined : store.floor(partition))
     const found = partition === clearPartition ? this.#clear.rows({ after }) : store.rows(partition, { after })
     for await (const { table, rowKey, accepted } of found) {
       if (accepted === undefined) continue
-      if (rows.length >= messageLimits.maxBallots) return { kind: 'ballots', rows, truncated: true }
+      if (rows.length >= messageLimits.maxBallots) return { kind: 'ballots', rows, truncated: true, floor: floor() }
       rows.push({ table, rowKey, ballot: codec.ballotOf(table, accepted) })
     }
-    return { kind: 'ballots', rows, truncated: false }
+    return { kind: 'ballots', rows, truncated: false, floor: floor() }
+  }
+
+  async #bury (from: PeerId, { partition, rows }: Extract<TableQuestion, { kind: 'bury' }>): Promise<TableAnswer> {
+    const { isMember, self, store, voters } = this.#options
+    if (!isMember(from)) throw new Refused('only members bury')
+    const { groups } = voters.electorate(partition)
+    if (groups.length !== 1 || groups[0]?.includes(self) !== true) throw new Refused('nothing is buried while the layout changes, nor by others than replicas')
+    if (rows.some(({ table, rowKey }) => isClear(table) || partitionOf(rowKey) !== partition)) throw new Refused('rows that are not of the partition')
+    return await this.#holding(rows, async () => {
+      const [buried, tombstones]: [boolean[], Array<RowBallot & { record: Uint8Array }>] = [[], []]
+      for (const row of rows) {
+        const held = await store.get(row.table, row.rowKey)
+        const floor = store.floor(partition)
+        const record = this.#buriable(held, row)
+        if (record !== undefined) tombstones.push({ ...row, record })
+        buried.push(record !== undefined || (held === undefined && floor !== undefined && compareBallots(floor, row.ballot) >= 0))
+      }
+      if (tombstones.length > 0) await store.bury(tombstones)
+      await this.#forgetNames(tombstones)
+      return { kind: 'buried', buried }
+    })
+  }
+
+  /** The tombstone, if that very one is held and nothing higher was promised. */
+  #buriable (held: StoredRow | undefined, row: RowBallot): Uint8Array | undefined {
+    const { codec } = this.#options
+    const record = held?.accepted
+    if (held === undefined || record === undefined || !isSameBallot(held.promised, row.ballot) || !isSameBallot(codec.ballotOf(row.table, record), row.ballot)) return undefined
+    return codec.isTombstone({ ...row, record }) ? record : undefined
+  }
+
+  async #forgetNames (rows: ReadonlyArray<RowBallot & { readonly record: Uint8Array }>): Promise<void> {
+    const { codec, listing } = this.#options
+    if (listing === undefined) return
+    const named = rows.flatMap(({ table, rowKey, ballot, record }) => {
+      const { erased } = openRecord(codec, { table, rowKey, record })
+      return erased === undefined ? [] : [{ table, rowKey, ballot, name: erased.key, scope: erased.scope }]
+    })
+    if (named.length > 0) await listing.index.forget(named)
+  }
+
+  /** Nothing is judged of any of the rows meanwhile. In one order, so that two do not wait for each other. */
+  async #holding<T> (rows: readonly RowBallot[], task: () => Promise<T>): Promise<T> {
+    const names = [...new Set(rows.map(nameOf))].toSorted()
+    const from = async (at: number): Promise<T> => {
+      const name = names[at]
+      return name === undefined ? await task() : await this.#queue.run(name, async () => await from(at + 1))
+    }
+    return await from(0)
   }
 }
 

@@ -10,8 +10,9 @@ import type { PeerId } from '../base/peer-id.ts'
 export type RoundEvent =
   /** A round may start. `counter` was never used before; voters not `reachable` count as failed without being asked. */
   | { readonly kind: 'begin', readonly stage: number, readonly counter: bigint, readonly electorate: Electorate, readonly reachable: ReadonlySet<PeerId> }
-  | { readonly kind: 'promised', readonly stage: number, readonly peer: PeerId, readonly accepted: OpenedRecord | undefined }
-  | { readonly kind: 'value', readonly stage: number, readonly peer: PeerId, readonly accepted: OpenedRecord | undefined }
+  /** `floor`: of the row's partition there. */
+  | { readonly kind: 'promised', readonly stage: number, readonly peer: PeerId, readonly accepted: OpenedRecord | undefined, readonly floor?: Ballot | undefined }
+  | { readonly kind: 'value', readonly stage: number, readonly peer: PeerId, readonly accepted: OpenedRecord | undefined, readonly floor?: Ballot | undefined }
   | { readonly kind: 'accepted', readonly stage: number, readonly peer: PeerId }
   | { readonly kind: 'refused', readonly stage: number, readonly peer: PeerId, readonly promised: Ballot }
   /** No answer, or one that counts as none. The peer may have done what it was asked. */

@@ -3,6 +3,7 @@ import { hash } from '../../src/base/hash.ts'
 import { type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
 import { type Random, seededRandom } from '../../src/base/random.ts'
 import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
+import { Burial } from '../../src/tables/burial.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
 import type { Describe, Registers, RowAddress, RowCodec, RowStore } from '../../src/tables/index.ts'
 import { LateDelivery } from '../../src/tables/late-delivery.ts'
@@ -44,6 +45,8 @@ export interface Variant {
   readonly replica?: (replica: TableReplica, store: RowStore) => TableReplica
   readonly codec?: (codec: RowCodec) => RowCodec
   readonly peers?: (peers: TablePeers, self: PeerId) => TablePeers
+  /** How burial reaches the others. */
+  readonly burialPeers?: (peers: TablePeers, self: PeerId) => TablePeers
   readonly registers?: (registers: Registers) => Registers
   readonly newReader?: () => RoundMachine<OpenedRecord | undefined>
   readonly index?: (index: ListingIndex) => ListingIndex
@@ -56,6 +59,7 @@ interface Process {
   isAlive: boolean
   readonly replica: TableReplica
   readonly registers: Registers
+  readonly burial: Burial
 }
 
 const never = <T>(): Promise<T> => new Promise(() => {})
@@ -101,6 +105,16 @@ export class SimulatedCluster {
     this.#processes.set(peer, this.#start(peer))
   }
 
+  /** Has a node bury until no row is left anywhere. Gives up after a while. */
+  async bury (peer: PeerId): Promise<void> {
+    const { burial } = this.processOf(peer)
+    for (let turn = 0; turn < 20 && this.#disks.some(({ rows }) => rows.size > 0); turn++) {
+      burial.begin()
+      while (await burial.step() === 'busy');
+      await this.time.sleep(1)
+    }
+  }
+
   /** Cuts some nodes off from the others for a while. */
   async splitFor (durationMs: number): Promise<void> {
     this.#split = new Set(this.peers.filter(() => this.chance(0.4)))
@@ -121,7 +135,7 @@ export class SimulatedCluster {
 
   #start (self: PeerId): Process {
     const disk = this.#disks[this.peers.indexOf(self)] as MemoryRowDisk
-    const process = { isAlive: true } as { isAlive: boolean, replica: TableReplica, registers: Registers }
+    const process = { isAlive: true } as { isAlive: boolean, replica: TableReplica, registers: Registers, burial: Burial }
     const sync = async (): Promise<void> => {
       await this.time.sleep(this.between(0, 3))
       if (!process.isAlive) await never()
@@ -146,12 +160,19 @@ export class SimulatedCluster {
     })
     process.registers = this.#variant.registers?.(engine) ?? engine
     const used = new Set(this.#addresses.map((address) => partitionOf(plainCodec.rowKeyOf(address))))
-    const antiEntropy = new AntiEntropy({ self, replica: process.replica, peers, settle: engine.settle, voters: { ...voters, ofPartition: (partition) => (used.has(partition) ? this.peers : []) } })
+    const antiEntropy = new AntiEntropy({ self, replica: process.replica, codec: plainCodec, peers, settle: engine.settle, voters: { ...voters, ofPartition: (partition) => (used.has(partition) ? this.peers : []) } })
     this.#background(process, async () => {
       antiEntropy.begin(this.pick(this.peers))
       while (process.isAlive && await antiEntropy.step() === 'busy');
     })
     this.#background(process, async () => { await late.step() })
+    const ofUsed = { ...voters, electorate: (partition: number) => ({ version: 1n, groups: used.has(partition) ? [this.peers] : [] }) }
+    const burial = new Burial({ self, replica: process.replica, store, codec: plainCodec, voters: ofUsed, peers: this.#variant.burialPeers?.(peers, self) ?? peers, isMember: () => true, isChanging: () => false })
+    process.burial = burial
+    this.#background(process, async () => {
+      burial.begin()
+      while (process.isAlive && await burial.step() === 'busy');
+    })
     return process
   }
 
@@ -199,7 +220,7 @@ export class SimulatedCluster {
         if (this.#isHeld(message)) this.#held.push({ message, send })
         else send()
       }
-      if (request.kind === 'digest' || request.kind === 'ballots' || request.kind === 'handOver') this.time.after(simulatedTimes.askMs, () => { reject(new PeerGone('no answer')) })
+      if (request.kind === 'digest' || request.kind === 'ballots' || request.kind === 'bury' || request.kind === 'handOver') this.time.after(simulatedTimes.askMs, () => { reject(new PeerGone('no answer')) })
     })
   }
 }

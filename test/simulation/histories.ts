@@ -1,7 +1,7 @@
 import type { PeerId } from '../../src/base/peer-id.ts'
 import { type Message, SimulatedCluster, type Variant, type Weather } from './cluster.ts'
 import { isLinearizable } from './linearizable.ts'
-import { type Action, addressOf, append, carryOut, read, type Recorded, write } from './register-actions.ts'
+import { type Action, addressOf, append, carryOut, erase, read, type Recorded, write } from './register-actions.ts'
 
 /**
  * What goes wrong without a rule, told message by message. Bad weather comes upon these too, but some of them in one run of a thousand, and any change of
@@ -83,6 +83,49 @@ export const histories = {
     release((message) => from(b, 'accept')(message) && message.to === a)
     await appended
   },
+
+  'rule 3: a row that begins anew counts as the one before': async ({ a, b, c, does, hold, untilHeld, release, bury }) => {
+    hold(from(c, 'accept'))
+    const appended = does(c, append('v'))
+    await untilHeld(from(c, 'accept'))
+    // a finds it with c, and deletes it; then it is buried, and the writer sees an absent row as before its first attempt
+    hold((message) => from(c)(message) || between(a, b)(message))
+    await does(a, erase)
+    release((message) => from(a, 'accept')(message) && message.to === b)
+    hold(from(c))
+    await bury(a)
+    hold(() => false)
+    await appended
+    await does(a, read)
+  },
+
+  'rule 5: an absent row is not promised at the floor': async ({ a, b, c, does, hold, release, rest, bury }) => {
+    hold((message) => from(c, 'accept')(message) && message.to === b)
+    await does(c, write('v'))
+    hold(() => false)
+    await does(a, erase)
+    await bury(a)
+    // what was written before the end of it
+    release(from(c, 'accept'))
+    await rest()
+    hold(touching(c))
+    await does(a, read)
+    await does(b, read)
+  },
+
+  'rule 5: floors are not on disk': async ({ a, b, c, does, hold, release, rest, bury, restart }) => {
+    hold((message) => from(c, 'accept')(message) && message.to === b)
+    await does(c, write('v'))
+    hold(() => false)
+    await does(a, erase)
+    await bury(a)
+    await restart(b)
+    release(from(c, 'accept'))
+    await rest()
+    hold(touching(c))
+    await does(a, read)
+    await does(b, read)
+  },
 } as const satisfies Readonly<Record<string, History>>
 
 export type History = (stage: Stage) => Promise<void>
@@ -98,6 +141,10 @@ interface Stage {
   /** Until the questions to both other nodes are held back. */
   readonly untilHeld: (isMeant: (message: Message) => boolean) => Promise<void>
   readonly restart: (node: PeerId) => Promise<void>
+  /** Until what was sent on has arrived. */
+  readonly rest: () => Promise<void>
+  /** Until no row is left. */
+  readonly bury: (node: PeerId) => Promise<void>
 }
 
 type Kind = Message['kind']
@@ -130,6 +177,8 @@ export async function simulateHistory ({ seed, history, variant }: { seed: numbe
     release: (isReleased) => { cluster.release(isReleased) },
     async untilHeld (isMeant) { while (cluster.held.filter(isMeant).length < 2) await cluster.time.sleep(1) },
     restart: async (peer) => { await cluster.restart(peer, 1) },
+    rest: async () => { await cluster.time.sleep(10) },
+    bury: async (peer) => { await cluster.bury(peer) },
   })
   let isOver = false
   const end = done.then(async () => {

@@ -130,6 +130,31 @@ export const variants: Readonly<Record<string, { readonly variant: () => Variant
       }),
     }),
   },
+  'rule 5: an absent row is not promised at the floor': {
+    variant: () => ({ store: (store) => storeWith(store, { floor: () => undefined }) }),
+  },
+  'rule 5: floors are not on disk': {
+    variant: () => ({ store: (store, disk) => { disk.floors.clear(); return store } }),
+  },
+  'rule 5: a majority that holds the tombstone is enough': {
+    variant: () => ({
+      burialPeers: (peers) => {
+        let first: string | undefined
+        return peersWith(peers, async (peer, request, options) => {
+          first ??= peer
+          if (request.kind !== 'ballots' || peer === first) return await peers.ask(peer, request, options)
+          // the last one is not heard, and taken to agree
+          const top = { counter: 2n ** 63n, proposer: new Uint8Array(32) }
+          return { kind: 'ballots', rows: [], truncated: false, floor: top }
+        })
+      },
+    }),
+  },
+  'rule 3: a row that begins anew counts as the one before': {
+    variant: () => ({
+      replica: (replica) => ({ ...replica, answer: async (from, request) => { const answer = await replica.answer(from, request); return answer.kind === 'promised' ? { ...answer, floor: undefined } : answer } }),
+    }),
+  },
   'rule 6: names above the end of a truncated page are told': {
     withLists: true,
     variant: () => ({ index: (index) => ({ ...index, page: async (request) => ({ ...await index.page(request), truncated: false }) }) }),

@@ -1,4 +1,5 @@
 import { compareBytes, hexOf } from '../../src/base/bytes.ts'
+import { isSameBallot } from '../../src/tables/ballot.ts'
 import type { IndexedRow, ListingIndex } from '../../src/tables/listing-index.ts'
 import { startsWith } from '../../src/tables/roll-up.ts'
 
@@ -7,6 +8,13 @@ export function memoryListingIndex (): ListingIndex {
   const rows = new Map<string, IndexedRow>()
   return {
     async update (changed) { for (const row of changed) rows.set(`${row.table} ${hexOf(row.rowKey)}`, row) },
+    async forget (gone) {
+      for (const { table, rowKey, ballot } of gone) {
+        const name = `${table} ${hexOf(rowKey)}`
+        const row = rows.get(name)
+        if (row !== undefined && isSameBallot(row.ballot, ballot)) rows.delete(name)
+      }
+    },
     async page ({ table, scope, prefix, after, limit }) {
       const entries = [...rows.values()]
         .flatMap(({ table: of, rowKey, ballot, listed }) => (of === table && listed !== undefined && compareBytes(listed.scope, scope) === 0 ? [{ rowKey, ballot, ...listed }] : []))

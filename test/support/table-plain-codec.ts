@@ -12,6 +12,7 @@ export const plainCodec: RowCodec = {
   reproposed: ({ record, ballot }) => sealed(new ByteWriter().raw(encodeBallot(ballot)).raw(record.subarray(ballotLimits.encodedBytes, -4)).finish()),
   verify: ({ table, rowKey, record }) => { opened(table, rowKey, record) },
   stored: ({ record }) => record,
+  isTombstone: ({ table, rowKey, record }) => opened(table, rowKey, record).isTombstone,
   ballotOf: (_, record): Ballot => readBallot(new ByteReader(record)),
 }
 

@@ -32,6 +32,16 @@ describe('an acceptor', () => {
   test('takes a first late delivery of a row it never heard of', () => {
     expect(judge(undefined, { kind: 'handOver', ballot: ballot(4), record: record('y') }).kind).toBe('accepted')
   })
+  test('counts a row that is absent under a floor as promised there: it may be buried', () => {
+    for (const kind of ['prepare', 'accept', 'handOver'] as const) {
+      const proposal = (counter: number) => (kind === 'prepare' ? { kind, ballot: ballot(counter) } : { kind, ballot: ballot(counter), record: record('y') })
+      expect(judge(undefined, proposal(4), ballot(5))).toEqual({ kind: 'refused', promised: ballot(5) })
+      expect(judge(undefined, proposal(5), ballot(5))).toEqual({ kind: 'refused', promised: ballot(5) })
+      expect(judge(undefined, proposal(6), ballot(5)).kind).not.toBe('refused')
+      // a row that is there says itself what it promised
+      expect(judge({ promised: ballot(1), accepted: undefined }, proposal(3), ballot(5)).kind).not.toBe('refused')
+    }
+  })
   test('says accepted again, without writing, when the same ballot comes again', () => {
     expect(judge({ promised: ballot(9), accepted: accepted(4, 'y') }, { kind: 'handOver', ballot: ballot(4), record: record('y') })).toEqual({ kind: 'accepted', save: undefined })
   })

@@ -23,15 +23,17 @@ const request: fc.Arbitrary<TableRequest> = fc.oneof(
   fc.record({ version: u64, kind: kind('list'), table, scope: bytes(16), prefix: upTo(40), after: maybe(upTo(40)), limit: fc.integer({ min: 1, max: 1001 }) }),
   fc.record({ version: u64, kind: kind('digest'), partitions: fc.uniqueArray(compared, { maxLength: 64 }) }),
   fc.record({ version: u64, kind: kind('ballots'), partition: compared, after: maybe(bytes(32)) }),
+  fc.record({ version: u64, kind: kind('bury'), partition, rows: fc.array(fc.record({ table, rowKey: bytes(32), ballot }), { maxLength: 128 }) }),
 )
 const answer: fc.Arbitrary<TableAnswer> = fc.oneof(
-  fc.record({ kind: kind('promised'), accepted: maybe(upTo(300)) }),
+  fc.record({ kind: kind('promised'), accepted: maybe(upTo(300)), floor: maybe(ballot) }),
   fc.record({ kind: kind('accepted') }),
-  fc.record({ kind: kind('value'), promised: maybe(ballot), accepted: maybe(upTo(300)) }),
+  fc.record({ kind: kind('value'), promised: maybe(ballot), accepted: maybe(upTo(300)), floor: maybe(ballot) }),
   fc.record({ kind: kind('refused'), promised: ballot }),
   fc.record({ kind: kind('page'), truncated: fc.boolean(), lost: fc.array(partition, { maxLength: 5 }), entries: fc.array(fc.record({ rowKey: bytes(32), ballot, name: upTo(40), summary: maybe(upTo(40)) }), { maxLength: 5 }) }),
-  fc.record({ kind: kind('digests'), digests: fc.array(maybe(fc.record({ count: fc.integer({ min: 0, max: 2 ** 32 - 1 }), digest: bytes(32) })), { maxLength: 64 }) }),
-  fc.record({ kind: kind('ballots'), truncated: fc.boolean(), rows: fc.array(fc.record({ table, rowKey: bytes(32), ballot }), { maxLength: 5 }) }),
+  fc.record({ kind: kind('digests'), digests: fc.array(maybe(fc.record({ count: fc.integer({ min: 0, max: 2 ** 32 - 1 }), digest: bytes(32), floor: maybe(ballot) })), { maxLength: 64 }) }),
+  fc.record({ kind: kind('ballots'), truncated: fc.boolean(), rows: fc.array(fc.record({ table, rowKey: bytes(32), ballot }), { maxLength: 5 }), floor: maybe(ballot) }),
+  fc.record({ kind: kind('buried'), buried: fc.array(fc.boolean(), { maxLength: 128 }) }),
   fc.record({ kind: kind('staleLayout'), layout: upTo(100) }),
   fc.record({ kind: kind('lost') }),
 )
@@ -68,7 +70,7 @@ describe('table messages', () => {
     expect(() => decodeRequest(encodeRequest({ version: 1n, kind: 'digest', partitions: [clearPartition, 3, clearPartition] }))).toThrow(MalformedBytes)
   })
   test('a record that claims more than 64 KiB is refused by its length alone', () => {
-    const claim = new Uint8Array([1, 2, 0, 0, 0, 0, 0, 0, 0, 1, 1, ...new Uint8Array(32), 0xff, 0xff, 0xff, 0xff])
+    const claim = new Uint8Array([2, 2, 0, 0, 0, 0, 0, 0, 0, 1, 1, ...new Uint8Array(32), 0xff, 0xff, 0xff, 0xff])
     expect(() => decodeRequest(claim)).toThrow(/exceeds 65536/)
   })
 })

@@ -29,7 +29,7 @@ async function missed (): Promise<TableNodes> {
 
 /** One pass of anti-entropy from this node over some peer or all; gives how many records it handed over. */
 function comparing ({ self, replica, peers, registers, asked }: TableNode, voters: Voters, settle: RowSettler = registers.settle): (peer?: TableNode) => Promise<number> {
-  const antiEntropy = new AntiEntropy({ self, replica, voters, peers, settle })
+  const antiEntropy = new AntiEntropy({ self, replica, codec: plainCodec, voters, peers, settle })
   return async (peer) => {
     asked.length = 0
     antiEntropy.begin(peer?.self)
