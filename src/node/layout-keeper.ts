@@ -49,6 +49,7 @@ export class LayoutKeeper {
   #lookedMs = -Infinity
   #wanted: { readonly name: string, readonly sinceMs: number } = { name: '', sinceMs: 0 }
   #restoredMs = -Infinity
+  #changing: { readonly version: bigint, readonly sinceMs: number } | undefined
   #rows: { readonly rows: readonly MemberRow[], readonly digest: string, readonly readMs: number } | undefined
   #trouble: string | undefined
 
@@ -89,7 +90,7 @@ export class LayoutKeeper {
     }
     this.#wanted = { name: '', sinceMs: 0 }
     if (layout.next !== undefined) {
-      const late = waitedFor(layout, layout.next).filter((peer) => voters.get(peer)?.remaining !== 0)
+      const late = this.#waitedFor(layout, layout.next, voters).filter((peer) => voters.get(peer)?.remaining !== 0)
       this.#trouble = late.length === 0 ? undefined : `the layout changes, and waits for ${late.join(', ')} to take over`
       if (late.length === 0) await this.#propose(layout, changed, 'all has been taken over', wait)
     } else if ([...voters.values()].some(({ lost }) => lost > 0) && clock.monotonicMs() - this.#restoredMs >= layoutKeeperLimits.restoringMs) {
@@ -107,6 +108,14 @@ export class LayoutKeeper {
       this.#rows = { rows: await memberRows(wait), digest, readMs: clock.monotonicMs() }
     }
     return this.#rows.rows
+  }
+
+  /** Who enters something, however long it takes; and who has something back that it lost, for a while: what is left of that comes with the next change. */
+  #waitedFor (layout: Layout, next: Assignment, voters: ReadonlyMap<PeerId, VoterProgress>): readonly PeerId[] {
+    const nowMs = this.#parts.clock.monotonicMs()
+    if (this.#changing?.version !== layout.version) this.#changing = { version: layout.version, sinceMs: nowMs }
+    const restoring = nowMs - this.#changing.sinceMs < layoutKeeperLimits.restoringMs ? [...voters].filter(([, { remaining }]) => remaining > 0).map(([peer]) => peer) : []
+    return [...new Set([...entering(layout, next), ...restoring])]
   }
 
   async #propose (layout: Layout, next: (layout: Layout) => Layout, why: string, wait: { signal?: AbortSignal }): Promise<void> {
@@ -175,19 +184,19 @@ export function wantedMembers ({ layout, rows, reachable, evicted }: { layout: L
   return fittingMembers(layout, wanted).fitting
 }
 
-/** Who takes over something, and so has to say that it has. */
-function waitedFor (present: Assignment, next: Assignment): readonly PeerId[] {
+/** Who takes over something that it had not, and so has to say that it has. */
+function entering (present: Assignment, next: Assignment): readonly PeerId[] {
   const before = new Map(present.members.map((member) => [member.peerId, member]))
   const isNewStore = ({ peerId, storeId }: LayoutMember): boolean => {
     const old = before.get(peerId)?.storeId
     return old === undefined || storeId === undefined || !equals(old, storeId)
   }
-  const entering = new Set<PeerId>(next.members.filter((member) => member.storeId !== undefined && isNewStore(member)).map(({ peerId }) => peerId))
+  const peers = new Set<PeerId>(next.members.filter((member) => member.storeId !== undefined && isNewStore(member)).map(({ peerId }) => peerId))
   for (let partition = 0; partition < partitionCount; partition++) {
     const old = replicasOf(present, partition)
-    for (const peer of replicasOf(next, partition)) if (!old.includes(peer)) entering.add(peer)
+    for (const peer of replicasOf(next, partition)) if (!old.includes(peer)) peers.add(peer)
   }
-  return [...entering].filter((peer) => allVotersOf(next).includes(peer))
+  return [...peers].filter((peer) => allVotersOf(next).includes(peer))
 }
 
 function isSame (wanted: readonly LayoutMember[], members: readonly LayoutMember[]): boolean {

@@ -26,13 +26,24 @@ export async function rebuildIndex (parts: RebuildParts): Promise<void> {
 }
 
 /** Shows every accepted row of one partition to the index. @throws PartitionLost */
-export async function indexPartition ({ rows, codec, index, describe }: Omit<RebuildParts, 'warn'>, partition: number): Promise<void> {
-  const batch: IndexedRow[] = []
+export async function indexPartition (parts: Omit<RebuildParts, 'warn'>, partition: number): Promise<void> {
+  const rows = await listedIn(parts, partition)
+  if (rows.length > 0) await parts.index.update(rows)
+}
+
+/** Takes what a partition has out of the index again; of one that is lost the index is not believed anyway. */
+export async function forgetPartition (parts: Omit<RebuildParts, 'warn'>, partition: number): Promise<void> {
+  const known = await listedIn(parts, partition).catch((error: unknown) => { if (error instanceof PartitionLost) return []; throw error })
+  const rows = known.flatMap(({ listed, ...row }) => listed === undefined ? [] : [{ ...row, name: listed.name, scope: listed.scope }])
+  if (rows.length > 0) await parts.index.forget(rows)
+}
+
+async function listedIn ({ rows, codec, describe }: Omit<RebuildParts, 'warn'>, partition: number): Promise<readonly IndexedRow[]> {
+  const listed: IndexedRow[] = []
   for await (const { table, rowKey, accepted: record } of rows.rows(partition)) {
     if (record === undefined || isClear(table)) continue
     const { ballot, value, erased } = openRecord(codec, { table, rowKey, record })
-    const listed = value === undefined ? erased === undefined ? undefined : { name: erased.key, scope: erased.scope, summary: undefined } : describe(table, value)
-    batch.push({ table, rowKey, ballot, listed })
+    listed.push({ table, rowKey, ballot, listed: value === undefined ? erased === undefined ? undefined : { name: erased.key, scope: erased.scope, summary: undefined } : describe(table, value) })
   }
-  if (batch.length > 0) await index.update(batch)
+  return listed
 }

@@ -28,6 +28,7 @@ import { serveStore } from '../protocols/store.ts'
 import { serveTables, tablePeers } from '../protocols/table.ts'
 import { replication } from '../replication/index.ts'
 import { AntiEntropy } from '../tables/anti-entropy.ts'
+import { Burial } from '../tables/burial.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
 import { rowCodec } from '../tables/codec.ts'
 import { isClear, PartitionLost, type Registers, type RowCodec, type RowStore, tables } from '../tables/index.ts'
@@ -55,7 +56,7 @@ import { IssuedInvites } from './issued-invites.ts'
 import { keyringKeyOf, readKeyring } from './keys.ts'
 import { readKnownPeers, writeKnownPeers } from './known-peers.ts'
 import { LayoutKeeper, setDraining } from './layout-keeper.ts'
-import { indexPartition, rebuildIndex } from './listing.ts'
+import { forgetPartition, indexPartition, rebuildIndex } from './listing.ts'
 import { acceptorsBy, addressesIn, clearRowRule, layoutGuard, memberRowHash, votersIn, writeFoundation } from './membership.ts'
 import { nodeMetrics } from './metrics.ts'
 import { looseBallotOf } from './records.ts'
@@ -160,7 +161,10 @@ class Node {
       data: config.data, files, random, ballotOf: looseBallotOf, named,
       onLost: (loss) => { this.#metrics.count('lostPartitions'); logger.warn(loss, 'memory of rows was lost or changed: the partitions neither answer nor vote') },
     }))
-    this.#takeovers = await Takeovers.open({ files, rows: this.#rows, self: peerIdOf(signingKeyOf(keyring.nodeSeed).publicKey) })
+    this.#takeovers = await Takeovers.open({
+      files, rows: this.#rows, self: peerIdOf(signingKeyOf(keyring.nodeSeed).publicKey),
+      clearing: async (partition) => { if (this.#keys !== undefined) await forgetPartition({ rows: this.#rows, codec: this.#codec, index: this.#index, describe: describeRow }, partition) },
+    })
     state.beforeLayout = async (layout) => this.#takeovers.prepare(layout)
     this.#positions = await StorePositions.open({ files, state, rows: this.#rows, warn: this.#warn })
     this.#stores = open.use(await openBlocks({ config, files, onCorrupt: (cid) => { this.#metrics.count('wrongBlocks'); logger.warn({ cid }, 'a block was corrupt and is set aside') } }))
@@ -240,6 +244,7 @@ class Node {
       ask: async (peer, request, wait) => this.#peers.ask(peer, request, wait),
       settle: isKeyless ? undefined : async (row, wait) => { await driver.settle(row, wait) },
       isTakenFrom: (peer, table) => !isKeyless || isClear(table) || state.isMember(peer),
+      warn: this.#warn,
       restored: async (partition) => { if (this.#keys !== undefined) await indexPartition({ rows: this.#rows, codec: this.#codec, index: this.#index, describe: describeRow }, partition) },
     })
     const ask: AskReplica = async (peer, question, { signal }) => {
@@ -287,9 +292,17 @@ class Node {
       isTakenBy: (peer, table) => !isKeyless || isClear(table) || state.isMember(peer),
     })
     this.#network.admission.onChange((peer, isAdmitted) => { if (isAdmitted && (state.layout.state === 'settled' || state.layout.state === 'changing')) antiEntropy.begin(peer) })
+    const burial = isKeyless ? undefined : new Burial({
+      self, replica, store: this.#rows, codec: this.#codec, voters, peers: this.#peers, isMember: (peer) => state.isMember(peer), isChanging: () => state.layout.state !== 'settled',
+    })
+    let lastBurialMs = clock.monotonicMs()
     let lastRoundMs = clock.monotonicMs()
     open.use(runInBackground([
       { name: 'late delivery', step: async (wait) => late.step(wait) },
+      { name: 'burial', step: async (wait) => {
+        if (burial !== undefined && clock.monotonicMs() - lastBurialMs > burialEveryMs) { lastBurialMs = clock.monotonicMs(); burial.begin() }
+        return await burial?.step(wait) ?? 'idle'
+      } },
       { name: 'hand-over', step: async (wait) => handOver.step(wait) },
       { name: 'layout', step: async (wait) => await this.#keeper?.step(wait) ?? 'idle' },
       { name: 'anti-entropy', step: async (wait) => {
@@ -495,6 +508,7 @@ class Node {
 }
 
 const antiEntropyEveryMs = 60_000
+const burialEveryMs = 600_000
 const greetEveryMs = 10_000
 const askEraEveryMs = 60_000
 

@@ -31,7 +31,11 @@ export class Takeovers {
     const { files, rows } = this.#parts
     if (layout.next === undefined) return
     const lost = new Set(rows.lostPartitions())
-    for (const partition of this.#entered(layout)) if (partition !== clearPartition && !lost.has(partition)) await rows.clear(partition)
+    for (const partition of this.#entered(layout)) {
+      if (partition === clearPartition || lost.has(partition)) continue
+      await this.#parts.clearing(partition)
+      await rows.clear(partition)
+    }
     const lostBefore = { version: layout.version, partitions: lost }
     await writeLost(files, lostBefore)
     this.#lostBefore = lostBefore
@@ -65,6 +69,8 @@ export interface TakeoversParts {
   readonly files: Files
   readonly rows: Pick<RowStore, 'clear' | 'lostPartitions'>
   readonly self: PeerId
+  /** What is to go with the rows of a partition: names in the listing, that would else stand there after the rows are dead. */
+  readonly clearing: (partition: number) => Promise<void>
 }
 
 interface LostBefore { readonly version: bigint, readonly partitions: ReadonlySet<number> }

@@ -33,6 +33,7 @@ export interface HandOverPorts {
   readonly settle: RowSettler | undefined
   /** Whether a record of this peer may be stored here: who cannot check a vote tag takes sealed rows from members alone. */
   readonly isTakenFrom: (peer: PeerId, table: TableNumber) => boolean
+  readonly warn: (message: string, cause: unknown) => void
   /** The partition is in service again, filled behind the replica's back. */
   readonly restored: (partition: number) => Promise<void>
 }
@@ -95,8 +96,13 @@ export class HandOver {
     const done: number[] = []
     for (const partition of partitions) {
       const digests = takeover.from(partition).flatMap((peer) => { const digest = told.get(peer)?.get(partition); return digest === undefined ? [] : [{ peer, digest }] })
-      if (await this.#takePartition(takeover, { partition, digests, own: own.get(partition) }, signal)) done.push(partition)
-      signal?.throwIfAborted()
+      // what one partition does not allow is no reason to leave the others
+      const isDone = await this.#takePartition(takeover, { partition, digests, own: own.get(partition) }, signal).catch((error: unknown) => {
+        signal?.throwIfAborted()
+        this.#ports.warn('a partition could not be taken over now', error)
+        return false
+      })
+      if (isDone) done.push(partition)
     }
     return done
   }

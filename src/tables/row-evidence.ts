@@ -1,4 +1,5 @@
 import { ByteReader, ByteWriter, concat, equals } from '../base/bytes.ts'
+import { StoreFull } from '../base/errors.ts'
 import { hash } from '../base/hash.ts'
 import { FileMissing, type Files, type KeyValue, type KeyValueChange } from '../disk/index.ts'
 import { openJournal, type JournalOpened } from './journal.ts'
@@ -43,8 +44,7 @@ export async function gatherEvidence ({ files, folder, index }: { files: Files, 
   const proof = await readProof(files, folder)
   const saved = typeof proof === 'object' ? proof : undefined
   const { journal, frames, isDamaged } = await openJournal(files, `${folder}/journal`, saved?.head.position)
-  const marked = await index.get(markKey)
-  const mark = marked === undefined ? undefined : decodeMark(marked)
+  const mark = await readMark(index)
   const entries = frames.filter(({ position }) => saved === undefined || position > saved.head.position).map((frame) => decodeEntry(frame))
   const isUsed = journal.position > 0n || frames.length > 0 || await hasRows(index)
   const loss = isDamaged ? 'the journal is damaged'
@@ -63,6 +63,17 @@ async function readProof (files: Files, folder: string): Promise<NonNullable<Ret
   } catch (error) {
     if (error instanceof FileMissing) return 'none'
     throw error
+  }
+}
+
+/** A table that LevelDB cannot read where the mark should be says that it has been damaged, not that there is none. */
+async function readMark (index: KeyValue): Promise<Mark | 'damaged' | undefined> {
+  try {
+    const marked = await index.get(markKey)
+    return marked === undefined ? undefined : decodeMark(marked)
+  } catch (error) {
+    if (error instanceof StoreFull) throw error
+    return 'damaged'
   }
 }
 

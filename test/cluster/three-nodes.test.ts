@@ -143,12 +143,6 @@ describe('three real nodes', () => {
     }
   }, 60_000)
 
-  test('a later node is refused with the reason: the first bucket settled who the members are', async () => {
-    const { code, stderr } = await real.node(0).run(['invite'])
-    expect(code).toBe(8)
-    expect(stderr).toContain('joining is closed')
-  })
-
   test('ranges, etags and conditions hold through any node', async () => {
     const content = noiseBytes(5 * mib, 3)
     const info = await (await real.via(0)).put('range', content)

@@ -45,7 +45,7 @@ describe('what a node takes over', () => {
   async function takeoversOf (name: string, { files = memoryFiles(), lost = [] }: { files?: MemoryFiles, lost?: readonly number[] } = {}): Promise<{ takeovers: Takeovers, cleared: number[], files: MemoryFiles }> {
     const cleared: number[] = []
     const rows = { clear: async (partition: number) => { cleared.push(partition) }, lostPartitions: () => new Set(lost) }
-    return { takeovers: await Takeovers.open({ files, rows, self: peerNamed(name) }), cleared, files }
+    return { takeovers: await Takeovers.open({ files, rows, self: peerNamed(name), clearing: async () => {} }), cleared, files }
   }
   const between = changing(layout, [...layout.members, layoutMember('dave')])
 
