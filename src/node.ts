@@ -31,6 +31,15 @@ export interface DfsNode extends AsyncDisposable {
   /** @throws Refused but on the node that made the cluster, NotFound, Unavailable, UnknownOutcome */
   addAdmin (peer: PeerId, wait?: { signal?: AbortSignal }): Promise<void>
   removeAdmin (peer: PeerId, wait?: { signal?: AbortSignal }): Promise<void>
+  /** What keeps the redundancy of blocks full. @throws Refused on a witness, which holds none */
+  readonly repair: {
+    status (): RepairReport
+    /** Everything is looked at afresh. @throws Refused while paused */
+    now (): RepairReport
+    /** Until `resume`, or the next start. */
+    pause (): RepairReport
+    resume (): RepairReport
+  }
   /** Forgets fetched copies; what this node holds stays. */
   emptyCache (): Promise<{ freedBytes: number }>
   /** Prometheus text format. */
@@ -74,10 +83,49 @@ export interface NodeStatus {
   readonly blocks: { readonly count: number, readonly bytes: number, readonly quotaBytes: number | undefined, readonly freeBytes: number, readonly corrupt: number, readonly isReadOnly: boolean }
   readonly cache: { readonly bytes: number, readonly limitBytes: number }
   readonly rows: { readonly lostPartitions: number, readonly isReadOnly: boolean }
+  /** Undefined: a witness, which holds no blocks. */
+  readonly repair: RepairReport | undefined
   /** Whether this node can serve a read and a write now: enough voters answer, its stores take writes, its memory of rows is whole. */
   readonly isReady: boolean
   /** What a person should know; empty when all is well. */
   readonly health: readonly string[]
+}
+
+/** What this node knows of the redundancy of the blocks that it holds or should, and what it does about it. */
+export interface RepairReport {
+  readonly state: 'busy' | 'idle' | 'paused'
+  /** waiting; surveying: everything is looked at; repairing: what was found is mended. */
+  readonly phase: string
+  /** Why it last looked at everything. */
+  readonly why: string | undefined
+  /** 0 to 1, and bytes, of the phase. */
+  readonly doneShare: number
+  readonly doneBytes: number
+  readonly totalBytes: number
+  /** Undefined: it is not busy, or it is too early to say. */
+  readonly etaMs: number | undefined
+  /** Why its last unit of work failed, if it did. */
+  readonly failure: string | undefined
+  /** What was found when everything was last looked at, less what was mended since; undefined: not yet since the start. */
+  readonly found: RepairFound | undefined
+  /** Since the start. */
+  readonly total: { readonly broughtBlocks: number, readonly fetchedBlocks: number, readonly releasedBlocks: number, readonly movedBytes: number, readonly failures: number }
+  /** Nodes that had no room when they were last brought a block. */
+  readonly full: readonly string[]
+}
+
+export interface RepairFound {
+  readonly layoutVersion: string
+  /** Versions of objects of which a block has fewer copies, or shards, than it should. */
+  readonly objectsAtRisk: number
+  /** There are more objects at risk than were counted. */
+  readonly isAtLeast: boolean
+  readonly shortBlocks: number
+  /** Of those, blocks of which too few copies or shards are known to be left to read them: their holders are away, or they are lost. */
+  readonly goneBlocks: number
+  /** Here, and to be given up once those whose they are have them. */
+  readonly misplacedBlocks: number
+  readonly misplacedBytes: number
 }
 
 export interface PeerStatus {

@@ -2,6 +2,7 @@ import type { Exchange } from './context.ts'
 import { ApiError } from './errors.ts'
 import { adminRoute, bucketRoute, cacheRoute, configRoute, inspectRoute, inviteRoute, memberRoute, metricsRoute, peersRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
 import { listRoute, objectRoute } from './object-routes.ts'
+import { repairRoute } from './repair-route.ts'
 
 export interface RouteOptions {
   /** What /v1/config answers. */
@@ -25,6 +26,9 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
     case 'admins': return adminRoute(exchange, name)
     case 'status': return statusRoute(exchange)
     case 'peers': return peersRoute(exchange)
+    case 'repair':
+      if (name !== undefined) break
+      return repairRoute(exchange)
     case 'cache': return cacheRoute(exchange)
     case 'watch': return watchRoute(exchange)
     case 'metrics': return metricsRoute(exchange)

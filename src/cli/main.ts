@@ -150,6 +150,13 @@ function clusterCommands (dfs: Command): void {
     .action(async (peer, options) => { await (await import('./commands/members.ts')).removeAdmin(peer, options) })
   command(admin, 'ls', 'list the admins')
     .action(async (options) => { await (await import('./commands/members.ts')).listAdmins(options) })
+  const repair = dfs.command('repair').description('the work that keeps every block in as many copies or shards as it should be in').showHelpAfterError()
+  command(repair, 'status', 'show what is at risk, and how far the work is')
+    .action(async (options) => { await (await import('./commands/repair.ts')).status(options) })
+  for (const [action, does] of [['now', 'look at everything now that this node holds or should'], ['pause', 'rest until it is resumed, or the node is started again'], ['resume', 'go on']] as const) {
+    command(repair, action, does)
+      .action(async (options) => { await (await import('./commands/repair.ts')).steer(action, options) })
+  }
   const cache = dfs.command('cache').description('the cache of fetched blocks').showHelpAfterError()
   command(cache, 'clear', 'forget fetched copies; what this node holds stays')
     .action(async (options) => { await (await import('./commands/node.ts')).clearCache(options) })

@@ -29,6 +29,18 @@ export function nodeMetrics (): NodeMetrics {
     [gauge('dfs_members', 'Members of the cluster'), ({ members }) => members.length],
     [gauge('dfs_members_connected', 'Members connected now, this node too'), ({ members }) => members.filter(({ isConnected }) => isConnected).length],
     [gauge('dfs_lost_partitions', 'Partitions of rows that do not vote'), ({ rows }) => rows.lostPartitions],
+    [gauge('dfs_objects_at_risk', 'Versions of objects with a block here that has fewer copies than it should, as last looked at'), ({ repair }) => repair?.found?.objectsAtRisk ?? 0],
+    [gauge('dfs_blocks_short', 'Blocks that have fewer copies than they should'), ({ repair }) => repair?.found?.shortBlocks ?? 0],
+    [gauge('dfs_blocks_gone', 'Of those, blocks of which too few copies or shards are known to be left to read them'), ({ repair }) => repair?.found?.goneBlocks ?? 0],
+    [gauge('dfs_blocks_misplaced', 'Blocks here that belong elsewhere'), ({ repair }) => repair?.found?.misplacedBlocks ?? 0],
+    [gauge('dfs_repair_surveyed', '1 if everything has been looked at since the start: before, the four above know nothing'), ({ repair }) => Number(repair?.found !== undefined)],
+    [gauge('dfs_repair_paused', '1 if repair is paused'), ({ repair }) => Number(repair?.state === 'paused')],
+    [gauge('dfs_repair_done_share', '0 to 1, of looking at everything or of mending what was found'), ({ repair }) => repair?.doneShare ?? 1],
+    [gauge('dfs_repair_blocks_brought', 'Copies and shards brought to others since the start'), ({ repair }) => repair?.total.broughtBlocks ?? 0],
+    [gauge('dfs_repair_blocks_fetched', 'Copies and shards fetched since the start'), ({ repair }) => repair?.total.fetchedBlocks ?? 0],
+    [gauge('dfs_repair_blocks_released', 'Copies and shards given up since the start'), ({ repair }) => repair?.total.releasedBlocks ?? 0],
+    [gauge('dfs_repair_moved_bytes', 'Bytes brought and fetched since the start'), ({ repair }) => repair?.total.movedBytes ?? 0],
+    [gauge('dfs_repair_failures', 'Blocks that could not be repaired when it was tried, since the start'), ({ repair }) => repair?.total.failures ?? 0],
     [gauge('dfs_health_problems', 'Lines under health in dfs status'), ({ health }) => health.length],
   ]
   return {

@@ -1,7 +1,6 @@
 import { type Logger, pino } from 'pino'
 import { Budget } from '../base/budget.ts'
-import { hexOf, partitionOf } from '../base/bytes.ts'
-import { type Cid, digestOf } from '../base/cid.ts'
+import { hexOf } from '../base/bytes.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { Refused, Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
@@ -18,7 +17,6 @@ import { type Network, startNetwork } from '../network/libp2p-network.ts'
 import type { DfsNode, Secrets } from '../node.ts'
 import { describeRow, objectStore } from '../objects/index.ts'
 import { decodeObjectRow } from '../objects/object-row.ts'
-import { blockPeers } from '../protocols/block-peers.ts'
 import { serveFetch } from '../protocols/fetch.ts'
 import { type Greeting, type Hello, helloProtocol } from '../protocols/hello.ts'
 import { joinProtocol } from '../protocols/join.ts'
@@ -26,7 +24,6 @@ import { membershipCheck } from '../protocols/membership.ts'
 import { ringPeers, serveRing } from '../protocols/ring.ts'
 import { serveStore } from '../protocols/store.ts'
 import { serveTables, tablePeers } from '../protocols/table.ts'
-import { replication } from '../replication/index.ts'
 import { AntiEntropy } from '../tables/anti-entropy.ts'
 import { Burial } from '../tables/burial.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
@@ -44,6 +41,7 @@ import { addAdmin, listAdmins, removeAdmin } from './admins.ts'
 import { runInBackground } from './background.ts'
 import type { AskReplica } from './clear-rows.ts'
 import { contentCodec } from './content.ts'
+import { countedObjects } from './counted-objects.ts'
 import { Epochs } from './epochs.ts'
 import type { EraChangeParts } from './era-change.ts'
 import { Eras, eraSuccession } from './eras.ts'
@@ -61,6 +59,7 @@ import { acceptorsBy, addressesIn, clearRowRule, layoutGuard, memberRowHash, vot
 import { nodeMetrics } from './metrics.ts'
 import { looseBallotOf } from './records.ts'
 import { removeMember } from './removal.ts'
+import { type Repairing, repairingOf } from './repairing.ts'
 import { Retag } from './retag.ts'
 import { keylessRing, ringOf } from './ring-keeper.ts'
 import { endSessions, epochCapability, epochIn } from './sessions.ts'
@@ -70,6 +69,7 @@ import { statusOf } from './status.ts'
 import { namedStoreOf, StorePositions } from './store-positions.ts'
 import { type BlockStores, openBlocks, openRows } from './stores.ts'
 import { Takeovers } from './takeover.ts'
+import { UserActivity } from './user-activity.ts'
 import { watchAnnouncements } from './watch.ts'
 
 export interface OpenOptions {
@@ -114,6 +114,7 @@ class Node {
   readonly #metrics = nodeMetrics()
   readonly #absence: Absence
   readonly #hints = new Hints()
+  readonly #users: UserActivity
   readonly #greetings = new Map<PeerId, Greeting>()
   readonly #greetedMs = new Map<PeerId, number>()
   readonly #startedMs: number
@@ -124,6 +125,7 @@ class Node {
   #takeovers!: Takeovers
   #keeper: LayoutKeeper | undefined
   #stores!: BlockStores
+  #repairing!: Repairing
   #codec!: RowCodec
   #index!: ListingIndex
   #hello!: Hello
@@ -143,6 +145,7 @@ class Node {
     this.#warn = (message, cause) => { logger.warn({ reason: cause instanceof Error ? cause.message : String(cause) }, message) }
     this.#startedMs = clock.monotonicMs()
     this.#absence = new Absence(clock)
+    this.#users = new UserActivity(clock)
     this.#keys = keyring.ring === undefined ? undefined : new ClusterKeys({ clusterId: state.clusterId, ...keyring.ring })
   }
 
@@ -167,7 +170,7 @@ class Node {
     })
     state.beforeLayout = async (layout) => this.#takeovers.prepare(layout)
     this.#positions = await StorePositions.open({ files, state, rows: this.#rows, warn: this.#warn })
-    this.#stores = open.use(await openBlocks({ config, files, onCorrupt: (cid) => { this.#metrics.count('wrongBlocks'); logger.warn({ cid }, 'a block was corrupt and is set aside') } }))
+    this.#stores = open.use(await openBlocks({ config, files, onCorrupt: (cid) => { this.#metrics.count('wrongBlocks'); logger.warn({ cid }, 'a block was corrupt and is set aside'); (this.#repairing as Repairing | undefined)?.report(cid) } }))
     this.#codec = rowCodec({ clusterId: state.clusterId, keys: this.#keys, signer: signingKeyOf(keyring.nodeSeed), random, checkClear: clearRowRule(state), floor: () => state.era.floor, demanded: () => this.#retag?.demanded ?? newestEpochOf(state.era) })
     this.#index = memoryListingIndex()
     if (this.#keys !== undefined) await rebuildIndex({ rows: this.#rows, codec: this.#codec, index: this.#index, describe: describeRow, warn: this.#warn })
@@ -222,6 +225,7 @@ class Node {
     const self = this.#network.peerId
     const voters = votersIn(state)
     const isKeyless = this.#keys === undefined
+    const repairing = this.#openRepairing()
     this.#peers = tablePeers(this.#network.requests, () => new Set([...this.#network.reachable(), ...this.#network.admission.admitted].filter((peer) => this.#positions.remembers(peer))))
     const replica = tableReplica({
       self, store: this.#rows, codec: this.#codec, voters: acceptorsBy(state, self), layout: layoutGuard(state, () => this.#peers),
@@ -317,8 +321,17 @@ class Node {
       { name: 'recovery of a full disk', step: async () => { await this.#rows.recover(); await this.#stores.blocks.recover(); return 'idle' } },
       { name: 'accounts', step: async () => { this.#absence.seen(this.#network.reachable()); this.#freeBytes = await this.#parts.files.freeBytes('.'); return 'idle' } },
     ], { clock, warn: this.#warn }))
-    this.#objects = this.#keys === undefined ? keyless(nameOfRole(state.certificate.member.role)) : this.#openObjects(this.#keys, ask)
-    open.defer(async () => { await this.#settleCopies() })
+    this.#objects = this.#keys === undefined ? keyless(nameOfRole(state.certificate.member.role)) : this.#openObjects(this.#keys, ask, repairing)
+    open.defer(async () => { await repairing.engine.settled() })
+  }
+
+  #openRepairing (): Repairing {
+    const { config, state, clock, logger } = this.#parts
+    this.#repairing = repairingOf({
+      config, state, clock, network: this.#network, stores: this.#stores, hints: this.#hints, users: this.#users, warn: this.#warn,
+      onShort: (shortage) => { this.#metrics.count('shortBlocks'); logger.warn(shortage, 'a block has fewer copies than it should') },
+    })
+    return this.#repairing
   }
 
   #progress (handOver: HandOver): VoterProgress {
@@ -332,23 +345,10 @@ class Node {
     }
   }
 
-  #settleCopies: () => Promise<void> = () => Promise.resolve()
-
-  #openObjects (keys: ClusterKeys, ask: AskReplica): DfsNode['objects'] {
-    const { clock, random, state, config } = this.#parts
-    const { holder, blocks, cache } = this.#stores
-    const engine = replication({
-      self: this.#network.peerId, holder, local: blocks, localShards: blocks.shards, cache, clock,
-      peers: blockPeers({ requests: this.#network.requests, reachable: () => this.#network.reachable(), budget: new Budget(config.inFlightBytes / 2) }),
-      placement: { holdersOf: (cid: Cid) => blockHoldersOf(state.layout, partitionOf(digestOf(cid))) },
-      providers: this.#network.providers,
-      hints: (versionId) => this.#hints.of(versionId),
-      onShort: (shortage) => { this.#metrics.count('shortBlocks'); this.#parts.logger.warn(shortage, 'a block has fewer copies than it should') },
-      warn: this.#warn,
-    })
-    this.#settleCopies = async () => { await engine.settled() }
-    return objectStore({
-      registers: this.#registers, replication: engine, content: contentCodec(keys, random), versions: { fresh: () => freshVersion(keys, random) }, clock, random, warn: this.#warn,
+  #openObjects (keys: ClusterKeys, ask: AskReplica, repairing: Repairing): DfsNode['objects'] {
+    const { clock, random, state } = this.#parts
+    return countedObjects(objectStore({
+      registers: this.#registers, replication: repairing.engine, content: contentCodec(keys, random), versions: { fresh: () => freshVersion(keys, random) }, clock, random, warn: this.#warn,
       blockPlaces: () => blockHoldersOf(state.layout, 0).length,
       settleLayout: layoutSettler({
         state, registers: this.#registers, codec: this.#codec, ask,
@@ -361,7 +361,7 @@ class Node {
         const provided = root ?? chunks[0]
         if (provided !== undefined) this.#network.providers.provide(provided)
       },
-    })
+    }), this.#users)
   }
 
   async #openBlockProtocols (open: AsyncDisposableStack): Promise<void> {
@@ -372,8 +372,9 @@ class Node {
     const budget = new Budget(config.inFlightBytes / 2)
     // a witness holds no blocks: it is in no placement, and who offers it one all the same is refused
     if (this.#parts.state.certificate.member.role !== roles.witness) {
-      await serveStore(requests, { holder, budget, warn: this.#warn })
-      await serveFetch(requests, { sources: [blocks, cache], shards: blocks.shards, budget })
+      await serveStore(requests, { holder, budget, warn: this.#warn, users: this.#users })
+      await serveFetch(requests, { sources: [blocks, cache], shards: blocks.shards, budget, users: this.#users })
+      open.use(this.#repairing.begin())
     }
     open.defer(() => { this.#greetings.clear() })
   }
@@ -446,7 +447,7 @@ class Node {
     const { config, clock, state, keyring, logger } = this.#parts
     const facts = (): Parameters<typeof statusOf>[0] => ({
       config, state, peerId: this.#network.peerId, addresses: this.#network.addresses(), uptimeMs: clock.monotonicMs() - this.#startedMs,
-      reachable: this.#network.reachable(), forgetful: this.#network.reachable().filter((peer) => !this.#positions.remembers(peer)), blocks: this.#stores.blocks.stats(), cache: this.#stores.cache, freeBytes: this.#freeBytes, rows: this.#rows, layoutTrouble: this.#keeper?.trouble,
+      reachable: this.#network.reachable(), forgetful: this.#network.reachable().filter((peer) => !this.#positions.remembers(peer)), blocks: this.#stores.blocks.stats(), cache: this.#stores.cache, freeBytes: this.#freeBytes, rows: this.#rows, layoutTrouble: this.#keeper?.trouble, repair: this.#repairing.status(),
     })
     const eraParts = (): EraChangeParts => {
       if (this.#eraParts === undefined) throw new Refused(`this is a ${nameOfRole(state.certificate.member.role)} node: it may neither invite nor remove. Ask a member`)
@@ -479,6 +480,7 @@ class Node {
       admins: () => listAdmins({ state }),
       addAdmin: async (peer, wait) => { await addAdmin(eraParts(), peer, wait) },
       removeAdmin: async (peer, wait) => { await removeAdmin(eraParts(), peer, wait) },
+      repair: this.#repairing.door,
       emptyCache: async () => ({ freedBytes: await this.#stores.cache.empty() }),
       metrics: async () => this.#metrics.text(statusOf(facts())),
       inspect: () => this.#network.introspect(),

@@ -3,7 +3,7 @@ import type { PeerId } from '../base/peer-id.ts'
 import type { BlockStats } from '../blockstore/disk-blocks.ts'
 import { allVotersOf, describeMember, nameOfRole } from '../cluster/index.ts'
 import type { Config } from '../config.ts'
-import type { NodeStatus } from '../node.ts'
+import type { NodeStatus, RepairReport } from '../node.ts'
 import type { RowStore } from '../tables/index.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
 import { isMajority } from '../tables/electorate.ts'
@@ -24,6 +24,8 @@ export interface StatusFacts {
   readonly freeBytes: number
   /** What keeps the layout from changing as it should. */
   readonly layoutTrouble?: string | undefined
+  /** Undefined: a witness. */
+  readonly repair: RepairReport | undefined
   readonly rows: Pick<RowStore, 'lostPartitions'> & Partial<Pick<RowStore, 'readOnlyReason'>>
 }
 
@@ -53,6 +55,7 @@ export function statusOf (facts: StatusFacts): NodeStatus {
     blocks: { ...blocks, quotaBytes: config.capacityBytes, freeBytes },
     cache: { bytes: cache.bytes, limitBytes: cache.limitBytes },
     rows: { lostPartitions: rows.lostPartitions().size, isReadOnly: rows.readOnlyReason !== undefined },
+    repair: facts.repair,
     isReady: isReady(facts),
     health: healthOf(facts),
   }
@@ -75,6 +78,19 @@ function healthOf (facts: StatusFacts): readonly string[] {
     ...(rows.readOnlyReason === undefined ? [] : [`this node does not vote: ${rows.readOnlyReason}`]),
     ...(lostPartitions > 0 ? [`the memory of ${lostPartitions} partitions of rows was lost or changed: this node does not vote for them`] : []),
     ...(blocks.corrupt > 0 ? [`${blocks.corrupt} blocks were corrupt and are set aside in blocks/corrupt: the disk may be failing`] : []),
+    ...repairHealthOf(facts.repair),
     ...(freeBytes <= config.reserveBytes ? [`the disk has no more free than the reserve of ${config.reserveBytes} bytes: this node takes no more blocks`] : []),
+  ]
+}
+
+function repairHealthOf (repair: RepairReport | undefined): readonly string[] {
+  if (repair === undefined) return []
+  const { found, full, failure, state } = repair
+  const { objectsAtRisk = 0, isAtLeast = false, shortBlocks = 0, goneBlocks = 0 } = found ?? {}
+  return [
+    ...(shortBlocks === 0 ? [] : [`${isAtLeast ? 'at least ' : ''}${objectsAtRisk} objects at risk: ${shortBlocks} blocks have fewer copies than they should${goneBlocks === 0 ? '' : `, and of ${goneBlocks} too few are known to be left to read them`}`]),
+    ...full.map((peer) => `${peer} has no room for blocks that belong to it`),
+    ...(state === 'paused' ? ['repair is paused: missing copies are not made anew until "dfs repair resume"'] : []),
+    ...(failure === undefined ? [] : [`repair fails: ${failure}`]),
   ]
 }

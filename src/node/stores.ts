@@ -3,6 +3,7 @@ import type { Cid } from '../base/cid.ts'
 import { type BlockHolder, blockHolder } from '../blockstore/holder.ts'
 import { type BlockCache, openBlockCache } from '../blockstore/cached-blocks.ts'
 import { type DiskBlocks, openDiskBlocks } from '../blockstore/disk-blocks.ts'
+import { blockInventory, type Inventory } from '../blockstore/inventory.ts'
 import type { Config } from '../config.ts'
 import type { Files } from '../disk/index.ts'
 import { levelKeyValue } from '../disk/level-key-value.ts'
@@ -22,6 +23,7 @@ export async function openRows ({ data, ...options }: RowsOptions): Promise<RowS
 export interface BlockStores extends AsyncDisposable {
   readonly blocks: DiskBlocks
   readonly holder: BlockHolder
+  readonly inventory: Inventory
   readonly cache: BlockCache
 }
 
@@ -36,5 +38,5 @@ export async function openBlocks ({ config, files, onCorrupt }: { config: Config
     onCorrupt,
   })
   const cache = await openBlockCache({ files, limitBytes: config.cacheBytes })
-  return { blocks, holder: blockHolder({ blocks, index }), cache, [Symbol.asyncDispose]: async () => index[Symbol.asyncDispose]() }
+  return { blocks, holder: blockHolder({ blocks, index }), inventory: blockInventory({ blocks, index }), cache, [Symbol.asyncDispose]: async () => index[Symbol.asyncDispose]() }
 }

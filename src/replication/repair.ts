@@ -190,7 +190,7 @@ export class Repair {
     if (this.#asked !== undefined) return this.#asked
     if (change !== undefined) return change
     if (nowMs - this.#lastSweepMs < repairLimits.leastRestMs) return undefined
-    if (nowMs >= this.#retryAtMs) return 'not everything could be brought'
+    if (nowMs >= this.#retryAtMs) return 'not everything is whole yet'
     return nowMs - this.#lastSweepMs >= repairLimits.everyMs && this.#world.swept !== '' ? 'it is time' : undefined
   }
 
@@ -223,9 +223,12 @@ export class Repair {
     if (!this.#isSweeping) return
     this.#isSweeping = false
     const nowMs = this.#parts.clock.monotonicMs()
+    const tookMs = nowMs - this.#lastSweepMs
     this.#lastSweepMs = nowMs
     if (this.#work.failures > 0) this.#retryAtMs = nowMs + repairLimits.retryMs
     else if (this.#work.isWorth || this.#list.isFull) this.#asked ??= 'to see that all is well'
+    // others may have mended what was short: it must not be told as short for longer than that takes to see
+    else if ((this.#found?.shortBlocks ?? 0) > 0) this.#retryAtMs = nowMs + Math.max(repairLimits.retryMs, shortRestShare * tookMs)
   }
 
   async #surveyPage (signal: AbortSignal): Promise<void> {
@@ -510,6 +513,9 @@ export class Repair {
     this.#fullUntilMs.set(peer, this.#parts.clock.monotonicMs() + repairLimits.retryMs)
   }
 }
+
+/** While something stays short, a sweep follows a sweep, but takes at most a fifth of the time. */
+const shortRestShare = 4
 
 async function * wantingCopies (references: AsyncIterable<Reference>): AsyncIterable<Reference> {
   for await (const reference of references) if (reference.redundancy.k === 1) yield reference

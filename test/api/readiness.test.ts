@@ -3,6 +3,7 @@ import { closing, openLayout, settled } from '../../src/cluster/index.ts'
 import { configOf } from '../../src/config.ts'
 import type { ClusterState } from '../../src/node/state.ts'
 import { type StatusFacts, statusOf } from '../../src/node/status.ts'
+import type { RepairFound, RepairReport } from '../../src/node.ts'
 import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
 
 const names = ['a', 'b', 'c']
@@ -14,9 +15,15 @@ const layout = settled(closing(openLayout(founder as typeof others[0])), [founde
 const facts = (changed: Partial<StatusFacts> = {}): StatusFacts => ({
   config: configOf({ home: '/', options: { reserve: '0' } }).config,
   state: { layout, clusterId: cluster.clusterId, certificate: certificateOf(cluster.member('a')), members: new Map(), belongs: () => true } as unknown as ClusterState,
-  peerId: peerNamed('a'), addresses: [], uptimeMs: 0, reachable: [peerNamed('b'), peerNamed('c')], freeBytes: 1e9,
+  peerId: peerNamed('a'), addresses: [], uptimeMs: 0, repair: undefined, reachable: [peerNamed('b'), peerNamed('c')], freeBytes: 1e9,
   blocks: { count: 0, bytes: 0, corrupt: 0, shards: 0, isReadOnly: false }, cache: { bytes: 0, limitBytes: 0 }, rows: { lostPartitions: () => new Set() },
   ...changed,
+})
+
+const found: RepairFound = { layoutVersion: '3', objectsAtRisk: 0, isAtLeast: false, shortBlocks: 0, goneBlocks: 0, misplacedBlocks: 0, misplacedBytes: 0 }
+const repair = (changed: Partial<RepairReport> = {}): RepairReport => ({
+  state: 'idle', phase: 'waiting', why: undefined, doneShare: 1, doneBytes: 0, totalBytes: 0, etaMs: undefined, failure: undefined, full: [], found,
+  total: { broughtBlocks: 0, fetchedBlocks: 0, releasedBlocks: 0, movedBytes: 0, failures: 0 }, ...changed,
 })
 
 describe('a node is ready when it can serve a read and a write', () => {
@@ -29,6 +36,10 @@ describe('a node is ready when it can serve a read and a write', () => {
     ['the row store is read-only', { rows: { ...facts().rows, readOnlyReason: 'the disk is full' } }, { isReady: false, health: ['this node does not vote: the disk is full'], rows: { isReadOnly: true } }],
     ['memory of rows is lost', { rows: { lostPartitions: () => new Set([7]) } }, { isReady: false, health: [expect.stringContaining('the memory of 1 partitions')] }],
     ['the disk is nearly full, which others make up for', { freeBytes: 0 }, { isReady: true, health: [expect.stringContaining('no more free than the reserve')] }],
+    ['every copy is there', { repair: repair() }, { isReady: true, health: [] }],
+    ['copies are missing', { repair: repair({ found: { ...found, objectsAtRisk: 12, shortBlocks: 40, goneBlocks: 2 } }) }, { isReady: true, health: ['12 objects at risk: 40 blocks have fewer copies than they should, and of 2 too few are known to be left to read them'] }],
+    ['more are missing than were counted', { repair: repair({ found: { ...found, objectsAtRisk: 10_000, isAtLeast: true, shortBlocks: 50_000 } }) }, { isReady: true, health: [expect.stringMatching(/^at least 10000 objects at risk: 50000 blocks/)] }],
+    ['repair is paused, fails, and finds no room', { repair: repair({ state: 'paused', failure: 'the index is shut', full: ['peer'] }) }, { isReady: true, health: ['peer has no room for blocks that belong to it', expect.stringContaining('repair is paused'), 'repair fails: the index is shut'] }],
   ])('%s', (_what, changed, expected) => {
     expect(statusOf(facts(changed))).toMatchObject(expected)
   })

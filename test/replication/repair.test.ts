@@ -255,7 +255,7 @@ describe('a disk that is full', () => {
     await world.time.run()
     expect(world.time.nowMs - before).toBeGreaterThanOrEqual(repairLimits.retryMs)
     expect(await a.repair.step({ signal: new AbortController().signal })).toBe('busy')
-    expect(a.repair.status().why).toBe('not everything could be brought')
+    expect(a.repair.status().why).toBe('not everything is whole yet')
   })
 })
 

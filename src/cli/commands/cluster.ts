@@ -3,6 +3,7 @@ import { InvalidInput, Unavailable } from '../../base/errors.ts'
 import type { AnnouncementSeen, NodeStatus, PeerStatus } from '../../node.ts'
 import { withNode } from '../context.ts'
 import { durationText, sizeText, table } from '../output.ts'
+import { repairLine } from '../repair-text.ts'
 import type { GivenOptions } from '../settings.ts'
 
 /** `dfs invite` */
@@ -53,6 +54,7 @@ function statusText (status: NodeStatus): string {
     ['layout', layout.state === 'settled' ? `version ${layout.version}, ${layout.members} members` : `${layout.state}: the first bucket settles who the members are`],
     ...status.members.map((member) => ['', `${member.peerId}  ${member.role}  zone ${member.zone}  ${member.peerId === status.peerId ? 'this node' : member.isConnected ? 'connected' : 'not connected'}`]),
     ['blocks', `${blocks.count}, ${sizeText(blocks.bytes)} ${quota}${blocks.corrupt > 0 ? `, ${blocks.corrupt} set aside as corrupt` : ''}`],
+    ['repair', repairLine(status.repair)],
     ['cache', `${sizeText(cache.bytes)} of ${sizeText(cache.limitBytes)}`],
     ['health', status.health.length === 0 ? 'good' : status.health.join('; ')],
   ])

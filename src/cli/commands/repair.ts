@@ -1,0 +1,26 @@
+import type { RepairReport } from '../../node.ts'
+import { withNode } from '../context.ts'
+import { repairText } from '../repair-text.ts'
+import type { GivenOptions } from '../settings.ts'
+
+/** `dfs repair status` */
+export async function status (options: GivenOptions): Promise<void> {
+  await withNode(options, async ({ client, output, signal }) => {
+    const found = await client.json<RepairReport>('GET', '/v1/repair', { signal })
+    output.fact(found, repairText(found))
+  })
+}
+
+/** `dfs repair now`, `pause`, `resume` */
+export async function steer (action: 'now' | 'pause' | 'resume', options: GivenOptions): Promise<void> {
+  await withNode(options, async ({ client, output, signal }) => {
+    const found = await client.json<RepairReport>('POST', '/v1/repair', { body: { action }, signal })
+    output.fact(found, said[action])
+  })
+}
+
+const said = {
+  now: 'everything that this node holds or should is looked at now; "dfs repair status" shows how far it is',
+  pause: 'paused, until "dfs repair resume" or the next start',
+  resume: 'goes on',
+} as const

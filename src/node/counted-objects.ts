@@ -1,0 +1,21 @@
+import type { Objects } from '../objects/index.ts'
+import type { UserActivity } from './user-activity.ts'
+
+/** The same objects; while one of their operations runs, or what it opened is read, a user waits. */
+export function countedObjects (objects: Objects, users: UserActivity): Objects {
+  return {
+    ...objects,
+    put: async (...args) => users.during(objects.put(...args)),
+    head: async (...args) => users.during(objects.head(...args)),
+    list: async (...args) => users.during(objects.list(...args)),
+    async get (...args) {
+      const reading = await users.during(objects.get(...args))
+      return { ...reading, body: whileRead(reading.body, users) }
+    },
+  }
+}
+
+async function * whileRead (body: AsyncIterable<Uint8Array>, users: UserActivity): AsyncIterable<Uint8Array> {
+  using _waiting = users.begin()
+  yield * body
+}
