@@ -79,4 +79,21 @@ describe('redundancy returns by itself', () => {
     expect(await filesIn(join(real.node(victim).data, 'blocks', 'corrupt'))).toHaveLength(1)
     expect((await repairOf(victim, 'status'))?.total).toMatchObject({ fetchedBlocks: fetchedBlocks + 1 })
   }, 30_000)
+
+  test('blocks leave a node that is drained, once those whose they are have them, and come to one that has joined', async () => {
+    const { blocks: { count } } = await status(victim)
+    const settledWith = async (members: number, through: readonly number[]): Promise<void> => until(`a settled layout of ${members}`, 30_000, async () =>
+      (await Promise.all(through.map(status))).every(({ layout }) => layout.state === 'settled' && layout.members === members))
+    await real.cluster.add()
+    await settledWith(4, [0, 1, 2, 3])
+    await real.node(0).json(['node', 'drain', real.node(victim).ready?.peerId ?? ''])
+    await settledWith(3, [0, 1, 2, 3])
+    await until('the drained node has no blocks', 20_000, async () => {
+      for (const index of [0, 1, victim, 3]) if ((await status(index)).repair?.phase === 'waiting') await repairOf(index, 'now')
+      return (await status(victim)).blocks.count === 0
+    })
+    expect((await repairOf(victim, 'status'))?.total.releasedBlocks).toBe(count)
+    for (const index of [0, 1, 3]) expect((await status(index)).blocks.count, `blocks of node ${index + 1}`).toBe(count)
+    for (const index of [victim, 3]) await expectAll(index)
+  }, 90_000)
 })
