@@ -8,6 +8,7 @@ import type { PeerId } from '../base/peer-id.ts'
  */
 export class Admission {
   readonly #admitted = new Set<PeerId>()
+  readonly #banned = new Set<PeerId>()
   readonly #proving = new Map<PeerId, Promise<unknown>>()
   readonly #waiting = new Set<WaitingTopology>()
   readonly #listeners = new Set<(peer: PeerId, isAdmitted: boolean) => void>()
@@ -18,6 +19,8 @@ export class Admission {
   /** Opens everything to a peer that is connected and has proven itself. */
   admit (peer: PeerId): void {
     if (this.#admitted.has(peer)) return
+    // who comes back by a new invite proves it by greeting us
+    this.#banned.delete(peer)
     this.#admitted.add(peer)
     for (const topology of this.#waiting) topology.admitted(peer)
     for (const listener of this.#listeners) listener(peer, true)
@@ -34,6 +37,14 @@ export class Admission {
     if (!this.#admitted.delete(peer)) return
     for (const listener of this.#listeners) listener(peer, false)
   }
+
+  /** Is no member any more: as `expel`, and nothing of this node dials it, whatever the libraries keep of it. As many as there have been members. */
+  ban (peer: PeerId): void {
+    this.#banned.add(peer)
+    this.expel(peer)
+  }
+
+  isBanned (peer: PeerId): boolean { return this.#banned.has(peer) }
 
   /** Told of every admission and its end, until the returned function is called. */
   onChange (listener: (peer: PeerId, isAdmitted: boolean) => void): () => void {

@@ -125,6 +125,8 @@ async function libp2pOptions ({ seed, listen, announce, mdns: useMdns }: Network
       inboundConnectionThreshold: networkLimits.inboundConnectionThreshold,
       reconnectRetries: 0,
     },
+    // whom Kademlia's table once had near it marks to be kept, and libp2p then dials it again each time that it is cut off, without a pause
+    connectionGater: { denyDialPeer: (peer: { toString (): string }) => admission.isBanned(peer.toString() as PeerId) },
     // its ping cuts connections whose peer is merely busy; the supervisor has a rule of its own
     connectionMonitor: { enabled: false },
     peerDiscovery: useMdns ? [mdns({ serviceTag: '_dfs._udp.local' })] : [],
@@ -225,7 +227,7 @@ class LibNetwork implements Network {
   async expel (peer: PeerId): Promise<void> {
     const id = peerIdFromString(peer)
     this.#supervisor.forget(peer)
-    this.admission.expel(peer)
+    this.admission.ban(peer)
     for (const connection of this.#node.getConnections(id)) connection.abort(new Error('no member any more'))
     // the routing table keeps whom it knew until a ping fails, and names it to others meanwhile
     await (this.#node.services.dht as unknown as { routingTable: { remove (peer: typeof id): Promise<void> } }).routingTable.remove(id)
