@@ -51,13 +51,22 @@ function statusText (status: NodeStatus): string {
     ['node', `${status.peerId} (${status.role}, zone ${status.zone}, dfs ${status.version}, up ${durationText(status.uptimeMs / 1000)})`],
     ['cluster', status.clusterId],
     ['addresses', status.addresses.join(' ') || 'none'],
-    ['layout', layout.state === 'settled' ? `version ${layout.version}, ${layout.members} members` : `${layout.state}: the first bucket settles who the members are`],
+    ['layout', layoutLine(layout)],
     ...status.members.map((member) => ['', `${member.peerId}  ${member.role}  zone ${member.zone}  ${member.peerId === status.peerId ? 'this node' : member.isConnected ? 'connected' : 'not connected'}`]),
     ['blocks', `${blocks.count}, ${sizeText(blocks.bytes)} ${quota}${blocks.corrupt > 0 ? `, ${blocks.corrupt} set aside as corrupt` : ''}`],
     ['repair', repairLine(status.repair)],
     ['cache', `${sizeText(cache.bytes)} of ${sizeText(cache.limitBytes)}`],
     ['health', status.health.length === 0 ? 'good' : status.health.join('; ')],
   ])
+}
+
+function layoutLine ({ state, version, members }: NodeStatus['layout']): string {
+  switch (state) {
+    case 'settled': return `version ${version}, ${members} members`
+    case 'changing': return `version ${version}, ${members} members, changing: others are to hold and decide, and take over now`
+    case 'open': case 'closing': return `${state}: the first bucket settles who holds what`
+    default: return state satisfies never
+  }
 }
 
 /** `dfs peers` */
