@@ -13,7 +13,10 @@ async function acknowledgedByTwo (real: RealCluster, key: string): Promise<void>
   await real.node(0).stop('SIGKILL')
 }
 
-const nodeStatus = async (real: RealCluster, index: number): Promise<NodeStatus> => (await real.via(index)).client.json<NodeStatus>('GET', '/v1/status')
+async function nodeStatus (real: RealCluster, index: number): Promise<NodeStatus> {
+  const { client } = await real.via(index)
+  try { return await client.json<NodeStatus>('GET', '/v1/status') } finally { client.close() }
+}
 
 /** What a node has on disk of how far its peers' row stores have come. */
 async function positionsSeen (real: RealCluster, index: number): Promise<Map<string, bigint>> {

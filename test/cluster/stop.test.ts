@@ -18,15 +18,18 @@ test('SIGTERM ends a node gracefully while somebody watches and a put is under w
   await once(watcher.stdout, 'data')
   const watched = once(watcher, 'close')
 
-  const content = noiseBytes(3_000_000)
-  const rest = Promise.withResolvers<void>()
+  const content = noiseBytes(20_000_000)
+  const [taken, rest] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
   async function * source (): AsyncIterable<Uint8Array> {
-    yield content.subarray(0, 1_000_000)
+    yield content.subarray(0, 16_000_000)
+    // more than the system keeps of a connection, so the node is reading it
+    taken.resolve()
     await rest.promise
-    yield content.subarray(1_000_000)
+    yield content.subarray(16_000_000)
   }
   const client = await connectLocal(node.data)
   const put = objectsOf(client).put('under-way', source(), { 'content-length': String(content.byteLength) })
+  await taken.promise
   const stopped = node.stop('SIGTERM')
   await until('the node says that it stops', 5000, () => node.log.includes('"stopping"'))
   rest.resolve()
