@@ -60,6 +60,21 @@ export const backgroundLimits = {
   failureMs: 2000,
 } as const
 
+/** A task that begins anew every so often, the first time one such span after it was made. */
+export function regularly ({ name, everyMs, clock, begin, step }: Pick<BackgroundTask, 'name' | 'step'> & { everyMs: number, clock: Clock, begin: () => void }): BackgroundTask {
+  let lastMs = clock.monotonicMs()
+  return {
+    name,
+    step: async (wait) => {
+      if (clock.monotonicMs() - lastMs > everyMs) {
+        lastMs = clock.monotonicMs()
+        begin()
+      }
+      return step(wait)
+    },
+  }
+}
+
 /** How long to rest after a unit. Pure. */
 export function restMsAfter (tookMs: number, { isLong, isUserWaiting }: { isLong: boolean, isUserWaiting: boolean }): number {
   const { restShare, quietRestShare, yieldingRestShare, mostRestMs } = backgroundLimits

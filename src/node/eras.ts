@@ -1,4 +1,5 @@
-import { Corrupt } from '../base/errors.ts'
+import type { Clock } from '../base/clock.ts'
+import { Corrupt, Unavailable } from '../base/errors.ts'
 import { clusterRowKeys, type Era, isSameEra, mayFollow, parseEra } from '../cluster/index.ts'
 import { type Registers, type RowCodec, tables } from '../tables/index.ts'
 import { openRecord } from '../tables/opened-record.ts'
@@ -13,7 +14,10 @@ export interface ErasParts {
   readonly registers: () => Registers
   /** The era is on disk here, and rules from now on: whoever it leaves out has to go. */
   readonly risen: (era: Era) => void
+  readonly clock: Clock
 }
+
+export const eraTiming = { askEveryMs: 60_000 } as const
 
 /**
  * How this node comes to know of eras: from a peer's greeting, or from the row that a majority of voters has. An era is spread by whoever has adopted it, and
@@ -21,6 +25,8 @@ export interface ErasParts {
  */
 export class Eras {
   readonly #parts: ErasParts
+  #askedMs = -Infinity
+
   constructor (parts: ErasParts) { this.#parts = parts }
 
   /** On disk when it resolves, and in force. */
@@ -36,6 +42,19 @@ export class Eras {
     const value = await this.#parts.registers().read(eraAddress, wait)
     // absent: no era has followed the one that every node was born with
     if (value !== undefined) await this.adopt(parseEra(value))
+  }
+
+  /** One unit of work: greetings tell an era; its row is looked at too, for whoever had it chosen may have died before it told anybody. */
+  async step (wait: { signal: AbortSignal }): Promise<'busy' | 'idle'> {
+    const { clock } = this.#parts
+    if (clock.monotonicMs() - this.#askedMs < eraTiming.askEveryMs) return 'idle'
+    try { await this.ask(wait) } catch (error) {
+      // without a majority there is nothing to hear
+      if (!(error instanceof Unavailable)) throw error
+      return 'idle'
+    }
+    this.#askedMs = clock.monotonicMs()
+    return 'busy'
   }
 }
 

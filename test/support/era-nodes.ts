@@ -122,7 +122,7 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
       layout: { version: 1n, encoded: () => new Uint8Array(0), adopt: async () => {} },
     })
     const registers = registersOver({ self, peers, replica, counters: store, voters, codec, describe: () => undefined, clock: systemClock, random: seededRandom(names.indexOf(name)), adoptLayout: async () => {} })
-    const eras = new Eras({ state, registers: () => registers, risen: () => {
+    const eras = new Eras({ state, registers: () => registers, clock: systemClock, risen: () => {
       for (const peer of endSessions({ state, greetings: life.greetings, network: { expel: async (left) => { network.estrange(self, left) } }, warn: () => {} })) network.estrange(self, peer)
     } })
     const rings = ringPeers(mortalRequests)

@@ -1,0 +1,105 @@
+import type { Clock } from '../base/clock.ts'
+import { Refused } from '../base/errors.ts'
+import type { PeerId } from '../base/peer-id.ts'
+import type { Random } from '../base/random.ts'
+import { describeMember, nameOfRole } from '../cluster/index.ts'
+import type { Config } from '../config.ts'
+import type { Files } from '../disk/index.ts'
+import type { Keyring } from '../encryption/index.ts'
+import { addressBytes } from '../network/addresses.ts'
+import type { Network } from '../network/libp2p-network.ts'
+import type { DfsNode } from '../node.ts'
+import type { Greeting } from '../protocols/hello.ts'
+import type { Registers, RowCodec, RowStore } from '../tables/index.ts'
+import { addAdmin, listAdmins, removeAdmin } from './admins.ts'
+import type { EraChangeParts } from './era-change.ts'
+import type { FreeSpace } from './free-space.ts'
+import { Invites } from './invites.ts'
+import { IssuedInvites } from './issued-invites.ts'
+import { setDraining } from './layout-keeper.ts'
+import type { nodeMetrics } from './metrics.ts'
+import { removeMember } from './removal.ts'
+import type { Repairing } from './repairing.ts'
+import { nameOfRow } from './row-names.ts'
+import type { ClusterState } from './state.ts'
+import { statusOf } from './status.ts'
+import type { StorePositions } from './store-positions.ts'
+import type { BlockStores } from './stores.ts'
+import { watchAnnouncements } from './watch.ts'
+
+/** Of an open node, what its door opens to. */
+export interface DoorParts {
+  readonly config: Config
+  readonly files: Files
+  readonly keyring: Keyring
+  readonly state: ClusterState
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: { info (fields: object, message: string): void }
+  readonly startedMs: number
+  readonly space: FreeSpace
+  readonly network: Network
+  readonly positions: StorePositions
+  readonly greetings: ReadonlyMap<PeerId, Greeting>
+  readonly stores: BlockStores
+  readonly rows: RowStore
+  readonly codec: RowCodec
+  readonly registers: Registers
+  readonly objects: DfsNode['objects']
+  readonly repairing: Repairing
+  readonly metrics: ReturnType<typeof nodeMetrics>
+  readonly isKeyless: boolean
+  /** Undefined: a node without keys, which may change nothing. */
+  readonly eraParts: EraChangeParts | undefined
+  /** What keeps the layout from changing as it should. */
+  readonly layoutTrouble: () => string | undefined
+}
+
+/** The open node as faces and embedding programs see it; disposing it closes what `closing` holds. */
+export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
+  const { config, files, keyring, state, clock, random, log, startedMs, space, network, positions, greetings, stores, rows, codec, registers, objects, repairing, metrics, isKeyless, layoutTrouble } = parts
+  const facts = (): Parameters<typeof statusOf>[0] => ({
+    config, state, peerId: network.peerId, addresses: network.addresses(), uptimeMs: clock.monotonicMs() - startedMs,
+    reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(),
+  })
+  const eraParts = (): EraChangeParts => {
+    if (parts.eraParts === undefined) throw new Refused(`this is a ${nameOfRole(state.certificate.member.role)} node: it may neither invite nor remove. Ask a member`)
+    return parts.eraParts
+  }
+  const invites = new Invites({
+    state, keyring, clock, random, registers, issued: new IssuedInvites(files),
+    addresses: () => network.addresses().map(addressBytes),
+  })
+  return {
+    peerId: network.peerId,
+    objects,
+    status: async () => { await space.measure(); return statusOf(facts()) },
+    peers: () => [...new Set<PeerId>([...[...state.members.keys()].filter((peer) => state.belongs(peer)), ...greetings.keys()])].filter((peer) => peer !== network.peerId).map((peer) => {
+      const row = state.belongs(peer) ? state.members.get(peer) : undefined
+      const greeting = greetings.get(peer)
+      return {
+        peerId: peer, isConnected: network.isConnected(peer), isMember: row !== undefined || greeting !== undefined,
+        role: nameOfRole(row === undefined ? greeting?.role ?? 1 : describeMember(row).role),
+        addresses: network.known.get(peer) ?? [], version: greeting === undefined ? undefined : String(greeting.version),
+        freeBytes: greeting?.freeBytes, latencyMs: network.latencyOf(peer),
+      }
+    }),
+    watch: ({ signal }) => watchAnnouncements({ clock, listen: (listener) => network.gossip.onAnnouncement(listener), nameOf: async (rowKey) => isKeyless ? undefined : nameOfRow({ rows, codec, objects }, rowKey) }, signal),
+    invite: async (wanted) => invites.make(wanted),
+    invites: async (wait) => invites.list(wait),
+    revokeInvite: async (invite, wait) => { await invites.revoke(invite, wait) },
+    removeMember: async (peer, wait) => removeMember(eraParts(), peer, wait),
+    setDraining: async (peer, isDraining, wait) => setDraining({ state, registers, memberRows: eraParts().memberRows }, peer, isDraining, wait),
+    admins: () => listAdmins({ state }),
+    addAdmin: async (peer, wait) => { await addAdmin(eraParts(), peer, wait) },
+    removeAdmin: async (peer, wait) => { await removeAdmin(eraParts(), peer, wait) },
+    repair: repairing.door,
+    emptyCache: async () => ({ freedBytes: await stores.cache.empty() }),
+    metrics: async () => metrics.text(statusOf(facts())),
+    inspect: () => network.introspect(),
+    [Symbol.asyncDispose]: async () => {
+      log.info({ peer: network.peerId }, 'closing')
+      await closing[Symbol.asyncDispose]()
+    },
+  }
+}

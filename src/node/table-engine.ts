@@ -1,0 +1,117 @@
+import type { Clock } from '../base/clock.ts'
+import { keyOf, type PeerId } from '../base/peer-id.ts'
+import type { Random } from '../base/random.ts'
+import { parseLayout } from '../cluster/index.ts'
+import type { Network } from '../network/libp2p-network.ts'
+import { describeRow } from '../objects/index.ts'
+import { tablePeers } from '../protocols/table.ts'
+import { AntiEntropy } from '../tables/anti-entropy.ts'
+import { Burial } from '../tables/burial.ts'
+import { HandOver } from '../tables/hand-over.ts'
+import { isClear, type Registers, type RowCodec, type RowStore, type Voters } from '../tables/index.ts'
+import { LateDelivery, type RowSettler } from '../tables/late-delivery.ts'
+import type { ListingIndex } from '../tables/listing-index.ts'
+import type { VoterProgress } from '../tables/messages.ts'
+import { registers as registersOver, type TablePeers } from '../tables/registers.ts'
+import { type OwnReplica, tableReplica } from '../tables/replica.ts'
+import type { Absence } from './absence.ts'
+import { type BackgroundTask, regularly } from './background.ts'
+import type { AskReplica } from './clear-rows.ts'
+import { eraSuccession } from './eras.ts'
+import { indexPartition } from './listing.ts'
+import { acceptorsBy, layoutGuard, votersIn } from './membership.ts'
+import type { ClusterState } from './state.ts'
+import type { StorePositions } from './store-positions.ts'
+import type { Takeovers } from './takeover.ts'
+
+export interface TableEngineParts {
+  readonly self: PeerId
+  readonly state: ClusterState
+  readonly network: Network
+  readonly positions: StorePositions
+  readonly takeovers: Takeovers
+  readonly rows: RowStore
+  readonly codec: RowCodec
+  /** Undefined: a node without keys, which lists nothing and proposes nothing. */
+  readonly index: ListingIndex | undefined
+  readonly absence: Absence
+  readonly clock: Clock
+  readonly random: Random
+  readonly warn: (message: string, cause: unknown) => void
+}
+
+export interface TableEngine {
+  readonly replica: OwnReplica
+  readonly registers: Registers & { readonly settle: RowSettler }
+  readonly peers: TablePeers
+  readonly voters: Voters
+  /** One replica, this node's without the network, under the layout's version. */
+  readonly ask: AskReplica
+  /** What keeps replicas equal, for the background. */
+  readonly tasks: readonly BackgroundTask[]
+}
+
+export const tableTiming = { antiEntropyEveryMs: 60_000, burialEveryMs: 600_000 } as const
+
+/** The tables of this node: what votes, what proposes, and what makes late replicas like the others. */
+export function tableEngine (parts: TableEngineParts): TableEngine {
+  const { self, state, network, positions, takeovers, rows, codec, index, clock, random, warn } = parts
+  const isKeyless = index === undefined
+  const voters = votersIn(state)
+  const peers = tablePeers(network.requests, () => new Set([...network.reachable(), ...network.admission.admitted].filter((peer) => positions.remembers(peer))))
+  const guard = layoutGuard(state, () => peers)
+  const replica = tableReplica({
+    self, store: rows, codec, voters: acceptorsBy(state, self), layout: guard,
+    isMember: (peer) => state.isMember(peer), isKeyless, succession: eraSuccession(state, codec),
+    listing: isKeyless ? undefined : { index, describe: describeRow },
+    progress: () => progressOf(parts, handOver),
+  })
+  // without keys there is nothing to propose with: the members settle
+  const settle: RowSettler | undefined = isKeyless ? undefined : async (row, wait) => { await registers.settle(row, wait) }
+  const late = new LateDelivery({ peers, voters, settle: async (row, wait) => { await settle?.(row, wait) } })
+  const registers = registersOver({
+    self, peers, replica, counters: rows, voters, codec, describe: describeRow, clock, random, late,
+    adoptLayout: async (encoded, from) => {
+      const { version } = parseLayout(encoded)
+      if (version > state.layout.version) await guard.adopt(version, from)
+    },
+  })
+  const handOver: HandOver = new HandOver({
+    self, store: rows, replica, codec, takeover: () => takeovers.of(state.layout),
+    ask: async (peer, request, wait) => peers.ask(peer, request, wait),
+    settle, isTakenFrom: (peer, table) => !isKeyless || isClear(table) || state.isMember(peer), warn,
+    restored: async (partition) => { if (!isKeyless) await indexPartition({ rows, codec, index, describe: describeRow }, partition) },
+  })
+  const antiEntropy = new AntiEntropy({
+    codec, self, replica, voters, peers, settle,
+    isTakenBy: (peer, table) => !isKeyless || isClear(table) || state.isMember(peer),
+  })
+  network.admission.onChange((peer, isAdmitted) => { if (isAdmitted && (state.layout.state === 'settled' || state.layout.state === 'changing')) antiEntropy.begin(peer) })
+  const burial = isKeyless
+    ? undefined
+    : new Burial({ self, replica, store: rows, codec, voters, peers, isMember: (peer) => state.isMember(peer), isChanging: () => state.layout.state !== 'settled' })
+  return {
+    replica, registers, peers, voters,
+    ask: async (peer, question, { signal }) => {
+      const request = { version: state.layout.version, ...question }
+      return peer === self ? replica.answer(self, request) : peers.ask(peer, request, { signal })
+    },
+    tasks: [
+      { name: 'late delivery', step: async (wait) => late.step(wait) },
+      ...burial === undefined ? [] : [regularly({ name: 'burial', everyMs: tableTiming.burialEveryMs, clock, begin: () => { burial.begin() }, step: async (wait) => burial.step(wait) })],
+      { name: 'hand-over', step: async (wait) => handOver.step(wait) },
+      regularly({ name: 'anti-entropy', everyMs: tableTiming.antiEntropyEveryMs, clock, begin: () => { antiEntropy.begin() }, step: async (wait) => antiEntropy.step(wait) }),
+    ],
+  }
+}
+
+/** What this voter tells whoever keeps the layout: how much it has still to take over, has lost, and whom it misses. */
+function progressOf ({ self, state, takeovers, rows, absence }: TableEngineParts, handOver: HandOver): VoterProgress {
+  const { restoring } = takeovers.of(state.layout)
+  const away = absence.of(new Set([...state.layout.members, ...state.layout.next?.members ?? []].map(({ peerId }) => peerId).filter((peer) => peer !== self)))
+  return {
+    remaining: handOver.remaining().partitions,
+    lost: [...rows.lostPartitions()].filter((partition) => !restoring.has(partition)).length,
+    away: [...away].map(([peer, seconds]) => ({ peer: keyOf(peer), seconds })),
+  }
+}
