@@ -22,6 +22,22 @@ export interface Config {
   readonly apiPort: number
   /** /metrics without the token. */
   readonly metricsOpen: boolean
+  /** Where the S3 face is, as HOST:PORT (`listenAddressOf`); off: nowhere. Another address than a loopback one needs TLS, or `insecurePublic`. So do the others. */
+  readonly s3Listen: string
+  /** Where objects are got by plain HTTP and share links lead. */
+  readonly httpListen: string
+  /** gRPC, gRPC-Web and Connect. */
+  readonly rpcListen: string
+  /** PEM files of the three; read again when they change, and on SIGHUP. */
+  readonly tlsCert: string | undefined
+  readonly tlsKey: string | undefined
+  /** Names by which clients reach the three, beside addresses and localhost; "*.NAME": all below it. */
+  readonly publicHosts: readonly string[]
+  /** That the three may be reached by others without TLS. */
+  readonly insecurePublic: boolean
+  /** Requests a second that one address, and one access key, may send; twice as many at once after a rest. */
+  readonly ratePerAddress: number
+  readonly ratePerKey: number
   /** Bytes of blocks this node holds for the cluster; 0: none; undefined: what the disk has, less the reserve. */
   readonly capacityBytes: number | undefined
   /** Bytes of the disk that stay free. */
@@ -54,6 +70,8 @@ interface FieldRule<T> {
   readonly parse: (value: unknown) => T | undefined
 }
 
+const listenTakes = 'off, or a host and a port such as 127.0.0.1'
+
 type Rules = { readonly [F in ConfigField]: FieldRule<Config[F]> }
 
 const rules: Rules = {
@@ -64,6 +82,15 @@ const rules: Rules = {
   mdns: { fallback: false, takes: 'true or false', parse: boolean },
   apiPort: { fallback: 4200, takes: 'a port, 0 (any free one) to 65535', parse: integer(0, 65_535) },
   metricsOpen: { fallback: false, takes: 'true or false', parse: boolean },
+  s3Listen: { fallback: 'off', takes: `${listenTakes}:9000`, parse: text(listenText) },
+  httpListen: { fallback: 'off', takes: `${listenTakes}:8080`, parse: text(listenText) },
+  rpcListen: { fallback: 'off', takes: `${listenTakes}:9090`, parse: text(listenText) },
+  tlsCert: { fallback: undefined, takes: 'a file', parse: text((value) => resolve(value)) },
+  tlsKey: { fallback: undefined, takes: 'a file', parse: text((value) => resolve(value)) },
+  publicHosts: { fallback: [], takes: 'host names such as files.example.org, *.s3.example.org for all below one, or *', parse: list((value) => value === '*' || isHostName(value.replace(/^\*\./, '')) ? value : undefined) },
+  insecurePublic: { fallback: false, takes: 'true or false', parse: boolean },
+  ratePerAddress: { fallback: 1000, takes: 'requests a second, 1 to 1000000', parse: integer(1, 1_000_000) },
+  ratePerKey: { fallback: 1000, takes: 'requests a second, 1 to 1000000', parse: integer(1, 1_000_000) },
   capacityBytes: { fallback: undefined, takes: 'a size such as 500GiB, or 0', parse: size(0) },
   reserveBytes: { fallback: kib ** 3, takes: 'a size such as 1GiB', parse: size(0) },
   cacheBytes: { fallback: kib ** 3, takes: 'a size such as 1GiB', parse: size(0) },
@@ -79,6 +106,8 @@ const rules: Rules = {
 /** Names in the file and of options; the environment has them as DFS_LISTEN, DFS_API_PORT, … */
 export const optionNames: Readonly<Record<ConfigField, string>> = {
   data: 'data', listen: 'listen', announce: 'announce', bootstrap: 'bootstrap', mdns: 'mdns', apiPort: 'api-port', metricsOpen: 'metrics-open',
+  s3Listen: 's3-listen', httpListen: 'http-listen', rpcListen: 'rpc-listen', tlsCert: 'tls-cert', tlsKey: 'tls-key', publicHosts: 'public-hosts', insecurePublic: 'insecure-public',
+  ratePerAddress: 'rate-per-address', ratePerKey: 'rate-per-key',
   capacityBytes: 'capacity', reserveBytes: 'reserve', cacheBytes: 'cache', inFlightBytes: 'in-flight', evictAfterMs: 'evict-after', zone: 'zone', keyFile: 'key-file', passphraseFile: 'passphrase-file',
   logLevel: 'log-level', logFormat: 'log-format',
 }
@@ -117,6 +146,21 @@ export function configOf ({ options = {}, environment = {}, file, home }: Config
 /** The data folder alone, which must be known before its file can be read. */
 export function dataFolderOf ({ options = {}, environment = {}, home }: Pick<ConfigSources, 'options' | 'environment' | 'home'>): string {
   return configOf({ options: { data: options.data }, environment: { DFS_DATA: environment.DFS_DATA }, home }).config.data
+}
+
+export interface ListenAddress {
+  /** A name or an address, of IPv6 without brackets. */
+  readonly host: string
+  /** 0: any free one. */
+  readonly port: number
+}
+
+/** "HOST:PORT", of IPv6 "[HOST]:PORT"; undefined: nothing of the kind, "off" too. */
+export function listenAddressOf (value: string): ListenAddress | undefined {
+  const [, bracketed, plain = '', port = ''] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(value) ?? []
+  const host = bracketed ?? plain
+  const isRight = (bracketed === undefined ? isIPv4(host) || isHostName(host) : isIPv6(host)) && Number(port) <= 65_535
+  return isRight ? { host, port: Number(port) } : undefined
 }
 
 function fileContent (file: ConfigSources['file']): Readonly<Record<string, unknown>> {
@@ -169,6 +213,10 @@ function tcpAddress ({ leastPort = 0, needsPeer = false }: { leastPort?: number,
     const isRight = hosts.get(protocol)?.(host) === true && Number(port) >= leastPort && Number(port) <= 65_535 && (peer === undefined ? !needsPeer : isPeerId(peer))
     return isRight ? value : undefined
   }
+}
+
+function listenText (value: string): string | undefined {
+  return value === 'off' || listenAddressOf(value) !== undefined ? value : undefined
 }
 
 function isPeerId (text: string): boolean {

@@ -4,6 +4,7 @@ import { setFlagsFromString } from 'node:v8'
 import { type Logger, pino } from 'pino'
 import { loopback } from './api/guard.ts'
 import { serveApi } from './api/http.ts'
+import { type Endpoints, openPublicFaces } from './api/public-faces.ts'
 import { hexOf } from './base/bytes.ts'
 import { systemClock } from './base/clock.ts'
 import { systemRandom } from './base/random.ts'
@@ -23,6 +24,8 @@ export interface Ready {
   readonly clusterId: string
   readonly addresses: readonly string[]
   readonly api: string
+  /** URLs of the public faces that are on. */
+  readonly endpoints: Endpoints
   readonly data: string
 }
 
@@ -67,8 +70,12 @@ async function opened (open: AsyncDisposableStack, { config, origins, secrets }:
   const apiFile = join(config.data, 'api.json')
   await writeFile(apiFile, `${JSON.stringify({ port: api.port, token: hexOf(api.token), pid: process.pid })}\n`, { mode: 0o600 })
   open.defer(async () => { await rm(apiFile, { force: true }) })
+  const faces = open.use(await openPublicFaces({ node, config, clock: systemClock, random: systemRandom, log: logger.child({ part: 'public' }) }))
+  // at once, for each has the same time to finish
+  open.defer(async () => { await Promise.all([api, faces].map((one) => one[Symbol.asyncDispose]())) })
+  open.use(onHangUp(() => { void faces.reload() }))
   const { clusterId, addresses } = await node.status()
-  const ready = { event: 'ready', peerId: node.peerId, clusterId, addresses, api: `http://${loopback}:${api.port}`, data: config.data } as const
+  const ready = { event: 'ready', peerId: node.peerId, clusterId, addresses, api: `http://${loopback}:${api.port}`, endpoints: faces.endpoints, data: config.data } as const
   logger.info(ready, 'ready')
   return ready
 }
@@ -77,6 +84,12 @@ function signalled (): Promise<string> {
   return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => { resolve(signal) })
   })
+}
+
+/** While it is held, SIGHUP runs the action instead of ending the process. */
+function onHangUp (action: () => void): Disposable {
+  process.on('SIGHUP', action)
+  return { [Symbol.dispose] () { process.off('SIGHUP', action) } }
 }
 
 /** While it is held, a second signal or the time limit ends the process at once. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { InvalidInput } from '../../src/base/errors.ts'
 import { peerIdOf } from '../../src/base/peer-id.ts'
-import { configOf } from '../../src/config.ts'
+import { configOf, listenAddressOf } from '../../src/config.ts'
 
 const home = '/home/somebody'
 const peerId = peerIdOf(new Uint8Array(32).fill(7))
@@ -11,6 +11,13 @@ describe('configuration', () => {
     const { config, origins } = configOf({ home })
     expect(config).toMatchObject({ data: '/home/somebody/.dfs', apiPort: 4200, listen: ['/ip4/0.0.0.0/tcp/4201'], capacityBytes: undefined })
     expect(new Set(Object.values(origins))).toEqual(new Set(['default']))
+  })
+
+  test('public faces are off until they are given a place', () => {
+    expect(configOf({ home }).config).toMatchObject({ s3Listen: 'off', httpListen: 'off', rpcListen: 'off', insecurePublic: false })
+    const { config } = configOf({ home, options: { 's3-listen': '127.0.0.1:9000', 'http-listen': '[::1]:0', 'rpc-listen': 'off', 'public-hosts': 'a.example,*.s3.example' } })
+    expect(config).toMatchObject({ rpcListen: 'off', publicHosts: ['a.example', '*.s3.example'] })
+    expect([config.s3Listen, config.httpListen, config.rpcListen].map(listenAddressOf)).toEqual([{ host: '127.0.0.1', port: 9000 }, { host: '::1', port: 0 }, undefined])
   })
 
   test('takes options before the environment, the environment before the file, the file before defaults', () => {
@@ -35,6 +42,13 @@ describe('configuration', () => {
     ['announce', '/dns4/two..dots/tcp/4201', 'it takes multiaddrs with a TCP port'],
     ['bootstrap', '/ip4/10.0.0.1/tcp/4201/p2p/12D3KooW', 'it takes multiaddrs with a peer id'],
     ['bootstrap', `/ip4/10.0.0.1/tcp/4201/p2p/${peerId}/p2p-circuit`, 'it takes multiaddrs with a peer id'],
+    ['s3-listen', '9000', 's3-listen is "9000" (option --s3-listen); it takes off, or a host and a port such as 127.0.0.1:9000'],
+    ['http-listen', 'localhost', 'it takes off, or a host and a port such as 127.0.0.1:8080'],
+    ['rpc-listen', '::1:9090', 'it takes off, or a host and a port'],
+    ['http-listen', 'a:65536', 'it takes off, or a host and a port'],
+    ['http-listen', 'two..dots:80', 'it takes off, or a host and a port'],
+    ['public-hosts', 'files.example.org:80', 'it takes host names such as files.example.org'],
+    ['rate-per-key', '0', 'it takes requests a second'],
     ['mdns', 'maybe', 'it takes true or false'],
     ['log-level', 'loud', 'it takes trace, debug'],
   ])('a wrong %s (%s) names the field, what it got and what it takes', (name, value, message) => {

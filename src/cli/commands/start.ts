@@ -16,7 +16,7 @@ export async function start (options: GivenOptions): Promise<void> {
     ...settings,
     secrets,
     onReady: (ready) => {
-      output.fact(ready, `node ${ready.peerId} of cluster ${ready.clusterId} is up\n  peers reach it at ${ready.addresses.join(', ') || 'no address'}\n  local API ${ready.api}\n  data ${ready.data}`)
+      output.fact(ready, `node ${ready.peerId} of cluster ${ready.clusterId} is up\n  peers reach it at ${ready.addresses.join(', ') || 'no address'}\n  local API ${ready.api}\n${Object.entries(ready.endpoints).map(([name, url]) => `  ${name} at ${url}\n`).join('')}  data ${ready.data}`)
     },
   })
 }

@@ -1,0 +1,87 @@
+import type { Clock } from '../base/clock.ts'
+import { InvalidInput } from '../base/errors.ts'
+import type { Random } from '../base/random.ts'
+import { type Config, listenAddressOf } from '../config.ts'
+import type { DfsNode } from '../node.ts'
+import type { ApiLog } from './listener.ts'
+import { openPublicListener, type PublicFace, type PublicListener } from './public-listener.ts'
+
+export type FaceName = 's3' | 'http' | 'rpc'
+
+/** URLs of the faces that are on. */
+export type Endpoints = Readonly<Partial<Record<FaceName, string>>>
+
+export interface PublicFaces extends AsyncDisposable {
+  readonly endpoints: Endpoints
+  /** Certificates afresh, as of SIGHUP. */
+  reload (): Promise<void>
+}
+
+export interface PublicFacesOptions extends FaceParts {
+  readonly log: ApiLog
+}
+
+/** What a face is made of. */
+export interface FaceParts {
+  readonly node: DfsNode
+  readonly config: Config
+  readonly clock: Clock
+  readonly random: Random
+}
+
+interface FaceRule {
+  readonly listen: 's3Listen' | 'httpListen' | 'rpcListen'
+  readonly http2: boolean
+  /** Undefined: this build has none. */
+  readonly face: ((parts: FaceParts) => PublicFace) | undefined
+}
+
+const faces: Readonly<Record<FaceName, FaceRule>> = {
+  s3: { listen: 's3Listen', http2: false, face: undefined },
+  http: { listen: 'httpListen', http2: false, face: undefined },
+  rpc: { listen: 'rpcListen', http2: true, face: undefined },
+}
+
+/** Opens what the configuration asks for; disposing stops all at once. @throws what openPublicListener says; nothing stays open then */
+export async function openPublicFaces (options: PublicFacesOptions): Promise<PublicFaces> {
+  const listeners = new Map<FaceName, PublicListener>()
+  const close = async (): Promise<void> => { await Promise.all([...listeners.values()].map((listener) => listener[Symbol.asyncDispose]())) }
+  try {
+    for (const [name, rule] of Object.entries(faces) as ReadonlyArray<[FaceName, FaceRule]>) {
+      const listener = await opened(name, rule, options)
+      if (listener !== undefined) listeners.set(name, listener)
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+  return {
+    endpoints: Object.fromEntries([...listeners].map(([name, { url }]) => [name, url])),
+    async reload () { await Promise.all([...listeners.values()].map((listener) => listener.reload())) },
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+async function opened (name: FaceName, rule: FaceRule, { log, ...parts }: PublicFacesOptions): Promise<PublicListener | undefined> {
+  const { config, clock, random } = parts
+  const listen = listenAddressOf(config[rule.listen])
+  if (listen === undefined) return undefined
+  if (rule.face === undefined) throw new InvalidInput(`${name}-listen`, `this build of dfs has no ${name} face; leave ${name}-listen off`)
+  const face = rule.face(parts)
+  return openPublicListener({
+    name, listen, face, clock, random, log,
+    http2: rule.http2,
+    tls: tlsOf(config),
+    allowInsecure: config.insecurePublic,
+    hosts: config.publicHosts,
+    rates: { perAddress: rateOf(config.ratePerAddress), perKey: rateOf(config.ratePerKey) },
+  })
+}
+
+function tlsOf ({ tlsCert: cert, tlsKey: key }: Config): { cert: string, key: string } | undefined {
+  if (cert === undefined && key === undefined) return undefined
+  if (cert === undefined || key === undefined) throw new InvalidInput(cert === undefined ? 'tls-cert' : 'tls-key', 'tls-cert and tls-key go together')
+  return { cert, key }
+}
+
+const rateOf = (perSecond: number): { perSecond: number, burst: number } => ({ perSecond, burst: 2 * perSecond })
