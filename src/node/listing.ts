@@ -1,5 +1,5 @@
 import { partitionCount } from '../base/bytes.ts'
-import { type Describe, isClear, PartitionLost, type RowCodec, type RowStore } from '../tables/index.ts'
+import { type Describe, isSelfProving, PartitionLost, type RowCodec, type RowStore } from '../tables/index.ts'
 import type { IndexedRow, ListingIndex } from '../tables/listing-index.ts'
 import { openRecord } from '../tables/opened-record.ts'
 
@@ -41,7 +41,7 @@ export async function forgetPartition (parts: Omit<RebuildParts, 'warn'>, partit
 async function listedIn ({ rows, codec, describe }: Omit<RebuildParts, 'warn'>, partition: number): Promise<readonly IndexedRow[]> {
   const listed: IndexedRow[] = []
   for await (const { table, rowKey, accepted: record } of rows.rows(partition)) {
-    if (record === undefined || isClear(table)) continue
+    if (record === undefined || isSelfProving(table)) continue
     const { ballot, value, erased } = openRecord(codec, { table, rowKey, record })
     listed.push({ table, rowKey, ballot, listed: value === undefined ? erased === undefined ? undefined : { name: erased.key, scope: erased.scope, summary: undefined } : describe(table, value) })
   }

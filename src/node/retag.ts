@@ -3,7 +3,7 @@ import { partitionCount } from '../base/bytes.ts'
 import { newestEpochOf } from '../cluster/index.ts'
 import { splitRecord } from '../encryption/index.ts'
 import { compareBallots } from '../tables/ballot.ts'
-import { isClear, PartitionLost, type RowCodec, type RowStore, type StoredRow, type Voters } from '../tables/index.ts'
+import { isSelfProving, PartitionLost, type RowCodec, type RowStore, type StoredRow, type Voters } from '../tables/index.ts'
 import type { OwnReplica } from '../tables/replica.ts'
 import type { AskReplica } from './clear-rows.ts'
 import type { ClusterState } from './state.ts'
@@ -102,7 +102,7 @@ export class Retag {
   }
 
   #isOlder ({ table, accepted }: StoredRow, epoch: number): boolean {
-    return !isClear(table) && accepted !== undefined && splitRecord(accepted).epoch < epoch
+    return !isSelfProving(table) && accepted !== undefined && splitRecord(accepted).epoch < epoch
   }
 
   /** Whether it succeeded; what did not is tried in another pass. */

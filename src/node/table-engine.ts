@@ -8,7 +8,7 @@ import { tablePeers } from '../protocols/table.ts'
 import { AntiEntropy } from '../tables/anti-entropy.ts'
 import { Burial } from '../tables/burial.ts'
 import { HandOver } from '../tables/hand-over.ts'
-import { isClear, type Registers, type RowCodec, type RowStore, type Voters } from '../tables/index.ts'
+import { isSelfProving, type Registers, type RowCodec, type RowStore, type Voters } from '../tables/index.ts'
 import { LateDelivery, type RowSettler } from '../tables/late-delivery.ts'
 import type { ListingIndex } from '../tables/listing-index.ts'
 import type { VoterProgress } from '../tables/messages.ts'
@@ -79,12 +79,12 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
   const handOver: HandOver = new HandOver({
     self, store: rows, replica, codec, takeover: () => takeovers.of(state.layout),
     ask: async (peer, request, wait) => peers.ask(peer, request, wait),
-    settle, isTakenFrom: (peer, table) => !isKeyless || isClear(table) || state.isMember(peer), warn,
+    settle, isTakenFrom: (peer, table) => !isKeyless || isSelfProving(table) || state.isMember(peer), warn,
     restored: async (partition) => { if (!isKeyless) await indexPartition({ rows, codec, index, describe: describeRow }, partition) },
   })
   const antiEntropy = new AntiEntropy({
     codec, self, replica, voters, peers, settle,
-    isTakenBy: (peer, table) => !isKeyless || isClear(table) || state.isMember(peer),
+    isTakenBy: (peer, table) => !isKeyless || isSelfProving(table) || state.isMember(peer),
   })
   network.admission.onChange((peer, isAdmitted) => { if (isAdmitted && (state.layout.state === 'settled' || state.layout.state === 'changing')) antiEntropy.begin(peer) })
   const burial = isKeyless

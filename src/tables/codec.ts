@@ -5,6 +5,7 @@ import type { SigningKey } from '../base/signature.ts'
 import { clearRowKey, parseClearRow, signClearRow, verifiedClearRow } from '../cluster/clear-row.ts'
 import { acceptedRecord, type ClusterKeys, openRow, rowHeader, sealedRowKey, sealRow, splitRecord, votedRow } from '../encryption/index.ts'
 import { encodeBallot, readBallot } from './ballot.ts'
+import { withDeaths } from './deaths.ts'
 import { type Ballot, isClear, type RowCodec, type RowContent, rowLimits, type TableNumber } from './index.ts'
 
 export interface RowCodecParts {
@@ -28,7 +29,7 @@ export function rowCodec (parts: RowCodecParts): RowCodec {
   const sealed = parts.keys === undefined ? keyless(parts) : withKeys(parts.keys, parts)
   const clear = clearCodec(parts)
   const of = (table: TableNumber): Omit<RowCodec, 'rowKeyOf'> => isClear(table) ? clear : sealed
-  return {
+  return withDeaths({
     rowKeyOf: ({ table, scope, key }) => isClear(table) ? clearRowKey(table, key) : sealedRowKey(keysOf(parts), table, scope, key),
     encode: (row) => bounded(of(row.table).encode(row)),
     decode: (row) => of(row.table).decode({ ...row, record: bounded(row.record) }),
@@ -37,7 +38,7 @@ export function rowCodec (parts: RowCodecParts): RowCodec {
     stored: (row) => of(row.table).stored(row),
     isTombstone: (row) => of(row.table).isTombstone(row),
     ballotOf: (table, record) => of(table).ballotOf(table, record),
-  }
+  })
 }
 
 type TableCodec = Omit<RowCodec, 'rowKeyOf'>

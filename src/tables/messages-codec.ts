@@ -1,6 +1,7 @@
 import { ByteReader, ByteWriter, MalformedBytes, partitionCount } from '../base/bytes.ts'
 import { encodeBallot, readBallot } from './ballot.ts'
 import { clearPartition } from './clear-rows.ts'
+import { deathProofBytes } from './deaths.ts'
 import { type Ballot, rowLimits, type TableNumber, tables } from './index.ts'
 import { type IndexEntry, listingIndexLimits } from './listing-index.ts'
 import { messageLimits, type RowBallot, type TableAnswer, type TableQuestion, type TableRequest } from './messages.ts'
@@ -10,8 +11,8 @@ import { messageLimits, type RowBallot, type TableAnswer, type TableQuestion, ty
  * Every length is checked against its bound and against what is left before anything is allocated.
  */
 const formatVersion = 2
-const questionKinds = { prepare: 1, accept: 2, handOver: 3, read: 4, list: 5, digest: 6, ballots: 7, progress: 8, bury: 9 } as const
-const answerKinds = { promised: 1, accepted: 2, value: 3, refused: 4, page: 5, digests: 6, ballots: 7, staleLayout: 8, lost: 9, progress: 10, buried: 11 } as const
+const questionKinds = { prepare: 1, accept: 2, handOver: 3, read: 4, list: 5, digest: 6, ballots: 7, progress: 8, bury: 9, publish: 10, deaths: 11 } as const
+const answerKinds = { promised: 1, accepted: 2, value: 3, refused: 4, page: 5, digests: 6, ballots: 7, staleLayout: 8, lost: 9, progress: 10, buried: 11, published: 12, deaths: 13 } as const
 const knownTables: ReadonlySet<number> = new Set(Object.values(tables))
 
 export function encodeRequest (request: TableRequest): Uint8Array {
@@ -33,6 +34,8 @@ export function encodeRequest (request: TableRequest): Uint8Array {
       writer.u16(request.partition).u8(request.rows.length)
       for (const row of request.rows) writeBallotOf(writer, row)
       return writer.finish()
+    case 'publish': return writeEach(writer, request.proofs).finish()
+    case 'deaths': return writeEach(writer, request.versionIds).finish()
   }
 }
 
@@ -57,6 +60,8 @@ function readQuestion (reader: ByteReader, kind: keyof typeof questionKinds): Ta
     case 'ballots': return { kind, partition: readPartition(reader), after: readOptional(reader, () => reader.raw(32)) }
     case 'progress': return { kind }
     case 'bury': return { kind, partition: bounded(reader.u16(), partitionCount - 1), rows: many(bounded(reader.u8(), messageLimits.maxBuried), () => readBallotOf(reader)) }
+    case 'publish': return { kind, proofs: many(bounded(reader.u16(), messageLimits.maxDeaths), () => reader.raw(deathProofBytes)) }
+    case 'deaths': return { kind, versionIds: many(bounded(reader.u16(), messageLimits.maxDeaths), () => reader.raw(32)) }
   }
 }
 
@@ -92,6 +97,14 @@ export function encodeAnswer (answer: TableAnswer): Uint8Array {
       writer.u8(answer.buried.length)
       for (const isBuried of answer.buried) writer.u8(isBuried ? 1 : 0)
       return writer.finish()
+    case 'published':
+      writer.u16(answer.published.length)
+      for (const isPublished of answer.published) writer.u8(isPublished ? 1 : 0)
+      return writer.finish()
+    case 'deaths':
+      writer.u16(answer.proofs.length)
+      for (const proof of answer.proofs) optional(writer, proof, (bytes) => writer.raw(bytes))
+      return writer.finish()
   }
 }
 
@@ -126,7 +139,15 @@ function readAnswer (reader: ByteReader, kind: keyof typeof answerKinds): TableA
       return { kind, truncated, rows: many(bounded(reader.u16(), messageLimits.maxBallots), () => readBallotOf(reader)), floor: readFloor(reader) }
     }
     case 'buried': return { kind, buried: many(bounded(reader.u8(), messageLimits.maxBuried), () => readFlag(reader)) }
+    case 'published': return { kind, published: many(bounded(reader.u16(), messageLimits.maxDeaths), () => readFlag(reader)) }
+    case 'deaths': return { kind, proofs: many(bounded(reader.u16(), messageLimits.maxDeaths), () => readOptional(reader, () => reader.raw(deathProofBytes))) }
   }
+}
+
+function writeEach (writer: ByteWriter, each: readonly Uint8Array[]): ByteWriter {
+  writer.u16(each.length)
+  for (const bytes of each) writer.raw(bytes)
+  return writer
 }
 
 const readEntry = (reader: ByteReader): IndexEntry => {

@@ -16,6 +16,10 @@ export type TableQuestion =
   | { readonly kind: 'progress' }
   /** Sealed tombstones of one partition that every replica holds, under these ballots: each drops them, and raises its floor. */
   | { readonly kind: 'bury', readonly partition: number, readonly rows: readonly RowBallot[] }
+  /** Proofs of death, 32 bytes each, of versions whose partitions this replica has: it keeps them. */
+  | { readonly kind: 'publish', readonly proofs: readonly Uint8Array[] }
+  /** Which of these versions are dead, as far as this replica knows. Not knowing means nothing. */
+  | { readonly kind: 'deaths', readonly versionIds: readonly Uint8Array[] }
 
 export type RowQuestion =
   | { readonly kind: 'prepare', readonly table: TableNumber, readonly rowKey: Uint8Array, readonly ballot: Ballot }
@@ -35,6 +39,10 @@ export type TableAnswer =
   | { readonly kind: 'ballots', readonly rows: readonly RowBallot[], readonly truncated: boolean, readonly floor?: Ballot | undefined }
   /** In the order asked; on disk. False: something else is held or promised here. */
   | { readonly kind: 'buried', readonly buried: readonly boolean[] }
+  /** In the order asked; true: on disk. False: the partition is lost here, or another's. */
+  | { readonly kind: 'published', readonly published: readonly boolean[] }
+  /** In the order asked: the proof, or undefined: none is known here. */
+  | { readonly kind: 'deaths', readonly proofs: ReadonlyArray<Uint8Array | undefined> }
   /** The asker's layout is older than one this replica has promised to go by. */
   | { readonly kind: 'staleLayout', readonly layout: Uint8Array }
   /** The partition is not proven whole here: neither an answer nor a vote. */
@@ -73,6 +81,8 @@ export const messageLimits = {
   maxAway: 256,
   /** Tombstones in a question to bury them. */
   maxBuried: 128,
+  /** Deaths in a question. */
+  maxDeaths: 512,
   /** A page is cut here and says so; one entry more may follow, so that a page always gets on. */
   maxPageBytes: 1024 * 1024,
   /** A layout of 100 nodes over 4,096 partitions, twice while it changes. */

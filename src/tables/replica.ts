@@ -5,7 +5,8 @@ import { Generations } from './generations.ts'
 import { type Held, judge, type Proposal } from './acceptor.ts'
 import { ballotLimits, compareBallots, isSameBallot } from './ballot.ts'
 import { clearPartition, ClearRows } from './clear-rows.ts'
-import { type Ballot, type Describe, isClear, PartitionLost, type RowCodec, rowLimits, type RowStore, type StoredRow, type TableNumber, type Voters } from './index.ts'
+import { checkDeath, deathOf } from './deaths.ts'
+import { type Ballot, type Describe, isClear, isSelfProving, PartitionLost, type RowCodec, rowLimits, type RowStore, type StoredRow, type TableNumber, tables, type Voters } from './index.ts'
 import { KeyedQueue } from '../base/keyed-queue.ts'
 import { listingIndexLimits, type ListingIndex } from './listing-index.ts'
 import { messageLimits, type PartitionDigest, type RowBallot, type RowQuestion, type TableAnswer, type TableQuestion, type TableRequest, type VoterProgress } from './messages.ts'
@@ -116,13 +117,15 @@ class Replica {
 
   async #answer (from: PeerId, question: TableQuestion): Promise<TableAnswer> {
     switch (question.kind) {
-      case 'prepare': case 'accept': case 'handOver': return await this.#propose(from, question)
+      case 'prepare': case 'accept': case 'handOver': return question.table === tables.deaths ? await this.#takeDeath(from, question) : await this.#propose(from, question)
       case 'read': return await this.#read(question)
       case 'list': return await this.#list(from, question)
       case 'digest': return { kind: 'digests', digests: await Promise.all(question.partitions.map((partition) => this.#digest(partition))) }
       case 'ballots': return await this.#ballots(question)
       case 'progress': return { kind: 'progress', ...this.#options.progress?.() ?? { remaining: 0, lost: this.#options.store.lostPartitions().size, away: [] } }
       case 'bury': return await this.#bury(from, question)
+      case 'publish': return await this.#publish(from, question)
+      case 'deaths': return { kind: 'deaths', proofs: await Promise.all(question.versionIds.map(async (versionId) => this.#deathIn(versionId))) }
     }
   }
 
@@ -131,6 +134,53 @@ class Replica {
     // behind a save under way: what is not on disk yet must not be told
     const row = await this.#queue.run(nameOf({ table, rowKey }), async () => await this.#options.store.get(table, rowKey))
     return { kind: 'value', promised: row?.promised, accepted: row?.accepted, floor: this.#floorOf({ table, rowKey }) }
+  }
+
+  /** Nothing is judged: a death is there or not, and says one thing. */
+  async #takeDeath (from: PeerId, question: Exclude<RowQuestion, { kind: 'read' }>): Promise<TableAnswer> {
+    const { isMember, voters } = this.#options
+    const { table, rowKey } = question
+    this.#demandReplica(table, rowKey)
+    if (question.kind !== 'handOver') throw new Refused('a death is published, not decided')
+    if (!isMember(from) && !voters.of(table, rowKey).includes(from)) throw new Refused('deaths come from members and voters')
+    checkDeath(question)
+    await this.#keepDeath(question.record)
+    return { kind: 'accepted' }
+  }
+
+  async #publish (from: PeerId, { proofs }: Extract<TableQuestion, { kind: 'publish' }>): Promise<TableAnswer> {
+    const { isMember, self, voters } = this.#options
+    // only members have the keys that proofs are made with; from anybody else they are numbers that fill a disk
+    if (!isMember(from)) throw new Refused('only members publish deaths')
+    const published = await Promise.all(proofs.map(async (proof) => {
+      if (!voters.ofPartition(partitionOf(deathOf(proof).rowKey)).includes(self)) return false
+      try {
+        await this.#keepDeath(proof)
+        return true
+      } catch (error) {
+        if (error instanceof PartitionLost) return false
+        throw error
+      }
+    }))
+    return { kind: 'published', published }
+  }
+
+  async #keepDeath (proof: Uint8Array): Promise<void> {
+    const { store } = this.#options
+    const death = deathOf(proof)
+    await this.#queue.run(nameOf(death), async () => {
+      if (await store.get(death.table, death.rowKey) === undefined) await this.#save(death, { isNew: false })
+    })
+  }
+
+  async #deathIn (versionId: Uint8Array): Promise<Uint8Array | undefined> {
+    try {
+      return (await this.#options.store.get(tables.deaths, versionId))?.accepted
+    } catch (error) {
+      // not knowing means nothing
+      if (error instanceof PartitionLost) return undefined
+      throw error
+    }
   }
 
   async #propose (from: PeerId, question: Exclude<RowQuestion, { kind: 'read' }>): Promise<TableAnswer> {
@@ -248,7 +298,7 @@ class Replica {
     if (!isMember(from)) throw new Refused('only members bury')
     const { groups } = voters.electorate(partition)
     if (groups.length !== 1 || groups[0]?.includes(self) !== true) throw new Refused('nothing is buried while the layout changes, nor by others than replicas')
-    if (rows.some(({ table, rowKey }) => isClear(table) || partitionOf(rowKey) !== partition)) throw new Refused('rows that are not of the partition')
+    if (rows.some(({ table, rowKey }) => isSelfProving(table) || partitionOf(rowKey) !== partition)) throw new Refused('rows that are not of the partition')
     return await this.#holding(rows, async () => {
       const [buried, tombstones]: [boolean[], Array<RowBallot & { record: Uint8Array }>] = [[], []]
       for (const row of rows) {

@@ -2,10 +2,11 @@ import { ByteReader, ByteWriter, MalformedBytes } from '../../src/base/bytes.ts'
 import { Corrupt } from '../../src/base/errors.ts'
 import { hash } from '../../src/base/hash.ts'
 import { ballotLimits, encodeBallot, readBallot } from '../../src/tables/ballot.ts'
+import { withDeaths } from '../../src/tables/deaths.ts'
 import type { Ballot, RowCodec, RowContent } from '../../src/tables/index.ts'
 
 /** Records without keys or signatures: `ballot | table | row key | revision | tombstone | body | first 4 of H(all before)`. */
-export const plainCodec: RowCodec = {
+export const plainCodec: RowCodec = withDeaths({
   rowKeyOf: ({ table, scope, key }) => hash(Uint8Array.of(table), scope, key),
   encode: ({ table, rowKey, content, ballot }) => sealed(new ByteWriter().raw(encodeBallot(ballot)).u8(table).raw(rowKey).u64(content.revision).u8(content.isTombstone ? 1 : 0).raw(content.body).finish()),
   decode: ({ table, rowKey, record }) => opened(table, rowKey, record),
@@ -14,7 +15,7 @@ export const plainCodec: RowCodec = {
   stored: ({ record }) => record,
   isTombstone: ({ table, rowKey, record }) => opened(table, rowKey, record).isTombstone,
   ballotOf: (_, record): Ballot => readBallot(new ByteReader(record)),
-}
+})
 
 const sealed = (bytes: Uint8Array): Uint8Array => new ByteWriter().raw(bytes).raw(hash(bytes).subarray(0, 4)).finish()
 
