@@ -24,20 +24,24 @@ export async function listRoute (exchange: Exchange, bucket: string): Promise<vo
   requireMethod(exchange, 'GET', 'HEAD')
   const { query } = exchange
   const limit = query.get('limit')
-  sendJson(exchange, await exchange.node.objects.list(bucket, {
+  const { objects, ...page } = await exchange.node.objects.list(bucket, {
     signal: exchange.signal,
     prefix: query.get('prefix') ?? undefined,
     delimiter: query.get('delimiter') ?? undefined,
     after: query.get('after') ?? undefined,
     limit: limit === null ? undefined : Number(limit),
-  }))
+  })
+  sendJson(exchange, { objects: objects.map(shown), ...page })
 }
+
+/** Attributes are of other faces' clients. */
+const shown = ({ attributes: _, isNullVersion: __, ...info }: ObjectInfo): Omit<ObjectInfo, 'attributes' | 'isNullVersion'> => info
 
 async function putObject (exchange: Exchange, target: ObjectName): Promise<void> {
   const { node, signal } = exchange
   const info = await node.objects.put(target, bodyOf(exchange), { ...putOptionsOf(exchange), signal })
   exchange.response.setHeader('etag', `"${info.etag}"`)
-  sendJson(exchange, info, { status: 201 })
+  sendJson(exchange, shown(info), { status: 201 })
 }
 
 function putOptionsOf ({ request: { headers } }: Exchange): PutOptions {
@@ -86,7 +90,7 @@ async function headObject (exchange: Exchange, target: ObjectName): Promise<void
 }
 
 async function deleteObject (exchange: Exchange, target: ObjectName): Promise<void> {
-  const removed = await exchange.node.objects.remove(target, { signal: exchange.signal, ifMatch: etagIn(exchange.request.headers['if-match']) })
+  const { wasThere: removed } = await exchange.node.objects.remove(target, { signal: exchange.signal, ifMatch: etagIn(exchange.request.headers['if-match']) })
   sendJson(exchange, { removed })
 }
 

@@ -7,6 +7,8 @@ export function countedObjects (objects: Objects, users: UserActivity): Objects 
     ...objects,
     put: async (...args) => users.during(objects.put(...args)),
     head: async (...args) => users.during(objects.head(...args)),
+    copy: async (...args) => users.during(objects.copy(...args)),
+    listVersions: async (...args) => users.during(objects.listVersions(...args)),
     list: async (...args) => users.during(objects.list(...args)),
     async get (...args) {
       const reading = await users.during(objects.get(...args))

@@ -336,5 +336,8 @@ class Node {
 
 function keyless (role: string): DfsNode['objects'] {
   const refuse = async (): Promise<never> => { throw new Refused(`this is a ${role} node: it has no data key. Ask a member`) }
-  return { createBucket: refuse, listBuckets: refuse, bucket: refuse, removeBucket: refuse, setRedundancy: refuse, put: refuse, get: refuse, head: refuse, remove: refuse, list: refuse }
+  return {
+    createBucket: refuse, listBuckets: refuse, bucket: refuse, removeBucket: refuse, setRedundancy: refuse, setBucketSettings: refuse,
+    put: refuse, get: refuse, head: refuse, remove: refuse, copy: refuse, setAttributes: refuse, list: refuse, listVersions: refuse,
+  }
 }

@@ -4,6 +4,7 @@ import { Conflict, NotFound, Refused } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import { type Change, type Registers, type RowAddress, tables } from '../tables/index.ts'
 import { type BucketRow, checkBucketName, checkBucketOptions, decodeBucketRow, defaultBucketOptions, encodeBucketRow, publicBucket } from './bucket-row.ts'
+import { type BucketSettings, changedSettings, type SettingsChange } from './bucket-settings.ts'
 import { clusterScope } from './describe.ts'
 import type { Bucket, BucketOptions } from './index.ts'
 import { chosenRedundancy, redundancyOf, redundancyText } from './redundancy.ts'
@@ -37,9 +38,10 @@ export class Buckets {
     this.#shared = sharedReads((name) => this.#read(name))
   }
 
-  async create (name: string, options: Partial<BucketOptions> = {}, wait: { signal?: AbortSignal } = {}): Promise<Bucket> {
+  async create (name: string, { settings: asked = {}, ...options }: Partial<BucketOptions> & { readonly settings?: BucketSettings } = {}, wait: { signal?: AbortSignal } = {}): Promise<Bucket> {
     checkBucketName(name)
-    const chosen = { ...defaultBucketOptions, ...options, ...chosenRedundancy(options) }
+    const settings = changedSettings({}, asked)
+    const chosen = { ...defaultBucketOptions, ...options, ...chosenRedundancy(options), ...(Object.keys(settings).length === 0 ? {} : { settings }) }
     checkBucketOptions(chosen)
     await this.#parts.settleLayout(wait)
     this.#demandPlaces(chosen)
@@ -61,6 +63,18 @@ export class Buckets {
       if (current === undefined || current.state !== 'active') return { kind: 'keep', result: current }
       const { shards: _, ...rest } = current
       const row: BucketRow = { ...rest, ...chosen }
+      return { kind: 'write', value: encodeBucketRow(row), result: row }
+    }, wait)
+    return publicBucket(demandActive(name, changed))
+  }
+
+  async setSettings (name: string, change: SettingsChange, wait: { signal?: AbortSignal } = {}): Promise<Bucket> {
+    checkBucketName(name)
+    const changed = await this.#change<BucketRow | undefined>(name, (current) => {
+      if (current === undefined || current.state !== 'active') return { kind: 'keep', result: current }
+      const { settings = {}, ...rest } = current
+      const next = changedSettings(settings, change)
+      const row: BucketRow = Object.keys(next).length === 0 ? rest : { ...rest, settings: next }
       return { kind: 'write', value: encodeBucketRow(row), result: row }
     }, wait)
     return publicBucket(demandActive(name, changed))

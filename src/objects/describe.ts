@@ -1,6 +1,6 @@
 import { utf8 } from '../base/bytes.ts'
 import { type Describe, tables } from '../tables/index.ts'
-import { decodeBucketRow } from './bucket-row.ts'
+import { decodeBucketRow, encodeBucketSummary } from './bucket-row.ts'
 import { decodeObjectRow, encodeSummary } from './object-row.ts'
 
 /** The scope of rows that stand in no bucket. */
@@ -8,7 +8,10 @@ export const clusterScope: Uint8Array = new Uint8Array(16)
 
 /** What the listing index keeps of a row: objects by key within their bucket, buckets by name. */
 export const describeRow: Describe = (table, value) => {
-  if (table === tables.buckets) return { name: utf8(decodeBucketRow(value).name), scope: clusterScope, summary: value }
+  if (table === tables.buckets) {
+    const bucket = decodeBucketRow(value)
+    return { name: utf8(bucket.name), scope: clusterScope, summary: encodeBucketSummary(bucket) }
+  }
   if (table !== tables.objects) return undefined
   const { bucketId, key, current } = decodeObjectRow(value)
   return { name: utf8(key), scope: bucketId, summary: current === undefined ? undefined : encodeSummary(current) }

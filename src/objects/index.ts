@@ -1,8 +1,14 @@
+export { type Attributes, attributeLimits, type Checksum, type ChecksumAlgorithm, checksumAlgorithms, checksumBytes, type Parts, type Retention, type SystemHeaders, systemHeaderNames, type Tags } from './attributes.ts'
+export { type BucketSettings, type CorsRule, type LifecycleRule, type ObjectLock, type SettingsChange, settingsLimits, type Website } from './bucket-settings.ts'
+export { DeletedObject, DigestMismatch, LockedVersion } from './errors.ts'
 export { objectStore } from './store.ts'
 export { describeRow } from './describe.ts'
 export type { ContentCodec, ObjectParts, StoredObject, WrittenContent } from './ports.ts'
 export { redundancyLimits, redundancyText } from './redundancy.ts'
 export type { Version, Versions } from './version.ts'
+
+import type { Attributes, ChecksumAlgorithm, Retention, SystemHeaders, Tags } from './attributes.ts'
+import type { BucketSettings, SettingsChange } from './bucket-settings.ts'
 
 /**
  * Buckets and objects: the life of a put, a get, a delete and a listing, over rows, files and replicated blocks.
@@ -10,31 +16,46 @@ export type { Version, Versions } from './version.ts'
  */
 export interface Objects {
   /** @throws Conflict if the name is taken, InvalidInput, Refused, Unavailable */
-  createBucket (name: string, options?: Partial<BucketOptions>, wait?: { signal?: AbortSignal }): Promise<Bucket>
+  createBucket (name: string, options?: Partial<BucketOptions> & { readonly settings?: BucketSettings }, wait?: { signal?: AbortSignal }): Promise<Bucket>
   /**
    * For what is put from now on; what is there stays as it was stored. One of the two: the other no longer holds.
    * @throws NotFound, Conflict while it is being removed, InvalidInput, Refused if fewer nodes hold blocks than there are shards
    */
   setRedundancy (name: string, redundancy: { readonly copies: number } | { readonly shards: string }, wait?: { signal?: AbortSignal }): Promise<Bucket>
+  /** Changes what is named, by compare-and-set. @throws NotFound, Conflict while it is being removed, InvalidInput naming the setting */
+  setBucketSettings (name: string, change: SettingsChange, wait?: { signal?: AbortSignal }): Promise<Bucket>
+  /** Without their settings. */
   listBuckets (wait?: { signal?: AbortSignal }): Promise<readonly Bucket[]>
   /** @throws NotFound */
   bucket (name: string, wait?: { signal?: AbortSignal }): Promise<Bucket>
-  /** @throws NotFound, Conflict if it is not empty */
+  /** @throws NotFound, Conflict if it is not empty: objects, kept versions and uploads count */
   removeBucket (name: string, wait?: { signal?: AbortSignal }): Promise<void>
 
   /**
    * Stores `source` under `key` (1-1,024 bytes of UTF-8). When it resolves the version is on disk at its write quorum, and its row at a majority.
-   * @throws NotFound (bucket), Conflict (precondition), Unavailable, UnknownOutcome, StoreFull, InvalidInput
+   * @throws NotFound (bucket), Conflict (precondition), Unavailable, UnknownOutcome, StoreFull, InvalidInput, DigestMismatch: nothing was stored
    */
   put (target: ObjectName, source: AsyncIterable<Uint8Array>, options?: PutOptions): Promise<ObjectInfo>
-  /** Opens one version for reading; bytes come in order, verified, a window ahead. @throws NotFound, Unavailable, InvalidInput (range) */
+  /** Opens one version for reading; bytes come in order, verified, a window ahead. @throws NotFound (DeletedObject), Unavailable, InvalidInput (range), Conflict (if-match) */
   get (target: ObjectName, options?: GetOptions): Promise<ObjectReading>
-  /** @throws NotFound */
-  head (target: ObjectName, options?: { signal?: AbortSignal }): Promise<ObjectInfo>
-  /** Absent is fine: resolves to whether there was one. @throws Conflict (if-match) */
-  remove (target: ObjectName, options?: { signal?: AbortSignal, ifMatch?: string }): Promise<boolean>
+  /** @throws NotFound (DeletedObject) */
+  head (target: ObjectName, options?: { signal?: AbortSignal } & OfVersion): Promise<ObjectInfo>
+  /**
+   * Without a version id: nothing is current any more; in a bucket that keeps versions a delete marker says so, on top of them. With one: that version, or
+   * marker, is gone for good. Absent is fine. @throws Conflict (if-match), LockedVersion
+   */
+  remove (target: ObjectName, options?: RemoveOptions): Promise<Removal>
+  /**
+   * A new object with the content of another, which does not pass through the caller. Onto itself it changes what is beside the content.
+   * @throws as `get` and `put`; InvalidInput for a copy onto itself that changes nothing
+   */
+  copy (source: ObjectName & OfVersion, target: ObjectName, options?: CopyOptions): Promise<ObjectInfo>
+  /** What is beside the content and may change without it; atomic. @throws NotFound (DeletedObject), LockedVersion for a lock that is to be loosened, InvalidInput */
+  setAttributes (target: ObjectName & OfVersion, change: AttributesChange, options?: { signal?: AbortSignal, mayBypassGovernance?: boolean }): Promise<ObjectInfo>
   /** Byte order of keys. */
   list (bucket: string, options?: ListOptions): Promise<ObjectPage>
+  /** Byte order of keys, the newest version of each first; delete markers too. */
+  listVersions (bucket: string, options?: ListVersionsOptions): Promise<VersionPage>
 }
 
 export interface ObjectName {
@@ -64,40 +85,109 @@ export interface Bucket extends BucketOptions {
   readonly id: string
   /** ISO 8601, by the clock of the node that made it. */
   readonly created: string
+  /** Undefined: none; a listing of buckets has them not. */
+  readonly settings?: BucketSettings
 }
 
 export interface ObjectInfo extends ObjectName {
   readonly sizeBytes: number
-  /** Strong, without quotes; differs for every version. */
+  /** Strong, without quotes: the MD5 of the content, or `md5OfMd5s-parts`, where the version has them; else it differs for every version. */
   readonly etag: string
   /** Version id, 32 bytes hexadecimal. */
   readonly versionId: string
+  /** Put while the bucket kept no versions: faces call it "null". */
+  readonly isNullVersion: boolean
   /** ISO 8601, by the clock of the writer's node. */
   readonly modified: string
   readonly contentType: string | undefined
   readonly metadata: Readonly<Record<string, string>>
+  /** In a listing only digests, and of parts their number. */
+  readonly attributes: Attributes
 }
 
-export interface PutOptions {
+/** One version, by its id in hexadecimal or "null" for the one put while the bucket kept none. Undefined: the current one. */
+export interface OfVersion { readonly versionId?: string }
+
+/** Compared with the current version's visible etag. Of two that race for one state exactly one wins, wherever they come in. */
+export interface Preconditions {
+  /** An etag, or '*' for "only if it exists". */
+  readonly ifMatch?: string
+  /** '*': only if it does not exist; or an etag that it must not have. */
+  readonly ifNoneMatch?: string
+}
+
+export type DigestAlgorithm = ChecksumAlgorithm | 'md5'
+export type Digests = { readonly [algorithm in DigestAlgorithm]?: Uint8Array }
+
+export interface PutOptions extends Preconditions {
   readonly signal?: AbortSignal
   readonly contentType?: string
   /** At most 2 KiB in all. */
   readonly metadata?: Readonly<Record<string, string>>
-  /** An etag, or '*' for "only if it exists". */
-  readonly ifMatch?: string
-  /** '*': only if it does not exist. */
-  readonly ifNoneMatch?: '*'
+  readonly headers?: SystemHeaders
+  readonly tags?: Tags
+  /** Undefined: the bucket's default. */
+  readonly retention?: Retention
+  readonly isHeld?: boolean
   /** If known, checked against what came: a source that ends early stores nothing. */
   readonly sizeBytes?: number
+  /** The etag is the MD5 of the content. It costs a core 1.2 s a GB, beside the rest. */
+  readonly wantsMd5?: boolean
+  /** Of the whole content; kept with the version. */
+  readonly checksum?: ChecksumAlgorithm
+  /** What the content's digests must be; a function is asked once the source has ended. One that differs stores nothing (DigestMismatch). */
+  readonly expected?: Digests | (() => Digests | Promise<Digests>)
+  /** Algorithms that a function `expected` may name, beside `checksum` and MD5 where that is wanted. */
+  readonly digests?: readonly DigestAlgorithm[]
+}
+
+export interface CopyOptions extends Preconditions {
+  readonly signal?: AbortSignal
+  /** Of the source. */
+  readonly sourceIfMatch?: string
+  readonly sourceIfNoneMatch?: string
+  /** Instead of the source's. */
+  readonly replace?: { readonly contentType?: string, readonly metadata?: Readonly<Record<string, string>>, readonly headers?: SystemHeaders }
+  readonly tags?: Tags
+  /** Locks are not copied. */
+  readonly retention?: Retention
+  readonly isHeld?: boolean
+  /** As of a put: where the source has none, the content is read for it. */
+  readonly wantsMd5?: boolean
+  readonly checksum?: ChecksumAlgorithm
+}
+
+export interface AttributesChange {
+  readonly tags?: Tags
+  /** null: none any more, which only governance allows, and only with leave to bypass it. */
+  readonly retention?: Retention | null
+  readonly isHeld?: boolean
+}
+
+export interface RemoveOptions extends OfVersion {
+  readonly signal?: AbortSignal
+  readonly ifMatch?: string
+  /** Retention in governance mode does not hold. */
+  readonly mayBypassGovernance?: boolean
+}
+
+export interface Removal {
+  /** Whether there was such an object, or version. */
+  readonly wasThere: boolean
+  /** What was made (a delete marker) or, with a version id, removed. Undefined in a bucket that never kept versions. */
+  readonly versionId?: string
+  readonly isNullVersion?: boolean
+  /** Whether that is a delete marker. */
+  readonly isDeleteMarker: boolean
 }
 
 /** First byte and, inclusive, last; undefined last: to the end. A negative first counts from the end ("the last n bytes"). */
 export interface ByteRange { readonly first: number, readonly last?: number }
 
-export interface GetOptions {
+export interface GetOptions extends OfVersion {
   readonly signal?: AbortSignal
   readonly range?: ByteRange
-  /** Conflict unless the current version's etag is this one: for resuming. */
+  /** Conflict unless the version's etag is this one: for resuming. */
   readonly ifMatch?: string
 }
 
@@ -125,4 +215,22 @@ export interface ObjectPage {
   readonly prefixes: readonly string[]
   /** Pass as `after`; undefined: nothing more. */
   readonly next: string | undefined
+}
+
+export interface ListVersionsOptions {
+  readonly signal?: AbortSignal
+  readonly prefix?: string
+  readonly delimiter?: string
+  /** Only what comes after this key, or after this version of it. */
+  readonly after?: { readonly key: string, readonly versionId?: string }
+  /** 1 to 1,000 (default). */
+  readonly limit?: number
+}
+
+export interface VersionPage {
+  /** Attributes as in `ObjectPage`. */
+  readonly versions: ReadonlyArray<ObjectInfo & { readonly isLatest: boolean, readonly isDeleteMarker: boolean }>
+  readonly prefixes: readonly string[]
+  /** Pass as `after`; undefined: nothing more. */
+  readonly next: { readonly key: string, readonly versionId?: string } | undefined
 }

@@ -1,7 +1,8 @@
 import { decode, encode } from 'cborg'
-import { concat, MalformedBytes, textOf, utf8 } from '../base/bytes.ts'
+import { ByteReader, ByteWriter, concat, hexOf, MalformedBytes, textOf, utf8 } from '../base/bytes.ts'
 import { Conflict, Refused } from '../base/errors.ts'
 import type { Redundancy } from '../replication/index.ts'
+import { type Attributes, decodeAttributes, encodeAttributes, listedAttributes } from './attributes.ts'
 import { isSameVersion, type Version } from './version.ts'
 
 /**
@@ -17,11 +18,28 @@ export interface ObjectRow {
   readonly pending: readonly PendingVersion[]
   readonly current: CurrentVersion | undefined
   readonly dropped: ReadonlyArray<Pick<Version, 'salt' | 'epoch'>>
+  /** Of a bucket with versions: those that are not current, and delete markers, newest first. Undefined: none. */
+  readonly kept?: readonly KeptVersion[]
 }
 
 export interface PendingVersion extends Version {
   /** Raised hourly by the writer; an upload whose count stands still for a day is given up. */
   readonly heartbeat: number
+  /** In parts, by a client that may take its time between them: its count is raised by what it does, and may stand still for seven days. */
+  readonly isMultipart?: true
+}
+
+/** What decides about a version that is not current; its details stand in a row of their own (version-row.ts). */
+export interface KeptVersion extends Pick<Version, 'salt' | 'epoch'> {
+  /** Higher than of any version before it. */
+  readonly sequence: number
+  /** Of its details: they are those of a row of this edition or a later one. */
+  readonly edition: number
+  /** Says that there was no object from here on; has no content. */
+  readonly isDeleteMarker: boolean
+  /** Made while the bucket kept no versions: of those there is one at most. */
+  readonly isNull: boolean
+  readonly hasBlocks: boolean
 }
 
 export interface CurrentVersion extends Version {
@@ -35,39 +53,57 @@ export interface CurrentVersion extends Version {
   readonly redundancy?: Redundancy
   /** Whether blocks exist for it; without, nothing needs to be dropped. */
   readonly hasBlocks: boolean
+  /** Undefined: none. */
+  readonly attributes?: Attributes
+  /** As of kept versions; undefined: put while the bucket had never kept versions, which also makes it the null version. */
+  readonly sequence?: number
+  readonly isNull?: true
 }
 
 export interface Precondition {
+  /** A visible etag, or '*'. */
   readonly ifMatch?: string
-  readonly ifNoneMatch?: '*'
+  readonly ifNoneMatch?: string
 }
 
 export const objectRowLimits = {
   /** 20 bytes each: with the rest of the row they fit a record of 64 KiB. */
-  maxDropped: 2048,
+  maxDropped: 1800,
+  maxKept: 1000,
+  /** Of dropped (20 bytes each) and kept (29) versions together. */
+  maxHistoryBytes: 36_000,
   /** Uploads of one key under way at once. */
   maxPending: 64,
 } as const
 
 export const emptyRow = ({ bucketId, key }: Pick<ObjectRow, 'bucketId' | 'key'>): ObjectRow => ({ bucketId, key, pending: [], current: undefined, dropped: [] })
 
-/** Strong, the same on every node, different for every version. */
-export const etagOf = (version: Pick<Version, 'id'>): string => Buffer.from(version.id.subarray(0, 16)).toString('hex')
+/**
+ * Strong, the same on every node. What clients of S3 expect where it was asked for: the MD5 of the content, or of the parts' MD5s, and their number. Otherwise
+ * it follows from the version's id, different for every version.
+ */
+export function etagOf ({ id, attributes: { md5, parts } = {} }: Pick<Version, 'id'> & { readonly attributes?: Attributes }): string {
+  if (parts?.md5 !== undefined) return `${hexOf(parts.md5)}-${parts.count}`
+  return hexOf(md5 ?? id.subarray(0, 16))
+}
+
+export const isNullVersion = ({ sequence, isNull = false }: { readonly sequence?: number, readonly isNull?: boolean }): boolean => sequence === undefined || isNull
 
 /** @throws Conflict if the precondition does not hold for the current version */
 export function checkPrecondition (row: ObjectRow | undefined, { ifMatch, ifNoneMatch }: Precondition): void {
   const current = row?.current
-  if (ifNoneMatch === '*' && current !== undefined) throw new Conflict('the object exists already')
+  if (ifNoneMatch !== undefined && current !== undefined && (ifNoneMatch === '*' || ifNoneMatch === etagOf(current))) throw new Conflict(ifNoneMatch === '*' ? 'the object exists already' : `the object has this very etag: ${ifNoneMatch}`)
   if (ifMatch === undefined) return
   if (current === undefined) throw new Conflict('the object does not exist')
   if (ifMatch !== '*' && ifMatch !== etagOf(current)) throw new Conflict(`the object has changed: its etag is ${etagOf(current)}`)
 }
 
 /** An upload begins. @throws Refused when the row is full */
-export function withPending (row: ObjectRow, version: Version): ObjectRow {
+export function withPending (row: ObjectRow, version: Version & Pick<PendingVersion, 'isMultipart'>): ObjectRow {
   if (row.pending.some((other) => isSameVersion(other, version))) return row
   if (row.pending.length >= objectRowLimits.maxPending) throw new Refused(`${row.pending.length} uploads of this key are under way already`)
-  return { ...row, pending: [...row.pending, { ...version, heartbeat: 0 }] }
+  const { id, salt, epoch, isMultipart } = version
+  return { ...row, pending: [...row.pending, { id, salt, epoch, heartbeat: 0, ...(isMultipart === undefined ? {} : { isMultipart }) }] }
 }
 
 /** The writer is still there; undefined if its upload was given up. */
@@ -95,71 +131,117 @@ export function withoutPending (row: ObjectRow, version: Version): ObjectRow {
 }
 
 /** Only such a row may become a tombstone: nothing in it is still owed a proof of death. */
-export const isVacant = (row: ObjectRow): boolean => row.current === undefined && row.pending.length === 0 && row.dropped.length === 0
+export const isVacant = (row: ObjectRow): boolean => row.current === undefined && row.pending.length === 0 && row.dropped.length === 0 && keptOf(row).length === 0
+
+export const keptOf = (row: Pick<ObjectRow, 'kept'>): readonly KeptVersion[] => row.kept ?? []
 
 function droppedWith (row: ObjectRow, version: (Pick<Version, 'salt' | 'epoch'> & { hasBlocks: boolean }) | undefined): ObjectRow['dropped'] {
   if (version === undefined || !version.hasBlocks) return row.dropped
-  if (row.dropped.length >= objectRowLimits.maxDropped) {
+  if (row.dropped.length >= objectRowLimits.maxDropped || historyBytes(row) + droppedLength > objectRowLimits.maxHistoryBytes) {
     throw new Refused(`this key has ${row.dropped.length} earlier versions whose space has not been collected; use another key`)
   }
   return [...row.dropped, { salt: version.salt, epoch: version.epoch }]
 }
 
-// a row is written in the first version that can say it: the first knew no shards
-const versions = { plain: 1, withShards: 2 } as const
 const saltLength = 16
 const droppedLength = saltLength + 4
+const keptLength = saltLength + 4 + 6 + 2 + 1
+
+export const historyBytes = (row: ObjectRow): number => row.dropped.length * droppedLength + keptOf(row).length * keptLength
+
+// a row is written in the first version that can say it: the first knew no shards, the second neither attributes nor kept versions nor uploads in parts
+const versions = { plain: 1, withShards: 2, withHistory: 3 } as const
+
+function versionOf ({ current, pending, kept = [] }: ObjectRow): number {
+  if (kept.length > 0 || pending.some(({ isMultipart }) => isMultipart) || (current !== undefined && isExtended(current))) return versions.withHistory
+  return current?.redundancy === undefined ? versions.plain : versions.withShards
+}
+
+const isExtended = ({ attributes = {}, sequence }: CurrentVersion): boolean => sequence !== undefined || Object.keys(encodeAttributes(attributes)).length > 0
 
 export function encodeObjectRow (row: ObjectRow): Uint8Array {
   const current = row.current === undefined ? null : encodeCurrent(row.current)
-  const pending = row.pending.map((version) => [version.id, version.salt, version.epoch, version.heartbeat])
-  const version = row.current?.redundancy === undefined ? versions.plain : versions.withShards
-  return encode([version, row.bucketId, utf8(row.key), pending, current, concat(row.dropped.flatMap(({ salt, epoch }) => [salt, u32(epoch)]))])
+  const pending = row.pending.map(({ id, salt, epoch, heartbeat, isMultipart }) => [id, salt, epoch, heartbeat, ...(isMultipart === undefined ? [] : [true])])
+  const version = versionOf(row)
+  const history = version === versions.withHistory ? [concat(keptOf(row).map(encodeKept))] : []
+  return encode([version, row.bucketId, utf8(row.key), pending, current, concat(row.dropped.map(encodeDropped)), ...history])
 }
 
 /** @throws MalformedBytes: a member wrote a row that this version cannot read */
 export function decodeObjectRow (value: Uint8Array): ObjectRow {
   try {
-    const [version, bucketId, key, pending, current, dropped] = decode(value) as [number, Uint8Array, Uint8Array, Array<[Uint8Array, Uint8Array, number, number]>, unknown[] | null, Uint8Array]
-    if (version !== versions.plain && version !== versions.withShards) throw new MalformedBytes(`object row of version ${version}`)
+    const [version, bucketId, key, pending, current, dropped, kept] = decode(value) as
+      [number, Uint8Array, Uint8Array, Array<[Uint8Array, Uint8Array, number, number, true?]>, unknown[] | null, Uint8Array, Uint8Array?]
+    if (!Object.values<number>(versions).includes(version)) throw new MalformedBytes(`object row of version ${version}`)
     return {
       bucketId,
       key: textOf(key),
-      pending: pending.map(([id, salt, epoch, heartbeat]) => ({ id, salt, epoch, heartbeat })),
+      pending: pending.map(([id, salt, epoch, heartbeat, isMultipart]) => ({ id, salt, epoch, heartbeat, ...(isMultipart === undefined ? {} : { isMultipart }) })),
       current: current === null ? undefined : decodeCurrent(current),
-      dropped: Array.from({ length: dropped.byteLength / droppedLength }, (_, i) => decodeDropped(dropped.subarray(i * droppedLength, (i + 1) * droppedLength))),
+      dropped: recordsIn(dropped, droppedLength).map(decodeDropped),
+      ...(kept === undefined || kept.byteLength === 0 ? {} : { kept: recordsIn(kept, keptLength).map(decodeKept) }),
     }
   } catch (cause) {
     throw new MalformedBytes('an object row could not be read', { cause })
   }
 }
 
-function encodeCurrent (version: CurrentVersion): unknown[] {
-  const shards = version.redundancy === undefined ? [] : [[version.redundancy.k, version.redundancy.m]]
-  return [version.id, version.salt, version.epoch, version.sizeBytes, version.modifiedMs, version.contentType ?? null, version.metadata, version.hasBlocks, version.content, ...shards]
+function recordsIn (bytes: Uint8Array, length: number): Uint8Array[] {
+  if (bytes.byteLength % length !== 0) throw new MalformedBytes(`${bytes.byteLength} bytes are no records of ${length}`)
+  return Array.from({ length: bytes.byteLength / length }, (_, i) => bytes.subarray(i * length, (i + 1) * length))
 }
 
-function decodeCurrent (fields: unknown[]): CurrentVersion {
-  const [id, salt, epoch, sizeBytes, modifiedMs, contentType, metadata, hasBlocks, content, shards] = fields as
-    [Uint8Array, Uint8Array, number, number, number, string | null, Record<string, string>, boolean, Uint8Array, [number, number] | undefined]
+/** With everything that `decodeCurrent` reads; fields at the end are left out as long as nothing is in them. */
+export function encodeCurrent (version: CurrentVersion): unknown[] {
+  const { redundancy, attributes = {}, sequence, isNull = false } = version
+  const shards = redundancy === undefined ? null : [redundancy.k, redundancy.m]
+  const fields = [version.id, version.salt, version.epoch, version.sizeBytes, version.modifiedMs, version.contentType ?? null, version.metadata, version.hasBlocks, version.content]
+  if (isExtended(version)) return [...fields, shards, encodeAttributes(attributes), sequence ?? null, isNull]
+  return shards === null ? fields : [...fields, shards]
+}
+
+export function decodeCurrent (fields: unknown[]): CurrentVersion {
+  const [id, salt, epoch, sizeBytes, modifiedMs, contentType, metadata, hasBlocks, content, shards = null, encoded = {}, sequence = null, isNull = false] = fields as
+    [Uint8Array, Uint8Array, number, number, number, string | null, Record<string, string>, boolean, Uint8Array, ([number, number] | null)?, unknown?, (number | null)?, boolean?]
+  const attributes = decodeAttributes(encoded)
   return {
     id, salt, epoch, sizeBytes, modifiedMs, contentType: contentType ?? undefined, metadata, hasBlocks, content,
-    ...(shards === undefined ? {} : { redundancy: { k: shards[0], m: shards[1] } }),
+    ...(shards === null ? {} : { redundancy: { k: shards[0], m: shards[1] } }),
+    ...(Object.keys(attributes).length === 0 ? {} : { attributes }),
+    ...(sequence === null ? {} : { sequence }),
+    ...(isNull ? { isNull } : {}),
   }
 }
 
+const encodeDropped = ({ salt, epoch }: Pick<Version, 'salt' | 'epoch'>): Uint8Array => new ByteWriter().raw(salt).u32(epoch).finish()
+
 function decodeDropped (bytes: Uint8Array): Pick<Version, 'salt' | 'epoch'> {
-  return { salt: bytes.subarray(0, saltLength), epoch: new DataView(bytes.buffer, bytes.byteOffset).getUint32(saltLength) }
+  const reader = new ByteReader(bytes)
+  return { salt: reader.raw(saltLength), epoch: reader.u32() }
 }
 
-function u32 (value: number): Uint8Array {
-  const bytes = new Uint8Array(4)
-  new DataView(bytes.buffer).setUint32(0, value)
-  return bytes
+const keptFlags = { isDeleteMarker: 1, isNull: 2, hasBlocks: 4 } as const
+const sequenceHigh = 2 ** 32
+
+function encodeKept ({ salt, epoch, sequence, edition, isDeleteMarker, isNull, hasBlocks }: KeptVersion): Uint8Array {
+  const flags = (isDeleteMarker ? keptFlags.isDeleteMarker : 0) | (isNull ? keptFlags.isNull : 0) | (hasBlocks ? keptFlags.hasBlocks : 0)
+  return new ByteWriter().raw(salt).u32(epoch).u16(Math.floor(sequence / sequenceHigh)).u32(sequence % sequenceHigh).u16(edition).u8(flags).finish()
 }
 
-/** What a listing shows, without the content. */
+function decodeKept (bytes: Uint8Array): KeptVersion {
+  const reader = new ByteReader(bytes)
+  const [salt, epoch, high, low, edition, flags] = [reader.raw(saltLength), reader.u32(), reader.u16(), reader.u32(), reader.u16(), reader.u8()]
+  if (flags > 7) throw new MalformedBytes(`a kept version with flags ${flags}`)
+  const has = (flag: number): boolean => (flags & flag) !== 0
+  return { salt, epoch, sequence: high * sequenceHigh + low, edition, isDeleteMarker: has(keptFlags.isDeleteMarker), isNull: has(keptFlags.isNull), hasBlocks: has(keptFlags.hasBlocks) }
+}
+
+/** What a listing shows, without the content and without what has no bound to speak of. */
 export type ObjectSummary = Omit<CurrentVersion, 'content' | 'hasBlocks' | 'redundancy'>
 
-export const encodeSummary = (version: CurrentVersion): Uint8Array => encode(encodeCurrent({ ...version, content: new Uint8Array(0) }))
+export const encodeSummary = (version: CurrentVersion): Uint8Array => {
+  const { attributes, ...rest } = version
+  return encode(encodeCurrent({ ...rest, ...(attributes === undefined ? {} : { attributes: listedAttributes(attributes) }), content: new Uint8Array(0) }))
+}
+
 export const decodeSummary = (summary: Uint8Array): ObjectSummary => decodeCurrent(decode(summary) as unknown[])

@@ -1,12 +1,12 @@
 import { fromHex, hexOf, textOf, utf8 } from '../base/bytes.ts'
-import { Conflict, InvalidInput, NotFound } from '../base/errors.ts'
+import { Conflict, InvalidInput, NotFound, Refused } from '../base/errors.ts'
 import type { TransferReport } from '../replication/index.ts'
 import { tables } from '../tables/index.ts'
 import { type BucketRow, publicBucket } from './bucket-row.ts'
 import { Buckets } from './buckets.ts'
-import type { GetOptions, ListOptions, ObjectInfo, ObjectName, ObjectPage, ObjectReading, Objects } from './index.ts'
+import type { GetOptions, ListOptions, ObjectInfo, ObjectName, ObjectPage, ObjectReading, Objects, Removal, RemoveOptions } from './index.ts'
 import { checkKey } from './names.ts'
-import { checkPrecondition, type CurrentVersion, decodeObjectRow, decodeSummary, etagOf, type ObjectSummary, withoutCurrent } from './object-row.ts'
+import { checkPrecondition, type CurrentVersion, decodeObjectRow, decodeSummary, etagOf, isNullVersion, type ObjectSummary, withoutCurrent } from './object-row.ts'
 import type { ObjectParts } from './ports.ts'
 import { addressOf, putObject, written } from './put.ts'
 import { resolveRange } from './range.ts'
@@ -16,6 +16,7 @@ export function objectStore (parts: ObjectParts): Objects {
   const buckets = new Buckets({ ...parts, isEmpty: async (bucket, wait) => isEmpty(parts, bucket, wait) })
   return {
     createBucket: async (name, options, wait) => buckets.create(name, options, wait),
+    setBucketSettings: async (name, change, wait) => buckets.setSettings(name, change, wait),
     setRedundancy: async (name, redundancy, wait) => buckets.setRedundancy(name, redundancy, wait),
     listBuckets: async (wait) => buckets.list(wait),
     bucket: async (name) => publicBucket(await buckets.active(name)),
@@ -32,6 +33,9 @@ export function objectStore (parts: ObjectParts): Objects {
       return infoOf(target, version)
     },
     remove: async (target, options) => removeObject(parts, buckets, target, options),
+    copy: () => { throw new Refused('this version of dfs does not copy yet') },
+    setAttributes: () => { throw new Refused('this version of dfs does not change attributes yet') },
+    listVersions: () => { throw new Refused('this version of dfs keeps no versions yet') },
     list: async (bucket, options = {}) => listObjects(parts, await buckets.active(bucket), options),
   }
 }
@@ -58,21 +62,15 @@ async function currentOf (parts: ObjectParts, buckets: Buckets, target: ObjectNa
   return { bucket, version }
 }
 
-async function removeObject (parts: ObjectParts, buckets: Buckets, target: ObjectName, { signal, ifMatch }: { signal?: AbortSignal, ifMatch?: string } = {}): Promise<boolean> {
+async function removeObject (parts: ObjectParts, buckets: Buckets, target: ObjectName, { signal, ifMatch }: RemoveOptions = {}): Promise<Removal> {
   checkKey(target.key)
   const bucket = await buckets.active(target.bucket)
-  const outcome = await parts.registers.change<boolean | Error>(addressOf(bucket, target.key), (value) => {
+  const wasThere = await parts.registers.change<boolean>(addressOf(bucket, target.key), (value) => {
     const row = value === undefined ? undefined : decodeObjectRow(value)
-    try {
-      checkPrecondition(row, { ifMatch })
-      if (row?.current === undefined) return { kind: 'keep', result: false }
-      return written(withoutCurrent(row), true)
-    } catch (error) {
-      return { kind: 'keep', result: error as Error }
-    }
+    checkPrecondition(row, { ifMatch })
+    return row?.current === undefined ? { kind: 'keep', result: false } : written(withoutCurrent(row), true)
   }, { signal })
-  if (outcome instanceof Error) throw outcome
-  return outcome
+  return { wasThere, isDeleteMarker: false }
 }
 
 const listLimits = { maxPage: 1000 } as const
@@ -100,6 +98,9 @@ async function isEmpty (parts: ObjectParts, bucket: BucketRow, { signal }: { sig
 }
 
 function infoOf ({ bucket, key }: ObjectName, version: ObjectSummary): ObjectInfo {
-  const { sizeBytes, modifiedMs, contentType, metadata, id } = version
-  return { bucket, key, sizeBytes, contentType, metadata, etag: etagOf(version), versionId: hexOf(id), modified: new Date(modifiedMs).toISOString() }
+  const { sizeBytes, modifiedMs, contentType, metadata, id, attributes = {} } = version
+  return {
+    bucket, key, sizeBytes, contentType, metadata, attributes,
+    etag: etagOf(version), versionId: hexOf(id), isNullVersion: isNullVersion(version), modified: new Date(modifiedMs).toISOString(),
+  }
 }

@@ -4,13 +4,13 @@ import type { Electorate } from './electorate.ts'
 export { PartitionLost } from './partition-lost.ts'
 
 /** Table numbers, as they stand in row headers and keys. From 16 on the rows are clear (signed, not sealed): every voter reads them. */
-export const tables = { objects: 1, buckets: 2, accessKeys: 3, uploads: 4, deaths: 8, members: 16, invites: 17, layout: 18, era: 19 } as const
+export const tables = { objects: 1, buckets: 2, accessKeys: 3, uploads: 4, versions: 5, deaths: 8, members: 16, invites: 17, layout: 18, era: 19 } as const
 export type TableNumber = typeof tables[keyof typeof tables]
 export const isClear = (table: TableNumber): boolean => table >= 16
 /** Rows that any voter can check without a key: clear ones by their signature, deaths by their hash (deaths.ts). The others are sealed. */
 export const isSelfProving = (table: TableNumber): boolean => isClear(table) || table === tables.deaths
 
-/** Where a row stands. `scope` is a bucket id (16 bytes) or zeros; `key` is at most 1,024 bytes. */
+/** Where a row stands. `scope` is a bucket id (16 bytes) or zeros; `key` is at most 2,080 bytes. */
 export interface RowAddress {
   readonly table: TableNumber
   readonly scope: Uint8Array
@@ -183,6 +183,7 @@ export type Describe = (table: TableNumber, value: Uint8Array) => { readonly nam
 export const rowLimits = {
   /** Inline objects are at most 4 KiB; chunk lists, metadata and versions share the rest. */
   maxRecordBytes: 64 * 1024,
-  maxKeyBytes: 1024,
+  /** An object's key has half of it; a version's has that with its zeros doubled, and where it stands among the others. */
+  maxKeyBytes: 2080,
   keptOperations: 16,
 } as const

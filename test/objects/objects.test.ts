@@ -88,9 +88,9 @@ describe('objects', () => {
     await store.put(target, bytesOf(large))
     await store.put(target, bytesOf('abc'))
     expect(world.rowOf('k')?.dropped).toHaveLength(1)
-    expect(await store.remove(target)).toBe(true)
+    expect(await store.remove(target)).toEqual({ wasThere: true, isDeleteMarker: false })
     expect(world.rowOf('k')).toMatchObject({ current: undefined, dropped: [expect.anything()] })
-    expect(await store.remove(target)).toBe(false)
+    expect(await store.remove(target)).toEqual({ wasThere: false, isDeleteMarker: false })
     await expect(store.get(target)).rejects.toThrow(NotFound)
   })
 

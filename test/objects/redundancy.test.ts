@@ -1,11 +1,7 @@
-import { readFileSync } from 'node:fs'
-import { encode } from 'cborg'
 import { describe, expect, test } from 'vitest'
-import { fromHex, hexOf, MalformedBytes, utf8 } from '../../src/base/bytes.ts'
+import { utf8 } from '../../src/base/bytes.ts'
 import { InvalidInput, NotFound, Refused } from '../../src/base/errors.ts'
-import { hash } from '../../src/base/hash.ts'
 import { objectStore } from '../../src/objects/index.ts'
-import { type CurrentVersion, decodeObjectRow, decodeSummary, emptyRow, encodeObjectRow, encodeSummary, type ObjectRow } from '../../src/objects/object-row.ts'
 import { objectWorld } from '../support/object-parts.ts'
 
 async function * bytesOf (text: string): AsyncIterable<Uint8Array> { yield utf8(text) }
@@ -76,23 +72,4 @@ describe('a bucket of shards', () => {
     await expect(store.createBucket('photos', { shards: '4+2', copies: 2 })).rejects.toThrow('not given together')
     for (const copies of [0, 4, 1.5]) await expect(store.createBucket('photos', { copies })).rejects.toThrow(InvalidInput)
   })
-})
-
-describe('object rows', () => {
-  const vectors = JSON.parse(readFileSync(new URL('../vectors/object-rows.json', import.meta.url), 'utf8')) as ReadonlyArray<{ name: string, redundancy?: { k: number, m: number }, bytes: string }>
-  const current: CurrentVersion = {
-    id: hash(utf8('id')), salt: new Uint8Array(16).fill(7), epoch: 1, sizeBytes: 300_000, modifiedMs: 1_700_000_000_000, contentType: 'text/plain', metadata: { a: 'b' },
-    hasBlocks: true, content: Uint8Array.of(1, 0),
-  }
-  const rowOf = (redundancy: CurrentVersion['redundancy']): ObjectRow =>
-    ({ ...emptyRow({ bucketId: new Uint8Array(16).fill(3), key: 'k' }), current: redundancy === undefined ? current : { ...current, redundancy } })
-
-  test.each(vectors)('$name: these bytes, and no others', ({ redundancy, bytes }) => {
-    expect(decodeObjectRow(fromHex(bytes))).toEqual(rowOf(redundancy))
-    expect(hexOf(encodeObjectRow(rowOf(redundancy)))).toBe(bytes)
-  })
-
-  test('of a version to come are not guessed at', () => { expect(() => decodeObjectRow(encode([3, new Uint8Array(16), utf8('k'), [], null, new Uint8Array(0)]))).toThrow(MalformedBytes) })
-
-  test('are listed without what a reader needs', () => { expect(decodeSummary(encodeSummary({ ...current, redundancy: { k: 4, m: 2 } })).sizeBytes).toBe(300_000) })
 })

@@ -1,0 +1,33 @@
+import { InvalidInput, NotFound, Refused } from '../base/errors.ts'
+import type { DigestAlgorithm } from './index.ts'
+
+/** What came is not what was announced: damaged on its way, or announced wrongly. Nothing was stored. */
+export class DigestMismatch extends InvalidInput {
+  override name = 'DigestMismatch'
+  readonly algorithm: DigestAlgorithm
+  constructor (algorithm: DigestAlgorithm) {
+    super('digest', `the ${algorithm} of what came is not the one that was announced; nothing was stored`)
+    this.algorithm = algorithm
+  }
+}
+
+/** There is a delete marker: the newest version, or the very one that was asked for. */
+export class DeletedObject extends NotFound {
+  override name = 'DeletedObject'
+  /** Of the marker, hexadecimal. */
+  readonly versionId: string
+  readonly isNullVersion: boolean
+  /** It was asked for by its id. */
+  readonly wasNamed: boolean
+  constructor (message: string, { versionId, isNullVersion, wasNamed }: { versionId: string, isNullVersion: boolean, wasNamed: boolean }) {
+    super(message)
+    this.versionId = versionId
+    this.isNullVersion = isNullVersion
+    this.wasNamed = wasNamed
+  }
+}
+
+/** The version is held, or its retention has not ended by this node's clock. */
+export class LockedVersion extends Refused {
+  override name = 'LockedVersion'
+}
