@@ -14,6 +14,9 @@ export interface ReadOptions {
   readonly signal?: AbortSignal
 }
 
+/** What reading a manifest alone takes. */
+export type NodeOptions = Pick<ReadOptions, 'sealer' | 'get' | 'signal'>
+
 export const readLimits = {
   /** The longest chunk (2 MiB) as a block, or a full manifest node, whichever is longer; more is refused before it is fetched. */
   maxBlockBytes: 2 * 1024 * 1024 + blockOverhead,
@@ -56,17 +59,25 @@ export async function * readFile (content: Content, { first, end }: { first: num
 
 /** The chunks that hold the range, in order; manifest nodes are fetched as the walk comes to them. */
 async function * piecesOf (content: Exclude<Content, { kind: 'inline' }>, range: { first: number, end: number }, options: ReadOptions): AsyncIterable<Piece> {
-  if (content.kind === 'chunks') { yield * cut(content.entries, 0, range); return }
+  for await (const { entries, start } of leavesOf(content, range, options)) yield * cut(entries, start, range)
+}
+
+/** Entries of chunks that stand together, and where in the file the first begins. */
+export interface Leaf { readonly entries: readonly Entry[], readonly start: number }
+
+/** What lists the chunks of the range, leaf by leaf: of a tree one node a level is all there is in memory. @throws Corrupt, what `get` throws */
+export async function * leavesOf (content: Exclude<Content, { kind: 'inline' }>, range: { first: number, end: number }, options: NodeOptions): AsyncIterable<Leaf> {
+  if (content.kind === 'chunks') { yield { entries: content.entries, start: 0 }; return }
   yield * walk({ entry: content.root, level: content.level, start: 0, place: 'root' }, range, options)
 }
 
 interface Step { readonly entry: Entry, readonly level: number, readonly start: number, readonly place: ExpectedNode['place'] }
 
-async function * walk ({ entry, level, start, place }: Step, range: { first: number, end: number }, options: ReadOptions): AsyncIterable<Piece> {
+async function * walk ({ entry, level, start, place }: Step, range: { first: number, end: number }, options: NodeOptions): AsyncIterable<Leaf> {
   if (level > manifestLimits.maxLevel) throw new Corrupt(`a manifest of ${level} levels`)
   const payload = options.sealer.openNode(await fetched(entry, { ...options, mayBeSpread: false }), entry)
   const { entries } = decodeNode(payload, { level, sizeBytes: entry.sizeBytes, place })
-  if (level === 0) { yield * cut(entries, start, range); return }
+  if (level === 0) { yield { entries, start }; return }
   let at = start
   for (const child of entries) {
     const isLast = place !== 'before the last' && child === entries.at(-1)
@@ -84,7 +95,7 @@ function * cut (entries: readonly Entry[], start: number, { first, end }: { firs
   }
 }
 
-async function fetched (entry: Entry, { get, signal, mayBeSpread }: ReadOptions & { mayBeSpread: boolean }): Promise<Uint8Array> {
+async function fetched (entry: Entry, { get, signal, mayBeSpread }: Pick<ReadOptions, 'get' | 'signal'> & { mayBeSpread: boolean }): Promise<Uint8Array> {
   if (entry.blockBytes > readLimits.maxBlockBytes) throw new Corrupt(`a manifest lists a block of ${entry.blockBytes} bytes`)
   return get(cidOfDigest(entry.digest), { signal, mayBeSpread })
 }

@@ -12,11 +12,13 @@ export type StoreNode = (node: ManifestNode) => Promise<Entry>
 export class TreeBuilder {
   readonly #store: StoreNode
   readonly #maxEntries: number
+  readonly #maxListedChunks: number
   readonly #levels: Entry[][] = [[]]
 
-  constructor (store: StoreNode, { maxEntries = manifestLimits.maxEntries }: { maxEntries?: number } = {}) {
+  constructor (store: StoreNode, { maxEntries = manifestLimits.maxEntries, maxListedChunks = contentLimits.maxListedChunks }: { maxEntries?: number, maxListedChunks?: number } = {}) {
     this.#store = store
     this.#maxEntries = maxEntries
+    this.#maxListedChunks = maxListedChunks
   }
 
   async add (entry: Entry, level = 0): Promise<void> {
@@ -32,7 +34,7 @@ export class TreeBuilder {
   /** Closes every level. Few chunks need no tree. */
   async finish (): Promise<Exclude<Content, { kind: 'inline' }>> {
     const leaves = this.#levels[0] ?? []
-    if (this.#levels.length === 1 && leaves.length <= contentLimits.maxListedChunks) return { kind: 'chunks', entries: leaves }
+    if (this.#levels.length === 1 && leaves.length <= this.#maxListedChunks) return { kind: 'chunks', entries: leaves }
     for (let level = 0; ; level++) {
       const node = nodeOf(level, this.#levels[level] ?? [])
       const entry = await this.#store(node)
