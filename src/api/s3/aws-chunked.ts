@@ -1,0 +1,129 @@
+import { createHash } from 'node:crypto'
+import { S3Error } from './errors.ts'
+import { isSameSignature, nextSignature, type SignatureChain } from './sigv4.ts'
+
+/**
+ * Bodies of content encoding aws-chunked (https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html): `HEX[;chunk-signature=…]\r\n bytes \r\n`, a last
+ * chunk of 0, then trailers, which are lines of the body, not trailers of HTTP. Bytes are passed on as they come, not copied and not held back until their
+ * chunk is proven: whoever reads must not keep anything unless the end is reached.
+ */
+export const chunkLimits = {
+  /** A chunk's first line. */
+  maxHeaderBytes: 256,
+  /** All that follows the last chunk. */
+  maxTrailerBytes: 8 * 1024,
+} as const
+
+export interface ChunkedBody {
+  /** Undefined: chunks are not signed. */
+  readonly chain: SignatureChain | undefined
+  readonly hasTrailer: boolean
+  /** Told the trailers, by lower-case name, once their signature is right. */
+  readonly onTrailers: (trailers: ReadonlyMap<string, string>) => void
+}
+
+/** The bytes within. @throws S3Error */
+export async function * unchunked (source: AsyncIterable<Uint8Array>, { chain, hasTrailer, onTrailers }: ChunkedBody): AsyncIterable<Uint8Array> {
+  const input = new Input(source)
+  try {
+    let current = chain
+    for (;;) {
+      const { size, signature } = headerOf(await input.line(chunkLimits.maxHeaderBytes))
+      const hash = current === undefined ? undefined : createHash('sha256')
+      for (let left = size; left > 0;) {
+        const piece = await input.upTo(left)
+        hash?.update(piece)
+        left -= piece.byteLength
+        yield piece
+      }
+      if (current !== undefined && hash !== undefined) current = proven(current, { kind: 'PAYLOAD', hash: hash.digest('hex'), signature })
+      if (size === 0) break
+      if (await input.line(2) !== '') throw malformed('a chunk is longer than its length says')
+    }
+    onTrailers(trailersOf(await input.rest(chunkLimits.maxTrailerBytes), { hasTrailer, chain: current }))
+  } finally {
+    await input.close()
+  }
+}
+
+const malformed = (why: string): S3Error => new S3Error('IncompleteBody', `the body is not well-formed aws-chunked: ${why}`)
+
+function headerOf (line: string): { size: number, signature: string | undefined } {
+  const match = /^([0-9a-fA-F]{1,12})(?:;chunk-signature=([0-9a-f]{64}))?$/.exec(line)
+  if (match === null) throw malformed('a chunk begins with its length in hexadecimal')
+  return { size: Number.parseInt(match[1] ?? '', 16), signature: match[2] }
+}
+
+function proven (chain: SignatureChain, { kind, hash, signature }: { kind: 'PAYLOAD' | 'TRAILER', hash: string, signature: string | undefined }): SignatureChain {
+  if (!isSameSignature(signature ?? '', nextSignature(chain, kind, hash))) throw new S3Error('SignatureDoesNotMatch', `the signature of a ${kind === 'PAYLOAD' ? 'chunk' : 'trailer'} does not match what came`)
+  return { ...chain, signature: signature ?? '' }
+}
+
+function trailersOf (text: string, { hasTrailer, chain }: { hasTrailer: boolean, chain: SignatureChain | undefined }): ReadonlyMap<string, string> {
+  const lines = text.split('\n').map((line) => line.trim()).filter((line) => line !== '')
+  if (!hasTrailer && lines.length > 0) throw malformed('something follows the last chunk')
+  const pairs = lines.map((line) => {
+    const at = line.indexOf(':')
+    if (at < 1) throw malformed('a trailer is NAME:VALUE')
+    return [line.slice(0, at).trim().toLowerCase(), line.slice(at + 1).trim()] as const
+  })
+  const signed = pairs.filter(([name]) => name !== 'x-amz-trailer-signature')
+  if (hasTrailer && chain !== undefined) {
+    const hash = createHash('sha256').update(signed.map(([name, value]) => `${name}:${value}\n`).join('')).digest('hex')
+    proven(chain, { kind: 'TRAILER', hash, signature: pairs.find(([name]) => name === 'x-amz-trailer-signature')?.[1] })
+  }
+  return new Map(signed)
+}
+
+/** Bytes of a source, by line or by count, without joining pieces. */
+class Input {
+  readonly #iterator: AsyncIterator<Uint8Array>
+  #piece: Uint8Array = new Uint8Array(0)
+
+  constructor (source: AsyncIterable<Uint8Array>) { this.#iterator = source[Symbol.asyncIterator]() }
+
+  /** Until a line feed, without it and the carriage return. */
+  async line (maxBytes: number): Promise<string> {
+    let text = ''
+    for (;;) {
+      if (!await this.#fill()) throw malformed('it ends too early')
+      const at = this.#piece.indexOf(10)
+      const taken = this.#piece.subarray(0, at < 0 ? this.#piece.byteLength : at)
+      if (text.length + taken.byteLength > maxBytes) throw malformed('a line is too long')
+      text += latin1(taken)
+      this.#piece = this.#piece.subarray(at < 0 ? this.#piece.byteLength : at + 1)
+      if (at >= 0) return text.replace(/\r$/, '')
+    }
+  }
+
+  /** At least one byte, at most so many. */
+  async upTo (count: number): Promise<Uint8Array> {
+    if (!await this.#fill()) throw malformed('it ends too early')
+    const piece = this.#piece.subarray(0, count)
+    this.#piece = this.#piece.subarray(count)
+    return piece
+  }
+
+  async rest (maxBytes: number): Promise<string> {
+    let text = ''
+    while (await this.#fill()) {
+      if (text.length + this.#piece.byteLength > maxBytes) throw malformed('its trailers are too long')
+      text += latin1(this.#piece)
+      this.#piece = new Uint8Array(0)
+    }
+    return text
+  }
+
+  async close (): Promise<void> { await this.#iterator.return?.() }
+
+  async #fill (): Promise<boolean> {
+    while (this.#piece.byteLength === 0) {
+      const next = await this.#iterator.next()
+      if (next.done === true) return false
+      this.#piece = next.value
+    }
+    return true
+  }
+}
+
+const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')

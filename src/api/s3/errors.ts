@@ -1,0 +1,51 @@
+import { DfsError, type ErrorCode, InvalidInput } from '../../base/errors.ts'
+
+/**
+ * What an S3 client is told: a code that it knows, the status that goes with it, and words for people. The codes and statuses are those of
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html, so that clients retry what can be retried and nothing else.
+ */
+export class S3Error extends Error {
+  override name = 'S3Error'
+  readonly code: S3ErrorCode
+  /** More elements of the answer, e.g. Region. */
+  readonly fields: Readonly<Record<string, string>>
+  constructor (code: S3ErrorCode, message: string, { fields = {}, ...options }: ErrorOptions & { fields?: Readonly<Record<string, string>> } = {}) {
+    super(message, options)
+    this.code = code
+    this.fields = fields
+  }
+
+  get status (): number { return statuses[this.code] }
+}
+
+const statuses = {
+  AccessDenied: 403, AuthorizationHeaderMalformed: 400, AuthorizationQueryParametersError: 400, BadDigest: 400, BucketAlreadyExists: 409, BucketAlreadyOwnedByYou: 409, BucketNotEmpty: 409,
+  ConditionalRequestConflict: 409, EntityTooLarge: 400, EntityTooSmall: 400, IncompleteBody: 400, InsufficientStorage: 507, InternalError: 500, InvalidAccessKeyId: 403, InvalidArgument: 400,
+  InvalidBucketName: 400, InvalidBucketState: 409, InvalidDigest: 400, InvalidPart: 400, InvalidPartNumber: 416, InvalidPartOrder: 400, InvalidPolicyDocument: 400, InvalidRange: 416, InvalidRequest: 400,
+  InvalidTag: 400, InvalidURI: 400, KeyTooLongError: 400, MalformedPolicy: 400, MalformedPOSTRequest: 400, MalformedXML: 400, MaxMessageLengthExceeded: 400, MetadataTooLarge: 400, MethodNotAllowed: 405,
+  MissingContentLength: 411, MissingFields: 400, NoSuchBucket: 404, NoSuchBucketPolicy: 404, NoSuchCORSConfiguration: 404, NoSuchKey: 404, NoSuchLifecycleConfiguration: 404, NoSuchObjectLockConfiguration: 404,
+  NoSuchPublicAccessBlockConfiguration: 404, NoSuchTagSet: 404, NoSuchUpload: 404, NoSuchVersion: 404, NoSuchWebsiteConfiguration: 404, NotImplemented: 501, NotModified: 304,
+  ObjectLockConfigurationNotFoundError: 404, OperationAborted: 409, OwnershipControlsNotFoundError: 404, PreconditionFailed: 412, QuotaExceeded: 403, ReplicationConfigurationNotFoundError: 404,
+  RequestTimeTooSkewed: 403, ServerSideEncryptionConfigurationNotFoundError: 404, ServiceUnavailable: 503, SignatureDoesNotMatch: 403, SlowDown: 503, Unreadable: 502,
+  XAmzContentSHA256Mismatch: 400,
+} as const
+
+export type S3ErrorCode = keyof typeof statuses
+
+const translated: Readonly<Record<ErrorCode, S3ErrorCode>> = {
+  invalid: 'InvalidArgument', 'not-found': 'NoSuchKey', conflict: 'OperationAborted', refused: 'AccessDenied', unavailable: 'ServiceUnavailable', unknown: 'ServiceUnavailable', full: 'InsufficientStorage', corrupt: 'Unreadable',
+}
+
+const fieldCodes: Readonly<Record<string, S3ErrorCode>> = {
+  range: 'InvalidRange', bucket: 'InvalidBucketName', metadata: 'MetadataTooLarge', size: 'IncompleteBody',
+}
+
+/** The engine's error as a client's. What nobody expected is an InternalError without details; the log has them. */
+export function s3ErrorOf (error: unknown, { isConditional = false }: { isConditional?: boolean } = {}): S3Error {
+  if (error instanceof S3Error) return error
+  if (!(error instanceof DfsError)) return new S3Error('InternalError', 'something unexpected happened; the node\'s log has the details', { cause: error })
+  const { message } = error
+  if (error instanceof InvalidInput) return new S3Error(fieldCodes[error.field] ?? 'InvalidArgument', message, { cause: error })
+  if (error.code === 'conflict' && isConditional) return new S3Error('PreconditionFailed', message, { cause: error })
+  return new S3Error(translated[error.code], message, { cause: error })
+}

@@ -1,0 +1,134 @@
+import { createHash } from 'node:crypto'
+import { describe, expect, test } from 'vitest'
+import { chunkLimits } from '../../src/api/s3/aws-chunked.ts'
+import { checksumAlgorithms, runningChecksum } from '../../src/api/s3/checksums.ts'
+import { payloadOf, wholeBody } from '../../src/api/s3/payload.ts'
+import { emptyHash, nextSignature, payloads, type SignatureChain, signingKeyOf } from '../../src/api/s3/sigv4.ts'
+
+const sha256 = (bytes: string | Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+
+/** In pieces of so many bytes: what is one chunk must not depend on what is one read. */
+async function * pieces (bytes: Uint8Array, size: number): AsyncIterable<Uint8Array> {
+  for (let at = 0; at < bytes.byteLength; at += size) yield bytes.subarray(at, at + size)
+}
+
+interface Asked { readonly body: string | Uint8Array, readonly payload: string, readonly headers?: Readonly<Record<string, string>>, readonly chain?: SignatureChain, readonly isProtected?: boolean, readonly isPresigned?: boolean, readonly pieceSize?: number }
+
+async function read ({ body, payload, headers = {}, chain = published.chain, isProtected = true, isPresigned = false, pieceSize = 1000 }: Asked): Promise<Buffer> {
+  const source = pieces(typeof body === 'string' ? Buffer.from(body, 'latin1') : body, pieceSize)
+  return wholeBody(payloadOf({ header: (name) => headers[name], signed: { payload, chain, isPresigned }, isProtected, source }), 1 << 20)
+}
+
+async function codeOf (asked: Asked): Promise<string> {
+  try { await read(asked) } catch (error) { return (error as { code?: string }).code ?? String(error) }
+  return 'accepted'
+}
+
+// https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html and …/sigv4-streaming-trailers.html
+const a65536 = 'a'.repeat(65536)
+const a1024 = 'a'.repeat(1024)
+const published: { readonly chain: SignatureChain, readonly body: string } = {
+  chain: { signature: '4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9', signingKey: signingKeyOf('wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY', { date: '20130524', region: 'us-east-1' }), timestamp: '20130524T000000Z', scope: '20130524/us-east-1/s3/aws4_request' },
+  body: `10000;chunk-signature=ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648\r\n${a65536}\r\n400;chunk-signature=0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497\r\n${a1024}\r\n0;chunk-signature=b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9\r\n\r\n`,
+}
+const withTrailer: { readonly chain: SignatureChain, readonly body: string, readonly headers: Readonly<Record<string, string>> } = {
+  chain: { ...published.chain, signature: '106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e' },
+  body: `10000;chunk-signature=b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2\r\n${a65536}\r\n400;chunk-signature=1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7\r\n${a1024}\r\n0;chunk-signature=2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992\r\nx-amz-checksum-crc32c:sOO8/Q==\n\r\nx-amz-trailer-signature:d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435\r\n\r\n`,
+  headers: { 'x-amz-trailer': 'x-amz-checksum-crc32c', 'x-amz-decoded-content-length': '66560' },
+}
+const signedChunks = { ...published, payload: payloads.signedChunks, headers: { 'x-amz-decoded-content-length': '66560' } }
+const signedTrailer = { ...withTrailer, payload: payloads.signedChunksWithTrailer }
+const unsignedTrailer = { payload: payloads.unsignedChunksWithTrailer, headers: { 'x-amz-trailer': 'x-amz-checksum-crc32' }, body: '5\r\nhello\r\n3\r\nyou\r\n0\r\nx-amz-checksum-crc32:h69zpQ==\r\n\r\n' }
+
+describe('chunk-signed bodies', () => {
+  test.each([1, 7, 100, 65536, 1 << 20])('those that AWS has published come out, in pieces of %i bytes', async (pieceSize) => {
+    expect(sha256(await read({ ...signedChunks, pieceSize }))).toBe(sha256(a65536 + a1024))
+    expect(sha256(await read({ ...signedTrailer, pieceSize }))).toBe(sha256(a65536 + a1024))
+  })
+
+  test.each<readonly [string, Asked, string]>([
+    ['a byte changed', { ...signedChunks, body: signedChunks.body.replace('aaaa\r\n400', 'aaab\r\n400') }, 'SignatureDoesNotMatch'],
+    ['a chunk left out', { ...signedChunks, body: signedChunks.body.replace(/400;.*\r\na{1024}\r\n/, '') }, 'SignatureDoesNotMatch'],
+    ['a chunk without its signature', { ...signedChunks, body: signedChunks.body.replace(/400;chunk-signature=[0-9a-f]{64}/, '400') }, 'SignatureDoesNotMatch'],
+    ['the last chunk missing', { ...signedChunks, body: signedChunks.body.replace(/0;chunk-signature=b6.*/s, '') }, 'IncompleteBody'],
+    ['the last chunk unsigned', { ...signedChunks, body: signedChunks.body.replace(/0;chunk-signature=b6\S+/, '0') }, 'SignatureDoesNotMatch'],
+    ['cut in the middle', { ...signedChunks, body: signedChunks.body.slice(0, 50_000) }, 'IncompleteBody'],
+    ['more behind the end', { ...signedChunks, body: `${signedChunks.body}more` }, 'IncompleteBody'],
+    ['another length than announced', { ...signedChunks, headers: { 'x-amz-decoded-content-length': '66561' } }, 'IncompleteBody'],
+    ['an endless chunk header', { ...signedChunks, body: '1'.repeat(chunkLimits.maxHeaderBytes + 1) }, 'IncompleteBody'],
+    ['endless trailers', { ...signedTrailer, body: signedTrailer.body + 'x'.repeat(chunkLimits.maxTrailerBytes) }, 'IncompleteBody'],
+    ['a chunk of a length beyond numbers', { ...signedChunks, body: 'fffffffffffffffff\r\n' }, 'IncompleteBody'],
+    ['a chunk longer than its length', { ...signedChunks, body: signedChunks.body.replace('10000;', 'ffff;') }, 'SignatureDoesNotMatch'],
+    ['another trailer than was signed', { ...signedTrailer, body: signedTrailer.body.replace('sOO8', 'sOO9') }, 'SignatureDoesNotMatch'],
+    ['a trailer without its signature', { ...signedTrailer, body: signedTrailer.body.replace(/\r\nx-amz-trailer-signature.*/s, '\r\n\r\n') }, 'SignatureDoesNotMatch'],
+  ])('%s is refused', async (_name, asked, code) => {
+    expect(await codeOf(asked)).toBe(code)
+  })
+
+  test('a chain that is signed anew is accepted: the cases above fail for their reason alone', async () => {
+    let { chain } = signedChunks
+    const signed = (text: string): string => {
+      const signature = nextSignature(chain, 'PAYLOAD', sha256(text)).toString('hex')
+      chain = { ...chain, signature }
+      return `${text.length.toString(16)};chunk-signature=${signature}\r\n${text}\r\n`
+    }
+    expect((await read({ ...signedChunks, headers: {}, body: signed('one') + signed('two') + signed('') })).toString()).toBe('onetwo')
+  })
+})
+
+describe('unsigned chunks with a trailer', () => {
+  test('the checksum of the trailer is what proves them', async () => {
+    const crc = runningChecksum('crc32')
+    crc.update(Buffer.from('helloyou'))
+    const body = unsignedTrailer.body.replace('h69zpQ==', crc.digest().toString('base64'))
+    expect((await read({ ...unsignedTrailer, body })).toString()).toBe('helloyou')
+    expect(await codeOf({ ...unsignedTrailer, body: body.replace('you', 'yon') })).toBe('BadDigest')
+    expect(await codeOf({ ...unsignedTrailer, body: body.replace(/x-amz.*/s, '\r\n') })).toBe('IncompleteBody')
+    expect(await codeOf({ ...unsignedTrailer, body, isProtected: false })).toBe('InvalidRequest')
+  })
+
+  test('a trailer that is not a checksum is not taken', async () => {
+    expect(await codeOf({ ...unsignedTrailer, headers: { 'x-amz-trailer': 'x-evil' } })).toBe('InvalidRequest')
+  })
+})
+
+describe('whole bodies', () => {
+  const md5 = createHash('md5').update('hello').digest('base64')
+  test.each<readonly [string, Asked, string]>([
+    ['the right hash', { body: 'hello', payload: sha256('hello') }, 'accepted'],
+    ['another hash', { body: 'hellp', payload: sha256('hello') }, 'XAmzContentSHA256Mismatch'],
+    ['a body where none was signed', { body: 'x', payload: emptyHash }, 'XAmzContentSHA256Mismatch'],
+    ['a hash that is none', { body: 'hello', payload: 'STREAMING-UNHEARD-OF' }, 'InvalidArgument'],
+    ['no hash, protected', { body: 'hello', payload: payloads.unsigned }, 'accepted'],
+    ['no hash, in the clear', { body: 'hello', payload: payloads.unsigned, isProtected: false }, 'InvalidRequest'],
+    ['no hash, presigned', { body: 'hello', payload: payloads.unsigned, isProtected: false, isPresigned: true }, 'accepted'],
+    ['the right MD5', { body: 'hello', payload: payloads.unsigned, headers: { 'content-md5': md5 } }, 'accepted'],
+    ['another MD5', { body: 'hellp', payload: payloads.unsigned, headers: { 'content-md5': md5 } }, 'BadDigest'],
+    ['an MD5 that is none', { body: 'hello', payload: payloads.unsigned, headers: { 'content-md5': 'AAAA' } }, 'InvalidDigest'],
+    ['the right CRC32', { body: 'hello', payload: payloads.unsigned, headers: { 'x-amz-checksum-crc32': 'NhCmhg==' } }, 'accepted'],
+    ['another CRC32', { body: 'hellp', payload: payloads.unsigned, headers: { 'x-amz-checksum-crc32': 'NhCmhg==' } }, 'BadDigest'],
+    ['two checksums', { body: 'hello', payload: payloads.unsigned, headers: { 'x-amz-checksum-crc32': 'NhCmhg==', 'x-amz-checksum-crc32c': 'mnG7TA==' } }, 'InvalidRequest'],
+    ['fewer bytes than announced', { body: 'hello', payload: payloads.unsigned, headers: { 'content-length': '6' } }, 'IncompleteBody'],
+    ['more bytes than announced', { body: 'hello', payload: payloads.unsigned, headers: { 'content-length': '4' } }, 'IncompleteBody'],
+  ])('%s', async (_name, asked, code) => {
+    expect(await codeOf(asked)).toBe(code)
+  })
+})
+
+describe('checksums', () => {
+  // https://reveng.sourceforge.io/crc-catalogue (check values), FIPS 180
+  test.each([['crc32', 'cbf43926'], ['crc32c', 'e3069283'], ['crc64nvme', 'ae8b14860a799888'], ['sha1', 'f7c3bc1d808e04732adf679965ccc34ca7ae3441'], ['sha256', '15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225']] as const)('%s of "123456789"', (algorithm, expected) => {
+    const sum = runningChecksum(algorithm)
+    sum.update(Buffer.from('123456789'))
+    expect(sum.digest().toString('hex')).toBe(expected)
+  })
+
+  test.each(checksumAlgorithms)('%s does not depend on how bytes are cut', (algorithm) => {
+    const bytes = Buffer.from(Array.from({ length: 1000 }, (_, i) => i * 7 & 255))
+    const whole = runningChecksum(algorithm)
+    whole.update(bytes)
+    const cut = runningChecksum(algorithm)
+    for (let at = 0, size = 1; at < bytes.byteLength; at += size++) cut.update(bytes.subarray(at, at + size))
+    expect(cut.digest().equals(whole.digest())).toBe(true)
+  })
+})
