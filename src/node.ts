@@ -3,12 +3,14 @@ export { joinCluster } from './node/join.ts'
 export { openNode, type OpenOptions } from './node/open.ts'
 export { changeSecrets } from './node/rekey.ts'
 import type { PeerId } from './base/peer-id.ts'
-import type { Objects } from './objects/index.ts'
+import type { AccessKeys, Objects } from './objects/index.ts'
 
 /** A running node, as faces and embedding programs see it. */
 export interface DfsNode extends AsyncDisposable {
   readonly peerId: PeerId
   readonly objects: Objects
+  /** What programs that speak S3 are let in with. */
+  readonly keys: AccessKeys
   status (): Promise<NodeStatus>
   peers (): readonly PeerStatus[]
   /** Announcements from now on, this node's own too. Ends with the signal. At most 1,000 wait for a slow reader; the oldest go first. */

@@ -1,6 +1,7 @@
 import type { Exchange } from './context.ts'
 import { ApiError } from './errors.ts'
 import { adminRoute, bucketRoute, cacheRoute, configRoute, inspectRoute, inviteRoute, memberRoute, metricsRoute, peersRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
+import { keyRoute } from './key-routes.ts'
 import { listRoute, objectRoute } from './object-routes.ts'
 import { repairRoute } from './repair-route.ts'
 
@@ -24,6 +25,9 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
       if (name === undefined || key.length > 0) break
       return memberRoute(exchange, name)
     case 'admins': return adminRoute(exchange, name)
+    case 'keys':
+      if (key.length > 0) break
+      return keyRoute(exchange, name)
     case 'status': return statusRoute(exchange)
     case 'peers': return peersRoute(exchange)
     case 'repair':

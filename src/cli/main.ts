@@ -129,7 +129,25 @@ function objectCommands (dfs: Command): void {
     .action(async (name, options) => { await (await import('./commands/bucket.ts')).remove(name, options) })
 }
 
+function keyCommands (dfs: Command): void {
+  const rights = (of: Command): Command => of
+    .option('--bucket <names>', 'comma-separated; "*" for all (of create: the default)')
+    .option('--prefix <prefix>', 'only keys that begin so')
+    .option('--rights <actions>', 'read, write, list, admin by commas (all of them), or none')
+  const key = dfs.command('key').description('access keys for programs that speak S3').showHelpAfterError()
+  rights(command(key, 'create <name>', 'make an access key; its secret is shown once'))
+    .option('--expires <duration>', 'refused after this, e.g. 24h, 30d')
+    .action(async (name, options) => { await (await import('./commands/key.ts')).create(name, options) })
+  command(key, 'ls', 'list access keys and what they may do')
+    .action(async (options) => { await (await import('./commands/key.ts')).list(options) })
+  rights(command(key, 'grant <id>', 'set what a key may do in a bucket, or below a prefix of it'))
+    .action(async (id, options) => { await (await import('./commands/key.ts')).grant(id, options) })
+  command(key, 'rm <id>', 'remove an access key')
+    .action(async (id, options) => { await (await import('./commands/key.ts')).remove(id, options) })
+}
+
 function clusterCommands (dfs: Command): void {
+  keyCommands(dfs)
   const invites = command(dfs, 'invite', 'make a token that lets one more node join')
     .option('--uses <n>', 'so many tokens, one for each node')
     .option('--role <role>', 'member (holds keys, serves users), storage (holds ciphertext only) or witness (votes without keys, holds no blocks)')

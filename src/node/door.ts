@@ -46,6 +46,7 @@ export interface DoorParts {
   readonly codec: RowCodec
   readonly registers: Registers
   readonly objects: DfsNode['objects']
+  readonly keys: DfsNode['keys']
   readonly repairing: Repairing
   readonly metrics: ReturnType<typeof nodeMetrics>
   readonly isKeyless: boolean
@@ -57,7 +58,7 @@ export interface DoorParts {
 
 /** The open node as faces and embedding programs see it; disposing it closes what `closing` holds. */
 export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
-  const { config, files, keyring, state, clock, random, log, startedMs, space, network, positions, greetings, stores, rows, codec, registers, objects, repairing, metrics, isKeyless, layoutTrouble } = parts
+  const { config, files, keyring, state, clock, random, log, startedMs, space, network, positions, greetings, stores, rows, codec, registers, objects, keys, repairing, metrics, isKeyless, layoutTrouble } = parts
   const facts = (): Parameters<typeof statusOf>[0] => ({
     config, state, peerId: network.peerId, addresses: network.addresses(), uptimeMs: clock.monotonicMs() - startedMs,
     reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(),
@@ -73,6 +74,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
   return {
     peerId: network.peerId,
     objects,
+    keys,
     status: async () => { await space.measure(); return statusOf(facts()) },
     peers: () => [...new Set<PeerId>([...[...state.members.keys()].filter((peer) => state.belongs(peer)), ...greetings.keys()])].filter((peer) => peer !== network.peerId).map((peer) => {
       const row = state.belongs(peer) ? state.members.get(peer) : undefined

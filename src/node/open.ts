@@ -14,7 +14,7 @@ import { ClusterKeys, freshVersion, type Keyring, type KeyringKey } from '../enc
 import { addressBytes, addressText } from '../network/addresses.ts'
 import { type Network, startNetwork } from '../network/libp2p-network.ts'
 import type { DfsNode, Secrets } from '../node.ts'
-import { describeRow, objectStore } from '../objects/index.ts'
+import { accessKeys, describeRow, objectStore } from '../objects/index.ts'
 import { serveFetch } from '../protocols/fetch.ts'
 import { type Hello, helloProtocol } from '../protocols/hello.ts'
 import { joinProtocol } from '../protocols/join.ts'
@@ -124,6 +124,7 @@ class Node {
   #eraParts: EraChangeParts | undefined
   #peers!: TablePeers
   #objects!: DfsNode['objects']
+  #accessKeys!: DfsNode['keys']
 
   constructor (parts: NodeParts) {
     const { keyring, logger, clock, state, files } = parts
@@ -270,7 +271,8 @@ class Node {
       { name: 'recovery of a full disk', step: async () => { await this.#rows.recover(); await this.#stores.blocks.recover(); return 'idle' } },
       { name: 'accounts', step: async () => { this.#absence.seen(this.#network.reachable()); await this.#space.measure(); return 'idle' } },
     ], { clock, warn: this.#warn }))
-    this.#objects = this.#keys === undefined ? keyless(nameOfRole(state.certificate.member.role)) : this.#openObjects(this.#keys, ask, repairing)
+    if (this.#keys === undefined) ({ objects: this.#objects, keys: this.#accessKeys } = keyless(nameOfRole(state.certificate.member.role)))
+    else this.#openObjects(this.#keys, ask, repairing)
     open.defer(async () => { await repairing.engine.settled() })
   }
 
@@ -283,15 +285,17 @@ class Node {
     return this.#repairing
   }
 
-  #openObjects (keys: ClusterKeys, ask: AskReplica, repairing: Repairing): DfsNode['objects'] {
+  #openObjects (keys: ClusterKeys, ask: AskReplica, repairing: Repairing): void {
     const { clock, random, state } = this.#parts
-    return countedObjects(objectStore({
+    const settleLayout = layoutSettler({
+      state, registers: this.#registers, codec: this.#codec, ask,
+      onLeftOut: (peers) => { this.#parts.logger.warn({ peers }, 'more have joined than a layout can hold: these hold nothing and do not vote') },
+    })
+    this.#accessKeys = accessKeys({ registers: this.#registers, clock, random, settleLayout })
+    this.#objects = countedObjects(objectStore({
       registers: this.#registers, replication: repairing.engine, content: contentCodec(keys, random), versions: { fresh: () => freshVersion(keys, random) }, clock, random, warn: this.#warn,
       blockPlaces: () => blockHoldersOf(state.layout, 0).length,
-      settleLayout: layoutSettler({
-        state, registers: this.#registers, codec: this.#codec, ask,
-        onLeftOut: (peers) => { this.#parts.logger.warn({ peers }, 'more have joined than a layout can hold: these hold nothing and do not vote') },
-      }),
+      settleLayout,
       announce: ({ bucket, key, version, root, chunks }) => {
         const rowKey = this.#codec.rowKeyOf({ table: tables.objects, scope: Buffer.from(bucket.id, 'hex'), key: Buffer.from(key) })
         this.#metrics.count('announced')
@@ -327,17 +331,19 @@ class Node {
   door (closing: AsyncDisposable): DfsNode {
     return doorOf({
       ...this.#parts, log: this.#parts.logger, startedMs: this.#startedMs, space: this.#space, network: this.#network, positions: this.#positions, greetings: this.#greetings.all,
-      stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, repairing: this.#repairing, metrics: this.#metrics,
+      stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, repairing: this.#repairing, metrics: this.#metrics,
       isKeyless: this.#keys === undefined, eraParts: this.#eraParts, layoutTrouble: () => this.#keeper?.trouble,
     }, closing)
   }
 }
 
-
-function keyless (role: string): DfsNode['objects'] {
+function keyless (role: string): Pick<DfsNode, 'objects' | 'keys'> {
   const refuse = async (): Promise<never> => { throw new Refused(`this is a ${role} node: it has no data key. Ask a member`) }
   return {
-    createBucket: refuse, listBuckets: refuse, bucket: refuse, removeBucket: refuse, setRedundancy: refuse, setBucketSettings: refuse,
-    put: refuse, get: refuse, head: refuse, remove: refuse, copy: refuse, setAttributes: refuse, list: refuse, listVersions: refuse,
+    objects: {
+      createBucket: refuse, listBuckets: refuse, bucket: refuse, removeBucket: refuse, setRedundancy: refuse, setBucketSettings: refuse,
+      put: refuse, get: refuse, head: refuse, remove: refuse, copy: refuse, setAttributes: refuse, list: refuse, listVersions: refuse,
+    },
+    keys: { create: refuse, list: refuse, grant: refuse, remove: refuse, find: refuse },
   }
 }

@@ -2,6 +2,8 @@ export { type Attributes, attributeLimits, type Checksum, type ChecksumAlgorithm
 export { type BucketSettings, type CorsRule, type LifecycleRule, type ObjectLock, type SettingsChange, settingsLimits, type Website } from './bucket-settings.ts'
 export { DeletedObject, DigestMismatch, LockedVersion } from './errors.ts'
 export { objectStore } from './store.ts'
+export { accessKeys, type AccessKeys, type NewAccessKey } from './access-keys.ts'
+export { type AccessAction, accessActions, type AccessKey, accessKeyLimits, type AccessRight, isAllowed, isExpired, mayEnter, type SecretAccessKey } from './access-key.ts'
 export { describeRow } from './describe.ts'
 export type { ContentCodec, ObjectParts, StoredObject, WrittenContent } from './ports.ts'
 export { redundancyLimits, redundancyText } from './redundancy.ts'
