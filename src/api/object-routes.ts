@@ -1,9 +1,8 @@
-import { pipeline } from 'node:stream/promises'
-import { Readable } from 'node:stream'
 import type { ObjectInfo, ObjectName, PutOptions } from '../objects/index.ts'
 import { bodyOf, type Exchange, requireMethod, sendJson } from './context.ts'
 import { ApiError } from './errors.ts'
 import { byteRangeOf } from './range-header.ts'
+import { streamed } from './streamed.ts'
 
 const metadataPrefix = 'x-dfs-meta-'
 const maxTransferIdLength = 64
@@ -61,27 +60,7 @@ async function getObject (exchange: Exchange, target: ObjectName): Promise<void>
   const transfer = request.headers['x-dfs-transfer']
   if (typeof transfer === 'string' && transfer.length <= maxTransferIdLength) transfers.remember(transfer, reading.sources)
   if (isFresh(exchange, reading.info)) { response.writeHead(304, { etag: `"${reading.info.etag}"` }).end(); return }
-  // what cannot be read at all is told with its reason: before the first byte there is room for it
-  const body = await begun(reading.body)
-  const { first, end } = reading.range
-  const headers = { ...headersOf(reading.info), 'content-length': end - first }
-  if (range === undefined) response.writeHead(200, headers)
-  else response.writeHead(206, { ...headers, 'content-range': `bytes ${first}-${end - 1}/${reading.info.sizeBytes}` })
-  // a read that fails half way destroys the connection: the client sees a short body, never a whole one
-  await pipeline(Readable.from(body, { objectMode: false, highWaterMark: 1024 * 1024 }), response, { signal })
-}
-
-/** The same bytes, once the first are there. */
-async function begun (body: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uint8Array>> {
-  const iterator = body[Symbol.asyncIterator]()
-  const first = await iterator.next()
-  return (async function * () {
-    try {
-      for (let next = first; next.done !== true; next = await iterator.next()) yield next.value
-    } finally {
-      await iterator.return?.()
-    }
-  })()
+  await streamed(exchange, reading, { headers: headersOf(reading.info), isPart: range !== undefined })
 }
 
 async function headObject (exchange: Exchange, target: ObjectName): Promise<void> {

@@ -1,0 +1,41 @@
+import type { IncomingHttpHeaders } from 'node:http'
+
+/** What conditions compare with. */
+export interface Representation {
+  /** Strong, without quotes. */
+  readonly etag: string
+  /** Whole seconds count: a date in a header has no more. */
+  readonly modifiedMs: number
+}
+
+/** What the conditions of a GET or HEAD ask for, in the order of RFC 9110 §13.2.2. */
+export function verdictOf (headers: IncomingHttpHeaders, { etag, modifiedMs }: Representation): 'send' | 'not-modified' | 'failed' {
+  const seconds = Math.floor(modifiedMs / 1000)
+  const ifMatch = headers['if-match']
+  if (ifMatch !== undefined) {
+    if (!tagsIn(ifMatch).some(({ tag, isWeak }) => tag === '*' || (!isWeak && tag === etag))) return 'failed'
+  } else if (seconds > (secondsIn(headers['if-unmodified-since']) ?? Infinity)) {
+    return 'failed'
+  }
+  const ifNoneMatch = headers['if-none-match']
+  if (ifNoneMatch !== undefined) return tagsIn(ifNoneMatch).some(({ tag }) => tag === '*' || tag === etag) ? 'not-modified' : 'send'
+  return seconds <= (secondsIn(headers['if-modified-since']) ?? -Infinity) ? 'not-modified' : 'send'
+}
+
+/** Whether If-Range lets a part be sent: the reader's other parts are of this very content. Dates are too coarse to be believed unless exact (RFC 9110 §13.1.5). */
+export function mayBePart ({ 'if-range': ifRange }: IncomingHttpHeaders, { etag, modifiedMs }: Representation): boolean {
+  if (ifRange === undefined) return true
+  if (typeof ifRange !== 'string') return false
+  return ifRange.includes('"') ? ifRange.trim() === `"${etag}"` : secondsIn(ifRange) === Math.floor(modifiedMs / 1000)
+}
+
+function tagsIn (header: string): ReadonlyArray<{ tag: string, isWeak: boolean }> {
+  if (header.trim() === '*') return [{ tag: '*', isWeak: false }]
+  return [...header.matchAll(/(W\/)?"([^"]*)"/g)].map(([, weak, tag = '']) => ({ tag, isWeak: weak !== undefined }))
+}
+
+/** Undefined: no date that HTTP knows, which counts as no condition. */
+function secondsIn (header: string | undefined): number | undefined {
+  const ms = header === undefined || !header.endsWith('GMT') ? NaN : Date.parse(header)
+  return Number.isNaN(ms) ? undefined : ms / 1000
+}

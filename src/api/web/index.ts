@@ -1,0 +1,60 @@
+import type { ObjectName, Objects } from '../../objects/index.ts'
+import { requireMethod, sendJson } from '../context.ts'
+import { ApiError } from '../errors.ts'
+import { admitted, type Gate } from '../gate.ts'
+import type { PublicExchange, PublicFace } from '../public-listener.ts'
+import { folderLimits, folderPage } from './folder-page.ts'
+import { pageHeaders } from './html.ts'
+import { pathOf, targetOf } from './paths.ts'
+import { webRefusalOf } from './refusal.ts'
+import { sendObject } from './send-object.ts'
+
+export interface WebParts {
+  readonly objects: Objects
+  readonly gate: Gate
+}
+
+/** Objects by plain HTTP, for browsers, players and download tools: GET /BUCKET/KEY, and pages of what is in a folder (docs/HTTP.md). */
+export function webFace (parts: WebParts): PublicFace {
+  return {
+    answer: async (exchange) => routed(parts, exchange),
+    refusalOf: webRefusalOf,
+  }
+}
+
+async function routed (parts: WebParts, exchange: PublicExchange): Promise<void> {
+  const { bucket, key } = targetOf(exchange.path)
+  if (bucket === '') throw new ApiError(404, 'not-found', 'objects are at /BUCKET/KEY')
+  requireMethod(exchange, 'GET', 'HEAD')
+  if (key === undefined) { moved(exchange, pathOf(bucket, '')); return }
+  if (key === '' || key.endsWith('/')) return sendFolder(parts, exchange, { bucket, key })
+  return sendFile(parts, exchange, { bucket, key })
+}
+
+async function sendFile (parts: WebParts, exchange: PublicExchange, { bucket, key }: ObjectName): Promise<void> {
+  const { isPublic } = await admitted(exchange, parts.gate, { action: 'read', bucket, key })
+  await sendObject(exchange, parts.objects, { bucket, key }, { isPublic })
+}
+
+function moved ({ response, rawQuery }: PublicExchange, path: string): void {
+  response.writeHead(308, { location: rawQuery === '' ? path : `${path}?${rawQuery}`, 'content-length': 0 }).end()
+}
+
+async function sendFolder (parts: WebParts, exchange: PublicExchange, { bucket, key: prefix }: ObjectName): Promise<void> {
+  const { objects, gate } = parts
+  const { request, response, signal, rawQuery } = exchange
+  await admitted(exchange, gate, { action: 'list', bucket, key: prefix })
+  const after = new URLSearchParams(rawQuery).get('after') ?? undefined
+  const page = await objects.list(bucket, { prefix, delimiter: '/', after, limit: folderLimits.pageEntries, signal })
+  if (page.objects.length + page.prefixes.length === 0 && prefix !== '' && after === undefined) throw new ApiError(404, 'not-found', `there is nothing below "${prefix}" in bucket "${bucket}"`)
+  // the empty ones whose key ends in a slash stand for folders
+  if (page.objects[0]?.key === prefix && page.objects[0].sizeBytes > 0) return sendFile(parts, exchange, { bucket, key: prefix })
+  response.setHeader('vary', 'accept, authorization')
+  if ((request.headers.accept ?? '').includes('application/json')) {
+    response.setHeader('cache-control', 'no-store')
+    sendJson(exchange, page)
+    return
+  }
+  const body = folderPage(bucket, prefix, page, { isFirst: after === undefined })
+  response.writeHead(200, { ...pageHeaders(), 'content-length': body.byteLength }).end(body)
+}

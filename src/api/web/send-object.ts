@@ -1,0 +1,73 @@
+import type { OutgoingHttpHeaders } from 'node:http'
+import { InvalidInput } from '../../base/errors.ts'
+import type { ByteRange, ObjectInfo, ObjectName, ObjectReading, Objects } from '../../objects/index.ts'
+import { mayBePart, verdictOf } from '../conditions.ts'
+import { ApiError } from '../errors.ts'
+import type { PublicExchange } from '../public-listener.ts'
+import { byteRangeOf } from '../range-header.ts'
+import { streamed } from '../streamed.ts'
+import { attachmentOf, contentTypeOf, isHarmless, sandbox } from './content-type.ts'
+
+export interface SendOptions {
+  /** Anybody may read it, and pages of other origins may show it. */
+  readonly isPublic: boolean
+  /** To be kept as a file, whatever it is: what came from somebody else is not opened in this origin. */
+  readonly asFile?: boolean
+  readonly onBegun?: () => Promise<void>
+}
+
+/** Answers a GET or HEAD of an object: whole, a part, or that it has not changed (RFC 9110). Bytes go out as they were stored. */
+export async function sendObject (exchange: PublicExchange, objects: Objects, target: ObjectName, options: SendOptions): Promise<void> {
+  const { request, response, signal } = exchange
+  const isHead = request.method === 'HEAD'
+  // of a HEAD there are no parts (RFC 9110 §14.2)
+  const wanted = isHead ? undefined : byteRangeOf(request.headers.range)
+  const { info, reading } = isHead ? { info: await objects.head(target, { signal }), reading: undefined } : await opened(exchange, objects, target, wanted)
+  const representation = representationOf(info)
+  const headers = headersOf(info, options)
+  const verdict = verdictOf(request.headers, representation)
+  if (verdict === 'failed') throw new ApiError(412, 'conflict', 'the object is not what the condition asks for')
+  if (verdict === 'not-modified') { response.writeHead(304, { etag: headers.etag, 'last-modified': headers['last-modified'], 'cache-control': headers['cache-control'] }).end(); return }
+  if (isHead) { response.writeHead(200, { ...headers, 'content-length': info.sizeBytes }).end(); return }
+  const isPart = wanted !== undefined && mayBePart(request.headers, representation)
+  if (isPart && reading === undefined) throw noSuchRange(exchange, info)
+  const whole = isPart ? reading : wanted === undefined ? reading : await objects.get(target, { signal, ifMatch: info.etag })
+  await streamed(exchange, whole as ObjectReading, { headers, isPart, onBegun: options.onBegun })
+}
+
+/** `reading` is undefined where the object has no such bytes; conditions come first all the same. */
+async function opened ({ signal }: PublicExchange, objects: Objects, target: ObjectName, range: ByteRange | undefined): Promise<{ info: ObjectInfo, reading: ObjectReading | undefined }> {
+  try {
+    const reading = await objects.get(target, { signal, range })
+    return { info: reading.info, reading }
+  } catch (error) {
+    if (!(error instanceof InvalidInput && error.field === 'range')) throw error
+    return { info: await objects.head(target, { signal }), reading: undefined }
+  }
+}
+
+function noSuchRange ({ response }: PublicExchange, { sizeBytes }: ObjectInfo): ApiError {
+  response.setHeader('content-range', `bytes */${sizeBytes}`)
+  return new ApiError(416, 'invalid', `the object has ${sizeBytes} bytes, and none of those that are asked for`)
+}
+
+const representationOf = ({ etag, modified }: ObjectInfo): { etag: string, modifiedMs: number } => ({ etag, modifiedMs: Date.parse(modified) })
+
+function headersOf (info: ObjectInfo, { isPublic, asFile = false }: SendOptions): OutgoingHttpHeaders {
+  const contentType = contentTypeOf(info)
+  const isFile = asFile && !isHarmless(contentType)
+  return {
+    'content-type': isFile ? 'application/octet-stream' : contentType,
+    etag: `"${info.etag}"`,
+    'last-modified': new Date(info.modified).toUTCString(),
+    'accept-ranges': 'bytes',
+    // it may change at any time: what is kept is asked about
+    'cache-control': isPublic ? 'no-cache' : 'private, no-cache',
+    vary: 'authorization',
+    'x-content-type-options': 'nosniff',
+    'referrer-policy': 'no-referrer',
+    'cross-origin-resource-policy': isPublic ? 'cross-origin' : 'same-origin',
+    ...(isHarmless(contentType) ? {} : { 'content-security-policy': sandbox }),
+    ...(isFile ? { 'content-disposition': attachmentOf(info.key.split('/').findLast((part) => part !== '') ?? info.key) } : {}),
+  }
+}
