@@ -3,8 +3,17 @@ import type { UserActivity } from './user-activity.ts'
 
 /** The same objects; while one of their operations runs, or what it opened is read, a user waits. */
 export function countedObjects (objects: Objects, users: UserActivity): Objects {
+  const { uploads } = objects
   return {
     ...objects,
+    uploads: {
+      ...uploads,
+      putPart: async (...args) => users.during(uploads.putPart(...args)),
+      copyPart: async (...args) => users.during(uploads.copyPart(...args)),
+      append: async (...args) => users.during(uploads.append(...args)),
+      complete: async (...args) => users.during(uploads.complete(...args)),
+      finish: async (...args) => users.during(uploads.finish(...args)),
+    },
     put: async (...args) => users.during(objects.put(...args)),
     head: async (...args) => users.during(objects.head(...args)),
     copy: async (...args) => users.during(objects.copy(...args)),

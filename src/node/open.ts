@@ -32,6 +32,7 @@ import { runInBackground } from './background.ts'
 import type { AskReplica } from './clear-rows.ts'
 import { contentCodec } from './content.ts'
 import { countedObjects } from './counted-objects.ts'
+import { keyless } from './keyless.ts'
 import { Epochs } from './epochs.ts'
 import type { EraChangeParts } from './era-change.ts'
 import { Eras } from './eras.ts'
@@ -334,16 +335,5 @@ class Node {
       stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, repairing: this.#repairing, metrics: this.#metrics,
       isKeyless: this.#keys === undefined, eraParts: this.#eraParts, layoutTrouble: () => this.#keeper?.trouble,
     }, closing)
-  }
-}
-
-function keyless (role: string): Pick<DfsNode, 'objects' | 'keys'> {
-  const refuse = async (): Promise<never> => { throw new Refused(`this is a ${role} node: it has no data key. Ask a member`) }
-  return {
-    objects: {
-      createBucket: refuse, listBuckets: refuse, bucket: refuse, removeBucket: refuse, setRedundancy: refuse, setBucketSettings: refuse,
-      put: refuse, get: refuse, head: refuse, remove: refuse, copy: refuse, setAttributes: refuse, list: refuse, listVersions: refuse,
-    },
-    keys: { create: refuse, list: refuse, grant: refuse, remove: refuse, find: refuse },
   }
 }

@@ -7,10 +7,12 @@ export { type AccessAction, accessActions, type AccessKey, accessKeyLimits, type
 export { describeRow } from './describe.ts'
 export type { ContentCodec, ObjectParts, StoredObject, WrittenContent } from './ports.ts'
 export { redundancyLimits, redundancyText } from './redundancy.ts'
+export * from './uploads/index.ts'
 export type { Version, Versions } from './version.ts'
 
 import type { Attributes, ChecksumAlgorithm, Retention, SystemHeaders, Tags } from './attributes.ts'
 import type { BucketSettings, SettingsChange } from './bucket-settings.ts'
+import type { Uploads } from './uploads/index.ts'
 
 /**
  * Buckets and objects: the life of a put, a get, a delete and a listing, over rows, files and replicated blocks.
@@ -30,7 +32,7 @@ export interface Objects {
   listBuckets (wait?: { signal?: AbortSignal }): Promise<readonly Bucket[]>
   /** @throws NotFound */
   bucket (name: string, wait?: { signal?: AbortSignal }): Promise<Bucket>
-  /** @throws NotFound, Conflict if it is not empty: objects, kept versions and uploads count */
+  /** Uploads under way go with it. @throws NotFound, Conflict if it is not empty: objects and kept versions count */
   removeBucket (name: string, wait?: { signal?: AbortSignal }): Promise<void>
 
   /**
@@ -58,6 +60,8 @@ export interface Objects {
   list (bucket: string, options?: ListOptions): Promise<ObjectPage>
   /** Byte order of keys, the newest version of each first; delete markers too. */
   listVersions (bucket: string, options?: ListVersionsOptions): Promise<VersionPage>
+
+  readonly uploads: Uploads
 }
 
 export interface ObjectName {

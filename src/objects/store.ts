@@ -10,6 +10,7 @@ import { checkPrecondition, type CurrentVersion, decodeObjectRow, decodeSummary,
 import type { ObjectParts } from './ports.ts'
 import { addressOf, putObject, written } from './put.ts'
 import { resolveRange } from './range.ts'
+import { uploadsOf } from './uploads/uploads.ts'
 
 /** Objects over registers, replication and content: the implementation of the door in index.ts. */
 export function objectStore (parts: ObjectParts): Objects {
@@ -36,6 +37,7 @@ export function objectStore (parts: ObjectParts): Objects {
     copy: () => { throw new Refused('this version of dfs does not copy yet') },
     setAttributes: () => { throw new Refused('this version of dfs does not change attributes yet') },
     listVersions: () => { throw new Refused('this version of dfs keeps no versions yet') },
+    uploads: uploadsOf(parts, buckets),
     list: async (bucket, options = {}) => listObjects(parts, await buckets.active(bucket), options),
   }
 }
