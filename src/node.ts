@@ -42,6 +42,15 @@ export interface DfsNode extends AsyncDisposable {
     pause (): RepairReport
     resume (): RepairReport
   }
+  /** What reads everything on this node's disk again, to find what has rotted. */
+  readonly scrub: {
+    status (): ScrubReport
+    /** Everything is read now, as fast as users allow. @throws Refused while paused */
+    now (): ScrubReport
+    /** Until `resume`, or the next start. */
+    pause (): ScrubReport
+    resume (): ScrubReport
+  }
   /** Forgets fetched copies; what this node holds stays. */
   emptyCache (): Promise<{ freedBytes: number }>
   /** Prometheus text format. */
@@ -87,6 +96,8 @@ export interface NodeStatus {
   readonly rows: { readonly lostPartitions: number, readonly isReadOnly: boolean }
   /** Undefined: a witness, which holds no blocks. */
   readonly repair: RepairReport | undefined
+  /** Undefined: the node is not ready yet. */
+  readonly scrub: ScrubReport | undefined
   /** Whether this node can serve a read and a write now: enough voters answer, its stores take writes, its memory of rows is whole. */
   readonly isReady: boolean
   /** What a person should know; empty when all is well. */
@@ -128,6 +139,43 @@ export interface RepairFound {
   /** Here, and to be given up once those whose they are have them. */
   readonly misplacedBlocks: number
   readonly misplacedBytes: number
+}
+
+/** How far this node has come in reading all that is on its disk again. */
+export interface ScrubReport {
+  readonly state: 'busy' | 'idle' | 'paused'
+  /** 'waiting': a pass is not due. Else what is read: tables (of both indexes), files (that the index of blocks lacks), blocks, references, rows, journal. */
+  readonly phase: string
+  /** 0 to 1, and bytes, of the pass. */
+  readonly doneShare: number
+  readonly doneBytes: number
+  readonly totalBytes: number
+  /** Undefined: nothing is under way, or it is too early to say. */
+  readonly etaMs: number | undefined
+  /** Why its last unit of work failed, if it did. */
+  readonly failure: string | undefined
+  /** A pass begins so long after the last one ended. */
+  readonly everyMs: number
+  /** In the pass under way, or the last one. */
+  readonly found: ScrubFound
+  /** The last whole pass; undefined: there was none yet. */
+  readonly last: undefined | { readonly finished: string, readonly finishedMs: number, readonly tookMs: number, readonly bytes: number, readonly found: ScrubFound }
+}
+
+export interface ScrubFound {
+  /** Blocks and shards that were read. */
+  readonly pieces: number
+  /** Of those, not what their names say: set aside, and reported to repair. */
+  readonly wrongPieces: number
+  /** References that were not what was written: set aside. */
+  readonly wrongReferences: number
+  /** Files that the index of blocks lacked, and has again. */
+  readonly enteredFiles: number
+  readonly rows: number
+  /** Partitions of rows that were not what was saved: they are taken over from the others. */
+  readonly lostPartitions: number
+  /** Files of the indexes and of the journal that were not what was written: copies are in `evidence/`. */
+  readonly damagedFiles: number
 }
 
 export interface PeerStatus {

@@ -3,7 +3,7 @@ import { ApiError } from './errors.ts'
 import { adminRoute, bucketRoute, cacheRoute, configRoute, inspectRoute, inviteRoute, memberRoute, metricsRoute, peersRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
 import { keyRoute } from './key-routes.ts'
 import { listRoute, objectRoute } from './object-routes.ts'
-import { repairRoute } from './repair-route.ts'
+import { workRoute } from './work-route.ts'
 
 export interface RouteOptions {
   /** What /v1/config answers. */
@@ -32,7 +32,10 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
     case 'peers': return peersRoute(exchange)
     case 'repair':
       if (name !== undefined) break
-      return repairRoute(exchange)
+      return workRoute(exchange, 'repair')
+    case 'scrub':
+      if (name !== undefined) break
+      return workRoute(exchange, 'scrub')
     case 'cache': return cacheRoute(exchange)
     case 'watch': return watchRoute(exchange)
     case 'metrics': return metricsRoute(exchange)

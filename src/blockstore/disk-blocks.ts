@@ -21,6 +21,8 @@ export interface DiskBlocks extends Blocks {
    * being synced, or never was by a process that was killed. @throws StoreReadOnly: nothing is certain any more; what a put under way says
    */
   settled (cid: Cid): Promise<void>
+  /** What lies in one folder of files (of `pieceFolders`, from 0) and is not in the index is entered; gives how many. For a walk over all of them. */
+  enterFolder (at: number): Promise<number>
 }
 
 export interface DiskShards extends Shards {
@@ -64,6 +66,7 @@ export async function openDiskBlocks (options: DiskBlocksOptions): Promise<DiskB
     has: async (cid) => blocks.has(parseCid(cid)),
     delete: async (cid) => blocks.delete(parseCid(cid)),
     list: () => blocks.list(),
+    enterFolder: async (at) => await blocks.enterFolder(at) + await shards.enterFolder(at),
   }
 }
 

@@ -1,4 +1,4 @@
-import { concat } from '../base/bytes.ts'
+import { concat, MalformedBytes } from '../base/bytes.ts'
 import { NotFound, StoreFull } from '../base/errors.ts'
 import { FileMissing, type Files, type KeyValue, SyncFailed } from '../disk/index.ts'
 import { StoreReadOnly } from './index.ts'
@@ -55,6 +55,9 @@ export const pieceLimits = {
 const [folder, asideFolder, temporaryFolder] = ['blocks/large', 'blocks/corrupt', 'blocks/tmp']
 /** Of base32, as CIDs are written in: 32 × 32 folders, so a million pieces are a thousand in each. */
 const letters = 'abcdefghijklmnopqrstuvwxyz234567'.split('')
+/** Folders that files of pieces are spread over. */
+export const pieceFolders = letters.length ** 2
+const folderAt = (at: number): string => `${folder}/${letters[Math.floor(at / letters.length)]}/${letters[at % letters.length]}`
 
 /** What all pieces of a node share: the disk's room, and what has failed on it. */
 export class PieceDisk {
@@ -221,6 +224,19 @@ export class DiskPieces<Name extends string> {
     }
   }
 
+  /**
+   * Enters in the index what lies in one folder of files and is not in it: after a crash an entry may be missing, and a damaged index may have lost many. Gives how
+   * many there were. Folders are numbered from 0 to `pieceFolders`.
+   */
+  async enterFolder (at: number): Promise<number> {
+    const { files } = this.#disk
+    let entered = 0
+    for await (const { name, sizeBytes } of files.list(folderAt(at))) {
+      if (await this.#enterAgain(this.#parsed(name), sizeBytes)) entered++
+    }
+    return entered
+  }
+
   /** Names whose key begins so, as far as the index knows; a large one may be gone. */
   async * under (keyPrefix: Uint8Array): AsyncIterable<Name> {
     for (const kind of [this.#shelf.kinds.small, this.#shelf.kinds.large]) {
@@ -290,12 +306,24 @@ export class DiskPieces<Name extends string> {
     await this.#disk.index.batch([{ type: 'put', key: this.#keyOf('large', name), value: size }], { sync: this.#shelf.isFoundByIndex })
   }
 
-  async #enterAgain (name: Name, byteLength: number): Promise<void> {
-    if (this.#disk.failure !== undefined || await this.#disk.index.get(this.#keyOf('large', name)) !== undefined) return
-    await this.#alone(name, async () => {
-      if (!await this.has(name)) return
+  /** A stranger's file is no piece. */
+  #parsed (fileName: string): Name | undefined {
+    try { return this.#shelf.parse(fileName) } catch (error) {
+      if (error instanceof MalformedBytes) return undefined
+      throw error
+    }
+  }
+
+  async #enterAgain (name: Name | undefined, byteLength: number): Promise<boolean> {
+    if (name === undefined) return false
+    const isEntered = async (): Promise<boolean> => this.#disk.failure !== undefined || await this.#disk.index.get(this.#keyOf('large', name)) !== undefined
+    if (await isEntered()) return false
+    return this.#alone(name, async () => {
+      // whoever was before may have entered it, or taken it away
+      if (await isEntered() || !await this.has(name)) return false
       await this.#enter(name, byteLength)
       this.#count(1, byteLength)
+      return true
     })
   }
 

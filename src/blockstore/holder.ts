@@ -1,10 +1,11 @@
-import type { Cid } from '../base/cid.ts'
+import { concat, hexOf } from '../base/bytes.ts'
+import { type Cid, cidOfDigest } from '../base/cid.ts'
 import { Corrupt, NotFound, Refused } from '../base/errors.ts'
 import { KeyedQueue } from '../base/keyed-queue.ts'
 import type { KeyValue } from '../disk/index.ts'
 import type { DiskBlocks } from './disk-blocks.ts'
 import type { Blocks } from './index.ts'
-import { type BlockReference, digestOfCode, isSameSum, referenceKeyOf, referenceOf, referencesTo, sumOfReferences } from './references.ts'
+import { asideReferenceKind, type BlockReference, digestOfCode, isSameSum, isUnchecked, referenceKeyOf, referenceOf, referencesTo, referenceValueOf, sumOfReferences } from './references.ts'
 import { type Shard, type ShardKey, shardKeyOf, type ShardName } from './shard.ts'
 
 export type { BlockReference } from './references.ts'
@@ -32,6 +33,10 @@ export interface BlockHolder {
   release (cid: Cid, confirm: () => Promise<boolean>): Promise<'released' | 'kept'>
   /** As `release`, of one shard. */
   releaseShard (name: ShardName, confirm: () => Promise<boolean>): Promise<'released' | 'kept'>
+  /** Its bytes have just been read from the disk, and were right: `presence` says so from then on. */
+  sawRight (name: Cid | ShardName): void
+  /** Looks at one reference again, by its key in the index: what is not what was written is set aside, and what has no check yet gets it. */
+  mendReference (key: Uint8Array): Promise<void>
   /** As `presence`, of shards of one code: their indexes, and the digest of the references that want them. */
   shardPresence (wanted: ReadonlyArray<{ cid: Cid, redundancy: BlockReference['redundancy'] }>): Promise<ReadonlyArray<{ indexes: ReadonlySet<number>, references: number }>>
 }
@@ -116,7 +121,11 @@ class Holder implements BlockHolder {
   }
 
   async * references (cid: Cid): AsyncIterable<BlockReference> {
-    for await (const [key, value] of this.#index.entries(referencesTo(cid))) yield referenceOf(key, value)
+    for await (const [key, value] of this.#index.entries(referencesTo(cid))) {
+      const reference = referenceOf(key, value)
+      // scrub sets it aside, and repair has the others tell what they know
+      if (reference !== 'damaged') yield reference
+    }
   }
 
   async presence (cids: readonly Cid[]): Promise<readonly BlockPresence[]> {
@@ -134,7 +143,7 @@ class Holder implements BlockHolder {
     this.#releasing.set(cid, release)
     try {
       const before = await this.#locks.run(cid, async () => sumOfReferences(this.#index, cid))
-      if (!await confirm()) return 'kept'
+      if (before.damaged > 0 || !await confirm()) return 'kept'
       return await this.#locks.run(cid, async () => {
         if (release.isWanted || !isSameSum(before, await sumOfReferences(this.#index, cid))) return 'kept'
         this.#proven.delete(cid)
@@ -154,7 +163,7 @@ class Holder implements BlockHolder {
     this.#releasing.set(cid, release)
     try {
       const before = await this.#locks.run(cid, async () => sumOfReferences(this.#index, cid))
-      if (!await confirm()) return 'kept'
+      if (before.damaged > 0 || !await confirm()) return 'kept'
       return await this.#locks.run(cid, async () => {
         if (release.isWanted || !isSameSum(before, await sumOfReferences(this.#index, cid))) return 'kept'
         this.#proven.delete(shardKeyOf(name))
@@ -178,6 +187,19 @@ class Holder implements BlockHolder {
       }
       return { indexes, references }
     }))
+  }
+
+  sawRight (name: Cid | ShardName): void { this.#prove(typeof name === 'string' ? name : shardKeyOf(name)) }
+
+  async mendReference (key: Uint8Array): Promise<void> {
+    // in turn with what is recorded: else a reference that was written meanwhile would go, or be what it was before
+    await this.#locks.run(key.byteLength > 32 ? cidOfDigest(key.slice(1, 33)) : hexOf(key), async () => {
+      const value = await this.#index.get(key)
+      if (value === undefined) return
+      const reference = referenceOf(key, value)
+      if (reference === 'damaged') await this.#index.batch([{ type: 'put', key: concat([Uint8Array.of(asideReferenceKind), key]), value }, { type: 'delete', key }], { sync: true })
+      else if (isUnchecked(value)) await this.#index.batch([{ type: 'put', key, value: referenceValueOf(key, reference) }], { sync: true })
+    })
   }
 
   async #promising<T> (cid: Cid, promise: () => Promise<T>): Promise<T> {
@@ -218,8 +240,8 @@ class Holder implements BlockHolder {
   }
 
   async #record (cid: Cid, reference: BlockReference): Promise<void> {
-    const { k, m } = reference.redundancy
-    await this.#index.batch([{ type: 'put', key: referenceKeyOf(cid, reference), value: Uint8Array.of(k, m) }], { sync: true })
+    const key = referenceKeyOf(cid, reference)
+    await this.#index.batch([{ type: 'put', key, value: referenceValueOf(key, reference) }], { sync: true })
   }
 
   // behind the block: a crash in between leaves references without a block, which ask for nothing where the block does not belong

@@ -1,5 +1,6 @@
-import { concat } from '../base/bytes.ts'
+import { concat, equals } from '../base/bytes.ts'
 import { type Cid, digestOf } from '../base/cid.ts'
+import { hash } from '../base/hash.ts'
 import type { KeyRange, KeyValue } from '../disk/index.ts'
 
 /** Why a block is kept. */
@@ -9,14 +10,31 @@ export interface BlockReference {
   readonly redundancy: { readonly k: number, readonly m: number }
 }
 
-/** Key: 3 | digest(32) | versionId(32); value: k | m. */
+/**
+ * Key: 3 | digest(32) | versionId(32); value: k | m | first 8 of H(key | k | m). The first version had no check behind it, and is read: LevelDB gives what rotted in its
+ * tables as if it were right, and a reference with a flipped bit is another reference.
+ */
 export const referenceKind = 3
+const [keyLength, checkLength] = [1 + 32 + 32, 8]
+/** First byte of the keys of references that were set aside, as they were: behind it stands the key, and the value is its own. */
+export const asideReferenceKind = 32
 
 export const referenceKeyOf = (cid: Cid, { versionId }: Pick<BlockReference, 'versionId'>): Uint8Array => concat([Uint8Array.of(referenceKind), digestOf(cid), versionId])
 
-export function referenceOf (key: Uint8Array, value: Uint8Array): BlockReference {
+export const referenceValueOf = (key: Uint8Array, { redundancy: { k, m } }: Pick<BlockReference, 'redundancy'>): Uint8Array => concat([Uint8Array.of(k, m), checkOf(key, Uint8Array.of(k, m))])
+
+/** 'damaged': it is not what was written. It says nothing, not even that there was none: what it may have kept must not go because of it. */
+export function referenceOf (key: Uint8Array, value: Uint8Array): BlockReference | 'damaged' {
+  const redundancy = value.subarray(0, 2)
+  const isChecked = value.byteLength !== 2
+  if (key.byteLength !== keyLength || (isChecked && !equals(value.subarray(2), checkOf(key, redundancy)))) return 'damaged'
   return { versionId: key.slice(1 + 32), redundancy: { k: value[0] ?? 0, m: value[1] ?? 0 } }
 }
+
+/** Written before references had a check. */
+export const isUnchecked = (value: Uint8Array): boolean => value.byteLength === 2
+
+const checkOf = (key: Uint8Array, redundancy: Uint8Array): Uint8Array => hash(key, redundancy).subarray(0, checkLength)
 
 /** The keys of all references to a block. */
 export function referencesTo (cid: Cid): KeyRange {
@@ -27,6 +45,8 @@ export function referencesTo (cid: Cid): KeyRange {
 /** What many references come to, in a few bytes: whether two holders have recorded the same, and how many pieces the most demanding wants. */
 export interface ReferenceSum {
   readonly count: number
+  /** Not what was written: while there are such, what is known of the block's references is not all. */
+  readonly damaged: number
   /** Of those that want whole copies. The same, whatever the order: the exclusive or of the first 32 bits of each version id, which is a hash. */
   readonly digest: number
   /** The largest of those that want whole copies (k = 1); undefined if there is none. */
@@ -35,9 +55,11 @@ export interface ReferenceSum {
   readonly codes: ReadonlyArray<{ readonly redundancy: BlockReference['redundancy'], readonly digest: number }>
 }
 
-export const noReferences: ReferenceSum = { count: 0, digest: 0, redundancy: undefined, codes: [] }
+export const noReferences: ReferenceSum = { count: 0, damaged: 0, digest: 0, redundancy: undefined, codes: [] }
 
-export function withReference (sum: ReferenceSum, { versionId, redundancy }: BlockReference): ReferenceSum {
+export function withReference (sum: ReferenceSum, reference: BlockReference | 'damaged'): ReferenceSum {
+  if (reference === 'damaged') return { ...sum, damaged: sum.damaged + 1 }
+  const { versionId, redundancy } = reference
   const bits = new DataView(versionId.buffer, versionId.byteOffset).getUint32(0)
   const counted = { ...sum, count: sum.count + 1 }
   if (redundancy.k === 1) {
@@ -53,7 +75,7 @@ export const digestOfCode = ({ codes }: ReferenceSum, redundancy: BlockReference
 const isSameCode = (a: BlockReference['redundancy'], b: BlockReference['redundancy']): boolean => a.k === b.k && a.m === b.m
 
 export const isSameSum = (a: ReferenceSum, b: ReferenceSum): boolean =>
-  a.count === b.count && a.digest === b.digest && a.codes.length === b.codes.length && a.codes.every(({ redundancy, digest }) => digestOfCode(b, redundancy) === digest)
+  a.count === b.count && a.damaged === b.damaged && a.digest === b.digest && a.codes.length === b.codes.length && a.codes.every(({ redundancy, digest }) => digestOfCode(b, redundancy) === digest)
 
 export async function sumOfReferences (index: Pick<KeyValue, 'entries'>, cid: Cid): Promise<ReferenceSum> {
   let sum = noReferences

@@ -53,6 +53,7 @@ const nodeOptions = (of: Command): Command => of
   .option('--cache <size>', 'bytes of fetched blocks to keep')
   .option('--in-flight <size>', 'bytes of blocks in flight, all peers together')
   .option('--evict-after <duration>', 'a node away for longer is left out of the layout until it is back (1h)')
+  .option('--scrub-every <duration>', 'everything on the disk is read again so often (30d)')
   .option('--zone <name>', 'failure domain: copies go to different ones')
   .option('--key-file <file>', 'key that opens the keyring')
   .option('--passphrase-file <file>', 'file with the passphrase')
@@ -183,6 +184,13 @@ function clusterCommands (dfs: Command): void {
   for (const [action, does] of [['now', 'look at everything now that this node holds or should'], ['pause', 'rest until it is resumed, or the node is started again'], ['resume', 'go on']] as const) {
     command(repair, action, does)
       .action(async (options) => { await (await import('./commands/repair.ts')).steer(action, options) })
+  }
+  const scrub = dfs.command('scrub').description('the work that reads everything on this node\'s disk again, to find what has rotted').showHelpAfterError()
+  command(scrub, 'status', 'show what was found, and how far it is')
+    .action(async (options) => { await (await import('./commands/scrub.ts')).status(options) })
+  for (const [action, does] of [['now', 'read everything now, as fast as users allow'], ['pause', 'rest until it is resumed, or the node is started again'], ['resume', 'go on']] as const) {
+    command(scrub, action, does)
+      .action(async (options) => { await (await import('./commands/scrub.ts')).steer(action, options) })
   }
   const cache = dfs.command('cache').description('the cache of fetched blocks').showHelpAfterError()
   command(cache, 'clear', 'forget fetched copies; what this node holds stays')

@@ -22,6 +22,7 @@ import { removeMember } from './removal.ts'
 import type { Repairing } from './repairing.ts'
 import { nameOfRow } from './row-names.ts'
 import type { ClusterState } from './state.ts'
+import type { Scrubbing } from './scrubbing.ts'
 import { statusOf } from './status.ts'
 import type { StorePositions } from './store-positions.ts'
 import type { BlockStores } from './stores.ts'
@@ -48,6 +49,7 @@ export interface DoorParts {
   readonly objects: DfsNode['objects']
   readonly keys: DfsNode['keys']
   readonly repairing: Repairing
+  readonly scrubbing: Scrubbing
   readonly metrics: ReturnType<typeof nodeMetrics>
   readonly isKeyless: boolean
   /** Undefined: a node without keys, which may change nothing. */
@@ -58,10 +60,10 @@ export interface DoorParts {
 
 /** The open node as faces and embedding programs see it; disposing it closes what `closing` holds. */
 export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
-  const { config, files, keyring, state, clock, random, log, startedMs, space, network, positions, greetings, stores, rows, codec, registers, objects, keys, repairing, metrics, isKeyless, layoutTrouble } = parts
+  const { config, files, keyring, state, clock, random, log, startedMs, space, network, positions, greetings, stores, rows, codec, registers, objects, keys, repairing, scrubbing, metrics, isKeyless, layoutTrouble } = parts
   const facts = (): Parameters<typeof statusOf>[0] => ({
     config, state, peerId: network.peerId, addresses: network.addresses(), uptimeMs: clock.monotonicMs() - startedMs,
-    reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(),
+    reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(), scrub: scrubbing.status(), indexDamage: stores.damage,
   })
   const eraParts = (): EraChangeParts => {
     if (parts.eraParts === undefined) throw new Refused(`this is a ${nameOfRole(state.certificate.member.role)} node: it may neither invite nor remove. Ask a member`)
@@ -96,6 +98,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
     addAdmin: async (peer, wait) => { await addAdmin(eraParts(), peer, wait) },
     removeAdmin: async (peer, wait) => { await removeAdmin(eraParts(), peer, wait) },
     repair: repairing.door,
+    scrub: scrubbing.door,
     emptyCache: async () => ({ freedBytes: await stores.cache.empty() }),
     metrics: async () => metrics.text(statusOf(facts())),
     inspect: () => network.introspect(),

@@ -1,5 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
-import type { NodeStatus } from '../node.ts'
+import type { NodeStatus, ScrubFound } from '../node.ts'
 
 /** Counters that the node raises as it goes; gauges are read from the status when they are asked for. */
 export interface NodeMetrics {
@@ -41,6 +41,10 @@ export function nodeMetrics (): NodeMetrics {
     [gauge('dfs_repair_blocks_released', 'Copies and shards given up since the start'), ({ repair }) => repair?.total.releasedBlocks ?? 0],
     [gauge('dfs_repair_moved_bytes', 'Bytes brought and fetched since the start'), ({ repair }) => repair?.total.movedBytes ?? 0],
     [gauge('dfs_repair_failures', 'Blocks that could not be repaired when it was tried, since the start'), ({ repair }) => repair?.total.failures ?? 0],
+    [gauge('dfs_scrub_done_share', '0 to 1, of reading everything on the disk again'), ({ scrub }) => scrub?.doneShare ?? 0],
+    [gauge('dfs_scrub_last_finished_seconds', 'When everything on the disk had last been read, by this node\'s clock; 0: not yet'), ({ scrub }) => (scrub?.last?.finishedMs ?? 0) / 1000],
+    [gauge('dfs_scrub_wrong', 'Blocks, shards, references, partitions of rows and files that the pass under way, or the last one, found not to be what was written'), ({ scrub }) => wrongIn(scrub?.found)],
+    [gauge('dfs_scrub_paused', '1 if scrub is paused'), ({ scrub }) => Number(scrub?.state === 'paused')],
     [gauge('dfs_health_problems', 'Lines under health in dfs status'), ({ health }) => health.length],
   ]
   return {
@@ -51,3 +55,5 @@ export function nodeMetrics (): NodeMetrics {
     },
   }
 }
+
+const wrongIn = (found: ScrubFound | undefined): number => found === undefined ? 0 : found.wrongPieces + found.wrongReferences + found.enteredFiles + found.lostPartitions + found.damagedFiles

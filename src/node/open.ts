@@ -9,6 +9,7 @@ import { blockHoldersOf, encodeMemberRow, nameOfRole, newestEpochOf, roles } fro
 import type { Config } from '../config.ts'
 import { lockFolder } from '../disk/folder-lock.ts'
 import type { Files } from '../disk/index.ts'
+import type { LevelDamage } from '../disk/level-damage.ts'
 import { nodeFiles } from '../disk/node-files.ts'
 import { ClusterKeys, freshVersion, type Keyring, type KeyringKey } from '../encryption/index.ts'
 import { addressBytes, addressText } from '../network/addresses.ts'
@@ -24,7 +25,8 @@ import { serveStore } from '../protocols/store.ts'
 import { serveTables } from '../protocols/table.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
 import { rowCodec } from '../tables/codec.ts'
-import { type Registers, type RowCodec, type RowStore, tables } from '../tables/index.ts'
+import { type Registers, type RowCodec, tables } from '../tables/index.ts'
+import type { DiskRows } from '../tables/row-store.ts'
 import type { ListingIndex } from '../tables/listing-index.ts'
 import { memoryListingIndex } from '../tables/memory-listing-index.ts'
 import type { TablePeers } from '../tables/registers.ts'
@@ -54,6 +56,7 @@ import { type Repairing, repairingOf } from './repairing.ts'
 import { Retag } from './retag.ts'
 import { keylessRing, ringOf } from './ring-keeper.ts'
 import { endSessions, epochCapability } from './sessions.ts'
+import { type Scrubbing, scrubbingOf } from './scrubbing.ts'
 import { layoutSettler } from './settle.ts'
 import { ClusterState, readFacts } from './state.ts'
 import { tableEngine } from './table-engine.ts'
@@ -108,13 +111,14 @@ class Node {
   readonly #space: FreeSpace
   readonly #keys: ClusterKeys | undefined
   // filled by open(), in this order
-  #rows!: RowStore
+  #rows!: DiskRows
   #positions!: StorePositions
   #greetings!: Greetings
   #takeovers!: Takeovers
   #keeper: LayoutKeeper | undefined
   #stores!: BlockStores
   #repairing!: Repairing
+  #scrubbing!: Scrubbing
   #codec!: RowCodec
   #index!: ListingIndex
   #network!: Network
@@ -152,6 +156,7 @@ class Node {
     this.#rows = open.use(await openRows({
       data: config.data, files, random, ballotOf: looseBallotOf, named,
       onLost: (loss) => { this.#metrics.count('lostPartitions'); logger.warn(loss, 'memory of rows was lost or changed: the partitions neither answer nor vote') },
+      onDamage: this.#damaged,
     }))
     this.#takeovers = await Takeovers.open({
       files, rows: this.#rows, self: peerIdOf(signingKeyOf(keyring.nodeSeed).publicKey),
@@ -159,11 +164,15 @@ class Node {
     })
     state.beforeLayout = async (layout) => this.#takeovers.prepare(layout)
     this.#positions = await StorePositions.open({ files, state, rows: this.#rows, warn: this.#warn })
-    this.#stores = open.use(await openBlocks({ config, files, onCorrupt: (cid) => { this.#metrics.count('wrongBlocks'); logger.warn({ cid }, 'a block was corrupt and is set aside'); (this.#repairing as Repairing | undefined)?.report(cid) } }))
+    this.#stores = open.use(await openBlocks({ config, files, onDamage: this.#damaged, onCorrupt: (cid) => { this.#metrics.count('wrongBlocks'); logger.warn({ cid }, 'a block was corrupt and is set aside'); (this.#repairing as Repairing | undefined)?.report(cid) } }))
     this.#codec = rowCodec({ clusterId: state.clusterId, keys: this.#keys, signer: signingKeyOf(keyring.nodeSeed), random, checkClear: clearRowRule(state), floor: () => state.era.floor, demanded: () => this.#retag?.demanded ?? newestEpochOf(state.era) })
     this.#index = memoryListingIndex()
     if (this.#keys !== undefined) await rebuildIndex({ rows: this.#rows, codec: this.#codec, index: this.#index, describe: describeRow, warn: this.#warn })
     await this.#space.measure()
+  }
+
+  readonly #damaged = (damage: LevelDamage, evidence: string | undefined): void => {
+    this.#parts.logger.warn({ ...damage, evidence }, 'a file of an index was damaged before it was opened: what it lost is looked for')
   }
 
   async #openNetwork (open: AsyncDisposableStack): Promise<void> {
@@ -319,6 +328,8 @@ class Node {
       await serveFetch(requests, { sources: [blocks, cache], shards: blocks.shards, budget, users: this.#users })
       open.use(this.#repairing.begin())
     }
+    this.#scrubbing = scrubbingOf({ ...this.#parts, stores: this.#stores, rows: this.#rows, repairing: this.#repairing, users: this.#users, warn: this.#warn })
+    open.use(await this.#scrubbing.begin())
     open.defer(() => { this.#greetings.all.clear() })
   }
 
@@ -332,7 +343,7 @@ class Node {
   door (closing: AsyncDisposable): DfsNode {
     return doorOf({
       ...this.#parts, log: this.#parts.logger, startedMs: this.#startedMs, space: this.#space, network: this.#network, positions: this.#positions, greetings: this.#greetings.all,
-      stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, repairing: this.#repairing, metrics: this.#metrics,
+      stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, repairing: this.#repairing, scrubbing: this.#scrubbing, metrics: this.#metrics,
       isKeyless: this.#keys === undefined, eraParts: this.#eraParts, layoutTrouble: () => this.#keeper?.trouble,
     }, closing)
   }

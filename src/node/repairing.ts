@@ -35,6 +35,8 @@ export interface Repairing {
   readonly engine: Replication & { settled (): Promise<void> }
   /** A block was found rotten here. */
   report (cid: Cid): void
+  /** What is here may lack what was here: everything is looked at afresh, as soon as possible. */
+  suspect (why: string): void
   /** From now on, until what it gives is disposed. */
   begin (): AsyncDisposable
   /** Undefined: a witness. */
@@ -85,6 +87,7 @@ export function repairingOf (parts: RepairingParts): Repairing {
   return {
     engine,
     report: (cid) => { repair.report(cid) },
+    suspect: (why) => { repair.now(why) },
     begin () {
       background = runInBackground([{
         name: taskName,

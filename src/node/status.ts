@@ -3,7 +3,8 @@ import type { PeerId } from '../base/peer-id.ts'
 import type { BlockStats } from '../blockstore/disk-blocks.ts'
 import { allVotersOf, describeMember, nameOfRole } from '../cluster/index.ts'
 import type { Config } from '../config.ts'
-import type { NodeStatus, RepairReport } from '../node.ts'
+import type { LevelDamage } from '../disk/level-damage.ts'
+import type { NodeStatus, RepairReport, ScrubReport } from '../node.ts'
 import type { RowStore } from '../tables/index.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
 import { isMajority } from '../tables/electorate.ts'
@@ -26,6 +27,9 @@ export interface StatusFacts {
   readonly layoutTrouble?: string | undefined
   /** Undefined: a witness. */
   readonly repair: RepairReport | undefined
+  readonly scrub?: ScrubReport | undefined
+  /** Files of the index of blocks that were found damaged at the start. */
+  readonly indexDamage?: readonly LevelDamage[]
   readonly rows: Pick<RowStore, 'lostPartitions'> & Partial<Pick<RowStore, 'readOnlyReason'>>
 }
 
@@ -56,6 +60,7 @@ export function statusOf (facts: StatusFacts): NodeStatus {
     cache: { bytes: cache.bytes, limitBytes: cache.limitBytes },
     rows: { lostPartitions: rows.lostPartitions().size, isReadOnly: rows.readOnlyReason !== undefined },
     repair: facts.repair,
+    scrub: facts.scrub,
     isReady: isReady(facts),
     health: healthOf(facts),
   }
@@ -79,6 +84,7 @@ function healthOf (facts: StatusFacts): readonly string[] {
     ...(lostPartitions > 0 ? [`the memory of ${lostPartitions} partitions of rows was lost or changed: this node does not vote for them`] : []),
     ...(blocks.corrupt > 0 ? [`${blocks.corrupt} blocks were corrupt and are set aside in blocks/corrupt: the disk may be failing`] : []),
     ...repairHealthOf(facts.repair),
+    ...scrubHealthOf(facts),
     ...(freeBytes <= config.reserveBytes ? [`the disk has no more free than the reserve of ${config.reserveBytes} bytes: this node takes no more blocks`] : []),
   ]
 }
@@ -92,5 +98,16 @@ function repairHealthOf (repair: RepairReport | undefined): readonly string[] {
     ...full.map((peer) => `${peer} has no room for blocks that belong to it`),
     ...(state === 'paused' ? ['repair is paused: missing copies are not made anew until "dfs repair resume"'] : []),
     ...(failure === undefined ? [] : [`repair fails: ${failure}`]),
+  ]
+}
+
+function scrubHealthOf ({ scrub, indexDamage = [] }: StatusFacts): readonly string[] {
+  const { damagedFiles = 0, wrongReferences = 0 } = scrub?.found ?? {}
+  return [
+    ...(indexDamage.length === 0 || scrub?.phase === 'waiting' ? [] : [`the index of blocks was damaged when the node started (${indexDamage.map(({ file }) => file).join(', ')}): what it lost is looked for, and fetched anew`]),
+    ...(damagedFiles === 0 ? [] : [`${damagedFiles} files of the indexes or the journal were not what was written; copies are in evidence/: the disk may be failing`]),
+    ...(wrongReferences === 0 ? [] : [`${wrongReferences} references to blocks were not what was written and are set aside: the disk may be failing`]),
+    ...(scrub?.state === 'paused' ? ['scrub is paused: rot is found only in what is read, until "dfs scrub resume"'] : []),
+    ...(scrub?.failure === undefined ? [] : [`scrub fails: ${scrub.failure}`]),
   ]
 }

@@ -5,31 +5,62 @@ import { type BlockCache, openBlockCache } from '../blockstore/cached-blocks.ts'
 import { type DiskBlocks, openDiskBlocks } from '../blockstore/disk-blocks.ts'
 import { blockInventory, type Inventory } from '../blockstore/inventory.ts'
 import type { Config } from '../config.ts'
-import type { Files } from '../disk/index.ts'
+import type { Files, KeyValue } from '../disk/index.ts'
+import { damageBeforeOpening, keepEvidence, type LevelDamage } from '../disk/level-damage.ts'
 import { levelKeyValue } from '../disk/level-key-value.ts'
-import type { RowStore } from '../tables/index.ts'
-import { openRowStore, type RowStoreOptions } from '../tables/row-store.ts'
+import { type DiskRows, openRowStore, type RowStoreOptions } from '../tables/row-store.ts'
 
 export interface RowsOptions extends Omit<RowStoreOptions, 'folder' | 'index'> {
   readonly data: string
+  readonly onDamage?: IndexParts['onDamage']
+}
+
+export interface IndexParts {
+  readonly data: string
+  readonly files: Files
+  /** Below the data folder. */
+  readonly folder: string
+  /** A file of LevelDB's, looked at before it is opened, is not what was written. `evidence`: where a copy of it is, if there was room for one. */
+  readonly onDamage: (damage: LevelDamage, evidence: string | undefined) => void
+}
+
+/** LevelDB, whose files are looked at before it reads them: it would leave out in silence what it cannot read. */
+async function openIndex ({ data, files, folder, onDamage }: IndexParts): Promise<KeyValue> {
+  for (const damage of await damageBeforeOpening(files, folder)) onDamage(damage, await keepEvidence(files, damage.file))
+  return levelKeyValue(join(data, folder))
 }
 
 /** The row store of a data folder. Its id is made with it, and named in the members row: so it is opened before a node joins. */
-export async function openRows ({ data, ...options }: RowsOptions): Promise<RowStore> {
-  await options.files.ensureFolder('rows')
-  return openRowStore({ ...options, folder: 'rows', index: await levelKeyValue(join(data, 'rows', 'index')) })
+export async function openRows ({ data, onDamage = () => {}, ...options }: RowsOptions): Promise<DiskRows> {
+  const { files } = options
+  await files.ensureFolder('rows')
+  return openRowStore({ ...options, folder: 'rows', index: await openIndex({ data, files, folder: indexFolders.rows, onDamage }) })
 }
+
+/** Where LevelDB keeps what is looked up, below the data folder. */
+export const indexFolders = { rows: 'rows/index', blocks: 'blocks/index' } as const
 
 export interface BlockStores extends AsyncDisposable {
   readonly blocks: DiskBlocks
   readonly holder: BlockHolder
   readonly inventory: Inventory
   readonly cache: BlockCache
+  readonly index: KeyValue
+  /** What was found of the files of the index before it was opened: it may lack what it had. */
+  readonly damage: readonly LevelDamage[]
 }
 
-export async function openBlocks ({ config, files, onCorrupt }: { config: Config, files: Files, onCorrupt: (cid: Cid) => void }): Promise<BlockStores> {
+export interface BlocksOptions {
+  readonly config: Config
+  readonly files: Files
+  readonly onCorrupt: (cid: Cid) => void
+  readonly onDamage?: IndexParts['onDamage']
+}
+
+export async function openBlocks ({ config, files, onCorrupt, onDamage = () => {} }: BlocksOptions): Promise<BlockStores> {
   await files.ensureFolder('blocks')
-  const index = await levelKeyValue(join(config.data, 'blocks', 'index'))
+  const damage: LevelDamage[] = []
+  const index = await openIndex({ data: config.data, files, folder: indexFolders.blocks, onDamage: (found, evidence) => { damage.push(found); onDamage(found, evidence) } })
   const blocks = await openDiskBlocks({
     files,
     index,
@@ -38,5 +69,5 @@ export async function openBlocks ({ config, files, onCorrupt }: { config: Config
     onCorrupt,
   })
   const cache = await openBlockCache({ files, limitBytes: config.cacheBytes })
-  return { blocks, holder: blockHolder({ blocks, index }), inventory: blockInventory({ blocks, index }), cache, [Symbol.asyncDispose]: async () => index[Symbol.asyncDispose]() }
+  return { blocks, holder: blockHolder({ blocks, index }), inventory: blockInventory({ blocks, index }), cache, index, damage, [Symbol.asyncDispose]: async () => index[Symbol.asyncDispose]() }
 }

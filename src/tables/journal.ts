@@ -16,6 +16,8 @@ import type { AppendFile, Files } from '../disk/index.ts'
 export interface Journal extends AsyncDisposable {
   /** Of the last frame on disk. */
   readonly position: bigint
+  /** Of the file that it goes on in. */
+  readonly path: string
   /** Bytes since the oldest segment began. */
   readonly sizeBytes: number
   /** On disk when it resolves. One at a time. @throws StoreFull (nothing was written), SyncFailed */
@@ -167,6 +169,7 @@ class SegmentedJournal implements Journal {
   }
 
   get position (): bigint { return this.#link.position }
+  get path (): string { return `${this.#folder}/${this.#name}` }
   get sizeBytes (): number { return this.#file?.sizeBytes ?? 0 }
 
   async resume (name: string, keptBytes: number): Promise<void> {

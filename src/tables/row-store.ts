@@ -1,7 +1,7 @@
 import { equals, partitionCount, partitionOf } from '../base/bytes.ts'
-import { StoreFull } from '../base/errors.ts'
+import { Corrupt, StoreFull } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
-import type { Files, KeyValue } from '../disk/index.ts'
+import { FileMissing, type Files, type KeyValue } from '../disk/index.ts'
 import { ballotLimits, compareBallots } from './ballot.ts'
 import { type Ballot, isClear, PartitionLost, type RowStore, type StoredRow, type TableNumber } from './index.ts'
 import type { Journal } from './journal.ts'
@@ -10,7 +10,7 @@ import { gatherEvidence } from './row-evidence.ts'
 import { demandStorable, groupsOf } from './row-groups.ts'
 import { nameOf } from './recent-rows.ts'
 import { applyToProof, damagedKeys, deleteKeys, type RowChange } from './row-changes.ts'
-import { nothingProves, RowProof } from './row-proof.ts'
+import { decodeProof, nothingProves, RowProof } from './row-proof.ts'
 import { RowStoreHealth } from './row-store-health.ts'
 import { rowHash, sumBytes } from './row-sum.ts'
 import { RowWriter } from './row-writer.ts'
@@ -41,11 +41,25 @@ export const rowStoreLimits = {
   roomBytes: 16 * 1024 * 1024,
 } as const
 
+/** A row store on a disk, which may rot under it. */
+export interface DiskRows extends RowStore {
+  /**
+   * Reads a partition again as the disk has it, and holds it against what it was proven to have: if it is not that any more, it is lost from then on. Gives how many rows were read, none
+   * of a partition that is lost already. @throws StoreFull while the index lacks what the journal has; StoreReadOnly
+   */
+  reread (partition: number): Promise<{ readonly rows: number, readonly isRight: boolean }>
+  /**
+   * Reads journal and proof again. What they say is known here, so if one is not what was written both are written anew, when `keep` has made copies of the files it is
+   * given. 'mended': they were. @throws StoreFull, StoreReadOnly
+   */
+  rereadJournal (keep: (path: string) => Promise<void>): Promise<'right' | 'mended'>
+}
+
 /**
  * A store that lost its memory as a whole, or is not the one that belongs here, gets a new id and forgets all that it may remember; one that lost partitions
  * says so, at every start until they are restored.
  */
-export async function openRowStore (options: RowStoreOptions): Promise<RowStore> {
+export async function openRowStore (options: RowStoreOptions): Promise<DiskRows> {
   const { files, folder, random, onLost, named } = options
   await files.ensureFolder(folder)
   for (const path of [folder, `${folder}/journal`]) await files.removeDebris(path)
@@ -65,7 +79,7 @@ export async function openRowStore (options: RowStoreOptions): Promise<RowStore>
   return store
 }
 
-class DiskRowStore implements RowStore {
+class DiskRowStore implements DiskRows {
   #storeId: Uint8Array
   readonly #options: RowStoreOptions
   readonly #journal: Journal
@@ -172,6 +186,31 @@ class DiskRowStore implements RowStore {
     await this.#writer.save([])
   }
 
+  async reread (partition: number): Promise<{ rows: number, isRight: boolean }> {
+    const partitions = this.#partitions
+    let [rows, isRight] = [0, true]
+    if (partitions.lost.has(partition)) return { rows, isRight }
+    // alone: what is being saved is in the proof before it is in the index
+    await this.#writer.alone(async () => {
+      if (partitions.lost.has(partition)) return
+      rows = await partitions.reread(partition)
+      isRight = !partitions.lost.has(partition)
+    })
+    return { rows, isRight }
+  }
+
+  async rereadJournal (keep: (path: string) => Promise<void>): Promise<'right' | 'mended'> {
+    const { folder } = this.#options
+    let outcome: 'right' | 'mended' = 'right'
+    await this.#writer.alone(async () => {
+      if (await this.#isWritten()) return
+      for (const path of [`${folder}/proof`, this.#journal.path]) await keep(path)
+      outcome = 'mended'
+      await this.#writer.checkpoint()
+    })
+    return outcome
+  }
+
   async digest (partition: number): Promise<{ count: number, digest: Uint8Array }> {
     await this.#partitions.prove(partition)
     const { count, sum } = this.#partitions.agreed(partition)
@@ -194,6 +233,18 @@ class DiskRowStore implements RowStore {
     // the one before may have given out more: half a jump is two thousand million of them, and still less than what peers refuse
     this.#writer.jumpCounters(ballotLimits.maxCounterJump / 2n)
     this.#partitions.loseAll()
+  }
+
+  /** Whether journal and proof are on disk as they were written. A fault of the disk is thrown. */
+  async #isWritten (): Promise<boolean> {
+    const { files, folder } = this.#options
+    try {
+      await this.#journal.frames()
+      return decodeProof(await files.read(`${folder}/proof`)) !== undefined
+    } catch (error) {
+      if (error instanceof Corrupt || error instanceof FileMissing) return false
+      throw error
+    }
   }
 
   /** What the journal says that the proof and the index may not have yet; then nothing is left for the next start to replay. */

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Refused } from '../../src/base/errors.ts'
-import type { RepairReport } from '../../src/node.ts'
+import type { RepairReport, ScrubReport } from '../../src/node.ts'
 import { type ServedApi, servedApi } from '../support/local-api.ts'
 
 let served: ServedApi
@@ -19,6 +19,14 @@ describe('/v1/repair', () => {
     expect(await client.json('POST', '/v1/repair', { body: { action: 'resume' } })).toEqual({ phase: 'resume' })
     await expect(client.json('POST', '/v1/repair', { body: { action: 'now' } })).rejects.toMatchObject({ status: 403, code: 'refused' })
     expect(done).toEqual(['status', 'pause', 'resume'])
+  })
+
+  test('and scrub goes the same way', async () => {
+    const report = (phase: string) => (): ScrubReport => ({ phase }) as ScrubReport
+    await using other = await servedApi({ scrub: { status: report('status'), now: report('now'), pause: report('pause'), resume: report('resume') } })
+    expect(await other.client.json('GET', '/v1/scrub')).toEqual({ phase: 'status' })
+    expect(await other.client.json('POST', '/v1/scrub', { body: { action: 'now' } })).toEqual({ phase: 'now' })
+    await expect(other.client.json('POST', '/v1/scrub', { body: {} })).rejects.toMatchObject({ status: 400, field: 'action' })
   })
 
   test.each([[{}], [{ action: 'status' }], [{ action: 'constructor' }], [{ action: 'now', also: 1 }]])('refuses %j, and takes no other method', async (body) => {

@@ -4,6 +4,7 @@ import type { AnnouncementSeen, NodeStatus, PeerStatus } from '../../node.ts'
 import { withNode } from '../context.ts'
 import { durationText, sizeText, table } from '../output.ts'
 import { repairLine } from '../repair-text.ts'
+import { scrubLine } from '../scrub-text.ts'
 import type { GivenOptions } from '../settings.ts'
 
 /** `dfs invite` */
@@ -55,6 +56,7 @@ function statusText (status: NodeStatus): string {
     ...status.members.map((member) => ['', `${member.peerId}  ${member.role}  zone ${member.zone}  ${member.peerId === status.peerId ? 'this node' : member.isConnected ? 'connected' : 'not connected'}`]),
     ['blocks', `${blocks.count}, ${sizeText(blocks.bytes)} ${quota}${blocks.corrupt > 0 ? `, ${blocks.corrupt} set aside as corrupt` : ''}`],
     ['repair', repairLine(status.repair)],
+    ['scrub', scrubLine(status.scrub)],
     ['cache', `${sizeText(cache.bytes)} of ${sizeText(cache.limitBytes)}`],
     ['health', status.health.length === 0 ? 'good' : status.health.join('; ')],
   ])
