@@ -27,9 +27,6 @@ export interface ProvenKey {
   may (wish: Wish): boolean
 }
 
-/** Nobody may do anything. */
-export const closedGate: Gate = { isPublic: async () => false, prove: async () => undefined }
-
 /** Lets a request in, by its key or as anybody's. @throws ApiError 401, 403; TooMany */
 export async function admitted (exchange: PublicExchange, gate: Gate, wish: Wish): Promise<{ isPublic: boolean }> {
   const { signal, request } = exchange

@@ -3,7 +3,7 @@ import { InvalidInput } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import { type Config, listenAddressOf } from '../config.ts'
 import type { DfsNode } from '../node.ts'
-import { closedGate } from './gate.ts'
+import { keyGate } from './key-gate.ts'
 import type { ApiLog } from './listener.ts'
 import { openPublicListener, type PublicFace, type PublicListener } from './public-listener.ts'
 import { webFace } from './web/index.ts'
@@ -40,7 +40,7 @@ interface FaceRule {
 
 const faces: Readonly<Record<FaceName, FaceRule>> = {
   s3: { listen: 's3Listen', http2: false, face: undefined },
-  http: { listen: 'httpListen', http2: false, face: ({ node: { objects } }) => webFace({ objects, gate: closedGate }) },
+  http: { listen: 'httpListen', http2: false, face: ({ node: { objects, keys }, config, clock }) => webFace({ objects, gate: keyGate({ keys, objects, clock }), hosts: config.publicHosts }) },
   rpc: { listen: 'rpcListen', http2: true, face: undefined },
 }
 

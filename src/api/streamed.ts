@@ -10,14 +10,14 @@ export const streamLimits = {
 } as const
 
 /**
- * Sends what was read as the answer, 206 where `isPart`. What cannot be read at all is thrown before a header is out, so that there is room for the reason; a read that
+ * Sends what was read as the answer, with `status` (200), or 206 where `isPart`. What cannot be read at all is thrown before a header is out, so that there is room for the reason; a read that
  * fails half way destroys the connection: the client sees a short body, never a whole one. `onBegun` runs when the first bytes are there, before they are sent.
  */
-export async function streamed ({ response, signal }: Pick<Incoming, 'response' | 'signal'>, { info, range: { first, end }, body }: ObjectReading, { headers, isPart, onBegun = async () => {} }: { headers: OutgoingHttpHeaders, isPart: boolean, onBegun?: () => Promise<void> }): Promise<void> {
+export async function streamed ({ response, signal }: Pick<Incoming, 'response' | 'signal'>, { info, range: { first, end }, body }: ObjectReading, { headers, isPart = false, status = 200, onBegun = async () => {} }: { headers: OutgoingHttpHeaders, isPart?: boolean, status?: number, onBegun?: () => Promise<void> }): Promise<void> {
   const readable = Readable.from(await begun(body, onBegun), { objectMode: false, highWaterMark: streamLimits.aheadBytes })
   const all = { ...headers, 'content-length': end - first }
   if (isPart) response.writeHead(206, { ...all, 'content-range': `bytes ${first}-${end - 1}/${info.sizeBytes}` })
-  else response.writeHead(200, all)
+  else response.writeHead(status, all)
   await pipeline(readable, response, { signal })
 }
 

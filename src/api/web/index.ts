@@ -8,10 +8,13 @@ import { pageHeaders } from './html.ts'
 import { pathOf, targetOf } from './paths.ts'
 import { webRefusalOf } from './refusal.ts'
 import { sendObject } from './send-object.ts'
+import { sendSite, siteBucketOf } from './site.ts'
 
 export interface WebParts {
   readonly objects: Objects
   readonly gate: Gate
+  /** Names below which every one is a bucket's website, as "*.NAME". */
+  readonly hosts?: readonly string[]
 }
 
 /** Objects by plain HTTP, for browsers, players and download tools: GET /BUCKET/KEY, and pages of what is in a folder (docs/HTTP.md). */
@@ -23,6 +26,8 @@ export function webFace (parts: WebParts): PublicFace {
 }
 
 async function routed (parts: WebParts, exchange: PublicExchange): Promise<void> {
+  const site = siteBucketOf(exchange.request.headers.host, parts.hosts ?? [])
+  if (site !== undefined) return sendSite(exchange, parts.objects, site)
   const { bucket, key } = targetOf(exchange.path)
   if (bucket === '') throw new ApiError(404, 'not-found', 'objects are at /BUCKET/KEY')
   requireMethod(exchange, 'GET', 'HEAD')

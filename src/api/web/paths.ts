@@ -6,6 +6,9 @@ export function targetOf (path: string): { bucket: string, key: string | undefin
   return { bucket, key: key.length === 0 ? undefined : key.join('/') }
 }
 
+/** The key of "/KEY", at a host that names the bucket; "" of "/". @throws ApiError */
+export const keyOf = (path: string): string => path.slice(1).split('/').map(decoded).join('/')
+
 function decoded (segment: string): string {
   try { return decodeURIComponent(segment) } catch { throw new ApiError(400, 'invalid', 'the path is not well-formed percent-encoded UTF-8') }
 }

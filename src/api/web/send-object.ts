@@ -13,6 +13,8 @@ export interface SendOptions {
   readonly isPublic: boolean
   /** To be kept as a file, whatever it is: what came from somebody else is not opened in this origin. */
   readonly asFile?: boolean
+  /** At a host of its own, where it may run. */
+  readonly isSite?: boolean
   readonly onBegun?: () => Promise<void>
 }
 
@@ -53,21 +55,23 @@ function noSuchRange ({ response }: PublicExchange, { sizeBytes }: ObjectInfo): 
 
 const representationOf = ({ etag, modified }: ObjectInfo): { etag: string, modifiedMs: number } => ({ etag, modifiedMs: Date.parse(modified) })
 
-function headersOf (info: ObjectInfo, { isPublic, asFile = false }: SendOptions): OutgoingHttpHeaders {
+function headersOf (info: ObjectInfo, { isPublic, asFile = false, isSite = false }: SendOptions): OutgoingHttpHeaders {
   const contentType = contentTypeOf(info)
+  const { 'website-redirect-location': _, ...stored } = info.attributes.headers ?? {}
   const isFile = asFile && !isHarmless(contentType)
   return {
+    ...stored,
     'content-type': isFile ? 'application/octet-stream' : contentType,
     etag: `"${info.etag}"`,
     'last-modified': new Date(info.modified).toUTCString(),
     'accept-ranges': 'bytes',
     // it may change at any time: what is kept is asked about
-    'cache-control': isPublic ? 'no-cache' : 'private, no-cache',
+    'cache-control': isPublic ? stored['cache-control'] ?? 'no-cache' : 'private, no-cache',
     vary: 'authorization',
     'x-content-type-options': 'nosniff',
     'referrer-policy': 'no-referrer',
     'cross-origin-resource-policy': isPublic ? 'cross-origin' : 'same-origin',
-    ...(isHarmless(contentType) ? {} : { 'content-security-policy': sandbox }),
+    ...(isSite || isHarmless(contentType) ? {} : { 'content-security-policy': sandbox }),
     ...(isFile ? { 'content-disposition': attachmentOf(info.key.split('/').findLast((part) => part !== '') ?? info.key) } : {}),
   }
 }
