@@ -96,6 +96,17 @@ export interface NodeStatus {
   readonly rows: { readonly lostPartitions: number, readonly isReadOnly: boolean }
   /** Undefined: a witness, which holds no blocks. */
   readonly repair: RepairReport | undefined
+  /** Of the whole cluster, as its nodes tell. */
+  readonly atRisk: {
+    /** Versions of objects of which a block has fewer copies, or shards, than it should; each once, however many nodes know of it. */
+    readonly objects: number
+    /** Not everybody who holds blocks has told, or has looked at everything since its start, or could tell all. */
+    readonly isAtLeast: boolean
+    /** Nodes that hold blocks and have not told. */
+    readonly silent: readonly string[]
+  }
+  /** Redundancy is below what it should be: objects are at risk, or who holds blocks or decides about rows does not answer or has forgotten. Health says which. */
+  readonly isDegraded: boolean
   /** Undefined: the node is not ready yet. */
   readonly scrub: ScrubReport | undefined
   /** Whether this node can serve a read and a write now: enough voters answer, its stores take writes, its memory of rows is whole. */

@@ -12,6 +12,7 @@ import type { DfsNode } from '../node.ts'
 import type { Greeting } from '../protocols/hello.ts'
 import type { Registers, RowCodec, RowStore } from '../tables/index.ts'
 import { addAdmin, listAdmins, removeAdmin } from './admins.ts'
+import type { ClusterHealth } from './cluster-health.ts'
 import type { EraChangeParts } from './era-change.ts'
 import type { FreeSpace } from './free-space.ts'
 import { Invites } from './invites.ts'
@@ -50,6 +51,7 @@ export interface DoorParts {
   readonly keys: DfsNode['keys']
   readonly repairing: Repairing
   readonly scrubbing: Scrubbing
+  readonly clusterHealth: ClusterHealth
   readonly metrics: ReturnType<typeof nodeMetrics>
   readonly isKeyless: boolean
   /** Undefined: a node without keys, which may change nothing. */
@@ -60,10 +62,10 @@ export interface DoorParts {
 
 /** The open node as faces and embedding programs see it; disposing it closes what `closing` holds. */
 export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
-  const { config, files, keyring, state, clock, random, log, startedMs, space, network, positions, greetings, stores, rows, codec, registers, objects, keys, repairing, scrubbing, metrics, isKeyless, layoutTrouble } = parts
+  const { config, files, keyring, state, clock, random, log, startedMs, space, network, positions, greetings, stores, rows, codec, registers, objects, keys, repairing, scrubbing, clusterHealth, metrics, isKeyless, layoutTrouble } = parts
   const facts = (): Parameters<typeof statusOf>[0] => ({
     config, state, peerId: network.peerId, addresses: network.addresses(), uptimeMs: clock.monotonicMs() - startedMs,
-    reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(), scrub: scrubbing.status(), indexDamage: stores.damage,
+    reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(), scrub: scrubbing.status(), indexDamage: stores.damage, atRisk: clusterHealth.atRisk(),
   })
   const eraParts = (): EraChangeParts => {
     if (parts.eraParts === undefined) throw new Refused(`this is a ${nameOfRole(state.certificate.member.role)} node: it may neither invite nor remove. Ask a member`)

@@ -31,6 +31,7 @@ import type { ListingIndex } from '../tables/listing-index.ts'
 import { memoryListingIndex } from '../tables/memory-listing-index.ts'
 import type { TablePeers } from '../tables/registers.ts'
 import { runInBackground } from './background.ts'
+import { type ClusterHealth, healthOfCluster } from './cluster-health.ts'
 import type { AskReplica } from './clear-rows.ts'
 import { contentCodec } from './content.ts'
 import { countedObjects } from './counted-objects.ts'
@@ -119,6 +120,7 @@ class Node {
   #stores!: BlockStores
   #repairing!: Repairing
   #scrubbing!: Scrubbing
+  #clusterHealth!: ClusterHealth
   #codec!: RowCodec
   #index!: ListingIndex
   #network!: Network
@@ -330,6 +332,8 @@ class Node {
     }
     this.#scrubbing = scrubbingOf({ ...this.#parts, stores: this.#stores, rows: this.#rows, repairing: this.#repairing, users: this.#users, warn: this.#warn })
     open.use(await this.#scrubbing.begin())
+    this.#clusterHealth = await healthOfCluster({ ...this.#parts, network: this.#network, repairing: this.#repairing, scrubbing: this.#scrubbing })
+    open.use(runInBackground([{ name: 'objects at risk', step: async (wait) => this.#clusterHealth.step(wait) }], { clock: this.#parts.clock, warn: this.#warn }))
     open.defer(() => { this.#greetings.all.clear() })
   }
 
@@ -343,7 +347,7 @@ class Node {
   door (closing: AsyncDisposable): DfsNode {
     return doorOf({
       ...this.#parts, log: this.#parts.logger, startedMs: this.#startedMs, space: this.#space, network: this.#network, positions: this.#positions, greetings: this.#greetings.all,
-      stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, repairing: this.#repairing, scrubbing: this.#scrubbing, metrics: this.#metrics,
+      stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, repairing: this.#repairing, scrubbing: this.#scrubbing, clusterHealth: this.#clusterHealth, metrics: this.#metrics,
       isKeyless: this.#keys === undefined, eraParts: this.#eraParts, layoutTrouble: () => this.#keeper?.trouble,
     }, closing)
   }

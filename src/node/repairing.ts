@@ -11,6 +11,7 @@ import type { DfsNode, RepairReport } from '../node.ts'
 import { blockPeers } from '../protocols/block-peers.ts'
 import { replication, type Replication } from '../replication/index.ts'
 import { Repair, repairLimits } from '../replication/repair.ts'
+import { repairListLimits } from '../replication/repair-list.ts'
 import { type Background, runInBackground } from './background.ts'
 import type { Hints } from './hints.ts'
 import type { ClusterState } from './state.ts'
@@ -41,6 +42,10 @@ export interface Repairing {
   begin (): AsyncDisposable
   /** Undefined: a witness. */
   status (): RepairReport | undefined
+  /** Ids of versions at risk, as far as this node knows; hexadecimal. */
+  versionsAtRisk (): readonly string[]
+  /** Everybody who holds blocks, or is to. */
+  holders (): readonly PeerId[]
   readonly door: DfsNode['repair']
 }
 
@@ -97,6 +102,8 @@ export function repairingOf (parts: RepairingParts): Repairing {
       return background
     },
     status: () => background === undefined ? undefined : report(),
+    versionsAtRisk: () => repair.versionsAtRisk(repairListLimits.maxVersions),
+    holders: () => members(state.layout),
     door: {
       status: report,
       now () { running().now(taskName); return report() },

@@ -8,6 +8,7 @@ import type { NodeStatus, RepairReport, ScrubReport } from '../node.ts'
 import type { RowStore } from '../tables/index.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
 import { isMajority } from '../tables/electorate.ts'
+import type { AtRisk } from './cluster-health.ts'
 import { votersIn } from './membership.ts'
 import type { ClusterState } from './state.ts'
 
@@ -28,6 +29,7 @@ export interface StatusFacts {
   /** Undefined: a witness. */
   readonly repair: RepairReport | undefined
   readonly scrub?: ScrubReport | undefined
+  readonly atRisk?: AtRisk
   /** Files of the index of blocks that were found damaged at the start. */
   readonly indexDamage?: readonly LevelDamage[]
   readonly rows: Pick<RowStore, 'lostPartitions'> & Partial<Pick<RowStore, 'readOnlyReason'>>
@@ -41,6 +43,19 @@ const hasMajority = ({ state, peerId, reachable, forgetful = [] }: StatusFacts):
 /** Fails closed: a node with a failing disk may still serve through others, but should not be the one that is asked. */
 const isReady = (facts: StatusFacts): boolean =>
   hasMajority(facts) && !facts.blocks.isReadOnly && facts.rows.readOnlyReason === undefined && facts.rows.lostPartitions().size === 0
+
+/** What this node sees counts before the others have told. */
+function atRiskOf ({ atRisk, repair }: StatusFacts): AtRisk {
+  const { objectsAtRisk = 0, isAtLeast = false } = repair?.found ?? {}
+  if (atRisk === undefined) return { objects: objectsAtRisk, isAtLeast, silent: [] }
+  return { ...atRisk, objects: Math.max(atRisk.objects, objectsAtRisk) }
+}
+
+const awayOf = ({ state, peerId, reachable }: StatusFacts): number => state.layout.members.filter(({ peerId: member }) => member !== peerId && !reachable.includes(member)).length
+
+/** Fewer copies, of blocks or of rows, than there should be. */
+const isDegraded = (facts: StatusFacts): boolean =>
+  atRiskOf(facts).objects > 0 || (facts.repair?.found?.shortBlocks ?? 0) > 0 || awayOf(facts) > 0 || (facts.forgetful ?? []).length > 0 || facts.rows.lostPartitions().size > 0
 
 export function statusOf (facts: StatusFacts): NodeStatus {
   const { config, state, peerId, reachable, blocks, cache, freeBytes, rows } = facts
@@ -61,6 +76,8 @@ export function statusOf (facts: StatusFacts): NodeStatus {
     rows: { lostPartitions: rows.lostPartitions().size, isReadOnly: rows.readOnlyReason !== undefined },
     repair: facts.repair,
     scrub: facts.scrub,
+    atRisk: atRiskOf(facts),
+    isDegraded: isDegraded(facts),
     isReady: isReady(facts),
     health: healthOf(facts),
   }
@@ -68,10 +85,10 @@ export function statusOf (facts: StatusFacts): NodeStatus {
 
 /** What a person should know, each line with what to do; empty when all is well. */
 function healthOf (facts: StatusFacts): readonly string[] {
-  const { state, config, blocks, freeBytes, rows, peerId, reachable, forgetful = [] } = facts
+  const { state, config, blocks, freeBytes, rows, peerId, forgetful = [] } = facts
   const lostPartitions = rows.lostPartitions().size
   const voters = allVotersOf(state.layout)
-  const away = state.layout.members.filter(({ peerId: member }) => member !== peerId && !reachable.includes(member)).length
+  const away = awayOf(facts)
   return [
     ...(state.belongs(peerId) ? [] : ['this node has been removed from the cluster: the others let it in no more']),
     ...(hasMajority(facts) ? [] : [`fewer than a majority of the ${voters.length} voters answer: writes and reads fail until more are back`]),
@@ -83,18 +100,25 @@ function healthOf (facts: StatusFacts): readonly string[] {
     ...(rows.readOnlyReason === undefined ? [] : [`this node does not vote: ${rows.readOnlyReason}`]),
     ...(lostPartitions > 0 ? [`the memory of ${lostPartitions} partitions of rows was lost or changed: this node does not vote for them`] : []),
     ...(blocks.corrupt > 0 ? [`${blocks.corrupt} blocks were corrupt and are set aside in blocks/corrupt: the disk may be failing`] : []),
+    ...riskHealthOf(facts),
     ...repairHealthOf(facts.repair),
     ...scrubHealthOf(facts),
     ...(freeBytes <= config.reserveBytes ? [`the disk has no more free than the reserve of ${config.reserveBytes} bytes: this node takes no more blocks`] : []),
   ]
 }
 
+function riskHealthOf (facts: StatusFacts): readonly string[] {
+  const { objects, isAtLeast } = atRiskOf(facts)
+  const { shortBlocks = 0, goneBlocks = 0 } = facts.repair?.found ?? {}
+  if (objects === 0 && shortBlocks === 0) return []
+  const known = shortBlocks === 0 ? 'other nodes know of blocks that have fewer copies than they should' : `${shortBlocks} blocks have fewer copies than they should${goneBlocks === 0 ? '' : `, and of ${goneBlocks} too few are known to be left to read them`}`
+  return [`${isAtLeast ? 'at least ' : ''}${objects} objects at risk: ${known}`]
+}
+
 function repairHealthOf (repair: RepairReport | undefined): readonly string[] {
   if (repair === undefined) return []
-  const { found, full, failure, state } = repair
-  const { objectsAtRisk = 0, isAtLeast = false, shortBlocks = 0, goneBlocks = 0 } = found ?? {}
+  const { full, failure, state } = repair
   return [
-    ...(shortBlocks === 0 ? [] : [`${isAtLeast ? 'at least ' : ''}${objectsAtRisk} objects at risk: ${shortBlocks} blocks have fewer copies than they should${goneBlocks === 0 ? '' : `, and of ${goneBlocks} too few are known to be left to read them`}`]),
     ...full.map((peer) => `${peer} has no room for blocks that belong to it`),
     ...(state === 'paused' ? ['repair is paused: missing copies are not made anew until "dfs repair resume"'] : []),
     ...(failure === undefined ? [] : [`repair fails: ${failure}`]),

@@ -44,3 +44,18 @@ describe('a node is ready when it can serve a read and a write', () => {
     expect(statusOf(facts(changed))).toMatchObject(expected)
   })
 })
+
+describe('redundancy below what it should be is told apart from what else may be wrong', () => {
+  const risk = { objects: 0, isAtLeast: false, silent: [] }
+  test.each<[string, Partial<StatusFacts>, { isDegraded: boolean, atRisk?: object, health?: readonly unknown[] }]>([
+    ['all is well', { repair: repair(), atRisk: risk }, { isDegraded: false, atRisk: risk }],
+    ['one that holds copies is away', { reachable: [peerNamed('b')] }, { isDegraded: true }],
+    ['blocks are short here', { repair: repair({ found: { ...found, objectsAtRisk: 3, shortBlocks: 4 } }), atRisk: risk }, { isDegraded: true, atRisk: { objects: 3 } }],
+    ['others know of more', { repair: repair({ found: { ...found, objectsAtRisk: 3, shortBlocks: 4 } }), atRisk: { ...risk, objects: 9, isAtLeast: true } }, { isDegraded: true, health: [expect.stringMatching(/^at least 9 objects at risk: 4 blocks/)] }],
+    ['others alone know', { repair: repair(), atRisk: { ...risk, objects: 2 } }, { isDegraded: true, health: ['2 objects at risk: other nodes know of blocks that have fewer copies than they should'] }],
+    ['blocks are short that no version is known to need', { repair: repair({ found: { ...found, shortBlocks: 1 } }), atRisk: risk }, { isDegraded: true }],
+    ['the memory of rows was lost', { rows: { lostPartitions: () => new Set([7]) } }, { isDegraded: true }],
+    ['a row store has forgotten', { forgetful: [peerNamed('b')] }, { isDegraded: true }],
+    ['the disk is nearly full', { freeBytes: 0, repair: repair({ full: ['peer'] }), atRisk: risk }, { isDegraded: false }],
+  ])('%s', (_what, changed, expected) => { expect(statusOf(facts(changed))).toMatchObject(expected) })
+})

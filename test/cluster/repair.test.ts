@@ -40,7 +40,10 @@ describe('redundancy returns by itself', () => {
   test('a node that lost all its blocks has them again, from the others', async () => {
     const [large, { blocks: { count, bytes } }] = [await largeAt(victim), await status(victim)]
     expect(large.length).toBeGreaterThanOrEqual(4)
+    expect((await real.node(0).run(['status'])).code).toBe(0)
     await real.node(victim).stop('SIGTERM')
+    await until('dfs status ends with a code of its own', 15_000, async () => (await real.node(0).run(['status'])).code === 11)
+    expect(await real.node(0).run(['status', '--json'])).toMatchObject({ stdout: expect.stringContaining('1 of 3 members do not answer') as string, stderr: expect.stringContaining('"code":"degraded","exit":11') as string })
     await repairOf(0, 'pause')
     await repairOf(1, 'pause')
     await rm(join(real.node(victim).data, 'blocks'), { recursive: true })
@@ -61,6 +64,8 @@ describe('redundancy returns by itself', () => {
       await until('nothing is at risk', 10_000, async () => { const repair = await repairOf(index, 'status'); return repair?.phase === 'waiting' && repair.found?.shortBlocks === 0 })
     }
     expect((await status(0)).health.join()).not.toContain('at risk')
+    await until('every node has told, and none knows of anything at risk', 30_000, async () => { const { atRisk, isDegraded } = await status(0); return atRisk.objects === 0 && atRisk.silent.length === 0 && !isDegraded })
+    expect((await real.node(0).run(['status'])).code).toBe(0)
     await expectAll(victim)
   }, 60_000)
 

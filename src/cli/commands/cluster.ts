@@ -1,6 +1,7 @@
 import { systemClock } from '../../base/clock.ts'
 import { InvalidInput, Unavailable } from '../../base/errors.ts'
 import type { AnnouncementSeen, NodeStatus, PeerStatus } from '../../node.ts'
+import { Degraded } from '../degraded.ts'
 import { withNode } from '../context.ts'
 import { durationText, sizeText, table } from '../output.ts'
 import { repairLine } from '../repair-text.ts'
@@ -36,12 +37,13 @@ export function durationMsOf (text: string): number {
   return Number(match[1]) * { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match[2] as 's' | 'm' | 'h' | 'd']
 }
 
-/** `dfs status`. @throws Unavailable, with what is shown already, when the cluster cannot serve now */
+/** `dfs status`. @throws Unavailable, with what is shown already, when the cluster cannot serve now; Degraded when redundancy is below what it should be */
 export async function status (options: GivenOptions): Promise<void> {
   await withNode(options, async ({ client, output, signal }) => {
     const found = await client.json<NodeStatus>('GET', '/v1/status', { signal })
     output.fact(found, statusText(found))
     if (!found.isReady) throw new Unavailable('reads and writes do not succeed now; health says why')
+    if (found.isDegraded) throw new Degraded('redundancy is below what it should be; health says why')
   })
 }
 
@@ -57,9 +59,15 @@ function statusText (status: NodeStatus): string {
     ['blocks', `${blocks.count}, ${sizeText(blocks.bytes)} ${quota}${blocks.corrupt > 0 ? `, ${blocks.corrupt} set aside as corrupt` : ''}`],
     ['repair', repairLine(status.repair)],
     ['scrub', scrubLine(status.scrub)],
+    ['at risk', riskLine(status.atRisk)],
     ['cache', `${sizeText(cache.bytes)} of ${sizeText(cache.limitBytes)}`],
     ['health', status.health.length === 0 ? 'good' : status.health.join('; ')],
   ])
+}
+
+function riskLine ({ objects, isAtLeast, silent }: NodeStatus['atRisk']): string {
+  const number = objects === 0 ? `no object${isAtLeast ? ' as far as is known' : ''}` : `${isAtLeast ? 'at least ' : ''}${objects} objects, of the whole cluster`
+  return `${number}${silent.length === 0 ? '' : `; ${silent.length} nodes that hold blocks have not told`}`
 }
 
 function layoutLine ({ state, version, members }: NodeStatus['layout']): string {
