@@ -15,8 +15,10 @@ export interface VersionKey {
 export function freshVersion (keys: ClusterKeys, random: Random): VersionKey {
   const salt = random.bytes(16)
   const epoch = keys.currentEpoch
-  return { id: hash(deathProof(keys, { salt, epoch })), salt, epoch }
+  return { id: versionIdOf(keys, { salt, epoch }), salt, epoch }
 }
+
+export const versionIdOf = (keys: ClusterKeys, version: Pick<VersionKey, 'salt' | 'epoch'>): Uint8Array => hash(deathProof(keys, version))
 
 /** del: publishing these 32 bytes proves to nodes without keys that a member declared the version dead, for H(del) is its id. */
 export const deathProof = (keys: ClusterKeys, { salt, epoch }: Pick<VersionKey, 'salt' | 'epoch'>): Uint8Array => keyedHash(keys.epoch(epoch).delete, salt)

@@ -11,7 +11,7 @@ import { lockFolder } from '../disk/folder-lock.ts'
 import type { Files } from '../disk/index.ts'
 import type { LevelDamage } from '../disk/level-damage.ts'
 import { nodeFiles } from '../disk/node-files.ts'
-import { ClusterKeys, freshVersion, type Keyring, type KeyringKey } from '../encryption/index.ts'
+import { ClusterKeys, freshVersion, versionIdOf, type Keyring, type KeyringKey } from '../encryption/index.ts'
 import { addressBytes, addressText } from '../network/addresses.ts'
 import { type Network, startNetwork } from '../network/libp2p-network.ts'
 import type { DfsNode, Secrets } from '../node.ts'
@@ -305,7 +305,7 @@ class Node {
     })
     this.#accessKeys = accessKeys({ registers: this.#registers, clock, random, settleLayout })
     this.#objects = countedObjects(objectStore({
-      registers: this.#registers, replication: repairing.engine, content: contentCodec(keys, random), versions: { fresh: () => freshVersion(keys, random) }, clock, random, warn: this.#warn,
+      registers: this.#registers, replication: repairing.engine, content: contentCodec(keys, random), versions: { fresh: () => freshVersion(keys, random), idOf: (version) => versionIdOf(keys, version) }, clock, random, warn: this.#warn,
       blockPlaces: () => blockHoldersOf(state.layout, 0).length,
       settleLayout,
       announce: ({ bucket, key, version, root, chunks }) => {

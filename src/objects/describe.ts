@@ -3,17 +3,22 @@ import { type Describe, tables } from '../tables/index.ts'
 import { decodeAccessKey, summaryOfAccessKey } from './access-key.ts'
 import { decodeBucketRow, encodeBucketSummary } from './bucket-row.ts'
 import { decodeObjectRow, encodeSummary } from './object-row.ts'
+import { decodeVersionRow, encodeVersionSummary, versionRowKey } from './version-row.ts'
 
 /** The scope of rows that stand in no bucket. */
 export const clusterScope: Uint8Array = new Uint8Array(16)
 
-/** What the listing index keeps of a row: objects by key within their bucket, buckets by name, access keys by id and without their secret. */
+/** What the listing index keeps of a row: objects by key within their bucket, versions too, buckets by name, access keys by id and without their secret. */
 export const describeRow: Describe = (table, value) => {
   if (table === tables.buckets) {
     const bucket = decodeBucketRow(value)
     return { name: utf8(bucket.name), scope: clusterScope, summary: encodeBucketSummary(bucket) }
   }
   if (table === tables.accessKeys) return { name: utf8(decodeAccessKey(value).id), scope: clusterScope, summary: summaryOfAccessKey(value) }
+  if (table === tables.versions) {
+    const row = decodeVersionRow(value)
+    return { name: versionRowKey(row.key, row.version), scope: row.bucketId, summary: encodeVersionSummary(row) }
+  }
   if (table !== tables.objects) return undefined
   const { bucketId, key, current } = decodeObjectRow(value)
   return { name: utf8(key), scope: bucketId, summary: current === undefined ? undefined : encodeSummary(current) }

@@ -135,7 +135,7 @@ export const isVacant = (row: ObjectRow): boolean => row.current === undefined &
 
 export const keptOf = (row: Pick<ObjectRow, 'kept'>): readonly KeptVersion[] => row.kept ?? []
 
-function droppedWith (row: ObjectRow, version: (Pick<Version, 'salt' | 'epoch'> & { hasBlocks: boolean }) | undefined): ObjectRow['dropped'] {
+export function droppedWith (row: ObjectRow, version: (Pick<Version, 'salt' | 'epoch'> & { hasBlocks: boolean }) | undefined): ObjectRow['dropped'] {
   if (version === undefined || !version.hasBlocks) return row.dropped
   if (row.dropped.length >= objectRowLimits.maxDropped || historyBytes(row) + droppedLength > objectRowLimits.maxHistoryBytes) {
     throw new Refused(`this key has ${row.dropped.length} earlier versions whose space has not been collected; use another key`)
@@ -145,7 +145,7 @@ function droppedWith (row: ObjectRow, version: (Pick<Version, 'salt' | 'epoch'> 
 
 const saltLength = 16
 const droppedLength = saltLength + 4
-const keptLength = saltLength + 4 + 6 + 2 + 1
+export const keptLength = saltLength + 4 + 6 + 2 + 1
 
 export const historyBytes = (row: ObjectRow): number => row.dropped.length * droppedLength + keptOf(row).length * keptLength
 

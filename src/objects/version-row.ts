@@ -1,6 +1,7 @@
 import { decode, encode } from 'cborg'
-import { concat, MalformedBytes, textOf, utf8 } from '../base/bytes.ts'
+import { concat, hexOf, MalformedBytes, textOf, utf8 } from '../base/bytes.ts'
 import { InvalidInput } from '../base/errors.ts'
+import { listedAttributes } from './attributes.ts'
 import { checkKey } from './names.ts'
 import { type CurrentVersion, decodeCurrent, encodeCurrent } from './object-row.ts'
 
@@ -36,14 +37,16 @@ export function decodeVersionRow (value: Uint8Array): VersionRow {
 
 /**
  * Key of a version's row: the object's key, an end that no key holds, the sequence counted down, so that byte order is the order of keys, and of one key the
- * newest comes first. 00 in a key becomes 00 ff, the end is 00 00; a digit n of the sequence is the byte n + 1: what a delimiter is made of occurs in neither.
+ * newest comes first; then half of its salt, so that no other version ever has this row. 00 in a key becomes 00 ff, the end is 00 00; a hexadecimal digit n of
+ * the sequence and the salt is the byte n + 1: what a delimiter is made of occurs in neither.
  */
-export function versionRowKey (key: string, sequence: number): Uint8Array {
-  const digits = (maxSequence - sequence).toString(16).padStart(sequenceDigits, '0')
-  return concat([escaped(checkKey(key)), Uint8Array.of(0, 0), Uint8Array.from(digits, (digit) => Number.parseInt(digit, 16) + 1)])
+export function versionRowKey (key: string, { sequence, salt }: { readonly sequence: number, readonly salt: Uint8Array }): Uint8Array {
+  const digits = (maxSequence - sequence).toString(16).padStart(sequenceDigits, '0') + hexOf(salt.subarray(0, saltDigits / 2))
+  return concat([versionsOfKey(key), Uint8Array.from(digits, (digit) => Number.parseInt(digit, 16) + 1)])
 }
 
 const sequenceDigits = 12
+const saltDigits = 16
 const maxSequence = 2 ** 48 - 1
 
 /** What the rows of keys with a prefix begin with. */
@@ -64,13 +67,19 @@ function escaped (bytes: Uint8Array): Uint8Array {
   return Uint8Array.from([...bytes].flatMap((byte) => byte === 0 ? [0, 0xff] : [byte]))
 }
 
-/** @throws MalformedBytes */
-export function keyOfVersionRow (rowKey: Uint8Array): { readonly key: string, readonly sequence: number } {
-  const end = rowKey.byteLength - sequenceDigits - 2
+/** Of which object. @throws MalformedBytes */
+export function keyOfVersionRow (rowKey: Uint8Array): string {
+  const end = rowKey.byteLength - sequenceDigits - saltDigits - 2
   if (end < 1) throw new MalformedBytes('the key of a version is too short')
-  const digits = [...rowKey.subarray(end + 2)].map((byte) => (byte - 1).toString(16)).join('')
-  return { key: unescapedText(rowKey.subarray(0, end)), sequence: maxSequence - Number.parseInt(digits, 16) }
+  return unescapedText(rowKey.subarray(0, end))
 }
 
 /** Of a key, or of a prefix. */
 export const unescapedText = (bytes: Uint8Array): string => textOf(Uint8Array.from([...bytes].filter((byte, i) => !(byte === 0xff && i > 0 && bytes[i - 1] === 0))))
+
+/** What a listing has of a version: without content. */
+export const encodeVersionSummary = ({ version, ...row }: VersionRow): Uint8Array => encodeVersionRow({ ...row, key: '', version: listed(version) })
+
+function listed ({ attributes, ...version }: VersionRow['version']): VersionRow['version'] {
+  return { ...version, ...(attributes === undefined ? {} : { attributes: listedAttributes(attributes) }), content: new Uint8Array(0) }
+}

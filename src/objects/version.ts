@@ -12,6 +12,8 @@ export interface Version {
 /** Makes and recomputes versions; encryption/ has the keys. */
 export interface Versions {
   fresh (): Version
+  /** @throws for an epoch that this node does not know */
+  idOf (version: Pick<Version, 'salt' | 'epoch'>): Uint8Array
 }
 
 export const isSameVersion = (a: { readonly salt: Uint8Array }, b: { readonly salt: Uint8Array }): boolean => equals(a.salt, b.salt)

@@ -5,6 +5,7 @@ import { decodeBucketRow, encodeBucketRow } from '../../src/objects/bucket-row.t
 import { objectStore } from '../../src/objects/index.ts'
 import { type Registers, tables } from '../../src/tables/index.ts'
 import { objectWorld } from '../support/object-parts.ts'
+import { registersWith } from '../support/other-registers.ts'
 
 async function * bytesOf (...texts: string[]): AsyncIterable<Uint8Array> { for (const text of texts) { await Promise.resolve(); yield utf8(text) } }
 async function * waiting (until: Promise<void>, text: string): AsyncIterable<Uint8Array> { await until; yield * bytesOf(text) }
@@ -272,14 +273,6 @@ describe('buckets', () => {
     expect((await store.list('photos')).objects).toEqual([])
     await store.put({ bucket: 'photos', key: 'k' }, bytesOf('abc'))
   })
-})
-
-/** The registers with some methods in other words. */
-const registersWith = (registers: Registers, other: Partial<Registers>): Registers => ({
-  read: async (...args) => registers.read(...args),
-  list: async (...args) => registers.list(...args),
-  change: async (...args) => registers.change(...args),
-  ...other,
 })
 
 const recordingCommits = (registers: Registers, events: () => string[]): Registers => afterObjectChange(registers, async () => { events().push('row') })

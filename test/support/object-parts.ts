@@ -64,7 +64,7 @@ export function objectWorld ({ wrap = (registers) => registers }: { wrap?: (regi
         }),
       },
       content: plainContent,
-      versions: { fresh: () => { const salt = random.bytes(16); return { salt, id: hash(salt), epoch: 1 } } },
+      versions: { fresh: () => { const salt = random.bytes(16); return { salt, id: hash(salt), epoch: 1 } }, idOf: ({ salt }) => hash(salt) },
       clock: systemClock,
       random,
       settleLayout: () => Promise.resolve(),

@@ -1,0 +1,51 @@
+import { Conflict, Unavailable, UnknownOutcome } from '../base/errors.ts'
+import type { BucketRow } from './bucket-row.ts'
+import type { Buckets } from './buckets.ts'
+import { changeObject, type ObjectPlace } from './change-object.ts'
+import { heirOf, withNewest, withoutCurrentVersion, withoutKept } from './history.ts'
+import { checkPrecondition, type CurrentVersion, keptOf, type Precondition } from './object-row.ts'
+import type { ObjectParts } from './ports.ts'
+import { isSameVersion } from './version.ts'
+
+export const placeIn = (bucket: Pick<BucketRow, 'id'>, key: string): ObjectPlace => ({ bucketId: bucket.id, key })
+
+/**
+ * Moves a version from `pending` to `current`; what was current is dropped, or kept where the bucket keeps versions. Gives the version as it stands in the row.
+ * @throws Conflict (precondition), Unavailable if the upload was given up, Refused if no more versions fit, UnknownOutcome
+ */
+export async function commitVersion (parts: ObjectParts, { bucket, key }: { bucket: BucketRow, key: string }, version: CurrentVersion, precondition: Precondition): Promise<CurrentVersion> {
+  const committed = await changeObject<CurrentVersion | undefined>(parts, placeIn(bucket, key), (row) => {
+    const isOurs = row.current !== undefined && isSameVersion(row.current, version)
+    if (!isOurs) checkPrecondition(row, precondition)
+    const to = withNewest(row, version, bucket.settings?.versioning)
+    return to === undefined ? { kind: 'keep', result: undefined } : { kind: 'move', to, result: to.row.current }
+  })
+  if (committed === undefined) throw new Unavailable('the upload was given up before it finished; put the object again')
+  return committed
+}
+
+/**
+ * After the commit, before the ack: a bucket that was removed meanwhile takes the object with it, and the writer is told. A removal under way ends here: it is not empty.
+ * @throws Conflict, UnknownOutcome: the object is stored
+ */
+export async function confirmBucket (parts: ObjectParts, buckets: Buckets, { bucket, key }: { bucket: BucketRow, key: string }, version: CurrentVersion): Promise<void> {
+  try {
+    if (await buckets.isActive(bucket) || await buckets.keep(bucket)) return
+    await takeBack(parts, placeIn(bucket, key), version)
+  } catch (cause) {
+    throw new UnknownOutcome(`the object is stored, but whether bucket "${bucket.name}" still stands could not be found out; look before putting it again`, { cause })
+  }
+  throw new Conflict(`bucket "${bucket.name}" was removed meanwhile, and perhaps made again; put the object again`)
+}
+
+async function takeBack (parts: ObjectParts, place: ObjectPlace, version: CurrentVersion): Promise<void> {
+  await changeObject<void>(parts, place, (row, details) => {
+    const kept = keptOf(row).find((other) => isSameVersion(other, version))
+    const isCurrent = row.current !== undefined && isSameVersion(row.current, version)
+    if (!isCurrent && kept === undefined) return { kind: 'keep', result: undefined }
+    const heir = heirOf(row, kept ?? 'current')
+    const next = heir === undefined ? undefined : details(heir)
+    if (heir !== undefined && next === undefined) return { kind: 'ask', about: heir }
+    return { kind: 'move', to: kept === undefined ? withoutCurrentVersion(row, next?.version) : withoutKept(row, kept, next?.version), result: undefined }
+  })
+}

@@ -1,0 +1,59 @@
+import { hexOf } from '../base/bytes.ts'
+import type { BucketRow } from './bucket-row.ts'
+import type { Buckets } from './buckets.ts'
+import { changeObject, type KnownDetails, type ObjectStep } from './change-object.ts'
+import { placeIn } from './commit.ts'
+import { heirOf, withDeleted, withoutCurrentVersion, withoutKept } from './history.ts'
+import type { ObjectName, Removal, RemoveOptions } from './index.ts'
+import { demandUnlocked } from './locks.ts'
+import { checkKey } from './names.ts'
+import { checkPrecondition, type CurrentVersion, isNullVersion, type KeptVersion, type ObjectRow } from './object-row.ts'
+import type { ObjectParts } from './ports.ts'
+import { foundIn } from './reading.ts'
+import type { Versions } from './version.ts'
+
+export async function removeObject (parts: ObjectParts, buckets: Buckets, target: ObjectName, options: RemoveOptions = {}): Promise<Removal> {
+  checkKey(target.key)
+  const bucket = await buckets.active(target.bucket)
+  return options.versionId === undefined ? removeCurrent(parts, bucket, target, options) : removeVersion(parts, bucket, target, { ...options, versionId: options.versionId })
+}
+
+/** Nothing is current any more. */
+async function removeCurrent (parts: ObjectParts, bucket: BucketRow, { key }: ObjectName, { ifMatch, signal }: RemoveOptions): Promise<Removal> {
+  const marker = { ...parts.versions.fresh(), modifiedMs: parts.clock.wallMs() }
+  return changeObject<Removal>(parts, placeIn(bucket, key), (row) => {
+    checkPrecondition(row, { ifMatch })
+    const wasThere = row.current !== undefined
+    const { marker: stub, ...to } = withDeleted(row, marker, bucket.settings?.versioning)
+    if (stub !== undefined) return { kind: 'move', to, result: { wasThere, versionId: hexOf(parts.versions.idOf(stub)), isNullVersion: stub.isNull, isDeleteMarker: true } }
+    return wasThere ? { kind: 'move', to, result: { wasThere, isDeleteMarker: false } } : { kind: 'keep', result: { wasThere, isDeleteMarker: false } }
+  }, { signal })
+}
+
+/** That version is gone for good; if it was the newest, the one before it is current again. */
+async function removeVersion (parts: ObjectParts, bucket: BucketRow, { key }: ObjectName, { versionId, ifMatch, signal, mayBypassGovernance }: RemoveOptions & { versionId: string }): Promise<Removal> {
+  const nowMs = parts.clock.wallMs()
+  return changeObject<Removal>(parts, placeIn(bucket, key), (row, details) => {
+    const found = foundIn(row, versionId, parts.versions)
+    if (found === undefined) return { kind: 'keep', result: { wasThere: false, versionId, isNullVersion: versionId === 'null', isDeleteMarker: false } }
+    if (ifMatch !== undefined) checkPrecondition(row, { ifMatch })
+    return stepWithout(row, found, details, { ...parts, check: (attributes) => { demandUnlocked(attributes, { nowMs, mayBypassGovernance }) } })
+  }, { signal })
+}
+
+/** A row without one of its versions, whose locks have been looked at. */
+export function stepWithout (row: ObjectRow, leaving: CurrentVersion | KeptVersion, details: KnownDetails, { versions, check }: { versions: Pick<Versions, 'idOf'>, check: (attributes: NonNullable<CurrentVersion['attributes']>) => void }): ObjectStep<Removal> {
+  const isCurrent = 'content' in leaving
+  if (!isCurrent && !leaving.isDeleteMarker) {
+    const own = details(leaving)
+    if (own === undefined) return { kind: 'ask', about: leaving }
+    check(own.version.attributes ?? {})
+  }
+  if (isCurrent) check(leaving.attributes ?? {})
+  const heir = heirOf(row, isCurrent ? 'current' : leaving)
+  const next = heir === undefined ? undefined : details(heir)
+  if (heir !== undefined && next === undefined) return { kind: 'ask', about: heir }
+  const to = isCurrent ? withoutCurrentVersion(row, next?.version) : withoutKept(row, leaving, next?.version)
+  const isNull = isCurrent ? isNullVersion(leaving) : leaving.isNull
+  return { kind: 'move', to, result: { wasThere: true, versionId: hexOf(versions.idOf(leaving)), isNullVersion: isNull, isDeleteMarker: !isCurrent && leaving.isDeleteMarker } }
+}
