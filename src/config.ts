@@ -38,6 +38,8 @@ export interface Config {
   /** Requests a second that one address, and one access key, may send; twice as many at once after a rest. */
   readonly ratePerAddress: number
   readonly ratePerKey: number
+  /** Tools such as grpcurl may read the gRPC interface from the node (with the token). */
+  readonly rpcReflection: boolean
   /** Bytes of blocks this node holds for the cluster; 0: none; undefined: what the disk has, less the reserve. */
   readonly capacityBytes: number | undefined
   /** Bytes of the disk that stay free. */
@@ -93,6 +95,7 @@ const rules: Rules = {
   insecurePublic: { fallback: false, takes: 'true or false', parse: boolean },
   ratePerAddress: { fallback: 1000, takes: 'requests a second, 1 to 1000000', parse: integer(1, 1_000_000) },
   ratePerKey: { fallback: 1000, takes: 'requests a second, 1 to 1000000', parse: integer(1, 1_000_000) },
+  rpcReflection: { fallback: false, takes: 'true or false', parse: boolean },
   capacityBytes: { fallback: undefined, takes: 'a size such as 500GiB, or 0', parse: size(0) },
   reserveBytes: { fallback: kib ** 3, takes: 'a size such as 1GiB', parse: size(0) },
   cacheBytes: { fallback: kib ** 3, takes: 'a size such as 1GiB', parse: size(0) },
@@ -108,7 +111,7 @@ const rules: Rules = {
 
 /** Names in the file and of options; the environment has them as DFS_LISTEN, DFS_API_PORT, … */
 export const optionNames: Readonly<Record<ConfigField, string>> = {
-  data: 'data', listen: 'listen', announce: 'announce', bootstrap: 'bootstrap', mdns: 'mdns', apiPort: 'api-port', metricsOpen: 'metrics-open',
+  data: 'data', listen: 'listen', announce: 'announce', bootstrap: 'bootstrap', mdns: 'mdns', apiPort: 'api-port', metricsOpen: 'metrics-open', rpcReflection: 'rpc-reflection',
   s3Listen: 's3-listen', httpListen: 'http-listen', rpcListen: 'rpc-listen', tlsCert: 'tls-cert', tlsKey: 'tls-key', publicHosts: 'public-hosts', insecurePublic: 'insecure-public',
   ratePerAddress: 'rate-per-address', ratePerKey: 'rate-per-key',
   capacityBytes: 'capacity', reserveBytes: 'reserve', cacheBytes: 'cache', inFlightBytes: 'in-flight', evictAfterMs: 'evict-after', scrubEveryMs: 'scrub-every', zone: 'zone', keyFile: 'key-file', passphraseFile: 'passphrase-file',

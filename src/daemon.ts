@@ -63,6 +63,7 @@ async function opened (open: AsyncDisposableStack, { config, origins, secrets }:
     clock: systemClock,
     random: systemRandom,
     metricsOpen: config.metricsOpen,
+    reflection: config.rpcReflection,
     log: logger.child({ part: 'api' }),
     describeConfig: () => ({ config, origins }),
     stop,

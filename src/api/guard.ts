@@ -22,7 +22,9 @@ export function proofOf (token: Uint8Array, challenge: string): string {
 /** @throws ApiError unless the request came to a name of this machine and from no web page */
 export function checkOrigin (headers: IncomingHttpHeaders, port: number): void {
   const allowed = [loopback, 'localhost'].map((host) => `${host}:${port}`)
-  if (headers.host === undefined || !allowed.includes(headers.host)) throw new ApiError(421, 'refused', 'the Host header names another server')
+  // HTTP/2 has a name of its own for it, and may have both
+  const named = [headers.host, headers[':authority']].filter((name) => name !== undefined)
+  if (named.length === 0 || !named.every((name) => allowed.includes(String(name)))) throw new ApiError(421, 'refused', 'the Host header names another server')
   if (headers.origin !== undefined) throw new ApiError(403, 'refused', 'web pages may not use this API')
 }
 

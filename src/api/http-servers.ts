@@ -96,17 +96,21 @@ function sorted (plain: http.Server, framed: http2.Http2Server, { limits, clock 
     const cancel = clock.after(limits.headersTimeoutMs, () => { socket.destroy() })
     const failed = (): void => { socket.destroy() }
     socket.on('error', failed).once('close', cancel)
-    socket.once('readable', () => {
+    const look = (): void => {
+      const first = socket.read(preface.byteLength) as Buffer | null
+      // they may come one by one
+      if (first === null && !socket.readableEnded) return
       cancel()
-      const first = socket.read() as Buffer | null
       if (first === null) { socket.destroy(); return }
-      socket.off('error', failed)
+      socket.off('readable', look).off('end', failed).off('error', failed)
       socket.unshift(first)
-      const reader: EventEmitter = preface.subarray(0, first.byteLength).equals(first.subarray(0, preface.byteLength)) ? framed : plain
+      const reader: EventEmitter = first.equals(preface) ? framed : plain
       reader.emit('connection', socket)
-    })
+    }
+    socket.on('readable', look).once('end', failed)
   })
   return server
 }
 
-const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+/** The first three bytes of it tell: there is no such method (RFC 9113 §11.6). */
+const preface = Buffer.from('PRI')

@@ -1,17 +1,18 @@
-import { createServer } from 'node:http'
 import type { Clock } from '../base/clock.ts'
 import { Unavailable } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import type { DfsNode } from '../node.ts'
 import { type Exchange, requireMethod, sendJson } from './context.ts'
 import { checkOrigin, checkToken, loopback, proofOf } from './guard.ts'
+import { httpServers } from './http-servers.ts'
 import { jsonRefusalOf } from './json-refusal.ts'
 import { type ApiLog, type Face, listen, serve } from './listener.ts'
 import { metricsRoute } from './node-routes.ts'
 import { route, type RouteOptions } from './router.ts'
+import { type RpcFace, rpcFace, rpcRefusalOf } from './rpc/face.ts'
 import { Transfers } from './transfers.ts'
 
-/** The local HTTP API: on loopback, for whoever can read api.json (docs/API.md). It translates; it decides nothing. */
+/** The local API: HTTP, and gRPC, gRPC-Web and Connect at the same port; on loopback, for whoever can read api.json (docs/API.md). It translates; it decides nothing. */
 export interface LocalApi extends AsyncDisposable {
   readonly port: number
   /** 32 bytes, new at each start. */
@@ -25,6 +26,8 @@ export interface LocalApiOptions extends RouteOptions {
   readonly clock: Clock
   readonly random: Random
   readonly metricsOpen: boolean
+  /** Whether tools may read the gRPC interface from the node. */
+  readonly reflection: boolean
   readonly log: ApiLog
 }
 
@@ -36,16 +39,22 @@ export const apiLimits = {
   keepAliveTimeoutMs: 60_000,
   /** No byte in either direction for this long ends the connection. */
   idleTimeoutMs: 120_000,
+  maxHeaders: 128,
+  checkIntervalMs: 2000,
+  /** Calls at once of one connection. */
+  maxStreams: 128,
+  /** Before anybody has shown a token: what a stranger can fill of one connection. HTTP/2's own default. */
+  windowBytes: 65_535,
 } as const
 
 /** Listens; resolves when the port is open. Disposing it ends watches, refuses what comes, and gives transfers under way a bounded time. @throws what listen says, e.g. EADDRINUSE */
 export async function serveApi (options: LocalApiOptions): Promise<LocalApi> {
   const token = options.random.bytes(32)
-  const server = createServer({ maxHeaderSize: apiLimits.maxHeaderBytes, keepAliveTimeout: apiLimits.keepAliveTimeoutMs, headersTimeout: apiLimits.headersTimeoutMs, requestTimeout: 0 })
+  const { server, readers } = httpServers({ tls: undefined, http2: true, limits: apiLimits, clock: options.clock })
   server.maxConnections = apiLimits.maxConnections
-  server.setTimeout(apiLimits.idleTimeoutMs)
   const port = await listen(server, { host: loopback, port: options.port })
-  const served = serve(server, { ...options, face: localFace({ options, port, token, transfers: new Transfers() }) })
+  const rpc = rpcFace({ ...options, authorize: ({ request }) => { checkToken(request.headers, token) } })
+  const served = serve(server, { ...options, face: localFace({ options, port, token, rpc, transfers: new Transfers() }) }, readers)
   return { port, token, [Symbol.asyncDispose]: () => served[Symbol.asyncDispose]() }
 }
 
@@ -53,6 +62,7 @@ interface Served {
   readonly options: LocalApiOptions
   readonly port: number
   readonly token: Uint8Array
+  readonly rpc: RpcFace
   readonly transfers: Transfers
 }
 
@@ -63,14 +73,16 @@ function localFace (served: Served): Face {
       incoming.note({ area: incoming.path.split('/')[2] })
       return dispatch(served, { ...incoming, node, transfers, query: new URLSearchParams(incoming.rawQuery) })
     },
-    refusalOf: (error, { request }) => jsonRefusalOf(error, request),
+    refusalOf: (error, incoming) => served.rpc.has(incoming.path) ? rpcRefusalOf(error, incoming) : jsonRefusalOf(error, incoming.request),
   }
 }
 
-async function dispatch ({ port, token, options }: Served, exchange: Exchange): Promise<void> {
+async function dispatch ({ port, token, rpc, options }: Served, exchange: Exchange): Promise<void> {
   const { path, query, request, response, node, stopping } = exchange
   checkOrigin(request.headers, port)
   if (stopping.aborted) throw new Unavailable('the node is stopping')
+  // it asks for the token itself, once it knows which protocol to say no in
+  if (rpc.has(path)) return rpc.answer(exchange)
   switch (path) {
     case '/healthz':
       requireMethod(exchange, 'GET', 'HEAD')

@@ -1,5 +1,6 @@
 import type { EventEmitter } from 'node:events'
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import { constants, type ServerHttp2Stream } from 'node:http2'
 import type { AddressInfo, Server, Socket } from 'node:net'
 import { hexOf } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
@@ -107,7 +108,7 @@ async function answered (options: ServeOptions, arrival: Arrival): Promise<void>
   const incoming = incomingOf(options, arrival, facts)
   const closing = new Promise<void>((resolve) => { response.once('close', resolve) })
   // 'close' comes after a finished answer too: only an unfinished one means that nobody waits any more
-  void closing.then(() => { if (!response.writableFinished) gone.abort(new ApiError(499, 'gone', 'the client went away')) })
+  void closing.then(() => { if (!isOut(response)) gone.abort(new ApiError(499, 'gone', 'the client went away')) })
   response.setHeader('x-request-id', incoming.id)
   const routed = face.answer(incoming)
   const told = (): object => ({ request: incoming.id, method: request.method, ...facts, status: response.statusCode, ms: Math.round(clock.monotonicMs() - startMs) })
@@ -118,6 +119,11 @@ async function answered (options: ServeOptions, arrival: Arrival): Promise<void>
     await refuse(options, incoming, error, told)
   }
   await Promise.allSettled([routed, closing])
+}
+
+/** HTTP/2 says by a code whether a stream ended as it should. */
+function isOut (response: ServerResponse): boolean {
+  return 'stream' in response ? response.writableEnded && (response.stream as ServerHttp2Stream).rstCode === constants.NGHTTP2_NO_ERROR : response.writableFinished
 }
 
 function incomingOf ({ random }: ServeOptions, { request, response, gone, stopping, waits }: Arrival, facts: Record<string, unknown>): Incoming {
@@ -151,10 +157,13 @@ async function refuse ({ face, log, clock }: ServeOptions, incoming: Incoming, e
   if (response.destroyed) return
   // headers are out: the only honest end is a broken one
   if (response.headersSent) { response.destroy(); return }
-  const isLast = request.complete
-  response.writeHead(status, { ...headers, 'content-length': body.byteLength, ...(isLast || request.httpVersionMajor > 1 ? {} : { connection: 'close' }) })
+  const isLast = request.complete || 'stream' in response
+  response.writeHead(status, { ...headers, 'content-length': body.byteLength, ...(isLast ? {} : { connection: 'close' }) })
   // of a HEAD Node sends the headers alone
-  if (isLast) { response.end(body); return }
+  if (isLast) response.end(body)
+  // HTTP/2 has a way to say that no more of a body is wanted
+  if ('stream' in response) (response.stream as ServerHttp2Stream).close(constants.NGHTTP2_NO_ERROR)
+  if (isLast) return
   response.write(body)
   await lingered(request, { clock })
   response.end()

@@ -64,7 +64,8 @@ export async function inviteRoute (exchange: Exchange, action: string | undefine
 
 const maxUses = 100
 
-function inviteOptionsOf ({ uses = 1, role = 'member', notAfterMs, zone }: Readonly<Record<string, unknown>>): InviteOptions {
+/** @throws InvalidInput */
+export function inviteOptionsOf ({ uses = 1, role = 'member', notAfterMs, zone }: Readonly<Record<string, unknown>>): InviteOptions {
   if (typeof uses !== 'number' || !Number.isInteger(uses) || uses < 1 || uses > maxUses) throw new InvalidInput('uses', `uses is ${JSON.stringify(uses)}; it takes 1 to ${maxUses}`)
   if (role !== 'member' && role !== 'storage' && role !== 'witness') throw new InvalidInput('role', `role is ${JSON.stringify(role)}; it takes member, storage or witness`)
   if (notAfterMs !== undefined && !(typeof notAfterMs === 'number' && Number.isSafeInteger(notAfterMs) && notAfterMs > 0)) throw new InvalidInput('expires', `${JSON.stringify(notAfterMs)} is no time in milliseconds`)
@@ -95,7 +96,7 @@ export async function adminRoute (exchange: Exchange, peer: string | undefined):
 }
 
 /** @throws InvalidInput */
-function peerIn (text: string): PeerId {
+export function peerIn (text: string): PeerId {
   try { return parsePeerId(text) } catch (cause) {
     if (cause instanceof MalformedBytes) throw new InvalidInput('peer', `"${text.slice(0, 80)}" is no peer id; "dfs status" shows them`, { cause })
     throw cause

@@ -1,0 +1,70 @@
+import { type ContextKey, createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect'
+import { Unavailable } from '../../base/errors.ts'
+import type { Incoming } from '../listener.ts'
+import { connectErrorOf, unexpected } from './errors.ts'
+
+/** The request under a call. */
+export const incomingKey: ContextKey<Incoming | undefined> = createContextKey<Incoming | undefined>(undefined)
+
+/**
+ * Every call: its errors in the words of base/errors.ts, its name and code in the log, and its end at once when its time is up, its client has gone or the
+ * node stops, whatever the engine is at; the engine has the same signal.
+ */
+export const everyCall: Interceptor = (next) => async (request) => {
+  const incoming = request.contextValues.get(incomingKey)
+  const told = (error: unknown): Error => toldOf(error, request.signal, incoming)
+  incoming?.note({ area: 'rpc', call: `${request.service.typeName}/${request.method.name}` })
+  try {
+    const response = await unlessAborted(next(request), request.signal)
+    return response.stream ? { ...response, message: guarded(response.message, request.signal, told) } : response
+  } catch (error) {
+    throw told(error)
+  }
+}
+
+function toldOf (error: unknown, signal: AbortSignal, incoming: Incoming | undefined): Error {
+  // what an engine throws when it is told to stop says less than why it was
+  const reason: unknown = signal.aborted ? connectErrorOf(signal.reason) ?? error : error
+  const told = connectErrorOf(reason)
+  if (told === undefined && !signal.aborted) incoming?.note({ err: error })
+  const { code, rawMessage } = told ?? unexpected()
+  incoming?.note({ code, reason: rawMessage })
+  return told ?? unexpected()
+}
+
+async function * guarded<T> (messages: AsyncIterable<T>, signal: AbortSignal, told: (error: unknown) => Error): AsyncIterable<T> {
+  const iterator = messages[Symbol.asyncIterator]()
+  try {
+    for (;;) {
+      const next = await unlessAborted(iterator.next(), signal)
+      if (next.done === true) return
+      yield next.value
+    }
+  } catch (error) {
+    throw told(error)
+  } finally {
+    // not waited for: it may be at something that never ends by itself. Its failure has nobody left to tell
+    void iterator.return?.().then(undefined, () => {})
+  }
+}
+
+async function unlessAborted<T> (work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>()
+  const onAbort = (): void => { reject(signal.reason as Error) }
+  signal.addEventListener('abort', onAbort, { once: true })
+  if (signal.aborted) onAbort()
+  try {
+    return await Promise.race([work, aborted])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+/** For what would never end by itself: also ends when the node stops, and says so. A quiet one is no idle client. */
+export async function * untilStopped<T> (context: HandlerContext, stream: (signal: AbortSignal) => AsyncIterable<T>): AsyncIterable<T> {
+  const incoming = context.values.get(incomingKey)
+  incoming?.request.socket.setTimeout(0)
+  const stopping = incoming?.stopping
+  yield * stream(stopping === undefined ? context.signal : AbortSignal.any([context.signal, stopping]))
+  if (stopping?.aborted === true) throw new Unavailable('the node is stopping')
+}

@@ -1,0 +1,87 @@
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt'
+import type { ServiceImpl } from '@connectrpc/connect'
+import type { InviteState as InviteFacts, NodeStatus, PeerStatus } from '../../node.ts'
+import { inviteOptionsOf, peerIn } from '../node-routes.ts'
+import { untilStopped } from './calls.ts'
+import { type ClusterService, type InviteSchema, InviteState, LayoutState, type NodeSchema, Role, type StatusSchema } from './generated/dfs/v1/cluster_pb.ts'
+import { looks } from './looks.ts'
+import { nameIn, numberIn } from './names.ts'
+import type { RpcParts } from './service.ts'
+
+const roles = { member: Role.MEMBER, storage: Role.STORAGE, witness: Role.WITNESS } as const
+const layoutStates = { open: LayoutState.OPEN, closing: LayoutState.CLOSING, settled: LayoutState.SETTLED, changing: LayoutState.CHANGING } as const
+const inviteStates = { open: InviteState.OPEN, used: InviteState.USED, revoked: InviteState.REVOKED, expired: InviteState.EXPIRED, lapsed: InviteState.LAPSED } as const
+
+export function clusterService ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): ServiceImpl<typeof ClusterService> {
+  const look = async (): Promise<{ status: NodeStatus, peers: readonly PeerStatus[] }> => ({ status: await node.status(), peers: node.peers() })
+  return {
+    getStatus: async () => ({ status: statusMessageOf(await node.status()) }),
+    watchStatus: ({ everyMs }, context) => untilStopped(context, async function * (signal) {
+      for await (const { status, peers } of looks(everyMs, { clock, signal, look, sameness: whatMatters })) yield { status: statusMessageOf(status), nodes: nodesOf(status, peers) }
+    }),
+    async listNodes () {
+      const { status, peers } = await look()
+      return { nodes: nodesOf(status, peers) }
+    },
+    async createInvites ({ uses, role, notAfter, zone }) {
+      const notAfterMs = notAfter === undefined ? undefined : timestampMs(notAfter)
+      return { tokens: [...await node.invite(inviteOptionsOf({ uses: uses === 0 ? 1 : uses, role: nameIn(roles, role, 'role'), notAfterMs, zone }))] }
+    },
+    listInvites: async (_, { signal }) => ({ invites: (await node.invites({ signal })).map(inviteMessageOf) }),
+    async revokeInvite ({ invite }, { signal }) { await node.revokeInvite(invite, { signal }); return {} },
+    async setDraining ({ peerId, draining }, { signal }) { await node.setDraining(peerIn(peerId), draining, { signal }); return {} },
+    removeNode: async ({ peerId }, { signal }) => node.removeMember(peerIn(peerId), { signal }),
+    listAdmins: async () => ({ peerIds: [...node.admins()] }),
+    async addAdmin ({ peerId }, { signal }) { await node.addAdmin(peerIn(peerId), { signal }); return { peerIds: [...node.admins()] } },
+    async removeAdmin ({ peerId }, { signal }) { await node.removeAdmin(peerIn(peerId), { signal }); return { peerIds: [...node.admins()] } },
+  }
+}
+
+/** All but what changes by itself with every look. */
+function whatMatters ({ status: { uptimeMs: _uptime, blocks: { freeBytes: _free, ...blocks }, repair: _repair, scrub: _scrub, ...status }, peers }: { status: NodeStatus, peers: readonly PeerStatus[] }): unknown {
+  return [status, blocks, peers.map(({ latencyMs: _latency, freeBytes: _theirs, ...peer }) => peer)]
+}
+
+const whole = (count: number): bigint => BigInt(Math.round(count))
+
+function statusMessageOf ({ peerId, clusterId, version, role, zone, addresses, uptimeMs, layout, blocks, cache, rows, isReady, health, atRisk, isDegraded }: NodeStatus): MessageInitShape<typeof StatusSchema> {
+  return {
+    peerId, clusterId, version, zone, isReady, isDegraded,
+    atRisk: { objects: whole(atRisk.objects), isAtLeast: atRisk.isAtLeast, silentPeerIds: [...atRisk.silent] },
+    role: numberIn(roles, role),
+    addresses: [...addresses],
+    uptimeMs: whole(uptimeMs),
+    layout: { version: layout.version, state: numberIn(layoutStates, layout.state), members: layout.members, voters: layout.voters },
+    blocks: {
+      count: whole(blocks.count), bytes: whole(blocks.bytes), quotaBytes: blocks.quotaBytes === undefined ? undefined : whole(blocks.quotaBytes), freeBytes: whole(blocks.freeBytes),
+      corrupt: whole(blocks.corrupt), isReadOnly: blocks.isReadOnly,
+    },
+    cache: { bytes: whole(cache.bytes), limitBytes: whole(cache.limitBytes) },
+    rows: { lostPartitions: rows.lostPartitions, isReadOnly: rows.isReadOnly },
+    health: [...health],
+  }
+}
+
+/** Who belongs and who has been met, the node asked first. */
+function nodesOf ({ peerId: self, members, addresses, version, blocks }: NodeStatus, peers: readonly PeerStatus[]): Array<MessageInitShape<typeof NodeSchema>> {
+  const met = new Map(peers.map((peer) => [peer.peerId, peer]))
+  const belonging = members.map(({ peerId, role, zone, isConnected }) => {
+    const peer = peerId === self ? { addresses, version, freeBytes: blocks.freeBytes, latencyMs: undefined } : met.get(peerId)
+    return {
+      peerId, zone, isConnected, isMember: true, isSelf: peerId === self, role: numberIn(roles, role), addresses: [...peer?.addresses ?? []],
+      version: peer?.version, freeBytes: peer?.freeBytes === undefined ? undefined : whole(peer.freeBytes), latencyMs: peer?.latencyMs,
+    }
+  })
+  const others = peers.filter(({ peerId }) => !members.some((member) => member.peerId === peerId)).map(({ peerId, role, isConnected, isMember, addresses: theirs, version: their, latencyMs }) =>
+    ({ peerId, isConnected, isMember, role: numberIn(roles, role), addresses: [...theirs], version: their, latencyMs }))
+  return [...belonging.toSorted((a, b) => Number(b.isSelf) - Number(a.isSelf)), ...others]
+}
+
+const inviteMessageOf = ({ key, state, usedBy, roles: allowed, zone, notAfterMs, madeMs }: InviteFacts): MessageInitShape<typeof InviteSchema> => ({
+  key, usedBy, zone,
+  state: numberIn(inviteStates, state),
+  roles: allowed.map((role) => numberIn(roles, role)),
+  notAfter: notAfterMs === undefined ? undefined : timestampFromMs(notAfterMs),
+  made: timestampFromMs(madeMs),
+})

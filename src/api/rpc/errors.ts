@@ -1,0 +1,38 @@
+import { create } from '@bufbuild/protobuf'
+import { durationFromMs } from '@bufbuild/protobuf/wkt'
+import { Code, ConnectError } from '@connectrpc/connect'
+import { DfsError, type ErrorCode } from '../../base/errors.ts'
+import { ApiError } from '../errors.ts'
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from './generated/google/rpc/error_details_pb.ts'
+
+const codes: Readonly<Record<ErrorCode, Code>> = {
+  invalid: Code.InvalidArgument, 'not-found': Code.NotFound, conflict: Code.FailedPrecondition, refused: Code.PermissionDenied,
+  // not DeadlineExceeded, which libraries repeat of themselves: the write may have happened
+  unavailable: Code.Unavailable, unknown: Code.Unknown, full: Code.ResourceExhausted, corrupt: Code.DataLoss,
+}
+
+const statusCodes: ReadonlyMap<number, Code> = new Map([
+  [400, Code.InvalidArgument], [401, Code.Unauthenticated], [403, Code.PermissionDenied], [404, Code.Unimplemented], [405, Code.Unimplemented], [413, Code.ResourceExhausted],
+  [421, Code.PermissionDenied], [429, Code.ResourceExhausted], [499, Code.Canceled], [503, Code.Unavailable],
+])
+
+const retryAfterMs = 1000
+
+/** An error with a code for programs, details (google.rpc.ErrorInfo, BadRequest, RetryInfo) and words for people. Undefined: nobody expected it, and it is told to nobody but the log. */
+export function connectErrorOf (error: unknown): ConnectError | undefined {
+  if (error instanceof ConnectError) return error
+  if (error instanceof ApiError) return new ConnectError(error.message, statusCodes.get(error.status) ?? Code.Unknown)
+  if (!(error instanceof DfsError)) return undefined
+  const field = 'field' in error && typeof error.field === 'string' ? error.field : undefined
+  const code = field === 'range' ? Code.OutOfRange : codes[error.code]
+  const told = new ConnectError(error.message, code)
+  told.details.push({ desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { reason: reasonOf(error.code), domain: 'dfs' }) })
+  if (field !== undefined) told.details.push({ desc: BadRequestSchema, value: create(BadRequestSchema, { fieldViolations: [{ field, description: error.message }] }) })
+  if (code === Code.Unavailable) told.details.push({ desc: RetryInfoSchema, value: create(RetryInfoSchema, { retryDelay: durationFromMs(retryAfterMs) }) })
+  return told
+}
+
+const reasonOf = (code: ErrorCode): string => code.replace('-', '_').toUpperCase()
+
+/** What stands for an error that nobody expected. */
+export const unexpected = (): ConnectError => new ConnectError('something unexpected happened; the node\'s log has the details', Code.Internal)

@@ -1,0 +1,79 @@
+import type { ServerHttp2Session } from 'node:http2'
+import { Code, ConnectError, createConnectRouter, createContextValues, type HandlerContext } from '@connectrpc/connect'
+import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node'
+import type { Incoming, Refusal } from '../listener.ts'
+import { everyCall, incomingKey } from './calls.ts'
+import { connectErrorOf, unexpected } from './errors.ts'
+import { isOpen, type RpcParts, rpcServices } from './service.ts'
+import { raiseWindows } from './windows.ts'
+
+export const rpcLimits = {
+  /** Of one message. */
+  maxMessageBytes: 4 * 1024 * 1024,
+} as const
+
+/** gRPC, gRPC-Web and Connect. */
+export interface RpcFace {
+  /** Whether a call of this path is known. */
+  has (path: string): boolean
+  /** Resolves when the answer is out. */
+  answer (incoming: Incoming): Promise<void>
+}
+
+export interface RpcFaceOptions extends RpcParts {
+  /** Whether tools may read the interface from the node. */
+  readonly reflection: boolean
+  /** @throws ApiError unless who sent these headers may use the API */
+  readonly authorize: (incoming: Incoming) => void
+}
+
+/** Nothing of a call's messages is read before `authorize` has let it pass. */
+export function rpcFace (options: RpcFaceOptions): RpcFace {
+  const router = createConnectRouter({
+    acceptCompression: [],
+    readMaxBytes: rpcLimits.maxMessageBytes,
+    interceptors: [everyCall],
+    requestGate: (context) => { gate(options, context) },
+  })
+  rpcServices(router, options, options)
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]))
+  return {
+    has: (path) => handlers.has(path),
+    async answer (incoming) {
+      const { request, response, signal, path } = incoming
+      const handler = handlers.get(path)
+      if (handler === undefined) throw new ConnectError('there is no such call', Code.Unimplemented)
+      incoming.goOn()
+      const asked = universalRequestFromNodeRequest(request, response, undefined, createContextValues().set(incomingKey, incoming))
+      const answer = await handler({ ...asked, signal: AbortSignal.any([asked.signal, signal]) })
+      const ended = new Promise<void>((resolve) => { response.once('finish', resolve).once('close', resolve) })
+      // of a response that has ended the library hears nothing over HTTP/1.1
+      await Promise.race([universalResponseToNodeResponse(answer, response), ended])
+    },
+  }
+}
+
+function gate ({ authorize }: RpcFaceOptions, { values, service }: HandlerContext): void {
+  const incoming = values.get(incomingKey)
+  if (incoming === undefined) throw unexpected()
+  if (isOpen(service)) return
+  try { authorize(incoming) } catch (error) { throw connectErrorOf(error) ?? error }
+  if ('stream' in incoming.request) raiseWindows((incoming.request.stream as { session?: ServerHttp2Session }).session)
+}
+
+/** An error in the words of the protocol that was spoken: what is refused before a call begins, or by a node that stops. */
+export function rpcRefusalOf (error: unknown, { request }: Incoming): Refusal {
+  const contentType = request.headers['content-type'] ?? ''
+  const told = connectErrorOf(error)
+  const { code, rawMessage } = told ?? unexpected()
+  const reason = told === undefined ? undefined : rawMessage
+  // a stream of Connect has its status at its end; the status of HTTP says it before its beginning
+  if (!contentType.startsWith('application/grpc')) {
+    return { status: httpStatuses.get(code) ?? 500, headers: { 'content-type': 'application/json' }, body: Buffer.from(JSON.stringify({ code: Code[code].replaceAll(/(?<=[a-z])(?=[A-Z])/g, '_').toLowerCase(), message: rawMessage })), reason }
+  }
+  return { status: 200, headers: { 'content-type': contentType, 'grpc-status': String(code), 'grpc-message': encodeURIComponent(rawMessage) }, body: new Uint8Array(), reason }
+}
+
+const httpStatuses: ReadonlyMap<Code, number> = new Map([
+  [Code.InvalidArgument, 400], [Code.Unauthenticated, 401], [Code.PermissionDenied, 403], [Code.NotFound, 404], [Code.Unimplemented, 404], [Code.ResourceExhausted, 429], [Code.Canceled, 499], [Code.Unavailable, 503],
+])

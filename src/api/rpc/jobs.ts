@@ -1,0 +1,74 @@
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import { timestampFromDate } from '@bufbuild/protobuf/wkt'
+import type { ServiceImpl } from '@connectrpc/connect'
+import { InvalidInput } from '../../base/errors.ts'
+import type { RepairReport, ScrubFound, ScrubReport } from '../../node.ts'
+import { untilStopped } from './calls.ts'
+import { JobAction, type JobSchema, type JobService, JobState, type RepairSchema, type ScrubFoundSchema, type ScrubSchema } from './generated/dfs/v1/job_pb.ts'
+import { looks } from './looks.ts'
+import { nameIn, numberIn } from './names.ts'
+import type { RpcParts } from './service.ts'
+
+const states = { busy: JobState.BUSY, idle: JobState.IDLE, paused: JobState.PAUSED } as const
+const actions = { now: JobAction.NOW, pause: JobAction.PAUSE, resume: JobAction.RESUME } as const
+const jobNames = ['repair', 'scrub'] as const
+type Job = MessageInitShape<typeof JobSchema>
+
+export function jobService ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): ServiceImpl<typeof JobService> {
+  const jobs = async (): Promise<Job[]> => {
+    const status = await node.status()
+    return jobNames.flatMap((name) => status[name] === undefined ? [] : [jobOf(name, status[name])])
+  }
+  return {
+    listJobs: async () => ({ jobs: await jobs() }),
+    watchJobs: ({ everyMs }, context) => untilStopped(context, async function * (signal) {
+      for await (const now of looks(everyMs, { clock, signal, look: jobs, sameness: textOf })) yield { jobs: now }
+    }),
+    async controlJob ({ name: wanted, action: number }) {
+      const name = jobNames.find((job) => job === wanted)
+      if (name === undefined) throw new InvalidInput('name', `there is no job "${wanted.slice(0, 80)}"; there are ${jobNames.join(' and ')}`)
+      const action = nameIn(actions, number, 'action')
+      if (action === undefined) throw new InvalidInput('action', `what can be done about ${name} is an action: now, pause or resume`)
+      return { job: jobOf(name, node[name][action]()) }
+    },
+    getRepair: async () => ({ repair: repairOf(node.repair.status()) }),
+    getScrub: async () => ({ scrub: scrubOf(node.scrub.status()) }),
+  }
+}
+
+// JSON has no integers of 64 bits
+const textOf = (jobs: readonly Job[]): unknown => jobs.map((job) => Object.entries(job).map(([name, value]) => [name, String(value)]))
+
+const whole = (count: number): bigint => BigInt(Math.round(count))
+
+function jobOf (name: typeof jobNames[number], report: RepairReport | ScrubReport): Job {
+  const { state, phase, doneShare, doneBytes, totalBytes, etaMs, failure } = report
+  return {
+    name, state: numberIn(states, state), phase, doneShare, failure,
+    why: 'why' in report ? report.why : undefined,
+    doneBytes: whole(doneBytes), totalBytes: whole(totalBytes), etaMs: etaMs === undefined ? undefined : whole(etaMs),
+  }
+}
+
+/** Each a count. */
+const wholes = <Name extends string>(counts: Readonly<Record<Name, number>>): Record<Name, bigint> =>
+  Object.fromEntries(Object.entries<number>(counts).map(([name, count]) => [name, whole(count)])) as Record<Name, bigint>
+
+function repairOf (report: RepairReport): MessageInitShape<typeof RepairSchema> {
+  const { found, total, full } = report
+  return { job: jobOf('repair', report), found: found === undefined ? undefined : foundByRepair(found), total: wholes(total), fullPeerIds: [...full] }
+}
+
+function foundByRepair ({ layoutVersion, isAtLeast, ...counts }: NonNullable<RepairReport['found']>): NonNullable<MessageInitShape<typeof RepairSchema>['found']> {
+  return { layoutVersion, isAtLeast, ...wholes(counts) }
+}
+
+function scrubOf (report: ScrubReport): MessageInitShape<typeof ScrubSchema> {
+  const { everyMs, found, last } = report
+  return {
+    job: jobOf('scrub', report), everyMs: whole(everyMs), found: foundByScrub(found),
+    last: last === undefined ? undefined : { finished: timestampFromDate(new Date(last.finished)), tookMs: whole(last.tookMs), bytes: whole(last.bytes), found: foundByScrub(last.found) },
+  }
+}
+
+const foundByScrub = (found: ScrubFound): MessageInitShape<typeof ScrubFoundSchema> => wholes({ ...found })

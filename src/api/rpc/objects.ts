@@ -1,0 +1,138 @@
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import { timestampFromDate, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt'
+import type { ServiceImpl } from '@connectrpc/connect'
+import { InvalidInput } from '../../base/errors.ts'
+import type { AnnouncementSeen } from '../../node.ts'
+import type { ByteRange, ObjectInfo, PutOptions, Retention, Tags } from '../../objects/index.ts'
+import { untilStopped } from './calls.ts'
+import { type AnnouncementSchema, type ByteRange as ByteRangeMessage, type GetObjectResponseSchema, type ObjectSchema, type ObjectService, type PutObjectHead, type PutObjectRequest, type Retention as RetentionMessage, RetentionMode, type WatchObjectsResponseSchema } from './generated/dfs/v1/object_pb.ts'
+import { nameIn, numberIn } from './names.ts'
+import type { RpcParts } from './service.ts'
+
+export const chunkLimits = {
+  /** Of one message of a GetObject. Readers' libraries take 4 MiB unless told. */
+  maxSentBytes: 1024 * 1024,
+} as const
+
+export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<typeof ObjectService> {
+  const { objects } = node
+  return {
+    async putObject (requests, { signal }) {
+      const parts = requests[Symbol.asyncIterator]()
+      const head = await headOf(parts)
+      const { bucket, key } = head
+      return { object: messageOf(await objects.put({ bucket, key }, chunksOf(parts), { ...putOptionsOf(head), signal })) }
+    },
+    async * getObject ({ bucket, key, range, ifMatch, versionId }, { signal }): AsyncIterable<MessageInitShape<typeof GetObjectResponseSchema>> {
+      const { info, range: { first, end }, body, sources } = await objects.get({ bucket, key }, { range: rangeOf(range), ifMatch, versionId, signal })
+      yield { part: { case: 'head', value: { object: messageOf(info), first: BigInt(first), end: BigInt(end) } } }
+      for await (const piece of body) {
+        for (let at = 0; at < piece.byteLength; at += chunkLimits.maxSentBytes) yield { part: { case: 'chunk', value: bytesOf(piece, at) } }
+      }
+      const peerBytes = Object.fromEntries([...sources.peers].map(([peer, bytes]) => [peer, BigInt(bytes)]))
+      yield { part: { case: 'end', value: { localBytes: BigInt(sources.local), cacheBytes: BigInt(sources.cache), peerBytes } } }
+    },
+    statObject: async ({ bucket, key, versionId }, { signal }) => ({ object: messageOf(await objects.head({ bucket, key }, { versionId, signal })) }),
+    async listObjects ({ bucket, prefix, delimiter, after, limit }, { signal }) {
+      const page = await objects.list(bucket, { prefix, delimiter, after: after === '' ? undefined : after, limit: limit === 0 ? undefined : limit, signal })
+      return { objects: page.objects.map(messageOf), prefixes: [...page.prefixes], next: page.next }
+    },
+    async copyObject ({ sourceBucket, sourceKey, sourceVersionId, sourceIfMatch, bucket, key, ifMatch, ifAbsent }, { signal }) {
+      return { object: messageOf(await objects.copy({ bucket: sourceBucket, key: sourceKey, versionId: sourceVersionId }, { bucket, key }, { sourceIfMatch, ...conditionOf({ ifMatch, ifAbsent }), signal })) }
+    },
+    async deleteObject ({ bucket, key, ifMatch, versionId: wanted }, { signal }) {
+      const { wasThere, versionId, isDeleteMarker } = await objects.remove({ bucket, key }, { ifMatch, versionId: wanted, signal })
+      return { removed: wasThere, versionId, isDeleteMarker }
+    },
+    async updateObject ({ bucket, key, versionId, tags, retention, isHeld }, { signal }) {
+      const change = { tags: tags === undefined ? undefined : tagsOf(tags.tags), retention: retentionOf(retention), isHeld }
+      const named = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined))
+      return { object: messageOf(await objects.setAttributes({ bucket, key, versionId }, named, { signal })) }
+    },
+    async listVersions ({ bucket, prefix, delimiter, afterKey, afterVersionId, limit }, { signal }) {
+      const after = afterKey === '' ? undefined : { key: afterKey, versionId: afterVersionId === '' ? undefined : afterVersionId }
+      const page = await objects.listVersions(bucket, { prefix, delimiter, after, limit: limit === 0 ? undefined : limit, signal })
+      return {
+        versions: page.versions.map(({ isLatest, isDeleteMarker, ...info }) => ({ object: messageOf(info), isLatest, isDeleteMarker })),
+        prefixes: [...page.prefixes], nextKey: page.next?.key, nextVersionId: page.next?.versionId,
+      }
+    },
+    watchObjects: (asked, context) => untilStopped(context, (signal) => announcements(node.watch({ signal }), asked)),
+  }
+}
+
+async function headOf (parts: AsyncIterator<PutObjectRequest>): Promise<PutObjectHead> {
+  const first = await parts.next()
+  if (first.done !== true && first.value.part.case === 'head') return first.value.part.value
+  throw new InvalidInput('head', 'a put begins with a head, which names the bucket and the key')
+}
+
+/** A stream that was broken off can end as a whole one does: Node's client, told to cancel, closes its side before it resets. So the end has a message of its own. */
+async function * chunksOf (parts: AsyncIterator<PutObjectRequest>): AsyncIterable<Uint8Array> {
+  try {
+    for (;;) {
+      const next = await parts.next()
+      if (next.done === true) throw new InvalidInput('part', 'the put ended without its end: nothing is stored')
+      const { part } = next.value
+      if (part.case === 'end') return
+      if (part.case !== 'chunk') throw new InvalidInput('part', 'after its head a put has chunks, and then its end')
+      if (part.value.byteLength > 0) yield part.value
+    }
+  } finally {
+    await parts.return?.()
+  }
+}
+
+const putOptionsOf = ({ contentType, metadata, sizeBytes, ifMatch, ifAbsent, tags, retention, isHeld, wantsMd5 }: PutObjectHead): PutOptions => ({
+  contentType, metadata, wantsMd5,
+  sizeBytes: sizeBytes === undefined ? undefined : numberOf('size_bytes', sizeBytes),
+  ...conditionOf({ ifMatch, ifAbsent }),
+  ...(Object.keys(tags).length === 0 ? {} : { tags: tagsOf(tags) }),
+  retention: retentionOf(retention),
+  ...(isHeld ? { isHeld } : {}),
+})
+
+const tagsOf = (tags: Readonly<Record<string, string>>): Tags => Object.entries(tags)
+
+const modes = { governance: RetentionMode.GOVERNANCE, compliance: RetentionMode.COMPLIANCE } as const
+
+function retentionOf (retention: RetentionMessage | undefined): Retention | undefined {
+  if (retention === undefined) return undefined
+  const mode = nameIn(modes, retention.mode, 'retention')
+  if (mode === undefined || retention.until === undefined) throw new InvalidInput('retention', 'a retention has a mode and a date')
+  return { mode, untilMs: timestampMs(retention.until) }
+}
+
+const conditionOf = ({ ifMatch, ifAbsent }: { ifMatch?: string, ifAbsent: boolean }): Pick<PutOptions, 'ifMatch' | 'ifNoneMatch'> => ({ ifMatch, ifNoneMatch: ifAbsent ? '*' : undefined })
+
+const rangeOf = (range: ByteRangeMessage | undefined): ByteRange | undefined =>
+  range === undefined ? undefined : { first: numberOf('range', range.first), last: range.last === undefined ? undefined : numberOf('range', range.last) }
+
+function numberOf (field: string, value: bigint): number {
+  const number = Number(value)
+  if (!Number.isSafeInteger(number)) throw new InvalidInput(field, `${field} is ${value}; it takes less than 2^53`)
+  return number
+}
+
+/** A view: nobody writes into a piece that has been read. */
+const bytesOf = (piece: Uint8Array, at: number): Uint8Array<ArrayBuffer> => piece.subarray(at, at + chunkLimits.maxSentBytes) as Uint8Array<ArrayBuffer>
+
+function messageOf ({ bucket, key, sizeBytes, etag, versionId, modified, contentType, metadata, isNullVersion, attributes: { tags = [], retention, isHeld } }: ObjectInfo): MessageInitShape<typeof ObjectSchema> {
+  return {
+    bucket, key, sizeBytes: BigInt(sizeBytes), etag, versionId, modified: timestampFromDate(new Date(modified)), contentType, metadata: { ...metadata }, isNullVersion,
+    tags: Object.fromEntries(tags), isHeld: isHeld === true,
+    retention: retention === undefined ? undefined : { mode: numberIn(modes, retention.mode), until: timestampFromMs(retention.untilMs) },
+  }
+}
+
+async function * announcements (seen: AsyncIterable<AnnouncementSeen>, asked: { bucket: string, prefix: string }): AsyncIterable<MessageInitShape<typeof WatchObjectsResponseSchema>> {
+  yield {}
+  for await (const one of seen) {
+    if (asked.bucket !== '' && one.object?.bucket !== asked.bucket) continue
+    if (asked.prefix !== '' && one.object?.key.startsWith(asked.prefix) !== true) continue
+    yield { announcement: announcementOf(one) }
+  }
+}
+
+const announcementOf = ({ at, from, versionId, root, object }: AnnouncementSeen): MessageInitShape<typeof AnnouncementSchema> =>
+  ({ at: timestampFromDate(new Date(at)), from, versionId, root, bucket: object?.bucket, key: object?.key })

@@ -1,0 +1,43 @@
+import type { ConnectRouter } from '@connectrpc/connect'
+import type { Clock } from '../../base/clock.ts'
+import type { DfsNode } from '../../node.ts'
+import type { RouteOptions } from '../router.ts'
+import { bucketService } from './buckets.ts'
+import { clusterService } from './cluster.ts'
+import { BucketService } from './generated/dfs/v1/bucket_pb.ts'
+import { ClusterService } from './generated/dfs/v1/cluster_pb.ts'
+import { JobService } from './generated/dfs/v1/job_pb.ts'
+import { KeyService } from './generated/dfs/v1/key_pb.ts'
+import { NodeService } from './generated/dfs/v1/node_pb.ts'
+import { ObjectService } from './generated/dfs/v1/object_pb.ts'
+import { Health } from './generated/grpc/health/v1/health_pb.ts'
+import { ServerReflection } from './generated/grpc/reflection/v1/reflection_pb.ts'
+import { healthService } from './health.ts'
+import { jobService } from './jobs.ts'
+import { keyService } from './keys.ts'
+import { nodeService } from './node.ts'
+import { objectService } from './objects.ts'
+import { reflectionService } from './reflection.ts'
+
+export interface RpcParts extends RouteOptions {
+  readonly node: DfsNode
+  readonly clock: Clock
+}
+
+const own = [ObjectService, BucketService, KeyService, ClusterService, JobService, NodeService] as const
+
+/** One implementation of proto/dfs/v1, for whatever protocol a call comes by. */
+export function rpcServices (router: ConnectRouter, parts: RpcParts, { reflection }: { reflection: boolean }): void {
+  router
+    .service(ObjectService, objectService(parts))
+    .service(BucketService, bucketService(parts))
+    .service(KeyService, keyService(parts))
+    .service(ClusterService, clusterService(parts))
+    .service(JobService, jobService(parts))
+    .service(NodeService, nodeService(parts))
+    .service(Health, healthService(parts, new Set(own.map(({ typeName }) => typeName))))
+  if (reflection) router.service(ServerReflection, reflectionService([...own, Health, ServerReflection]))
+}
+
+/** What answers without a token, as /readyz does. */
+export const isOpen = ({ typeName }: { readonly typeName: string }): boolean => typeName === Health.typeName

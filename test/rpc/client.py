@@ -1,0 +1,110 @@
+# Calls a node by grpcio, generated from proto/: argv has the address, the token and the folder of the generated code.
+import hashlib
+import sys
+
+address, token, generated = sys.argv[1:]
+sys.path.insert(0, generated)
+
+import grpc  # noqa: E402
+from dfs.v1 import bucket_pb2, bucket_pb2_grpc, cluster_pb2, cluster_pb2_grpc, object_pb2, object_pb2_grpc  # noqa: E402
+from google.rpc import error_details_pb2  # noqa: E402
+
+
+def status_details(error):
+    """The google.rpc.Status of the trailer, by hand: code 1, message 2, details 3 (Any: type 1, value 2)."""
+    from google.protobuf import any_pb2
+    raw = dict(error.trailing_metadata())["grpc-status-details-bin"]
+    details, at = [], 0
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = raw[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+    while at < len(raw):
+        tag = varint()
+        if tag & 7 == 0:
+            varint()
+            continue
+        length = varint()
+        if tag >> 3 == 3:
+            details.append(any_pb2.Any.FromString(raw[at:at + length]))
+        at += length
+    return details
+
+
+def check(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+def failing(call):
+    try:
+        result = call()
+        if hasattr(result, "__iter__"):
+            list(result)
+    except grpc.RpcError as error:
+        return error
+    raise AssertionError("it did not fail")
+
+
+me = [("authorization", "Bearer " + token)]
+with grpc.insecure_channel(address) as channel:
+    buckets = bucket_pb2_grpc.BucketServiceStub(channel)
+    objects = object_pb2_grpc.ObjectServiceStub(channel)
+    cluster = cluster_pb2_grpc.ClusterServiceStub(channel)
+
+    made = buckets.CreateBucket(bucket_pb2.CreateBucketRequest(name="python", options=bucket_pb2.BucketOptions(copies=1)), metadata=me)
+    check(made.bucket.options.copies == 1, "the bucket has its copies")
+    error = failing(lambda: buckets.CreateBucket(bucket_pb2.CreateBucketRequest(name="python"), metadata=me))
+    check(error.code() == grpc.StatusCode.ALREADY_EXISTS, error)
+
+    body = bytes(range(256)) * 20_000
+
+    def parts(key, data, end=True):
+        yield object_pb2.PutObjectRequest(head=object_pb2.PutObjectHead(bucket="python", key=key, metadata={"from": "python"}, size_bytes=len(data)))
+        for at in range(0, len(data), 1 << 20):
+            yield object_pb2.PutObjectRequest(chunk=data[at:at + (1 << 20)])
+        if end:
+            yield object_pb2.PutObjectRequest(end=object_pb2.PutObjectEnd())
+
+    stored = objects.PutObject(parts("ключ/é", body), metadata=me).object
+    check(stored.size_bytes == len(body), "all of it is stored")
+    digest, ended = hashlib.sha256(), False
+    for part in objects.GetObject(object_pb2.GetObjectRequest(bucket="python", key="ключ/é", if_match=stored.etag), metadata=me):
+        if part.WhichOneof("part") == "chunk":
+            digest.update(part.chunk)
+        ended = part.WhichOneof("part") == "end"
+    check(ended and digest.digest() == hashlib.sha256(body).digest(), "the bytes are the same, to their end")
+    ranged = objects.GetObject(object_pb2.GetObjectRequest(bucket="python", key="ключ/é", range=object_pb2.ByteRange(first=-3)), metadata=me)
+    check(b"".join(part.chunk for part in ranged) == body[-3:], "the last three bytes")
+    check([found.key for found in objects.ListObjects(object_pb2.ListObjectsRequest(bucket="python"), metadata=me).objects] == ["ключ/é"], "the listing has the key")
+    check(failing(lambda: objects.PutObject(parts("half", body, end=False), metadata=me)).code() == grpc.StatusCode.INVALID_ARGUMENT, "a put without its end")
+
+    # a call is cancelled in the middle
+    reading = objects.GetObject(object_pb2.GetObjectRequest(bucket="python", key="ключ/é"), metadata=me)
+    next(reading)
+    reading.cancel()
+    check(failing(lambda: reading).code() == grpc.StatusCode.CANCELLED, "a cancelled call")
+
+    # a watch ends with its deadline, having told that it watches
+    watching = objects.WatchObjects(object_pb2.WatchObjectsRequest(), metadata=me, timeout=1)
+    check(not next(watching).HasField("announcement"), "it watches")
+    check(failing(lambda: watching).code() == grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline")
+
+    error = failing(lambda: objects.StatObject(object_pb2.StatObjectRequest(bucket="python", key="nothing"), metadata=me))
+    info = error_details_pb2.ErrorInfo()
+    check(error.code() == grpc.StatusCode.NOT_FOUND and status_details(error)[0].Unpack(info) and info.reason == "NOT_FOUND", error)
+    error = failing(lambda: objects.ListObjects(object_pb2.ListObjectsRequest(bucket="python", limit=5000), metadata=me))
+    wrong = error_details_pb2.BadRequest()
+    check(status_details(error)[1].Unpack(wrong) and wrong.field_violations[0].field == "limit", error)
+
+    check(failing(lambda: cluster.GetStatus(cluster_pb2.GetStatusRequest())).code() == grpc.StatusCode.UNAUTHENTICATED, "without a token")
+    check(cluster.GetStatus(cluster_pb2.GetStatusRequest(), metadata=me).status.role == cluster_pb2.ROLE_MEMBER, "the status")
+    check(objects.DeleteObject(object_pb2.DeleteObjectRequest(bucket="python", key="ключ/é"), metadata=me).removed, "it is removed")
+
+print("all of it held")
