@@ -4,12 +4,14 @@ import { defineConfig } from 'vitest/config'
 const withProcesses = ['test/cluster/**/*.test.ts', 'test/cli/cli.test.ts', 'test/package.test.ts']
 
 const shared = { testTimeout: 60_000, hookTimeout: 60_000, pool: 'forks' } as const
+const oneByOne = { ...shared, maxWorkers: 1, fileParallelism: false } as const
 
-export default defineConfig({
-  test: {
-    projects: [
-      { test: { ...shared, name: 'alone', include: ['test/**/*.test.ts'], exclude: withProcesses, maxWorkers: 2, sequence: { groupOrder: 0 } } },
-      { test: { ...shared, name: 'processes', include: withProcesses, maxWorkers: 1, fileParallelism: false, sequence: { groupOrder: 1 } } },
-    ],
-  },
-})
+export const projects = [
+  { test: { ...shared, name: 'alone', include: ['test/**/*.test.ts'], exclude: withProcesses, maxWorkers: 2, sequence: { groupOrder: 0 } } },
+  { test: { ...oneByOne, name: 'processes', include: withProcesses, sequence: { groupOrder: 1 } } },
+]
+
+/** What takes too long for every change. */
+export const proofs = { test: { ...oneByOne, name: 'proofs', include: ['test/proof/**/*.proof.ts'], testTimeout: 600_000, hookTimeout: 600_000, sequence: { groupOrder: 2 } } }
+
+export default defineConfig({ test: { projects } })
