@@ -136,12 +136,16 @@ export class LocalCluster implements AsyncDisposable {
   readonly nodes: LocalNode[] = []
   readonly #folder: string
   readonly #options: (index: number) => readonly string[]
+  readonly #programOf: (index: number) => string
+  readonly #hostOf: (index: number) => string
   readonly #signal: AbortSignal | undefined
 
-  /** `options`: more options for init and join of the index-th node (from 0), e.g. a capacity. `signal`: ends commands under way, and nothing is started any more. */
-  constructor (folder: string, { options = () => [], signal }: { options?: (index: number) => readonly string[], signal?: AbortSignal } = {}) {
+  /** `options`: more options for init and join of the index-th node (from 0), e.g. a capacity. `programOf`: what is run for it, in the place of dfs. `hostOf`: where it listens to peers. `signal`: ends commands under way, and nothing is started any more. */
+  constructor (folder: string, { options = () => [], programOf = () => dfsPath, hostOf = () => '127.0.0.1', signal }: { options?: (index: number) => readonly string[], programOf?: (index: number) => string, hostOf?: (index: number) => string, signal?: AbortSignal } = {}) {
     this.#folder = folder
     this.#options = options
+    this.#programOf = programOf
+    this.#hostOf = hostOf
     this.#signal = signal
   }
 
@@ -153,7 +157,7 @@ export class LocalCluster implements AsyncDisposable {
 
   /** Starts the nodes that an earlier run left in the folder; resolves to how many. */
   async resume (): Promise<number> {
-    while (existsSync(join(this.#pathOf(this.nodes.length), 'keyring'))) this.nodes.push(new LocalNode(this.#pathOf(this.nodes.length), [], { signal: this.#signal }))
+    while (existsSync(join(this.#pathOf(this.nodes.length), 'keyring'))) this.nodes.push(new LocalNode(this.#pathOf(this.nodes.length), [], { program: this.#programOf(this.nodes.length), signal: this.#signal }))
     // all at once: none has to wait for a majority
     await Promise.all(this.nodes.map(async (node) => node.start()))
     return this.nodes.length
@@ -213,7 +217,7 @@ export class LocalCluster implements AsyncDisposable {
   async #make (): Promise<LocalNode> {
     const [listen, api] = await freePorts(2)
     const index = this.nodes.length
-    const node = new LocalNode(this.#pathOf(index), ['--listen', `/ip4/127.0.0.1/tcp/${listen}`, '--api-port', String(api), ...this.#options(index)], { signal: this.#signal })
+    const node = new LocalNode(this.#pathOf(index), ['--listen', `/ip4/${this.#hostOf(index)}/tcp/${listen}`, '--api-port', String(api), ...this.#options(index)], { program: this.#programOf(index), signal: this.#signal })
     this.nodes.push(node)
     return node
   }
