@@ -26,6 +26,8 @@ export interface Config {
   readonly s3Listen: string
   /** Where objects are got by plain HTTP and share links lead. */
   readonly httpListen: string
+  /** How users reach the HTTP face, where that is not what `publicHosts` and `httpListen` say, e.g. behind another server: what share links begin with. */
+  readonly httpUrl: string | undefined
   /** gRPC, gRPC-Web and Connect. */
   readonly rpcListen: string
   /** PEM files of the three; read again when they change, and on SIGHUP. */
@@ -88,6 +90,7 @@ const rules: Rules = {
   metricsOpen: { fallback: false, takes: 'true or false', parse: boolean },
   s3Listen: { fallback: 'off', takes: `${listenTakes}:9000`, parse: text(listenText) },
   httpListen: { fallback: 'off', takes: `${listenTakes}:8080`, parse: text(listenText) },
+  httpUrl: { fallback: undefined, takes: 'a URL such as https://files.example.org', parse: text(originText) },
   rpcListen: { fallback: 'off', takes: `${listenTakes}:9090`, parse: text(listenText) },
   tlsCert: { fallback: undefined, takes: 'a file', parse: text((value) => resolve(value)) },
   tlsKey: { fallback: undefined, takes: 'a file', parse: text((value) => resolve(value)) },
@@ -112,7 +115,7 @@ const rules: Rules = {
 /** Names in the file and of options; the environment has them as DFS_LISTEN, DFS_API_PORT, … */
 export const optionNames: Readonly<Record<ConfigField, string>> = {
   data: 'data', listen: 'listen', announce: 'announce', bootstrap: 'bootstrap', mdns: 'mdns', apiPort: 'api-port', metricsOpen: 'metrics-open', rpcReflection: 'rpc-reflection',
-  s3Listen: 's3-listen', httpListen: 'http-listen', rpcListen: 'rpc-listen', tlsCert: 'tls-cert', tlsKey: 'tls-key', publicHosts: 'public-hosts', insecurePublic: 'insecure-public',
+  s3Listen: 's3-listen', httpListen: 'http-listen', httpUrl: 'http-url', rpcListen: 'rpc-listen', tlsCert: 'tls-cert', tlsKey: 'tls-key', publicHosts: 'public-hosts', insecurePublic: 'insecure-public',
   ratePerAddress: 'rate-per-address', ratePerKey: 'rate-per-key',
   capacityBytes: 'capacity', reserveBytes: 'reserve', cacheBytes: 'cache', inFlightBytes: 'in-flight', evictAfterMs: 'evict-after', scrubEveryMs: 'scrub-every', zone: 'zone', keyFile: 'key-file', passphraseFile: 'passphrase-file',
   logLevel: 'log-level', logFormat: 'log-format',
@@ -219,6 +222,10 @@ function tcpAddress ({ leastPort = 0, needsPeer = false }: { leastPort?: number,
     const isRight = hosts.get(protocol)?.(host) === true && Number(port) >= leastPort && Number(port) <= 65_535 && (peer === undefined ? !needsPeer : isPeerId(peer))
     return isRight ? value : undefined
   }
+}
+
+function originText (value: string): string | undefined {
+  return /^https?:\/\/[^/?#\s@]+\/?$/.test(value) && URL.canParse(value) ? value.replace(/\/$/, '') : undefined
 }
 
 function listenText (value: string): string | undefined {

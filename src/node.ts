@@ -3,7 +3,7 @@ export { joinCluster } from './node/join.ts'
 export { openNode, type OpenOptions } from './node/open.ts'
 export { changeSecrets } from './node/rekey.ts'
 import type { PeerId } from './base/peer-id.ts'
-import type { AccessKeys, Objects } from './objects/index.ts'
+import type { AccessKeys, Objects, Shares } from './objects/index.ts'
 
 /** A running node, as faces and embedding programs see it. */
 export interface DfsNode extends AsyncDisposable {
@@ -11,6 +11,8 @@ export interface DfsNode extends AsyncDisposable {
   readonly objects: Objects
   /** What programs that speak S3 are let in with. */
   readonly keys: AccessKeys
+  /** Links that let whoever has them read one object. */
+  readonly shares: Shares
   status (): Promise<NodeStatus>
   peers (): readonly PeerStatus[]
   /** Announcements from now on, this node's own too. Ends with the signal. At most 1,000 wait for a slow reader; the oldest go first. */

@@ -40,7 +40,7 @@ interface FaceRule {
 
 const faces: Readonly<Record<FaceName, FaceRule>> = {
   s3: { listen: 's3Listen', http2: false, face: undefined },
-  http: { listen: 'httpListen', http2: false, face: ({ node: { objects, keys }, config, clock }) => webFace({ objects, gate: keyGate({ keys, objects, clock }), hosts: config.publicHosts }) },
+  http: { listen: 'httpListen', http2: false, face: ({ node: { objects, keys, shares }, config, clock }) => webFace({ objects, shares, clock, gate: keyGate({ keys, objects, clock }), hosts: config.publicHosts }) },
   rpc: { listen: 'rpcListen', http2: true, face: undefined },
 }
 

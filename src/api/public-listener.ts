@@ -176,7 +176,8 @@ const hostOf = ({ request: { headers } }: Incoming): string => headers.host ?? S
 
 async function demandOrigin (face: PublicFace, incoming: Incoming, isSecure: boolean): Promise<void> {
   const { origin } = incoming.request.headers
-  if (origin === undefined || origin === `${isSecure ? 'https' : 'http'}://${hostOf(incoming)}`) return
+  // a server before this one may be who speaks TLS
+  if (origin === undefined || origin === `https://${hostOf(incoming)}` || (!isSecure && origin === `http://${hostOf(incoming)}`)) return
   if (await face.allowsOrigin?.(origin, incoming) === true) return
   throw new ApiError(403, 'refused', 'web pages of other origins may not ask here')
 }

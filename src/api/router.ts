@@ -4,8 +4,11 @@ import { adminRoute, bucketRoute, cacheRoute, configRoute, inspectRoute, inviteR
 import { keyRoute } from './key-routes.ts'
 import { listRoute, objectRoute } from './object-routes.ts'
 import { workRoute } from './work-route.ts'
+import { shareRoute } from './share-routes.ts'
 
 export interface RouteOptions {
+  /** URL of this cluster's HTTP face, as its users reach it, without a slash at the end; undefined: it is off here. */
+  readonly shareBase: () => string | undefined
   /** What /v1/config answers. */
   readonly describeConfig: () => unknown
   /** Begins a graceful stop. */
@@ -25,6 +28,9 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
       if (name === undefined || key.length > 0) break
       return memberRoute(exchange, name)
     case 'admins': return adminRoute(exchange, name)
+    case 'shares':
+      if (key.length > 0) break
+      return shareRoute(exchange, name, options.shareBase)
     case 'keys':
       if (key.length > 0) break
       return keyRoute(exchange, name)

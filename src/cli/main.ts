@@ -60,6 +60,7 @@ const nodeOptions = (of: Command): Command => of
   .option('--metrics-open', 'serve /metrics without the token')
   .option('--s3-listen <host:port>', 'where S3 clients come; off (default): nowhere')
   .option('--http-listen <host:port>', 'where browsers get objects, and share links lead; off (default)')
+  .option('--http-url <url>', 'how users reach it, where that is not --public-hosts and the port')
   .option('--rpc-listen <host:port>', 'where gRPC and Connect clients come; off (default)')
   .option('--tls-cert <file>', 'certificate of the three, with what is between it and its root (PEM)')
   .option('--tls-key <file>', 'its key (PEM)')
@@ -148,8 +149,22 @@ function keyCommands (dfs: Command): void {
     .action(async (id, options) => { await (await import('./commands/key.ts')).remove(id, options) })
 }
 
+function shareCommands (dfs: Command): void {
+  const share = command(dfs, 'share <object>', 'make a link that lets whoever has it download BUCKET/KEY')
+    .option('--expires <duration>', 'refused after this, e.g. 30m, 24h (7d), or never')
+    .option('--once', 'for one download: it is used up when that begins')
+    .option('--password', 'asked for here (or DFS_SHARE_PASSWORD), and of whoever opens the link')
+    .option('--password-file <file>', 'file with that password')
+    .action(async (object, options) => { await (await import('./commands/share.ts')).create(object, options) })
+  command(share, 'ls', 'list the links, without their secrets')
+    .action(async (_, of) => { await (await import('./commands/share.ts')).list(of.optsWithGlobals()) })
+  command(share, 'revoke <share>', 'end a link, named by its id or by itself')
+    .action(async (given, _, of) => { await (await import('./commands/share.ts')).revoke(given, of.optsWithGlobals()) })
+}
+
 function clusterCommands (dfs: Command): void {
   keyCommands(dfs)
+  shareCommands(dfs)
   const invites = command(dfs, 'invite', 'make a token that lets one more node join')
     .option('--uses <n>', 'so many tokens, one for each node')
     .option('--role <role>', 'member (holds keys, serves users), storage (holds ciphertext only) or witness (votes without keys, holds no blocks)')

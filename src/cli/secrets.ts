@@ -53,8 +53,9 @@ async function askedPassphrase (isNew: boolean): Promise<Secrets> {
   return passphraseFrom('the passphrase', passphrase)
 }
 
-// readline echoes through its output; a sink that swallows shows nothing of the passphrase
-function ask (question: string): Promise<string> {
+/** Asks at the terminal, showing nothing of the answer. */
+export function ask (question: string): Promise<string> {
+  // readline echoes through its output; a sink swallows it
   const silent = new Writable({ write: (_chunk, _encoding, done) => { done() } })
   const reader = createInterface({ input: process.stdin, output: silent, terminal: true })
   process.stderr.write(question)

@@ -6,4 +6,5 @@ export { type Keyring, type KeyringKey, keyringLimits, openKeyring, rekeyed, sea
 export { ClusterKeys, type ClusterSecrets, type DomainKeys, type EpochKeys, UnknownEpoch } from './keys.ts'
 export { localSealer, type LocalSealer } from './local.ts'
 export { acceptedRecord, openRow, rowHeader, sealedRowKey, type SealedRowContent, sealRow, splitRecord, votedRow } from './row.ts'
+export { passwordHash, passwordHolds } from './password.ts'
 export { deathProof, freshVersion, versionIdOf, type VersionKey } from './version.ts'

@@ -49,6 +49,7 @@ export interface DoorParts {
   readonly registers: Registers
   readonly objects: DfsNode['objects']
   readonly keys: DfsNode['keys']
+  readonly shares: DfsNode['shares']
   readonly repairing: Repairing
   readonly scrubbing: Scrubbing
   readonly clusterHealth: ClusterHealth
@@ -62,7 +63,7 @@ export interface DoorParts {
 
 /** The open node as faces and embedding programs see it; disposing it closes what `closing` holds. */
 export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
-  const { config, files, keyring, state, clock, random, log, startedMs, space, network, positions, greetings, stores, rows, codec, registers, objects, keys, repairing, scrubbing, clusterHealth, metrics, isKeyless, layoutTrouble } = parts
+  const { config, files, keyring, state, clock, random, log, startedMs, space, network, positions, greetings, stores, rows, codec, registers, objects, keys, shares, repairing, scrubbing, clusterHealth, metrics, isKeyless, layoutTrouble } = parts
   const facts = (): Parameters<typeof statusOf>[0] => ({
     config, state, peerId: network.peerId, addresses: network.addresses(), uptimeMs: clock.monotonicMs() - startedMs,
     reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(), scrub: scrubbing.status(), indexDamage: stores.damage, atRisk: clusterHealth.atRisk(),
@@ -79,6 +80,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
     peerId: network.peerId,
     objects,
     keys,
+    shares,
     status: async () => { await space.measure(); return statusOf(facts()) },
     peers: () => [...new Set<PeerId>([...[...state.members.keys()].filter((peer) => state.belongs(peer)), ...greetings.keys()])].filter((peer) => peer !== network.peerId).map((peer) => {
       const row = state.belongs(peer) ? state.members.get(peer) : undefined

@@ -15,7 +15,7 @@ import { ClusterKeys, freshVersion, versionIdOf, type Keyring, type KeyringKey }
 import { addressBytes, addressText } from '../network/addresses.ts'
 import { type Network, startNetwork } from '../network/libp2p-network.ts'
 import type { DfsNode, Secrets } from '../node.ts'
-import { accessKeys, describeRow, objectStore } from '../objects/index.ts'
+import { accessKeys, describeRow, objectStore, shares } from '../objects/index.ts'
 import { serveFetch } from '../protocols/fetch.ts'
 import { type Hello, helloProtocol } from '../protocols/hello.ts'
 import { joinProtocol } from '../protocols/join.ts'
@@ -132,6 +132,7 @@ class Node {
   #peers!: TablePeers
   #objects!: DfsNode['objects']
   #accessKeys!: DfsNode['keys']
+  #shares!: DfsNode['shares']
 
   constructor (parts: NodeParts) {
     const { keyring, logger, clock, state, files } = parts
@@ -283,7 +284,7 @@ class Node {
       { name: 'recovery of a full disk', step: async () => { await this.#rows.recover(); await this.#stores.blocks.recover(); return 'idle' } },
       { name: 'accounts', step: async () => { this.#absence.seen(this.#network.reachable()); await this.#space.measure(); return 'idle' } },
     ], { clock, warn: this.#warn }))
-    if (this.#keys === undefined) ({ objects: this.#objects, keys: this.#accessKeys } = keyless(nameOfRole(state.certificate.member.role)))
+    if (this.#keys === undefined) ({ objects: this.#objects, keys: this.#accessKeys, shares: this.#shares } = keyless(nameOfRole(state.certificate.member.role)))
     else this.#openObjects(this.#keys, ask, repairing)
     open.defer(async () => { await repairing.engine.settled() })
   }
@@ -316,6 +317,7 @@ class Node {
         if (provided !== undefined) this.#network.providers.provide(provided)
       },
     }), this.#users)
+    this.#shares = shares({ registers: this.#registers, objects: this.#objects, clock, random })
   }
 
   async #openBlockProtocols (open: AsyncDisposableStack): Promise<void> {
@@ -347,7 +349,7 @@ class Node {
   door (closing: AsyncDisposable): DfsNode {
     return doorOf({
       ...this.#parts, log: this.#parts.logger, startedMs: this.#startedMs, space: this.#space, network: this.#network, positions: this.#positions, greetings: this.#greetings.all,
-      stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, repairing: this.#repairing, scrubbing: this.#scrubbing, clusterHealth: this.#clusterHealth, metrics: this.#metrics,
+      stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, shares: this.#shares, repairing: this.#repairing, scrubbing: this.#scrubbing, clusterHealth: this.#clusterHealth, metrics: this.#metrics,
       isKeyless: this.#keys === undefined, eraParts: this.#eraParts, layoutTrouble: () => this.#keeper?.trouble,
     }, closing)
   }

@@ -3,12 +3,13 @@ import { type Describe, tables } from '../tables/index.ts'
 import { decodeAccessKey, summaryOfAccessKey } from './access-key.ts'
 import { decodeBucketRow, encodeBucketSummary } from './bucket-row.ts'
 import { decodeObjectRow, encodeSummary } from './object-row.ts'
+import { decodeShareRow, summaryOfShare } from './share.ts'
 import { decodeVersionRow, encodeVersionSummary, versionRowKey } from './version-row.ts'
 
 /** The scope of rows that stand in no bucket. */
 export const clusterScope: Uint8Array = new Uint8Array(16)
 
-/** What the listing index keeps of a row: objects by key within their bucket, versions too, buckets by name, access keys by id and without their secret. */
+/** What the listing index keeps of a row: objects by key within their bucket, versions too, buckets by name, access keys and shares by id and without their secrets. */
 export const describeRow: Describe = (table, value) => {
   if (table === tables.buckets) {
     const bucket = decodeBucketRow(value)
@@ -19,6 +20,7 @@ export const describeRow: Describe = (table, value) => {
     const row = decodeVersionRow(value)
     return { name: versionRowKey(row.key, row.version), scope: row.bucketId, summary: encodeVersionSummary(row) }
   }
+  if (table === tables.shares) return { name: utf8(decodeShareRow(value).id), scope: clusterScope, summary: summaryOfShare(value) }
   if (table !== tables.objects) return undefined
   const { bucketId, key, current } = decodeObjectRow(value)
   return { name: utf8(key), scope: bucketId, summary: current === undefined ? undefined : encodeSummary(current) }

@@ -4,7 +4,7 @@ import type { Electorate } from './electorate.ts'
 export { PartitionLost } from './partition-lost.ts'
 
 /** Table numbers, as they stand in row headers and keys. From 16 on the rows are clear (signed, not sealed): every voter reads them. */
-export const tables = { objects: 1, buckets: 2, accessKeys: 3, uploads: 4, versions: 5, deaths: 8, members: 16, invites: 17, layout: 18, era: 19 } as const
+export const tables = { objects: 1, buckets: 2, accessKeys: 3, uploads: 4, versions: 5, deaths: 8, shares: 9, members: 16, invites: 17, layout: 18, era: 19 } as const
 export type TableNumber = typeof tables[keyof typeof tables]
 export const isClear = (table: TableNumber): boolean => table >= 16
 /** Rows that any voter can check without a key: clear ones by their signature, deaths by their hash (deaths.ts). The others are sealed. */

@@ -30,7 +30,7 @@ export async function servedApi (node: Partial<DfsNode> = {}, options: Partial<L
       peerId: '12D3KooWTest', objects, metrics: async () => 'dfs_test 1\n', status: async () => ({ isReady: true, health: [] }), peers: () => [],
       invite: async () => ['token'], emptyCache: async () => ({ freedBytes: 0 }), inspect: () => ({}), ...node,
     } as unknown as DfsNode,
-    port: 0, clock: systemClock, random: systemRandom, metricsOpen: false, reflection: false, log: { info: log, error: log }, describeConfig: () => ({}), stop: () => {}, ...options,
+    port: 0, clock: systemClock, random: systemRandom, metricsOpen: false, reflection: false, log: { info: log, error: log }, describeConfig: () => ({}), shareBase: () => 'https://files.example.org', stop: () => {}, ...options,
   })
   await objects.createBucket('photos')
   const { client, folder } = await clientOf(api)

@@ -3,13 +3,16 @@ import type { Gate, Wish } from '../../src/api/gate.ts'
 import type { PublicListenerOptions } from '../../src/api/public-listener.ts'
 import { webFace, type WebParts } from '../../src/api/web/index.ts'
 import { utf8 } from '../../src/base/bytes.ts'
-import { type Objects, objectStore, type PutOptions } from '../../src/objects/index.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import { systemRandom } from '../../src/base/random.ts'
+import { type Objects, objectStore, type PutOptions, shares, type Shares } from '../../src/objects/index.ts'
 import { type ObjectWorld, objectWorld } from './object-parts.ts'
 import { servedPublicly, type ServedPublicly } from './public-listener.ts'
 
 export interface ServedWeb extends ServedPublicly {
   readonly objects: { -readonly [M in keyof Objects]: Objects[M] }
   readonly world: ObjectWorld
+  readonly shares: Shares
   put (target: string, content: string, options?: PutOptions): Promise<void>
   ask (path: string, options?: AskOptions): Promise<Answer>
 }
@@ -34,10 +37,11 @@ export async function servedWeb (parts: Partial<WebParts> = {}, options: Partial
   const world = objectWorld()
   const objects = { ...objectStore(world.parts) }
   for (const bucket of ['open', 'photos']) await objects.createBucket(bucket)
-  const face = webFace({ objects, gate: testGate, ...parts })
+  const links = shares({ registers: world.parts.registers, objects, clock: systemClock, random: systemRandom })
+  const face = webFace({ objects, gate: testGate, shares: links, clock: systemClock, ...parts })
   const served = await servedPublicly((exchange) => face.answer(exchange), { face, ...options })
   return {
-    ...served, objects, world,
+    ...served, objects, world, shares: links,
     async put (target, content, putOptions) {
       const at = target.indexOf('/')
       await objects.put({ bucket: target.slice(0, at), key: target.slice(at + 1) }, piecesOf(content), putOptions)

@@ -1,4 +1,5 @@
-import type { ObjectName, Objects } from '../../objects/index.ts'
+import type { Clock } from '../../base/clock.ts'
+import type { ObjectName, Objects, Shares } from '../../objects/index.ts'
 import { requireMethod, sendJson } from '../context.ts'
 import { ApiError } from '../errors.ts'
 import { admitted, type Gate } from '../gate.ts'
@@ -8,25 +9,29 @@ import { pageHeaders } from './html.ts'
 import { pathOf, targetOf } from './paths.ts'
 import { webRefusalOf } from './refusal.ts'
 import { sendObject } from './send-object.ts'
+import { isSharePath, shareDoor } from './share.ts'
 import { sendSite, siteBucketOf } from './site.ts'
 
 export interface WebParts {
   readonly objects: Objects
   readonly gate: Gate
+  readonly shares: Shares
+  readonly clock: Clock
   /** Names below which every one is a bucket's website, as "*.NAME". */
   readonly hosts?: readonly string[]
 }
 
 /** Objects by plain HTTP, for browsers, players and download tools: GET /BUCKET/KEY, and pages of what is in a folder (docs/HTTP.md). */
 export function webFace (parts: WebParts): PublicFace {
+  const share = shareDoor(parts)
   return {
-    answer: async (exchange) => routed(parts, exchange),
+    answer: async (exchange) => isSharePath(exchange.path) && siteOf(parts, exchange) === undefined ? share(exchange) : routed(parts, exchange),
     refusalOf: webRefusalOf,
   }
 }
 
 async function routed (parts: WebParts, exchange: PublicExchange): Promise<void> {
-  const site = siteBucketOf(exchange.request.headers.host, parts.hosts ?? [])
+  const site = siteOf(parts, exchange)
   if (site !== undefined) return sendSite(exchange, parts.objects, site)
   const { bucket, key } = targetOf(exchange.path)
   if (bucket === '') throw new ApiError(404, 'not-found', 'objects are at /BUCKET/KEY')
@@ -35,6 +40,8 @@ async function routed (parts: WebParts, exchange: PublicExchange): Promise<void>
   if (key === '' || key.endsWith('/')) return sendFolder(parts, exchange, { bucket, key })
   return sendFile(parts, exchange, { bucket, key })
 }
+
+const siteOf = ({ hosts = [] }: WebParts, { request }: PublicExchange): string | undefined => siteBucketOf(request.headers.host, hosts)
 
 async function sendFile (parts: WebParts, exchange: PublicExchange, { bucket, key }: ObjectName): Promise<void> {
   const { isPublic } = await admitted(exchange, parts.gate, { action: 'read', bucket, key })

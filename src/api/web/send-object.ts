@@ -11,10 +11,12 @@ import { attachmentOf, contentTypeOf, isHarmless, sandbox } from './content-type
 export interface SendOptions {
   /** Anybody may read it, and pages of other origins may show it. */
   readonly isPublic: boolean
-  /** To be kept as a file, whatever it is: what came from somebody else is not opened in this origin. */
+  /** To be kept as a file, whatever it is, and not opened here. */
   readonly asFile?: boolean
   /** At a host of its own, where it may run. */
   readonly isSite?: boolean
+  /** Whole, whatever parts and conditions are asked for. */
+  readonly isWhole?: boolean
   readonly onBegun?: () => Promise<void>
 }
 
@@ -23,11 +25,11 @@ export async function sendObject (exchange: PublicExchange, objects: Objects, ta
   const { request, response, signal } = exchange
   const isHead = request.method === 'HEAD'
   // of a HEAD there are no parts (RFC 9110 §14.2)
-  const wanted = isHead ? undefined : byteRangeOf(request.headers.range)
+  const wanted = isHead || options.isWhole === true ? undefined : byteRangeOf(request.headers.range)
   const { info, reading } = isHead ? { info: await objects.head(target, { signal }), reading: undefined } : await opened(exchange, objects, target, wanted)
   const representation = representationOf(info)
   const headers = headersOf(info, options)
-  const verdict = verdictOf(request.headers, representation)
+  const verdict = options.isWhole === true ? 'send' : verdictOf(request.headers, representation)
   if (verdict === 'failed') throw new ApiError(412, 'conflict', 'the object is not what the condition asks for')
   if (verdict === 'not-modified') { response.writeHead(304, { etag: headers.etag, 'last-modified': headers['last-modified'], 'cache-control': headers['cache-control'] }).end(); return }
   if (isHead) { response.writeHead(200, { ...headers, 'content-length': info.sizeBytes }).end(); return }
@@ -58,10 +60,9 @@ const representationOf = ({ etag, modified }: ObjectInfo): { etag: string, modif
 function headersOf (info: ObjectInfo, { isPublic, asFile = false, isSite = false }: SendOptions): OutgoingHttpHeaders {
   const contentType = contentTypeOf(info)
   const { 'website-redirect-location': _, ...stored } = info.attributes.headers ?? {}
-  const isFile = asFile && !isHarmless(contentType)
   return {
     ...stored,
-    'content-type': isFile ? 'application/octet-stream' : contentType,
+    'content-type': contentType,
     etag: `"${info.etag}"`,
     'last-modified': new Date(info.modified).toUTCString(),
     'accept-ranges': 'bytes',
@@ -71,7 +72,7 @@ function headersOf (info: ObjectInfo, { isPublic, asFile = false, isSite = false
     'x-content-type-options': 'nosniff',
     'referrer-policy': 'no-referrer',
     'cross-origin-resource-policy': isPublic ? 'cross-origin' : 'same-origin',
-    ...(isSite || isHarmless(contentType) ? {} : { 'content-security-policy': sandbox }),
-    ...(isFile ? { 'content-disposition': attachmentOf(info.key.split('/').findLast((part) => part !== '') ?? info.key) } : {}),
+    ...(isSite || (isHarmless(contentType) && !asFile) ? {} : { 'content-security-policy': sandbox }),
+    ...(asFile ? { 'content-disposition': attachmentOf(info.key.split('/').findLast((part) => part !== '') ?? info.key) } : {}),
   }
 }
