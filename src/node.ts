@@ -53,6 +53,11 @@ export interface DfsNode extends AsyncDisposable {
     pause (): ScrubReport
     resume (): ScrubReport
   }
+  /**
+   * Proves everything that can be read through this node: each object's row, every block of it opened and authenticated, its copies counted at their holders.
+   * @throws NotFound (bucket), Refused on a node without keys, Unavailable
+   */
+  verify (options?: VerifyOptions): AsyncIterable<VerifyEvent>
   /** Forgets fetched copies; what this node holds stays. */
   emptyCache (): Promise<{ freedBytes: number }>
   /** Prometheus text format. */
@@ -152,6 +157,49 @@ export interface RepairFound {
   /** Here, and to be given up once those whose they are have them. */
   readonly misplacedBlocks: number
   readonly misplacedBytes: number
+}
+
+export interface VerifyOptions {
+  /** Undefined: all of them. */
+  readonly bucket?: string
+  readonly prefix?: string
+  /** Each holder's copy or shard is read too: as many bytes over the network as the cluster holds of these objects. */
+  readonly isDeep?: boolean
+  readonly signal?: AbortSignal
+}
+
+export type VerifyEvent =
+  /** First: what there was when it began. */
+  | { readonly kind: 'total', readonly objects: number, readonly bytes: number }
+  /** Now and then. */
+  | { readonly kind: 'progress' } & VerifyCounts
+  /** Not all is well with it. */
+  | { readonly kind: 'object' } & VerifiedObject
+  /** Last. */
+  | { readonly kind: 'done' } & VerifyCounts
+
+export interface VerifiedObject {
+  readonly bucket: string
+  readonly key: string
+  readonly versionId: string
+  /**
+   * 'damaged': some of it is not what was written, wherever it is looked for, or (deep) at a holder; 'unreadable': too few nodes answer to tell; 'below': it is read, and has fewer copies or shards
+   * than it should.
+   */
+  readonly problem: 'damaged' | 'unreadable' | 'below'
+  /** For people. */
+  readonly reason: string
+}
+
+/** So far. */
+export interface VerifyCounts {
+  readonly objects: number
+  /** Of objects, as they are read. */
+  readonly bytes: number
+  readonly blocks: number
+  readonly damaged: number
+  readonly unreadable: number
+  readonly below: number
 }
 
 /** How far this node has come in reading all that is on its disk again. */

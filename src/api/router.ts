@@ -3,6 +3,7 @@ import { ApiError } from './errors.ts'
 import { adminRoute, bucketRoute, cacheRoute, configRoute, inspectRoute, inviteRoute, memberRoute, metricsRoute, peersRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
 import { keyRoute } from './key-routes.ts'
 import { listRoute, objectRoute } from './object-routes.ts'
+import { verifyRoute } from './verify-route.ts'
 import { workRoute } from './work-route.ts'
 import { shareRoute } from './share-routes.ts'
 
@@ -39,6 +40,9 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
     case 'repair':
       if (name !== undefined) break
       return workRoute(exchange, 'repair')
+    case 'verify':
+      if (name !== undefined) break
+      return verifyRoute(exchange)
     case 'scrub':
       if (name !== undefined) break
       return workRoute(exchange, 'scrub')

@@ -51,6 +51,7 @@ export interface DoorParts {
   readonly keys: DfsNode['keys']
   readonly shares: DfsNode['shares']
   readonly repairing: Repairing
+  readonly verify: DfsNode['verify']
   readonly scrubbing: Scrubbing
   readonly clusterHealth: ClusterHealth
   readonly metrics: ReturnType<typeof nodeMetrics>
@@ -103,6 +104,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
     removeAdmin: async (peer, wait) => { await removeAdmin(eraParts(), peer, wait) },
     repair: repairing.door,
     scrub: scrubbing.door,
+    verify: parts.verify,
     emptyCache: async () => ({ freedBytes: await stores.cache.empty() }),
     metrics: async () => metrics.text(statusOf(facts())),
     inspect: () => network.introspect(),

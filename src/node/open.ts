@@ -15,7 +15,7 @@ import { ClusterKeys, freshVersion, versionIdOf, type Keyring, type KeyringKey }
 import { addressBytes, addressText } from '../network/addresses.ts'
 import { type Network, startNetwork } from '../network/libp2p-network.ts'
 import type { DfsNode, Secrets } from '../node.ts'
-import { accessKeys, describeRow, objectStore, shares } from '../objects/index.ts'
+import { accessKeys, describeRow, type ObjectParts, objectStore, shares } from '../objects/index.ts'
 import { serveFetch } from '../protocols/fetch.ts'
 import { type Hello, helloProtocol } from '../protocols/hello.ts'
 import { joinProtocol } from '../protocols/join.ts'
@@ -65,6 +65,7 @@ import { namedStoreOf, StorePositions } from './store-positions.ts'
 import { type BlockStores, openBlocks, openRows } from './stores.ts'
 import { Takeovers } from './takeover.ts'
 import { UserActivity } from './user-activity.ts'
+import { verifyObjects } from './verifying.ts'
 
 export interface OpenOptions {
   /** Default: silent. */
@@ -131,6 +132,8 @@ class Node {
   #eraParts: EraChangeParts | undefined
   #peers!: TablePeers
   #objects!: DfsNode['objects']
+  /** A node without keys has nothing that it could read. */
+  #verify: DfsNode['verify'] = () => { throw new Refused(`this is a ${nameOfRole(this.#parts.state.certificate.member.role)} node: it has no data key. Ask a member`) }
   #accessKeys!: DfsNode['keys']
   #shares!: DfsNode['shares']
 
@@ -305,7 +308,7 @@ class Node {
       onLeftOut: (peers) => { this.#parts.logger.warn({ peers }, 'more have joined than a layout can hold: these hold nothing and do not vote') },
     })
     this.#accessKeys = accessKeys({ registers: this.#registers, clock, random, settleLayout })
-    this.#objects = countedObjects(objectStore({
+    const parts: ObjectParts = {
       registers: this.#registers, replication: repairing.engine, content: contentCodec(keys, random), versions: { fresh: () => freshVersion(keys, random), idOf: (version) => versionIdOf(keys, version) }, clock, random, warn: this.#warn,
       blockPlaces: () => blockHoldersOf(state.layout, 0).length,
       settleLayout,
@@ -316,8 +319,11 @@ class Node {
         const provided = root ?? chunks[0]
         if (provided !== undefined) this.#network.providers.provide(provided)
       },
-    }), this.#users)
+    }
+    this.#objects = countedObjects(objectStore(parts), this.#users)
     this.#shares = shares({ registers: this.#registers, objects: this.#objects, clock, random })
+    const verified = { ...repairing.copies, engine: repairing.engine, objectsOver: (engine: Pick<typeof repairing.engine, 'reader'>) => objectStore({ ...parts, replication: { ...repairing.engine, ...engine } }) }
+    this.#verify = (options = {}) => verifyObjects(verified, options)
   }
 
   async #openBlockProtocols (open: AsyncDisposableStack): Promise<void> {
@@ -349,7 +355,7 @@ class Node {
   door (closing: AsyncDisposable): DfsNode {
     return doorOf({
       ...this.#parts, log: this.#parts.logger, startedMs: this.#startedMs, space: this.#space, network: this.#network, positions: this.#positions, greetings: this.#greetings.all,
-      stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, shares: this.#shares, repairing: this.#repairing, scrubbing: this.#scrubbing, clusterHealth: this.#clusterHealth, metrics: this.#metrics,
+      stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, shares: this.#shares, repairing: this.#repairing, verify: this.#verify, scrubbing: this.#scrubbing, clusterHealth: this.#clusterHealth, metrics: this.#metrics,
       isKeyless: this.#keys === undefined, eraParts: this.#eraParts, layoutTrouble: () => this.#keeper?.trouble,
     }, closing)
   }

@@ -13,6 +13,7 @@ import { replication, type Replication } from '../replication/index.ts'
 import { Repair, repairLimits } from '../replication/repair.ts'
 import { repairListLimits } from '../replication/repair-list.ts'
 import { type Background, runInBackground } from './background.ts'
+import type { CopyCountParts } from './copy-count.ts'
 import type { Hints } from './hints.ts'
 import type { ClusterState } from './state.ts'
 import type { BlockStores } from './stores.ts'
@@ -46,6 +47,8 @@ export interface Repairing {
   versionsAtRisk (): readonly string[]
   /** Everybody who holds blocks, or is to. */
   holders (): readonly PeerId[]
+  /** With which copies of blocks are counted, here and at others. */
+  readonly copies: CopyCountParts
   readonly door: DfsNode['repair']
 }
 
@@ -104,6 +107,7 @@ export function repairingOf (parts: RepairingParts): Repairing {
     status: () => background === undefined ? undefined : report(),
     versionsAtRisk: () => repair.versionsAtRisk(repairListLimits.maxVersions),
     holders: () => members(state.layout),
+    copies: { self, holder, local: blocks, shards: blocks.shards, peers, clock, placement: { holdersOf } },
     door: {
       status: report,
       now () { running().now(taskName); return report() },

@@ -8,7 +8,7 @@ export { endOf, type Share } from './share.ts'
 export { type FoundShare, type NewShare, shareLimits, type ShareLink, shares, type Shares } from './shares.ts'
 export { describeRow } from './describe.ts'
 export type { ContentCodec, ObjectParts, StoredObject, WrittenContent } from './ports.ts'
-export { redundancyLimits, redundancyText } from './redundancy.ts'
+export { redundancyLimits, redundancyOf, redundancyText } from './redundancy.ts'
 export * from './uploads/index.ts'
 export type { Version, Versions } from './version.ts'
 

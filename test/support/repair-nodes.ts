@@ -12,7 +12,7 @@ import { blockPeers } from '../../src/protocols/block-peers.ts'
 import { serveFetch } from '../../src/protocols/fetch.ts'
 import { serveStore } from '../../src/protocols/store.ts'
 import { memoryBlocks } from '../../src/blockstore/memory-blocks.ts'
-import { type Reference, replication, type Replication } from '../../src/replication/index.ts'
+import { type BlockPeers, type Reference, replication, type Replication } from '../../src/replication/index.ts'
 import { Repair } from '../../src/replication/repair.ts'
 import { VirtualTime } from '../simulation/virtual-time.ts'
 import { type MemoryNetwork, memoryNetwork } from './memory-requests.ts'
@@ -25,6 +25,7 @@ export interface RepairNode {
   readonly holder: BlockHolder
   readonly engine: Replication
   readonly repair: Repair
+  readonly peers: BlockPeers
   readonly warnings: string[]
   readonly corrupt: Cid[]
 }
@@ -103,7 +104,7 @@ export async function repairNodes (count: number, { quotaBytes }: { quotaBytes?:
       shards: blocks.shards, read: async (cid, redundancy, { signal }) => engine.reader({ redundancy, isPassing: true }).get(cid, { signal }),
       placement: { holdersOf: placed, version: () => world.version, isMoving: () => world.isMoving, members: placed },
     })
-    nodes.push({ self, files, index, blocks, holder, engine, repair, warnings, corrupt })
+    nodes.push({ self, files, index, blocks, holder, engine, repair, peers, warnings, corrupt })
   }
   return world
 }

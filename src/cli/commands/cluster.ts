@@ -3,6 +3,7 @@ import { InvalidInput, Unavailable } from '../../base/errors.ts'
 import type { AnnouncementSeen, NodeStatus, PeerStatus } from '../../node.ts'
 import { Degraded } from '../degraded.ts'
 import { withNode } from '../context.ts'
+import { linesOf } from '../lines.ts'
 import { durationText, sizeText, table } from '../output.ts'
 import { repairLine } from '../repair-text.ts'
 import { scrubLine } from '../scrub-text.ts'
@@ -103,14 +104,4 @@ export async function watch (options: GivenOptions): Promise<void> {
       if (!signal.aborted) throw error
     }
   })
-}
-
-async function * linesOf (body: AsyncIterable<Uint8Array>): AsyncIterable<string> {
-  const decoder = new TextDecoder()
-  let rest = ''
-  for await (const piece of body) {
-    const lines = (rest + decoder.decode(piece, { stream: true })).split('\n')
-    rest = lines.pop() ?? ''
-    yield * lines
-  }
 }
