@@ -24,6 +24,8 @@ export interface Config {
   readonly metricsOpen: boolean
   /** Where the S3 face is, as HOST:PORT (`listenAddressOf`); off: nowhere. Another address than a loopback one needs TLS, or `insecurePublic`. So do the others. */
   readonly s3Listen: string
+  /** The only region S3 clients may sign for; undefined: any. */
+  readonly s3Region: string | undefined
   /** Where objects are got by plain HTTP and share links lead. */
   readonly httpListen: string
   /** How users reach the HTTP face, where that is not what `publicHosts` and `httpListen` say, e.g. behind another server: what share links begin with. */
@@ -89,6 +91,7 @@ const rules: Rules = {
   apiPort: { fallback: 4200, takes: 'a port, 0 (any free one) to 65535', parse: integer(0, 65_535) },
   metricsOpen: { fallback: false, takes: 'true or false', parse: boolean },
   s3Listen: { fallback: 'off', takes: `${listenTakes}:9000`, parse: text(listenText) },
+  s3Region: { fallback: undefined, takes: 'a name such as us-east-1', parse: text((value) => /^[a-z0-9-]{1,64}$/.test(value) ? value : undefined) },
   httpListen: { fallback: 'off', takes: `${listenTakes}:8080`, parse: text(listenText) },
   httpUrl: { fallback: undefined, takes: 'a URL such as https://files.example.org', parse: text(originText) },
   rpcListen: { fallback: 'off', takes: `${listenTakes}:9090`, parse: text(listenText) },
@@ -115,7 +118,7 @@ const rules: Rules = {
 /** Names in the file and of options; the environment has them as DFS_LISTEN, DFS_API_PORT, … */
 export const optionNames: Readonly<Record<ConfigField, string>> = {
   data: 'data', listen: 'listen', announce: 'announce', bootstrap: 'bootstrap', mdns: 'mdns', apiPort: 'api-port', metricsOpen: 'metrics-open', rpcReflection: 'rpc-reflection',
-  s3Listen: 's3-listen', httpListen: 'http-listen', httpUrl: 'http-url', rpcListen: 'rpc-listen', tlsCert: 'tls-cert', tlsKey: 'tls-key', publicHosts: 'public-hosts', insecurePublic: 'insecure-public',
+  s3Listen: 's3-listen', s3Region: 's3-region', httpListen: 'http-listen', httpUrl: 'http-url', rpcListen: 'rpc-listen', tlsCert: 'tls-cert', tlsKey: 'tls-key', publicHosts: 'public-hosts', insecurePublic: 'insecure-public',
   ratePerAddress: 'rate-per-address', ratePerKey: 'rate-per-key',
   capacityBytes: 'capacity', reserveBytes: 'reserve', cacheBytes: 'cache', inFlightBytes: 'in-flight', evictAfterMs: 'evict-after', scrubEveryMs: 'scrub-every', zone: 'zone', keyFile: 'key-file', passphraseFile: 'passphrase-file',
   logLevel: 'log-level', logFormat: 'log-format',

@@ -7,6 +7,7 @@ import { keyGate } from './key-gate.ts'
 import type { ApiLog } from './listener.ts'
 import { openPublicListener, type PublicFace, type PublicListener } from './public-listener.ts'
 import { webFace } from './web/index.ts'
+import { s3Face } from './s3/face.ts'
 
 export type FaceName = 's3' | 'http' | 'rpc'
 
@@ -39,7 +40,7 @@ interface FaceRule {
 }
 
 const faces: Readonly<Record<FaceName, FaceRule>> = {
-  s3: { listen: 's3Listen', http2: false, face: undefined },
+  s3: { listen: 's3Listen', http2: false, face: ({ node, config, clock }) => s3Face({ node, clock, region: config.s3Region, hosts: config.publicHosts, allowInsecure: config.insecurePublic }) },
   http: { listen: 'httpListen', http2: false, face: ({ node: { objects, keys, shares }, config, clock }) => webFace({ objects, shares, clock, gate: keyGate({ keys, objects, clock }), hosts: config.publicHosts }) },
   rpc: { listen: 'rpcListen', http2: true, face: undefined },
 }

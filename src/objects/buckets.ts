@@ -1,11 +1,12 @@
 import { empty, hexOf, utf8 } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
-import { Conflict, NotFound, Refused } from '../base/errors.ts'
+import { Conflict, Refused } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import { type Change, type Registers, type RowAddress, tables } from '../tables/index.ts'
 import { type BucketRow, checkBucketName, checkBucketOptions, decodeBucketRow, defaultBucketOptions, encodeBucketRow, publicBucket } from './bucket-row.ts'
 import { type BucketSettings, changedSettings, type SettingsChange } from './bucket-settings.ts'
 import { clusterScope } from './describe.ts'
+import { NoSuchBucket } from './errors.ts'
 import type { Bucket, BucketOptions } from './index.ts'
 import { chosenRedundancy, redundancyOf, redundancyText } from './redundancy.ts'
 import { sharedReads } from './shared-read.ts'
@@ -153,7 +154,7 @@ export class Buckets {
       const row: BucketRow = { ...current, state: 'deleting', removal }
       return { kind: 'write', value: encodeBucketRow(row), result: row }
     }, wait)
-    if (marked === undefined) throw new NotFound(`there is no bucket "${name}"`)
+    if (marked === undefined) throw new NoSuchBucket(name)
     return marked
   }
 
@@ -174,7 +175,7 @@ export class Buckets {
 }
 
 function demandActive (name: string, bucket: BucketRow | undefined): BucketRow {
-  if (bucket === undefined) throw new NotFound(`there is no bucket "${name}"`)
+  if (bucket === undefined) throw new NoSuchBucket(name)
   if (bucket.state !== 'active') throw new Conflict(`bucket "${name}" is being removed; "dfs bucket rm ${name}" finishes it`)
   return bucket
 }

@@ -11,6 +11,12 @@ export class DigestMismatch extends InvalidInput {
   }
 }
 
+/** A majority says that there is no such bucket. */
+export class NoSuchBucket extends NotFound {
+  override name = 'NoSuchBucket'
+  constructor (bucket: string) { super(`there is no bucket "${bucket}"`) }
+}
+
 /** There is a delete marker: the newest version, or the very one that was asked for. */
 export class DeletedObject extends NotFound {
   override name = 'DeletedObject'

@@ -3,7 +3,7 @@ import { SignatureV4 } from '@smithy/signature-v4'
 import aws4 from 'aws4'
 import { AwsV4Signer } from 'aws4fetch'
 import { describe, expect, test } from 'vitest'
-import { canonicalPath, encodedKey, type SignedRequest } from '../../src/api/s3/canonical.ts'
+import { canonicalPath, canonicalPaths, encodedKey, type SignedRequest } from '../../src/api/s3/canonical.ts'
 import { authenticate, type SigningRules } from '../../src/api/s3/sigv4.ts'
 
 const accessKeyId = 'AKIAIOSFODNN7EXAMPLE'
@@ -135,6 +135,11 @@ describe('what is refused, and in which words', () => {
     const message = 'signature_version = s3v4'
     await expect(authenticate(request('GET', '/b/k?AWSAccessKeyId=A&Expires=1&Signature=x', { Host: 'h' }), rules)).rejects.toThrow(message)
     await expect(authenticate(request('GET', '/b/k', { Host: 'h', Authorization: 'AWS A:x' }), rules)).rejects.toThrow(message)
+  })
+
+  test('an encoded slash is signed as it stands, or as a slash', () => {
+    expect(canonicalPaths('/b/x%2fy%2F')).toEqual(['/b/x%2Fy%2F', '/b/x/y/'])
+    expect(canonicalPaths('/b/x/y')).toEqual(['/b/x/y'])
   })
 
   test('who signs nothing is nobody', async () => {

@@ -42,6 +42,9 @@ export const encodedKey = (key: string): string => key.split('/').map(encoded).j
 /** Every segment decoded and encoded anew; nothing is normalised: "//", "." and ".." are keys like others. */
 export const canonicalPath = (path: string): string => path.split('/').map((segment) => encodedBytes(bytesOf(segment))).join('/')
 
+/** Of a path with an encoded slash there are two readings, and signers of each: "%2F" stays, or is a slash like another, as AWS has it. */
+export const canonicalPaths = (path: string): readonly string[] => /%2f/i.test(path) ? [canonicalPath(path), canonicalPath(path.replaceAll(/%2f/gi, '/'))] : [canonicalPath(path)]
+
 /** Sorted by encoded name, then value, by code unit; duplicates and empty values stay. */
 export function canonicalQuery (parameters: readonly Parameter[]): string {
   return parameters.filter(([name]) => name !== 'X-Amz-Signature')
@@ -54,14 +57,15 @@ export function canonicalQuery (parameters: readonly Parameter[]): string {
 export function headerValues (rawHeaders: readonly string[], name: string): string[] {
   const values: string[] = []
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    if (rawHeaders[i]?.toLowerCase() === name) values.push((rawHeaders[i + 1] ?? '').trim().replaceAll(/ +/g, ' '))
+    if (rawHeaders[i]?.toLowerCase() === name) values.push((rawHeaders[i + 1] ?? '').replaceAll(/^[ \t]+|[ \t]+$/g, '').replaceAll(/ +/g, ' '))
   }
   return values
 }
 
-export function canonicalRequest ({ method, path, rawHeaders }: SignedRequest, { parameters, signedHeaders, payloadHash }: { parameters: readonly Parameter[], signedHeaders: readonly string[], payloadHash: string }): string {
+/** One for each reading of the path. */
+export function canonicalRequests ({ method, path, rawHeaders }: SignedRequest, { parameters, signedHeaders, payloadHash }: { parameters: readonly Parameter[], signedHeaders: readonly string[], payloadHash: string }): readonly string[] {
   const headers = signedHeaders.map((name) => `${name}:${headerValues(rawHeaders, name).join(',')}\n`).join('')
-  return [method, canonicalPath(path), canonicalQuery(parameters), headers, signedHeaders.join(';'), payloadHash].join('\n')
+  return canonicalPaths(path).map((canonical) => [method, canonical, canonicalQuery(parameters), headers, signedHeaders.join(';'), payloadHash].join('\n'))
 }
 
 // by code unit, as every signer sorts what is encoded: a locale's order is another

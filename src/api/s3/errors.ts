@@ -1,4 +1,5 @@
 import { DfsError, type ErrorCode, InvalidInput } from '../../base/errors.ts'
+import { DeletedObject, DigestMismatch, NoSuchBucket, NoSuchUpload, PartTooSmall, WrongPart, WrongPartOrder } from '../../objects/index.ts'
 
 /**
  * What an S3 client is told: a code that it knows, the status that goes with it, and words for people. The codes and statuses are those of
@@ -9,10 +10,12 @@ export class S3Error extends Error {
   readonly code: S3ErrorCode
   /** More elements of the answer, e.g. Region. */
   readonly fields: Readonly<Record<string, string>>
-  constructor (code: S3ErrorCode, message: string, { fields = {}, ...options }: ErrorOptions & { fields?: Readonly<Record<string, string>> } = {}) {
+  readonly headers: Readonly<Record<string, string>>
+  constructor (code: S3ErrorCode, message: string, { fields = {}, headers = {}, ...options }: ErrorOptions & { fields?: Readonly<Record<string, string>>, headers?: Readonly<Record<string, string>> } = {}) {
     super(message, options)
     this.code = code
     this.fields = fields
+    this.headers = headers
   }
 
   get status (): number { return statuses[this.code] }
@@ -37,7 +40,7 @@ const translated: Readonly<Record<ErrorCode, S3ErrorCode>> = {
 }
 
 const fieldCodes: Readonly<Record<string, S3ErrorCode>> = {
-  range: 'InvalidRange', bucket: 'InvalidBucketName', metadata: 'MetadataTooLarge', size: 'IncompleteBody',
+  range: 'InvalidRange', bucket: 'InvalidBucketName', metadata: 'MetadataTooLarge', size: 'IncompleteBody', tags: 'InvalidTag', versioning: 'InvalidBucketState', 'object lock': 'InvalidBucketState',
 }
 
 /** The engine's error as a client's. What nobody expected is an InternalError without details; the log has them. */
@@ -45,7 +48,22 @@ export function s3ErrorOf (error: unknown, { isConditional = false }: { isCondit
   if (error instanceof S3Error) return error
   if (!(error instanceof DfsError)) return new S3Error('InternalError', 'something unexpected happened; the node\'s log has the details', { cause: error })
   const { message } = error
-  if (error instanceof InvalidInput) return new S3Error(fieldCodes[error.field] ?? 'InvalidArgument', message, { cause: error })
+  if (error instanceof DeletedObject) {
+    const headers = { 'x-amz-delete-marker': 'true', 'x-amz-version-id': error.isNullVersion ? 'null' : error.versionId }
+    return new S3Error(error.wasNamed ? 'MethodNotAllowed' : 'NoSuchKey', message, { cause: error, headers })
+  }
+  const special = specialCodeOf(error)
+  if (special !== undefined) return new S3Error(special, message, { cause: error })
   if (error.code === 'conflict' && isConditional) return new S3Error('PreconditionFailed', message, { cause: error })
   return new S3Error(translated[error.code], message, { cause: error })
+}
+
+function specialCodeOf (error: DfsError): S3ErrorCode | undefined {
+  if (error instanceof NoSuchBucket) return 'NoSuchBucket'
+  if (error instanceof NoSuchUpload) return 'NoSuchUpload'
+  if (error instanceof DigestMismatch) return 'BadDigest'
+  if (error instanceof PartTooSmall) return 'EntityTooSmall'
+  if (error instanceof WrongPart) return 'InvalidPart'
+  if (error instanceof WrongPartOrder) return 'InvalidPartOrder'
+  return error instanceof InvalidInput ? fieldCodes[error.field] : undefined
 }

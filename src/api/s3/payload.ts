@@ -1,25 +1,23 @@
 import { createHash } from 'node:crypto'
+import type { ChecksumAlgorithm, DigestAlgorithm, Digests } from '../../objects/index.ts'
+import { checksumAlgorithms, checksumBytes } from '../../objects/index.ts'
 import { unchunked } from './aws-chunked.ts'
-import { type ChecksumAlgorithm, checksumAlgorithms, checksumLengths, runningChecksum } from './checksums.ts'
 import { S3Error } from './errors.ts'
-import { type Authenticated, emptyHash, payloads } from './sigv4.ts'
+import { type Authenticated, payloads } from './sigv4.ts'
 
 /**
- * The body of a request as it was meant: decoded, and checked against everything that the request says of it (signature, hash, MD5, checksum, length). A check
- * that fails throws out of the iteration at its end, before whoever stores it commits.
+ * The body of a request as it was meant: decoded, and checked against what signs it (chunk signatures, hash) and its length; that fails out of the iteration at
+ * its end, before whoever stores it commits. What else the request says of the content (MD5, checksum) is for whoever stores it to compare.
  */
 export interface Payload extends AsyncIterable<Uint8Array> {
   /** Bytes that are to come, if that is said. */
   readonly sizeBytes: number | undefined
-  /** What the client protects it with; undefined: nothing, or what is not known before the end. */
-  readonly checksumAlgorithm: ChecksumAlgorithm | undefined
-  /** Of the whole, once it has been read. */
-  readonly digests: () => PayloadDigests
-}
-
-export interface PayloadDigests {
-  readonly md5: Buffer
-  readonly checksum: { readonly algorithm: ChecksumAlgorithm, readonly digest: Buffer } | undefined
+  /** What the client protects it with, or wants it to have; undefined: nothing. */
+  readonly checksum: ChecksumAlgorithm | undefined
+  /** Algorithms that `expected` names. */
+  readonly digests: readonly DigestAlgorithm[]
+  /** What the digests of the content must be; complete once it has been read. @throws S3Error if a trailer is missing */
+  readonly expected: () => Digests
 }
 
 export interface PayloadRequest {
@@ -29,66 +27,44 @@ export interface PayloadRequest {
   /** The connection is encrypted, or goes no further than this machine. */
   readonly isProtected: boolean
   readonly source: AsyncIterable<Uint8Array>
-  /** What to compute though the client sent none. */
-  readonly wanted?: ChecksumAlgorithm
 }
 
 /** @throws S3Error for what can be told before the body is read */
 export function payloadOf (request: PayloadRequest): Payload {
   const { header } = request
-  const mode = request.signed?.payload ?? payloads.unsigned
-  const framing = framingOf(mode, request)
+  const framing = framingOf(request.signed?.payload ?? payloads.unsigned, request)
   const sizeBytes = sizeOf(header, framing.isChunked)
-  const expectedMd5 = md5In(header('content-md5'))
+  const md5 = md5In(header('content-md5'))
   const stated = statedChecksum(header)
   const announced = announcedTrailer(header('x-amz-trailer'))
-  const algorithm = stated?.algorithm ?? announced ?? request.wanted ?? algorithmIn(header('x-amz-sdk-checksum-algorithm') ?? header('x-amz-checksum-algorithm'))
-  let digests: PayloadDigests | undefined
+  const checksum = stated?.algorithm ?? announced ?? algorithmIn(header('x-amz-sdk-checksum-algorithm') ?? header('x-amz-checksum-algorithm'))
+  let trailers: ReadonlyMap<string, string> = new Map()
 
   async function * body (): AsyncIterable<Uint8Array> {
-    let trailers: ReadonlyMap<string, string> = new Map()
-    const [md5, sha256] = [createHash('md5'), framing.sha256 === undefined ? undefined : createHash('sha256')]
-    const checksum = algorithm === undefined ? undefined : runningChecksum(algorithm)
+    const sha256 = framing.sha256 === undefined ? undefined : createHash('sha256')
     let length = 0
     const bytes = framing.isChunked ? unchunked(request.source, { chain: framing.isSigned ? request.signed?.chain : undefined, hasTrailer: framing.hasTrailer, onTrailers: (told) => { trailers = told } }) : request.source
     for await (const piece of bytes) {
       length += piece.byteLength
       if (sizeBytes !== undefined && length > sizeBytes) throw new S3Error('IncompleteBody', `more came than the ${sizeBytes} bytes that were announced`)
-      md5.update(piece)
       sha256?.update(piece)
-      checksum?.update(piece)
       yield piece
     }
     if (sizeBytes !== undefined && length !== sizeBytes) throw new S3Error('IncompleteBody', `${sizeBytes} bytes were announced, ${length} came`)
     if (sha256 !== undefined && sha256.digest('hex') !== framing.sha256) throw new S3Error('XAmzContentSHA256Mismatch', 'the SHA-256 of the body is not the one in x-amz-content-sha256')
-    digests = { md5: md5.digest(), checksum: checksum === undefined || algorithm === undefined ? undefined : { algorithm, digest: checksum.digest() } }
-    if (expectedMd5 !== undefined && !expectedMd5.equals(digests.md5)) throw new S3Error('BadDigest', 'the MD5 of the body is not the one in Content-MD5')
-    checkStated(announced === undefined ? stated : trailerChecksum(announced, trailers), digests)
   }
 
   return {
     sizeBytes,
-    checksumAlgorithm: algorithm,
-    digests () {
-      if (digests === undefined) throw new Error('the digests of a body are known when it has been read')
-      return digests
+    checksum,
+    digests: [...(md5 === undefined ? [] : ['md5' as const]), ...(stated === undefined && announced === undefined || checksum === undefined ? [] : [checksum])],
+    expected () {
+      const { algorithm, digest } = (announced === undefined ? stated : trailerChecksum(announced, trailers)) ?? {}
+      return { ...(md5 === undefined ? {} : { md5 }), ...(algorithm === undefined ? {} : { [algorithm]: digest }) }
     },
     [Symbol.asyncIterator]: () => body()[Symbol.asyncIterator](),
   }
 }
-
-/** A short body whole, e.g. of XML. @throws S3Error beyond the bound */
-export async function wholeBody (payload: AsyncIterable<Uint8Array>, maxBytes: number): Promise<Buffer> {
-  const pieces: Uint8Array[] = []
-  let length = 0
-  for await (const piece of payload) {
-    length += piece.byteLength
-    if (length > maxBytes) throw new S3Error('MaxMessageLengthExceeded', `a body of this kind has at most ${maxBytes} bytes`)
-    pieces.push(piece)
-  }
-  return Buffer.concat(pieces)
-}
-
 interface Framing { readonly isChunked: boolean, readonly isSigned: boolean, readonly hasTrailer: boolean, readonly sha256: string | undefined }
 
 function framingOf (mode: string, { signed, isProtected, header }: PayloadRequest): Framing {
@@ -137,7 +113,7 @@ function statedChecksum (header: PayloadRequest['header']): Stated | undefined {
 
 export function digestIn (algorithm: ChecksumAlgorithm, text: string): Buffer {
   const digest = Buffer.from(text, 'base64')
-  if (digest.byteLength !== checksumLengths[algorithm] || digest.toString('base64') !== text) throw new S3Error('InvalidRequest', `Value for x-amz-checksum-${algorithm} header is invalid.`)
+  if (digest.byteLength !== checksumBytes[algorithm] || digest.toString('base64') !== text) throw new S3Error('InvalidRequest', `Value for x-amz-checksum-${algorithm} header is invalid.`)
   return digest
 }
 
@@ -160,10 +136,3 @@ function trailerChecksum (algorithm: ChecksumAlgorithm, trailers: ReadonlyMap<st
   if (text === undefined) throw new S3Error('IncompleteBody', `the trailer x-amz-checksum-${algorithm} was announced and did not come`)
   return { algorithm, digest: digestIn(algorithm, text) }
 }
-
-function checkStated (stated: Stated | undefined, { checksum }: PayloadDigests): void {
-  if (stated === undefined || checksum === undefined) return
-  if (!stated.digest.equals(checksum.digest)) throw new S3Error('BadDigest', `The ${stated.algorithm.toUpperCase()} you specified did not match the calculated checksum.`)
-}
-
-export const isEmptyPayload = (signed: Pick<Authenticated, 'payload'> | undefined): boolean => signed?.payload === emptyHash

@@ -1,5 +1,5 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
-import { canonicalRequest, headerValues, type Parameter, parametersOf, type SignedRequest } from './canonical.ts'
+import { canonicalRequests, headerValues, type Parameter, parametersOf, type SignedRequest } from './canonical.ts'
 import { S3Error } from './errors.ts'
 
 /**
@@ -61,13 +61,13 @@ export async function authenticate (request: SignedRequest, rules: SigningRules)
   const scope = `${date}/${region}/s3/aws4_request`
   // of an unknown key the same is worked out, so that how long it takes says nothing
   const signingKey = signingKeyOf(secret ?? unknownSecret, { date, region })
-  const canonical = canonicalRequest(request, { parameters, signedHeaders: presented.signedHeaders, payloadHash: presented.payload })
-  const stringToSign = ['AWS4-HMAC-SHA256', timestamp, scope, sha256(canonical)].join('\n')
-  const isRight = isSameSignature(presented.signature, hmac(signingKey, stringToSign))
+  const readings = canonicalRequests(request, { parameters, signedHeaders: presented.signedHeaders, payloadHash: presented.payload })
+    .map((canonical) => ({ canonical, stringToSign: ['AWS4-HMAC-SHA256', timestamp, scope, sha256(canonical)].join('\n') }))
+  const isRight = readings.map(({ stringToSign }) => isSameSignature(presented.signature, hmac(signingKey, stringToSign))).includes(true)
   if (secret === undefined) throw new S3Error('InvalidAccessKeyId', `there is no access key "${presented.accessKeyId}"; "dfs key ls" lists them`, { fields: { AWSAccessKeyId: presented.accessKeyId } })
   if (!isRight) {
     throw new S3Error('SignatureDoesNotMatch', 'the signature is not that of the secret and the request as it came; check the secret access key, and whether something on the way changes the path, the query or a signed header (Host above all)', {
-      fields: { AWSAccessKeyId: presented.accessKeyId, StringToSign: stringToSign, CanonicalRequest: canonical },
+      fields: { AWSAccessKeyId: presented.accessKeyId, StringToSign: readings[0]?.stringToSign ?? '', CanonicalRequest: readings[0]?.canonical ?? '' },
     })
   }
   const { accessKeyId, isPresigned, payload } = presented
@@ -191,7 +191,8 @@ function checkSignedHeaders ({ rawHeaders }: SignedRequest, { signedHeaders }: P
 const unknownSecret = 'no access key has this secret, for it is shorter than all'
 
 const hmac = (key: string | Buffer, text: string): Buffer => createHmac('sha256', key).update(text).digest()
-const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
+// a character is a byte: headers are signed as the bytes that are sent
+const sha256 = (text: string): string => createHash('sha256').update(text, 'latin1').digest('hex')
 
 export function signingKeyOf (secret: string, { date, region }: { date: string, region: string }): Buffer {
   return hmac(hmac(hmac(hmac(`AWS4${secret}`, date), region), 's3'), 'aws4_request')

@@ -1,0 +1,119 @@
+import { Conflict, NotFound } from '../../base/errors.ts'
+import { isAllowed, mayEnter } from '../../objects/index.ts'
+import { S3Error } from './errors.ts'
+import { owner, type S3Exchange, sendNothing, sendXml } from './exchange.ts'
+import { ownerElement } from './listing.ts'
+import { wholeBody } from './whole-body.ts'
+import { childText, parseXml, xmlLimits } from './xml-reader.ts'
+import { document, element } from './xml.ts'
+
+/** GET /: the buckets that the key may enter. */
+export async function listBuckets (exchange: S3Exchange): Promise<void> {
+  const { node: { objects }, accessKey, signal } = exchange
+  if (accessKey === undefined) throw new S3Error('AccessDenied', 'buckets are listed for who signs with an access key')
+  const buckets = (await objects.listBuckets({ signal })).filter(({ name }) => mayEnter(accessKey, name))
+  sendXml(exchange, document('ListAllMyBucketsResult', [
+    ownerElement('Owner'),
+    element('Buckets', buckets.map(({ name, created }) => element('Bucket', [element('Name', name), element('CreationDate', created)]))),
+  ]))
+}
+
+/** PUT BUCKET. One that this key may administer already is as good as made, as in us-east-1; of another it is told that the name is taken. */
+export async function createBucket (exchange: S3Exchange): Promise<void> {
+  const { node: { objects }, bucket, header, signal } = exchange
+  await readConfiguration(exchange)
+  const settings = {
+    ...(isPublicAcl(header('x-amz-acl')) ? { publicRead: true as const } : {}),
+    ...(header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true' ? { versioning: 'enabled' as const, objectLock: {} } : {}),
+  }
+  try {
+    await objects.createBucket(bucket, Object.keys(settings).length === 0 ? {} : { settings }, { signal })
+  } catch (error) {
+    if (!(error instanceof Conflict)) throw error
+    const existing = await objects.bucket(bucket, { signal })
+    const isOurs = exchange.accessKey !== undefined && isAllowed(exchange.accessKey, { action: 'admin', bucket: existing.name })
+    throw new S3Error(isOurs ? 'BucketAlreadyOwnedByYou' : 'BucketAlreadyExists', error.message, { cause: error })
+  }
+  sendNothing(exchange, 200, { location: `/${bucket}` })
+}
+
+/** What a client may say of where a bucket shall be is read and not acted on: every bucket is everywhere. */
+async function readConfiguration (exchange: S3Exchange): Promise<void> {
+  const body = await wholeBody(exchange.payload(), xmlLimits.maxBytes)
+  if (body.byteLength > 0) childText(parseXml(body, 'CreateBucketConfiguration'), 'LocationConstraint')
+}
+
+/** @throws S3Error for lists that are not known */
+export function isPublicAcl (acl: string | undefined): boolean {
+  if (acl === undefined || acl === 'private') return false
+  if (acl === 'public-read') return true
+  throw new S3Error('NotImplemented', `the canned ACL "${acl.slice(0, 40)}" is not known here; a bucket is private or public-read, and a bucket policy says the rest`)
+}
+
+/** HEAD BUCKET */
+export async function headBucket (exchange: S3Exchange): Promise<void> {
+  await exchange.node.objects.bucket(exchange.bucket, { signal: exchange.signal })
+  sendNothing(exchange, 200, { 'x-amz-bucket-region': exchange.region })
+}
+
+/** DELETE BUCKET */
+export async function deleteBucket (exchange: S3Exchange): Promise<void> {
+  const { node: { objects }, bucket, signal } = exchange
+  await objects.removeBucket(bucket, { signal }).catch((error: unknown) => {
+    throw error instanceof Conflict ? new S3Error(error.message.includes('not empty') ? 'BucketNotEmpty' : 'OperationAborted', error.message, { cause: error }) : error
+  })
+  sendNothing(exchange, 204)
+}
+
+/** GET BUCKET?location: empty is us-east-1, which clients take for their default. */
+export async function getLocation (exchange: S3Exchange): Promise<void> {
+  await exchange.node.objects.bucket(exchange.bucket, { signal: exchange.signal })
+  sendXml(exchange, document('LocationConstraint', exchange.region === 'us-east-1' ? '' : exchange.region))
+}
+
+/** GET ?acl of a bucket or an object: its owner may everything, and anybody may read if the bucket is public. */
+export async function getAcl (exchange: S3Exchange): Promise<void> {
+  const { node: { objects }, bucket, key, signal, parameters } = exchange
+  const { settings = {} } = await objects.bucket(bucket, { signal })
+  if (key !== '') await objects.head({ bucket, key }, { ...(parameters.has('versionId') ? { versionId: parameters.get('versionId') } : {}), signal })
+  const xsi = { 'xmlns:xsi': 'http://www.w3.org/2001/XMLSchema-instance' }
+  const grants = [element('Grant', [element('Grantee', [element('ID', owner.id), element('DisplayName', owner.displayName)], { ...xsi, 'xsi:type': 'CanonicalUser' }), element('Permission', 'FULL_CONTROL')])]
+  if (settings.publicRead === true) grants.push(element('Grant', [element('Grantee', element('URI', allUsers), { ...xsi, 'xsi:type': 'Group' }), element('Permission', 'READ')]))
+  sendXml(exchange, document('AccessControlPolicy', [ownerElement('Owner'), element('AccessControlList', grants)]))
+}
+
+const allUsers = 'http://acs.amazonaws.com/groups/global/AllUsers'
+
+/** PUT BUCKET?acl: private or public-read, by header or by a list that says as much. */
+export async function putBucketAcl (exchange: S3Exchange): Promise<void> {
+  const { node: { objects }, bucket, header, signal } = exchange
+  const isPublic = await isPublicList(exchange, header('x-amz-acl'))
+  await objects.setBucketSettings(bucket, { publicRead: isPublic ? true : null }, { signal })
+  sendNothing(exchange)
+}
+
+/** PUT BUCKET/KEY?acl: private alone, which it is already. */
+export async function putObjectAcl (exchange: S3Exchange): Promise<void> {
+  const { node: { objects }, bucket, key, header, signal } = exchange
+  await objects.head({ bucket, key }, { signal })
+  const acl = header('x-amz-acl')
+  const isPrivate = acl === undefined ? !await isPublicList(exchange, undefined) : ['private', 'bucket-owner-full-control', 'bucket-owner-read'].includes(acl)
+  if (!isPrivate) throw new S3Error('NotImplemented', 'objects have no access lists here; open the bucket (PUT ?acl with public-read, or a policy)')
+  sendNothing(exchange)
+}
+
+async function isPublicList (exchange: S3Exchange, canned: string | undefined): Promise<boolean> {
+  const body = await wholeBody(exchange.payload(), xmlLimits.maxBytes)
+  if (canned !== undefined || body.byteLength === 0) return isPublicAcl(canned)
+  const list = parseXml(body, 'AccessControlPolicy').children.find(({ name }) => name === 'AccessControlList')
+  const grants = (list?.children ?? []).map((grant) => ({ uri: childText(grant.children.find(({ name }) => name === 'Grantee'), 'URI'), permission: childText(grant, 'Permission') }))
+  const groups = grants.filter(({ uri }) => uri !== undefined)
+  if (groups.some(({ uri, permission }) => uri !== allUsers || permission !== 'READ')) throw new S3Error('NotImplemented', 'the only grant to a group here is READ to everybody')
+  return groups.length > 0
+}
+
+/** Whether there is such a bucket, for operations that have nothing else to ask. @throws S3Error */
+export async function demandBucket ({ node: { objects }, bucket, signal }: S3Exchange): Promise<void> {
+  await objects.bucket(bucket, { signal }).catch((error: unknown) => { throw error instanceof NotFound ? new S3Error('NoSuchBucket', error.message, { cause: error }) : error })
+}
+

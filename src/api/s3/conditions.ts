@@ -1,0 +1,35 @@
+import type { ObjectInfo } from '../../objects/index.ts'
+import { S3Error } from './errors.ts'
+import type { S3Exchange } from './exchange.ts'
+import { etagIn } from './object-headers.ts'
+
+type Header = S3Exchange['header']
+
+/** Conditions of a read (RFC 9110 §13.2.2). @throws S3Error PreconditionFailed, NotModified */
+export function checkReadConditions (header: Header, info: ObjectInfo, prefix = ''): void {
+  const [ifMatch, ifNoneMatch] = [header(`${prefix}if-match`), header(`${prefix}if-none-match`)]
+  const [since, notSince] = [dateIn(header(`${prefix}if-modified-since`)), dateIn(header(`${prefix}if-unmodified-since`))]
+  const modifiedMs = Math.floor(Date.parse(info.modified) / 1000) * 1000
+  const failed = (condition: string): S3Error => new S3Error('PreconditionFailed', 'At least one of the pre-conditions you specified did not hold', { fields: { Condition: condition } })
+  if (ifMatch !== undefined ? !names(ifMatch, info.etag) : notSince !== undefined && modifiedMs > notSince) throw failed(ifMatch === undefined ? 'If-Unmodified-Since' : 'If-Match')
+  const isSame = ifNoneMatch !== undefined ? names(ifNoneMatch, info.etag) : since !== undefined && modifiedMs <= since
+  if (!isSame) return
+  // of a copy's source there is no "not modified"
+  if (prefix !== '') throw failed(ifNoneMatch === undefined ? 'If-Modified-Since' : 'If-None-Match')
+  throw new S3Error('NotModified', 'it has not been modified', { headers: { etag: `"${info.etag}"`, 'last-modified': new Date(info.modified).toUTCString() } })
+}
+
+export const hasReadConditions = (header: Header, prefix = ''): boolean => ['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since'].some((name) => header(prefix + name) !== undefined)
+
+/** Conditions of a write, for the engine to hold in the very write. */
+export function writeConditionsIn (header: Header): { ifMatch?: string, ifNoneMatch?: string } {
+  const [ifMatch, ifNoneMatch] = [etagIn(header('if-match')), etagIn(header('if-none-match'))]
+  return { ...(ifMatch === undefined ? {} : { ifMatch }), ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }) }
+}
+
+const names = (list: string, etag: string): boolean => list.split(',').some((tag) => { const named = etagIn(tag); return named === '*' || named === etag })
+
+function dateIn (text: string | undefined): number | undefined {
+  const ms = Date.parse(text ?? '')
+  return Number.isNaN(ms) ? undefined : ms
+}

@@ -1,0 +1,170 @@
+import type { ByteRange, Checksum, ChecksumAlgorithm, NamedPart, PartInfo, Upload } from '../../objects/index.ts'
+import { checksumAlgorithms } from '../../objects/index.ts'
+import { encodedKey } from './canonical.ts'
+import { writeConditionsIn } from './conditions.ts'
+import { S3Error, s3ErrorOf } from './errors.ts'
+import { numberIn, type S3Exchange, sendNothing, sendXml, xmlBody } from './exchange.ts'
+import { targetOf } from './get-object.ts'
+import { askedOf, ownerElement } from './listing.ts'
+import { checksumName, checksumText, describedIn, etagIn, retentionIn, tagsIn, versionHeader } from './object-headers.ts'
+import { algorithmIn, digestIn } from './payload.ts'
+import { copySourceIn, demandPlain, sourceConditionsIn } from './put-object.ts'
+import { childrenOf, childText, type XmlNode } from './xml-reader.ts'
+import { declaration, document, element, given, plainDocument, type XmlElement } from './xml.ts'
+
+export const completeLimits = {
+  /** A space is sent so often while an upload is put together, so that nobody on the way gives the connection up. */
+  keepAliveMs: 5000,
+} as const
+
+/** POST BUCKET/KEY?uploads */
+export async function createUpload (exchange: S3Exchange): Promise<void> {
+  const { node: { objects: { uploads } }, bucket, key, header, signal } = exchange
+  demandPlain(exchange)
+  const algorithm = algorithmIn(header('x-amz-checksum-algorithm'))
+  const checksum = algorithm === undefined ? undefined : { algorithm, type: typeIn(header('x-amz-checksum-type'), algorithm) }
+  const { uploadId } = await uploads.create(targetOf(exchange), { ...describedIn(exchange), ...retentionIn(exchange), tags: tagsIn(header('x-amz-tagging')), wantsMd5: true, checksum, signal })
+  sendXml(exchange, document('InitiateMultipartUploadResult', [element('Bucket', bucket), element('Key', key), element('UploadId', uploadId)]),
+    checksum === undefined ? {} : { 'x-amz-checksum-algorithm': checksum.algorithm.toUpperCase(), 'x-amz-checksum-type': checksum.type })
+}
+
+/** What AWS takes where nothing is said. */
+function typeIn (text: string | undefined, algorithm: ChecksumAlgorithm): Checksum['type'] {
+  if (text === undefined) return algorithm === 'crc64nvme' ? 'FULL_OBJECT' : 'COMPOSITE'
+  if (text !== 'FULL_OBJECT' && text !== 'COMPOSITE') throw new S3Error('InvalidRequest', 'x-amz-checksum-type takes FULL_OBJECT or COMPOSITE')
+  return text
+}
+
+const uploadIdIn = ({ parameters }: S3Exchange): string => parameters.get('uploadId') ?? ''
+
+function partNumberIn ({ parameters }: S3Exchange): number {
+  const text = parameters.get('partNumber') ?? ''
+  if (!/^\d{1,9}$/.test(text) || Number(text) < 1 || Number(text) > 10_000) throw new S3Error('InvalidArgument', 'Part number must be an integer between 1 and 10000, inclusive', { fields: { ArgumentName: 'partNumber', ArgumentValue: text } })
+  return Number(text)
+}
+
+/** PUT BUCKET/KEY?partNumber&uploadId */
+export async function uploadPart (exchange: S3Exchange): Promise<void> {
+  const { node: { objects: { uploads } }, signal } = exchange
+  const payload = exchange.payload()
+  const part = await uploads.putPart(targetOf(exchange), uploadIdIn(exchange), partNumberIn(exchange), payload, { sizeBytes: payload.sizeBytes, digests: payload.digests, expected: payload.expected, signal })
+  sendNothing(exchange, 200, { etag: `"${part.etag}"`, ...(part.checksum === undefined ? {} : { [`x-amz-checksum-${part.checksum.algorithm}`]: checksumText(part.checksum, undefined) }) })
+}
+
+/** PUT BUCKET/KEY?partNumber&uploadId with x-amz-copy-source */
+export async function uploadPartCopy (exchange: S3Exchange): Promise<void> {
+  const { node: { objects: { uploads } }, header, signal } = exchange
+  const source = await copySourceIn(exchange)
+  const part = await uploads.copyPart(targetOf(exchange), uploadIdIn(exchange), partNumberIn(exchange), source, { ...sourceConditionsIn(header), range: copyRangeIn(header('x-amz-copy-source-range')), signal })
+  sendXml(exchange, document('CopyPartResult', [element('ETag', `"${part.etag}"`), element('LastModified', part.modified), ...checksumOf(part)]))
+}
+
+function copyRangeIn (text: string | undefined): ByteRange | undefined {
+  if (text === undefined) return undefined
+  const match = /^bytes=(\d{1,15})-(\d{1,15})$/.exec(text)
+  if (match === null) throw new S3Error('InvalidArgument', 'The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy')
+  return { first: Number(match[1]), last: Number(match[2]) }
+}
+
+/** GET BUCKET/KEY?uploadId */
+export async function listParts (exchange: S3Exchange): Promise<void> {
+  const { node: { objects: { uploads } }, bucket, key, parameters, signal } = exchange
+  const { name, limit } = askedOf(exchange, 'max-parts')
+  const after = numberIn(exchange, 'part-number-marker', { fallback: 0, least: 0, most: 10_000 })
+  const page = await uploads.listParts(targetOf(exchange), uploadIdIn(exchange), { after, limit: Math.max(1, limit), signal })
+  sendXml(exchange, document('ListPartsResult', [
+    element('Bucket', bucket), element('Key', name(key)), element('UploadId', page.upload.uploadId), ownerElement('Initiator'), ownerElement('Owner'), element('StorageClass', 'STANDARD'),
+    given('EncodingType', parameters.get('encoding-type')), element('PartNumberMarker', after), given('NextPartNumberMarker', page.next), element('MaxParts', limit), element('IsTruncated', page.next !== undefined),
+    ...algorithmOf(page.upload),
+    page.parts.map((part) => element('Part', [element('PartNumber', part.partNumber), element('LastModified', part.modified), element('ETag', `"${part.etag}"`), element('Size', part.sizeBytes), ...checksumOf(part)])),
+  ]))
+}
+
+/** GET BUCKET?uploads */
+export async function listUploads (exchange: S3Exchange): Promise<void> {
+  const { node: { objects: { uploads } }, bucket, parameters, signal } = exchange
+  const { prefix, delimiter, limit, name } = askedOf(exchange, 'max-uploads')
+  const [keyMarker, idMarker] = [parameters.get('key-marker') ?? '', parameters.get('upload-id-marker') ?? '']
+  const after = keyMarker === '' ? undefined : { key: keyMarker, ...(idMarker === '' ? {} : { uploadId: idMarker }) }
+  const page = await uploads.list(bucket, { prefix, delimiter, after, limit: Math.max(1, limit), signal })
+  sendXml(exchange, document('ListMultipartUploadsResult', [
+    element('Bucket', bucket), element('KeyMarker', name(keyMarker)), element('UploadIdMarker', idMarker), given('NextKeyMarker', page.next === undefined ? undefined : name(page.next.key)), given('NextUploadIdMarker', page.next?.uploadId),
+    element('Prefix', name(prefix)), given('Delimiter', delimiter === '' ? undefined : name(delimiter)), element('MaxUploads', limit), given('EncodingType', parameters.get('encoding-type')), element('IsTruncated', page.next !== undefined),
+    page.uploads.map((upload) => element('Upload', [element('Key', name(upload.key)), element('UploadId', upload.uploadId), ownerElement('Initiator'), ownerElement('Owner'), element('StorageClass', 'STANDARD'), element('Initiated', upload.initiated), ...algorithmOf(upload)])),
+    page.prefixes.map((common) => element('CommonPrefixes', element('Prefix', name(common)))),
+  ]))
+}
+
+/** DELETE BUCKET/KEY?uploadId */
+export async function abortUpload (exchange: S3Exchange): Promise<void> {
+  await exchange.node.objects.uploads.abort(targetOf(exchange), uploadIdIn(exchange), { signal: exchange.signal })
+  sendNothing(exchange, 204)
+}
+
+/**
+ * POST BUCKET/KEY?uploadId. It may take long: when it does, the answer begins with 200 and spaces, and an error comes as a body of that 200, as clients know it
+ * from AWS (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html).
+ */
+export async function completeUpload (exchange: S3Exchange): Promise<void> {
+  const { node: { objects: { uploads } }, header, signal, response } = exchange
+  const asked = await xmlBody(exchange, 'CompleteMultipartUpload')
+  const parts = childrenOf(asked, 'Part').map(namedPart)
+  if (parts.length === 0) throw new S3Error('MalformedXML', 'You must specify at least one part')
+  const size = header('x-amz-mp-object-size')
+  const conditions = writeConditionsIn(header)
+  using patience = keepingAlive(exchange)
+  try {
+    const info = await uploads.complete(targetOf(exchange), uploadIdIn(exchange), parts, { ...conditions, ...(size !== undefined && /^\d{1,15}$/.test(size) ? { sizeBytes: Number(size) } : {}), checksum: objectChecksumIn(header), signal })
+    const { checksum, parts: made } = info.attributes
+    const body = element('CompleteMultipartUploadResult', [
+      element('Location', `http${exchange.isSecure ? 's' : ''}://${header('host') ?? 'localhost'}/${info.bucket}/${encodedKey(info.key)}`), element('Bucket', info.bucket), element('Key', info.key), element('ETag', `"${info.etag}"`),
+      ...(checksum === undefined ? [] : [element(checksumName(checksum.algorithm), checksumText(checksum, made?.count)), element('ChecksumType', checksum.type)]),
+    ], { xmlns: 'http://s3.amazonaws.com/doc/2006-03-01/' }).xml
+    if (patience.end()) response.end(body)
+    else sendXml(exchange, declaration + body, versionHeader(info))
+  } catch (error) {
+    if (!patience.end()) throw error
+    const { code, message } = s3ErrorOf(error, { isConditional: Object.keys(conditions).length > 0 })
+    exchange.note({ code })
+    response.end(plainDocument('Error', [element('Code', code), element('Message', message), element('RequestId', exchange.id)]).slice(declaration.length))
+  }
+}
+
+/** `end` says whether the answer has begun. */
+function keepingAlive ({ response, clock }: S3Exchange): Disposable & { end (): boolean } {
+  let cancel = (): void => {}
+  let hasBegun = false
+  const beat = (): void => {
+    cancel = clock.after(completeLimits.keepAliveMs, () => {
+      if (!hasBegun) { response.writeHead(200, { 'content-type': 'application/xml' }); response.write(declaration) } else response.write(' ')
+      hasBegun = true
+      beat()
+    })
+  }
+  beat()
+  return { end () { cancel(); return hasBegun }, [Symbol.dispose] () { cancel() } }
+}
+
+function namedPart (part: XmlNode): NamedPart {
+  const [number, etag] = [childText(part, 'PartNumber') ?? '', etagIn(childText(part, 'ETag'))]
+  if (!/^\d{1,9}$/.test(number) || etag === undefined) throw new S3Error('MalformedXML', 'a part has a PartNumber and an ETag')
+  const checksum = checksumAlgorithms.flatMap((algorithm) => {
+    const text = childText(part, checksumName(algorithm))
+    return text === undefined ? [] : [{ algorithm, value: digestIn(algorithm, text) }]
+  })[0]
+  return { partNumber: Number(number), etag, ...(checksum === undefined ? {} : { checksum }) }
+}
+
+/** What the client says that the whole has: of a composite one without the number of parts behind it. */
+function objectChecksumIn (header: S3Exchange['header']): Checksum | undefined {
+  return checksumAlgorithms.flatMap((algorithm): Checksum[] => {
+    const text = header(`x-amz-checksum-${algorithm}`)
+    if (text === undefined) return []
+    const [digest = ''] = text.split('-')
+    const isComposite = header('x-amz-checksum-type') === 'COMPOSITE' || text.includes('-')
+    return [{ algorithm, value: digestIn(algorithm, digest), type: isComposite ? 'COMPOSITE' : 'FULL_OBJECT' }]
+  })[0]
+}
+
+const checksumOf = ({ checksum }: Pick<PartInfo, 'checksum'>): XmlElement[] => checksum === undefined ? [] : [element(checksumName(checksum.algorithm), checksumText(checksum, undefined))]
+const algorithmOf = ({ checksum }: Upload): XmlElement[] => checksum === undefined ? [] : [element('ChecksumAlgorithm', checksum.algorithm.toUpperCase()), element('ChecksumType', checksum.type)]

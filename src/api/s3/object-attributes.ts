@@ -1,0 +1,69 @@
+import type { AttributesChange } from '../../objects/index.ts'
+import { taggingDocument, tagsOf } from './bucket-settings.ts'
+import { S3Error } from './errors.ts'
+import { type S3Exchange, sendNothing, sendXml, xmlBody } from './exchange.ts'
+import { targetOf, versionIn } from './get-object.ts'
+import { checksumName, checksumText, retentionOf, versionHeader } from './object-headers.ts'
+import { childText } from './xml-reader.ts'
+import { document, element, given } from './xml.ts'
+
+/** What is beside the content of one version: tags, retention, hold; and what is known of it altogether. */
+async function infoOf (exchange: S3Exchange): ReturnType<S3Exchange['node']['objects']['head']> {
+  return exchange.node.objects.head(targetOf(exchange), { ...versionIn(exchange), signal: exchange.signal })
+}
+
+async function change (exchange: S3Exchange, changes: AttributesChange, { status = 200, mayBypassGovernance = false } = {}): Promise<void> {
+  const info = await exchange.node.objects.setAttributes({ ...targetOf(exchange), ...versionIn(exchange) }, changes, { signal: exchange.signal, mayBypassGovernance })
+  sendNothing(exchange, status, versionHeader(info))
+}
+
+export async function getTagging (exchange: S3Exchange): Promise<void> {
+  const info = await infoOf(exchange)
+  sendXml(exchange, taggingDocument(info.attributes.tags ?? []), versionHeader(info))
+}
+
+export async function putTagging (exchange: S3Exchange): Promise<void> {
+  await change(exchange, { tags: tagsOf(await xmlBody(exchange, 'Tagging')) })
+}
+
+export async function deleteTagging (exchange: S3Exchange): Promise<void> { await change(exchange, { tags: [] }, { status: 204 }) }
+
+export async function getRetention (exchange: S3Exchange): Promise<void> {
+  const { attributes: { retention } } = await infoOf(exchange)
+  if (retention === undefined) throw new S3Error('NoSuchObjectLockConfiguration', 'The specified object does not have a ObjectLock configuration')
+  sendXml(exchange, document('Retention', [element('Mode', retention.mode.toUpperCase()), element('RetainUntilDate', new Date(retention.untilMs).toISOString())]))
+}
+
+export async function putRetention (exchange: S3Exchange): Promise<void> {
+  const retention = await xmlBody(exchange, 'Retention')
+  const [mode, until] = [childText(retention, 'Mode'), childText(retention, 'RetainUntilDate')]
+  const mayBypassGovernance = exchange.header('x-amz-bypass-governance-retention')?.toLowerCase() === 'true'
+  if (mayBypassGovernance) await exchange.demand({ operation: 's3:BypassGovernanceRetention', action: 'admin', bucket: exchange.bucket, key: exchange.key })
+  await change(exchange, { retention: mode === undefined || until === undefined ? null : retentionOf(mode, until) }, { mayBypassGovernance })
+}
+
+export async function getLegalHold (exchange: S3Exchange): Promise<void> {
+  const { attributes: { isHeld } } = await infoOf(exchange)
+  sendXml(exchange, document('LegalHold', element('Status', isHeld === true ? 'ON' : 'OFF')))
+}
+
+export async function putLegalHold (exchange: S3Exchange): Promise<void> {
+  const status = childText(await xmlBody(exchange, 'LegalHold'), 'Status')
+  if (status !== 'ON' && status !== 'OFF') throw new S3Error('MalformedXML', 'the Status of a legal hold is ON or OFF')
+  await change(exchange, { isHeld: status === 'ON' })
+}
+
+/** GET BUCKET/KEY?attributes */
+export async function getAttributes (exchange: S3Exchange): Promise<void> {
+  const asked = new Set((exchange.header('x-amz-object-attributes') ?? '').split(',').map((name) => name.trim()))
+  if (asked.has('')) throw new S3Error('InvalidArgument', 'x-amz-object-attributes names what is asked for: ETag, Checksum, ObjectParts, StorageClass, ObjectSize')
+  const info = await infoOf(exchange)
+  const { attributes: { checksum, parts } } = info
+  sendXml(exchange, document('GetObjectAttributesResponse', [
+    given('ETag', asked.has('ETag') ? info.etag : undefined),
+    ...(asked.has('Checksum') && checksum !== undefined ? [element('Checksum', [element(checksumName(checksum.algorithm), checksumText(checksum, parts?.count)), element('ChecksumType', checksum.type)])] : []),
+    ...(asked.has('ObjectParts') && parts !== undefined ? [element('ObjectParts', element('PartsCount', parts.count))] : []),
+    given('StorageClass', asked.has('StorageClass') ? 'STANDARD' : undefined),
+    given('ObjectSize', asked.has('ObjectSize') ? info.sizeBytes : undefined),
+  ]), { 'last-modified': new Date(info.modified).toUTCString(), ...versionHeader(info) })
+}

@@ -1,0 +1,98 @@
+import type { AccessAction } from '../../objects/index.ts'
+import { createBucket, deleteBucket, demandBucket, getAcl, getLocation, headBucket, listBuckets, putBucketAcl, putObjectAcl } from './buckets.ts'
+import { deletePolicy, deleteSetting, getPolicy, getPolicyStatus, getSetting, putPolicy, putSetting, settings } from './bucket-settings.ts'
+import { deleteObject, deleteObjects } from './delete-object.ts'
+import { S3Error, type S3ErrorCode } from './errors.ts'
+import type { S3Exchange } from './exchange.ts'
+import { getObject, headObject } from './get-object.ts'
+import { listObjects, listVersions } from './listing.ts'
+import { abortUpload, completeUpload, createUpload, listParts, listUploads, uploadPart, uploadPartCopy } from './multipart.ts'
+import { deleteTagging, getAttributes, getLegalHold, getRetention, getTagging, putLegalHold, putRetention, putTagging } from './object-attributes.ts'
+import { copyObject, putObject } from './put-object.ts'
+
+/** What a request asks for: who may is said by `action` and by the name that policies of AWS use. */
+export interface Operation {
+  /** Without "s3:". */
+  readonly name: string
+  readonly action: AccessAction
+  readonly run: (exchange: S3Exchange) => Promise<void>
+}
+
+const operation = (name: string, action: AccessAction, run: Operation['run']): Operation => ({ name, action, run })
+type ByMethod = Readonly<Record<string, Operation | undefined>>
+type Setting = typeof settings[keyof typeof settings]
+
+const settingOperations = (name: string, setting: Setting): ByMethod => ({
+  GET: operation(`GetBucket${name}`, 'admin', async (exchange) => getSetting(exchange, setting)),
+  PUT: operation(`PutBucket${name}`, 'admin', async (exchange) => putSetting(exchange, setting)),
+  DELETE: operation(`PutBucket${name}`, 'admin', async (exchange) => deleteSetting(exchange, setting)),
+})
+
+/** Asked for by clients that look around; answered as AWS does where nobody has set it. */
+const neverSet = (name: string, code: S3ErrorCode): ByMethod => ({
+  GET: operation(`GetBucket${name}`, 'list', async (exchange) => {
+    await demandBucket(exchange)
+    throw new S3Error(code, `the bucket has no ${name}; it cannot have one here`)
+  }),
+})
+
+/** A reader of these learns nothing but that the bucket is there. */
+const readable = (of: ByMethod, name: string): ByMethod => ({ ...of, GET: of.GET === undefined ? undefined : { ...of.GET, name, action: 'list' } })
+
+const bucketSubresources: Readonly<Record<string, ByMethod>> = {
+  location: { GET: operation('GetBucketLocation', 'list', getLocation) },
+  versioning: readable(settingOperations('Versioning', settings.versioning), 'GetBucketVersioning'),
+  acl: { GET: operation('GetBucketAcl', 'list', getAcl), PUT: operation('PutBucketAcl', 'admin', putBucketAcl) },
+  cors: settingOperations('CORS', settings.cors),
+  lifecycle: settingOperations('LifecycleConfiguration', settings.lifecycle),
+  policy: { GET: operation('GetBucketPolicy', 'admin', getPolicy), PUT: operation('PutBucketPolicy', 'admin', putPolicy), DELETE: operation('DeleteBucketPolicy', 'admin', deletePolicy) },
+  policyStatus: { GET: operation('GetBucketPolicyStatus', 'admin', getPolicyStatus) },
+  tagging: readable(settingOperations('Tagging', settings.tagging), 'GetBucketTagging'),
+  website: settingOperations('Website', settings.website),
+  'object-lock': readable(settingOperations('ObjectLockConfiguration', settings['object-lock']), 'GetBucketObjectLockConfiguration'),
+  uploads: { GET: operation('ListBucketMultipartUploads', 'list', listUploads) },
+  versions: { GET: operation('ListBucketVersions', 'list', listVersions) },
+  delete: { POST: operation('DeleteObjects', 'write', deleteObjects) },
+  encryption: neverSet('ServerSideEncryption', 'ServerSideEncryptionConfigurationNotFoundError'),
+  publicAccessBlock: neverSet('PublicAccessBlock', 'NoSuchPublicAccessBlockConfiguration'),
+  ownershipControls: neverSet('OwnershipControls', 'OwnershipControlsNotFoundError'),
+  replication: neverSet('Replication', 'ReplicationConfigurationNotFoundError'),
+}
+
+const objectSubresources: Readonly<Record<string, ByMethod>> = {
+  uploads: { POST: operation('PutObject', 'write', createUpload) },
+  uploadId: {
+    GET: operation('ListMultipartUploadParts', 'write', listParts), POST: operation('PutObject', 'write', completeUpload), DELETE: operation('AbortMultipartUpload', 'write', abortUpload),
+    PUT: operation('PutObject', 'write', async (exchange) => exchange.header('x-amz-copy-source') === undefined ? uploadPart(exchange) : uploadPartCopy(exchange)),
+  },
+  tagging: { GET: operation('GetObjectTagging', 'read', getTagging), PUT: operation('PutObjectTagging', 'write', putTagging), DELETE: operation('DeleteObjectTagging', 'write', deleteTagging) },
+  retention: { GET: operation('GetObjectRetention', 'read', getRetention), PUT: operation('PutObjectRetention', 'write', putRetention) },
+  'legal-hold': { GET: operation('GetObjectLegalHold', 'read', getLegalHold), PUT: operation('PutObjectLegalHold', 'write', putLegalHold) },
+  acl: { GET: operation('GetObjectAcl', 'read', getAcl), PUT: operation('PutObjectAcl', 'write', putObjectAcl) },
+  attributes: { GET: operation('GetObjectAttributes', 'read', getAttributes) },
+}
+
+/** Known to S3, and not here. */
+const unknownHere = ['accelerate', 'analytics', 'intelligent-tiering', 'inventory', 'logging', 'metrics', 'notification', 'requestPayment', 'restore', 'select', 'torrent', 'session', 'metadataTable', 'renameObject', 'append']
+
+const ofBucket: ByMethod = {
+  GET: operation('ListBucket', 'list', listObjects), HEAD: operation('ListBucket', 'list', headBucket), PUT: operation('CreateBucket', 'admin', createBucket), DELETE: operation('DeleteBucket', 'admin', deleteBucket),
+}
+
+const ofObject: ByMethod = {
+  GET: operation('GetObject', 'read', getObject), HEAD: operation('GetObject', 'read', headObject),
+  PUT: operation('PutObject', 'write', async (exchange) => exchange.header('x-amz-copy-source') === undefined ? putObject(exchange) : copyObject(exchange)),
+  DELETE: operation('DeleteObject', 'write', deleteObject),
+}
+
+/** @throws S3Error NotImplemented, MethodNotAllowed */
+export function operationOf ({ request: { method = '' }, bucket, key, parameters }: Pick<S3Exchange, 'request' | 'bucket' | 'key' | 'parameters'>): Operation {
+  const unknown = unknownHere.find((name) => parameters.has(name))
+  if (unknown !== undefined) throw new S3Error('NotImplemented', `"${unknown}" is not implemented here; docs/S3.md lists what is`)
+  const subresources = key === '' ? bucketSubresources : objectSubresources
+  const named = bucket === '' ? undefined : Object.keys(subresources).find((name) => parameters.has(name))
+  const plain = bucket === '' ? { GET: operation('ListAllMyBuckets', 'list', listBuckets) } : key === '' ? ofBucket : ofObject
+  const found = named === undefined ? plain[method as keyof typeof plain] : subresources[named]?.[method]
+  if (found === undefined) throw new S3Error(named === undefined ? 'MethodNotAllowed' : 'NotImplemented', `${method} ${named === undefined ? 'is nothing that can be done here' : `of "${named}" is not implemented here`}`)
+  return found
+}

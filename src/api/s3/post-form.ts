@@ -1,0 +1,105 @@
+import { Readable } from 'node:stream'
+import { Busboy, type BusboyFileStream, type BusboyHeaders, type BusboyInstance } from '@fastify/busboy'
+import { type AccessKey, systemHeaderNames } from '../../objects/index.ts'
+import { encodedKey } from './canonical.ts'
+import { S3Error } from './errors.ts'
+import { type Demand, type S3Exchange, sendNothing, sourceOf } from './exchange.ts'
+import { versionHeader } from './object-headers.ts'
+import { type FormFields, type PostPolicy, verifyPost } from './post-policy.ts'
+import { element, plainDocument } from './xml.ts'
+
+/** Uploads by a form in a web page, POST BUCKET with multipart/form-data: a signed policy says what may come (https://docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html). */
+export interface PostAccess {
+  readonly secretOf: (accessKeyId: string) => Promise<string | undefined>
+  readonly admitted: (accessKeyId: string) => Promise<AccessKey>
+  readonly demand: (accessKey: AccessKey | undefined, what: Demand) => Promise<void>
+  readonly region: string | undefined
+}
+
+export const formLimits = {
+  maxFields: 64,
+  maxFieldNameBytes: 256,
+  /** A policy with its base64. */
+  maxFieldBytes: 32 * 1024,
+} as const
+
+export async function postObject (exchange: S3Exchange, access: PostAccess): Promise<void> {
+  const { node: { objects }, bucket, signal, clock } = exchange
+  exchange.note({ operation: 'PostObject' })
+  const { fields, file, fileName } = await beginningOf(exchange)
+  const key = (fields.get('key') ?? '').replaceAll('${filename}', fileName)
+  if (key === '') throw new S3Error('InvalidArgument', 'Bucket POST must contain a field named \'key\'.')
+  const policy = await verifyPost(new Map([...fields, ['key', key], ['bucket', bucket]]), { nowMs: clock.wallMs(), secretOf: access.secretOf, region: access.region })
+  await access.demand(policy === undefined ? undefined : await access.admitted(policy.accessKeyId), { operation: 's3:PutObject', action: 'write', bucket, key })
+  const acl = fields.get('acl')
+  if (fields.has('tagging') || (acl !== undefined && acl !== 'private')) throw new S3Error('NotImplemented', 'the fields tagging and acl (but for private) are not implemented here')
+  const metadata = [...fields].flatMap(([name, value]) => name.startsWith('x-amz-meta-') ? [[name.slice('x-amz-meta-'.length), value] as const] : [])
+  const headers = systemHeaderNames.flatMap((name) => { const value = fields.get(name); return value === undefined ? [] : [[name, value] as const] })
+  const info = await objects.put({ bucket, key }, within(file, policy), { contentType: fields.get('content-type'), metadata: Object.fromEntries(metadata), headers: Object.fromEntries(headers), wantsMd5: true, signal })
+  answer(exchange, fields, { key, etag: `"${info.etag}"`, more: versionHeader(info) })
+}
+
+function answer (exchange: S3Exchange, fields: FormFields, { key, etag, more }: { key: string, etag: string, more: Record<string, string> }): void {
+  const { bucket, response, header, isSecure } = exchange
+  const location = `http${isSecure ? 's' : ''}://${header('host') ?? 'localhost'}/${bucket}/${encodedKey(key)}`
+  const headers = { etag, location, ...more }
+  const redirect = fields.get('success_action_redirect') ?? fields.get('redirect')
+  if (redirect !== undefined && URL.canParse(redirect) && /^https?:/.test(redirect)) {
+    const target = new URL(redirect)
+    for (const [name, value] of Object.entries({ bucket, key, etag })) target.searchParams.set(name, value)
+    sendNothing(exchange, 303, { ...headers, location: target.href })
+  } else if (fields.get('success_action_status') === '201') {
+    const body = Buffer.from(plainDocument('PostResponse', [element('Location', location), element('Bucket', bucket), element('Key', key), element('ETag', etag)]))
+    response.writeHead(201, { ...headers, 'content-type': 'application/xml', 'content-length': body.byteLength }).end(body)
+  } else sendNothing(exchange, fields.get('success_action_status') === '200' ? 200 : 204, headers)
+}
+
+async function * within (file: AsyncIterable<Uint8Array>, policy: PostPolicy | undefined): AsyncIterable<Uint8Array> {
+  const { least, most } = policy?.range ?? { least: 0, most: Infinity }
+  let length = 0
+  for await (const piece of file) {
+    length += piece.byteLength
+    if (length > most) throw new S3Error('EntityTooLarge', `Your proposed upload exceeds the maximum allowed size of ${most} bytes`)
+    yield piece
+  }
+  if (length < least) throw new S3Error('EntityTooSmall', `Your proposed upload is smaller than the minimum allowed size of ${least} bytes`)
+}
+
+/** What stands before the file, and the file as it comes. What follows it is not looked at. */
+function beginningOf (exchange: S3Exchange): Promise<{ fields: Map<string, string>, file: AsyncIterable<Uint8Array>, fileName: string }> {
+  const { promise, resolve, reject } = Promise.withResolvers<{ fields: Map<string, string>, file: AsyncIterable<Uint8Array>, fileName: string }>()
+  const malformed = (why: string, cause?: unknown): S3Error => new S3Error('MalformedPOSTRequest', `the form is not well-formed multipart/form-data: ${why}`, { cause })
+  const fields = new Map<string, string>()
+  const form = parserOf(exchange, malformed)
+  const source = Readable.from(sourceOf(exchange), { objectMode: false })
+  let file: Readable | undefined
+  const fail = (cause: unknown): void => {
+    const error = cause instanceof S3Error ? cause : malformed('it ends too early', cause)
+    file?.destroy(error)
+    reject(error)
+    source.unpipe(form)
+  }
+  form.on('field', (name: string, value: string, isNameCut: boolean, isValueCut: boolean) => {
+    if (isNameCut || isValueCut) fail(malformed('a field is too long'))
+    else fields.set(name.toLowerCase(), value)
+  })
+  form.on('fieldsLimit', () => { fail(malformed('it has too many fields')) })
+  form.on('file', (_name: string, stream: BusboyFileStream, fileName: string) => {
+    // of two the second is not looked at
+    if (file !== undefined) { stream.resume(); return }
+    file = stream
+    resolve({ fields, file: stream, fileName: fileName.slice(Math.max(fileName.lastIndexOf('/'), fileName.lastIndexOf('\\')) + 1) })
+  })
+  form.on('finish', () => { reject(malformed('it has no file')) })
+  form.on('error', fail)
+  source.on('error', fail)
+  source.pipe(form)
+  return promise
+}
+
+function parserOf ({ request: { headers } }: S3Exchange, malformed: (why: string, cause?: unknown) => S3Error): BusboyInstance {
+  const { maxFields, maxFieldNameBytes, maxFieldBytes } = formLimits
+  try {
+    return new Busboy({ headers: headers as BusboyHeaders, limits: { fields: maxFields, fieldNameSize: maxFieldNameBytes, fieldSize: maxFieldBytes, files: 1, parts: maxFields + 2, headerPairs: 32 } })
+  } catch (cause) { throw malformed('its boundary is missing', cause) }
+}

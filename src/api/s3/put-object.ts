@@ -1,0 +1,71 @@
+import type { CopyOptions, ObjectName, OfVersion } from '../../objects/index.ts'
+import { decoded } from './canonical.ts'
+import { checkReadConditions, hasReadConditions, writeConditionsIn } from './conditions.ts'
+import { S3Error } from './errors.ts'
+import { type S3Exchange, sendNothing, sendXml } from './exchange.ts'
+import { targetOf } from './get-object.ts'
+import { checksumHeaders, checksumName, checksumText, describedIn, etagIn, retentionIn, tagsIn, versionHeader } from './object-headers.ts'
+import { algorithmIn } from './payload.ts'
+import { document, element } from './xml.ts'
+
+/** PUT BUCKET/KEY */
+export async function putObject (exchange: S3Exchange): Promise<void> {
+  const { node: { objects }, header, signal } = exchange
+  demandPlain(exchange)
+  const payload = exchange.payload()
+  const info = await objects.put(targetOf(exchange), payload, {
+    ...describedIn(exchange), ...retentionIn(exchange), ...writeConditionsIn(header), tags: tagsIn(header('x-amz-tagging')),
+    sizeBytes: payload.sizeBytes, wantsMd5: true, checksum: payload.checksum, digests: payload.digests, expected: payload.expected, signal,
+  })
+  sendNothing(exchange, 200, { etag: `"${info.etag}"`, ...versionHeader(info), ...checksumHeaders(info) })
+}
+
+/** PUT BUCKET/KEY with x-amz-copy-source */
+export async function copyObject (exchange: S3Exchange): Promise<void> {
+  const { node: { objects }, header, signal } = exchange
+  demandPlain(exchange)
+  const source = await copySourceIn(exchange)
+  const isReplaced = header('x-amz-metadata-directive') === 'REPLACE'
+  const info = await objects.copy(source, targetOf(exchange), {
+    ...retentionIn(exchange), ...writeConditionsIn(header), ...sourceConditionsIn(header),
+    ...(isReplaced ? { replace: describedIn(exchange) } : {}),
+    ...(header('x-amz-tagging-directive') === 'REPLACE' ? { tags: tagsIn(header('x-amz-tagging')) ?? [] } : {}),
+    wantsMd5: true, checksum: algorithmIn(header('x-amz-checksum-algorithm')), signal,
+  })
+  const { checksum, parts } = info.attributes
+  sendXml(exchange, document('CopyObjectResult', [
+    element('ETag', `"${info.etag}"`), element('LastModified', info.modified),
+    ...(checksum === undefined ? [] : [element(checksumName(checksum.algorithm), checksumText(checksum, parts?.count)), element('ChecksumType', checksum.type)]),
+  ]), { ...versionHeader(info), ...(source.versionId === undefined ? {} : { 'x-amz-copy-source-version-id': source.versionId }) })
+}
+
+/** What is encrypted by keys of its own, or kept elsewhere, is not to be had here; saying nothing would be worse. @throws S3Error */
+export function demandPlain ({ header }: Pick<S3Exchange, 'header'>): void {
+  const encryption = header('x-amz-server-side-encryption')
+  if (encryption !== undefined && encryption !== 'AES256') throw new S3Error('NotImplemented', 'everything is encrypted here already, by the cluster\'s keys; keys of a KMS are not known')
+  if (header('x-amz-server-side-encryption-customer-algorithm') !== undefined || header('x-amz-copy-source-server-side-encryption-customer-algorithm') !== undefined) throw new S3Error('NotImplemented', 'everything is encrypted here already; keys of the client (SSE-C) are not taken')
+  const acl = header('x-amz-acl')
+  if (acl !== undefined && !['private', 'bucket-owner-full-control', 'bucket-owner-read'].includes(acl)) throw new S3Error('NotImplemented', 'objects have no access lists here; open the bucket (x-amz-acl: public-read when it is made, or a policy)')
+}
+
+/** The object that x-amz-copy-source names, which who asks may read and which is as it is to be. @throws S3Error */
+export async function copySourceIn (exchange: S3Exchange): Promise<ObjectName & OfVersion> {
+  const { header, node: { objects }, signal } = exchange
+  const text = header('x-amz-copy-source') ?? ''
+  const [path = '', query = ''] = text.split('?versionId=')
+  const whole = decoded(path).replace(/^\//, '')
+  const at = whole.indexOf('/')
+  if (at < 1 || at === whole.length - 1) throw new S3Error('InvalidArgument', 'x-amz-copy-source is BUCKET/KEY, percent-encoded', { fields: { ArgumentName: 'x-amz-copy-source', ArgumentValue: text.slice(0, 200) } })
+  const source = { bucket: whole.slice(0, at), key: whole.slice(at + 1), ...(query === '' ? {} : { versionId: decoded(query) }) }
+  await exchange.demand({ operation: 's3:GetObject', action: 'read', bucket: source.bucket, key: source.key })
+  if (hasReadConditions(header, sourcePrefix)) checkReadConditions(header, await objects.head(source, { versionId: source.versionId, signal }), sourcePrefix)
+  return source
+}
+
+const sourcePrefix = 'x-amz-copy-source-'
+
+/** Held by the engine too, in the very copy: the source may change after it was looked at. */
+export function sourceConditionsIn (header: S3Exchange['header']): Pick<CopyOptions, 'sourceIfMatch' | 'sourceIfNoneMatch'> {
+  const [match, noneMatch] = [etagIn(header(`${sourcePrefix}if-match`)), etagIn(header(`${sourcePrefix}if-none-match`))]
+  return { ...(match === undefined ? {} : { sourceIfMatch: match }), ...(noneMatch === undefined ? {} : { sourceIfNoneMatch: noneMatch }) }
+}

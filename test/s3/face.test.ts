@@ -1,0 +1,487 @@
+import { createHash } from 'node:crypto'
+import { connect } from 'node:net'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { askS3, type S3Answer, type S3Ask } from '../support/s3-client.ts'
+import { type S3Server, s3Server } from '../support/s3-server.ts'
+
+let server: S3Server
+beforeAll(async () => { server = await s3Server({ face: { hosts: ['s3.example.org', '*.s3.example.org'] }, listener: { hosts: ['s3.example.org', '*.s3.example.org'] } }) })
+afterAll(async () => { await server[Symbol.asyncDispose]() })
+
+const ask = (method: string, path: string, options: S3Ask = {}): Promise<S3Answer> => askS3(server.port, method, path, { key: server.key, ...options })
+const put = (path: string, body: string | Uint8Array, headers: Record<string, string> = {}): Promise<S3Answer> => ask('PUT', path, { body, headers })
+const texts = (xml: string, name: string): string[] => [...xml.matchAll(new RegExp(`<${name}>([^<]*)</${name}>`, 'g'))].map(([, text]) => text ?? '')
+
+describe('buckets', () => {
+  test('are made, found, listed, located and removed, with a slash behind the name or without', async () => {
+    for (const [name, path] of [['bare-bucket', '/bare-bucket'], ['slash-bucket', '/slash-bucket/']] as const) {
+      expect(await ask('PUT', path)).toMatchObject({ status: 200, headers: { location: `/${name}` } })
+      expect((await ask('HEAD', path)).status).toBe(200)
+      expect((await ask('GET', `${path}?location`)).body).toContain('LocationConstraint')
+      expect(texts((await ask('GET', '/')).body, 'Name')).toContain(name)
+      expect((await ask('DELETE', path)).status).toBe(204)
+      expect(await ask('HEAD', path)).toMatchObject({ status: 404, body: '', headers: { 'x-amz-error-code': 'NoSuchBucket' } })
+      expect(await ask('GET', path)).toMatchObject({ status: 404, code: 'NoSuchBucket' })
+    }
+  })
+
+  test('one that is there already is told as ours', async () => {
+    expect(await ask('PUT', '/photos')).toMatchObject({ status: 409, code: 'BucketAlreadyOwnedByYou' })
+    const other = await server.keyWith([{ bucket: 'mine', prefix: '', actions: ['admin'] }])
+    expect(await ask('PUT', '/photos', { key: other })).toMatchObject({ status: 403, code: 'AccessDenied' })
+  })
+
+  test('are not removed with objects in them, and not named as they may not be', async () => {
+    await ask('PUT', '/full-bucket')
+    await put('/full-bucket/x', 'x')
+    expect(await ask('DELETE', '/full-bucket')).toMatchObject({ status: 409, code: 'BucketNotEmpty' })
+    expect(await ask('PUT', '/Upper')).toMatchObject({ status: 400, code: 'InvalidBucketName' })
+  })
+
+  test('a region that a client asks for is told again to it, and us-east-1 is empty', async () => {
+    expect((await ask('GET', '/photos?location', { region: 'garage' })).body).toContain('>garage<')
+    expect((await ask('GET', '/photos?location')).body).not.toContain('us-east-1')
+  })
+})
+
+describe('objects', () => {
+  test('are put, got, looked at and removed; absent is fine', async () => {
+    const stored = await put('/photos/dir/a%20b%2Bc.txt', 'hello there', { 'content-type': 'text/plain', 'cache-control': 'no-cache', 'x-amz-meta-mtime': '12.5', 'x-amz-meta-upper': 'Ä' })
+    expect(stored).toMatchObject({ status: 200, body: '' })
+    expect(stored.headers.etag).toMatch(/^"[0-9a-f]{32}"$/)
+    expect(stored.headers).not.toHaveProperty('x-amz-version-id')
+    const got = await ask('GET', '/photos/dir/a%20b%2Bc.txt')
+    expect(got).toMatchObject({ status: 200, body: 'hello there', headers: { etag: stored.headers.etag, 'content-type': 'text/plain', 'accept-ranges': 'bytes', 'x-amz-meta-mtime': '12.5', 'x-amz-meta-upper': Buffer.from('Ä').toString('latin1'), 'content-length': '11' } })
+    expect(got.headers['x-amz-request-id']).toBe(got.headers['x-request-id'])
+    expect(await ask('HEAD', '/photos/dir/a%20b%2Bc.txt')).toMatchObject({ status: 200, body: '', headers: { 'content-length': '11', etag: stored.headers.etag } })
+    expect((await ask('DELETE', '/photos/dir/a%20b%2Bc.txt')).status).toBe(204)
+    expect((await ask('DELETE', '/photos/dir/a%20b%2Bc.txt')).status).toBe(204)
+    expect(await ask('GET', '/photos/dir/a%20b%2Bc.txt')).toMatchObject({ status: 404, code: 'NoSuchKey' })
+    expect(await ask('GET', '/photos/x?versionId=00')).toMatchObject({ code: expect.stringMatching(/NoSuchVersion|InvalidArgument/) as string })
+    expect(await put('/nowhere/x', 'x')).toMatchObject({ status: 404, code: 'NoSuchBucket' })
+  })
+
+  test('of no bytes are objects', async () => {
+    await put('/photos/empty', '')
+    expect(await ask('GET', '/photos/empty')).toMatchObject({ status: 200, body: '', headers: { 'content-length': '0' } })
+    expect(await ask('GET', '/photos/empty', { headers: { range: 'bytes=0-' } })).toMatchObject({ status: 416, code: 'InvalidRange' })
+  })
+
+  test.each([
+    ['bytes=0-3', 206, '0123', 'bytes 0-3/20'], ['bytes=15-', 206, '56789', 'bytes 15-19/20'], ['bytes=-4', 206, '6789', 'bytes 16-19/20'], ['bytes=10-999', 206, '0123456789', 'bytes 10-19/20'],
+    ['bytes=20-', 416, undefined, undefined], ['bytes=5-2', 200, '01234567890123456789', undefined], ['lines=1-2', 200, '01234567890123456789', undefined], ['bytes=0-1,4-5', 200, '01234567890123456789', undefined],
+  ])('range %s', async (range, status, body, contentRange) => {
+    await put('/photos/ranged', '01234567890123456789')
+    const got = await ask('GET', '/photos/ranged', { headers: { range } })
+    expect(got.status).toBe(status)
+    if (body !== undefined) expect(got.body).toBe(body)
+    expect(got.headers['content-range']).toBe(contentRange)
+    expect((await ask('HEAD', '/photos/ranged', { headers: { range } })).status).toBe(status)
+  })
+
+  test('If-Range gives the rest of the same object, and the whole of another', async () => {
+    const { headers: { etag = '' } } = await put('/photos/resumed', 'one and the same')
+    expect(await ask('GET', '/photos/resumed', { headers: { range: 'bytes=4-6', 'if-range': etag } })).toMatchObject({ status: 206, body: 'and' })
+    expect(await ask('GET', '/photos/resumed', { headers: { range: 'bytes=4-6', 'if-range': '"other"' } })).toMatchObject({ status: 200, body: 'one and the same' })
+  })
+
+  test('the first part of an object that was put whole is all of it', async () => {
+    await put('/photos/whole', 'all of it')
+    expect(await ask('GET', '/photos/whole?partNumber=1')).toMatchObject({ status: 206, body: 'all of it', headers: { 'content-range': 'bytes 0-8/9' } })
+    expect(await ask('GET', '/photos/whole?partNumber=2')).toMatchObject({ status: 416, code: 'InvalidPartNumber' })
+    expect(await ask('GET', '/photos/whole?partNumber=x')).toMatchObject({ status: 400 })
+  })
+
+  test('conditions of reads hold', async () => {
+    const { headers: { etag = '' } } = await put('/photos/conditional', 'x')
+    const at = async (headers: Record<string, string>): Promise<number> => (await ask('GET', '/photos/conditional', { headers })).status
+    expect(await at({ 'if-match': etag })).toBe(200)
+    expect(await at({ 'if-match': '"other"' })).toBe(412)
+    expect(await at({ 'if-none-match': etag })).toBe(304)
+    expect(await at({ 'if-none-match': '"a", *' })).toBe(304)
+    expect(await at({ 'if-none-match': '"other"' })).toBe(200)
+    expect(await at({ 'if-modified-since': new Date(Date.now() + 60_000).toUTCString() })).toBe(304)
+    expect(await at({ 'if-modified-since': new Date(0).toUTCString() })).toBe(200)
+    expect(await at({ 'if-unmodified-since': new Date(0).toUTCString() })).toBe(412)
+    // a tag that matches counts more than a date
+    expect(await at({ 'if-match': etag, 'if-unmodified-since': new Date(0).toUTCString() })).toBe(200)
+    expect(await at({ 'if-none-match': '"other"', 'if-modified-since': new Date(Date.now() + 60_000).toUTCString() })).toBe(200)
+    // and a condition more than a range
+    expect(await at({ 'if-none-match': etag, range: 'bytes=99-' })).toBe(304)
+    expect((await ask('HEAD', '/photos/conditional', { headers: { 'if-none-match': etag } }))).toMatchObject({ status: 304, headers: { etag } })
+  })
+
+  test('conditions of writes have one winner', async () => {
+    const outcomes = await Promise.all(Array.from({ length: 8 }, async (_, i) => put('/photos/once', `writer ${i}`, { 'if-none-match': '*' })))
+    expect(outcomes.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([200, 412, 412, 412, 412, 412, 412, 412])
+    expect(outcomes.find(({ status }) => status === 412)?.code).toBe('PreconditionFailed')
+    const { headers: { etag = '' } } = await ask('HEAD', '/photos/once')
+    expect((await put('/photos/once', 'again', { 'if-match': etag })).status).toBe(200)
+    expect((await put('/photos/once', 'again', { 'if-match': etag })).status).toBe(412)
+    expect((await ask('DELETE', '/photos/once', { headers: { 'if-match': etag } })).status).toBe(412)
+    expect((await ask('DELETE', '/photos/once', { headers: { 'if-match': '*' } })).status).toBe(204)
+  })
+
+  test('a link may say how it is to be opened, if it is signed', async () => {
+    await put('/photos/link', 'x')
+    const path = '/photos/link?response-content-disposition=attachment%3B%20filename%3D%22a.txt%22&response-content-type=text%2Fplain'
+    expect(await ask('GET', path)).toMatchObject({ headers: { 'content-disposition': 'attachment; filename="a.txt"', 'content-type': 'text/plain' } })
+    expect(await ask('GET', '/photos/link?response-content-type=a%0D%0Ab')).toMatchObject({ status: 400, code: 'InvalidArgument' })
+  })
+
+  test.each([
+    ['another hash than that of the body', { 'x-amz-content-sha256': createHash('sha256').update('other').digest('hex') }, 'XAmzContentSHA256Mismatch'],
+    ['keys of a KMS', { 'x-amz-server-side-encryption': 'aws:kms' }, 'NotImplemented'],
+    ['keys of the client', { 'x-amz-server-side-encryption-customer-algorithm': 'AES256' }, 'NotImplemented'],
+    ['an access list of its own', { 'x-amz-acl': 'public-read' }, 'NotImplemented'],
+    ['too much metadata', { 'x-amz-meta-long': 'x'.repeat(2100) }, 'MetadataTooLarge'],
+    ['two checksums', { 'x-amz-checksum-crc32': 'NhCmhg==', 'x-amz-checksum-crc32c': 'mnG7TA==' }, 'InvalidRequest'],
+    ['an MD5 that is none', { 'content-md5': 'AAAA' }, 'InvalidDigest'],
+  ])('a put with %s stores nothing', async (_name, headers: Record<string, string>, code) => {
+    expect(await put('/photos/refused', 'hello', headers)).toMatchObject({ code })
+    expect((await ask('HEAD', '/photos/refused')).status).toBe(404)
+  })
+
+  test('a body that ends early stores nothing', async () => {
+    const socket = connect(server.port, '127.0.0.1')
+    const presigned = (await import('aws4')).default.sign({ service: 's3', region: 'us-east-1', method: 'PUT', host: `127.0.0.1:${server.port}`, path: '/photos/half?X-Amz-Expires=60', signQuery: true }, { accessKeyId: server.key.id, secretAccessKey: server.key.secret })
+    socket.write(`PUT ${presigned.path} HTTP/1.1\r\nhost: 127.0.0.1:${server.port}\r\ncontent-length: 100\r\n\r\nonly this`)
+    await expect.poll(() => server.logged.length).toBeGreaterThan(0)
+    await new Promise<void>((resolve) => { socket.end(() => { resolve() }) })
+    socket.destroy()
+    await expect.poll(() => server.logged.some((line) => line.includes('PutObject') && line.includes('refused'))).toBe(true)
+    expect((await ask('HEAD', '/photos/half')).status).toBe(404)
+  })
+})
+
+describe('listings', () => {
+  const keys = ['a', 'b/1', 'b/2', 'c d', 'e+f', 'é', 'z&<'].toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+  beforeAll(async () => {
+    await ask('PUT', '/listed')
+    for (const key of keys) await put(`/listed/${encodeURIComponent(key)}`, key)
+  })
+  const unescaped = (text: string): string => text.replaceAll('&amp;', '&').replaceAll('&lt;', '<')
+
+  test('version 1 and 2 show all in byte order', async () => {
+    for (const query of ['', '?list-type=2', '?delimiter=', '?list-type=2&delimiter=&fetch-owner=true']) {
+      const { body, status } = await ask('GET', `/listed${query}`)
+      expect([status, ...texts(body, 'Key').map(unescaped)]).toEqual([200, ...keys])
+      expect(body.includes('<Owner>')).toBe(!query.includes('list-type') || query.includes('fetch-owner'))
+    }
+  })
+
+  test('roll up what shares a prefix', async () => {
+    const { body } = await ask('GET', '/listed?delimiter=/')
+    expect(texts(body, 'Key').map(unescaped)).toEqual(keys.filter((key) => !key.startsWith('b/')))
+    expect(body).toContain('<CommonPrefixes><Prefix>b/</Prefix></CommonPrefixes>')
+    expect(texts((await ask('GET', '/listed?list-type=2&prefix=b%2F&delimiter=%2F')).body, 'Key')).toEqual(['b/1', 'b/2'])
+    expect(texts((await ask('GET', '/listed?list-type=2&start-after=b%2F1&prefix=b')).body, 'Key')).toEqual(['b/2'])
+  })
+
+  test('page by page, whichever way', async () => {
+    const found: string[] = []
+    for (let token = '', isLast = false; !isLast;) {
+      const { body } = await ask('GET', `/listed?list-type=2&max-keys=2${token}`)
+      found.push(...texts(body, 'Key').map(unescaped))
+      const [next] = texts(body, 'NextContinuationToken')
+      isLast = next === undefined
+      expect(texts(body, 'IsTruncated')).toEqual([String(!isLast)])
+      token = `&continuation-token=${encodeURIComponent(next ?? '')}`
+    }
+    expect(found).toEqual(keys)
+    const first: string[] = []
+    for (let marker = '', isLast = false; !isLast;) {
+      const { body } = await ask('GET', `/listed?max-keys=3&marker=${encodeURIComponent(marker)}`)
+      first.push(...texts(body, 'Key').map(unescaped))
+      marker = unescaped(texts(body, 'NextMarker')[0] ?? '')
+      isLast = texts(body, 'IsTruncated')[0] === 'false'
+    }
+    expect(first).toEqual(keys)
+  })
+
+  test('encoded for clients whose XML could not say a key', async () => {
+    await put('/listed/%01%0A', 'control')
+    const { body } = await ask('GET', '/listed?list-type=2&encoding-type=url')
+    expect(texts(body, 'Key').map(decodeURIComponent)).toEqual(['\u0001\n', ...keys])
+    await ask('DELETE', '/listed/%01%0A')
+  })
+
+  test.each([['max-keys=0', 200], ['max-keys=5000', 200], ['max-keys=-1', 400], ['max-keys=x', 400], ['encoding-type=base64', 400], ['list-type=2&continuation-token=nonsense', 400]])('%s is %i', async (query, status) => {
+    const answer = await ask('GET', `/listed?${query}`)
+    expect(answer.status).toBe(status)
+    if (query === 'max-keys=0') expect([texts(answer.body, 'Key'), texts(answer.body, 'IsTruncated')]).toEqual([[], ['false']])
+  })
+})
+
+describe('many at once', () => {
+  test('are deleted, and each that may not be is told', async () => {
+    await put('/photos/d1', '1')
+    await put('/photos/d&2', '2')
+    const xml = '<Delete><Object><Key>d1</Key></Object><Object><Key>d&amp;2</Key></Object><Object><Key>never-there</Key></Object></Delete>'
+    const answer = await ask('POST', '/photos?delete', { body: xml, headers: { 'content-md5': createHash('md5').update(xml).digest('base64') } })
+    expect([answer.status, ...texts(answer.body, 'Key').toSorted()]).toEqual([200, 'd&amp;2', 'd1', 'never-there'])
+    expect((await ask('HEAD', '/photos/d1')).status).toBe(404)
+    const limited = await server.keyWith([{ bucket: 'photos', prefix: 'mine/', actions: ['write'] }])
+    const denied = await ask('POST', '/photos?delete=', { key: limited, body: '<Delete><Quiet>true</Quiet><Object><Key>mine/x</Key></Object><Object><Key>yours</Key></Object></Delete>' })
+    expect([texts(denied.body, 'Key'), texts(denied.body, 'Code')]).toEqual([['yours'], ['AccessDenied']])
+    expect(await ask('POST', '/nowhere?delete', { body: '<Delete><Object><Key>x</Key></Object></Delete>' })).toMatchObject({ code: 'NoSuchBucket' })
+  })
+
+  test.each([
+    ['not XML', 'x'], ['an XML bomb', '<!DOCTYPE d [<!ENTITY a "aaaa">]><Delete><Object><Key>&a;</Key></Object></Delete>'], ['no key', '<Delete/>'],
+    ['1,001 keys', `<Delete>${'<Object><Key>k</Key></Object>'.repeat(1001)}</Delete>`],
+  ])('%s is refused', async (_name, body) => {
+    expect(await ask('POST', '/photos?delete', { body })).toMatchObject({ status: 400, code: 'MalformedXML' })
+  })
+
+  test('another MD5 or checksum than that of the list is refused', async () => {
+    const body = '<Delete><Object><Key>x</Key></Object></Delete>'
+    expect(await ask('POST', '/photos?delete', { body, headers: { 'content-md5': createHash('md5').update('x').digest('base64') } })).toMatchObject({ code: 'BadDigest' })
+    expect(await ask('POST', '/photos?delete', { body, headers: { 'x-amz-checksum-crc32': 'AAAAAA==' } })).toMatchObject({ code: 'BadDigest' })
+  })
+})
+
+describe('what there is not', () => {
+  test.each([
+    ['GET', '/photos?requestPayment'], ['GET', '/photos?logging'], ['PUT', '/photos?notification'], ['GET', '/photos?accelerate'], ['GET', '/photos/x?torrent'], ['POST', '/photos/x?restore'], ['POST', '/photos/x?select&select-type=2'], ['PUT', '/photos?encryption'],
+  ])('%s %s is 501 with XML', async (method, path) => {
+    expect(await ask(method, path)).toMatchObject({ status: 501, code: 'NotImplemented', headers: { 'content-type': 'application/xml' } })
+  })
+
+  test.each([['POST', '/photos/x'], ['PATCH', '/photos'], ['DELETE', '/']])('%s %s is 405', async (method, path) => {
+    expect((await ask(method, path)).status).toBe(405)
+  })
+
+  test.each([
+    ['cors', 'NoSuchCORSConfiguration'], ['policy', 'NoSuchBucketPolicy'], ['lifecycle', 'NoSuchLifecycleConfiguration'], ['tagging', 'NoSuchTagSet'], ['encryption', 'ServerSideEncryptionConfigurationNotFoundError'],
+    ['website', 'NoSuchWebsiteConfiguration'], ['object-lock', 'ObjectLockConfigurationNotFoundError'], ['publicAccessBlock', 'NoSuchPublicAccessBlockConfiguration'], ['replication', 'ReplicationConfigurationNotFoundError'],
+  ])('?%s of a bucket that has none is told as %s', async (name, code) => {
+    expect(await ask('GET', `/photos?${name}`)).toMatchObject({ status: 404, code })
+  })
+
+  test('versioning that was never enabled is an empty configuration, and the access list is its owner\'s', async () => {
+    expect((await ask('GET', '/photos?versioning')).body).toContain('<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>')
+    expect((await ask('GET', '/photos?acl')).body).toContain('FULL_CONTROL')
+  })
+})
+
+describe('settings of a bucket', () => {
+  test.each([
+    ['versioning', '<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>', false],
+    ['object-lock', '<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>GOVERNANCE</Mode><Days>3</Days></DefaultRetention></Rule></ObjectLockConfiguration>', false],
+    ['cors', '<CORSConfiguration><CORSRule><AllowedOrigin>https://a.example</AllowedOrigin><AllowedMethod>PUT</AllowedMethod><AllowedHeader>*</AllowedHeader><ExposeHeader>ETag</ExposeHeader><MaxAgeSeconds>60</MaxAgeSeconds></CORSRule></CORSConfiguration>', true],
+    ['lifecycle', '<LifecycleConfiguration><Rule><ID>old</ID><Filter><And><Prefix>tmp/</Prefix><Tag><Key>a</Key><Value>b</Value></Tag><ObjectSizeGreaterThan>100</ObjectSizeGreaterThan></And></Filter><Status>Enabled</Status><Expiration><Days>7</Days></Expiration></Rule></LifecycleConfiguration>', true],
+    ['tagging', '<Tagging><TagSet><Tag><Key>team</Key><Value>a&amp;b</Value></Tag></TagSet></Tagging>', true],
+    ['website', '<WebsiteConfiguration><IndexDocument><Suffix>index.html</Suffix></IndexDocument><ErrorDocument><Key>404.html</Key></ErrorDocument></WebsiteConfiguration>', true],
+  ])('%s is kept as it was given', async (name, xml, isRemovable) => {
+    await ask('PUT', '/with-settings')
+    expect(await ask('PUT', `/with-settings?${name}`, { body: xml })).toMatchObject({ status: 200 })
+    const body = (await ask('GET', `/with-settings?${name}`)).body.replace(/^<\?xml[^>]*>\n/, '').replace(/ xmlns="[^"]*"/, '')
+    expect(body).toBe(xml)
+    expect((await ask('DELETE', `/with-settings?${name}`)).status).toBe(isRemovable ? 204 : 405)
+    if (isRemovable) expect((await ask('GET', `/with-settings?${name}`)).status).toBe(404)
+  })
+
+  test.each([
+    ['lifecycle', '<LifecycleConfiguration><Rule><ID>x</ID><Filter/><Status>Enabled</Status><Transition><Days>1</Days><StorageClass>GLACIER</StorageClass></Transition></Rule></LifecycleConfiguration>', 'NotImplemented'],
+    ['versioning', '<VersioningConfiguration><Status>On</Status></VersioningConfiguration>', 'MalformedXML'],
+    ['policy', '{"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::photos/*","Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}}]}', 'NotImplemented'],
+    ['policy', '{"Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::other/*"}]}', 'MalformedPolicy'],
+    ['policy', '{"Statement":[{"Effect":"Deny","NotPrincipal":"*","Action":"s3:*","Resource":"arn:aws:s3:::photos/*"}]}', 'NotImplemented'],
+    ['policy', 'x', 'MalformedPolicy'],
+  ])('%s that is not understood is not taken (%#)', async (name, body, code) => {
+    expect(await ask('PUT', `/photos?${name}`, { body })).toMatchObject({ code })
+  })
+})
+
+describe('who may', () => {
+  test('nobody without a key, nor with an unknown, wrong, removed or expired one', async () => {
+    await put('/photos/secret', 'x')
+    expect(await ask('GET', '/photos/secret', { key: undefined })).toMatchObject({ status: 403, code: 'AccessDenied' })
+    expect(await ask('GET', '/', { key: undefined })).toMatchObject({ status: 403, code: 'AccessDenied' })
+    expect(await ask('GET', '/photos/secret', { key: { id: 'DFSAAAAAAAAAAAAAAAAA', secret: 'x' } })).toMatchObject({ status: 403, code: 'InvalidAccessKeyId' })
+    expect(await ask('GET', '/photos/secret', { key: { ...server.key, secret: 'x' } })).toMatchObject({ status: 403, code: 'SignatureDoesNotMatch' })
+    const expired = await server.keyWith([{ bucket: '*', prefix: '', actions: ['read'] }], 1000)
+    expect(await ask('GET', '/photos/secret', { key: expired })).toMatchObject({ status: 403, code: 'AccessDenied', body: expect.stringContaining('expired') as string })
+    const removed = await server.keyWith([{ bucket: '*', prefix: '', actions: ['read'] }])
+    expect((await ask('GET', '/photos/secret', { key: removed })).status).toBe(200)
+    await server.keys.remove(removed.id)
+    expect(await ask('GET', '/photos/secret', { key: removed })).toMatchObject({ status: 403, code: 'InvalidAccessKeyId' })
+  })
+
+  test('a key what its rights say, and no more', async () => {
+    const reader = await server.keyWith([{ bucket: 'photos', prefix: 'cats/', actions: ['read', 'list'] }])
+    await put('/photos/cats/1', 'meow')
+    const status = async (method: string, path: string, body?: string, headers?: Record<string, string>): Promise<number> => (await ask(method, path, { key: reader, body, headers })).status
+    expect(await status('GET', '/photos/cats/1')).toBe(200)
+    expect(await status('GET', '/photos/dogs/1')).toBe(403)
+    expect(await status('PUT', '/photos/cats/2', 'x')).toBe(403)
+    expect(await status('DELETE', '/photos/cats/1')).toBe(403)
+    expect(await status('GET', '/photos?prefix=cats/')).toBe(200)
+    expect(await status('GET', '/photos?prefix=c')).toBe(403)
+    expect(await status('GET', '/photos')).toBe(403)
+    expect(await status('GET', '/photos?policy')).toBe(403)
+    expect(await status('PUT', '/another-bucket')).toBe(403)
+    expect(texts((await ask('GET', '/', { key: reader })).body, 'Name')).toEqual(['photos'])
+    // a copy reads too
+    const writer = await server.keyWith([{ bucket: 'photos', prefix: 'out/', actions: ['write'] }])
+    expect((await ask('PUT', '/photos/out/x', { key: writer, headers: { 'x-amz-copy-source': '/photos/cats/1' } })).status).toBe(403)
+  })
+
+  test('anybody reads objects of a public bucket, and lists and writes nothing', async () => {
+    await ask('PUT', '/open-bucket', { headers: { 'x-amz-acl': 'public-read' } })
+    await put('/open-bucket/x', 'for all')
+    const anybody = { key: undefined }
+    expect(await ask('GET', '/open-bucket/x', anybody)).toMatchObject({ status: 200, body: 'for all' })
+    expect((await ask('GET', '/open-bucket', anybody)).status).toBe(403)
+    expect((await ask('PUT', '/open-bucket/y', { ...anybody, body: 'x' })).status).toBe(403)
+    expect((await ask('GET', '/open-bucket/x?response-content-type=text/html', anybody)).status).toBe(400)
+    expect((await ask('GET', '/open-bucket?acl')).body).toContain('AllUsers')
+    expect((await ask('PUT', '/open-bucket?acl', { headers: { 'x-amz-acl': 'private' } })).status).toBe(200)
+    expect((await ask('GET', '/open-bucket/x', anybody)).status).toBe(403)
+  })
+
+  test('a policy lets some, and denies before all', async () => {
+    await ask('PUT', '/ruled')
+    await put('/ruled/pub/x', 'x')
+    await put('/ruled/private', 'x')
+    const guest = await server.keyWith([])
+    const policy = { Version: '2012-10-17', Statement: [
+      { Effect: 'Allow', Principal: '*', Action: ['s3:GetObject'], Resource: 'arn:aws:s3:::ruled/pub/*' },
+      { Effect: 'Allow', Principal: { AWS: [`arn:aws:iam:::user/${guest.id}`] }, Action: 's3:List*', Resource: ['arn:aws:s3:::ruled'] },
+      { Effect: 'Deny', Principal: '*', Action: 's3:DeleteObject', Resource: 'arn:aws:s3:::ruled/*' },
+    ] }
+    expect((await ask('PUT', '/ruled?policy', { body: JSON.stringify(policy) })).status).toBe(204)
+    expect(JSON.parse((await ask('GET', '/ruled?policy')).body)).toEqual(policy)
+    expect((await ask('GET', '/ruled?policyStatus')).body).toContain('TRUE')
+    expect((await ask('GET', '/ruled/pub/x', { key: undefined })).status).toBe(200)
+    expect((await ask('GET', '/ruled/private', { key: undefined })).status).toBe(403)
+    expect((await ask('GET', '/ruled', { key: guest })).status).toBe(200)
+    expect((await ask('GET', '/ruled/private', { key: guest })).status).toBe(403)
+    expect(await ask('DELETE', '/ruled/private')).toMatchObject({ status: 403, code: 'AccessDenied' })
+    // who may administer the bucket is not locked out by a policy
+    await ask('PUT', '/ruled?policy', { body: JSON.stringify({ Statement: [{ Effect: 'Deny', Principal: '*', Action: '*', Resource: ['arn:aws:s3:::ruled', 'arn:aws:s3:::ruled/*'] }] }) })
+    expect((await ask('GET', '/ruled')).status).toBe(403)
+    expect((await ask('DELETE', '/ruled?policy')).status).toBe(204)
+    expect((await ask('DELETE', '/ruled/private')).status).toBe(204)
+  })
+})
+
+describe('presigned', () => {
+  test('URLs get and put without a header', async () => {
+    expect((await ask('PUT', '/photos/by-link', { presigned: 60, body: 'linked' })).status).toBe(200)
+    expect(await ask('GET', '/photos/by-link', { presigned: 60 })).toMatchObject({ status: 200, body: 'linked' })
+  })
+
+  test('a checksum in the query of a presigned PUT is of an empty body, and not held against it', async () => {
+    expect((await ask('PUT', '/photos/by-sdk?x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32', { presigned: 60, body: 'linked' })).status).toBe(200)
+  })
+
+  test('Signature Version 2 is told what to do', async () => {
+    expect(await ask('GET', `/photos/x?AWSAccessKeyId=${server.key.id}&Expires=9999999999&Signature=x`, { key: undefined })).toMatchObject({ status: 400, code: 'InvalidRequest', body: expect.stringContaining('s3v4') as string })
+  })
+})
+
+describe('hosts', () => {
+  test('a bucket may stand in the name', async () => {
+    await put('/photos/hosted/x', 'hosted')
+    for (const host of ['photos.localhost', `photos.localhost:${server.port}`, 'photos.s3.example.org']) expect(await ask('GET', '/hosted/x', { host })).toMatchObject({ status: 200, body: 'hosted' })
+    expect(texts((await ask('GET', '/?prefix=hosted/', { host: 'photos.localhost' })).body, 'Key')).toEqual(['hosted/x'])
+    for (const host of ['localhost', 's3.example.org']) expect((await ask('GET', '/photos/hosted/x', { host })).status).toBe(200)
+    expect((await ask('GET', '/photos/hosted/x', { host: 'evil.example' })).status).toBe(421)
+  })
+
+  test('a region that is not ours is told ours, when there is one', async () => {
+    await using other = await s3Server({ face: { region: 'garage' } })
+    const answer = await askS3(other.port, 'GET', '/photos', { key: other.key })
+    expect(answer).toMatchObject({ status: 400, code: 'AuthorizationHeaderMalformed', body: expect.stringContaining('<Region>garage</Region>') as string })
+    expect((await askS3(other.port, 'GET', '/photos', { key: other.key, region: 'garage' })).status).toBe(200)
+  })
+})
+
+describe('web pages', () => {
+  beforeAll(async () => {
+    await ask('PUT', '/crossed')
+    await put('/crossed/x', 'x')
+    await ask('PUT', '/crossed?cors', { body: '<CORSConfiguration><CORSRule><AllowedOrigin>https://*.example</AllowedOrigin><AllowedMethod>GET</AllowedMethod><AllowedMethod>PUT</AllowedMethod><AllowedHeader>content-*</AllowedHeader><ExposeHeader>ETag</ExposeHeader></CORSRule></CORSConfiguration>' })
+  })
+
+  test('of an origin that the bucket allows may ask', async () => {
+    const preflight = await ask('OPTIONS', '/crossed/x', { key: undefined, headers: { origin: 'https://a.example', 'access-control-request-method': 'PUT', 'access-control-request-headers': 'content-type' } })
+    expect(preflight).toMatchObject({ status: 200, headers: { 'access-control-allow-origin': 'https://a.example', 'access-control-allow-headers': 'content-type' } })
+    expect(await ask('GET', '/crossed/x', { headers: { origin: 'https://a.example' } })).toMatchObject({ status: 200, headers: { 'access-control-allow-origin': 'https://a.example', 'access-control-expose-headers': 'ETag' } })
+  })
+
+  test.each([['another origin', 'https://a.evil', 'PUT', 'content-type'], ['another method', 'https://a.example', 'DELETE', 'content-type'], ['another header', 'https://a.example', 'PUT', 'x-amz-date']])('with %s are refused', async (_name, origin, method, names) => {
+    expect((await ask('OPTIONS', '/crossed/x', { key: undefined, headers: { origin, 'access-control-request-method': method, 'access-control-request-headers': names } })).status).toBe(403)
+  })
+
+  test('of another origin read nothing of an answer', async () => {
+    expect((await ask('GET', '/crossed/x', { headers: { origin: 'https://a.evil' } })).headers).not.toHaveProperty('access-control-allow-origin')
+  })
+})
+
+describe('a client that asks before it sends', () => {
+  const expecting = (path: string, headers = ''): Promise<string> => new Promise((resolve, reject) => {
+    const socket = connect(server.port, '127.0.0.1')
+    let text = ''
+    socket.on('data', (bytes) => { text += bytes.toString(); if (text.includes('100 Continue') && !text.includes('200 OK')) socket.write('hello') ; if (text.includes('RequestId') || text.includes('200 OK')) socket.end() })
+    socket.on('close', () => { resolve(text) }).on('error', reject)
+    socket.write(`PUT ${path} HTTP/1.1\r\nhost: 127.0.0.1:${server.port}\r\ncontent-length: 5\r\nexpect: 100-continue\r\n${headers}\r\n`)
+  })
+
+  test('is told to go on when it may, and refused at once when it may not', async () => {
+    const aws4 = (await import('aws4')).default
+    const presigned = (path: string): string => aws4.sign({ service: 's3', region: 'us-east-1', method: 'PUT', host: `127.0.0.1:${server.port}`, path: `${path}?X-Amz-Expires=60`, signQuery: true }, { accessKeyId: server.key.id, secretAccessKey: server.key.secret }).path ?? ''
+    expect(await expecting(presigned('/photos/expected'))).toMatch(/^HTTP\/1.1 100 Continue\r\n[^]*HTTP\/1.1 200 OK/)
+    expect(await expecting('/photos/expected')).toMatch(/^HTTP\/1.1 403 Forbidden/)
+    expect(await expecting(presigned('/nowhere/expected'))).toMatch(/^HTTP\/1.1 404 Not Found/)
+  })
+})
+
+describe('tricks with paths', () => {
+  const store = async (raw: string, key: string): Promise<void> => {
+    expect(await put(`/photos/${raw}`, `content of ${raw}`)).toMatchObject({ status: 200 })
+    expect(await server.objects.head({ bucket: 'photos', key })).toMatchObject({ key })
+    expect(await ask('GET', `/photos/${raw}`)).toMatchObject({ status: 200, body: `content of ${raw}` })
+    expect((await ask('DELETE', `/photos/${raw}`)).status).toBe(204)
+  }
+
+  test.each([
+    ['dots', '../../etc/passwd', '../../etc/passwd'], ['encoded dots', '%2e%2e/%2E%2E/x', '../../x'], ['dots alone', '..', '..'], ['a dot', './x', './x'], ['an encoded slash', 'a%2Fb', 'a/b'], ['slashes', 'a//b///c', 'a//b///c'], ['a slash first', '/a', '/a'],
+    ['a slash last', 'a/', 'a/'], ['NUL', 'a%00b', 'a\0b'], ['a line break', 'a%0D%0Ab', 'a\r\nb'], ['an encoded percent', '100%25', '100%'], ['twice encoded', '%252e', '%2e'], ['a backslash', 'a%5Cb', 'a\\b'], ['a plus', 'a%2Bb', 'a+b'],
+    ['a question mark', 'a%3Fb', 'a?b'], ['a hash', 'a%23b', 'a#b'], ['an equals sign', 'a=b&c', 'a=b&c'], ['a tilde', '~x', '~x'], ['a colon', 'c:/x', 'c:/x'], ['a BOM', '%EF%BB%BFx', '\ufeffx'],
+    ['a right-to-left mark', '%E2%80%8Fx', '\u200fx'], ['a decomposed letter', 'e%CC%81', 'e\u0301'],
+  ])('%s are a key like another', async (_name, raw, key) => { await store(raw, key) })
+
+  test.each(Array.from({ length: 17 }, (_, plane) => plane))('a character of plane %i is a key like another', async (plane) => {
+    const character = String.fromCodePoint(plane * 0x10000 + 0xabc)
+    await store(encodeURIComponent(`k${character}`), `k${character}`)
+  })
+
+  test('1,024 bytes are a key, 1,025 are not', async () => {
+    await store('k'.repeat(1024), 'k'.repeat(1024))
+    expect(await put(`/photos/${'k'.repeat(1025)}`, 'x')).toMatchObject({ status: 400, code: 'KeyTooLongError' })
+    await store(encodeURIComponent('é'.repeat(512)), 'é'.repeat(512))
+    expect(await put(`/photos/${encodeURIComponent('é'.repeat(513))}`, 'x')).toMatchObject({ status: 400, code: 'KeyTooLongError' })
+  })
+
+  test.each([['/photos/%zz'], ['/photos/%'], ['/photos/%ff'], ['/photos/%ed%a0%80'], ['/photos/%c0%ae'], ['/photos/x?prefix=%ff'], ['/%ff/x'], [`/photos/x?a=${'b'.repeat(9000)}`]])('%s is no path', async (path) => {
+    // aws4 cannot sign what is no text
+    expect(await askS3(server.port, 'GET', path)).toMatchObject({ status: 400, code: 'InvalidURI' })
+  })
+})
+
+describe('the log', () => {
+  test('has no secret, no signature and no key of an object', async () => {
+    await put('/photos/very-private-name', 'x', { 'x-amz-meta-a': 'private-metadata' })
+    await ask('GET', '/photos/very-private-name', { presigned: 60 })
+    const text = server.logged.join('\n')
+    expect(text).toContain('"operation":"GetObject"')
+    for (const secret of [server.key.secret, 'very-private-name', 'private-metadata', 'X-Amz-Signature']) expect(text).not.toContain(secret)
+  })
+
+  test('nothing that was known was a 500', () => {
+    expect(server.logged.filter((line) => line.includes('"status":500'))).toEqual([])
+  })
+})

@@ -1,0 +1,38 @@
+import { openPublicListener, type PublicListenerOptions } from '../../src/api/public-listener.ts'
+import { s3Face, type S3FaceParts } from '../../src/api/s3/face.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import { systemRandom } from '../../src/base/random.ts'
+import { type AccessKeys, accessKeys, type AccessRight, type Objects, objectStore, type SecretAccessKey } from '../../src/objects/index.ts'
+import { type ObjectWorld, objectWorld } from './object-parts.ts'
+
+/** The S3 face over objects in memory, with one key that may do everything and the bucket "photos". */
+export interface S3Server extends AsyncDisposable {
+  readonly url: string
+  readonly port: number
+  readonly world: ObjectWorld
+  readonly objects: Objects
+  readonly keys: AccessKeys
+  readonly key: SecretAccessKey
+  readonly logged: string[]
+  keyWith (rights: readonly AccessRight[], notAfterMs?: number): Promise<SecretAccessKey>
+}
+
+export const allRights: readonly AccessRight[] = [{ bucket: '*', prefix: '', actions: ['read', 'write', 'list', 'admin'] }]
+
+export async function s3Server ({ face = {}, listener = {} }: { face?: Partial<S3FaceParts>, listener?: Partial<PublicListenerOptions> } = {}): Promise<S3Server> {
+  const world = objectWorld()
+  const objects = objectStore(world.parts)
+  const keys = accessKeys(world.parts)
+  const logged: string[] = []
+  const log = (fields: object, message: string): void => { logged.push(JSON.stringify({ ...fields, message }, (_, value: unknown) => value instanceof Error ? value.stack : value)) }
+  const served = await openPublicListener({
+    name: 's3', listen: { host: '127.0.0.1', port: 0 }, clock: systemClock, random: systemRandom, log: { info: log, error: log },
+    face: s3Face({ node: { objects, keys }, clock: systemClock, region: undefined, hosts: [], allowInsecure: false, ...face }), ...listener,
+  })
+  await objects.createBucket('photos')
+  const keyWith: S3Server['keyWith'] = async (rights, notAfterMs) => keys.create({ name: 'test', rights, notAfterMs })
+  return {
+    url: served.url, port: served.port, world, objects, keys, key: await keyWith(allRights), logged, keyWith,
+    async [Symbol.asyncDispose] () { await served[Symbol.asyncDispose]() },
+  }
+}
