@@ -42,6 +42,8 @@ export interface Config {
   /** Requests a second that one address, and one access key, may send; twice as many at once after a rest. */
   readonly ratePerAddress: number
   readonly ratePerKey: number
+  /** Origins of web pages that may use the API at rpc-listen. */
+  readonly rpcOrigins: readonly string[]
   /** Tools such as grpcurl may read the gRPC interface from the node (with the token). */
   readonly rpcReflection: boolean
   /** Bytes of blocks this node holds for the cluster; 0: none; undefined: what the disk has, less the reserve. */
@@ -101,6 +103,7 @@ const rules: Rules = {
   insecurePublic: { fallback: false, takes: 'true or false', parse: boolean },
   ratePerAddress: { fallback: 1000, takes: 'requests a second, 1 to 1000000', parse: integer(1, 1_000_000) },
   ratePerKey: { fallback: 1000, takes: 'requests a second, 1 to 1000000', parse: integer(1, 1_000_000) },
+  rpcOrigins: { fallback: [], takes: 'origins of web pages such as https://app.example.org', parse: list((value) => /^https?:\/\/[^/\s,]+$/.test(value) && isOrigin(value) ? value : undefined) },
   rpcReflection: { fallback: false, takes: 'true or false', parse: boolean },
   capacityBytes: { fallback: undefined, takes: 'a size such as 500GiB, or 0', parse: size(0) },
   reserveBytes: { fallback: kib ** 3, takes: 'a size such as 1GiB', parse: size(0) },
@@ -117,7 +120,8 @@ const rules: Rules = {
 
 /** Names in the file and of options; the environment has them as DFS_LISTEN, DFS_API_PORT, … */
 export const optionNames: Readonly<Record<ConfigField, string>> = {
-  data: 'data', listen: 'listen', announce: 'announce', bootstrap: 'bootstrap', mdns: 'mdns', apiPort: 'api-port', metricsOpen: 'metrics-open', rpcReflection: 'rpc-reflection',
+  data: 'data', listen: 'listen', announce: 'announce', bootstrap: 'bootstrap', mdns: 'mdns', apiPort: 'api-port', metricsOpen: 'metrics-open',
+  rpcOrigins: 'rpc-origins', rpcReflection: 'rpc-reflection',
   s3Listen: 's3-listen', s3Region: 's3-region', httpListen: 'http-listen', httpUrl: 'http-url', rpcListen: 'rpc-listen', tlsCert: 'tls-cert', tlsKey: 'tls-key', publicHosts: 'public-hosts', insecurePublic: 'insecure-public',
   ratePerAddress: 'rate-per-address', ratePerKey: 'rate-per-key',
   capacityBytes: 'capacity', reserveBytes: 'reserve', cacheBytes: 'cache', inFlightBytes: 'in-flight', evictAfterMs: 'evict-after', scrubEveryMs: 'scrub-every', zone: 'zone', keyFile: 'key-file', passphraseFile: 'passphrase-file',
@@ -233,6 +237,11 @@ function originText (value: string): string | undefined {
 
 function listenText (value: string): string | undefined {
   return value === 'off' || listenAddressOf(value) !== undefined ? value : undefined
+}
+
+/** As browsers write it: in lower case, without the scheme's own port. */
+function isOrigin (text: string): boolean {
+  try { return new URL(text).origin === text } catch { return false } // it says nothing but that it is none
 }
 
 function isPeerId (text: string): boolean {

@@ -3,7 +3,8 @@ import type { PublicExchange } from './public-listener.ts'
 
 /** What somebody wants to do at a face that others reach. */
 export interface Wish {
-  readonly action: 'read' | 'list' | 'write'
+  /** admin: make, change and remove the bucket itself. */
+  readonly action: 'read' | 'list' | 'write' | 'admin'
   readonly bucket: string
   /** Of a listing the prefix. */
   readonly key: string
@@ -25,16 +26,21 @@ export interface Credentials {
 export interface ProvenKey {
   readonly id: string
   may (wish: Wish): boolean
+  /** Whether there is anything in the bucket that it may do. */
+  mayEnter (bucket: string): boolean
 }
 
 /** Lets a request in, by its key or as anybody's. @throws ApiError 401, 403; TooMany */
 export async function admitted (exchange: PublicExchange, gate: Gate, wish: Wish): Promise<{ isPublic: boolean }> {
+  const key = await shownKey(exchange, gate)
+  return { isPublic: await allowed({ gate, key, wish, signal: exchange.signal }) }
+}
+
+/** The key that a request shows; undefined: none. @throws ApiError 401 for a wrong one; TooMany */
+export async function shownKey (exchange: PublicExchange, gate: Gate): Promise<ProvenKey | undefined> {
   const { signal, request } = exchange
   const credentials = credentialsOf(request.headers.authorization)
-  if (credentials === undefined) {
-    if (await gate.isPublic(wish, { signal })) return { isPublic: true }
-    throw new ApiError(401, 'refused', 'this takes an access key: its id as user name and its secret as password')
-  }
+  if (credentials === undefined) return undefined
   exchange.demandTrust()
   const key = await gate.prove(credentials, { signal })
   if (key === undefined) {
@@ -43,8 +49,14 @@ export async function admitted (exchange: PublicExchange, gate: Gate, wish: Wish
   }
   exchange.note({ key: key.id })
   exchange.countKey(key.id)
-  if (key.may(wish)) return { isPublic: false }
-  if (await gate.isPublic(wish, { signal })) return { isPublic: true }
+  return key
+}
+
+/** Whether anybody may do this (true), or the key alone (false). @throws ApiError 401, 403 where neither may */
+export async function allowed ({ gate, key, wish, signal }: { gate: Gate, key: ProvenKey | undefined, wish: Wish, signal: AbortSignal }): Promise<boolean> {
+  if (key?.may(wish) === true) return false
+  if (await gate.isPublic(wish, { signal })) return true
+  if (key === undefined) throw new ApiError(401, 'refused', 'this takes an access key: its id as user name and its secret as password')
   throw new ApiError(403, 'refused', 'this access key may not do this')
 }
 

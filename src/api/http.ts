@@ -10,6 +10,7 @@ import { type ApiLog, type Face, listen, serve } from './listener.ts'
 import { metricsRoute } from './node-routes.ts'
 import { route, type RouteOptions } from './router.ts'
 import { type RpcFace, rpcFace, rpcRefusalOf } from './rpc/face.ts'
+import { everything } from './rpc/permit.ts'
 import { Transfers } from './transfers.ts'
 
 /** The local API: HTTP, and gRPC, gRPC-Web and Connect at the same port; on loopback, for whoever can read api.json (docs/API.md). It translates; it decides nothing. */
@@ -53,7 +54,7 @@ export async function serveApi (options: LocalApiOptions): Promise<LocalApi> {
   const { server, readers } = httpServers({ tls: undefined, http2: true, limits: apiLimits, clock: options.clock })
   server.maxConnections = apiLimits.maxConnections
   const port = await listen(server, { host: loopback, port: options.port })
-  const rpc = rpcFace({ ...options, authorize: ({ request }) => { checkToken(request.headers, token) } })
+  const rpc = rpcFace({ ...options, offers: 'everything', permitOf: ({ request }) => { checkToken(request.headers, token); return everything } })
   const served = serve(server, { ...options, face: localFace({ options, port, token, rpc, transfers: new Transfers() }) }, readers)
   return { port, token, [Symbol.asyncDispose]: () => served[Symbol.asyncDispose]() }
 }

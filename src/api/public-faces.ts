@@ -5,6 +5,7 @@ import { type Config, listenAddressOf } from '../config.ts'
 import type { DfsNode } from '../node.ts'
 import { keyGate } from './key-gate.ts'
 import type { ApiLog } from './listener.ts'
+import { publicApiFace } from './public-api.ts'
 import { openPublicListener, type PublicFace, type PublicListener } from './public-listener.ts'
 import { webFace } from './web/index.ts'
 import { s3Face } from './s3/face.ts'
@@ -42,7 +43,7 @@ interface FaceRule {
 const faces: Readonly<Record<FaceName, FaceRule>> = {
   s3: { listen: 's3Listen', http2: false, face: ({ node, config, clock }) => s3Face({ node, clock, region: config.s3Region, hosts: config.publicHosts, allowInsecure: config.insecurePublic }) },
   http: { listen: 'httpListen', http2: false, face: ({ node: { objects, keys, shares }, config, clock }) => webFace({ objects, shares, clock, gate: keyGate({ keys, objects, clock }), hosts: config.publicHosts }) },
-  rpc: { listen: 'rpcListen', http2: true, face: undefined },
+  rpc: { listen: 'rpcListen', http2: true, face: ({ node, config, clock }) => publicApiFace({ node, config, clock, gate: keyGate({ keys: node.keys, objects: node.objects, clock }) }) },
 }
 
 /** Opens what the configuration asks for; disposing stops all at once. @throws what openPublicListener says; nothing stays open then */

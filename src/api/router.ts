@@ -61,7 +61,7 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
 }
 
 // split before decoding: an encoded slash belongs to a key; empty segments do too ("a//b"), so only the leading "/v1/" goes
-function segmentsOf (path: string): string[] {
+export function segmentsOf (path: string): string[] {
   if (!path.startsWith('/v1/')) return []
   try {
     return path.slice('/v1/'.length).split('/').map(decodeURIComponent)

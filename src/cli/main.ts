@@ -69,6 +69,7 @@ const nodeOptions = (of: Command): Command => of
   .option('--insecure-public', 'let others reach the three without TLS')
   .option('--rate-per-address <n>', 'requests a second from one address (1000)')
   .option('--rate-per-key <n>', 'requests a second with one access key (1000)')
+  .option('--rpc-origins <list>', 'origins of web pages that may use the API at rpc-listen')
   .option('--rpc-reflection', 'let tools read the gRPC interface from the node')
   .addOption(new Option('--log-level <level>').choices(['trace', 'debug', 'info', 'warn', 'error', 'silent']))
   .addOption(new Option('--log-format <format>').choices(['json', 'pretty']))

@@ -31,7 +31,7 @@ const status = {
   members: [{ peerId: peer, role: 'storage', zone: 'b', isConnected: true }, { peerId: '12D3KooWTest', role: 'member', zone: 'z', isConnected: true }],
   blocks: { count: 1, bytes: 2, quotaBytes: undefined, freeBytes: 3, corrupt: 0, isReadOnly: false }, cache: { bytes: 0, limitBytes: 9 }, rows: { lostPartitions: 0, isReadOnly: false },
   isReady: true, health: ['all but well'], isDegraded: true, atRisk: { objects: 4, isAtLeast: true, silent: [peer] }, repair: repair('busy'), scrub: undefined,
-} satisfies NodeStatus
+} as unknown as NodeStatus
 
 describe.each(protocols)('the service over %s', (protocol) => {
   let served: ServedApi

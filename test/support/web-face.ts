@@ -26,7 +26,7 @@ export const testGate: Gate = {
   isPublic: async ({ bucket, action }) => bucket === 'open' && action !== 'write',
   prove: async ({ id, secret }) => {
     if (secret !== 'secret' || !['reader', 'writer'].includes(id)) return undefined
-    return { id, may: ({ bucket, action }: Wish) => bucket === 'photos' && (id === 'writer' || action === 'read') }
+    return { id, may: ({ bucket, action }: Wish) => bucket === 'photos' && (id === 'writer' || action === 'read'), mayEnter: (bucket) => bucket === 'photos' }
   },
 }
 

@@ -6,28 +6,37 @@ import type { Bucket, BucketOptions, BucketSettings, SettingsChange } from '../.
 import { connectErrorOf } from './errors.ts'
 import { type BucketOptions as OptionsMessage, type BucketOptionsSchema, type BucketSchema, type BucketService, Chunking, Compression, Dedup, Degraded } from './generated/dfs/v1/bucket_pb.ts'
 import { nameIn, numberIn } from './names.ts'
+import { demand, permitIn } from './permit.ts'
 import type { RpcParts } from './service.ts'
 
 export function bucketService ({ node: { objects } }: Pick<RpcParts, 'node'>): ServiceImpl<typeof BucketService> {
   return {
-    async createBucket ({ name, options, settings }, { signal }) {
+    async createBucket ({ name, options, settings }, context) {
+      const { signal } = context
+      await demand(context, { action: 'admin', bucket: name, key: '' })
       try {
         return { bucket: messageOf(await objects.createBucket(name, { ...options === undefined ? {} : optionsOf(options), ...settings === undefined ? {} : { settings: settings as BucketSettings } }, { signal })) }
       } catch (error) {
         throw error instanceof Conflict ? existing(error) : error
       }
     },
-    listBuckets: async (_, { signal }) => ({ buckets: (await objects.listBuckets({ signal })).map(messageOf) }),
-    getBucket: async ({ name }, { signal }) => ({ bucket: messageOf(await objects.bucket(name, { signal })) }),
-    async updateBucket ({ name, redundancy, settings }, { signal }) {
+    listBuckets: async (_, context) => ({ buckets: (await objects.listBuckets({ signal: context.signal })).filter(({ name }) => permitIn(context).mayEnter(name)).map(messageOf) }),
+    async getBucket ({ name }, context) {
+      permitIn(context).demandEntry(name)
+      return { bucket: messageOf(await objects.bucket(name, { signal: context.signal })) }
+    },
+    async updateBucket ({ name, redundancy, settings }, context) {
+      const { signal } = context
+      await demand(context, { action: 'admin', bucket: name, key: '' })
       if (redundancy.case === undefined && settings === undefined) throw new InvalidInput('redundancy', 'a bucket is set to copies, shards or settings')
       // two writes: a reader in between sees the one without the other
       let bucket = settings === undefined ? undefined : await objects.setBucketSettings(name, settings as SettingsChange, { signal })
       if (redundancy.case !== undefined) bucket = await objects.setRedundancy(name, redundancy.case === 'copies' ? { copies: redundancy.value } : { shards: redundancy.value }, { signal })
       return { bucket: bucket === undefined ? undefined : messageOf(bucket) }
     },
-    async deleteBucket ({ name }, { signal }) {
-      await objects.removeBucket(name, { signal })
+    async deleteBucket ({ name }, context) {
+      await demand(context, { action: 'admin', bucket: name, key: '' })
+      await objects.removeBucket(name, { signal: context.signal })
       return {}
     },
   }

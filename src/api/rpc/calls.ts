@@ -1,5 +1,6 @@
-import { type ContextKey, createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect'
+import { Code, ConnectError, type ContextKey, createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect'
 import { Unavailable } from '../../base/errors.ts'
+import { loggedReasonOf } from '../errors.ts'
 import type { Incoming } from '../listener.ts'
 import { connectErrorOf, unexpected } from './errors.ts'
 
@@ -24,11 +25,11 @@ export const everyCall: Interceptor = (next) => async (request) => {
 
 function toldOf (error: unknown, signal: AbortSignal, incoming: Incoming | undefined): Error {
   // what an engine throws when it is told to stop says less than why it was
-  const reason: unknown = signal.aborted ? connectErrorOf(signal.reason) ?? error : error
+  const reason: unknown = signal.aborted && connectErrorOf(signal.reason) !== undefined ? signal.reason : error
   const told = connectErrorOf(reason)
   if (told === undefined && !signal.aborted) incoming?.note({ err: error })
-  const { code, rawMessage } = told ?? unexpected()
-  incoming?.note({ code, reason: rawMessage })
+  const { code } = told ?? unexpected()
+  incoming?.note({ code: Code[code], reason: reason instanceof ConnectError ? undefined : loggedReasonOf(reason) })
   return told ?? unexpected()
 }
 

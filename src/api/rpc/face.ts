@@ -1,9 +1,11 @@
 import type { ServerHttp2Session } from 'node:http2'
 import { Code, ConnectError, createConnectRouter, createContextValues, type HandlerContext } from '@connectrpc/connect'
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node'
+import { loggedReasonOf } from '../errors.ts'
 import type { Incoming, Refusal } from '../listener.ts'
 import { everyCall, incomingKey } from './calls.ts'
 import { connectErrorOf, unexpected } from './errors.ts'
+import { type Permit, permitKey } from './permit.ts'
 import { isOpen, type RpcParts, rpcServices } from './service.ts'
 import { raiseWindows } from './windows.ts'
 
@@ -13,27 +15,29 @@ export const rpcLimits = {
 } as const
 
 /** gRPC, gRPC-Web and Connect. */
-export interface RpcFace {
+export interface RpcFace<I extends Incoming = Incoming> {
   /** Whether a call of this path is known. */
   has (path: string): boolean
   /** Resolves when the answer is out. */
-  answer (incoming: Incoming): Promise<void>
+  answer (incoming: I): Promise<void>
 }
 
-export interface RpcFaceOptions extends RpcParts {
+export interface RpcFaceOptions<I extends Incoming = Incoming> extends RpcParts {
   /** Whether tools may read the interface from the node. */
   readonly reflection: boolean
-  /** @throws ApiError unless who sent these headers may use the API */
-  readonly authorize: (incoming: Incoming) => void
+  /** What who sent these headers may do. @throws ApiError if it may do nothing; TooMany */
+  readonly permitOf: (incoming: I) => Permit | Promise<Permit>
+  /** 'objects': nothing but objects and buckets, in which keys have rights. */
+  readonly offers: 'everything' | 'objects'
 }
 
-/** Nothing of a call's messages is read before `authorize` has let it pass. */
-export function rpcFace (options: RpcFaceOptions): RpcFace {
+/** Nothing of a call's messages is read before `permitOf` has let it pass. */
+export function rpcFace<I extends Incoming> (options: RpcFaceOptions<I>): RpcFace<I> {
   const router = createConnectRouter({
     acceptCompression: [],
     readMaxBytes: rpcLimits.maxMessageBytes,
     interceptors: [everyCall],
-    requestGate: (context) => { gate(options, context) },
+    requestGate: async (context) => { await gate(options, context) },
   })
   rpcServices(router, options, options)
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]))
@@ -42,7 +46,7 @@ export function rpcFace (options: RpcFaceOptions): RpcFace {
     async answer (incoming) {
       const { request, response, signal, path } = incoming
       const handler = handlers.get(path)
-      if (handler === undefined) throw new ConnectError('there is no such call', Code.Unimplemented)
+      if (handler === undefined) throw new ConnectError('there is no such call here', Code.Unimplemented)
       incoming.goOn()
       const asked = universalRequestFromNodeRequest(request, response, undefined, createContextValues().set(incomingKey, incoming))
       const answer = await handler({ ...asked, signal: AbortSignal.any([asked.signal, signal]) })
@@ -53,11 +57,11 @@ export function rpcFace (options: RpcFaceOptions): RpcFace {
   }
 }
 
-function gate ({ authorize }: RpcFaceOptions, { values, service }: HandlerContext): void {
+async function gate<I extends Incoming> ({ permitOf }: RpcFaceOptions<I>, { values, service }: HandlerContext): Promise<void> {
   const incoming = values.get(incomingKey)
   if (incoming === undefined) throw unexpected()
   if (isOpen(service)) return
-  try { authorize(incoming) } catch (error) { throw connectErrorOf(error) ?? error }
+  try { values.set(permitKey, await permitOf(incoming as I)) } catch (error) { throw connectErrorOf(error) ?? error }
   if ('stream' in incoming.request) raiseWindows((incoming.request.stream as { session?: ServerHttp2Session }).session)
 }
 
@@ -66,7 +70,7 @@ export function rpcRefusalOf (error: unknown, { request }: Incoming): Refusal {
   const contentType = request.headers['content-type'] ?? ''
   const told = connectErrorOf(error)
   const { code, rawMessage } = told ?? unexpected()
-  const reason = told === undefined ? undefined : rawMessage
+  const reason = told === undefined ? undefined : loggedReasonOf(error) ?? Code[code]
   // a stream of Connect has its status at its end; the status of HTTP says it before its beginning
   if (!contentType.startsWith('application/grpc')) {
     return { status: httpStatuses.get(code) ?? 500, headers: { 'content-type': 'application/json' }, body: Buffer.from(JSON.stringify({ code: Code[code].replaceAll(/(?<=[a-z])(?=[A-Z])/g, '_').toLowerCase(), message: rawMessage })), reason }

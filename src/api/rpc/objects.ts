@@ -7,6 +7,7 @@ import type { ByteRange, ObjectInfo, PutOptions, Retention, Tags } from '../../o
 import { untilStopped } from './calls.ts'
 import { type AnnouncementSchema, type ByteRange as ByteRangeMessage, type GetObjectResponseSchema, type ObjectSchema, type ObjectService, type PutObjectHead, type PutObjectRequest, type Retention as RetentionMessage, RetentionMode, type WatchObjectsResponseSchema } from './generated/dfs/v1/object_pb.ts'
 import { nameIn, numberIn } from './names.ts'
+import { demand, permitIn } from './permit.ts'
 import type { RpcParts } from './service.ts'
 
 export const chunkLimits = {
@@ -17,13 +18,17 @@ export const chunkLimits = {
 export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<typeof ObjectService> {
   const { objects } = node
   return {
-    async putObject (requests, { signal }) {
+    async putObject (requests, context) {
+      const { signal } = context
       const parts = requests[Symbol.asyncIterator]()
       const head = await headOf(parts)
       const { bucket, key } = head
+      await demand(context, { action: 'write', bucket, key })
       return { object: messageOf(await objects.put({ bucket, key }, chunksOf(parts), { ...putOptionsOf(head), signal })) }
     },
-    async * getObject ({ bucket, key, range, ifMatch, versionId }, { signal }): AsyncIterable<MessageInitShape<typeof GetObjectResponseSchema>> {
+    async * getObject ({ bucket, key, range, ifMatch, versionId }, context): AsyncIterable<MessageInitShape<typeof GetObjectResponseSchema>> {
+      const { signal } = context
+      await demand(context, { action: 'read', bucket, key })
       const { info, range: { first, end }, body, sources } = await objects.get({ bucket, key }, { range: rangeOf(range), ifMatch, versionId, signal })
       yield { part: { case: 'head', value: { object: messageOf(info), first: BigInt(first), end: BigInt(end) } } }
       for await (const piece of body) {
@@ -32,24 +37,38 @@ export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<ty
       const peerBytes = Object.fromEntries([...sources.peers].map(([peer, bytes]) => [peer, BigInt(bytes)]))
       yield { part: { case: 'end', value: { localBytes: BigInt(sources.local), cacheBytes: BigInt(sources.cache), peerBytes } } }
     },
-    statObject: async ({ bucket, key, versionId }, { signal }) => ({ object: messageOf(await objects.head({ bucket, key }, { versionId, signal })) }),
-    async listObjects ({ bucket, prefix, delimiter, after, limit }, { signal }) {
+    async statObject ({ bucket, key, versionId }, context) {
+      await demand(context, { action: 'read', bucket, key })
+      return { object: messageOf(await objects.head({ bucket, key }, { versionId, signal: context.signal })) }
+    },
+    async listObjects ({ bucket, prefix, delimiter, after, limit }, context) {
+      const { signal } = context
+      await demand(context, { action: 'list', bucket, key: prefix })
       const page = await objects.list(bucket, { prefix, delimiter, after: after === '' ? undefined : after, limit: limit === 0 ? undefined : limit, signal })
       return { objects: page.objects.map(messageOf), prefixes: [...page.prefixes], next: page.next }
     },
-    async copyObject ({ sourceBucket, sourceKey, sourceVersionId, sourceIfMatch, bucket, key, ifMatch, ifAbsent }, { signal }) {
+    async copyObject ({ sourceBucket, sourceKey, sourceVersionId, sourceIfMatch, bucket, key, ifMatch, ifAbsent }, context) {
+      const { signal } = context
+      await demand(context, { action: 'read', bucket: sourceBucket, key: sourceKey })
+      await demand(context, { action: 'write', bucket, key })
       return { object: messageOf(await objects.copy({ bucket: sourceBucket, key: sourceKey, versionId: sourceVersionId }, { bucket, key }, { sourceIfMatch, ...conditionOf({ ifMatch, ifAbsent }), signal })) }
     },
-    async deleteObject ({ bucket, key, ifMatch, versionId: wanted }, { signal }) {
+    async deleteObject ({ bucket, key, ifMatch, versionId: wanted }, context) {
+      const { signal } = context
+      await demand(context, { action: 'write', bucket, key })
       const { wasThere, versionId, isDeleteMarker } = await objects.remove({ bucket, key }, { ifMatch, versionId: wanted, signal })
       return { removed: wasThere, versionId, isDeleteMarker }
     },
-    async updateObject ({ bucket, key, versionId, tags, retention, isHeld }, { signal }) {
+    async updateObject ({ bucket, key, versionId, tags, retention, isHeld }, context) {
+      const { signal } = context
+      await demand(context, { action: 'write', bucket, key })
       const change = { tags: tags === undefined ? undefined : tagsOf(tags.tags), retention: retentionOf(retention), isHeld }
       const named = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined))
       return { object: messageOf(await objects.setAttributes({ bucket, key, versionId }, named, { signal })) }
     },
-    async listVersions ({ bucket, prefix, delimiter, afterKey, afterVersionId, limit }, { signal }) {
+    async listVersions ({ bucket, prefix, delimiter, afterKey, afterVersionId, limit }, context) {
+      const { signal } = context
+      await demand(context, { action: 'list', bucket, key: prefix })
       const after = afterKey === '' ? undefined : { key: afterKey, versionId: afterVersionId === '' ? undefined : afterVersionId }
       const page = await objects.listVersions(bucket, { prefix, delimiter, after, limit: limit === 0 ? undefined : limit, signal })
       return {
@@ -57,7 +76,11 @@ export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<ty
         prefixes: [...page.prefixes], nextKey: page.next?.key, nextVersionId: page.next?.versionId,
       }
     },
-    watchObjects: (asked, context) => untilStopped(context, (signal) => announcements(node.watch({ signal }), asked)),
+    async * watchObjects (asked, context): AsyncIterable<MessageInitShape<typeof WatchObjectsResponseSchema>> {
+      if (permitIn(context).isBounded && asked.bucket === '') throw new InvalidInput('bucket', 'with an access key one bucket is watched')
+      await demand(context, { action: 'list', bucket: asked.bucket, key: asked.prefix })
+      yield * untilStopped(context, (signal) => announcements(node.watch({ signal }), asked))
+    },
   }
 }
 

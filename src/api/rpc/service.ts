@@ -19,24 +19,28 @@ import { nodeService } from './node.ts'
 import { objectService } from './objects.ts'
 import { reflectionService } from './reflection.ts'
 
-export interface RpcParts extends RouteOptions {
+export interface RpcParts extends Pick<RouteOptions, 'describeConfig' | 'stop'> {
   readonly node: DfsNode
   readonly clock: Clock
 }
 
+/** The first two are of objects. */
 const own = [ObjectService, BucketService, KeyService, ClusterService, JobService, NodeService] as const
 
 /** One implementation of proto/dfs/v1, for whatever protocol a call comes by. */
-export function rpcServices (router: ConnectRouter, parts: RpcParts, { reflection }: { reflection: boolean }): void {
+export function rpcServices (router: ConnectRouter, parts: RpcParts, { reflection, offers }: { reflection: boolean, offers: 'everything' | 'objects' }): void {
+  const offered = offers === 'everything' ? own : own.slice(0, 2)
   router
     .service(ObjectService, objectService(parts))
     .service(BucketService, bucketService(parts))
+    .service(Health, healthService(parts, new Set(offered.map(({ typeName }) => typeName))))
+  if (reflection) router.service(ServerReflection, reflectionService([...offered, Health, ServerReflection]))
+  if (offers === 'objects') return
+  router
     .service(KeyService, keyService(parts))
     .service(ClusterService, clusterService(parts))
     .service(JobService, jobService(parts))
     .service(NodeService, nodeService(parts))
-    .service(Health, healthService(parts, new Set(own.map(({ typeName }) => typeName))))
-  if (reflection) router.service(ServerReflection, reflectionService([...own, Health, ServerReflection]))
 }
 
 /** What answers without a token, as /readyz does. */

@@ -1,0 +1,49 @@
+import { type ContextKey, createContextKey, type HandlerContext } from '@connectrpc/connect'
+import { ApiError } from '../errors.ts'
+import { allowed, type Gate, shownKey, type Wish } from '../gate.ts'
+import type { PublicExchange } from '../public-listener.ts'
+import { connectErrorOf, unexpected } from './errors.ts'
+
+/** What whoever makes a call may do. */
+export interface Permit {
+  /** @throws ApiError 401, 403 */
+  demand (wish: Wish): Promise<void>
+  /** Whether it may do anything in the bucket. */
+  mayEnter (bucket: string): boolean
+  /** @throws ApiError 403 unless it may do anything in the bucket */
+  demandEntry (bucket: string): void
+  /** Whether it must name the bucket that it watches. */
+  readonly isBounded: boolean
+}
+
+/** Of whoever has the node's own token. */
+export const everything: Permit = { demand: async () => {}, mayEnter: () => true, demandEntry: () => {}, isBounded: false }
+
+/** By the access key that a request shows, or without one as anybody. @throws ApiError 401 for a wrong one; TooMany */
+export async function permitOf (exchange: PublicExchange, gate: Gate): Promise<Permit> {
+  const { signal } = exchange
+  const key = await shownKey(exchange, gate)
+  return {
+    isBounded: true,
+    async demand (wish) { await allowed({ gate, key, wish, signal }) },
+    mayEnter: (bucket) => key?.mayEnter(bucket) === true,
+    demandEntry (bucket) {
+      if (key === undefined) throw new ApiError(401, 'refused', 'this takes an access key')
+      if (!key.mayEnter(bucket)) throw new ApiError(403, 'refused', 'this access key may not do this')
+    },
+  }
+}
+
+/** Set before a call's messages are read; a call without one is let do nothing. */
+export const permitKey: ContextKey<Permit | undefined> = createContextKey<Permit | undefined>(undefined)
+
+export function permitIn ({ values }: Pick<HandlerContext, 'values'>): Permit {
+  const permit = values.get(permitKey)
+  if (permit === undefined) throw unexpected()
+  return permit
+}
+
+/** @throws ConnectError unless the caller may */
+export async function demand (context: Pick<HandlerContext, 'values'>, wish: Wish): Promise<void> {
+  try { await permitIn(context).demand(wish) } catch (error) { throw connectErrorOf(error) ?? error }
+}

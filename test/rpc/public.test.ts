@@ -1,0 +1,147 @@
+import { readFile } from 'node:fs/promises'
+import { request as secureRequest } from 'node:https'
+import { join } from 'node:path'
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import { Code, createClient, type Interceptor } from '@connectrpc/connect'
+import { createConnectTransport, createGrpcTransport } from '@connectrpc/connect-node'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { publicApiFace } from '../../src/api/public-api.ts'
+import { BucketService } from '../../src/api/rpc/generated/dfs/v1/bucket_pb.ts'
+import { ClusterService } from '../../src/api/rpc/generated/dfs/v1/cluster_pb.ts'
+import { KeyService } from '../../src/api/rpc/generated/dfs/v1/key_pb.ts'
+import { ObjectService, type PutObjectRequestSchema } from '../../src/api/rpc/generated/dfs/v1/object_pb.ts'
+import { Health } from '../../src/api/rpc/generated/grpc/health/v1/health_pb.ts'
+import type { PublicListener } from '../../src/api/public-listener.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import type { DfsNode } from '../../src/node.ts'
+import { type Objects, objectStore } from '../../src/objects/index.ts'
+import { objectWorld } from '../support/object-parts.ts'
+import { servedPublicly } from '../support/public-listener.ts'
+import { collected, failureOf } from '../support/rpc-client.ts'
+import { basic, testGate } from '../support/web-face.ts'
+
+/** At an address that others reach: with an access key, under TLS. "open" may be read by anybody, "photos" with reader:secret, all of it with writer:secret. */
+
+const tls = { cert: join(import.meta.dirname, '..', 'support', 'tls', 'first.crt'), key: join(import.meta.dirname, '..', 'support', 'tls', 'first.key') }
+const origin = 'https://app.example.org'
+let objects: { -readonly [M in keyof Objects]: Objects[M] }
+let listener: PublicListener
+let closing: AsyncDisposable
+
+beforeAll(async () => {
+  objects = { ...objectStore(objectWorld().parts) }
+  for (const bucket of ['open', 'photos', 'hidden']) {
+    await objects.createBucket(bucket)
+    await objects.put({ bucket, key: 'k' }, (async function * () { yield new TextEncoder().encode('more than eight bytes') })())
+  }
+  const node = { objects, status: async () => ({ isReady: true }), watch: async function * () { yield { at: '2026-01-02T03:04:05.000Z', from: 'p', versionId: 'v', root: undefined, object: { bucket: 'hidden', key: 'k' } } } } as unknown as DfsNode
+  const face = publicApiFace({ node, clock: systemClock, config: { rpcOrigins: [origin], rpcReflection: false }, gate: testGate })
+  const served = await servedPublicly((exchange) => face.answer(exchange), { face, tls, http2: true })
+  ;[listener, closing] = [served.listener, served]
+})
+afterAll(async () => { await closing[Symbol.asyncDispose]() })
+
+const ca = await readFile(tls.cert)
+const nodeOptions = { ca, checkServerIdentity: () => undefined }
+
+function transport (who: string | undefined, { isGrpc = true }: { isGrpc?: boolean } = {}): Parameters<typeof createClient>[1] {
+  const showing: Interceptor = (next) => (request) => {
+    if (who !== undefined) request.header.set('authorization', who)
+    return next(request)
+  }
+  const common = { baseUrl: `https://127.0.0.1:${listener.port}`, nodeOptions, interceptors: [showing] }
+  return isGrpc ? createGrpcTransport(common) : createConnectTransport({ ...common, httpVersion: '1.1' })
+}
+
+const reader = basic('reader').authorization
+const writer = 'Bearer writer:secret'
+
+async function http (method: string, path: string, { headers = {}, body }: { headers?: Record<string, string>, body?: string } = {}): Promise<{ status: number, headers: Record<string, unknown>, body: string }> {
+  return new Promise((resolve, reject) => {
+    const outgoing = secureRequest({ host: '127.0.0.1', port: listener.port, method, path, headers, ...nodeOptions }, (answer) => {
+      const pieces: Buffer[] = []
+      answer.on('data', (piece: Buffer) => { pieces.push(piece) }).on('end', () => { resolve({ status: answer.statusCode ?? 0, headers: answer.headers, body: Buffer.concat(pieces).toString() }) })
+    })
+    outgoing.on('error', reject).end(body)
+  })
+}
+
+describe('gRPC and Connect at a public address', () => {
+  test.each([true, false])('a key may what it has rights for (gRPC over TLS: %s)', async (isGrpc) => {
+    const read = createClient(ObjectService, transport(reader, { isGrpc }))
+    const write = createClient(ObjectService, transport(writer, { isGrpc }))
+    expect((await read.statObject({ bucket: 'photos', key: 'k' })).object).toMatchObject({ sizeBytes: 21n })
+    expect((await collected(read.getObject({ bucket: 'open', key: 'k' }))).at(-1)?.part.case).toBe('end')
+    const put = async (client: typeof read): Promise<unknown> => client.putObject((async function * (): AsyncIterable<MessageInitShape<typeof PutObjectRequestSchema>> {
+      yield { part: { case: 'head' as const, value: { bucket: 'photos', key: 'new' } } }
+      yield { part: { case: 'end' as const, value: {} } }
+    })())
+    expect(await failureOf(put(read))).toMatchObject({ code: Code.PermissionDenied })
+    await put(write)
+    expect((await write.listObjects({ bucket: 'photos' })).objects.map(({ key }) => key)).toEqual(['k', 'new'])
+    expect((await createClient(BucketService, transport(writer, { isGrpc })).listBuckets({})).buckets.map(({ name }) => name)).toEqual(['photos'])
+  })
+
+  test('every call on objects and buckets asks for a right: with a key that has none here, none passes', async () => {
+    const calls: Array<[string, Promise<unknown>]> = []
+    for (const service of [ObjectService, BucketService]) {
+      const client = createClient(service, transport(writer)) as unknown as Record<string, (request: unknown) => unknown>
+      for (const { localName, methodKind } of service.methods) {
+        if (localName === 'listBuckets') continue
+        const asked = { bucket: 'hidden', key: 'k', name: 'hidden', sourceBucket: 'hidden', sourceKey: 'k', redundancy: { case: 'copies', value: 1 } }
+        const call = client[localName]?.(methodKind === 'client_streaming'
+          ? (async function * () { yield { part: { case: 'head', value: asked } }; yield { part: { case: 'end', value: {} } } })()
+          : asked)
+        calls.push([localName, methodKind === 'server_streaming' ? collected(call as AsyncIterable<unknown>) : call as Promise<unknown>])
+      }
+    }
+    expect(calls.length).toBeGreaterThan(12)
+    for (const [name, call] of calls) expect(await failureOf(call), name).toMatchObject({ code: Code.PermissionDenied })
+    expect(await failureOf(collected(createClient(ObjectService, transport(writer)).watchObjects({})))).toMatchObject({ code: Code.InvalidArgument })
+    expect((await objects.head({ bucket: 'hidden', key: 'k' })).sizeBytes).toBe(21)
+  })
+
+  test('without a key only what anybody may read; a wrong secret gets nothing; the cluster is not there', async () => {
+    const anybody = createClient(ObjectService, transport(undefined))
+    expect((await anybody.statObject({ bucket: 'open', key: 'k' })).object).toMatchObject({ sizeBytes: 21n })
+    expect(await failureOf(anybody.statObject({ bucket: 'photos', key: 'k' }))).toMatchObject({ code: Code.Unauthenticated })
+    expect(await failureOf(createClient(ObjectService, transport('Bearer writer:guessed')).statObject({ bucket: 'open', key: 'k' }))).toMatchObject({ code: Code.Unauthenticated })
+    expect(await failureOf(createClient(ClusterService, transport(writer)).getStatus({}))).toMatchObject({ code: Code.Unimplemented })
+    expect(await failureOf(createClient(KeyService, transport(writer)).listKeys({}))).toMatchObject({ code: Code.Unimplemented })
+    expect(await createClient(Health, transport(undefined)).check({})).toMatchObject({ status: 1 })
+    expect(await failureOf(createClient(Health, transport(undefined)).check({ service: ClusterService.typeName }))).toMatchObject({ code: Code.NotFound })
+  })
+})
+
+describe('the HTTP API for objects at a public address', () => {
+  test('puts, gets, lists and removes as far as the key may', async () => {
+    const authorization = writer
+    expect((await http('PUT', '/v1/objects/photos/by-http', { headers: { authorization, 'x-dfs-meta-who': 'me' }, body: 'bytes' })).status).toBe(201)
+    expect(await http('GET', '/v1/objects/photos/by-http', { headers: { authorization: reader } })).toMatchObject({ status: 200, body: 'bytes', headers: { 'x-dfs-meta-who': 'me' } })
+    expect((await http('DELETE', '/v1/objects/photos/by-http', { headers: { authorization: reader } })).status).toBe(403)
+    expect((await http('DELETE', '/v1/objects/photos/by-http', { headers: { authorization } })).status).toBe(200)
+    expect(JSON.parse((await http('GET', '/v1/buckets', { headers: { authorization } })).body)).toMatchObject({ buckets: [{ name: 'photos' }] })
+    expect((await http('GET', '/v1/buckets/photos', { headers: { authorization } })).status).toBe(200)
+    expect((await http('GET', '/v1/objects/photos?prefix=k')).status).toBe(401)
+    expect((await http('GET', '/v1/objects/open/k')).body).toBe('more than eight bytes')
+    for (const [method, path] of [['GET', '/v1/objects/hidden'], ['PUT', '/v1/objects/hidden/k'], ['GET', '/v1/buckets/hidden'], ['DELETE', '/v1/buckets/hidden'], ['PATCH', '/v1/buckets/hidden']] as const) {
+      expect((await http(method, path, { headers: { authorization } })).status, `${method} ${path}`).toBe(403)
+    }
+  })
+
+  test.each(['/v1/status', '/v1/config', '/v1/keys', '/v1/stop', '/v1/invites', '/v1/watch', '/metrics', '/v1/objects', '/v1/buckets/photos/x', '/'])('%s is not there', async (path) => {
+    expect((await http('GET', path, { headers: { authorization: writer } })).status).toBe(404)
+  })
+
+  test('a page of an origin that is listed may ask, and is told what it may send; one of another may not', async () => {
+    const preflight = await http('OPTIONS', '/v1/objects/photos/k', { headers: { origin, 'access-control-request-method': 'PUT', 'access-control-request-headers': 'authorization, x-dfs-meta-who, x-evil' } })
+    expect(preflight).toMatchObject({ status: 204, headers: { 'access-control-allow-origin': origin, 'access-control-allow-headers': expect.stringMatching(/connect-protocol-version.*authorization.*x-dfs-meta-who/i) as string } })
+    expect(preflight.headers['access-control-allow-headers']).not.toContain('x-evil')
+    expect((await http('GET', '/v1/objects/open/k', { headers: { origin } })).headers['access-control-allow-origin']).toBe(origin)
+    for (const method of ['OPTIONS', 'GET']) {
+      const refused = await http(method, '/v1/objects/open/k', { headers: { origin: 'https://evil.example.org' } })
+      expect(refused.status).toBe(403)
+      expect(refused.headers['access-control-allow-origin']).toBeUndefined()
+    }
+  })
+})
