@@ -3,6 +3,6 @@ export { type ChunkProfile, contentChunks, fixedChunkBytes, fixedChunks, gearTab
 export { type Content, contentLimits, decodeContent, encodeContent, sizeOfContent } from './content.ts'
 export { joinContents, joinLimits } from './join.ts'
 export { decodeNode, encodeNode, type Entry, type ManifestNode, manifestLimits } from './manifest.ts'
-export { readFile, readLimits, type ReadOptions } from './reader.ts'
+export { leavesOf, readFile, readLimits, type ReadOptions } from './reader.ts'
 export { type Sealer, sealerOf, type SealingOptions } from './sealing.ts'
 export { writeFile, type WriteOptions } from './writer.ts'

@@ -1,9 +1,9 @@
 import { Budget } from '../base/budget.ts'
 import { empty, fromHex } from '../base/bytes.ts'
-import { cidOfDigest } from '../base/cid.ts'
+import { type Cid, cidOfDigest } from '../base/cid.ts'
 import type { Random } from '../base/random.ts'
 import type { ClusterKeys } from '../encryption/index.ts'
-import { decodeContent, encodeContent, type Entry, readFile, sealerOf, sizeOfContent, writeFile } from '../file/index.ts'
+import { decodeContent, encodeContent, type Entry, leavesOf, readFile, sealerOf, sizeOfContent, writeFile } from '../file/index.ts'
 import { type ContentCodec, redundancyLimits } from '../objects/index.ts'
 
 export const contentFlow = {
@@ -46,6 +46,16 @@ export function contentCodec (keys: ClusterKeys, random: Random): ContentCodec {
         readers--
       }
     },
+    async * blocksOf (encoded, { get, signal }) {
+      const content = decodeContent(encoded)
+      if (content.kind === 'inline') return
+      const nodes: Cid[] = []
+      const noting: typeof get = async (cid, options) => { nodes.push(cid); return get(cid, options) }
+      for await (const { entries } of leavesOf(content, { first: 0, end: sizeOfContent(content) }, { sealer, get: noting, signal })) {
+        for (const cid of nodes.splice(0)) yield { cid, mayBeSpread: false }
+        for (const entry of entries) yield { cid: cidOf(entry), mayBeSpread: true }
+      }
+    },
     rootOf (encoded) {
       const content = decodeContent(encoded)
       if (content.kind === 'inline') return undefined
@@ -55,4 +65,4 @@ export function contentCodec (keys: ClusterKeys, random: Random): ContentCodec {
   }
 }
 
-const cidOf = ({ digest }: Entry): ReturnType<typeof cidOfDigest> => cidOfDigest(digest)
+const cidOf = ({ digest }: Entry): Cid => cidOfDigest(digest)

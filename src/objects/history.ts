@@ -27,6 +27,8 @@ export type Details = Pick<VersionRow, 'isDeleteMarker' | 'version'>
 /** A row in which versions are kept says so itself: whoever read the bucket before that was enabled must not forget them. */
 const effective = ({ current, kept = [] }: ObjectRow, versioning: Versioning): Versioning => versioning ?? (kept.length > 0 || current?.sequence !== undefined ? 'enabled' : undefined)
 
+export const keepsVersions = (row: ObjectRow, versioning: Versioning): boolean => effective(row, versioning) !== undefined
+
 /** The version from before versions were kept is the first. */
 export const sequenceOf = ({ sequence = 1 }: { readonly sequence?: number }): number => sequence
 

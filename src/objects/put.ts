@@ -24,8 +24,17 @@ const heartbeatMs = 60 * 60 * 1000
 
 export interface Put {
   readonly target: ObjectName
-  readonly source: AsyncIterable<Uint8Array>
+  /** The bytes; or a version whose blocks are to be this one's too. */
+  readonly source: AsyncIterable<Uint8Array> | SharedSource
   readonly options: PutOptions
+  /** Digests that are known already. */
+  readonly carried?: Attributes
+}
+
+export interface SharedSource {
+  readonly version: CurrentVersion
+  /** Reads a block of it. */
+  readonly get: (cid: Cid, options: BlockKind & { signal?: AbortSignal }) => Promise<Uint8Array>
 }
 
 /** What is acknowledged; the caller announces it, once it has told whoever waits. @throws as `Objects.put` */
@@ -65,13 +74,12 @@ class Upload {
   }
 
   async store (): Promise<{ version: CurrentVersion, stored: StoredObject }> {
-    const { source, options, target: { key } } = this.#put
-    const { signal } = options
+    const { source, options, carried = {}, target: { key } } = this.#put
     const digests = new PutDigests(options)
     try {
-      const content = await this.#parts.content.write(digests.of(source), { bucket: this.#bucket, signal, put: async (cid, block, { mayBeSpread }) => { await this.#store(cid, block, { mayBeSpread, signal }) } })
+      const content = 'get' in source ? await this.#share(source) : await this.#write(digests.of(source))
       this.#checkSize(content.sizeBytes)
-      const version = await commitVersion(this.#parts, { bucket: this.#bucket, key }, this.#versionOf(content, await digests.attributes()), options)
+      const version = await commitVersion(this.#parts, { bucket: this.#bucket, key }, this.#versionOf(content, { ...carried, ...await digests.attributes() }), options)
       this.#pending = undefined
       return { version, stored: { bucket: this.#bucket, key, version: this.#version, root: content.root, chunks: content.chunks } }
     } finally {
@@ -88,6 +96,31 @@ class Upload {
     } catch (error) {
       this.#parts.warn(`an upload of ${this.#put.target.bucket} failed (${String(reason)}) and stays pending`, error)
     }
+  }
+
+  async #write (source: AsyncIterable<Uint8Array>): Promise<WrittenContent> {
+    const { signal } = this.#put.options
+    return this.#parts.content.write(source, { bucket: this.#bucket, signal, put: async (cid, block, { mayBeSpread }) => { await this.#store(cid, block, { mayBeSpread, signal }) } })
+  }
+
+  /** Holders record that they keep the blocks for this version too; what too few of them have is read and put. */
+  async #share ({ version: { content, sizeBytes, hasBlocks, redundancy }, get }: SharedSource): Promise<WrittenContent> {
+    const { signal } = this.#put.options
+    const chunks: Cid[] = []
+    let isTree = false
+    for await (const batch of batches(this.#parts.content.blocksOf(content, { get, signal }))) {
+      this.#pending ??= this.#begin()
+      await this.#pending
+      for (const kind of ['whole', 'large'] as const) {
+        const cids = batch.filter(({ mayBeSpread }) => (kind === 'large') === (mayBeSpread && redundancy !== undefined)).map(({ cid }) => cid)
+        const adopted = cids.length === 0 ? new Set() : await this.#writers[kind].adopt(cids, { signal })
+        for (const cid of cids) if (!adopted.has(cid)) await this.#writers[kind].put(cid, await get(cid, { mayBeSpread: kind === 'large', signal }), { signal })
+      }
+      chunks.push(...batch.filter(({ mayBeSpread }) => mayBeSpread).map(({ cid }) => cid))
+      isTree ||= batch.some(({ mayBeSpread }) => !mayBeSpread)
+    }
+    this.#isSpread = redundancy !== undefined
+    return { sizeBytes, content, hasBlocks, root: isTree ? this.#parts.content.rootOf(content) : undefined, chunks: isTree ? [] : chunks }
   }
 
   async #store (cid: Cid, block: Uint8Array, { mayBeSpread, signal }: BlockKind & { signal: AbortSignal | undefined }): Promise<void> {
@@ -126,7 +159,7 @@ class Upload {
     if (expected !== undefined && expected !== sizeBytes) throw new InvalidInput('size', `${expected} bytes were announced, ${sizeBytes} came; nothing was stored`)
   }
 
-  #versionOf ({ sizeBytes, content, hasBlocks }: WrittenContent, digests: Pick<Attributes, 'md5' | 'checksum'>): CurrentVersion {
+  #versionOf ({ sizeBytes, content, hasBlocks }: WrittenContent, digests: Attributes): CurrentVersion {
     const { contentType, metadata = {} } = this.#put.options
     const { large } = redundancyOf(this.#bucket)
     const nowMs = this.#parts.clock.wallMs()
@@ -159,4 +192,18 @@ export function checkOptions (options: Pick<PutOptions, 'metadata' | 'contentTyp
   if (Buffer.byteLength(contentType) > metadataLimits.maxContentTypeBytes) throw new InvalidInput('content type', `a content type has at most ${metadataLimits.maxContentTypeBytes} bytes`)
   checkAttributes(attributesIn(options, bucket, nowMs))
   checkLocks({ retention: options.retention, ...(options.isHeld === true ? { isHeld: true } : {}) }, bucket, nowMs)
+}
+
+/** Blocks told of at once. */
+const batchSize = 500
+
+async function * batches<T> (items: AsyncIterable<T>): AsyncIterable<readonly T[]> {
+  let batch: T[] = []
+  for await (const item of items) {
+    batch.push(item)
+    if (batch.length < batchSize) continue
+    yield batch
+    batch = []
+  }
+  if (batch.length > 0) yield batch
 }

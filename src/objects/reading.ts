@@ -1,4 +1,5 @@
 import { hexOf } from '../base/bytes.ts'
+import type { Cid } from '../base/cid.ts'
 import { Conflict, InvalidInput, NotFound } from '../base/errors.ts'
 import type { TransferReport } from '../replication/index.ts'
 import type { BucketRow } from './bucket-row.ts'
@@ -9,7 +10,7 @@ import { DeletedObject } from './errors.ts'
 import type { GetOptions, ObjectInfo, ObjectName, ObjectReading, OfVersion } from './index.ts'
 import { checkKey } from './names.ts'
 import { type CurrentVersion, decodeObjectRow, etagOf, isNullVersion, type KeptVersion, type ObjectRow, type ObjectSummary } from './object-row.ts'
-import type { ObjectParts } from './ports.ts'
+import type { BlockKind, ObjectParts } from './ports.ts'
 import { resolveRange } from './range.ts'
 import type { Versions } from './version.ts'
 
@@ -27,11 +28,16 @@ export async function getObject (parts: ObjectParts, buckets: Buckets, target: O
 }
 
 export function readVersion (parts: ObjectParts, { bucket, version }: FoundVersion, { range, signal }: { range: { first: number, end: number }, signal: AbortSignal | undefined }): Pick<ObjectReading, 'body' | 'sources'> {
-  const report: TransferReport = { local: 0, cache: 0, peers: new Map() }
-  const of = { report, versionId: version.id, root: parts.content.rootOf(version.content) }
+  const { get, sources } = blocksReader(parts, version)
+  return { body: parts.content.read(version.content, { bucket, range, signal, get }), sources }
+}
+
+/** Gets blocks of a version; `sources` fills as they come. */
+export function blocksReader (parts: ObjectParts, version: CurrentVersion): { get: (cid: Cid, options: BlockKind & { signal?: AbortSignal }) => Promise<Uint8Array>, sources: TransferReport } {
+  const sources: TransferReport = { local: 0, cache: 0, peers: new Map() }
+  const of = { report: sources, versionId: version.id, root: parts.content.rootOf(version.content) }
   const [whole, spread] = [parts.replication.reader(of), parts.replication.reader({ ...of, redundancy: version.redundancy })]
-  const body = parts.content.read(version.content, { bucket, range, signal, get: async (cid, { mayBeSpread, ...options }) => (mayBeSpread ? spread : whole).get(cid, options) })
-  return { body, sources: report }
+  return { get: async (cid, { mayBeSpread, ...options }) => (mayBeSpread ? spread : whole).get(cid, options), sources }
 }
 
 /** The current version, or the one that is named. @throws NotFound, DeletedObject where it is a delete marker */

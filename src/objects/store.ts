@@ -1,7 +1,7 @@
-import { Refused } from '../base/errors.ts'
 import { setAttributes } from './attribute-changes.ts'
 import { publicBucket } from './bucket-row.ts'
 import { Buckets } from './buckets.ts'
+import { copyObject } from './copying.ts'
 import type { Objects } from './index.ts'
 import { isEmpty, listObjects } from './listing.ts'
 import type { ObjectParts } from './ports.ts'
@@ -33,7 +33,11 @@ export function objectStore (parts: ObjectParts): Objects {
       return infoOf(target, version)
     },
     remove: async (target, options) => removeObject(parts, buckets, target, options),
-    copy: () => { throw new Refused('this version of dfs does not copy yet') },
+    async copy (source, target, options) {
+      const { info, stored } = await copyObject(parts, buckets, source, target, options)
+      if (stored !== undefined) parts.clock.after(0, () => { parts.announce(stored) })
+      return info
+    },
     setAttributes: async (target, change, options) => setAttributes(parts, buckets, target, change, options),
     uploads: uploadsOf(parts, buckets),
     list: async (bucket, options = {}) => listObjects(parts, await buckets.active(bucket), options),

@@ -128,7 +128,11 @@ export interface TransferReport {
 /** Blocks of the whole cluster, bound to what one put or get needs. */
 export interface Replication {
   /** For writing one version: `put` resolves at the write quorum; the remaining copies, or shards, follow in the background. */
-  writer (reference: Reference, options?: WriteOptions): Pick<Blocks, 'put'> & { settled (): Promise<void> }
+  writer (reference: Reference, options?: WriteOptions): Pick<Blocks, 'put'> & {
+    settled (): Promise<void>
+    /** Those of the blocks that are there already, at their write quorum, now for this version too; no bytes move. At most `presenceLimits.maxTold`. The rest is to be put. */
+    adopt (cids: readonly Cid[], options?: { signal?: AbortSignal }): Promise<ReadonlySet<Cid>>
+  }
   /**
    * For one read: local disk, cache, holders nearest first (hedged when slow), then whoever announced it. `versionId`: whose announcements help; `root`: what
    * Kademlia is asked for; `redundancy`: how the version was written, so what is looked for first, whole copies or shards; the other is found too. `isPassing`:

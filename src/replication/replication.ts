@@ -1,3 +1,4 @@
+import { adopt } from './adoption.ts'
 import type { Replication } from './index.ts'
 import { Reader, type ReaderParts } from './reader.ts'
 import { Writer, type WriterParts } from './writer.ts'
@@ -9,6 +10,7 @@ export function replication (parts: WriterParts & ReaderParts): Replication & { 
   return {
     writer: (reference, { isDegradedAllowed = false } = {}) => ({
       put: async (cid, block, { signal } = {}) => { await writer.put({ cid, bytes: block, reference, isDegradedAllowed }, signal) },
+      adopt: async (cids, { signal } = {}) => adopt(parts, cids, reference, { isDegradedAllowed, signal }),
       settled: async () => { await writer.settled() },
     }),
     reader: (of = {}) => ({ get: async (cid, { signal } = {}) => reader.get(cid, { ...of, signal }) }),

@@ -23,6 +23,8 @@ export interface ObjectWorld {
   /** What each block was put with, and what it was looked for as. */
   readonly put: Map<Cid, Redundancy>
   readonly lookedFor: Map<Cid, Redundancy | undefined>
+  /** Blocks that too few holders keep to be adopted. */
+  readonly unadopted: Set<Cid>
   /** Rejects puts of blocks while set. */
   failure: Error | undefined
   rowOf (key: string): ObjectRow | undefined
@@ -37,7 +39,7 @@ export function objectWorld ({ wrap = (registers) => registers }: { wrap?: (regi
   const registers = memoryRegisters()
   const random = seededRandom(1)
   const world: ObjectWorld = {
-    registers, places: 3, put: new Map(), lookedFor: new Map(), blocks: new Map(), announced: [], warnings: [], events: [], failure: undefined,
+    registers, places: 3, put: new Map(), lookedFor: new Map(), unadopted: new Set(), blocks: new Map(), announced: [], warnings: [], events: [], failure: undefined,
     rowOf: (key) => registers.valuesOf(tables.objects).map(decodeObjectRow).find((row) => row.key === key),
     parts: {
       registers: wrap(described(registers)),
@@ -49,6 +51,12 @@ export function objectWorld ({ wrap = (registers) => registers }: { wrap?: (regi
             world.events.push('block')
             world.blocks.set(cid, block)
             world.put.set(cid, redundancy)
+          },
+          async adopt (cids) {
+            await Promise.resolve()
+            const there = cids.filter((cid) => world.blocks.has(cid) && !world.unadopted.has(cid))
+            for (const cid of there) { world.events.push('adopted'); world.put.set(cid, redundancy) }
+            return new Set(there)
           },
           settled: () => Promise.resolve(),
         }),
@@ -95,6 +103,10 @@ function described (registers: MemoryRegisters): Registers {
 
 const plainContent: ContentCodec = {
   rootOf: () => undefined,
+  async * blocksOf (content) {
+    if (content[0] === 0) return
+    for (const cid of new TextDecoder().decode(content.subarray(1)).split(' ')) yield { cid: cid as Cid, mayBeSpread: true }
+  },
   async write (source, { put }) {
     const pieces: Uint8Array[] = []
     for await (const piece of source) pieces.push(piece)

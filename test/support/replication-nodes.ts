@@ -99,14 +99,19 @@ function memoryHolder ({ blocks, shards, sleep }: { blocks: Blocks, shards: Shar
   const references = new Map<Cid, Reference[]>()
   const durable = new Set<Cid>()
   const record = (cid: Cid, reference: Reference): void => { references.set(cid, [...references.get(cid) ?? [], reference]) }
+  const indexesOf = async (cid: Cid, { k, m }: Reference['redundancy']): Promise<Set<number>> => {
+    const indexes = new Set<number>()
+    for await (const name of shards.of(cid)) if (name.k === k && name.m === m) indexes.add(name.index)
+    return indexes
+  }
   const holder: MemoryHolder = {
     isFull: false,
     writeMs: 0,
     has: (cid) => durable.has(cid) && (references.get(cid)?.length ?? 0) > 0,
     async keep (cid, reference) {
-      if (!await blocks.has(cid)) return 'want'
+      if (await blocks.has(cid)) durable.add(cid)
+      else if ((await indexesOf(cid, reference.redundancy)).size === 0) return 'want'
       record(cid, reference)
-      durable.add(cid)
       return 'kept'
     },
     async store (cid, block, reference) {
@@ -128,9 +133,8 @@ function memoryHolder ({ blocks, shards, sleep }: { blocks: Blocks, shards: Shar
       record(shard.cid, reference)
     },
     async * references (cid) { yield * references.get(cid) ?? [] },
-    shardPresence: async (wanted) => Promise.all(wanted.map(async ({ cid }) => {
-      const indexes = new Set<number>()
-      for await (const { index } of shards.of(cid)) indexes.add(index)
+    shardPresence: async (wanted) => Promise.all(wanted.map(async ({ cid, redundancy }) => {
+      const indexes = await indexesOf(cid, redundancy)
       return { indexes, references: references.get(cid)?.length ?? 0 }
     })),
     presence: async (cids) => cids.map((cid) => ({ state: durable.has(cid) ? 'held' : 'absent', references: references.get(cid)?.length ?? 0 })),

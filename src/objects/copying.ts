@@ -1,0 +1,88 @@
+import { Conflict, InvalidInput } from '../base/errors.ts'
+import { type Attributes, checkAttributes } from './attributes.ts'
+import type { BucketRow } from './bucket-row.ts'
+import type { Buckets } from './buckets.ts'
+import { changeObject } from './change-object.ts'
+import { placeIn } from './commit.ts'
+import { keepsVersions } from './history.ts'
+import type { CopyOptions, ObjectInfo, ObjectName, OfVersion, PutOptions } from './index.ts'
+import { checkPrecondition, type CurrentVersion, etagOf } from './object-row.ts'
+import type { ObjectParts, StoredObject } from './ports.ts'
+import { attributesIn, checkOptions, putObject, type Put } from './put.ts'
+import { blocksReader, type FoundVersion, infoOf, readVersion, versionOf } from './reading.ts'
+import { redundancyLimits, redundancyOf } from './redundancy.ts'
+import { isSameVersion } from './version.ts'
+
+/**
+ * A copy on the server. Where source and target seal equal content alike and keep it alike, the new version has the very blocks of the old one, for which their
+ * holders record it; else the content is read here and put. A copy onto itself in a bucket that keeps no versions changes what is beside the content, and no more.
+ */
+export async function copyObject (parts: ObjectParts, buckets: Buckets, source: ObjectName & OfVersion, target: ObjectName, options: CopyOptions = {}): Promise<{ info: ObjectInfo, stored: StoredObject | undefined }> {
+  const { signal } = options
+  const found = await versionOf(parts, buckets, source, { signal })
+  checkSource(found.version, options)
+  const isOntoItself = source.bucket === target.bucket && source.key === target.key && source.versionId === undefined
+  if (isOntoItself && !changesAnything(options)) throw new InvalidInput('copy', 'a copy of an object onto itself changes nothing unless it replaces its metadata, tags or checksum')
+  const carried = carriedOf(found.version, options)
+  const put = optionsOf(found.version, options)
+  if (isOntoItself && carried !== undefined) {
+    const info = await changeInPlace(parts, found, target, put, { carried, options })
+    if (info !== undefined) return { info, stored: undefined }
+  }
+  const bucket = await buckets.active(target.bucket)
+  const { version, stored } = await putObject(parts, buckets, { target, ...sourceFor(parts, found, { bucket, carried, put, options }) })
+  return { info: infoOf(target, version), stored }
+}
+
+function checkSource (version: CurrentVersion, { sourceIfMatch, sourceIfNoneMatch }: CopyOptions): void {
+  const etag = etagOf(version)
+  if (sourceIfMatch !== undefined && sourceIfMatch !== '*' && sourceIfMatch !== etag) throw new Conflict(`the source has changed: its etag is ${etag}`)
+  if (sourceIfNoneMatch !== undefined && (sourceIfNoneMatch === '*' || sourceIfNoneMatch === etag)) throw new Conflict(`the source has this very etag: ${etag}`)
+}
+
+const changesAnything = ({ replace, tags, retention, isHeld, checksum, wantsMd5 }: CopyOptions): boolean => [replace, tags, retention, isHeld, checksum, wantsMd5].some((option) => option !== undefined)
+
+/** Digests of the source that are the copy's too; undefined: one is wanted that it has not, so its bytes must be read. */
+function carriedOf ({ attributes: { md5, parts, checksum } = {} }: CurrentVersion, { wantsMd5 = false, checksum: wanted }: CopyOptions): Attributes | undefined {
+  if ((wantsMd5 && md5 === undefined && parts?.md5 === undefined) || (wanted !== undefined && wanted !== checksum?.algorithm)) return undefined
+  return { ...(md5 === undefined ? {} : { md5 }), ...(parts === undefined ? {} : { parts }), ...(checksum === undefined ? {} : { checksum }) }
+}
+
+function optionsOf ({ contentType, metadata, attributes = {} }: CurrentVersion, { signal, ifMatch, ifNoneMatch, replace, tags = attributes.tags, retention, isHeld }: CopyOptions): PutOptions {
+  const beside = replace ?? { contentType, metadata, headers: attributes.headers }
+  return { signal, ifMatch, ifNoneMatch, ...beside, tags, retention, isHeld }
+}
+
+function sourceFor (parts: ObjectParts, found: FoundVersion, { bucket, carried, put, options: { wantsMd5, checksum } }: { bucket: BucketRow, carried: Attributes | undefined, put: PutOptions, options: CopyOptions }): Omit<Put, 'target'> {
+  if (carried !== undefined && isSharable(found, bucket)) return { source: { version: found.version, get: blocksReader(parts, found.version).get }, options: put, carried }
+  const { version } = found
+  const { body } = readVersion(parts, found, { range: { first: 0, end: version.sizeBytes }, signal: put.signal })
+  return { source: body, options: { ...put, sizeBytes: version.sizeBytes, ...(carried === undefined ? { wantsMd5, checksum } : {}) }, carried }
+}
+
+/** Equal content must be equal blocks, and kept in as many pieces: else it is sealed anew. Private buckets promise that no two versions share anything. */
+function isSharable ({ bucket: from, version }: FoundVersion, to: BucketRow): boolean {
+  const isOneDomain = from.id === to.id || (from.dedup === 'cluster' && to.dedup === 'cluster')
+  if (!version.hasBlocks) return true
+  const { large } = redundancyOf(to)
+  const isSpread = large.k > 1 && version.sizeBytes >= redundancyLimits.spreadFromBytes
+  const isKeptAlike = version.redundancy === undefined ? !isSpread : version.redundancy.k === large.k && version.redundancy.m === large.m
+  return isOneDomain && isKeptAlike && !from.isPrivate && !to.isPrivate
+}
+
+/** Undefined: versions are kept, or it is another one by now; then it is put like any copy. */
+async function changeInPlace (parts: ObjectParts, { bucket, version }: FoundVersion, target: ObjectName, put: PutOptions, { carried, options }: { carried: Attributes, options: CopyOptions }): Promise<ObjectInfo | undefined> {
+  const nowMs = parts.clock.wallMs()
+  checkOptions(put, bucket, nowMs)
+  const attributes = { ...attributesIn(put, bucket, nowMs), ...carried }
+  checkAttributes(attributes)
+  const { contentType, metadata = {} } = put
+  const { attributes: _, ...rest } = version
+  const changed = { ...rest, contentType, metadata, modifiedMs: nowMs, ...(Object.keys(attributes).length === 0 ? {} : { attributes }) }
+  const isDone = await changeObject<boolean>(parts, placeIn(bucket, target.key), (row) => {
+    if (row.current === undefined || !isSameVersion(row.current, version) || keepsVersions(row, bucket.settings?.versioning)) return { kind: 'keep', result: false }
+    checkPrecondition(row, options)
+    return { kind: 'move', to: { row: { ...row, current: changed } }, result: true }
+  }, { signal: put.signal })
+  return isDone ? infoOf(target, changed) : undefined
+}

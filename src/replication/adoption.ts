@@ -1,0 +1,60 @@
+import type { Cid } from '../base/cid.ts'
+import type { PeerId } from '../base/peer-id.ts'
+import { type BlockPeers, type Holder, type Placement, presenceLimits, type Reference, writeQuorumOf } from './index.ts'
+
+/**
+ * Blocks that are there already become another version's as well: their holders record the reference, and no bytes move. What too few of them keep is left to
+ * be put like any other block.
+ */
+export interface AdoptionParts {
+  readonly self: PeerId
+  readonly holder: Pick<Holder, 'keep' | 'shardPresence'>
+  readonly peers: Pick<BlockPeers, 'tell' | 'shardPresence' | 'reachable'>
+  readonly placement: Placement
+}
+
+/** Those of the blocks that are on disk at their write quorum, each with the reference. At most `presenceLimits.maxTold`. */
+export async function adopt (parts: AdoptionParts, cids: readonly Cid[], reference: Reference, { isDegradedAllowed, signal }: { isDegradedAllowed: boolean, signal: AbortSignal | undefined }): Promise<ReadonlySet<Cid>> {
+  if (cids.length > presenceLimits.maxTold) throw new RangeError(`${cids.length} blocks at once`)
+  const up = new Set([parts.self, ...parts.peers.reachable()])
+  const placed = new Map([...new Set(cids)].map((cid) => [cid, [...new Set(parts.placement.holdersOf(cid))]]))
+  const asked = new Map<PeerId, Cid[]>()
+  for (const [cid, peers] of placed) for (const peer of peers) if (up.has(peer)) asked.set(peer, [...asked.get(peer) ?? [], cid])
+  const pieces = new Map<Cid, Set<PeerId | number>>()
+  await Promise.all([...asked].map(async ([peer, theirs]) => {
+    for (const { cid, what } of await kept(parts, peer, theirs, reference, signal)) for (const piece of what) pieces.set(cid, (pieces.get(cid) ?? new Set()).add(piece))
+  }))
+  signal?.throwIfAborted()
+  return new Set([...placed].filter(([cid, { length }]) => (pieces.get(cid)?.size ?? 0) >= neededOf(reference, length, isDegradedAllowed)).map(([cid]) => cid))
+}
+
+interface Kept {
+  readonly cid: Cid
+  /** A whole copy counts by who has it, a shard by its index: two of the same are one. */
+  readonly what: ReadonlyArray<PeerId | number>
+}
+
+/** What that peer keeps for the version, and says so; one that cannot be asked keeps nothing. */
+async function kept (parts: AdoptionParts, peer: PeerId, cids: readonly Cid[], reference: Reference, signal: AbortSignal | undefined): Promise<readonly Kept[]> {
+  const { self, peers, holder } = parts
+  try {
+    const outcomes = peer === self
+      ? await Promise.all(cids.map(async (cid) => holder.keep(cid, reference)))
+      : await peers.tell(peer, cids.map((cid) => ({ cid, reference })), { signal })
+    const theirs = cids.filter((_, i) => outcomes[i] === 'kept' || outcomes[i] === 'had')
+    if (reference.redundancy.k === 1 || theirs.length === 0) return theirs.map((cid) => ({ cid, what: [peer] }))
+    const wanted = theirs.map((cid) => ({ cid, redundancy: reference.redundancy }))
+    const found = peer === self ? await holder.shardPresence(wanted) : await peers.shardPresence(peer, wanted, { signal })
+    return theirs.map((cid, i) => ({ cid, what: [...found[i]?.indexes ?? []] }))
+  } catch (error) {
+    // this node's own disk is no peer that may be passed over
+    if (peer === self) throw error
+    return []
+  }
+}
+
+function neededOf ({ redundancy: { k, m } }: Reference, placed: number, isDegradedAllowed: boolean): number {
+  const want = k === 1 ? Math.min(k + m, placed) : k + m
+  const quorum = Math.max(1, Math.min(writeQuorumOf({ k, m: Math.max(0, want - k) }), want))
+  return isDegradedAllowed && placed === 2 ? Math.min(k, quorum) : quorum
+}
