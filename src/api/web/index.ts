@@ -1,9 +1,10 @@
 import type { Clock } from '../../base/clock.ts'
 import type { ObjectName, Objects, Shares } from '../../objects/index.ts'
-import { requireMethod, sendJson } from '../context.ts'
+import { bodyOf, requireMethod, sendJson } from '../context.ts'
 import { ApiError } from '../errors.ts'
 import { admitted, type Gate } from '../gate.ts'
 import type { PublicExchange, PublicFace } from '../public-listener.ts'
+import { allowsOrigin } from './cors.ts'
 import { folderLimits, folderPage } from './folder-page.ts'
 import { pageHeaders } from './html.ts'
 import { pathOf, targetOf } from './paths.ts'
@@ -11,6 +12,7 @@ import { webRefusalOf } from './refusal.ts'
 import { sendObject } from './send-object.ts'
 import { isSharePath, shareDoor } from './share.ts'
 import { sendSite, siteBucketOf } from './site.ts'
+import { beginUpload, continueUpload, isUploadPath, tellTus } from './tus.ts'
 
 export interface WebParts {
   readonly objects: Objects
@@ -27,15 +29,21 @@ export function webFace (parts: WebParts): PublicFace {
   return {
     answer: async (exchange) => isSharePath(exchange.path) && siteOf(parts, exchange) === undefined ? share(exchange) : routed(parts, exchange),
     refusalOf: webRefusalOf,
+    allowsOrigin: async (origin, incoming) => allowsOrigin(parts, origin, incoming),
   }
 }
 
 async function routed (parts: WebParts, exchange: PublicExchange): Promise<void> {
   const site = siteOf(parts, exchange)
   if (site !== undefined) return sendSite(exchange, parts.objects, site)
+  const { method } = exchange.request
+  if (method === 'OPTIONS') { tellTus(exchange); return }
+  if (isUploadPath(exchange.path)) return continueUpload(parts, exchange)
   const { bucket, key } = targetOf(exchange.path)
   if (bucket === '') throw new ApiError(404, 'not-found', 'objects are at /BUCKET/KEY')
-  requireMethod(exchange, 'GET', 'HEAD')
+  requireMethod(exchange, 'GET', 'HEAD', 'PUT', 'POST')
+  if (method === 'POST') return beginUpload(parts, exchange, { bucket, key: key ?? '' })
+  if (method === 'PUT') return storeFile(parts, exchange, { bucket, key: key ?? '' })
   if (key === undefined) { moved(exchange, pathOf(bucket, '')); return }
   if (key === '' || key.endsWith('/')) return sendFolder(parts, exchange, { bucket, key })
   return sendFile(parts, exchange, { bucket, key })
@@ -52,6 +60,15 @@ function moved ({ response, rawQuery }: PublicExchange, path: string): void {
   response.writeHead(308, { location: rawQuery === '' ? path : `${path}?${rawQuery}`, 'content-length': 0 }).end()
 }
 
+async function storeFile ({ objects, gate }: WebParts, exchange: PublicExchange, target: ObjectName): Promise<void> {
+  const { request: { headers }, response, signal } = exchange
+  await admitted(exchange, gate, { action: 'write', ...target })
+  const [ifMatch, ifNoneMatch] = [headers['if-match'], headers['if-none-match']].map((header) => header?.trim().replace(/^"([^"]*)"$/, '$1'))
+  const length = headers['content-length']
+  const info = await objects.put(target, bodyOf(exchange), { contentType: headers['content-type'], ifMatch, ifNoneMatch, sizeBytes: length === undefined ? undefined : Number(length), signal })
+  response.writeHead(201, { etag: `"${info.etag}"`, location: pathOf(target.bucket, target.key), 'content-length': 0 }).end()
+}
+
 async function sendFolder (parts: WebParts, exchange: PublicExchange, { bucket, key: prefix }: ObjectName): Promise<void> {
   const { objects, gate } = parts
   const { request, response, signal, rawQuery } = exchange
@@ -61,7 +78,7 @@ async function sendFolder (parts: WebParts, exchange: PublicExchange, { bucket, 
   if (page.objects.length + page.prefixes.length === 0 && prefix !== '' && after === undefined) throw new ApiError(404, 'not-found', `there is nothing below "${prefix}" in bucket "${bucket}"`)
   // the empty ones whose key ends in a slash stand for folders
   if (page.objects[0]?.key === prefix && page.objects[0].sizeBytes > 0) return sendFile(parts, exchange, { bucket, key: prefix })
-  response.setHeader('vary', 'accept, authorization')
+  response.setHeader('vary', 'accept, authorization, origin')
   if ((request.headers.accept ?? '').includes('application/json')) {
     response.setHeader('cache-control', 'no-store')
     sendJson(exchange, page)

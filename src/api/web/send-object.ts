@@ -68,7 +68,7 @@ function headersOf (info: ObjectInfo, { isPublic, asFile = false, isSite = false
     'accept-ranges': 'bytes',
     // it may change at any time: what is kept is asked about
     'cache-control': isPublic ? stored['cache-control'] ?? 'no-cache' : 'private, no-cache',
-    vary: 'authorization',
+    vary: 'authorization, origin',
     'x-content-type-options': 'nosniff',
     'referrer-policy': 'no-referrer',
     'cross-origin-resource-policy': isPublic ? 'cross-origin' : 'same-origin',
