@@ -3,8 +3,8 @@ import { empty, fromHex } from '../base/bytes.ts'
 import { type Cid, cidOfDigest } from '../base/cid.ts'
 import type { Random } from '../base/random.ts'
 import type { ClusterKeys } from '../encryption/index.ts'
-import { decodeContent, encodeContent, type Entry, leavesOf, readFile, sealerOf, sizeOfContent, writeFile } from '../file/index.ts'
-import { type ContentCodec, redundancyLimits } from '../objects/index.ts'
+import { type Content, decodeContent, encodeContent, type Entry, joinContents, leavesOf, readFile, sealerOf, sizeOfContent, writeFile, type WriteOptions } from '../file/index.ts'
+import { type ContentCodec, redundancyLimits, type WrittenContent } from '../objects/index.ts'
 
 export const contentFlow = {
   /** Blocks of one put on their way to holders at once. */
@@ -15,6 +15,8 @@ export const contentFlow = {
   windowBytes: 8 * 1024 * 1024,
   allWindowsBytes: 48 * 1024 * 1024,
   leastWindowBytes: 1024 * 1024,
+  /** In the row of a part, 76 bytes each; one with more has a manifest, which is read when the object is completed. */
+  listedChunksOfPart: 64,
 } as const
 
 /** Files of buckets as blocks, under the cluster's keys. */
@@ -23,21 +25,16 @@ export function contentCodec (keys: ClusterKeys, random: Random): ContentCodec {
   const room = new Budget(contentFlow.inFlightBytes)
   let readers = 0
   const windowBytes = (): number => Math.max(contentFlow.leastWindowBytes, Math.min(contentFlow.windowBytes, contentFlow.allWindowsBytes / readers))
+  const write = async (source: AsyncIterable<Uint8Array>, { bucket, signal, put }: Parameters<ContentCodec['write']>[1], how: Pick<WriteOptions, 'spreadFromBytes' | 'maxInlineBytes' | 'maxListedChunks'>): Promise<Content> => {
+    const domain = bucket.dedup === 'cluster' ? empty : fromHex(bucket.id)
+    const { isPrivate, compression, chunking } = bucket
+    const gearKey = keys.domain(keys.currentEpoch, domain).gear
+    return writeFile(source, { sealer, domain, isPrivate, compression, chunking, gearKey, put, signal, inFlightBlocks: contentFlow.inFlightBlocks, room, ...how })
+  }
   return {
-    async write (source, { bucket, signal, put }) {
-      const id = fromHex(bucket.id)
-      const domain = bucket.dedup === 'cluster' ? empty : id
-      const { isPrivate, compression, chunking } = bucket
-      const gearKey = keys.domain(keys.currentEpoch, domain).gear
-      const content = await writeFile(source, { sealer, domain, isPrivate, compression, chunking, gearKey, put, signal, inFlightBlocks: contentFlow.inFlightBlocks, room, spreadFromBytes: bucket.shards === undefined ? 0 : redundancyLimits.spreadFromBytes })
-      return {
-        sizeBytes: sizeOfContent(content),
-        content: encodeContent(content),
-        hasBlocks: content.kind !== 'inline',
-        root: content.kind === 'tree' ? cidOf(content.root) : undefined,
-        chunks: content.kind === 'chunks' ? content.entries.map(cidOf) : [],
-      }
-    },
+    write: async (source, options) => written(await write(source, options, { spreadFromBytes: options.bucket.shards === undefined ? 0 : redundancyLimits.spreadFromBytes })),
+    writePart: async (source, options) => written(await write(source, options, { spreadFromBytes: 0, maxInlineBytes: 0, maxListedChunks: contentFlow.listedChunksOfPart })),
+    join: async (parts, options) => written(await joinContents(decoded(parts), { sealer, inFlightBlocks: contentFlow.inFlightBlocks, ...options })),
     async * read (content, { range, get, signal }) {
       readers++
       try {
@@ -64,5 +61,15 @@ export function contentCodec (keys: ClusterKeys, random: Random): ContentCodec {
     },
   }
 }
+
+async function * decoded (contents: AsyncIterable<Uint8Array>): AsyncIterable<Content> { for await (const content of contents) yield decodeContent(content) }
+
+const written = (content: Content): WrittenContent => ({
+  sizeBytes: sizeOfContent(content),
+  content: encodeContent(content),
+  hasBlocks: content.kind !== 'inline',
+  root: content.kind === 'tree' ? cidOf(content.root) : undefined,
+  chunks: content.kind === 'chunks' ? content.entries.map(cidOf) : [],
+})
 
 const cidOf = ({ digest }: Entry): Cid => cidOfDigest(digest)

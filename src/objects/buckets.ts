@@ -21,6 +21,8 @@ export interface BucketsParts {
   readonly blockPlaces: () => number
   /** Whether any object is in the bucket, by a majority. */
   readonly isEmpty: (bucket: BucketRow, wait: { signal?: AbortSignal }) => Promise<boolean>
+  /** Ends the uploads in parts that are under way in it. */
+  readonly dropUploads: (bucket: BucketRow, wait: { signal?: AbortSignal }) => Promise<void>
 }
 
 const addressOf = (name: string): RowAddress => ({ table: tables.buckets, scope: clusterScope, key: utf8(name) })
@@ -120,6 +122,7 @@ export class Buckets {
   async remove (name: string, wait: { signal?: AbortSignal } = {}): Promise<void> {
     const bucket = await this.#mark(name, wait)
     const isEmpty = await this.#parts.isEmpty(bucket, wait)
+    if (isEmpty) await this.#parts.dropUploads(bucket, wait)
     const isGone = isEmpty ? await this.#erase(bucket, wait) : !await this.keep(bucket, wait)
     this.#lastSeen.delete(name)
     if (isGone) return

@@ -4,6 +4,7 @@ import { decodeAccessKey, summaryOfAccessKey } from './access-key.ts'
 import { decodeBucketRow, encodeBucketSummary } from './bucket-row.ts'
 import { decodeObjectRow, encodeSummary } from './object-row.ts'
 import { decodeShareRow, summaryOfShare } from './share.ts'
+import { decodeUploadRow, keyOfUploadRow, summaryOfUploadRow } from './uploads/upload-row.ts'
 import { decodeVersionRow, encodeVersionSummary, versionRowKey } from './version-row.ts'
 
 /** The scope of rows that stand in no bucket. */
@@ -21,6 +22,10 @@ export const describeRow: Describe = (table, value) => {
     return { name: versionRowKey(row.key, row.version), scope: row.bucketId, summary: encodeVersionSummary(row) }
   }
   if (table === tables.shares) return { name: utf8(decodeShareRow(value).id), scope: clusterScope, summary: summaryOfShare(value) }
+  if (table === tables.uploads) {
+    const row = decodeUploadRow(value)
+    return { name: keyOfUploadRow(row), scope: row.bucketId, summary: summaryOfUploadRow(row) }
+  }
   if (table !== tables.objects) return undefined
   const { bucketId, key, current } = decodeObjectRow(value)
   return { name: utf8(key), scope: bucketId, summary: current === undefined ? undefined : encodeSummary(current) }

@@ -30,6 +30,10 @@ export interface ContentCodec {
    * Rejects with the first failure, having stopped the source.
    */
   write (source: AsyncIterable<Uint8Array>, options: { bucket: BucketRow, signal?: AbortSignal, put: (cid: Cid, block: Uint8Array, of: BlockKind) => Promise<void> }): Promise<WrittenContent>
+  /** As `write`, of a part of an object: whatever there is of it is sealed, and may be spread; only nothing has no block. */
+  writePart (source: AsyncIterable<Uint8Array>, options: { bucket: BucketRow, signal?: AbortSignal, put: (cid: Cid, block: Uint8Array, of: BlockKind) => Promise<void> }): Promise<WrittenContent>
+  /** Parts as one, in their order: a manifest over the chunks of all. Reads and puts nodes of manifests alone. @throws Corrupt, Unavailable */
+  join (parts: AsyncIterable<Uint8Array>, options: { signal?: AbortSignal, put: (cid: Cid, block: Uint8Array, of: BlockKind) => Promise<void>, get: (cid: Cid, options: BlockKind & { signal?: AbortSignal }) => Promise<Uint8Array> }): Promise<WrittenContent>
   /** Bytes first ≤ i < end in order, verified. @throws Corrupt, Unavailable */
   read (content: Uint8Array, options: { bucket: BucketRow, range: { first: number, end: number }, signal?: AbortSignal, get: (cid: Cid, options: BlockKind & { signal?: AbortSignal }) => Promise<Uint8Array> }): AsyncIterable<Uint8Array>
   /** Every block of it: chunks, and nodes of its manifest, which are read for that. @throws Corrupt, Unavailable */

@@ -8,12 +8,13 @@ import type { ObjectParts } from './ports.ts'
 import { putObject } from './put.ts'
 import { getObject, infoOf, versionOf } from './reading.ts'
 import { removeObject } from './removing.ts'
+import { dropUploadsIn } from './uploads/begin.ts'
 import { uploadsOf } from './uploads/uploads.ts'
 import { listVersions } from './version-listing.ts'
 
 /** Objects over registers, replication and content: the implementation of the door in index.ts. */
-export function objectStore (parts: ObjectParts): Objects {
-  const buckets = new Buckets({ ...parts, isEmpty: async (bucket, wait) => isEmpty(parts, bucket, wait) })
+export function objectStore (parts: ObjectParts, limits: Parameters<typeof uploadsOf>[2] = {}): Objects {
+  const buckets = new Buckets({ ...parts, isEmpty: async (bucket, wait) => isEmpty(parts, bucket, wait), dropUploads: async (bucket, wait) => dropUploadsIn(parts, bucket, wait) })
   return {
     createBucket: async (name, options, wait) => buckets.create(name, options, wait),
     setBucketSettings: async (name, change, wait) => buckets.setSettings(name, change, wait),
@@ -39,7 +40,7 @@ export function objectStore (parts: ObjectParts): Objects {
       return info
     },
     setAttributes: async (target, change, options) => setAttributes(parts, buckets, target, change, options),
-    uploads: uploadsOf(parts, buckets),
+    uploads: uploadsOf(parts, buckets, limits),
     list: async (bucket, options = {}) => listObjects(parts, await buckets.active(bucket), options),
     listVersions: async (bucket, options = {}) => listVersions(parts, await buckets.active(bucket), options),
   }

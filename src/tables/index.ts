@@ -10,7 +10,7 @@ export const isClear = (table: TableNumber): boolean => table >= 16
 /** Rows that any voter can check without a key: clear ones by their signature, deaths by their hash (deaths.ts). The others are sealed. */
 export const isSelfProving = (table: TableNumber): boolean => isClear(table) || table === tables.deaths
 
-/** Where a row stands. `scope` is a bucket id (16 bytes) or zeros; `key` is at most 2,080 bytes. */
+/** Where a row stands. `scope` is a bucket id (16 bytes) or zeros; `key` is at most 2,112 bytes. */
 export interface RowAddress {
   readonly table: TableNumber
   readonly scope: Uint8Array
@@ -183,7 +183,7 @@ export type Describe = (table: TableNumber, value: Uint8Array) => { readonly nam
 export const rowLimits = {
   /** Inline objects are at most 4 KiB; chunk lists, metadata and versions share the rest. */
   maxRecordBytes: 64 * 1024,
-  /** An object's key has half of it; a version's has that with its zeros doubled, and where it stands among the others. */
-  maxKeyBytes: 2080,
+  /** An object's key has half of it; a version's, and an upload's, has that with its zeros doubled, and where it stands among the others. */
+  maxKeyBytes: 2112,
   keptOperations: 16,
 } as const

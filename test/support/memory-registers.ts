@@ -8,16 +8,20 @@ export interface MemoryRegisters extends Registers {
   isUnavailable: boolean
   /** Puts a row as if another node had written it. */
   put (address: RowAddress, value: Uint8Array): void
+  /** As if another node had. */
+  erase (address: RowAddress): void
   /** Row values of one table in order of key. */
   valuesOf (table: number): readonly Uint8Array[]
 }
 
-export function memoryRegisters (): MemoryRegisters {
+/** `isShown`: what listings leave out. */
+export function memoryRegisters ({ isShown = () => true }: { isShown?: (address: RowAddress, value: Uint8Array) => boolean } = {}): MemoryRegisters {
   const rows = new Map<string, { address: RowAddress, value: Uint8Array }>()
   const nameOf = ({ table, scope, key }: RowAddress): string => `${table} ${hexOf(scope)} ${hexOf(key)}`
   const self: MemoryRegisters = {
     isUnavailable: false,
     put (address, value) { rows.set(nameOf(address), { address, value: value.slice() }) },
+    erase (address) { rows.delete(nameOf(address)) },
     valuesOf: (table) => [...rows.values()].filter(({ address }) => address.table === table)
       .sort((a, b) => Buffer.compare(a.address.key, b.address.key)).map(({ value }) => value),
     async read (address, { signal } = {}) {
@@ -33,7 +37,7 @@ export function memoryRegisters (): MemoryRegisters {
     },
     async list (request, { signal } = {}) {
       await turn(signal)
-      return page([...rows.values()], request)
+      return page([...rows.values()].filter(({ address, value }) => address.table === request.table && isShown(address, value)), request)
     },
   }
   const turn = async (signal?: AbortSignal): Promise<void> => {

@@ -36,7 +36,7 @@ const spreadFromBytes = 32
 
 /** The object engine over rows in memory and a content codec that cuts every eight bytes, unsealed. */
 export function objectWorld ({ wrap = (registers) => registers }: { wrap?: (registers: Registers) => Registers } = {}): ObjectWorld {
-  const registers = memoryRegisters()
+  const registers = memoryRegisters({ isShown: ({ table }, value) => describeRow(table, value)?.summary !== undefined })
   const random = seededRandom(1)
   const world: ObjectWorld = {
     registers, places: 3, put: new Map(), lookedFor: new Map(), unadopted: new Set(), blocks: new Map(), announced: [], warnings: [], events: [], failure: undefined,
@@ -105,7 +105,7 @@ const plainContent: ContentCodec = {
   rootOf: () => undefined,
   async * blocksOf (content) {
     if (content[0] === 0) return
-    for (const cid of new TextDecoder().decode(content.subarray(1)).split(' ')) yield { cid: cid as Cid, mayBeSpread: true }
+    for (const cid of chunksIn(content).chunks) yield { cid, mayBeSpread: true }
   },
   async write (source, { put }) {
     const pieces: Uint8Array[] = []
@@ -118,14 +118,44 @@ const plainContent: ContentCodec = {
       await put(cidOf(block), block, { mayBeSpread: all.byteLength >= spreadFromBytes })
       chunks.push(cidOf(block))
     }
-    return { sizeBytes: all.byteLength, content: concat([Uint8Array.of(1), new TextEncoder().encode(chunks.join(' '))]), hasBlocks: true, root: undefined, chunks }
+    return { sizeBytes: all.byteLength, content: plainList(chunks, all.byteLength), hasBlocks: true, root: undefined, chunks }
+  },
+  async writePart (source, { put }) {
+    const pieces: Uint8Array[] = []
+    for await (const piece of source) pieces.push(piece)
+    const all = concat(pieces)
+    const chunks: Cid[] = []
+    for (let at = 0; at < all.byteLength; at += chunkBytes) {
+      const block = all.slice(at, at + chunkBytes)
+      await put(cidOf(block), block, { mayBeSpread: true })
+      chunks.push(cidOf(block))
+    }
+    return { sizeBytes: all.byteLength, content: plainList(chunks, all.byteLength), hasBlocks: true, root: undefined, chunks }
+  },
+  async join (parts, { put }) {
+    const chunks: Cid[] = []
+    let sizeBytes = 0
+    for await (const part of parts) {
+      const listed = chunksIn(part)
+      chunks.push(...listed.chunks)
+      sizeBytes += listed.sizeBytes
+    }
+    const content = plainList(chunks, sizeBytes)
+    await put(cidOf(content), content, { mayBeSpread: false })
+    return { sizeBytes, content, hasBlocks: true, root: undefined, chunks }
   },
   async * read (content, { range, get }) {
-    const body = content.subarray(1)
-    if (content[0] === 0) { yield body.subarray(range.first, range.end); return }
+    if (content[0] === 0) { yield content.subarray(1).subarray(range.first, range.end); return }
     const blocks = []
-    for (const cid of new TextDecoder().decode(body).split(' ')) blocks.push(await get(cid as Cid, { mayBeSpread: true }))
+    for (const cid of chunksIn(content).chunks) blocks.push(await get(cid, { mayBeSpread: true }))
     yield concat(blocks).subarray(range.first, range.end)
   },
 }
 
+// 01, then in text the length and the chunks
+const plainList = (chunks: readonly Cid[], sizeBytes: number): Uint8Array => concat([Uint8Array.of(1), new TextEncoder().encode([sizeBytes, ...chunks].join(' '))])
+
+function chunksIn (content: Uint8Array): { sizeBytes: number, chunks: Cid[] } {
+  const [sizeBytes, ...chunks] = new TextDecoder().decode(content.subarray(1)).split(' ')
+  return { sizeBytes: Number(sizeBytes), chunks: chunks as Cid[] }
+}

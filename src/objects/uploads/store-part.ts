@@ -1,0 +1,75 @@
+import { concat, equals, hexOf } from '../../base/bytes.ts'
+import { hash } from '../../base/hash.ts'
+import { InvalidInput } from '../../base/errors.ts'
+import { objectAddress } from '../change-object.ts'
+import { placeIn } from '../commit.ts'
+import { PutDigests } from '../digests.ts'
+import { decodeObjectRow } from '../object-row.ts'
+import { NoSuchUpload } from './errors.ts'
+import { type PartInfo, type PutPartOptions, uploadLimits } from './index.ts'
+import { blockWriter, bucketOf, type OpenUpload, pendingIn, type UploadParts } from './open-upload.ts'
+import { encodeUploadRow, partKey, type PartRow, type PartSummary, uploadAddress } from './upload-row.ts'
+
+export interface NewPart {
+  readonly number: number
+  readonly source: AsyncIterable<Uint8Array>
+  /** Only if there is none of this number. */
+  readonly isFirst?: boolean
+}
+
+/**
+ * A part's blocks to their write quorum, then its row, then a look whether the upload is still under way: one that was completed or aborted meanwhile was not
+ * told of this part, so it has failed, and takes its row with it. (Looking before alone would leave rows of a dead upload that nobody looks for.) Undefined:
+ * there is one of this number, and this was to be the first. @throws NoSuchUpload, as `Uploads.putPart`
+ */
+export async function storePart ({ parts, heartbeats }: UploadParts, upload: OpenUpload, { number, source, isFirst = false }: NewPart, options: PutPartOptions): Promise<PartRow | undefined> {
+  const { head, bucketId, id, target } = upload
+  const { signal, sizeBytes: announced, expected, digests: more } = options
+  using _alive = heartbeats.during(upload)
+  const digests = new PutDigests({ wantsMd5: head.wantsMd5, checksum: head.checksum?.algorithm, expected, digests: more })
+  const put = blockWriter(parts, upload)
+  const { content, sizeBytes } = await parts.content.writePart(digests.of(bounded(source)), { bucket: bucketOf(upload), signal, put: async (cid, block, of) => { await put(cid, block, { ...of, signal }) } })
+  if (announced !== undefined && announced !== sizeBytes) throw new InvalidInput('size', `${announced} bytes were announced, ${sizeBytes} came; the part was not stored`)
+  const { md5, checksum } = await digests.attributes()
+  const row: PartRow = {
+    kind: 'part', bucketId, key: target.key, id, number, sizeBytes, modifiedMs: parts.clock.wallMs(), md5,
+    checksum: checksum === undefined ? undefined : { algorithm: checksum.algorithm, value: checksum.value }, content,
+  }
+  const address = uploadAddress(bucketId, partKey(id, number))
+  const isStored = await parts.registers.change<boolean>(address, (current) => {
+    if (isFirst && current !== undefined && !equals(current, encodeUploadRow(row))) return { kind: 'keep', result: false }
+    return { kind: 'write', value: encodeUploadRow(row), result: true }
+  }, { signal })
+  if (!isStored) return undefined
+  if (await isUnderWay(parts, upload)) return row
+  await parts.registers.change<void>(address, (current) => ({ kind: current === undefined ? 'keep' : 'erase', result: undefined }))
+  throw new NoSuchUpload()
+}
+
+async function isUnderWay ({ registers }: UploadParts['parts'], { bucket, target, id }: OpenUpload): Promise<boolean> {
+  const value = await registers.read(objectAddress(placeIn(bucket, target.key)))
+  return value !== undefined && pendingIn(decodeObjectRow(value), id) !== undefined
+}
+
+async function * bounded (source: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  let sizeBytes = 0
+  for await (const bytes of source) {
+    sizeBytes += bytes.byteLength
+    if (sizeBytes > uploadLimits.maxPartBytes) throw new InvalidInput('size', `a part has at most ${uploadLimits.maxPartBytes} bytes`)
+    yield bytes
+  }
+}
+
+/** @throws InvalidInput */
+export function checkPartNumber (number: number): void {
+  if (!Number.isInteger(number) || number < 1 || number > uploadLimits.maxParts) throw new InvalidInput('part number', `parts are numbered 1 to ${uploadLimits.maxParts}, not ${number}`)
+}
+
+export function partInfo ({ number, sizeBytes, checksum, modifiedMs, ...part }: PartSummary): PartInfo {
+  return { partNumber: number, sizeBytes, etag: partEtag({ number, sizeBytes, checksum, modifiedMs, ...part }), checksum, modified: new Date(modifiedMs).toISOString() }
+}
+
+/** The MD5 of the content; without one it only tells puts apart. */
+export function partEtag ({ md5, number, sizeBytes, modifiedMs }: PartSummary): string {
+  return hexOf(md5 ?? hash(concat([Buffer.from(`${number} ${sizeBytes} ${modifiedMs}`)])).subarray(0, 16))
+}
