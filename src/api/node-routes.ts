@@ -150,13 +150,15 @@ export async function metricsRoute (exchange: Exchange): Promise<void> {
 /** One JSON object a line for each announcement, from the first line ({"watching":true}) on, until the client goes or the node stops. */
 export async function watchRoute (exchange: Exchange): Promise<void> {
   requireMethod(exchange, 'GET')
-  const { node, request, response, signal, stopping } = exchange
+  const { node, request, response, query, signal, stopping } = exchange
+  const [bucket, prefix = ''] = [query.get('bucket') ?? undefined, query.get('prefix') ?? undefined]
   // a quiet cluster is no idle client
   request.socket.setTimeout(0)
   response.writeHead(200, { 'content-type': 'application/x-ndjson' })
   response.write('{"watching":true}\n')
   const ended = AbortSignal.any([signal, stopping])
   for await (const seen of node.watch({ signal: ended })) {
+    if ((bucket !== undefined && seen.object?.bucket !== bucket) || (prefix !== '' && seen.object?.key.startsWith(prefix) !== true)) continue
     // the node drops the oldest for a slow reader
     if (!response.write(`${JSON.stringify(seen)}\n`)) await once(response, 'drain', { signal: ended }).catch(() => {}) // the only failure is the end, which ends the loop
   }

@@ -1,10 +1,11 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { ObjectInfo, ObjectName, PutOptions } from '../objects/index.ts'
 import { bodyOf, type Exchange, requireMethod, sendJson } from './context.ts'
 import { ApiError } from './errors.ts'
+import { metadataHeaders, metadataIn } from './metadata-headers.ts'
 import { byteRangeOf } from './range-header.ts'
 import { streamed } from './streamed.ts'
 
-const metadataPrefix = 'x-dfs-meta-'
 const maxTransferIdLength = 64
 
 /** PUT/GET/HEAD/DELETE /v1/objects/BUCKET/KEY */
@@ -37,20 +38,33 @@ export async function listRoute (exchange: Exchange, bucket: string): Promise<vo
 const shown = ({ attributes: _, isNullVersion: __, ...info }: ObjectInfo): Omit<ObjectInfo, 'attributes' | 'isNullVersion'> => info
 
 async function putObject (exchange: Exchange, target: ObjectName): Promise<void> {
-  const { node, signal } = exchange
+  const { node, request, signal } = exchange
+  const source = copySourceIn(request.headers)
+  if (source !== undefined) {
+    const { ifMatch, ifNoneMatch } = putOptionsOf(exchange)
+    sendJson(exchange, shown(await node.objects.copy(source, target, { ifMatch, ifNoneMatch, signal })), { status: 201 })
+    return
+  }
   const info = await node.objects.put(target, bodyOf(exchange), { ...putOptionsOf(exchange), signal })
   exchange.response.setHeader('etag', `"${info.etag}"`)
   sendJson(exchange, shown(info), { status: 201 })
 }
 
+/** `x-dfs-copy-source: /BUCKET/KEY`, percent-encoded: what a PUT without a body stores again. @throws ApiError */
+export function copySourceIn ({ 'x-dfs-copy-source': header }: IncomingHttpHeaders): ObjectName | undefined {
+  if (header === undefined) return undefined
+  const [, bucket, key] = /^\/?([^/]+)\/(.+)$/.exec(String(header)) ?? []
+  if (bucket === undefined || key === undefined) throw new ApiError(400, 'invalid', 'x-dfs-copy-source takes /BUCKET/KEY')
+  try { return { bucket: decodeURIComponent(bucket), key: decodeURIComponent(key) } } catch {
+    throw new ApiError(400, 'invalid', 'x-dfs-copy-source is not well-formed percent-encoded UTF-8')
+  }
+}
+
 function putOptionsOf ({ request: { headers } }: Exchange): PutOptions {
-  const metadata = Object.fromEntries(Object.entries(headers)
-    .filter((entry): entry is [string, string] => entry[0].startsWith(metadataPrefix) && typeof entry[1] === 'string')
-    .map(([name, value]) => [name.slice(metadataPrefix.length), value]))
   const ifNoneMatch = headers['if-none-match']
   if (ifNoneMatch !== undefined && ifNoneMatch !== '*') throw new ApiError(400, 'invalid', 'If-None-Match of a PUT takes *')
   const length = headers['content-length']
-  return { contentType: headers['content-type'], metadata, ifMatch: etagIn(headers['if-match']), ifNoneMatch, sizeBytes: length === undefined ? undefined : Number(length) }
+  return { contentType: headers['content-type'], metadata: metadataIn(headers), ifMatch: etagIn(headers['if-match']), ifNoneMatch, sizeBytes: length === undefined ? undefined : Number(length) }
 }
 
 async function getObject (exchange: Exchange, target: ObjectName): Promise<void> {
@@ -82,7 +96,7 @@ function headersOf (info: ObjectInfo): Record<string, string> {
     'x-dfs-modified': info.modified,
     'x-dfs-version': info.versionId,
     'x-content-type-options': 'nosniff',
-    ...Object.fromEntries(Object.entries(info.metadata).map(([name, value]) => [metadataPrefix + name, value])),
+    ...metadataHeaders(info.metadata),
   }
 }
 

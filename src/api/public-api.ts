@@ -4,6 +4,7 @@ import { type Exchange, sendJson } from './context.ts'
 import { ApiError } from './errors.ts'
 import type { Gate, Wish } from './gate.ts'
 import { jsonRefusalOf } from './json-refusal.ts'
+import { copySourceIn } from './object-routes.ts'
 import type { PublicExchange, PublicFace } from './public-listener.ts'
 import { route, type RouteOptions, segmentsOf } from './router.ts'
 import { rpcFace, rpcRefusalOf } from './rpc/face.ts'
@@ -52,14 +53,18 @@ async function answerByHttp (exchange: Exchange, permit: Permit): Promise<void> 
     return route(exchange, nothingOfTheNode)
   }
   const wish = wishOf(exchange, area, names)
-  if (wish === undefined) throw new ApiError(404, 'not-found', 'there is nothing at this path; here are /v1/objects, /v1/buckets and the calls of dfs.v1')
+  if (wish === undefined) throw new ApiError(404, 'not-found', 'there is nothing at this path; here are /v1/objects, /v1/buckets, /v1/watch of a bucket and the calls of dfs.v1')
   await permit.demand(wish)
+  const source = area === 'objects' ? copySourceIn(request.headers) : undefined
+  if (source !== undefined) await permit.demand({ action: 'read', ...source })
   return route(exchange, nothingOfTheNode)
 }
 
 /** What a request of the HTTP API wants to do to objects; undefined: something else. */
 function wishOf ({ request: { method = '' }, query }: Exchange, area: string | undefined, [bucket = '', ...key]: readonly string[]): Wish | undefined {
   const reads = method === 'GET' || method === 'HEAD'
+  // a watch names one
+  if (area === 'watch') return query.has('bucket') ? { action: 'list', bucket: query.get('bucket') ?? '', key: query.get('prefix') ?? '' } : undefined
   if (bucket === '') return undefined
   if (area === 'buckets') return key.length > 0 ? undefined : { action: 'admin', bucket, key: '' }
   if (area !== 'objects') return undefined
@@ -72,7 +77,7 @@ function allowOrigin ({ request, response }: PublicExchange, origin: string): vo
   response.setHeader('access-control-allow-origin', origin)
   response.setHeader('vary', 'origin')
   response.setHeader('access-control-allow-methods', 'GET, HEAD, POST, PUT, PATCH, DELETE')
-  response.setHeader('access-control-allow-headers', [...cors.allowedHeaders, 'authorization', 'range', 'if-match', 'if-none-match', 'x-dfs-transfer', ...metadataNamesIn(request.headers['access-control-request-headers'])].join(', '))
+  response.setHeader('access-control-allow-headers', [...cors.allowedHeaders, 'authorization', 'range', 'if-match', 'if-none-match', 'x-dfs-transfer', 'x-dfs-copy-source', ...metadataNamesIn(request.headers['access-control-request-headers'])].join(', '))
   response.setHeader('access-control-expose-headers', [...cors.exposedHeaders, 'etag', 'content-range', 'content-length', 'x-dfs-modified', 'x-dfs-version', 'x-dfs-error', 'x-request-id'].join(', '))
   response.setHeader('access-control-max-age', String(corsLimits.maxAgeSeconds))
 }

@@ -16,3 +16,13 @@ export class ClientError extends Error {
 export class NoRunningNode extends Error {
   override name = 'NoRunningNode'
 }
+
+/** The node could not be reached, or the connection broke before its answer was whole. Of a write it is unknown whether it happened. */
+export class Unreachable extends Error {
+  override name = 'Unreachable'
+}
+
+export interface Reason { readonly code?: string, readonly message?: string, readonly field?: string }
+
+export const clientErrorOf = (status: number, { code = 'internal', message = `the node answered ${status}`, field }: Reason = {}): ClientError =>
+  new ClientError({ status, code, message, field })

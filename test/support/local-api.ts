@@ -8,7 +8,7 @@ import { connectLocal, type LocalClient } from '../../src/client/index.ts'
 import type { DfsNode } from '../../src/node.ts'
 import { type Objects, objectStore } from '../../src/objects/index.ts'
 import { type ObjectWorld, objectWorld } from './object-parts.ts'
-import { temporaryFolder } from './temporary.ts'
+import { type TemporaryFolder, temporaryFolder } from './temporary.ts'
 
 export interface ServedApi extends AsyncDisposable {
   readonly api: LocalApi
@@ -45,7 +45,7 @@ export async function servedApi (node: Partial<DfsNode> = {}, options: Partial<L
 }
 
 /** A client of whatever listens at the port and proves that it knows the token. */
-export async function clientOf ({ port, token }: Pick<LocalApi, 'port' | 'token'>): Promise<{ client: LocalClient, folder: AsyncDisposable }> {
+export async function clientOf ({ port, token }: Pick<LocalApi, 'port' | 'token'>): Promise<{ client: LocalClient, folder: TemporaryFolder }> {
   const folder = await temporaryFolder()
   await writeFile(join(folder.path, 'api.json'), JSON.stringify({ port, token: hexOf(token) }))
   return { client: await connectLocal(folder.path), folder }

@@ -1,0 +1,106 @@
+import { Agent, type IncomingMessage, request as plainRequest } from 'node:http'
+import { Agent as SecureAgent, request as secureRequest } from 'node:https'
+import { type NetConnectOpts, Socket } from 'node:net'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { systemClock } from '../base/clock.ts'
+import { Unreachable } from './errors.ts'
+import type { Answer, Body, Outgoing, Transport } from './transport.ts'
+
+export const clientLimits = {
+  /** What a failed write waits for the answer that says why. */
+  answerWaitMs: 1000,
+  /** Connections of one client. */
+  maxSockets: 64,
+} as const
+
+/** Where a node answers, and how a client is let in. */
+export interface Connection {
+  readonly host: string
+  readonly port: number
+  readonly agent: Agent
+  readonly authorization?: string
+  readonly isSecure?: boolean
+  /** Of the certificate's authority, in PEM, where it is none of the system's. */
+  readonly ca?: string | Uint8Array
+}
+
+/** By node:http or node:https. */
+export function nodeTransport (connection: Connection): Transport {
+  return {
+    async send (outgoing): Promise<Answer> {
+      const answer = await nodeSend(connection, outgoing).catch((cause: unknown) => { throw told(cause, outgoing, connection) })
+      return { status: answer.statusCode ?? 0, headers: answer.headers as Record<string, string | undefined>, body: readOf(answer, outgoing) }
+    },
+    close: () => { connection.agent.destroy() },
+  }
+}
+
+export const agentOf = ({ isSecure = false }: { isSecure?: boolean } = {}): Agent => {
+  const options = { keepAlive: true, maxSockets: clientLimits.maxSockets }
+  return isSecure ? new SecureAgent(options) : new AnswerFirstAgent(options)
+}
+
+async function * readOf (answer: IncomingMessage, outgoing: Outgoing): AsyncIterable<Uint8Array> {
+  try {
+    yield * answer as AsyncIterable<Uint8Array>
+  } catch (cause) {
+    outgoing.signal?.throwIfAborted()
+    throw new Unreachable('the connection broke in the middle of the answer', { cause })
+  }
+}
+
+function told (cause: unknown, { signal }: Outgoing, { host, port }: Connection): unknown {
+  if (signal?.aborted === true) return signal.reason
+  // what is no error of the network is the source's own
+  return cause instanceof Error && 'code' in cause && /^(E[A-Z]+|ERR_(TLS|SSL)_\w+|CERT_\w+|DEPTH_ZERO\w*|SELF_SIGNED\w*|UNABLE_TO\w*)$/.test(String(cause.code))
+    ? new Unreachable(`the node at ${host}:${port} could not be reached: ${cause.message}`, { cause })
+    : cause
+}
+
+/** Resolves with the answer's head as soon as it is there: a refusal may come while the body is still being sent, and ends the sending. */
+export function nodeSend ({ host, port, agent, authorization, isSecure = false, ca }: Connection, { method, path, headers = {}, body, signal }: Outgoing): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const [source, sizeBytes] = sourceOf(body)
+    const all = { ...(sizeBytes === undefined ? {} : { 'content-length': String(sizeBytes) }), ...headers, ...(authorization === undefined ? {} : { authorization }) }
+    const outgoing = (isSecure ? secureRequest : plainRequest)({ host, port, agent, method, path, signal, headers: all, ...(isSecure ? { ca: ca as string | undefined } : {}) })
+    let isAnswered = false
+    outgoing.on('response', (answer) => { isAnswered = true; resolve(answer) })
+    const fail = (cause: NodeJS.ErrnoException): void => { if (!isAnswered) reject(cause) }
+    outgoing.on('error', fail)
+    if (source === undefined) outgoing.end()
+    else pipeline(unless(source, () => isAnswered), outgoing).catch(fail)
+  })
+}
+
+function sourceOf (body: Body | undefined): [AsyncIterable<Uint8Array> | undefined, number | undefined] {
+  if (body === undefined) return [undefined, undefined]
+  if (typeof body === 'string') return sourceOf(Buffer.from(body))
+  if (body instanceof Uint8Array) return [Readable.from([body]), body.byteLength]
+  return body instanceof Blob ? [body.stream(), body.size] : [body, undefined]
+}
+
+async function * unless (source: AsyncIterable<Uint8Array>, isOver: () => boolean): AsyncIterable<Uint8Array> {
+  for await (const piece of source) {
+    if (isOver()) return
+    yield piece
+  }
+}
+
+/**
+ * A node that refuses a body may close before it has read all of it. The write fails then, while the reason lies in the socket unread: so the failure
+ * is told only when the answer had its time.
+ */
+class AnswerFirstSocket extends Socket {
+  override _write (piece: Uint8Array, encoding: BufferEncoding, done: (error?: Error | null) => void): void { super._write(piece, encoding, afterTheAnswer(done)) }
+  override _writev (pieces: Array<{ chunk: Uint8Array, encoding: BufferEncoding }>, done: (error?: Error | null) => void): void { super._writev?.(pieces, afterTheAnswer(done)) }
+}
+
+const afterTheAnswer = (done: (error?: Error | null) => void) => (error?: Error | null): void => {
+  if (error === undefined || error === null) done()
+  else systemClock.after(clientLimits.answerWaitMs, () => { done(error) })
+}
+
+class AnswerFirstAgent extends Agent {
+  override createConnection (options: NetConnectOpts): Socket { return new AnswerFirstSocket(options).connect(options) }
+}
