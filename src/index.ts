@@ -2,5 +2,5 @@
 export { type Clock, systemClock } from './base/clock.ts'
 export { Conflict, Corrupt, DfsError, type ErrorCode, InvalidInput, NotFound, Refused, StoreFull, Unavailable, UnknownOutcome } from './base/errors.ts'
 export { type Config, configOf, type ConfigSources } from './config.ts'
-export { type AnnouncementSeen, type DfsNode, initCluster, type InviteOptions, joinCluster, type NodeStatus, openNode, type OpenOptions, type PeerStatus, type RepairFound, type RepairReport, type Secrets } from './node.ts'
+export { type AnnouncementSeen, type DfsNode, type Finding, initCluster, type InviteOptions, joinCluster, type NodeStatus, openNode, type OpenOptions, type PeerStatus, type RepairFound, type RepairReport, type ScrubFound, type ScrubReport, type Secrets, type VerifiedObject, type VerifyCounts, type VerifyEvent, type VerifyOptions } from './node.ts'
 export type { Bucket, BucketOptions, ByteRange, GetOptions, ListOptions, ObjectInfo, ObjectName, ObjectPage, ObjectReading, Objects, PutOptions } from './objects/index.ts'

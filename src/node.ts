@@ -1,8 +1,11 @@
+export { examineFolder } from './node/examine.ts'
+export { bySeverity, type Finding } from './node/findings.ts'
 export { initCluster } from './node/found.ts'
 export { joinCluster } from './node/join.ts'
 export { openNode, type OpenOptions } from './node/open.ts'
 export { changeSecrets } from './node/rekey.ts'
 import type { PeerId } from './base/peer-id.ts'
+import type { Finding } from './node/findings.ts'
 import type { AccessKeys, Objects, Shares } from './objects/index.ts'
 
 /** A running node, as faces and embedding programs see it. */
@@ -58,6 +61,8 @@ export interface DfsNode extends AsyncDisposable {
    * @throws NotFound (bucket), Refused on a node without keys, Unavailable
    */
   verify (options?: VerifyOptions): AsyncIterable<VerifyEvent>
+  /** What is wrong with this node and its cluster, as far as it knows, and what to do; others are asked how they are. */
+  doctor (wait?: { signal?: AbortSignal }): Promise<readonly Finding[]>
   /** Forgets fetched copies; what this node holds stays. */
   emptyCache (): Promise<{ freedBytes: number }>
   /** Prometheus text format. */

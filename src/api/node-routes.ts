@@ -108,6 +108,12 @@ export async function statusRoute (exchange: Exchange): Promise<void> {
   sendJson(exchange, await exchange.node.status())
 }
 
+/** GET /v1/doctor */
+export async function doctorRoute (exchange: Exchange): Promise<void> {
+  requireMethod(exchange, 'GET', 'HEAD')
+  sendJson(exchange, { findings: await exchange.node.doctor({ signal: exchange.signal }) })
+}
+
 export async function peersRoute (exchange: Exchange): Promise<void> {
   requireMethod(exchange, 'GET', 'HEAD')
   sendJson(exchange, { peers: exchange.node.peers() })

@@ -1,6 +1,6 @@
 import type { Exchange } from './context.ts'
 import { ApiError } from './errors.ts'
-import { adminRoute, bucketRoute, cacheRoute, configRoute, inspectRoute, inviteRoute, memberRoute, metricsRoute, peersRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
+import { adminRoute, bucketRoute, cacheRoute, configRoute, doctorRoute, inspectRoute, inviteRoute, memberRoute, metricsRoute, peersRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
 import { keyRoute } from './key-routes.ts'
 import { listRoute, objectRoute } from './object-routes.ts'
 import { verifyRoute } from './verify-route.ts'
@@ -40,6 +40,9 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
     case 'repair':
       if (name !== undefined) break
       return workRoute(exchange, 'repair')
+    case 'doctor':
+      if (name !== undefined) break
+      return doctorRoute(exchange)
     case 'verify':
       if (name !== undefined) break
       return verifyRoute(exchange)

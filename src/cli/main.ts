@@ -179,6 +179,8 @@ function clusterCommands (dfs: Command): void {
     .action(async (invite, _, of) => { await (await import('./commands/invites.ts')).revoke(invite, of.optsWithGlobals()) })
   command(dfs, 'status', 'show how the node and the cluster are')
     .action(async (options) => { await (await import('./commands/cluster.ts')).status(options) })
+  command(dfs, 'doctor', 'say what is wrong, what it means and what to do; also of a node that is stopped')
+    .action(async (options) => { await (await import('./commands/doctor.ts')).doctor(options) })
   command(dfs, 'peers', 'show the nodes this one knows')
     .action(async (options) => { await (await import('./commands/cluster.ts')).peers(options) })
   command(dfs, 'watch', 'print announcements of stored objects as they come')

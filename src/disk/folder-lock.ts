@@ -18,6 +18,12 @@ export async function lockFolder (folder: string): Promise<AsyncDisposable> {
   throw new Refused(`${folder} could not be locked: other processes keep taking it`)
 }
 
+/** Who holds the folder now; undefined: nobody, or a process that is gone. */
+export async function holderOfFolder (folder: string): Promise<ProcessIdentity | undefined> {
+  const holder = await holderOf(join(folder, 'lock'))
+  return holder !== undefined && await isRunning(holder) ? holder : undefined
+}
+
 /** Two starters may both find a stale lock; after a few rounds one of them holds it. */
 const maxAttempts = 5
 

@@ -8,11 +8,12 @@ import type { Files } from '../disk/index.ts'
 import type { Keyring } from '../encryption/index.ts'
 import { addressBytes } from '../network/addresses.ts'
 import type { Network } from '../network/libp2p-network.ts'
-import type { DfsNode } from '../node.ts'
+import type { DfsNode, PeerStatus } from '../node.ts'
 import type { Greeting } from '../protocols/hello.ts'
 import type { Registers, RowCodec, RowStore } from '../tables/index.ts'
 import { addAdmin, listAdmins, removeAdmin } from './admins.ts'
 import type { ClusterHealth } from './cluster-health.ts'
+import { findingsOf } from './doctor.ts'
 import type { EraChangeParts } from './era-change.ts'
 import type { FreeSpace } from './free-space.ts'
 import { Invites } from './invites.ts'
@@ -24,7 +25,7 @@ import type { Repairing } from './repairing.ts'
 import { nameOfRow } from './row-names.ts'
 import type { ClusterState } from './state.ts'
 import type { Scrubbing } from './scrubbing.ts'
-import { statusOf } from './status.ts'
+import { hasMajority, statusOf } from './status.ts'
 import type { StorePositions } from './store-positions.ts'
 import type { BlockStores } from './stores.ts'
 import { watchAnnouncements } from './watch.ts'
@@ -77,22 +78,23 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
     state, keyring, clock, random, registers, issued: new IssuedInvites(files),
     addresses: () => network.addresses().map(addressBytes),
   })
+  const known = (): readonly PeerStatus[] => [...new Set<PeerId>([...[...state.members.keys()].filter((peer) => state.belongs(peer)), ...greetings.keys()])].filter((peer) => peer !== network.peerId).map((peer) => {
+    const row = state.belongs(peer) ? state.members.get(peer) : undefined
+    const greeting = greetings.get(peer)
+    return {
+      peerId: peer, isConnected: network.isConnected(peer), isMember: row !== undefined || greeting !== undefined,
+      role: nameOfRole(row === undefined ? greeting?.role ?? 1 : describeMember(row).role),
+      addresses: network.known.get(peer) ?? [], version: greeting === undefined ? undefined : String(greeting.version),
+      freeBytes: greeting?.freeBytes, latencyMs: network.latencyOf(peer),
+    }
+  })
   return {
     peerId: network.peerId,
     objects,
     keys,
     shares,
     status: async () => { await space.measure(); return statusOf(facts()) },
-    peers: () => [...new Set<PeerId>([...[...state.members.keys()].filter((peer) => state.belongs(peer)), ...greetings.keys()])].filter((peer) => peer !== network.peerId).map((peer) => {
-      const row = state.belongs(peer) ? state.members.get(peer) : undefined
-      const greeting = greetings.get(peer)
-      return {
-        peerId: peer, isConnected: network.isConnected(peer), isMember: row !== undefined || greeting !== undefined,
-        role: nameOfRole(row === undefined ? greeting?.role ?? 1 : describeMember(row).role),
-        addresses: network.known.get(peer) ?? [], version: greeting === undefined ? undefined : String(greeting.version),
-        freeBytes: greeting?.freeBytes, latencyMs: network.latencyOf(peer),
-      }
-    }),
+    peers: known,
     watch: ({ signal }) => watchAnnouncements({ clock, listen: (listener) => network.gossip.onAnnouncement(listener), nameOf: async (rowKey) => isKeyless ? undefined : nameOfRow({ rows, codec, objects }, rowKey) }, signal),
     invite: async (wanted) => invites.make(wanted),
     invites: async (wait) => invites.list(wait),
@@ -105,6 +107,14 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
     repair: repairing.door,
     scrub: scrubbing.door,
     verify: parts.verify,
+    async doctor (wait) {
+      await Promise.all([space.measure(), clusterHealth.ask(wait)])
+      const now = facts()
+      return findingsOf({
+        status: statusOf(now), peers: known(), healthOfPeers: clusterHealth.peers(), hasMajority: hasMajority(now), belongs: state.belongs(network.peerId), layoutTrouble: layoutTrouble(),
+        forgetful: now.forgetful ?? [], reserveBytes: config.reserveBytes, blocksReadOnlyReason: now.blocks.readOnlyReason, rowsReadOnlyReason: rows.readOnlyReason,
+      })
+    },
     emptyCache: async () => ({ freedBytes: await stores.cache.empty() }),
     metrics: async () => metrics.text(statusOf(facts())),
     inspect: () => network.introspect(),

@@ -37,7 +37,7 @@ export interface StatusFacts {
 
 export const version = '0.1.0'
 
-const hasMajority = ({ state, peerId, reachable, forgetful = [] }: StatusFacts): boolean =>
+export const hasMajority = ({ state, peerId, reachable, forgetful = [] }: StatusFacts): boolean =>
   isMajority(votersIn(state).electorate(clearPartition), (voter) => voter === peerId || (reachable.includes(voter) && !forgetful.includes(voter)))
 
 /** Fails closed: a node with a failing disk may still serve through others, but should not be the one that is asked. */

@@ -57,7 +57,7 @@ const checkLength = 16
 /** So many zeros in a row are a hole: a sector of 512 bytes, less what of the frame may have stood in it. */
 const leastHoleBytes = 256
 
-interface Link { readonly position: bigint, readonly check: Uint8Array }
+export interface Link { readonly position: bigint, readonly check: Uint8Array }
 
 /**
  * `from`: everything up to this position stands elsewhere, so no segment that ends before it is looked at (a crash may bring removed ones back), and a
@@ -65,6 +65,19 @@ interface Link { readonly position: bigint, readonly check: Uint8Array }
  */
 export async function openJournal (files: Files, folder: string, from: bigint | undefined): Promise<JournalOpened> {
   await files.ensureFolder(folder)
+  const { frames, isDamaged, link, last, kept, format } = await readJournal(files, folder, from)
+  const store = new SegmentedJournal(files, folder, link)
+  if (last === undefined || isDamaged) await store.begin()
+  else await store.resume(last, kept)
+  // frames of this version begin a segment of their own
+  if (last !== undefined && !isDamaged && format !== segmentVersion) await store.begin()
+  return { journal: store, frames, isDamaged }
+}
+
+interface JournalRead { readonly frames: readonly JournalFrame[], readonly isDamaged: boolean, readonly link: Link, readonly last: string | undefined, readonly kept: number, readonly format: number }
+
+/** As `openJournal` finds it; nothing is changed. */
+export async function readJournal (files: Files, folder: string, from: bigint | undefined): Promise<JournalRead> {
   const names = await segmentsIn(files, folder)
   const first = from === undefined ? 0 : names.findLastIndex((name) => positionIn(name) <= from)
   const needed = names.slice(Math.max(0, first))
@@ -81,13 +94,7 @@ export async function openJournal (files: Files, folder: string, from: bigint | 
     format = segment.format
   }
   isDamaged ||= from !== undefined && link.position < from
-  const last = needed.at(-1)
-  const store = new SegmentedJournal(files, folder, link)
-  if (last === undefined || isDamaged) await store.begin()
-  else await store.resume(last, kept)
-  // frames of this version begin a segment of their own
-  if (last !== undefined && !isDamaged && format !== segmentVersion) await store.begin()
-  return { journal: store, frames, isDamaged }
+  return { frames, isDamaged, link, last: needed.at(-1), kept, format }
 }
 
 async function segmentsIn (files: Files, folder: string): Promise<string[]> {

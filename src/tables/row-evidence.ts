@@ -2,7 +2,7 @@ import { ByteReader, ByteWriter, concat, equals } from '../base/bytes.ts'
 import { StoreFull } from '../base/errors.ts'
 import { hash } from '../base/hash.ts'
 import { FileMissing, type Files, type KeyValue, type KeyValueChange } from '../disk/index.ts'
-import { openJournal, type JournalOpened } from './journal.ts'
+import { openJournal, readJournal, type JournalOpened } from './journal.ts'
 import { decodeProof } from './row-proof.ts'
 import { decodeEntry, type JournalEntry } from './stored-row-format.ts'
 
@@ -55,6 +55,15 @@ export async function gatherEvidence ({ files, folder, index }: { files: Files, 
     : undefined
   const known = highest([saved?.head.counter ?? 0n, typeof mark === 'object' ? mark.counter : 0n, ...entries.map(({ counter }) => counter)])
   return { saved, journal, entries, counter: known, loss }
+}
+
+/** What journal and proof of a store that nobody has open tell, without its index: why they prove nothing; undefined: they are whole. */
+export async function examineRows (files: Files, folder: string): Promise<string | undefined> {
+  const proof = await readProof(files, folder)
+  if (proof === 'damaged') return 'the proof is damaged'
+  const { isDamaged, link, frames } = await readJournal(files, `${folder}/journal`, typeof proof === 'object' ? proof.head.position : undefined)
+  if (isDamaged) return 'the journal is damaged'
+  return proof === 'none' && (link.position > 0n || frames.length > 0) ? 'the proof is missing' : undefined
 }
 
 async function readProof (files: Files, folder: string): Promise<NonNullable<ReturnType<typeof decodeProof>> | 'none' | 'damaged'> {

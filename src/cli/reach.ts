@@ -1,0 +1,20 @@
+import { connect } from 'node:net'
+import { systemClock } from '../base/clock.ts'
+
+export const reachLimits = { timeoutMs: 2000 } as const
+
+/** What a TCP connection to an address (a multiaddr) comes to: 'open', or why not. Undefined: it names no TCP port. */
+export async function reach (multiaddr: string): Promise<string | undefined> {
+  const [, protocol = '', host = '', port = ''] = /^\/(ip4|ip6|dns|dns4|dns6)\/([^/]+)\/tcp\/(\d+)/.exec(multiaddr) ?? []
+  if (protocol === '' || port === '0') return undefined
+  return new Promise((resolve) => {
+    const socket = connect({ host: anyAddress.get(host) ?? host, port: Number(port) })
+    const end = (outcome: string): void => { cancel(); socket.destroy(); resolve(outcome) }
+    const cancel = systemClock.after(reachLimits.timeoutMs, () => { end(`does not answer within ${reachLimits.timeoutMs / 1000} s`) })
+    socket.once('connect', () => { end('open') })
+    socket.once('error', (error: NodeJS.ErrnoException) => { end(error.code === 'ECONNREFUSED' ? 'refuses' : error.message) })
+  })
+}
+
+/** A node that listens on all of them is on this machine's own, too. */
+const anyAddress: ReadonlyMap<string, string> = new Map([['0.0.0.0', '127.0.0.1'], ['::', '::1']])
