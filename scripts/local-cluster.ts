@@ -60,6 +60,7 @@ export interface Ready {
   readonly clusterId: string
   readonly addresses: readonly string[]
   readonly api: string
+  readonly endpoints: Readonly<Record<string, string>>
   readonly data: string
 }
 

@@ -1,0 +1,52 @@
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { openPublicFaces, type PublicFaces } from '../../src/api/public-faces.ts'
+import { shareBaseOf } from '../../src/api/share-base.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import { systemRandom } from '../../src/base/random.ts'
+import { configOf } from '../../src/config.ts'
+import type { DfsNode } from '../../src/node.ts'
+
+const tls = { 'tls-cert': join(import.meta.dirname, '../support/tls/first.crt'), 'tls-key': join(import.meta.dirname, '../support/tls/first.key') }
+
+const opened = (options: Record<string, unknown>): Promise<PublicFaces> => openPublicFaces({
+  node: {} as DfsNode, config: configOf({ home: '/home/somebody', options }).config, clock: systemClock, random: systemRandom, log: { info: () => {}, error: () => {} },
+})
+
+describe('public faces', () => {
+  test('are all off by default', async () => {
+    await using faces = await opened({})
+    expect(faces.endpoints).toEqual({})
+  })
+
+  test('stand where the settings say', async () => {
+    await using faces = await opened({ 'http-listen': '127.0.0.1:0', ...tls })
+    expect(faces.endpoints.http).toMatch(/^https:\/\/127\.0\.0\.1:\d+$/)
+  })
+
+  test.each([
+    ['an address that others reach without TLS', { 'http-listen': '0.0.0.0:0' }, 'http-listen'],
+    ['a certificate without its key', { 'http-listen': '127.0.0.1:0', 'tls-cert': tls['tls-cert'] }, 'tls-key'],
+    ['a key without its certificate', { 'http-listen': '127.0.0.1:0', 'tls-key': tls['tls-key'] }, 'tls-cert'],
+  ])('do not start with %s', async (_what, options, field) => {
+    await expect(opened(options)).rejects.toMatchObject({ code: 'invalid', field })
+  })
+
+  test('when told so, stand there without TLS', async () => {
+    await using faces = await opened({ 'http-listen': '0.0.0.0:0', 'insecure-public': true })
+    expect(faces.endpoints.http).toMatch(/^http:\/\/0\.0\.0\.0:/)
+  })
+})
+
+describe('share links begin with', () => {
+  const baseOf = (options: Record<string, unknown>, endpoint?: string): string | undefined => shareBaseOf(configOf({ home: '/', options }).config, endpoint)
+  test.each([
+    ['what the setting says', { 'http-url': 'https://files.example.org/' }, undefined, 'https://files.example.org'],
+    ['the first name that is listed, and the port', { 'http-listen': '0.0.0.0:8080', 'public-hosts': '*.sites.example,files.example' }, 'https://0.0.0.0:8080', 'https://files.example:8080'],
+    ['the address', { 'http-listen': '192.0.2.1:8080' }, 'http://192.0.2.1:8080', 'http://192.0.2.1:8080'],
+    ['loopback, where every address is listened on and no name is known', { 'http-listen': '[::]:8080' }, 'http://[::]:8080', 'http://127.0.0.1:8080'],
+    ['nothing, where the face is off', {}, undefined, undefined],
+  ])('%s', (_what, options, endpoint, base) => {
+    expect(baseOf(options, endpoint)).toBe(base)
+  })
+})
