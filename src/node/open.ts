@@ -64,6 +64,7 @@ import { tableEngine } from './table-engine.ts'
 import { namedStoreOf, StorePositions } from './store-positions.ts'
 import { type BlockStores, openBlocks, openRows } from './stores.ts'
 import { Takeovers } from './takeover.ts'
+import { uploadSweepTask } from './upload-sweeping.ts'
 import { UserActivity } from './user-activity.ts'
 import { verifyObjects } from './verifying.ts'
 
@@ -278,6 +279,7 @@ class Node {
     })
     open.use(runInBackground([
       ...engine.tasks,
+      ...this.#keys === undefined ? [] : [uploadSweepTask({ registers: this.#registers, index: this.#index, clock, warn: this.#warn })],
       { name: 'layout', step: async (wait) => await this.#keeper?.step(wait) ?? 'idle' },
       { name: 'greetings', step: async (wait) => this.#greetings.step(wait) },
       { name: 'era', step: async (wait) => this.#eras.step(wait) },

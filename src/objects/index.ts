@@ -10,6 +10,7 @@ export { describeRow } from './describe.ts'
 export type { ContentCodec, ObjectParts, StoredObject, WrittenContent } from './ports.ts'
 export { redundancyLimits, redundancyOf, redundancyText } from './redundancy.ts'
 export * from './uploads/index.ts'
+export { UploadSweep } from './uploads/sweep.ts'
 export type { Version, Versions } from './version.ts'
 
 import type { Attributes, ChecksumAlgorithm, Retention, SystemHeaders, Tags } from './attributes.ts'

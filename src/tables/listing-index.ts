@@ -12,6 +12,8 @@ export interface ListingIndex {
   forget (rows: ReadonlyArray<{ readonly table: TableNumber, readonly rowKey: Uint8Array, readonly ballot: Ballot, readonly name: Uint8Array, readonly scope: Uint8Array }>): Promise<void>
   /** Names of one table and scope that start with `prefix` and stand above `after` (exclusive), at most `limit`, in byte order. */
   page (request: IndexPageRequest): Promise<IndexPage>
+  /** Scopes of a table of which names are kept, those of tombstones too. */
+  scopes (table: TableNumber): Promise<readonly Uint8Array[]>
 }
 
 /**

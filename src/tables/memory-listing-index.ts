@@ -1,4 +1,4 @@
-import { compareBytes, hexOf } from '../base/bytes.ts'
+import { compareBytes, empty, fromHex, hexOf } from '../base/bytes.ts'
 import { isSameBallot } from './ballot.ts'
 import type { IndexedRow, IndexEntry, IndexPage, IndexPageRequest, ListingIndex } from './listing-index.ts'
 import { startsWith } from './roll-up.ts'
@@ -20,6 +20,10 @@ export function memoryListingIndex (): ListingIndex {
     },
     async page (request) {
       return scopes.get(scopeName(request.table, request.scope))?.page(request) ?? { entries: [], truncated: false }
+    },
+    async scopes (table) {
+      const prefix = scopeName(table, empty)
+      return [...scopes].flatMap(([name, names]) => name.startsWith(prefix) && !names.isEmpty ? [fromHex(name.slice(prefix.length))] : [])
     },
   }
 
@@ -46,6 +50,8 @@ class SortedNames {
     else run.splice(position, 0, entry)
     if (run.length > memoryIndexLimits.runLength) this.#runs.splice(at + 1, 0, run.splice(run.length / 2))
   }
+
+  get isEmpty (): boolean { return this.#runs.every((run) => run.length === 0) }
 
   /** If it stands for that row still, under that ballot. */
   delete ({ name, rowKey, ballot }: Pick<IndexEntry, 'name' | 'rowKey' | 'ballot'>): void {

@@ -1,4 +1,4 @@
-import { compareBytes, hexOf } from '../../src/base/bytes.ts'
+import { compareBytes, fromHex, hexOf } from '../../src/base/bytes.ts'
 import { isSameBallot } from '../../src/tables/ballot.ts'
 import type { IndexedRow, ListingIndex } from '../../src/tables/listing-index.ts'
 import { startsWith } from '../../src/tables/roll-up.ts'
@@ -15,6 +15,7 @@ export function memoryListingIndex (): ListingIndex {
         if (row !== undefined && isSameBallot(row.ballot, ballot)) rows.delete(name)
       }
     },
+    async scopes (table) { return [...new Set([...rows.values()].flatMap((row) => row.table === table && row.listed !== undefined ? [hexOf(row.listed.scope)] : []))].map(fromHex) },
     async page ({ table, scope, prefix, after, limit }) {
       const entries = [...rows.values()]
         .flatMap(({ table: of, rowKey, ballot, listed }) => (of === table && listed !== undefined && compareBytes(listed.scope, scope) === 0 ? [{ rowKey, ballot, ...listed }] : []))
