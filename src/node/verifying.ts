@@ -1,7 +1,7 @@
 import { type Clock, deadline } from '../base/clock.ts'
 import { Corrupt, DfsError, NotFound } from '../base/errors.ts'
 import type { VerifiedObject, VerifyCounts, VerifyEvent, VerifyOptions } from '../node.ts'
-import { type Bucket, type ObjectInfo, type Objects, redundancyOf } from '../objects/index.ts'
+import { type Bucket, type ListVersionsOptions, type ObjectInfo, type Objects, redundancyOf } from '../objects/index.ts'
 import type { Replication } from '../replication/index.ts'
 import { CopyCount, type CopyCountParts, type NotedBlock } from './copy-count.ts'
 
@@ -12,7 +12,7 @@ import { CopyCount, type CopyCountParts, type NotedBlock } from './copy-count.ts
 export interface VerifyParts extends CopyCountParts {
   readonly engine: Pick<Replication, 'reader'>
   /** Objects over an engine: this one notes which blocks it is asked for. */
-  readonly objectsOver: (engine: Pick<Replication, 'reader'>) => Pick<Objects, 'listBuckets' | 'bucket' | 'list' | 'get'>
+  readonly objectsOver: (engine: Pick<Replication, 'reader'>) => Pick<Objects, 'listBuckets' | 'bucket' | 'list' | 'listVersions' | 'get'>
   readonly clock: Clock
 }
 
@@ -28,7 +28,7 @@ type Counts = { -readonly [C in keyof VerifyCounts]: number }
 export async function * verifyObjects (parts: VerifyParts, { bucket, prefix = '', isDeep = false, signal }: VerifyOptions): AsyncIterable<VerifyEvent> {
   const idle = Array.from({ length: verifyLimits.objectsAtOnce }, () => new Verifier(parts, isDeep))
   const [{ objects }] = idle as [Verifier]
-  const buckets = bucket === undefined ? await objects.listBuckets({ signal }) : [await objects.bucket(bucket, { signal })]
+  const buckets = bucket === undefined ? await everyBucket(objects, { signal }) : [await objects.bucket(bucket, { signal })]
   const total = { objects: 0, bytes: 0 }
   for (const one of buckets) for await (const { sizeBytes } of listed(objects, { bucket: one, prefix, signal })) { total.objects++; total.bytes += sizeBytes }
   yield { kind: 'total', ...total }
@@ -61,7 +61,29 @@ export async function * verifyObjects (parts: VerifyParts, { bucket, prefix = ''
   yield { kind: 'done', ...sum }
 }
 
-async function * listed (objects: Pick<Objects, 'list'>, { bucket: { name }, prefix, signal }: { bucket: Bucket, prefix: string, signal: AbortSignal | undefined }): AsyncIterable<ObjectInfo> {
+/** With what each is set to, of which a listing says nothing. */
+async function everyBucket (objects: Pick<Objects, 'listBuckets' | 'bucket'>, wait: { signal: AbortSignal | undefined }): Promise<readonly Bucket[]> {
+  const found: Bucket[] = []
+  for (const { name } of await objects.listBuckets(wait)) {
+    try { found.push(await objects.bucket(name, wait)) } catch (error) {
+      // removed since it was listed
+      if (!(error instanceof NotFound)) throw error
+    }
+  }
+  return found
+}
+
+/** Where versions are kept, all of them. */
+async function * listed (objects: Pick<Objects, 'list' | 'listVersions'>, { bucket, prefix, signal }: { bucket: Bucket, prefix: string, signal: AbortSignal | undefined }): AsyncIterable<ObjectInfo> {
+  const { name, settings: { versioning } = {} } = bucket
+  if (versioning !== undefined) {
+    for (let after: ListVersionsOptions['after']; ;) {
+      const page = await objects.listVersions(name, { prefix, signal, ...(after === undefined ? {} : { after }) })
+      for (const version of page.versions) if (!version.isDeleteMarker) yield version
+      if (page.next === undefined) return
+      after = page.next
+    }
+  }
   for (let after: string | undefined; ;) {
     const page = await objects.list(name, { prefix, signal, ...(after === undefined ? {} : { after }) })
     yield * page.objects
@@ -98,7 +120,9 @@ class Verifier {
     const count = new CopyCount(this.#parts, { copies: whole.k + whole.m, isDeep: this.#isDeep, signal })
     const named = { bucket: info.bucket, key: info.key, versionId: info.versionId }
     try {
-      const { body } = await this.objects.get({ bucket: info.bucket, key: info.key }, { signal })
+      // a version that is not kept may have given way to another meanwhile, which is proven in its place
+      const { versioning } = bucket.settings ?? {}
+      const { body } = await this.objects.get({ bucket: info.bucket, key: info.key }, { signal, ...(versioning === undefined ? {} : { versionId: info.versionId }) })
       for await (const piece of body) {
         sum.bytes += piece.byteLength
         if (this.#noted.length >= verifyLimits.blocksAtOnce) await this.#count(count, sum)

@@ -141,6 +141,18 @@ describe('verifying', () => {
     expect(short.find(({ kind }) => kind === 'object')).toMatchObject({ problem: 'below', reason: expect.stringContaining('0 of 1 copies') as string })
   })
 
+  test('of a bucket that keeps versions reads all of them', async () => {
+    const { world, cids } = await filled(4)
+    const store = objectStore(world.parts)
+    await store.setBucketSettings('bucket-one', { versioning: 'enabled' })
+    for (let i = 0; i < 3; i++) await store.put({ bucket: 'bucket-one', key: 'key/0' }, (async function * () { yield noiseBytes(30, 100 + i) })())
+    await store.remove({ bucket: 'bucket-one', key: 'key/0' })
+    const options = { bucket: 'bucket-one' }
+    expect((await verified(world, { options })).at(-1)).toMatchObject({ objects: 5, bytes: 150, damaged: 0 })
+    const events = await verified(world, { options, fail: (cid) => cids[0]?.includes(cid) === true ? new Corrupt('it has rotted') : undefined })
+    expect(events.filter(({ kind }) => kind === 'object')).toEqual([expect.objectContaining({ key: 'key/0', problem: 'damaged' })])
+  })
+
   test('what nobody expected ends it', async () => {
     const { world, cids } = await filled(6)
     await expect(verified(world, { fail: (cid) => cids[5]?.includes(cid) === true ? new TypeError('a mistake') : undefined })).rejects.toThrow(TypeError)
