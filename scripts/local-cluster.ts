@@ -218,7 +218,7 @@ export class LocalCluster implements AsyncDisposable {
   async #make (): Promise<LocalNode> {
     const [listen, api] = await freePorts(2)
     const index = this.nodes.length
-    const node = new LocalNode(this.#pathOf(index), ['--listen', `/ip4/${this.#hostOf(index)}/tcp/${listen}`, '--api-port', String(api), ...this.#options(index)], { program: this.#programOf(index), signal: this.#signal })
+    const node = new LocalNode(this.#pathOf(index), ['--listen', `/ip4/${this.#hostOf(index)}/tcp/${listen}`, '--api-port', String(api), '--s3-listen', 'off', ...this.#options(index)], { program: this.#programOf(index), signal: this.#signal })
     this.nodes.push(node)
     return node
   }

@@ -92,7 +92,7 @@ const rules: Rules = {
   mdns: { fallback: false, takes: 'true or false', parse: boolean },
   apiPort: { fallback: 4200, takes: 'a port, 0 (any free one) to 65535', parse: integer(0, 65_535) },
   metricsOpen: { fallback: false, takes: 'true or false', parse: boolean },
-  s3Listen: { fallback: 'off', takes: `${listenTakes}:9000`, parse: text(listenText) },
+  s3Listen: { fallback: '127.0.0.1:9000', takes: `${listenTakes}:9000`, parse: text(listenText) },
   s3Region: { fallback: undefined, takes: 'a name such as us-east-1', parse: text((value) => /^[a-z0-9-]{1,64}$/.test(value) ? value : undefined) },
   httpListen: { fallback: 'off', takes: `${listenTakes}:8080`, parse: text(listenText) },
   httpUrl: { fallback: undefined, takes: 'a URL such as https://files.example.org', parse: text(originText) },

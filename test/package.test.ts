@@ -23,7 +23,7 @@ test('the packed tarball installs into an empty folder and runs: compiled JavaSc
   const data = join(folder.path, 'node')
   const env = { ...process.env, PATH: `${join(process.execPath, '..')}:${process.env.PATH}` }
   expect((await run(dfs, ['--help'], { env })).stdout).toContain('peer-to-peer object store')
-  const made = await run(dfs, ['init', '--no-passphrase', '--data', data, '--listen', '/ip4/127.0.0.1/tcp/0', '--api-port', '0', '--json'], { env })
+  const made = await run(dfs, ['init', '--no-passphrase', '--data', data, '--listen', '/ip4/127.0.0.1/tcp/0', '--api-port', '0', '--s3-listen', 'off', '--json'], { env })
   expect(JSON.parse(made.stdout)).toMatchObject({ data })
   await writeFile(join(folder.path, 'embed.mjs'), `
     import { configOf, openNode } from 'dfs'

@@ -71,6 +71,8 @@ async function opened (name: FaceName, rule: FaceRule, { log, ...parts }: Public
   const listen = listenAddressOf(config[rule.listen])
   if (listen === undefined) return undefined
   if (rule.face === undefined) throw new InvalidInput(`${name}-listen`, `this build of dfs has no ${name} face; leave ${name}-listen off`)
+  // without the data key there are no objects to speak of
+  if (name === 's3' && (await parts.node.status()).role !== 'member') return undefined
   const face = rule.face(parts)
   return openPublicListener({
     name, listen, face, clock, random, log,
@@ -79,7 +81,13 @@ async function opened (name: FaceName, rule: FaceRule, { log, ...parts }: Public
     allowInsecure: config.insecurePublic,
     hosts: config.publicHosts,
     rates: { perAddress: rateOf(config.ratePerAddress), perKey: rateOf(config.ratePerKey) },
-  })
+  }).catch((error: unknown) => { throw busyError(name, config[rule.listen], error) })
+}
+
+/** A port that is taken is the commonest fault of a first start, and of a second node on one machine. */
+function busyError (name: FaceName, listen: string, error: unknown): unknown {
+  if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') return error
+  return new InvalidInput(`${name}-listen`, `${listen} is in use by another program (another node?): give --${name}-listen another port, or "off"`, { cause: error })
 }
 
 function tlsOf ({ tlsCert: cert, tlsKey: key }: Config): { cert: string, key: string } | undefined {

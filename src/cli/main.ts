@@ -58,7 +58,7 @@ const nodeOptions = (of: Command): Command => of
   .option('--key-file <file>', 'key that opens the keyring')
   .option('--passphrase-file <file>', 'file with the passphrase')
   .option('--metrics-open', 'serve /metrics without the token')
-  .option('--s3-listen <host:port>', 'where S3 clients come; off (default): nowhere')
+  .option('--s3-listen <host:port>', 'where S3 clients come (127.0.0.1:9000); off: nowhere')
   .option('--s3-region <name>', 'the only region that S3 clients may sign for (any)')
   .option('--http-listen <host:port>', 'where browsers get objects, and share links lead; off (default)')
   .option('--http-url <url>', 'how users reach it, where that is not --public-hosts and the port')

@@ -84,7 +84,7 @@ describe('the command line', () => {
   test('a passphrase is asked of the environment, and a wrong one is refused without saying more', async () => {
     const data = at('secret')
     const env = { DFS_PASSPHRASE: 'correct horse' }
-    expect((await dfs(['init', '--data', data, '--listen', '/ip4/127.0.0.1/tcp/0', '--api-port', '0'], { env })).code).toBe(0)
+    expect((await dfs(['init', '--data', data, '--listen', '/ip4/127.0.0.1/tcp/0', '--api-port', '0', '--s3-listen', 'off'], { env })).code).toBe(0)
     const wrong = await dfs(['start', '--data', data], { env: { DFS_PASSPHRASE: 'incorrect' } })
     expect([wrong.code, wrong.stderr]).toEqual([8, expect.stringContaining('does not open the keyring')])
   })

@@ -28,7 +28,7 @@ describe('a checkout installed with --omit=dev, which has neither the compiler n
     await writeFile(at('file'), content)
     const node = new LocalNode(at('node'), [], { program: at('dfs', 'bin', 'dfs') })
     try {
-      await node.run(['init', '--no-passphrase', '--listen', '/ip4/127.0.0.1/tcp/0', '--api-port', '0'], { env })
+      await node.run(['init', '--no-passphrase', '--listen', '/ip4/127.0.0.1/tcp/0', '--api-port', '0', '--s3-listen', 'off'], { env })
       await node.start(['start'], { env })
       await node.json(['bucket', 'create', 'photos', '--redundancy', 'rf:1'], { env })
       await node.json(['put', at('file'), 'photos/'], { env })

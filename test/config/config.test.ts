@@ -13,8 +13,8 @@ describe('configuration', () => {
     expect(new Set(Object.values(origins))).toEqual(new Set(['default']))
   })
 
-  test('public faces are off until they are given a place', () => {
-    expect(configOf({ home }).config).toMatchObject({ s3Listen: 'off', httpListen: 'off', rpcListen: 'off', insecurePublic: false })
+  test('but for S3, which is on loopback, public faces are off until they are given a place', () => {
+    expect(configOf({ home }).config).toMatchObject({ s3Listen: '127.0.0.1:9000', httpListen: 'off', rpcListen: 'off', insecurePublic: false })
     const { config } = configOf({ home, options: { 's3-listen': '127.0.0.1:9000', 'http-listen': '[::1]:0', 'rpc-listen': 'off', 'public-hosts': 'a.example,*.s3.example' } })
     expect(config).toMatchObject({ rpcListen: 'off', publicHosts: ['a.example', '*.s3.example'] })
     expect([config.s3Listen, config.httpListen, config.rpcListen].map(listenAddressOf)).toEqual([{ host: '127.0.0.1', port: 9000 }, { host: '::1', port: 0 }, undefined])

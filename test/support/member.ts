@@ -21,7 +21,7 @@ export async function memberIn (data: string): Promise<Member> {
   return { data, keyring, facts }
 }
 
-export const anyPorts = ['--listen', '/ip4/127.0.0.1/tcp/0', '--api-port', '0'] as const
+export const anyPorts = ['--listen', '/ip4/127.0.0.1/tcp/0', '--api-port', '0', '--s3-listen', 'off'] as const
 
 /** One more node that has joined and is not started. `token`: an invite that the cluster has given. */
 export async function joinedMember (cluster: LocalCluster, data: string, token?: string): Promise<Member> {

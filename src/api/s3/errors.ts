@@ -40,7 +40,7 @@ const translated: Readonly<Record<ErrorCode, S3ErrorCode>> = {
 }
 
 const fieldCodes: Readonly<Record<string, S3ErrorCode>> = {
-  range: 'InvalidRange', bucket: 'InvalidBucketName', metadata: 'MetadataTooLarge', size: 'IncompleteBody', tags: 'InvalidTag', versioning: 'InvalidBucketState', 'object lock': 'InvalidBucketState',
+  range: 'InvalidRange', bucket: 'InvalidBucketName', metadata: 'MetadataTooLarge', size: 'IncompleteBody', copy: 'InvalidRequest', tags: 'InvalidTag', versioning: 'InvalidBucketState', 'object lock': 'InvalidBucketState',
 }
 
 /** The engine's error as a client's. What nobody expected is an InternalError without details; the log has them. */

@@ -57,10 +57,15 @@ function answer (exchange: S3Exchange, fields: FormFields, { key, etag, more }: 
 async function * within (file: AsyncIterable<Uint8Array>, policy: PostPolicy | undefined): AsyncIterable<Uint8Array> {
   const { least, most } = policy?.range ?? { least: 0, most: Infinity }
   let length = 0
-  for await (const piece of file) {
-    length += piece.byteLength
-    if (length > most) throw new S3Error('EntityTooLarge', `Your proposed upload exceeds the maximum allowed size of ${most} bytes`)
-    yield piece
+  try {
+    for await (const piece of file) {
+      length += piece.byteLength
+      if (length > most) throw new S3Error('EntityTooLarge', `Your proposed upload exceeds the maximum allowed size of ${most} bytes`)
+      yield piece
+    }
+  } catch (cause) {
+    // the parser's own words: a file that is cut off is one
+    throw cause instanceof S3Error ? cause : malformed('the file ends too early', cause)
   }
   if (length < least) throw new S3Error('EntityTooSmall', `Your proposed upload is smaller than the minimum allowed size of ${least} bytes`)
 }
@@ -68,9 +73,8 @@ async function * within (file: AsyncIterable<Uint8Array>, policy: PostPolicy | u
 /** What stands before the file, and the file as it comes. What follows it is not looked at. */
 function beginningOf (exchange: S3Exchange): Promise<{ fields: Map<string, string>, file: AsyncIterable<Uint8Array>, fileName: string }> {
   const { promise, resolve, reject } = Promise.withResolvers<{ fields: Map<string, string>, file: AsyncIterable<Uint8Array>, fileName: string }>()
-  const malformed = (why: string, cause?: unknown): S3Error => new S3Error('MalformedPOSTRequest', `the form is not well-formed multipart/form-data: ${why}`, { cause })
   const fields = new Map<string, string>()
-  const form = parserOf(exchange, malformed)
+  const form = parserOf(exchange)
   const source = Readable.from(sourceOf(exchange), { objectMode: false })
   let file: Readable | undefined
   const fail = (cause: unknown): void => {
@@ -97,9 +101,11 @@ function beginningOf (exchange: S3Exchange): Promise<{ fields: Map<string, strin
   return promise
 }
 
-function parserOf ({ request: { headers } }: S3Exchange, malformed: (why: string, cause?: unknown) => S3Error): BusboyInstance {
+function parserOf ({ request: { headers } }: S3Exchange): BusboyInstance {
   const { maxFields, maxFieldNameBytes, maxFieldBytes } = formLimits
   try {
     return new Busboy({ headers: headers as BusboyHeaders, limits: { fields: maxFields, fieldNameSize: maxFieldNameBytes, fieldSize: maxFieldBytes, files: 1, parts: maxFields + 2, headerPairs: 32 } })
   } catch (cause) { throw malformed('its boundary is missing', cause) }
 }
+
+const malformed = (why: string, cause?: unknown): S3Error => new S3Error('MalformedPOSTRequest', `the form is not well-formed multipart/form-data: ${why}`, { cause })

@@ -30,7 +30,8 @@ export async function copyObject (exchange: S3Exchange): Promise<void> {
     ...retentionIn(exchange), ...writeConditionsIn(header), ...sourceConditionsIn(header),
     ...(isReplaced ? { replace: describedIn(exchange) } : {}),
     ...(header('x-amz-tagging-directive') === 'REPLACE' ? { tags: tagsIn(header('x-amz-tagging')) ?? [] } : {}),
-    wantsMd5: true, checksum: algorithmIn(header('x-amz-checksum-algorithm')), signal,
+    // onto itself it has one, or was put where nobody wanted it; to want it would count as a change
+    wantsMd5: source.bucket !== exchange.bucket || source.key !== exchange.key || isReplaced ? true : undefined, checksum: algorithmIn(header('x-amz-checksum-algorithm')), signal,
   })
   const { checksum, parts } = info.attributes
   sendXml(exchange, document('CopyObjectResult', [

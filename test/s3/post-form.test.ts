@@ -1,0 +1,80 @@
+import { createHmac } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { formLimits } from '../../src/api/s3/post-form.ts'
+import { signingKeyOf } from '../../src/api/s3/sigv4.ts'
+import { type S3Answer, sendS3 } from '../support/s3-client.ts'
+import { type S3Server, s3Server } from '../support/s3-server.ts'
+
+let server: S3Server
+beforeAll(async () => { server = await s3Server() })
+afterAll(async () => { await server[Symbol.asyncDispose]() })
+
+const timestamp = (): string => new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '')
+type Fields = Readonly<Record<string, string>>
+
+/** A form signed for what it has. */
+function signed (conditions: readonly unknown[], fields: Fields, { expiresMs = 60_000, secret = server.key.secret }: { expiresMs?: number, secret?: string } = {}): Fields {
+  const at = timestamp()
+  const date = at.slice(0, 8)
+  const own = { 'x-amz-algorithm': 'AWS4-HMAC-SHA256', 'x-amz-credential': `${server.key.id}/${date}/us-east-1/s3/aws4_request`, 'x-amz-date': at }
+  const policy = Buffer.from(JSON.stringify({ expiration: new Date(Date.now() + expiresMs).toISOString(), conditions: [...conditions, ...Object.entries(own).map(([name, value]) => ({ [name]: value }))] })).toString('base64')
+  return { ...fields, ...own, policy, 'x-amz-signature': createHmac('sha256', signingKeyOf(secret, { date, region: 'us-east-1' })).update(policy).digest('hex') }
+}
+
+function post (fields: Fields, file: string | undefined = 'the file', { path = '/photos', boundary = 'XXboundaryXX', cut = 0 }: { path?: string, boundary?: string, cut?: number } = {}): Promise<S3Answer> {
+  const part = (name: string, value: string, more = ''): string => `--${boundary}\r\nContent-Disposition: form-data; name="${name}"${more}\r\n\r\n${value}\r\n`
+  const body = Object.entries(fields).map(([name, value]) => part(name, value)).join('') + (file === undefined ? '' : part('file', file, '; filename="C:\\dir\\cat.jpg"\r\nContent-Type: image/jpeg')) + `--${boundary}--\r\n`
+  return sendS3(server.port, 'POST', path, { headers: { host: `127.0.0.1:${server.port}`, 'content-type': `multipart/form-data; boundary=${boundary}` }, body: cut === 0 ? body : body.slice(0, -cut) })
+}
+
+const usual = [{ bucket: 'photos' }, ['starts-with', '$key', 'up/'], ['starts-with', '$Content-Type', 'image/'], { success_action_status: '201' }, ['content-length-range', 1, 20]]
+const usualFields = { key: 'up/${filename}', 'Content-Type': 'image/jpeg', success_action_status: '201' }
+
+describe('a form in a web page', () => {
+  test('stores a file under a signed policy, and is told where', async () => {
+    const answer = await post(signed(usual, usualFields))
+    expect(answer).toMatchObject({ status: 201, headers: { location: `http://127.0.0.1:${server.port}/photos/up/cat.jpg` } })
+    expect(answer.body).toContain('<Key>up/cat.jpg</Key>')
+    expect(await server.objects.head({ bucket: 'photos', key: 'up/cat.jpg' })).toMatchObject({ sizeBytes: 8, contentType: 'image/jpeg' })
+  })
+
+  test('is sent where the policy lets it be sent', async () => {
+    const fields = { key: 'up/x', success_action_redirect: 'https://a.example/done?x=1' }
+    const answer = await post(signed([{ bucket: 'photos' }, ['eq', '$key', 'up/x'], ['eq', '$success_action_redirect', fields.success_action_redirect]], fields))
+    expect(answer).toMatchObject({ status: 303, headers: { location: expect.stringMatching(/^https:\/\/a\.example\/done\?x=1&bucket=photos&key=up%2Fx&etag=/) as string } })
+  })
+
+  test('may hold metadata, when the policy says so', async () => {
+    expect((await post(signed([...usual, { 'x-amz-meta-who': 'me' }], { ...usualFields, 'x-amz-meta-who': 'me', key: 'up/meta' }))).status).toBe(201)
+    expect((await server.objects.head({ bucket: 'photos', key: 'up/meta' })).metadata).toEqual({ who: 'me' })
+  })
+
+  test.each<readonly [string, () => Promise<S3Answer>, string]>([
+    ['no signature', async () => post({ key: 'up/x' }), 'AccessDenied'],
+    ['another secret', async () => post(signed(usual, usualFields, { secret: 'x' })), 'SignatureDoesNotMatch'],
+    ['a policy that has expired', async () => post(signed(usual, usualFields, { expiresMs: -1000 })), 'AccessDenied'],
+    ['another key', async () => post(signed(usual, { ...usualFields, key: 'down/x' })), 'AccessDenied'],
+    ['another bucket', async () => post(signed([{ bucket: 'other' }, ...usual.slice(1)], usualFields)), 'AccessDenied'],
+    ['a field that the policy does not name', async () => post(signed(usual, { ...usualFields, 'x-amz-meta-a': 'b' })), 'AccessDenied'],
+    ['a file that is too long', async () => post(signed(usual, usualFields), 'x'.repeat(21)), 'EntityTooLarge'],
+    ['a file that is too short', async () => post(signed(usual, usualFields), ''), 'EntityTooSmall'],
+    ['no key', async () => post(signed([{ bucket: 'photos' }], {})), 'InvalidArgument'],
+    ['a policy that is none', async () => post({ ...signed(usual, usualFields), policy: 'x' }), 'SignatureDoesNotMatch'],
+    ['a field without end', async () => post({ key: 'x'.repeat(formLimits.maxFieldBytes + 1) }), 'MalformedPOSTRequest'],
+    ['fields without end', async () => post(Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`field-${i}`, 'x']))), 'MalformedPOSTRequest'],
+    ['an end that does not come', async () => post(signed(usual, { ...usualFields, key: 'up/cut' }), 'the file', { cut: 20 }), 'MalformedPOSTRequest'],
+    ['a form of Signature Version 2', async () => post({ key: 'up/x', AWSAccessKeyId: 'x', policy: 'x', signature: 'x' }), 'InvalidRequest'],
+  ])('with %s stores nothing', async (_name, send, code) => {
+    const before = await server.objects.list('photos')
+    expect((await send()).code).toBe(code)
+    expect(await server.objects.list('photos')).toEqual(before)
+  })
+
+  test('without a file is not well-formed', async () => {
+    const boundary = 'B'
+    const answer = await sendS3(server.port, 'POST', '/photos', { headers: { host: `127.0.0.1:${server.port}`, 'content-type': `multipart/form-data; boundary=${boundary}` }, body: `--${boundary}\r\nContent-Disposition: form-data; name="key"\r\n\r\nx\r\n--${boundary}--\r\n` })
+    expect(answer.code).toBe('MalformedPOSTRequest')
+    const without = await sendS3(server.port, 'POST', '/photos', { headers: { host: `127.0.0.1:${server.port}`, 'content-type': 'multipart/form-data' }, body: 'x' })
+    expect(without.code).toBe('MalformedPOSTRequest')
+  })
+})
