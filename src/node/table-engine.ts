@@ -65,6 +65,7 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
     isMember: (peer) => state.isMember(peer), isKeyless, succession: eraSuccession(state, codec),
     listing: isKeyless ? undefined : { index, describe: describeRow },
     progress: () => progressOf(parts, handOver),
+    wallMs: () => clock.wallMs(),
   })
   // without keys there is nothing to propose with: the members settle
   const settle: RowSettler | undefined = isKeyless ? undefined : async (row, wait) => { await registers.settle(row, wait) }

@@ -11,8 +11,8 @@ import { messageLimits, type RowBallot, type TableAnswer, type TableQuestion, ty
  * Every length is checked against its bound and against what is left before anything is allocated.
  */
 const formatVersion = 2
-const questionKinds = { prepare: 1, accept: 2, handOver: 3, read: 4, list: 5, digest: 6, ballots: 7, progress: 8, bury: 9, publish: 10, deaths: 11 } as const
-const answerKinds = { promised: 1, accepted: 2, value: 3, refused: 4, page: 5, digests: 6, ballots: 7, staleLayout: 8, lost: 9, progress: 10, buried: 11, published: 12, deaths: 13 } as const
+const questionKinds = { prepare: 1, accept: 2, handOver: 3, read: 4, list: 5, digest: 6, ballots: 7, progress: 8, bury: 9, publish: 10, deaths: 11, clock: 12 } as const
+const answerKinds = { promised: 1, accepted: 2, value: 3, refused: 4, page: 5, digests: 6, ballots: 7, staleLayout: 8, lost: 9, progress: 10, buried: 11, published: 12, deaths: 13, clock: 14 } as const
 const knownTables: ReadonlySet<number> = new Set(Object.values(tables))
 
 export function encodeRequest (request: TableRequest): Uint8Array {
@@ -29,7 +29,7 @@ export function encodeRequest (request: TableRequest): Uint8Array {
       for (const partition of request.partitions) writer.u16(partition)
       return writer.finish()
     case 'ballots': return optional(writer.u16(request.partition), request.after, (bytes) => writer.raw(bytes)).finish()
-    case 'progress': return writer.finish()
+    case 'progress': case 'clock': return writer.finish()
     case 'bury':
       writer.u16(request.partition).u8(request.rows.length)
       for (const row of request.rows) writeBallotOf(writer, row)
@@ -58,7 +58,7 @@ function readQuestion (reader: ByteReader, kind: keyof typeof questionKinds): Ta
     case 'list': return { kind, table: readTable(reader), scope: reader.raw(16), limit: readListLimit(reader), prefix: reader.long(rowLimits.maxKeyBytes), after: readOptional(reader, () => reader.long(rowLimits.maxKeyBytes)) }
     case 'digest': return { kind, partitions: readPartitions(reader) }
     case 'ballots': return { kind, partition: readPartition(reader), after: readOptional(reader, () => reader.raw(32)) }
-    case 'progress': return { kind }
+    case 'progress': case 'clock': return { kind }
     case 'bury': return { kind, partition: bounded(reader.u16(), partitionCount - 1), rows: many(bounded(reader.u8(), messageLimits.maxBuried), () => readBallotOf(reader)) }
     case 'publish': return { kind, proofs: many(bounded(reader.u16(), messageLimits.maxDeaths), () => reader.raw(deathProofBytes)) }
     case 'deaths': return { kind, versionIds: many(bounded(reader.u16(), messageLimits.maxDeaths), () => reader.raw(32)) }
@@ -75,6 +75,7 @@ export function encodeAnswer (answer: TableAnswer): Uint8Array {
       return writeFloor(optional(writer, answer.accepted, (record) => writer.long(record)), answer.floor).finish()
     case 'refused': return writer.raw(encodeBallot(answer.promised)).finish()
     case 'staleLayout': return writer.long(answer.layout).finish()
+    case 'clock': return writer.u64(answer.wallMs).finish()
     case 'progress':
       writer.u16(answer.remaining).u16(answer.lost).u16(answer.away.length)
       for (const { peer, seconds } of answer.away) writer.raw(peer).u32(seconds)
@@ -124,6 +125,7 @@ function readAnswer (reader: ByteReader, kind: keyof typeof answerKinds): TableA
     case 'value': return { kind, promised: readOptional(reader, () => readBallot(reader)), accepted: readRecord(), floor: readFloor(reader) }
     case 'refused': return { kind, promised: readBallot(reader) }
     case 'staleLayout': return { kind, layout: reader.long(messageLimits.maxLayoutBytes) }
+    case 'clock': return { kind, wallMs: readWallMs(reader) }
     case 'progress': {
       const [remaining, lost] = [reader.u16(), reader.u16()]
       return { kind, remaining, lost, away: many(bounded(reader.u16(), messageLimits.maxAway), () => ({ peer: reader.raw(32), seconds: reader.u32() })) }
@@ -174,6 +176,12 @@ function readListLimit (reader: ByteReader): number {
   const limit = bounded(reader.u16(), listingIndexLimits.maxPageEntries)
   if (limit === 0) throw new MalformedBytes('a page of no names')
   return limit
+}
+
+function readWallMs (reader: ByteReader): number {
+  const wallMs = reader.u64()
+  if (wallMs > BigInt(Number.MAX_SAFE_INTEGER)) throw new MalformedBytes(`no date: ${wallMs}`)
+  return Number(wallMs)
 }
 
 const readPartition = (reader: ByteReader): number => bounded(reader.u16(), clearPartition)

@@ -20,6 +20,8 @@ export type TableQuestion =
   | { readonly kind: 'publish', readonly proofs: readonly Uint8Array[] }
   /** Which of these versions are dead, as far as this replica knows. Not knowing means nothing. */
   | { readonly kind: 'deaths', readonly versionIds: readonly Uint8Array[] }
+  /** What this voter's wall clock says: for what a date deletes (agreed-date.ts). */
+  | { readonly kind: 'clock' }
 
 export type RowQuestion =
   | { readonly kind: 'prepare', readonly table: TableNumber, readonly rowKey: Uint8Array, readonly ballot: Ballot }
@@ -43,6 +45,7 @@ export type TableAnswer =
   | { readonly kind: 'published', readonly published: readonly boolean[] }
   /** In the order asked: the proof, or undefined: none is known here. */
   | { readonly kind: 'deaths', readonly proofs: ReadonlyArray<Uint8Array | undefined> }
+  | { readonly kind: 'clock', readonly wallMs: number }
   /** The asker's layout is older than one this replica has promised to go by. */
   | { readonly kind: 'staleLayout', readonly layout: Uint8Array }
   /** The partition is not proven whole here: neither an answer nor a vote. */

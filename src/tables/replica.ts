@@ -49,6 +49,8 @@ export interface ReplicaOptions {
   readonly succession?: Succession
   /** Told to whoever keeps the layout. */
   readonly progress?: () => VoterProgress
+  /** Without it nothing is ever past, as far as this voter says. */
+  readonly wallMs?: () => number
   /** Without it (a node without keys) this replica answers no listing. */
   readonly listing?: { readonly index: ListingIndex, readonly describe: Describe }
 }
@@ -123,6 +125,7 @@ class Replica {
       case 'digest': return { kind: 'digests', digests: await Promise.all(question.partitions.map((partition) => this.#digest(partition))) }
       case 'ballots': return await this.#ballots(question)
       case 'progress': return { kind: 'progress', ...this.#options.progress?.() ?? { remaining: 0, lost: this.#options.store.lostPartitions().size, away: [] } }
+      case 'clock': return { kind: 'clock', wallMs: Math.max(0, Math.floor(this.#options.wallMs?.() ?? 0)) }
       case 'bury': return await this.#bury(from, question)
       case 'publish': return await this.#publish(from, question)
       case 'deaths': return { kind: 'deaths', proofs: await Promise.all(question.versionIds.map(async (versionId) => this.#deathIn(versionId))) }

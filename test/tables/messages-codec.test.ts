@@ -24,6 +24,7 @@ const request: fc.Arbitrary<TableRequest> = fc.oneof(
   fc.record({ version: u64, kind: kind('digest'), partitions: fc.uniqueArray(compared, { maxLength: 64 }) }),
   fc.record({ version: u64, kind: kind('ballots'), partition: compared, after: maybe(bytes(32)) }),
   fc.record({ version: u64, kind: kind('publish'), proofs: fc.array(bytes(32), { maxLength: 512 }) }),
+  fc.record({ version: u64, kind: kind('clock') }),
   fc.record({ version: u64, kind: kind('deaths'), versionIds: fc.array(bytes(32), { maxLength: 5 }) }),
   fc.record({ version: u64, kind: kind('bury'), partition, rows: fc.array(fc.record({ table, rowKey: bytes(32), ballot }), { maxLength: 128 }) }),
 )
@@ -37,6 +38,7 @@ const answer: fc.Arbitrary<TableAnswer> = fc.oneof(
   fc.record({ kind: kind('ballots'), truncated: fc.boolean(), rows: fc.array(fc.record({ table, rowKey: bytes(32), ballot }), { maxLength: 5 }), floor: maybe(ballot) }),
   fc.record({ kind: kind('buried'), buried: fc.array(fc.boolean(), { maxLength: 128 }) }),
   fc.record({ kind: kind('published'), published: fc.array(fc.boolean(), { maxLength: 5 }) }),
+  fc.record({ kind: kind('clock'), wallMs: fc.maxSafeNat() }),
   fc.record({ kind: kind('deaths'), proofs: fc.array(maybe(bytes(32)), { maxLength: 512 }) }),
   fc.record({ kind: kind('staleLayout'), layout: upTo(100) }),
   fc.record({ kind: kind('lost') }),

@@ -1,0 +1,102 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { Unavailable } from '../../src/base/errors.ts'
+import { hash } from '../../src/base/hash.ts'
+import { type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
+import { AgreedDate, agreedDateLimits, pastDate, presentDate } from '../../src/tables/agreed-date.ts'
+import { majorityOf } from '../../src/tables/electorate.ts'
+import { VirtualTime } from '../simulation/virtual-time.ts'
+
+const [a, b, c, d, e] = Array.from({ length: 5 }, (_, i) => peerIdOf(hash(Uint8Array.of(i)))) as [PeerId, PeerId, PeerId, PeerId, PeerId]
+const dayMs = 86_400_000
+const todayMs = 20_000 * dayMs
+
+describe('a date that deletes', () => {
+  const three = { version: 1n, groups: [[a, b, c]] }
+
+  test.each<[string, Array<[PeerId, number]>, number | undefined]>([
+    ['all agree', [[a, 7], [b, 7], [c, 7]], 7],
+    ['one is ten years ahead', [[a, 7], [b, 8], [c, 9999]], 8],
+    ['one is far behind', [[a, 0], [b, 8], [c, 9]], 8],
+    ['one is ahead and one does not answer', [[a, 7], [c, 9999]], 7],
+    ['two do not answer', [[c, 9999]], undefined],
+  ])('is past when a majority is beyond it: %s', (_, clocks, expected) => { expect(pastDate(three, new Map(clocks))).toBe(expected) })
+
+  test('needs both majorities while the layout changes, and voters', () => {
+    const changing = { version: 2n, groups: [[a, b, c], [c, d, e]] }
+    expect(pastDate(changing, new Map([[a, 9], [b, 9], [c, 9], [d, 3], [e, 4]]))).toBe(4)
+    expect(pastDate(changing, new Map([[a, 9], [b, 9], [c, 9]]))).toBeUndefined()
+    expect(pastDate({ version: 1n, groups: [] }, new Map([[a, 9]]))).toBeUndefined()
+  })
+
+  // at the writing, and now: what every clock said then, and how far each has come since; the date that is written, and whether it is beyond an age
+  test('ages nothing more than some voter has counted, whoever is wrong and whoever is away', () => {
+    const clock = fc.record({ then: fc.constantFrom(0, 50, 100), since: fc.integer({ min: 0, max: 10 }), toldThen: fc.boolean(), tellsNow: fc.boolean() })
+    fc.assert(fc.property(fc.array(clock, { minLength: 1, maxLength: 5 }), fc.integer({ min: 1, max: 40 }), (clocks, age) => {
+      const voters = [a, b, c, d, e].slice(0, clocks.length)
+      const electorate = { version: 1n, groups: [voters] }
+      const written = presentDate(electorate, new Map(clocks.flatMap(({ then, toldThen }, i) => toldThen ? [[voters[i] as PeerId, then] as const] : [])))
+      const past = pastDate(electorate, new Map(clocks.flatMap(({ then, since, tellsNow }, i) => tellsNow ? [[voters[i] as PeerId, then + since] as const] : [])))
+      if (written === undefined || past === undefined || past < written + age) return
+      expect(clocks.some(({ since }) => since >= age)).toBe(true)
+    }), { numRuns: 5000 })
+  })
+
+  test('is today where a majority says so, whatever the others say', () => {
+    fc.assert(fc.property(fc.integer({ min: 1, max: 5 }), fc.array(fc.integer({ min: 0, max: 1e15 }), { maxLength: 2 }), (count, wrong) => {
+      const voters = [a, b, c, d, e].slice(0, count)
+      const clocks = new Map(voters.map((peer, i) => [peer, i < wrong.length && wrong.length < majorityOf(count) && count - wrong.length >= majorityOf(count) ? wrong[i] as number : todayMs]))
+      expect(pastDate({ version: 1n, groups: [voters] }, clocks)).toBe(todayMs)
+      expect(presentDate({ version: 1n, groups: [voters] }, clocks)).toBe(todayMs)
+    }))
+  })
+})
+
+describe('voters asked for the date', () => {
+  function world (clocks: Map<PeerId, number | 'silent' | 'gone'>) {
+    const time = new VirtualTime()
+    const clock = { ...time.clock(), wallMs: () => 42 }
+    let asked = 0
+    const date = new AgreedDate({
+      clock,
+      voters: { electorate: () => ({ version: 1n, groups: [[a, b, c]] }) },
+      ask: async (peer, _question, { signal }) => {
+        asked++
+        const said = clocks.get(peer)
+        if (said === 'silent') await new Promise((_, reject) => { signal?.addEventListener('abort', () => { reject(signal.reason as Error) }) })
+        if (typeof said !== 'number') throw new Error('cannot be reached')
+        return { kind: 'clock', wallMs: said + time.nowMs }
+      },
+    })
+    const until = async <T>(work: Promise<T>): Promise<T> => {
+      let isOver = false
+      work.then(() => { isOver = true }, () => { isOver = true })
+      await time.run(() => isOver)
+      return work
+    }
+    return { date, time, clock, until, asked: () => asked, clocks }
+  }
+
+  test('decide by majority, and one that is silent holds nobody up for long', async () => {
+    const { date, time, until } = world(new Map<PeerId, number | 'silent' | 'gone'>([[a, 5000], [b, 9000], [c, 'silent']]))
+    expect(await until(date.past())).toBe(5000 + time.nowMs - agreedDateLimits.askMs)
+    expect(time.nowMs).toBe(agreedDateLimits.askMs)
+    const alone = world(new Map<PeerId, number | 'silent' | 'gone'>([[a, 5000], [b, 'gone'], [c, 'silent']]))
+    await expect(alone.until(alone.date.past())).rejects.toThrow(Unavailable)
+  })
+
+  test('are asked once for the dates of many writes, and again later, behind them', async () => {
+    const { date, clock, until, asked, clocks } = world(new Map<PeerId, number | 'silent' | 'gone'>([[a, 5000], [b, 5010], [c, 9e12]]))
+    expect(await until(Promise.all([date.present(), date.present()]))).toEqual([5010, 5010])
+    expect(asked()).toBe(3)
+    await until(clock.sleep(agreedDateLimits.rememberedMs + 1))
+    clocks.set(a, 'silent')
+    expect(await date.present()).toBe(5010 + agreedDateLimits.rememberedMs + 1)
+    expect(asked()).toBe(6)
+  })
+
+  test('have no say in what is written while no majority answers: it cannot be committed either', async () => {
+    const { date, until } = world(new Map<PeerId, number | 'silent' | 'gone'>([[a, 5000], [b, 'gone'], [c, 'gone']]))
+    expect(await until(date.present())).toBe(42)
+  })
+})
