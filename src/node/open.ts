@@ -15,7 +15,7 @@ import { ClusterKeys, freshVersion, versionIdOf, type Keyring, type KeyringKey }
 import { addressBytes, addressText } from '../network/addresses.ts'
 import { type Network, startNetwork } from '../network/libp2p-network.ts'
 import type { DfsNode, Secrets } from '../node.ts'
-import { accessKeys, describeRow, type ObjectParts, objectStore, shares } from '../objects/index.ts'
+import { accessKeys, describeRow, expiring, type Lifecycle, type ObjectParts, objectStore, shares } from '../objects/index.ts'
 import { serveFetch } from '../protocols/fetch.ts'
 import { type Hello, helloProtocol } from '../protocols/hello.ts'
 import { joinProtocol } from '../protocols/join.ts'
@@ -23,6 +23,7 @@ import { membershipCheck } from '../protocols/membership.ts'
 import { ringPeers, serveRing } from '../protocols/ring.ts'
 import { serveStore } from '../protocols/store.ts'
 import { serveTables } from '../protocols/table.ts'
+import { AgreedDate } from '../tables/agreed-date.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
 import { rowCodec } from '../tables/codec.ts'
 import { type Registers, type RowCodec, tables } from '../tables/index.ts'
@@ -32,7 +33,6 @@ import { memoryListingIndex } from '../tables/memory-listing-index.ts'
 import type { TablePeers } from '../tables/registers.ts'
 import { runInBackground } from './background.ts'
 import { type ClusterHealth, healthOfCluster } from './cluster-health.ts'
-import type { AskReplica } from './clear-rows.ts'
 import { contentCodec } from './content.ts'
 import { countedObjects } from './counted-objects.ts'
 import { keyless } from './keyless.ts'
@@ -60,7 +60,7 @@ import { endSessions, epochCapability } from './sessions.ts'
 import { type Scrubbing, scrubbingOf } from './scrubbing.ts'
 import { layoutSettler } from './settle.ts'
 import { ClusterState, readFacts } from './state.ts'
-import { tableEngine } from './table-engine.ts'
+import { tableEngine, type TableEngine } from './table-engine.ts'
 import { namedStoreOf, StorePositions } from './store-positions.ts'
 import { type BlockStores, openBlocks, openRows } from './stores.ts'
 import { Takeovers } from './takeover.ts'
@@ -133,6 +133,7 @@ class Node {
   #eraParts: EraChangeParts | undefined
   #peers!: TablePeers
   #objects!: DfsNode['objects']
+  #lifecycle: Lifecycle | undefined
   /** A node without keys has nothing that it could read. */
   #verify: DfsNode['verify'] = () => { throw new Refused(`this is a ${nameOfRole(this.#parts.state.certificate.member.role)} node: it has no data key. Ask a member`) }
   #accessKeys!: DfsNode['keys']
@@ -286,12 +287,21 @@ class Node {
       { name: 'tags of an older epoch', step: async (wait) => retag.step(wait) },
       { name: 'floor of epochs', step: async (wait) => await floors?.step(wait) ?? 'idle' },
       { name: 'keys of epochs', step: async (wait) => await this.#epochs?.step(wait) ?? 'idle' },
+      { name: 'lifecycle', step: async (wait) => await this.#lifecycle?.step(wait) ?? 'idle' },
       { name: 'recovery of a full disk', step: async () => { await this.#rows.recover(); await this.#stores.blocks.recover(); return 'idle' } },
       { name: 'accounts', step: async () => { this.#absence.seen(this.#network.reachable()); await this.#space.measure(); return 'idle' } },
     ], { clock, warn: this.#warn }))
     if (this.#keys === undefined) ({ objects: this.#objects, keys: this.#accessKeys, shares: this.#shares } = keyless(nameOfRole(state.certificate.member.role)))
-    else this.#openObjects(this.#keys, ask, repairing)
+    else this.#openObjects(this.#keys, { ask, voters }, repairing)
     open.defer(async () => { await repairing.engine.settled() })
+  }
+
+  /** Of the members that answer: what one is enough for is done by this one. */
+  #isFirstMember (): boolean {
+    const { state } = this.#parts
+    const self = this.#network.peerId
+    const answering = new Set([self, ...this.#network.reachable()])
+    return state.layout.members.map(({ peerId }) => peerId).filter((peer) => answering.has(peer) && state.isMember(peer)).toSorted()[0] === self
   }
 
   #openRepairing (): Repairing {
@@ -303,7 +313,7 @@ class Node {
     return this.#repairing
   }
 
-  #openObjects (keys: ClusterKeys, ask: AskReplica, repairing: Repairing): void {
+  #openObjects (keys: ClusterKeys, { ask, voters }: Pick<TableEngine, 'ask' | 'voters'>, repairing: Repairing): void {
     const { clock, random, state } = this.#parts
     const settleLayout = layoutSettler({
       state, registers: this.#registers, codec: this.#codec, ask,
@@ -313,6 +323,7 @@ class Node {
     const parts: ObjectParts = {
       registers: this.#registers, replication: repairing.engine, content: contentCodec(keys, random), versions: { fresh: () => freshVersion(keys, random), idOf: (version) => versionIdOf(keys, version) }, clock, random, warn: this.#warn,
       blockPlaces: () => blockHoldersOf(state.layout, 0).length,
+      dates: new AgreedDate({ voters, ask, clock }),
       settleLayout,
       announce: ({ bucket, key, version, root, chunks }) => {
         const rowKey = this.#codec.rowKeyOf({ table: tables.objects, scope: Buffer.from(bucket.id, 'hex'), key: Buffer.from(key) })
@@ -323,6 +334,7 @@ class Node {
       },
     }
     this.#objects = countedObjects(objectStore(parts), this.#users)
+    this.#lifecycle = expiring({ ...parts, isTurn: () => this.#isFirstMember() })
     this.#shares = shares({ registers: this.#registers, objects: this.#objects, clock, random })
     const verified = { ...repairing.copies, engine: repairing.engine, objectsOver: (engine: Pick<typeof repairing.engine, 'reader'>) => objectStore({ ...parts, replication: { ...repairing.engine, ...engine } }) }
     this.#verify = (options = {}) => verifyObjects(verified, options)

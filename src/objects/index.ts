@@ -1,7 +1,8 @@
 export { type Attributes, attributeLimits, type Checksum, type ChecksumAlgorithm, checksumAlgorithms, checksumBytes, type Parts, type Retention, type SystemHeaders, systemHeaderNames, type Tags } from './attributes.ts'
 export { type BucketSettings, type CorsRule, type LifecycleRule, type ObjectLock, type SettingsChange, settingsLimits, type Website } from './bucket-settings.ts'
+export { type Lifecycle, lifecycleLimits, type LifecycleParts } from './lifecycle.ts'
 export { DeletedObject, DigestMismatch, LockedVersion, NoSuchBucket } from './errors.ts'
-export { objectStore } from './store.ts'
+export { expiring, objectStore } from './store.ts'
 export { accessKeys, type AccessKeys, type NewAccessKey } from './access-keys.ts'
 export { type AccessAction, accessActions, type AccessKey, accessKeyLimits, type AccessRight, isAllowed, isExpired, mayEnter, type SecretAccessKey } from './access-key.ts'
 export { endOf, type Share } from './share.ts'
@@ -106,7 +107,7 @@ export interface ObjectInfo extends ObjectName {
   readonly versionId: string
   /** Put while the bucket kept no versions: faces call it "null". */
   readonly isNullVersion: boolean
-  /** ISO 8601, by the clock of the writer's node. */
+  /** ISO 8601, by the clocks of a majority of voters as the writer's node has last heard them. */
   readonly modified: string
   readonly contentType: string | undefined
   readonly metadata: Readonly<Record<string, string>>

@@ -15,6 +15,12 @@ export interface ObjectParts {
   readonly versions: Versions
   readonly clock: Clock
   readonly random: Random
+  /** Dates that a majority of voters' clocks stand for: of what is written now, and what is past where that deletes (tables/agreed-date.ts). */
+  readonly dates: {
+    present (): Promise<number>
+    /** @throws Unavailable */
+    past (wait?: { signal?: AbortSignal }): Promise<number>
+  }
   readonly settleLayout: BucketsParts['settleLayout']
   readonly blockPlaces: BucketsParts['blockPlaces']
   /** Told after the ack; must not throw. */

@@ -79,7 +79,7 @@ class Upload {
     try {
       const content = 'get' in source ? await this.#share(source) : await this.#write(digests.of(source))
       this.#checkSize(content.sizeBytes)
-      const version = await commitVersion(this.#parts, { bucket: this.#bucket, key }, this.#versionOf(content, { ...carried, ...await digests.attributes() }), options)
+      const version = await commitVersion(this.#parts, { bucket: this.#bucket, key }, await this.#versionOf(content, { ...carried, ...await digests.attributes() }), options)
       this.#pending = undefined
       return { version, stored: { bucket: this.#bucket, key, version: this.#version, root: content.root, chunks: content.chunks } }
     } finally {
@@ -159,10 +159,10 @@ class Upload {
     if (expected !== undefined && expected !== sizeBytes) throw new InvalidInput('size', `${expected} bytes were announced, ${sizeBytes} came; nothing was stored`)
   }
 
-  #versionOf ({ sizeBytes, content, hasBlocks }: WrittenContent, digests: Attributes): CurrentVersion {
+  async #versionOf ({ sizeBytes, content, hasBlocks }: WrittenContent, digests: Attributes): Promise<CurrentVersion> {
     const { contentType, metadata = {} } = this.#put.options
     const { large } = redundancyOf(this.#bucket)
-    const nowMs = this.#parts.clock.wallMs()
+    const nowMs = await this.#parts.dates.present()
     const attributes = { ...attributesIn(this.#put.options, this.#bucket, nowMs), ...digests }
     return {
       ...this.#version, ...(this.#isSpread && large.k > 1 ? { redundancy: large } : {}), sizeBytes, modifiedMs: nowMs, contentType, metadata, content, hasBlocks,

@@ -3,6 +3,7 @@ import { publicBucket } from './bucket-row.ts'
 import { Buckets } from './buckets.ts'
 import { copyObject } from './copying.ts'
 import type { Objects } from './index.ts'
+import { type Lifecycle, lifecycleOf, type LifecycleParts } from './lifecycle.ts'
 import { isEmpty, listObjects } from './listing.ts'
 import type { ObjectParts } from './ports.ts'
 import { putObject } from './put.ts'
@@ -12,9 +13,18 @@ import { dropUploadsIn } from './uploads/begin.ts'
 import { uploadsOf } from './uploads/uploads.ts'
 import { listVersions } from './version-listing.ts'
 
+/** What makes things expire by the rules of their buckets: for the background of a node. */
+export function expiring (parts: LifecycleParts): Lifecycle {
+  const buckets = bucketsOver(parts)
+  return lifecycleOf(parts, buckets, uploadsOf(parts, buckets))
+}
+
+const bucketsOver = (parts: ObjectParts): Buckets =>
+  new Buckets({ ...parts, isEmpty: async (bucket, wait) => isEmpty(parts, bucket, wait), dropUploads: async (bucket, wait) => dropUploadsIn(parts, bucket, wait) })
+
 /** Objects over registers, replication and content: the implementation of the door in index.ts. */
 export function objectStore (parts: ObjectParts, limits: Parameters<typeof uploadsOf>[2] = {}): Objects {
-  const buckets = new Buckets({ ...parts, isEmpty: async (bucket, wait) => isEmpty(parts, bucket, wait), dropUploads: async (bucket, wait) => dropUploadsIn(parts, bucket, wait) })
+  const buckets = bucketsOver(parts)
   return {
     createBucket: async (name, options, wait) => buckets.create(name, options, wait),
     setBucketSettings: async (name, change, wait) => buckets.setSettings(name, change, wait),

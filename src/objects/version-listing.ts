@@ -31,6 +31,11 @@ export async function listVersions (parts: ObjectParts, bucket: BucketRow, optio
   return { ...page, next: undefined }
 }
 
+/** All of them, in the same order, page after page as they are taken. */
+export async function * everyVersion (parts: ObjectParts, bucket: BucketRow, wait: { signal?: AbortSignal }): AsyncIterable<VersionPage['versions'][number]> {
+  for await (const shown of everything(parts, bucket, wait)) if (shown.kind === 'version') yield shown.info
+}
+
 type Shown =
   | { readonly kind: 'prefix', readonly prefix: string }
   | { readonly kind: 'version', readonly info: VersionPage['versions'][number], readonly sequence: number }

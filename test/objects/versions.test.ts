@@ -307,7 +307,7 @@ describe('a locked version', () => {
 
   test('takes the bucket\'s default when it is put without a retention', async () => {
     const { world } = await worldOf({ versioning: 'enabled', objectLock: { defaultRetention: { mode: 'governance', days: 2 } } })
-    const store = objectStore({ ...world.parts, clock: { ...world.parts.clock, wallMs: () => 1_000_000 } })
+    const store = objectStore({ ...world.parts, clock: { ...world.parts.clock, wallMs: () => 1_000_000 }, dates: { ...world.parts.dates, present: async () => Promise.resolve(1_000_000) } })
     expect((await put(store, 'one')).attributes.retention).toEqual({ mode: 'governance', untilMs: 1_000_000 + 2 * 86_400_000 })
   })
 

@@ -75,6 +75,7 @@ export function objectWorld ({ wrap = (registers) => registers }: { wrap?: (regi
       versions: { fresh: () => { const salt = random.bytes(16); return { salt, id: hash(salt), epoch: 1 } }, idOf: ({ salt }) => hash(salt) },
       clock: systemClock,
       random,
+      dates: { present: () => Promise.resolve(world.parts.clock.wallMs()), past: () => Promise.resolve(world.parts.clock.wallMs()) },
       settleLayout: () => Promise.resolve(),
       blockPlaces: () => world.places,
       announce: (stored) => { world.events.push('announce'); world.announced.push(stored) },

@@ -31,12 +31,12 @@ describe('a date that deletes', () => {
 
   // at the writing, and now: what every clock said then, and how far each has come since; the date that is written, and whether it is beyond an age
   test('ages nothing more than some voter has counted, whoever is wrong and whoever is away', () => {
-    const clock = fc.record({ then: fc.constantFrom(0, 50, 100), since: fc.integer({ min: 0, max: 10 }), toldThen: fc.boolean(), tellsNow: fc.boolean() })
+    const clock = fc.record({ began: fc.constantFrom(0, 50, 100), since: fc.integer({ min: 0, max: 10 }), toldThen: fc.boolean(), tellsNow: fc.boolean() })
     fc.assert(fc.property(fc.array(clock, { minLength: 1, maxLength: 5 }), fc.integer({ min: 1, max: 40 }), (clocks, age) => {
       const voters = [a, b, c, d, e].slice(0, clocks.length)
       const electorate = { version: 1n, groups: [voters] }
-      const written = presentDate(electorate, new Map(clocks.flatMap(({ then, toldThen }, i) => toldThen ? [[voters[i] as PeerId, then] as const] : [])))
-      const past = pastDate(electorate, new Map(clocks.flatMap(({ then, since, tellsNow }, i) => tellsNow ? [[voters[i] as PeerId, then + since] as const] : [])))
+      const written = presentDate(electorate, new Map(clocks.flatMap(({ began, toldThen }, i) => toldThen ? [[voters[i] as PeerId, began] as const] : [])))
+      const past = pastDate(electorate, new Map(clocks.flatMap(({ began, since, tellsNow }, i) => tellsNow ? [[voters[i] as PeerId, began + since] as const] : [])))
       if (written === undefined || past === undefined || past < written + age) return
       expect(clocks.some(({ since }) => since >= age)).toBe(true)
     }), { numRuns: 5000 })

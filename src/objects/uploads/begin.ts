@@ -22,8 +22,8 @@ export async function beginUpload ({ parts, buckets }: UploadParts, target: Obje
   checkKey(target.key)
   checkChecksum(options.checksum)
   const bucket = await buckets.active(target.bucket)
-  const nowMs = parts.clock.wallMs()
-  checkOptions(options, bucket, nowMs)
+  checkOptions(options, bucket, parts.clock.wallMs())
+  const nowMs = await parts.dates.present()
   const head = headOf({ bucket, key: target.key, version: parts.versions.fresh(), nowMs }, options)
   await changePending(parts, bucket, target.key, (row) => withPending(row, { ...head.version, isMultipart: true }), options)
   try {

@@ -73,7 +73,7 @@ async function seal (of: UploadParts, upload: OpenUpload, rows: AsyncIterable<Pa
   using _alive = heartbeats.during(upload)
   const sums = new Sums()
   const content = await joined(of, upload, sums.of(rows), options)
-  const version = versionOf(of, upload, content, attributesOf(sums))
+  const version = await versionOf(of, upload, content, attributesOf(sums))
   const place = { bucket, key: target.key }
   let committed: CurrentVersion
   try {
@@ -104,8 +104,8 @@ async function joined ({ parts }: UploadParts, upload: OpenUpload, rows: AsyncIt
 
 async function * contentsOf (rows: AsyncIterable<PartRow>): AsyncIterable<Uint8Array> { for await (const { content } of rows) yield content }
 
-function versionOf ({ parts: { clock } }: UploadParts, { bucket, head }: OpenUpload, { sizeBytes, content }: WrittenContent, made: CurrentVersion['attributes']): CurrentVersion {
-  const nowMs = clock.wallMs()
+async function versionOf ({ parts: { dates } }: UploadParts, { bucket, head }: OpenUpload, { sizeBytes, content }: WrittenContent, made: CurrentVersion['attributes']): Promise<CurrentVersion> {
+  const nowMs = await dates.present()
   const { large } = redundancyOf(head)
   const attributes = { ...attributesIn(head.attributes, bucket, nowMs), ...made }
   return {
