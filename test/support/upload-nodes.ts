@@ -35,7 +35,7 @@ export async function uploadWorld (options?: Parameters<typeof objectWorld>[0]):
   const time = movedClock()
   const versions = new Map<Cid, Uint8Array>()
   const parts: ObjectParts = {
-    ...world.parts, clock: time.clock,
+    ...world.parts, clock: time.clock, dates: { present: async () => Promise.resolve(time.clock.wallMs()), past: async () => Promise.resolve(time.clock.wallMs()) },
     replication: {
       ...world.parts.replication,
       writer (reference, ...more) {
