@@ -1,15 +1,10 @@
-import { rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { type Logger, pino } from 'pino'
-import { loopback } from './api/guard.ts'
-import { serveApi } from './api/http.ts'
-import { type Endpoints, openPublicFaces, type PublicFaces } from './api/public-faces.ts'
-import { shareBaseOf } from './api/share-base.ts'
-import { hexOf } from './base/bytes.ts'
+import type { Endpoints } from './api/public-faces.ts'
 import { systemClock } from './base/clock.ts'
 import { systemRandom } from './base/random.ts'
 import type { Config, ConfigOrigins } from './config.ts'
+import { openDoors } from './doors.ts'
 import { openNode, type Secrets } from './node.ts'
 
 export interface DaemonOptions {
@@ -58,29 +53,10 @@ export async function runDaemon (options: DaemonOptions): Promise<void> {
 
 async function opened (open: AsyncDisposableStack, { config, origins, secrets }: DaemonOptions, { logger, stop }: { logger: Logger, stop: () => void }): Promise<Ready> {
   const node = open.use(await openNode(config, secrets, { logger, clock: systemClock, random: systemRandom }))
-  let faces: PublicFaces | undefined
-  const api = open.use(await serveApi({
-    node,
-    port: config.apiPort,
-    clock: systemClock,
-    random: systemRandom,
-    metricsOpen: config.metricsOpen,
-    reflection: config.rpcReflection,
-    log: logger.child({ part: 'api' }),
-    describeConfig: () => ({ config, origins }),
-    shareBase: () => shareBaseOf(config, faces?.endpoints.http),
-    stop,
-  }))
-  const apiFile = join(config.data, 'api.json')
-  await writeFile(apiFile, `${JSON.stringify({ port: api.port, token: hexOf(api.token), pid: process.pid })}\n`, { mode: 0o600 })
-  open.defer(async () => { await rm(apiFile, { force: true }) })
-  const publicFaces = open.use(await openPublicFaces({ node, config, clock: systemClock, random: systemRandom, log: logger.child({ part: 'public' }) }))
-  faces = publicFaces
-  // at once, for each has the same time to finish
-  open.defer(async () => { await Promise.all([api, publicFaces].map((one) => one[Symbol.asyncDispose]())) })
-  open.use(onHangUp(() => { void publicFaces.reload() }))
+  const doors = open.use(await openDoors({ node, config, origins, logger, stop }))
+  open.use(onHangUp(() => { void doors.reload() }))
   const { clusterId, addresses } = await node.status()
-  const ready = { event: 'ready', peerId: node.peerId, clusterId, addresses, api: `http://${loopback}:${api.port}`, endpoints: publicFaces.endpoints, data: config.data } as const
+  const ready = { event: 'ready', peerId: node.peerId, clusterId, addresses, api: doors.api, endpoints: doors.endpoints, data: config.data } as const
   logger.info(ready, 'ready')
   return ready
 }

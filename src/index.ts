@@ -1,4 +1,5 @@
-/** dfs inside another program: open a node over a data folder, put and get. */
+/** dfs inside another program (docs/EMBEDDING.md): `createNode` does it all; what it is made of stands below it. */
+export { createNode, type CreateNodeOptions, type EmbeddedNode } from './embed.ts'
 export { type Clock, systemClock } from './base/clock.ts'
 export { Conflict, Corrupt, DfsError, type ErrorCode, InvalidInput, NotFound, Refused, StoreFull, Unavailable, UnknownOutcome } from './base/errors.ts'
 export { type Config, configOf, type ConfigSources } from './config.ts'

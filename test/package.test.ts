@@ -1,5 +1,6 @@
-import { execFile } from 'node:child_process'
-import { readdir, writeFile } from 'node:fs/promises'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { copyFile, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
@@ -36,4 +37,29 @@ test('the packed tarball installs into an empty folder and runs: compiled JavaSc
     for await (const piece of (await node.objects.get({ bucket: 'embedded', key: 'k' })).body) length += piece.byteLength
     console.log(length)`)
   expect((await run(process.execPath, ['embed.mjs'], { cwd: folder.path })).stdout.trim()).toBe('300000')
+
+  // the examples, as whoever reads them would run them
+  const example = async (name: string): Promise<string> => {
+    await copyFile(join(top, 'examples', name), join(folder.path, name))
+    return (await run(process.execPath, [name, join(folder.path, 'example')], { cwd: folder.path, timeout: 60_000 })).stdout
+  }
+  expect(await example('embed.mjs')).toBe('300000 bytes stored, 200000 of them read; others join with dfs1-…\n')
+  const running = spawn(dfs, ['start', '--data', join(folder.path, 'example'), '--listen', '/ip4/127.0.0.1/tcp/0', '--api-port', '0', '--json'], { env, stdio: ['ignore', 'pipe', 'ignore'] })
+  try {
+    await once(running.stdout, 'data')
+    expect(await example('client.mjs')).toBe('a/1 53 me\ntext\nseen a/1\nconflict\n')
+  } finally {
+    running.kill()
+    await once(running, 'exit')
+  }
+
+  // and types, for Node and for what is bundled for browsers
+  await writeFile(join(folder.path, 'typed.mts'), `
+    import { createNode, type EmbeddedNode } from 'dfs'
+    import { connect, type Client } from 'dfs/client'
+    export const open = async (data: string): Promise<[EmbeddedNode, Client]> => [await createNode({ data, settings: { mdns: true } }), await connect({ url: 'https://x', accessKey: { id: 'i', secret: 's' } })]`)
+  for (const conditions of [[], ['--customConditions', 'browser']]) {
+    const { stdout: complaints } = await run(join(top, 'node_modules', '.bin', 'tsc'), ['--noEmit', '--strict', '--skipLibCheck', '--target', 'es2024', '--module', 'nodenext', '--typeRoots', join(top, 'node_modules', '@types'), '--types', 'node', ...conditions, 'typed.mts'], { cwd: folder.path }).catch((error: { stdout: string }) => error)
+    expect(complaints).toBe('')
+  }
 }, 180_000)

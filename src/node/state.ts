@@ -130,6 +130,9 @@ export async function writeFacts (files: Files, { clusterId, authority, certific
   await files.writeDurable(path, [withDigest(facts)])
 }
 
+/** Whether this folder is a node's already. */
+export const isNode = async (files: Files): Promise<boolean> => await files.size(path) !== undefined
+
 /** Undefined if this folder is no node's yet. @throws Corrupt */
 export async function readFacts (files: Files): Promise<ClusterFacts | undefined> {
   if (await files.size(path) === undefined) return undefined
