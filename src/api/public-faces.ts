@@ -36,8 +36,7 @@ export interface FaceParts {
 interface FaceRule {
   readonly listen: 's3Listen' | 'httpListen' | 'rpcListen'
   readonly http2: boolean
-  /** Undefined: this build has none. */
-  readonly face: ((parts: FaceParts) => PublicFace) | undefined
+  readonly face: (parts: FaceParts) => PublicFace
 }
 
 const faces: Readonly<Record<FaceName, FaceRule>> = {
@@ -70,9 +69,8 @@ async function opened (name: FaceName, rule: FaceRule, { log, ...parts }: Public
   const { config, clock, random } = parts
   const listen = listenAddressOf(config[rule.listen])
   if (listen === undefined) return undefined
-  if (rule.face === undefined) throw new InvalidInput(`${name}-listen`, `this build of dfs has no ${name} face; leave ${name}-listen off`)
   // without the data key there are no objects to speak of
-  if (name === 's3' && (await parts.node.status()).role !== 'member') return undefined
+  if (name !== 'rpc' && (await parts.node.status()).role !== 'member') return undefined
   const face = rule.face(parts)
   return openPublicListener({
     name, listen, face, clock, random, log,

@@ -47,6 +47,23 @@ describe('three nodes, one of them dead', () => {
     }
   })
 
+  test('take an upload in pieces, each through another node, and what is left of it is nowhere before the last', async () => {
+    const pieces = [content.subarray(0, 2_000_000), content.subarray(2_000_000, 2_000_001), content.subarray(2_000_001)]
+    const headers = { ...authorized(), 'tus-resumable': '1.0.0' }
+    const begun = await fetch(urlOf(0, `/${bucketName}/in-pieces`), { method: 'POST', headers: { ...headers, 'upload-length': String(content.byteLength) } })
+    const path = begun.headers.get('location') ?? ''
+    let offset = 0
+    for (const [i, piece] of pieces.entries()) {
+      expect((await get(i % 2, `/${bucketName}/in-pieces`, authorized())).status).toBe(404)
+      const sent = await fetch(urlOf(i % 2, path), { method: 'PATCH', headers: { ...headers, 'content-type': 'application/offset+octet-stream', 'upload-offset': String(offset) }, body: Buffer.from(piece) })
+      expect(sent.status).toBe(204)
+      offset += piece.byteLength
+      const told = await fetch(urlOf(1 - i % 2, path), { method: 'HEAD', headers })
+      expect(told.headers.get('upload-offset')).toBe(String(offset))
+    }
+    expect(digestOfBytes(await bytesOf(await get(1, `/${bucketName}/in-pieces`, authorized())))).toBe(digestOfBytes(content))
+  })
+
   test('share an object by a link that works at any node, until it is revoked at another', async () => {
     const [{ id, url }] = await real.node(0).json<Share & { url: string }>(['share', `${bucketName}/a/film`, '--expires', '1h']) as [Share & { url: string }]
     const [link = '', secret = ''] = url.split('#')

@@ -9,8 +9,8 @@ import type { DfsNode } from '../../src/node.ts'
 
 const tls = { 'tls-cert': join(import.meta.dirname, '../support/tls/first.crt'), 'tls-key': join(import.meta.dirname, '../support/tls/first.key') }
 
-const opened = (options: Record<string, unknown>): Promise<PublicFaces> => openPublicFaces({
-  node: {} as DfsNode, config: configOf({ home: '/home/somebody', options }).config, clock: systemClock, random: systemRandom, log: { info: () => {}, error: () => {} },
+const opened = (options: Record<string, unknown>, role = 'member'): Promise<PublicFaces> => openPublicFaces({
+  node: { status: async () => ({ role }) } as unknown as DfsNode, config: configOf({ home: '/home/somebody', options }).config, clock: systemClock, random: systemRandom, log: { info: () => {}, error: () => {} },
 })
 
 describe('public faces', () => {
@@ -30,6 +30,11 @@ describe('public faces', () => {
     ['a key without its certificate', { 'http-listen': '127.0.0.1:0', 'tls-key': tls['tls-key'] }, 'tls-cert'],
   ])('do not start with %s', async (_what, options, field) => {
     await expect(opened(options)).rejects.toMatchObject({ code: 'invalid', field })
+  })
+
+  test('are off where there is no data key', async () => {
+    await using faces = await opened({ 'http-listen': '127.0.0.1:0', 's3-listen': '127.0.0.1:0' }, 'storage')
+    expect(faces.endpoints).toEqual({})
   })
 
   test('when told so, stand there without TLS', async () => {
