@@ -324,6 +324,12 @@ describe('checksums of uploads', () => {
     expect(info.attributes.checksum).toEqual({ algorithm: 'crc32', type: 'FULL_OBJECT', value: Uint8Array.of(0xcb, 0xf4, 0x39, 0x26) })
   })
 
+  test('an upload that was begun without one compares none, and names its parts by their etags', async () => {
+    const { node, uploadId } = await begun()
+    const part = await put(node, uploadId, 1, one)
+    await node.uploads.complete(target, uploadId, [{ ...part, checksum: { algorithm: 'crc32', value: sum(one) } }])
+  })
+
   test.each([['sha256', 'FULL_OBJECT'], ['sha1', 'FULL_OBJECT'], ['crc64nvme', 'COMPOSITE']] as const)('%s of %s cannot be had', async (algorithm, type) => {
     const world = await uploadWorld()
     await expect(world.node().uploads.create(target, { checksum: { algorithm, type } })).rejects.toThrow(InvalidInput)

@@ -153,10 +153,11 @@ async function * checkedParts (rows: AsyncIterable<PartRow>, named: readonly Nam
   for await (const row of rows) {
     const { partNumber, etag, checksum } = named[at++] as NamedPart
     if (etag.replace(/^"(.*)"$/, '$1') !== partEtag(row)) throw new WrongPart(partNumber, `part ${partNumber} has another etag: it was put again, or never as it is named`)
-    if (checksum !== undefined && !hasChecksum(row, checksum)) throw new WrongPart(partNumber, `part ${partNumber} has another ${checksum.algorithm}, or none`)
+    // an upload that was begun without checksums has none to compare: then it is the etag that names a part
+    if (checksum !== undefined && row.checksum !== undefined && !hasChecksum(row, checksum)) throw new WrongPart(partNumber, `part ${partNumber} has another ${checksum.algorithm}, or none`)
     if (at < named.length && row.sizeBytes < leastBytes) throw new PartTooSmall({ partNumber, sizeBytes: row.sizeBytes, leastBytes })
     yield row
   }
 }
 
-const hasChecksum = ({ checksum: own }: PartRow, { algorithm, value }: NonNullable<NamedPart['checksum']>): boolean => own !== undefined && own.algorithm === algorithm && equals(own.value, value)
+const hasChecksum = ({ checksum: own }: PartRow, { algorithm, value }: NonNullable<NamedPart['checksum']>): boolean => own?.algorithm === algorithm && equals(own.value, value)

@@ -131,7 +131,7 @@ export interface NamedPart {
   readonly partNumber: number
   /** As `putPart` gave it, with or without quotes. */
   readonly etag: string
-  /** If it is told, it must be the part's. */
+  /** If it is told, and the upload was begun with checksums, it must be the part's. */
   readonly checksum?: { readonly algorithm: ChecksumAlgorithm, readonly value: Uint8Array }
 }
 
