@@ -15,7 +15,7 @@ export interface BucketSettings {
   readonly policy?: string
   /** Anybody may read objects. */
   readonly publicRead?: true
-  /** Of current versions, and of kept ones; see `Objects.put` for how exact it is. */
+  /** Of all versions together, by counts that are as exact as quotas.ts says. */
   readonly quotaBytes?: number
   readonly quotaObjects?: number
   readonly tags?: ReadonlyArray<readonly [key: string, value: string]>

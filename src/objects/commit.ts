@@ -11,9 +11,10 @@ export const placeIn = (bucket: Pick<BucketRow, 'id'>, key: string): ObjectPlace
 
 /**
  * Moves a version from `pending` to `current`; what was current is dropped, or kept where the bucket keeps versions. Gives the version as it stands in the row.
- * @throws Conflict (precondition), Unavailable if the upload was given up, Refused if no more versions fit, UnknownOutcome
+ * @throws Conflict (precondition), QuotaExceeded, Unavailable if the upload was given up, Refused if no more versions fit, UnknownOutcome
  */
 export async function commitVersion (parts: ObjectParts, { bucket, key }: { bucket: BucketRow, key: string }, version: CurrentVersion, precondition: Precondition): Promise<CurrentVersion> {
+  await parts.quotas?.demandRoom(bucket, version.sizeBytes)
   const committed = await changeObject<CurrentVersion | undefined>(parts, placeIn(bucket, key), (row) => {
     const isOurs = row.current !== undefined && isSameVersion(row.current, version)
     if (!isOurs) checkPrecondition(row, precondition)
@@ -21,6 +22,7 @@ export async function commitVersion (parts: ObjectParts, { bucket, key }: { buck
     return to === undefined ? { kind: 'keep', result: undefined } : { kind: 'move', to, result: to.row.current }
   })
   if (committed === undefined) throw new Unavailable('the upload was given up before it finished; put the object again')
+  parts.quotas?.added(bucket, version.sizeBytes)
   return committed
 }
 

@@ -1,4 +1,4 @@
-import { InvalidInput, NotFound, Refused } from '../base/errors.ts'
+import { InvalidInput, NotFound, Refused, StoreFull } from '../base/errors.ts'
 import type { DigestAlgorithm } from './index.ts'
 
 /** What came is not what was announced: damaged on its way, or announced wrongly. Nothing was stored. */
@@ -36,4 +36,9 @@ export class DeletedObject extends NotFound {
 /** The version is held, or its retention has not ended by this node's clock. */
 export class LockedVersion extends Refused {
   override name = 'LockedVersion'
+}
+
+/** The bucket has as much as it may have, by a count that is as exact as `Quotas` says. */
+export class QuotaExceeded extends StoreFull {
+  override name = 'QuotaExceeded'
 }

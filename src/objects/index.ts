@@ -1,7 +1,7 @@
 export { type Attributes, attributeLimits, type Checksum, type ChecksumAlgorithm, checksumAlgorithms, checksumBytes, type Parts, type Retention, type SystemHeaders, systemHeaderNames, type Tags } from './attributes.ts'
 export { type BucketSettings, type CorsRule, type LifecycleRule, type ObjectLock, type SettingsChange, settingsLimits, type Website } from './bucket-settings.ts'
 export { type Lifecycle, lifecycleLimits, type LifecycleParts } from './lifecycle.ts'
-export { DeletedObject, DigestMismatch, LockedVersion, NoSuchBucket } from './errors.ts'
+export { DeletedObject, DigestMismatch, LockedVersion, NoSuchBucket, QuotaExceeded } from './errors.ts'
 export { expiring, objectStore } from './store.ts'
 export { accessKeys, type AccessKeys, type NewAccessKey } from './access-keys.ts'
 export { type AccessAction, accessActions, type AccessKey, accessKeyLimits, type AccessRight, isAllowed, isExpired, mayEnter, type SecretAccessKey } from './access-key.ts'

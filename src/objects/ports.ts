@@ -5,6 +5,7 @@ import type { Replication } from '../replication/index.ts'
 import type { Registers } from '../tables/index.ts'
 import type { BucketRow } from './bucket-row.ts'
 import type { BucketsParts } from './buckets.ts'
+import type { Quotas } from './quotas.ts'
 import type { Version, Versions } from './version.ts'
 
 /** What the engine is given by the node. */
@@ -23,6 +24,8 @@ export interface ObjectParts {
   }
   readonly settleLayout: BucketsParts['settleLayout']
   readonly blockPlaces: BucketsParts['blockPlaces']
+  /** Made by the engine itself. */
+  readonly quotas?: Quotas
   /** Told after the ack; must not throw. */
   readonly announce: (stored: StoredObject) => void
   /** A version's blocks may be garbage: kept for the log. */

@@ -42,6 +42,7 @@ export async function putObject (parts: ObjectParts, buckets: Buckets, put: Put)
   checkKey(put.target.key)
   const bucket = await buckets.active(put.target.bucket)
   checkOptions(put.options, bucket, parts.clock.wallMs())
+  await parts.quotas?.demandRoom(bucket, put.options.sizeBytes ?? 0)
   const upload = new Upload(parts, bucket, put)
   try {
     const { version, stored } = await upload.store()

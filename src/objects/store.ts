@@ -7,6 +7,7 @@ import { type Lifecycle, lifecycleOf, type LifecycleParts } from './lifecycle.ts
 import { isEmpty, listObjects } from './listing.ts'
 import type { ObjectParts } from './ports.ts'
 import { putObject } from './put.ts'
+import { Quotas } from './quotas.ts'
 import { getObject, infoOf, versionOf } from './reading.ts'
 import { removeObject } from './removing.ts'
 import { dropUploadsIn } from './uploads/begin.ts'
@@ -23,7 +24,8 @@ const bucketsOver = (parts: ObjectParts): Buckets =>
   new Buckets({ ...parts, isEmpty: async (bucket, wait) => isEmpty(parts, bucket, wait), dropUploads: async (bucket, wait) => dropUploadsIn(parts, bucket, wait) })
 
 /** Objects over registers, replication and content: the implementation of the door in index.ts. */
-export function objectStore (parts: ObjectParts, limits: Parameters<typeof uploadsOf>[2] = {}): Objects {
+export function objectStore (given: ObjectParts, limits: Parameters<typeof uploadsOf>[2] = {}): Objects {
+  const parts = { ...given, quotas: new Quotas(given) }
   const buckets = bucketsOver(parts)
   return {
     createBucket: async (name, options, wait) => buckets.create(name, options, wait),
