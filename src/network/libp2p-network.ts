@@ -59,6 +59,8 @@ export interface Network extends AsyncDisposable {
   admit (peer: PeerId): boolean
   /** No member any more: its connections are cut at once, it is not dialled again, and the libraries forget it. */
   expel (peer: PeerId): Promise<void>
+  /** A stranger has shown what lets it in: it may take so much longer, from now on. */
+  allowTime (peer: PeerId, ms: number): void
   /** To be connected to from now on. */
   know (peer: PeerId, addresses: readonly string[]): void
   readonly known: ReadonlyMap<string, readonly string[]>
@@ -286,17 +288,28 @@ class LibNetwork implements Network {
 
   /** One time limit for each stranger, from its first connection on, and few connections: an identity costs nothing to make, so it must gain nothing. */
   #watchStranger (peer: PeerId, connection: Connection): void {
-    const { clock, log } = this.#options
     const isKnown = this.#strangers.has(peer)
     const connections = this.#node.getConnections(connection.remotePeer).length
     if (connections > networkLimits.maxConnectionsPerStranger || (!isKnown && this.#strangers.size >= networkLimits.maxStrangers)) { connection.abort(new Error('too many strangers')); return }
     if (isKnown) return
-    this.#strangers.set(peer, clock.after(networkLimits.strangerTimeoutMs, () => {
+    this.#cutOffAfter(peer, networkLimits.strangerTimeoutMs)
+  }
+
+  #cutOffAfter (peer: PeerId, ms: number): void {
+    const { clock, log } = this.#options
+    this.#strangers.set(peer, clock.after(ms, () => {
       this.#strangers.delete(peer)
       if (this.admission.isAdmitted(peer)) return
-      log.info({ peer, address: connection.remoteAddr.toString() }, 'a stranger said no hello and is cut off')
-      for (const open of this.#node.getConnections(connection.remotePeer)) open.abort(new Error('no hello'))
+      log.info({ peer }, 'a stranger said no hello and is cut off')
+      for (const open of this.#node.getConnections(peerIdFromString(peer))) open.abort(new Error('no hello'))
     }))
+  }
+
+  allowTime (peer: PeerId, ms: number): void {
+    const cancel = this.#strangers.get(peer)
+    if (cancel === undefined) return
+    cancel()
+    this.#cutOffAfter(peer, ms)
   }
 
   #closed (peer: PeerId): void {

@@ -260,6 +260,7 @@ class Node {
         clusterId: state.clusterId, authority: state.authority, certificate: () => state.certificate, era: () => state.era, registers: driver, clock,
         memberRows: async (wait) => (await everyMemberRow({ state, codec: this.#codec, ask, registers: driver, voters }, wait)).map(encodeMemberRow),
         sealRing: (to) => epochs.ringFor(to),
+        vouched: (peer, ms) => { this.#network.allowTime(peer, ms) },
         joined: (peer) => { logger.info({ peer }, 'a node has joined'); void memberRowHash(state, () => driver, keyOf(peer)).catch((error: unknown) => { this.#warn('a new member\'s row could not be read', error) }) },
       }).register(this.#network.requests)
       await writeFoundation(state, driver, self)

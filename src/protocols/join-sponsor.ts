@@ -21,6 +21,8 @@ export interface Sponsor {
   /** Seals the ring to a joiner's kx: the `box` of the format. */
   sealRing (to: { readonly kx: Uint8Array, readonly era: number }): Uint8Array | Promise<Uint8Array>
   readonly clock: Clock
+  /** The peer has shown an invite that is valid: while rows are asked about it, it must not be cut off as a stranger. */
+  vouched? (peer: PeerId, ms: number): void
   /** The peer is a member now: its row is chosen. */
   joined? (peer: PeerId): void
 }
@@ -53,6 +55,7 @@ async function join (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signa
   const { certificate } = request
   const era = sponsor.era()
   const invite = checked(sponsor, peer, certificate)
+  sponsor.vouched?.(peer, joinLimits.timeoutMs)
   await placeFor(sponsor, peer, request, signal)
   await useInvite(sponsor, { invite, certificate }, signal)
   await writeMember(sponsor, request, signal)

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { LocalNode, until } from '../../scripts/local-cluster.ts'
 import { concat, equals, utf8 } from '../../src/base/bytes.ts'
 import { cidOf, digestOf, parseCid } from '../../src/base/cid.ts'
-import { systemClock } from '../../src/base/clock.ts'
+import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { keyOf, type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
 import { seededRandom, systemRandom } from '../../src/base/random.ts'
 import { signingKeyOf } from '../../src/base/signature.ts'
@@ -21,6 +21,7 @@ import { encodeRequest } from '../../src/tables/messages-codec.ts'
 import { tables } from '../../src/tables/index.ts'
 import { noiseBytes } from '../support/file-world.ts'
 import { anyPorts, joinedMember, type Member, memberIn } from '../support/member.ts'
+import { networks } from '../support/networks.ts'
 import { frame, type RawPeer, rawPeer } from '../support/raw-peer.ts'
 import { filesIn, realCluster, type RealCluster } from '../support/real-cluster.ts'
 import { temporaryFolder } from '../support/temporary.ts'
@@ -273,4 +274,31 @@ describe('an invite', () => {
       await founder.stop('SIGKILL')
     }
   }, 120_000)
+})
+
+describe('a stranger that has something to be asked', () => {
+  test.each([['is cut off', false], ['is given the time that was allowed', true]])('and whose time is over %s', async (_what, isAllowed) => {
+    await using few = await networks(0)
+    // the time of strangers, and no other, passes at once
+    const clock: Clock = { ...systemClock, after: (ms, act) => systemClock.after(ms === networkLimits.strangerTimeoutMs ? 50 : ms, act) }
+    const [sponsor, stranger] = [await few.start(1, { clock }), await few.start(2, { greets: false })]
+    few.all.push(sponsor, stranger)
+    const over = Promise.withResolvers<void>()
+    await sponsor.requests.handle('/test/slow', async (peer) => {
+      if (isAllowed) sponsor.allowTime(peer, 20_000)
+      // as long as it takes until somebody else, who came later and was allowed nothing, is cut off
+      await over.promise
+      return []
+    }, { maxRequestBytes: 10, maxConcurrent: 4, strangers: true })
+    await Promise.all([sponsor.listen(), stranger.listen()])
+    await stranger.dial(sponsor.addresses(), { signal: new AbortController().signal })
+    const asked = stranger.requests.request(sponsor.peerId, '/test/slow', [], { timeoutMs: 20_000, maxAnswerBytes: 10 }).then(() => 'answered', () => 'cut off')
+    const late = await few.start(3, { greets: false })
+    few.all.push(late)
+    await late.listen()
+    await late.dial(sponsor.addresses(), { signal: new AbortController().signal })
+    await until('the later one is cut off', 10_000, () => !late.isConnected(sponsor.peerId))
+    over.resolve()
+    expect(await asked).toBe(isAllowed ? 'answered' : 'cut off')
+  })
 })

@@ -22,9 +22,11 @@ let network: MemoryNetwork
 let registers: MemoryRegisters
 let era: Era
 let ringsGiven: number
+let vouched: string[]
 
 beforeEach(async () => {
   [network, registers, era, ringsGiven] = [memoryNetwork(), memoryRegisters(), cluster.era(1, [founder]), 0]
+  vouched = []
   registers.put(layoutAddress, encodeLayout(openLayout(layoutMember('founder'))))
   registers.put(memberAddress(founder.subject), encodeMemberRow({ certificate: certificateOf(founder), capacityBytes: 5, addresses: [], storeId: layoutMember('founder').storeId }))
   await sponsoring('founder')
@@ -34,7 +36,7 @@ async function sponsoring (name: string): Promise<void> {
   const certificate = certificateOf(cluster.member(name))
   await joinProtocol({
     clusterId: cluster.clusterId, authority: cluster.authority, certificate: () => certificate, era: () => era, registers,
-    memberRows: async () => registers.valuesOf(tables.members), sealRing: ({ kx }) => { ringsGiven++; return new Uint8Array([...utf8('ring for '), ...kx]) }, clock: { ...systemClock, wallMs: () => nowMs },
+    memberRows: async () => registers.valuesOf(tables.members), sealRing: ({ kx }) => { ringsGiven++; return new Uint8Array([...utf8('ring for '), ...kx]) }, clock: { ...systemClock, wallMs: () => nowMs }, vouched: (peer) => { vouched.push(peer) },
   }).register(network.of(peerNamed(name)))
 }
 
@@ -89,6 +91,13 @@ describe('join', () => {
   test('an expired invite is refused by the sponsor\'s clock', async () => {
     await expect(join('bob', cluster.token('invite', { notAfterMs: nowMs - 1 }))).rejects.toThrow(/expired/)
     await expect(join('bob', cluster.token('invite', { notAfterMs: nowMs }))).resolves.toBeDefined()
+  })
+
+  test('who shows an invite that is valid is not cut off as a stranger while rows are asked, and who does not is (a join while the layout changed took longer than strangers have)', async () => {
+    await expect(join('bob', cluster.token('invite', { notAfterMs: nowMs - 1 }))).rejects.toThrow(/expired/)
+    expect(vouched).toEqual([])
+    await join('bob', cluster.token('invite', { notAfterMs: nowMs }))
+    expect(vouched).toEqual([peerNamed('bob')])
   })
 
   test('a revoked invite is refused', async () => {
