@@ -12,6 +12,7 @@ import { mebibyte } from './measure.ts'
 import { BenchNodes } from './nodes.ts'
 import { puts } from './put.ts'
 import { Report } from './report.ts'
+import { layout } from './layout.ts'
 import { sealing } from './sealing.ts'
 import { smallObjects } from './small-objects.ts'
 import { startUp } from './start-up.ts'
@@ -37,7 +38,7 @@ const onThree: Readonly<Record<string, Section>> = { 'start-up': startUp, small:
 /** On three holders and two members that hold nothing. */
 const onReaders: Readonly<Record<string, Section>> = { fetch: fetches, 'first-byte': firstBytes, helia }
 /** In this process. */
-const alone: Readonly<Record<string, (bench: Bench) => Promise<void>>> = { sealing, erasure }
+const alone: Readonly<Record<string, (bench: Bench) => Promise<void>>> = { sealing, erasure, layout }
 
 const names = [...Object.keys(onThree), ...Object.keys(onReaders), ...Object.keys(alone)]
 const wanted = values.only === undefined ? names : values.only.split(',')

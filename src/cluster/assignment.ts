@@ -1,4 +1,5 @@
-import { partitionCount } from '../base/bytes.ts'
+import { assignGreedily } from './assignment-1.ts'
+import { assignLevelly } from './assignment-2.ts'
 
 /** One that can hold partitions. */
 export interface Holder {
@@ -11,75 +12,30 @@ export interface Holder {
   readonly key: Uint8Array
 }
 
+export interface AssignmentRequest {
+  /** The outcome does not depend on their order, only on `index`. */
+  readonly holders: readonly Holder[]
+  /** Distinct holders in each list; at most as many as there are. */
+  readonly positions: number
+  /** The first so many positions serve by themselves: as the default redundancy uses three. Ascending; of these too as few copies move as can be. */
+  readonly widths: readonly number[]
+  /** Who sat where before, by partition and position; undefined: somebody who is no holder any more, or nobody. */
+  readonly previous: ReadonlyArray<ReadonlyArray<number | undefined>>
+}
+
 /**
- * Lists of `positions` distinct holders for every partition, position by position, each step in proportion to weight: the first n positions are balanced
- * for every n, because a block of rf:n uses only those. At each position those who sat there before keep their seat within their share, then the least
- * filled holder takes each empty one, from a zone not yet in the list while there is one. Nobody sits twice in a list, so a share ends at every partition once.
+ * The algorithm is part of what a layout says (its row names it): all nodes must make the same tables of it, whatever their version. An algorithm that a
+ * release has used is never changed, a better one gets the next number.
  */
-export function assign ({ holders, positions, previous }: { holders: readonly Holder[], positions: number, previous: ReadonlyArray<ReadonlyArray<number | undefined>> }): ReadonlyArray<readonly number[]> {
-  const lists: Seat[][] = Array.from({ length: partitionCount }, () => [])
-  const seats = holders.map((holder): Seat => ({ ...holder, load: 0, salt: saltOf(holder.key) }))
-  for (let position = 0; position < positions; position++) {
-    const shares = sharesOf(seats, (position + 1) * partitionCount)
-    const empty = lists.keys().filter((partition) => !keepSeat(lists[partition] as Seat[], seats, shares, previous[partition]?.[position])).toArray()
-    for (const partition of empty) sit(lists[partition] as Seat[], leastFilled(candidatesOf(lists[partition] as Seat[], seats), partition))
+export const assignmentAlgorithms = { greedy: 1, level: 2 } as const
+export type AssignmentAlgorithm = typeof assignmentAlgorithms[keyof typeof assignmentAlgorithms]
+export const newestAlgorithm: AssignmentAlgorithm = assignmentAlgorithms.level
+
+/** An ordered list of distinct holders for every partition of `previous`. Pure. */
+export function assign (request: AssignmentRequest, algorithm: AssignmentAlgorithm): ReadonlyArray<readonly number[]> {
+  switch (algorithm) {
+    case assignmentAlgorithms.greedy: return assignGreedily(request)
+    case assignmentAlgorithms.level: return assignLevelly(request)
+    default: return algorithm satisfies never
   }
-  return lists.map((list) => list.map(({ index }) => index))
-}
-
-/** How many seats each should have of `total`, in proportion to weight, none more than one a partition; what is over goes to the others. */
-function sharesOf (holders: readonly Holder[], total: number): ReadonlyMap<number, number> {
-  const shares = new Map<number, number>()
-  let [rest, open] = [total, holders]
-  for (;;) {
-    const weight = open.reduce((sum, holder) => sum + holder.weight, 0)
-    const isFull = (holder: Holder): boolean => rest * holder.weight >= partitionCount * weight
-    const full = open.filter(isFull)
-    if (full.length === 0) {
-      for (const holder of open) shares.set(holder.index, rest * holder.weight / weight)
-      return shares
-    }
-    for (const holder of full) shares.set(holder.index, partitionCount)
-    rest -= full.length * partitionCount
-    open = open.filter((holder) => !full.includes(holder))
-    if (open.length === 0) return shares
-  }
-}
-
-interface Seat extends Holder {
-  load: number
-  readonly salt: number
-}
-
-function keepSeat (list: Seat[], seats: readonly Seat[], shares: ReadonlyMap<number, number>, before: number | undefined): boolean {
-  const seat = before === undefined ? undefined : seats.find(({ index }) => index === before)
-  if (seat === undefined || seat.load + 1 > Math.ceil(shares.get(seat.index) ?? 0) || !candidatesOf(list, seats).includes(seat)) return false
-  sit(list, seat)
-  return true
-}
-
-const sit = (list: Seat[], seat: Seat): void => { list.push(seat); seat.load++ }
-
-function candidatesOf (list: readonly Seat[], seats: readonly Seat[]): readonly Seat[] {
-  if (list.length === 0) return seats
-  const free = seats.filter((seat) => !list.includes(seat))
-  const elsewhere = free.filter((seat) => !list.some(({ zone }) => zone === seat.zone))
-  return elsewhere.length > 0 ? elsewhere : free
-}
-
-function leastFilled (candidates: readonly Seat[], partition: number): Seat {
-  return candidates.reduce((best, seat) => {
-    const difference = (seat.load + 1) / seat.weight - (best.load + 1) / best.weight
-    return difference < 0 || (difference === 0 && mixed(seat.salt, partition) < mixed(best.salt, partition)) ? seat : best
-  })
-}
-
-const saltOf = (key: Uint8Array): number => new DataView(key.buffer, key.byteOffset).getUint32(0)
-
-// the finalizer of MurmurHash3 (https://github.com/aappleby/smhasher): well mixed and the same everywhere, nothing more is asked of it
-function mixed (salt: number, partition: number): number {
-  let h = salt ^ Math.imul(partition + 1, 0x9e3779b1)
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
-  return (h ^ (h >>> 16)) >>> 0
 }

@@ -1,5 +1,6 @@
 import { ByteReader, ByteWriter, compareBytes, equals, MalformedBytes, partitionCount, textOf, utf8 } from '../base/bytes.ts'
 import { keyOf, peerIdOf } from '../base/peer-id.ts'
+import { type AssignmentAlgorithm, assignmentAlgorithms } from './assignment.ts'
 import { type Assignment, assigned, type Layout, type LayoutMember } from './layout.ts'
 import { roles } from './statement.ts'
 
@@ -11,6 +12,8 @@ export const layoutLimits = {
   maxRowPositions: 5,
   /** The widest redundancy to come (4+2) and two substitutes. */
   maxBlockPositions: 8,
+  /** Assignments kept, of at most half a megabyte each. */
+  recentAssignments: 4,
   /** Signature, key and ballot of the clear row take the rest of 64 KiB. */
   maxBytes: 64 * 1024 - 512,
 } as const
@@ -21,22 +24,31 @@ const noStore = new Uint8Array(16)
 /**
  * `01 | u64 version | u8 state | u16 n | n × (key(32) | u8 role | u64 capacity | storeId(16; zeros: none) | u8 length, zone) | rows | blocks`, where each
  * table is `u8 positions | 4096 × positions indexes`, an index packed into as few bits as n - 1 needs. Of one that changes the members of the next follow,
- * `u16 n | n × member`: its tables are the pure function of what stands before.
+ * `u16 n | n × member`: its tables are the pure function of what stands before. So begins one whose tables are made by the first algorithm; of any other it
+ * begins with `02 | u8 algorithm`.
  * @throws MalformedBytes for what could not be parsed again
  */
 export function encodeLayout (layout: Layout): Uint8Array {
-  const writer = new ByteWriter().u8(1).u64(layout.version).u8(states.indexOf(layout.state))
-  writeMembers(writer, layout.members)
-  for (const table of [layout.rowHolders, layout.blockHolders]) writer.u8(table[0]?.length ?? 0).raw(pack(table.flat(), bitsFor(layout.members.length)))
-  if (layout.next !== undefined) writeMembers(writer, layout.next.members)
+  const writer = layout.algorithm === assignmentAlgorithms.greedy ? new ByteWriter().u8(1) : new ByteWriter().u8(2).u8(layout.algorithm)
+  writer.u64(layout.version).u8(states.indexOf(layout.state))
+  writer.raw(encodedTables(layout))
+  if (layout.next !== undefined) writer.raw(encodedMembers(layout.next.members))
   const bytes = writer.finish()
   if (bytes.byteLength > layoutLimits.maxBytes) throw new MalformedBytes(`a layout of ${bytes.byteLength} bytes exceeds ${layoutLimits.maxBytes}`)
   return bytes
 }
 
-function writeMembers (writer: ByteWriter, members: readonly LayoutMember[]): void {
-  writer.u16(members.length)
+/** Members and who holds what. */
+export function encodedTables ({ members, rowHolders, blockHolders }: Assignment): Uint8Array {
+  const writer = new ByteWriter().raw(encodedMembers(members))
+  for (const table of [rowHolders, blockHolders]) writer.u8(table[0]?.length ?? 0).raw(pack(table.flat(), bitsFor(members.length)))
+  return writer.finish()
+}
+
+export function encodedMembers (members: readonly LayoutMember[]): Uint8Array {
+  const writer = new ByteWriter().u16(members.length)
   for (const member of members) writer.raw(encodedMember(member))
+  return writer.finish()
 }
 
 export const encodedMember = ({ peerId, role, zone, capacityBytes, storeId }: LayoutMember): Uint8Array =>
@@ -46,18 +58,28 @@ export const encodedMember = ({ peerId, role, zone, capacityBytes, storeId }: La
 export function parseLayout (bytes: Uint8Array): Layout {
   if (bytes.byteLength > layoutLimits.maxBytes) throw new MalformedBytes(`a layout of ${bytes.byteLength} bytes exceeds ${layoutLimits.maxBytes}`)
   const reader = new ByteReader(bytes)
-  if (reader.u8() !== 1) throw new MalformedBytes('unknown version of a layout')
+  const algorithm = algorithmOf(reader)
   const [version, state] = [reader.u64(), states[reader.u8()]]
   if (version === 0n || state === undefined) throw new MalformedBytes('not a layout')
   const members = readMembers(reader)
   const rowHolders = readTable(reader, members.length, layoutLimits.maxRowPositions)
   const blockHolders = readTable(reader, members.length, layoutLimits.maxBlockPositions)
   const present = { members, rowHolders, blockHolders }
-  const next = state === 'changing' ? nextOf(present, readMembers(reader)) : undefined
+  const next = state === 'changing' ? nextOf(present, readMembers(reader), algorithm) : undefined
   reader.end()
-  const layout: Layout = { version, state, ...present, next }
+  const layout: Layout = { version, state, algorithm, ...present, next }
   if (!equals(encodeLayout(layout), bytes)) throw new MalformedBytes('not the only spelling of a layout')
   return layout
+}
+
+function algorithmOf (reader: ByteReader): AssignmentAlgorithm {
+  const format = reader.u8()
+  if (format === 1) return assignmentAlgorithms.greedy
+  if (format !== 2) throw new MalformedBytes('unknown version of a layout')
+  const number = reader.u8()
+  const algorithm = Object.values(assignmentAlgorithms).find((known) => known === number)
+  if (algorithm === undefined) throw new MalformedBytes(`a layout by algorithm ${number}, which a newer dfs knows`)
+  return algorithm
 }
 
 function readMembers (reader: ByteReader): readonly LayoutMember[] {
@@ -68,8 +90,8 @@ function readMembers (reader: ByteReader): readonly LayoutMember[] {
   return members
 }
 
-function nextOf (present: Assignment, members: readonly LayoutMember[]): Assignment {
-  try { return assigned(present, members) } catch (cause) { throw new MalformedBytes('a next layout that cannot be', { cause }) }
+function nextOf (present: Assignment, members: readonly LayoutMember[], algorithm: AssignmentAlgorithm): Assignment {
+  try { return assigned(present, members, algorithm) } catch (cause) { throw new MalformedBytes('a next layout that cannot be', { cause }) }
 }
 
 function readMember (reader: ByteReader): LayoutMember {

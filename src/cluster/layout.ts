@@ -1,8 +1,9 @@
-import { compareBytes, equals, partitionCount } from '../base/bytes.ts'
+import { compareBytes, concat, equals, hexOf, partitionCount } from '../base/bytes.ts'
 import { Refused } from '../base/errors.ts'
+import { hash } from '../base/hash.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
-import { assign, type Holder } from './assignment.ts'
-import { encodedMember, encodeLayout, layoutLimits } from './layout-codec.ts'
+import { assign, type AssignmentAlgorithm, type Holder, newestAlgorithm } from './assignment.ts'
+import { encodedMember, encodedMembers, encodedTables, encodeLayout, layoutLimits } from './layout-codec.ts'
 import { type Role, roles } from './statement.ts'
 
 /**
@@ -16,6 +17,8 @@ export interface Layout extends Assignment {
    * follow, and until it has what the present holders have, majorities of both decide together.
    */
   readonly state: 'open' | 'closing' | 'settled' | 'changing'
+  /** By which its tables were made; of one that changes, those to follow. Only rises. */
+  readonly algorithm: AssignmentAlgorithm
   /** While it changes; a pure function of the present assignment and of its own members. */
   readonly next: Assignment | undefined
 }
@@ -38,9 +41,10 @@ export interface LayoutMember {
 }
 
 /** The layout `init` writes: the founder alone holds and decides everything. */
-export const openLayout = (founder: LayoutMember): Layout => ({
+export const openLayout = (founder: LayoutMember, algorithm: AssignmentAlgorithm = newestAlgorithm): Layout => ({
   version: 1n,
   state: 'open',
+  algorithm,
   members: [founder],
   rowHolders: everywhere(isVoter(founder) ? [0] : []),
   blockHolders: everywhere(isBlockHolder(founder) ? [0] : []),
@@ -57,20 +61,24 @@ export function closing (layout: Layout): Layout {
 export function settled (previous: Layout, members: readonly LayoutMember[]): Layout {
   if (previous.state !== 'closing') throw new Refused(`only a closing layout settles; this one is ${previous.state}`)
   demandEveryVoter(previous, members)
-  return { version: previous.version + 1n, state: 'settled', ...assigned(previous, members), next: undefined }
+  return { version: previous.version + 1n, state: 'settled', algorithm: previous.algorithm, ...assigned(previous, members, previous.algorithm), next: undefined }
 }
 
-/** These members shall hold from now on, in the place of those who do, or of those who were to. @throws Refused unless settled or changing; for members that no layout can hold */
-export function changing (previous: Layout, members: readonly LayoutMember[]): Layout {
+/**
+ * These members shall hold from now on, in the place of those who do, or of those who were to. @throws Refused unless settled or changing; for members that no
+ * layout can hold; for an algorithm older than that of `previous`
+ */
+export function changing (previous: Layout, members: readonly LayoutMember[], algorithm: AssignmentAlgorithm = previous.algorithm): Layout {
   if (previous.state !== 'settled' && previous.state !== 'changing') throw new Refused(`a layout that is ${previous.state} does not change`)
+  if (algorithm < previous.algorithm) throw new Refused(`a layout made by algorithm ${previous.algorithm} is not followed by one of algorithm ${algorithm}`)
   const { rowHolders, blockHolders } = previous
-  return { version: previous.version + 1n, state: 'changing', members: previous.members, rowHolders, blockHolders, next: assigned(previous, members) }
+  return { version: previous.version + 1n, state: 'changing', algorithm, members: previous.members, rowHolders, blockHolders, next: assigned(previous, members, algorithm) }
 }
 
 /** Those who were to follow hold and decide alone. That each of them has what it needs for it is for whoever proposes it to know. @throws Refused unless changing */
-export function changed ({ version, next }: Layout): Layout {
+export function changed ({ version, algorithm, next }: Layout): Layout {
   if (next === undefined) throw new Refused('a layout that does not change has nothing to finish')
-  return { version: version + 1n, state: 'settled', ...next, next: undefined }
+  return { version: version + 1n, state: 'settled', algorithm, ...next, next: undefined }
 }
 
 /**
@@ -78,8 +86,24 @@ export function changed ({ version, next }: Layout): Layout {
  * capacity; copies in distinct zones while there are enough; a holder keeps its position while that leaves it within its share.
  * @throws Refused for members that no layout can hold
  */
-export function assigned (previous: Assignment, members: readonly LayoutMember[]): Assignment {
-  const sorted = [...members].sort((a, b) => compareBytes(keyOf(a.peerId), keyOf(b.peerId)))
+export function assigned (previous: Assignment, members: readonly LayoutMember[], algorithm: AssignmentAlgorithm): Assignment {
+  const name = hexOf(hash(concat([Uint8Array.of(algorithm), encodedTables(previous), encodedMembers([...members].sort(byKey))])))
+  const known = recent.get(name)
+  if (known !== undefined) return known
+  const assignment = freshlyAssigned(previous, members, algorithm)
+  recent.set(name, assignment)
+  const [oldest] = recent.keys()
+  if (recent.size > layoutLimits.recentAssignments && oldest !== undefined) recent.delete(oldest)
+  return assignment
+}
+
+/** A layout is read, checked and followed one after the other, and each time its tables are asked for; making them takes some tenths of a second. */
+const recent = new Map<string, Assignment>()
+
+const byKey = (a: LayoutMember, b: LayoutMember): number => compareBytes(keyOf(a.peerId), keyOf(b.peerId))
+
+function freshlyAssigned (previous: Assignment, members: readonly LayoutMember[], algorithm: AssignmentAlgorithm): Assignment {
+  const sorted = [...members].sort(byKey)
   checkLayoutMembers(sorted)
   const indexes = new Map(sorted.map(({ peerId }, index) => [peerId, index]))
   const translated = (lists: Assignment['rowHolders']): ReadonlyArray<ReadonlyArray<number | undefined>> =>
@@ -89,10 +113,13 @@ export function assigned (previous: Assignment, members: readonly LayoutMember[]
   if (voters.length === 0) throw new Refused('a layout in which nobody votes')
   return {
     members: sorted,
-    rowHolders: assign({ holders: voters, positions: rowReplicasOf(voters.length), previous: translated(previous.rowHolders) }),
-    blockHolders: assign({ holders, positions: Math.min(holders.length, layoutLimits.maxBlockPositions), previous: translated(previous.blockHolders) }),
+    rowHolders: assign({ holders: voters, positions: rowReplicasOf(voters.length), widths: [], previous: translated(previous.rowHolders) }, algorithm),
+    blockHolders: assign({ holders, positions: Math.min(holders.length, layoutLimits.maxBlockPositions), widths: blockWidths, previous: translated(previous.blockHolders) }, algorithm),
   }
 }
+
+/** Positions that rf:3 and rs:4+2 use; what follows are substitutes. */
+const blockWidths: readonly number[] = [3, 6]
 
 /** Replicas of a row: 5, or 3 while there are three or four voters, or all of fewer. */
 const rowReplicasOf = (voterCount: number): number => voterCount >= 5 ? 5 : voterCount >= 3 ? 3 : voterCount
@@ -113,7 +140,7 @@ function expectedAfter (previous: Layout, next: Layout): Layout | undefined {
     case 'open': return undefined
     case 'closing': return closing(previous)
     case 'settled': return previous.state === 'closing' ? settled(previous, next.members) : changed(previous)
-    case 'changing': return changing(previous, next.next?.members ?? [])
+    case 'changing': return changing(previous, next.next?.members ?? [], next.algorithm)
     default: return next.state satisfies never
   }
 }

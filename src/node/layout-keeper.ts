@@ -2,7 +2,7 @@ import { empty, equals, hexOf, partitionCount } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { Refused, Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
-import { allVotersOf, type Assignment, changed, changing, describeMember, encodeLayout, encodeMemberRow, fittingMembers, type Layout, type LayoutMember, layoutMemberOf, type MemberRow, parseLayout, parseMemberRow, replicasOf, roles } from '../cluster/index.ts'
+import { allVotersOf, type Assignment, type AssignmentAlgorithm, changed, changing, describeMember, encodeLayout, encodeMemberRow, fittingMembers, type Layout, type LayoutMember, layoutMemberOf, type MemberRow, newestAlgorithm, parseLayout, parseMemberRow, replicasOf, roles } from '../cluster/index.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
 import { isMajority } from '../tables/electorate.ts'
 import { type Registers, tables } from '../tables/index.ts'
@@ -24,6 +24,8 @@ export interface LayoutKeeperParts {
   readonly storeOf: (peer: PeerId) => Uint8Array | undefined
   /** A member of the layout that is away for longer is left out of the next. */
   readonly evictAfterMs: number
+  /** The newest algorithm of assignment that a node has said to know; 1 for one that has said nothing. Default: everybody's is ours. */
+  readonly algorithmOf?: (peer: PeerId) => number
   readonly onChange: (layout: Layout, why: string) => void
 }
 
@@ -85,7 +87,7 @@ export class LayoutKeeper {
     if (!isSame(wanted, (layout.next ?? layout).members)) {
       const name = wanted.map(({ peerId, storeId }) => `${peerId} ${hexOf(storeId ?? empty)}`).join()
       if (this.#wanted.name !== name) this.#wanted = { name, sinceMs: clock.monotonicMs() }
-      if (clock.monotonicMs() - this.#wanted.sinceMs >= layoutKeeperLimits.settlingMs) await this.#propose(layout, (current) => changing(current, wanted), 'its members have changed', wait)
+      if (clock.monotonicMs() - this.#wanted.sinceMs >= layoutKeeperLimits.settlingMs) await this.#propose(layout, (current) => changing(current, wanted, this.#algorithmFor(current, wanted)), 'its members have changed', wait)
       return
     }
     this.#wanted = { name: '', sinceMs: 0 }
@@ -97,6 +99,14 @@ export class LayoutKeeper {
       this.#restoredMs = clock.monotonicMs()
       await this.#propose(layout, (current) => changing(current, wanted), 'memory of rows that was lost is to be taken over', wait)
     }
+  }
+
+  /** The newest that all know who are to read it; who is away may be of any age. */
+  #algorithmFor (layout: Layout, wanted: readonly LayoutMember[]): AssignmentAlgorithm {
+    const { self, algorithmOf, reachable } = this.#parts
+    const readers = new Set([...layout.members, ...layout.next?.members ?? [], ...wanted].map(({ peerId }) => peerId))
+    const isKnown = (peer: PeerId): boolean => peer === self || algorithmOf === undefined || (reachable().has(peer) && algorithmOf(peer) >= newestAlgorithm)
+    return [...readers].every(isKnown) ? newestAlgorithm : layout.algorithm
   }
 
   /** Read again when a row of the cluster has changed here, and now and then, for it may have changed elsewhere alone. */

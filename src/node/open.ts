@@ -56,7 +56,7 @@ import { looseBallotOf } from './records.ts'
 import { type Repairing, repairingOf } from './repairing.ts'
 import { Retag } from './retag.ts'
 import { keylessRing, ringOf } from './ring-keeper.ts'
-import { endSessions, epochCapability } from './sessions.ts'
+import { algorithmCapability, algorithmIn, endSessions, epochCapability } from './sessions.ts'
 import { type Scrubbing, scrubbingOf } from './scrubbing.ts'
 import { layoutSettler } from './settle.ts'
 import { ClusterState, readFacts } from './state.ts'
@@ -196,7 +196,7 @@ class Node {
     const hello: Hello = helloProtocol({
       self: (peer, shown) => ({
         ...this.#positions.shownTo(peer, shown),
-        certificate: state.certificate, era: state.era, versions: [1], capabilities: this.#epochs === undefined ? [] : [epochCapability(this.#epochs.newest)], freeBytes: this.#space.bytes, layoutVersion: state.layout.version,
+        certificate: state.certificate, era: state.era, versions: [1], capabilities: [algorithmCapability, ...this.#epochs === undefined ? [] : [epochCapability(this.#epochs.newest)]], freeBytes: this.#space.bytes, layoutVersion: state.layout.version,
         addresses: this.#network.addresses().map(addressBytes),
       }),
       verify: membershipCheck({
@@ -268,6 +268,7 @@ class Node {
         self, state, registers: driver, ask, clock, evictAfterMs: this.#parts.config.evictAfterMs,
         memberRows: async (wait) => everyMemberRow({ state, codec: this.#codec, ask, registers: driver, voters }, wait),
         reachable: () => new Set([self, ...this.#network.reachable()]),
+        algorithmOf: (peer) => { const greeting = this.#greetings.all.get(peer); return greeting === undefined ? 1 : algorithmIn(greeting) },
         storeOf: (peer) => peer === self ? this.#rows.storeId : this.#positions.shownBy(peer),
         onChange: (layout, why) => {
           logger.info({ version: String(layout.version), state: layout.state, why }, 'the layout changes')

@@ -1,5 +1,5 @@
 import type { PeerId } from '../base/peer-id.ts'
-import { hashOfStatement, verdictOf } from '../cluster/index.ts'
+import { hashOfStatement, newestAlgorithm, verdictOf } from '../cluster/index.ts'
 import type { Network } from '../network/libp2p-network.ts'
 import type { Greeting } from '../protocols/hello.ts'
 import type { ClusterState } from './state.ts'
@@ -20,6 +20,17 @@ export function endSessions ({ state: { clusterId, authority, era }, greetings, 
     network.expel(peer).catch((error: unknown) => { warn('a peer that belongs no more could not be forgotten', error) })
   }
   return left
+}
+
+const algorithmPrefix = 'layout:'
+
+/** In a greeting's capabilities: the newest algorithm of assignment that this node can compute. */
+export const algorithmCapability = `${algorithmPrefix}${newestAlgorithm}`
+
+/** 1: it says nothing of it. */
+export function algorithmIn ({ capabilities }: Pick<Greeting, 'capabilities'>): number {
+  const told = capabilities.find((name) => name.startsWith(algorithmPrefix))
+  return told === undefined ? 1 : Number(told.slice(algorithmPrefix.length))
 }
 
 const epochPrefix = 'epoch:'
