@@ -1,11 +1,12 @@
 import { Code } from '@connectrpc/connect'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { BucketService, Chunking, Degraded } from '../../src/api/rpc/generated/dfs/v1/bucket_pb.ts'
-import { ClusterService, Role } from '../../src/api/rpc/generated/dfs/v1/cluster_pb.ts'
-import { JobAction, JobService, JobState } from '../../src/api/rpc/generated/dfs/v1/job_pb.ts'
+import { ClusterService, Role, Severity } from '../../src/api/rpc/generated/dfs/v1/cluster_pb.ts'
+import { JobAction, JobService, JobState, VerifyProblem } from '../../src/api/rpc/generated/dfs/v1/job_pb.ts'
 import { KeyAction, KeyService } from '../../src/api/rpc/generated/dfs/v1/key_pb.ts'
 import { NodeService } from '../../src/api/rpc/generated/dfs/v1/node_pb.ts'
 import { type GetObjectResponse, ObjectService, RetentionMode } from '../../src/api/rpc/generated/dfs/v1/object_pb.ts'
+import { ShareService } from '../../src/api/rpc/generated/dfs/v1/share_pb.ts'
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../../src/api/rpc/generated/google/rpc/error_details_pb.ts'
 import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from '../../src/api/rpc/generated/grpc/health/v1/health_pb.ts'
 import { concat } from '../../src/base/bytes.ts'
@@ -64,6 +65,20 @@ describe.each(protocols)('the service over %s', (protocol) => {
       },
       admins: () => [], addAdmin: async () => {}, removeAdmin: async () => {},
       repair: { status: () => repair(repairState), now: act('busy'), pause: act('paused'), resume: act('idle') },
+      doctor: async () => [{ severity: 'warning', code: 'few-voters', what: 'w', means: 'm', todo: 't' }],
+      verify: async function * ({ bucket, isDeep } = {}) {
+        const counts = { objects: 1, bytes: 2, blocks: 3, damaged: 1, unreadable: 0, below: 0 }
+        yield { kind: 'total', objects: 5, bytes: isDeep === true ? 6 : 0 }
+        yield { kind: 'progress', ...counts }
+        yield { kind: 'object', bucket: bucket ?? '', key: 'k', versionId: 'v', problem: 'damaged', reason: 'rot' }
+        yield { kind: 'done', ...counts }
+      },
+      shares: {
+        create: async (wanted) => ({ id: 'share-id', bucketId: '00', createdMs: 1000, notAfterMs: wanted.notAfterMs, isOnce: wanted.isOnce === true, hasPassword: wanted.password !== undefined, usedMs: undefined, bucket: wanted.bucket, key: wanted.key, secret: 'its secret' }),
+        list: async () => [{ id: 'share-id', bucketId: '00', createdMs: 1000, notAfterMs: undefined, isOnce: true, hasPassword: false, usedMs: 2000, bucket: 'photos', key: 'k' }],
+        revoke: async (id) => { done.push(`revoke share ${id}`) },
+        find: async () => undefined, use: async () => {},
+      },
       scrub: { status: () => scrub, now: () => scrub, pause: () => scrub, resume: () => scrub },
       inspect: () => ({ routingTable: ['r'], gossip: ['g'] }),
       emptyCache: async () => ({ freedBytes: 12 }),
@@ -72,7 +87,7 @@ describe.each(protocols)('the service over %s', (protocol) => {
         await new Promise((resolve) => { signal.addEventListener('abort', resolve) })
         done.push('watch ended')
       },
-    }, { describeConfig: () => ({ config: { zone: 'z', announce: undefined, listen: ['x'] }, origins: { zone: 'default' } }), stop: () => { done.push('stop') } })
+    }, { describeConfig: () => ({ config: { zone: 'z', announce: undefined, listen: ['x'] }, origins: { zone: 'default' } }), stop: () => { done.push('stop') }, shareBase: () => 'https://files.example.org' })
     client = rpcClient(served.api, protocol)
   })
   afterAll(async () => {
@@ -204,6 +219,20 @@ describe.each(protocols)('the service over %s', (protocol) => {
     expect(await cluster.removeNode({ peerId: peer })).toMatchObject({ era: 2, epoch: 3 })
     expect(done).toEqual(expect.arrayContaining(['revoke aa', `drain ${peer} true`, `remove ${peer}`]))
     expect(await failureOf(cluster.addAdmin({ peerId: 'nobody' }))).toMatchObject({ code: Code.InvalidArgument })
+  })
+
+  test('shares objects, diagnoses and verifies', async () => {
+    const shares = client.of(ShareService)
+    expect(await shares.createShare({ bucket: 'photos', key: 'k', isOnce: true, password: 'p', notAfter: { seconds: 5n } })).toMatchObject({
+      share: { id: 'share-id', isOnce: true, hasPassword: true, notAfter: { seconds: 5n } }, secret: 'its secret', path: '/s/share-id#its secret', url: 'https://files.example.org/s/share-id#its secret',
+    })
+    expect((await shares.listShares({})).shares).toMatchObject([{ key: 'k', used: { seconds: 2n }, hasPassword: false }])
+    await shares.revokeShare({ id: 'share-id' })
+    expect(done).toContain('revoke share share-id')
+    expect((await client.of(ClusterService).diagnose({})).findings).toMatchObject([{ severity: Severity.WARNING, code: 'few-voters', todo: 't' }])
+    const events = await collected(client.of(JobService).verify({ bucket: 'photos', isDeep: true }))
+    expect(events.map(({ event }) => event.case)).toEqual(['total', 'progress', 'object', 'done'])
+    expect(events.map(({ event }) => event.value)).toMatchObject([{ objects: 5n, bytes: 6n }, { blocks: 3n }, { bucket: 'photos', problem: VerifyProblem.DAMAGED, reason: 'rot' }, { damaged: 1n }])
   })
 
   test('tells of jobs as they change, and of the node', async () => {

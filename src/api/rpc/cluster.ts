@@ -4,13 +4,14 @@ import type { ServiceImpl } from '@connectrpc/connect'
 import type { InviteState as InviteFacts, NodeStatus, PeerStatus } from '../../node.ts'
 import { inviteOptionsOf, peerIn } from '../node-routes.ts'
 import { untilStopped } from './calls.ts'
-import { type ClusterService, type InviteSchema, InviteState, LayoutState, type NodeSchema, Role, type StatusSchema } from './generated/dfs/v1/cluster_pb.ts'
+import { type ClusterService, type InviteSchema, InviteState, LayoutState, type NodeSchema, Role, Severity, type StatusSchema } from './generated/dfs/v1/cluster_pb.ts'
 import { looks } from './looks.ts'
 import { nameIn, numberIn } from './names.ts'
 import type { RpcParts } from './service.ts'
 
 const roles = { member: Role.MEMBER, storage: Role.STORAGE, witness: Role.WITNESS } as const
 const layoutStates = { open: LayoutState.OPEN, closing: LayoutState.CLOSING, settled: LayoutState.SETTLED, changing: LayoutState.CHANGING } as const
+const severities = { error: Severity.ERROR, warning: Severity.WARNING, note: Severity.NOTE } as const
 const inviteStates = { open: InviteState.OPEN, used: InviteState.USED, revoked: InviteState.REVOKED, expired: InviteState.EXPIRED, lapsed: InviteState.LAPSED } as const
 
 export function clusterService ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): ServiceImpl<typeof ClusterService> {
@@ -20,6 +21,9 @@ export function clusterService ({ node, clock }: Pick<RpcParts, 'node' | 'clock'
     watchStatus: ({ everyMs }, context) => untilStopped(context, async function * (signal) {
       for await (const { status, peers } of looks(everyMs, { clock, signal, look, sameness: whatMatters })) yield { status: statusMessageOf(status), nodes: nodesOf(status, peers) }
     }),
+    async diagnose (_, { signal }) {
+      return { findings: (await node.doctor({ signal })).map(({ severity, ...words }) => ({ ...words, severity: numberIn(severities, severity) })) }
+    },
     async listNodes () {
       const { status, peers } = await look()
       return { nodes: nodesOf(status, peers) }

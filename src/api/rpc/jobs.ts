@@ -2,9 +2,9 @@ import type { MessageInitShape } from '@bufbuild/protobuf'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ServiceImpl } from '@connectrpc/connect'
 import { InvalidInput } from '../../base/errors.ts'
-import type { RepairReport, ScrubFound, ScrubReport } from '../../node.ts'
+import type { RepairReport, ScrubFound, ScrubReport, VerifyEvent } from '../../node.ts'
 import { untilStopped } from './calls.ts'
-import { JobAction, type JobSchema, type JobService, JobState, type RepairSchema, type ScrubFoundSchema, type ScrubSchema } from './generated/dfs/v1/job_pb.ts'
+import { JobAction, type JobSchema, type JobService, JobState, type RepairSchema, type ScrubFoundSchema, type ScrubSchema, VerifyProblem, type VerifyResponseSchema } from './generated/dfs/v1/job_pb.ts'
 import { looks } from './looks.ts'
 import { nameIn, numberIn } from './names.ts'
 import type { RpcParts } from './service.ts'
@@ -32,6 +32,9 @@ export function jobService ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): 
       return { job: jobOf(name, node[name][action]()) }
     },
     getRepair: async () => ({ repair: repairOf(node.repair.status()) }),
+    verify: ({ bucket, prefix, isDeep }, context) => untilStopped(context, async function * (signal) {
+      for await (const event of node.verify({ bucket: bucket === '' ? undefined : bucket, prefix: prefix === '' ? undefined : prefix, isDeep, signal })) yield { event: eventOf(event) }
+    }),
     getScrub: async () => ({ scrub: scrubOf(node.scrub.status()) }),
   }
 }
@@ -72,3 +75,17 @@ function scrubOf (report: ScrubReport): MessageInitShape<typeof ScrubSchema> {
 }
 
 const foundByScrub = (found: ScrubFound): MessageInitShape<typeof ScrubFoundSchema> => wholes({ ...found })
+
+const problems = { damaged: VerifyProblem.DAMAGED, unreadable: VerifyProblem.UNREADABLE, below: VerifyProblem.BELOW } as const
+
+function eventOf (event: VerifyEvent): MessageInitShape<typeof VerifyResponseSchema>['event'] {
+  switch (event.kind) {
+    case 'object': return { case: 'object', value: { bucket: event.bucket, key: event.key, versionId: event.versionId, reason: event.reason, problem: numberIn(problems, event.problem) } }
+    case 'total': return { case: 'total', value: { objects: whole(event.objects), bytes: whole(event.bytes) } }
+    case 'progress':
+    case 'done': {
+      const { kind, ...counts } = event
+      return { case: kind, value: wholes(counts) }
+    }
+  }
+}

@@ -10,6 +10,7 @@ import { JobService } from './generated/dfs/v1/job_pb.ts'
 import { KeyService } from './generated/dfs/v1/key_pb.ts'
 import { NodeService } from './generated/dfs/v1/node_pb.ts'
 import { ObjectService } from './generated/dfs/v1/object_pb.ts'
+import { ShareService } from './generated/dfs/v1/share_pb.ts'
 import { Health } from './generated/grpc/health/v1/health_pb.ts'
 import { ServerReflection } from './generated/grpc/reflection/v1/reflection_pb.ts'
 import { healthService } from './health.ts'
@@ -18,14 +19,15 @@ import { keyService } from './keys.ts'
 import { nodeService } from './node.ts'
 import { objectService } from './objects.ts'
 import { reflectionService } from './reflection.ts'
+import { shareService } from './shares.ts'
 
-export interface RpcParts extends Pick<RouteOptions, 'describeConfig' | 'stop'> {
+export interface RpcParts extends RouteOptions {
   readonly node: DfsNode
   readonly clock: Clock
 }
 
 /** The first two are of objects. */
-const own = [ObjectService, BucketService, KeyService, ClusterService, JobService, NodeService] as const
+const own = [ObjectService, BucketService, KeyService, ShareService, ClusterService, JobService, NodeService] as const
 
 /** One implementation of proto/dfs/v1, for whatever protocol a call comes by. */
 export function rpcServices (router: ConnectRouter, parts: RpcParts, { reflection, offers }: { reflection: boolean, offers: 'everything' | 'objects' }): void {
@@ -38,6 +40,7 @@ export function rpcServices (router: ConnectRouter, parts: RpcParts, { reflectio
   if (offers === 'objects') return
   router
     .service(KeyService, keyService(parts))
+    .service(ShareService, shareService(parts))
     .service(ClusterService, clusterService(parts))
     .service(JobService, jobService(parts))
     .service(NodeService, nodeService(parts))

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file dfs/v1/cluster.proto.
  */
 export const file_dfs_v1_cluster: GenFile = /*@__PURE__*/
-  fileDesc("ChRkZnMvdjEvY2x1c3Rlci5wcm90bxIGZGZzLnYxIl4KBkxheW91dBIPCgd2ZXJzaW9uGAEgASgJEiIKBXN0YXRlGAIgASgOMhMuZGZzLnYxLkxheW91dFN0YXRlEg8KB21lbWJlcnMYAyABKA0SDgoGdm90ZXJzGAQgASgNIo8BCgpCbG9ja1N0b3JlEg0KBWNvdW50GAEgASgEEg0KBWJ5dGVzGAIgASgEEhgKC3F1b3RhX2J5dGVzGAMgASgESACIAQESEgoKZnJlZV9ieXRlcxgEIAEoBBIPCgdjb3JydXB0GAUgASgEEhQKDGlzX3JlYWRfb25seRgGIAEoCEIOCgxfcXVvdGFfYnl0ZXMiKwoFQ2FjaGUSDQoFYnl0ZXMYASABKAQSEwoLbGltaXRfYnl0ZXMYAiABKAQiOQoIUm93U3RvcmUSFwoPbG9zdF9wYXJ0aXRpb25zGAEgASgNEhQKDGlzX3JlYWRfb25seRgCIAEoCCLoAgoGU3RhdHVzEg8KB3BlZXJfaWQYASABKAkSEgoKY2x1c3Rlcl9pZBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEhoKBHJvbGUYBCABKA4yDC5kZnMudjEuUm9sZRIMCgR6b25lGAUgASgJEhEKCWFkZHJlc3NlcxgGIAMoCRIRCgl1cHRpbWVfbXMYByABKAQSHgoGbGF5b3V0GAggASgLMg4uZGZzLnYxLkxheW91dBIiCgZibG9ja3MYCSABKAsyEi5kZnMudjEuQmxvY2tTdG9yZRIcCgVjYWNoZRgKIAEoCzINLmRmcy52MS5DYWNoZRIeCgRyb3dzGAsgASgLMhAuZGZzLnYxLlJvd1N0b3JlEhAKCGlzX3JlYWR5GAwgASgIEg4KBmhlYWx0aBgNIAMoCRIfCgdhdF9yaXNrGA4gASgLMg4uZGZzLnYxLkF0UmlzaxITCgtpc19kZWdyYWRlZBgPIAEoCCJHCgZBdFJpc2sSDwoHb2JqZWN0cxgBIAEoBBITCgtpc19hdF9sZWFzdBgCIAEoCBIXCg9zaWxlbnRfcGVlcl9pZHMYAyADKAkijgIKBE5vZGUSDwoHcGVlcl9pZBgBIAEoCRIaCgRyb2xlGAIgASgOMgwuZGZzLnYxLlJvbGUSEQoEem9uZRgDIAEoCUgAiAEBEhQKDGlzX2Nvbm5lY3RlZBgEIAEoCBIRCglpc19tZW1iZXIYBSABKAgSDwoHaXNfc2VsZhgGIAEoCBIRCglhZGRyZXNzZXMYByADKAkSFAoHdmVyc2lvbhgIIAEoCUgBiAEBEhcKCmZyZWVfYnl0ZXMYCSABKARIAogBARIXCgpsYXRlbmN5X21zGAogASgBSAOIAQFCBwoFX3pvbmVCCgoIX3ZlcnNpb25CDQoLX2ZyZWVfYnl0ZXNCDQoLX2xhdGVuY3lfbXMiEgoQR2V0U3RhdHVzUmVxdWVzdCIzChFHZXRTdGF0dXNSZXNwb25zZRIeCgZzdGF0dXMYASABKAsyDi5kZnMudjEuU3RhdHVzIiYKEldhdGNoU3RhdHVzUmVxdWVzdBIQCghldmVyeV9tcxgBIAEoDSJSChNXYXRjaFN0YXR1c1Jlc3BvbnNlEh4KBnN0YXR1cxgBIAEoCzIOLmRmcy52MS5TdGF0dXMSGwoFbm9kZXMYAiADKAsyDC5kZnMudjEuTm9kZSISChBMaXN0Tm9kZXNSZXF1ZXN0IjAKEUxpc3ROb2Rlc1Jlc3BvbnNlEhsKBW5vZGVzGAEgAygLMgwuZGZzLnYxLk5vZGUi3wEKBkludml0ZRILCgNrZXkYASABKAkSIgoFc3RhdGUYAiABKA4yEy5kZnMudjEuSW52aXRlU3RhdGUSFAoHdXNlZF9ieRgDIAEoCUgAiAEBEhsKBXJvbGVzGAQgAygOMgwuZGZzLnYxLlJvbGUSDAoEem9uZRgFIAEoCRItCglub3RfYWZ0ZXIYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBG1hZGUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgoKCF91c2VkX2J5IosBChRDcmVhdGVJbnZpdGVzUmVxdWVzdBIMCgR1c2VzGAEgASgNEhoKBHJvbGUYAiABKA4yDC5kZnMudjEuUm9sZRItCglub3RfYWZ0ZXIYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKBHpvbmUYBCABKAlIAIgBAUIHCgVfem9uZSInChVDcmVhdGVJbnZpdGVzUmVzcG9uc2USDgoGdG9rZW5zGAEgAygJIhQKEkxpc3RJbnZpdGVzUmVxdWVzdCI2ChNMaXN0SW52aXRlc1Jlc3BvbnNlEh8KB2ludml0ZXMYASADKAsyDi5kZnMudjEuSW52aXRlIiUKE1Jldm9rZUludml0ZVJlcXVlc3QSDgoGaW52aXRlGAEgASgJIhYKFFJldm9rZUludml0ZVJlc3BvbnNlIjcKElNldERyYWluaW5nUmVxdWVzdBIPCgdwZWVyX2lkGAEgASgJEhAKCGRyYWluaW5nGAIgASgIIhUKE1NldERyYWluaW5nUmVzcG9uc2UiJAoRUmVtb3ZlTm9kZVJlcXVlc3QSDwoHcGVlcl9pZBgBIAEoCSIwChJSZW1vdmVOb2RlUmVzcG9uc2USCwoDZXJhGAEgASgNEg0KBWVwb2NoGAIgASgNIhMKEUxpc3RBZG1pbnNSZXF1ZXN0IiYKEkxpc3RBZG1pbnNSZXNwb25zZRIQCghwZWVyX2lkcxgBIAMoCSIiCg9BZGRBZG1pblJlcXVlc3QSDwoHcGVlcl9pZBgBIAEoCSIkChBBZGRBZG1pblJlc3BvbnNlEhAKCHBlZXJfaWRzGAEgAygJIiUKElJlbW92ZUFkbWluUmVxdWVzdBIPCgdwZWVyX2lkGAEgASgJIicKE1JlbW92ZUFkbWluUmVzcG9uc2USEAoIcGVlcl9pZHMYASADKAkqUQoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDwoLUk9MRV9NRU1CRVIQARIQCgxST0xFX1NUT1JBR0UQAhIQCgxST0xFX1dJVE5FU1MQAyqRAQoLTGF5b3V0U3RhdGUSHAoYTEFZT1VUX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRTEFZT1VUX1NUQVRFX09QRU4QARIYChRMQVlPVVRfU1RBVEVfQ0xPU0lORxACEhgKFExBWU9VVF9TVEFURV9TRVRUTEVEEAMSGQoVTEFZT1VUX1NUQVRFX0NIQU5HSU5HEAQqpgEKC0ludml0ZVN0YXRlEhwKGElOVklURV9TVEFURV9VTlNQRUNJRklFRBAAEhUKEUlOVklURV9TVEFURV9PUEVOEAESFQoRSU5WSVRFX1NUQVRFX1VTRUQQAhIYChRJTlZJVEVfU1RBVEVfUkVWT0tFRBADEhgKFElOVklURV9TVEFURV9FWFBJUkVEEAQSFwoTSU5WSVRFX1NUQVRFX0xBUFNFRBAFMpgGCg5DbHVzdGVyU2VydmljZRJACglHZXRTdGF0dXMSGC5kZnMudjEuR2V0U3RhdHVzUmVxdWVzdBoZLmRmcy52MS5HZXRTdGF0dXNSZXNwb25zZRJICgtXYXRjaFN0YXR1cxIaLmRmcy52MS5XYXRjaFN0YXR1c1JlcXVlc3QaGy5kZnMudjEuV2F0Y2hTdGF0dXNSZXNwb25zZTABEkAKCUxpc3ROb2RlcxIYLmRmcy52MS5MaXN0Tm9kZXNSZXF1ZXN0GhkuZGZzLnYxLkxpc3ROb2Rlc1Jlc3BvbnNlEkwKDUNyZWF0ZUludml0ZXMSHC5kZnMudjEuQ3JlYXRlSW52aXRlc1JlcXVlc3QaHS5kZnMudjEuQ3JlYXRlSW52aXRlc1Jlc3BvbnNlEkYKC0xpc3RJbnZpdGVzEhouZGZzLnYxLkxpc3RJbnZpdGVzUmVxdWVzdBobLmRmcy52MS5MaXN0SW52aXRlc1Jlc3BvbnNlEkkKDFJldm9rZUludml0ZRIbLmRmcy52MS5SZXZva2VJbnZpdGVSZXF1ZXN0GhwuZGZzLnYxLlJldm9rZUludml0ZVJlc3BvbnNlEkYKC1NldERyYWluaW5nEhouZGZzLnYxLlNldERyYWluaW5nUmVxdWVzdBobLmRmcy52MS5TZXREcmFpbmluZ1Jlc3BvbnNlEkMKClJlbW92ZU5vZGUSGS5kZnMudjEuUmVtb3ZlTm9kZVJlcXVlc3QaGi5kZnMudjEuUmVtb3ZlTm9kZVJlc3BvbnNlEkMKCkxpc3RBZG1pbnMSGS5kZnMudjEuTGlzdEFkbWluc1JlcXVlc3QaGi5kZnMudjEuTGlzdEFkbWluc1Jlc3BvbnNlEj0KCEFkZEFkbWluEhcuZGZzLnYxLkFkZEFkbWluUmVxdWVzdBoYLmRmcy52MS5BZGRBZG1pblJlc3BvbnNlEkYKC1JlbW92ZUFkbWluEhouZGZzLnYxLlJlbW92ZUFkbWluUmVxdWVzdBobLmRmcy52MS5SZW1vdmVBZG1pblJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChRkZnMvdjEvY2x1c3Rlci5wcm90bxIGZGZzLnYxIl4KBkxheW91dBIPCgd2ZXJzaW9uGAEgASgJEiIKBXN0YXRlGAIgASgOMhMuZGZzLnYxLkxheW91dFN0YXRlEg8KB21lbWJlcnMYAyABKA0SDgoGdm90ZXJzGAQgASgNIo8BCgpCbG9ja1N0b3JlEg0KBWNvdW50GAEgASgEEg0KBWJ5dGVzGAIgASgEEhgKC3F1b3RhX2J5dGVzGAMgASgESACIAQESEgoKZnJlZV9ieXRlcxgEIAEoBBIPCgdjb3JydXB0GAUgASgEEhQKDGlzX3JlYWRfb25seRgGIAEoCEIOCgxfcXVvdGFfYnl0ZXMiKwoFQ2FjaGUSDQoFYnl0ZXMYASABKAQSEwoLbGltaXRfYnl0ZXMYAiABKAQiOQoIUm93U3RvcmUSFwoPbG9zdF9wYXJ0aXRpb25zGAEgASgNEhQKDGlzX3JlYWRfb25seRgCIAEoCCLoAgoGU3RhdHVzEg8KB3BlZXJfaWQYASABKAkSEgoKY2x1c3Rlcl9pZBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEhoKBHJvbGUYBCABKA4yDC5kZnMudjEuUm9sZRIMCgR6b25lGAUgASgJEhEKCWFkZHJlc3NlcxgGIAMoCRIRCgl1cHRpbWVfbXMYByABKAQSHgoGbGF5b3V0GAggASgLMg4uZGZzLnYxLkxheW91dBIiCgZibG9ja3MYCSABKAsyEi5kZnMudjEuQmxvY2tTdG9yZRIcCgVjYWNoZRgKIAEoCzINLmRmcy52MS5DYWNoZRIeCgRyb3dzGAsgASgLMhAuZGZzLnYxLlJvd1N0b3JlEhAKCGlzX3JlYWR5GAwgASgIEg4KBmhlYWx0aBgNIAMoCRIfCgdhdF9yaXNrGA4gASgLMg4uZGZzLnYxLkF0UmlzaxITCgtpc19kZWdyYWRlZBgPIAEoCCJHCgZBdFJpc2sSDwoHb2JqZWN0cxgBIAEoBBITCgtpc19hdF9sZWFzdBgCIAEoCBIXCg9zaWxlbnRfcGVlcl9pZHMYAyADKAkijgIKBE5vZGUSDwoHcGVlcl9pZBgBIAEoCRIaCgRyb2xlGAIgASgOMgwuZGZzLnYxLlJvbGUSEQoEem9uZRgDIAEoCUgAiAEBEhQKDGlzX2Nvbm5lY3RlZBgEIAEoCBIRCglpc19tZW1iZXIYBSABKAgSDwoHaXNfc2VsZhgGIAEoCBIRCglhZGRyZXNzZXMYByADKAkSFAoHdmVyc2lvbhgIIAEoCUgBiAEBEhcKCmZyZWVfYnl0ZXMYCSABKARIAogBARIXCgpsYXRlbmN5X21zGAogASgBSAOIAQFCBwoFX3pvbmVCCgoIX3ZlcnNpb25CDQoLX2ZyZWVfYnl0ZXNCDQoLX2xhdGVuY3lfbXMiEgoQR2V0U3RhdHVzUmVxdWVzdCIzChFHZXRTdGF0dXNSZXNwb25zZRIeCgZzdGF0dXMYASABKAsyDi5kZnMudjEuU3RhdHVzIiYKEldhdGNoU3RhdHVzUmVxdWVzdBIQCghldmVyeV9tcxgBIAEoDSJSChNXYXRjaFN0YXR1c1Jlc3BvbnNlEh4KBnN0YXR1cxgBIAEoCzIOLmRmcy52MS5TdGF0dXMSGwoFbm9kZXMYAiADKAsyDC5kZnMudjEuTm9kZSJmCgdGaW5kaW5nEiIKCHNldmVyaXR5GAEgASgOMhAuZGZzLnYxLlNldmVyaXR5EgwKBGNvZGUYAiABKAkSDAoEd2hhdBgDIAEoCRINCgVtZWFucxgEIAEoCRIMCgR0b2RvGAUgASgJIhEKD0RpYWdub3NlUmVxdWVzdCI1ChBEaWFnbm9zZVJlc3BvbnNlEiEKCGZpbmRpbmdzGAEgAygLMg8uZGZzLnYxLkZpbmRpbmciEgoQTGlzdE5vZGVzUmVxdWVzdCIwChFMaXN0Tm9kZXNSZXNwb25zZRIbCgVub2RlcxgBIAMoCzIMLmRmcy52MS5Ob2RlIt8BCgZJbnZpdGUSCwoDa2V5GAEgASgJEiIKBXN0YXRlGAIgASgOMhMuZGZzLnYxLkludml0ZVN0YXRlEhQKB3VzZWRfYnkYAyABKAlIAIgBARIbCgVyb2xlcxgEIAMoDjIMLmRmcy52MS5Sb2xlEgwKBHpvbmUYBSABKAkSLQoJbm90X2FmdGVyGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIoCgRtYWRlGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIKCghfdXNlZF9ieSKLAQoUQ3JlYXRlSW52aXRlc1JlcXVlc3QSDAoEdXNlcxgBIAEoDRIaCgRyb2xlGAIgASgOMgwuZGZzLnYxLlJvbGUSLQoJbm90X2FmdGVyGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCgR6b25lGAQgASgJSACIAQFCBwoFX3pvbmUiJwoVQ3JlYXRlSW52aXRlc1Jlc3BvbnNlEg4KBnRva2VucxgBIAMoCSIUChJMaXN0SW52aXRlc1JlcXVlc3QiNgoTTGlzdEludml0ZXNSZXNwb25zZRIfCgdpbnZpdGVzGAEgAygLMg4uZGZzLnYxLkludml0ZSIlChNSZXZva2VJbnZpdGVSZXF1ZXN0Eg4KBmludml0ZRgBIAEoCSIWChRSZXZva2VJbnZpdGVSZXNwb25zZSI3ChJTZXREcmFpbmluZ1JlcXVlc3QSDwoHcGVlcl9pZBgBIAEoCRIQCghkcmFpbmluZxgCIAEoCCIVChNTZXREcmFpbmluZ1Jlc3BvbnNlIiQKEVJlbW92ZU5vZGVSZXF1ZXN0Eg8KB3BlZXJfaWQYASABKAkiMAoSUmVtb3ZlTm9kZVJlc3BvbnNlEgsKA2VyYRgBIAEoDRINCgVlcG9jaBgCIAEoDSITChFMaXN0QWRtaW5zUmVxdWVzdCImChJMaXN0QWRtaW5zUmVzcG9uc2USEAoIcGVlcl9pZHMYASADKAkiIgoPQWRkQWRtaW5SZXF1ZXN0Eg8KB3BlZXJfaWQYASABKAkiJAoQQWRkQWRtaW5SZXNwb25zZRIQCghwZWVyX2lkcxgBIAMoCSIlChJSZW1vdmVBZG1pblJlcXVlc3QSDwoHcGVlcl9pZBgBIAEoCSInChNSZW1vdmVBZG1pblJlc3BvbnNlEhAKCHBlZXJfaWRzGAEgAygJKlEKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfTUVNQkVSEAESEAoMUk9MRV9TVE9SQUdFEAISEAoMUk9MRV9XSVRORVNTEAMqkQEKC0xheW91dFN0YXRlEhwKGExBWU9VVF9TVEFURV9VTlNQRUNJRklFRBAAEhUKEUxBWU9VVF9TVEFURV9PUEVOEAESGAoUTEFZT1VUX1NUQVRFX0NMT1NJTkcQAhIYChRMQVlPVVRfU1RBVEVfU0VUVExFRBADEhkKFUxBWU9VVF9TVEFURV9DSEFOR0lORxAEKmEKCFNldmVyaXR5EhgKFFNFVkVSSVRZX1VOU1BFQ0lGSUVEEAASEgoOU0VWRVJJVFlfRVJST1IQARIUChBTRVZFUklUWV9XQVJOSU5HEAISEQoNU0VWRVJJVFlfTk9URRADKqYBCgtJbnZpdGVTdGF0ZRIcChhJTlZJVEVfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFJTlZJVEVfU1RBVEVfT1BFThABEhUKEUlOVklURV9TVEFURV9VU0VEEAISGAoUSU5WSVRFX1NUQVRFX1JFVk9LRUQQAxIYChRJTlZJVEVfU1RBVEVfRVhQSVJFRBAEEhcKE0lOVklURV9TVEFURV9MQVBTRUQQBTLXBgoOQ2x1c3RlclNlcnZpY2USQAoJR2V0U3RhdHVzEhguZGZzLnYxLkdldFN0YXR1c1JlcXVlc3QaGS5kZnMudjEuR2V0U3RhdHVzUmVzcG9uc2USSAoLV2F0Y2hTdGF0dXMSGi5kZnMudjEuV2F0Y2hTdGF0dXNSZXF1ZXN0GhsuZGZzLnYxLldhdGNoU3RhdHVzUmVzcG9uc2UwARI9CghEaWFnbm9zZRIXLmRmcy52MS5EaWFnbm9zZVJlcXVlc3QaGC5kZnMudjEuRGlhZ25vc2VSZXNwb25zZRJACglMaXN0Tm9kZXMSGC5kZnMudjEuTGlzdE5vZGVzUmVxdWVzdBoZLmRmcy52MS5MaXN0Tm9kZXNSZXNwb25zZRJMCg1DcmVhdGVJbnZpdGVzEhwuZGZzLnYxLkNyZWF0ZUludml0ZXNSZXF1ZXN0Gh0uZGZzLnYxLkNyZWF0ZUludml0ZXNSZXNwb25zZRJGCgtMaXN0SW52aXRlcxIaLmRmcy52MS5MaXN0SW52aXRlc1JlcXVlc3QaGy5kZnMudjEuTGlzdEludml0ZXNSZXNwb25zZRJJCgxSZXZva2VJbnZpdGUSGy5kZnMudjEuUmV2b2tlSW52aXRlUmVxdWVzdBocLmRmcy52MS5SZXZva2VJbnZpdGVSZXNwb25zZRJGCgtTZXREcmFpbmluZxIaLmRmcy52MS5TZXREcmFpbmluZ1JlcXVlc3QaGy5kZnMudjEuU2V0RHJhaW5pbmdSZXNwb25zZRJDCgpSZW1vdmVOb2RlEhkuZGZzLnYxLlJlbW92ZU5vZGVSZXF1ZXN0GhouZGZzLnYxLlJlbW92ZU5vZGVSZXNwb25zZRJDCgpMaXN0QWRtaW5zEhkuZGZzLnYxLkxpc3RBZG1pbnNSZXF1ZXN0GhouZGZzLnYxLkxpc3RBZG1pbnNSZXNwb25zZRI9CghBZGRBZG1pbhIXLmRmcy52MS5BZGRBZG1pblJlcXVlc3QaGC5kZnMudjEuQWRkQWRtaW5SZXNwb25zZRJGCgtSZW1vdmVBZG1pbhIaLmRmcy52MS5SZW1vdmVBZG1pblJlcXVlc3QaGy5kZnMudjEuUmVtb3ZlQWRtaW5SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message dfs.v1.Layout
@@ -398,6 +398,77 @@ export const WatchStatusResponseSchema: GenMessage<WatchStatusResponse> = /*@__P
   messageDesc(file_dfs_v1_cluster, 10);
 
 /**
+ * @generated from message dfs.v1.Finding
+ */
+export type Finding = Message<"dfs.v1.Finding"> & {
+  /**
+   * @generated from field: dfs.v1.Severity severity = 1;
+   */
+  severity: Severity;
+
+  /**
+   * A word for scripts.
+   *
+   * @generated from field: string code = 2;
+   */
+  code: string;
+
+  /**
+   * @generated from field: string what = 3;
+   */
+  what: string;
+
+  /**
+   * @generated from field: string means = 4;
+   */
+  means: string;
+
+  /**
+   * @generated from field: string todo = 5;
+   */
+  todo: string;
+};
+
+/**
+ * Describes the message dfs.v1.Finding.
+ * Use `create(FindingSchema)` to create a new message.
+ */
+export const FindingSchema: GenMessage<Finding> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 11);
+
+/**
+ * @generated from message dfs.v1.DiagnoseRequest
+ */
+export type DiagnoseRequest = Message<"dfs.v1.DiagnoseRequest"> & {
+};
+
+/**
+ * Describes the message dfs.v1.DiagnoseRequest.
+ * Use `create(DiagnoseRequestSchema)` to create a new message.
+ */
+export const DiagnoseRequestSchema: GenMessage<DiagnoseRequest> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 12);
+
+/**
+ * @generated from message dfs.v1.DiagnoseResponse
+ */
+export type DiagnoseResponse = Message<"dfs.v1.DiagnoseResponse"> & {
+  /**
+   * The worst first.
+   *
+   * @generated from field: repeated dfs.v1.Finding findings = 1;
+   */
+  findings: Finding[];
+};
+
+/**
+ * Describes the message dfs.v1.DiagnoseResponse.
+ * Use `create(DiagnoseResponseSchema)` to create a new message.
+ */
+export const DiagnoseResponseSchema: GenMessage<DiagnoseResponse> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 13);
+
+/**
  * @generated from message dfs.v1.ListNodesRequest
  */
 export type ListNodesRequest = Message<"dfs.v1.ListNodesRequest"> & {
@@ -408,7 +479,7 @@ export type ListNodesRequest = Message<"dfs.v1.ListNodesRequest"> & {
  * Use `create(ListNodesRequestSchema)` to create a new message.
  */
 export const ListNodesRequestSchema: GenMessage<ListNodesRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 11);
+  messageDesc(file_dfs_v1_cluster, 14);
 
 /**
  * @generated from message dfs.v1.ListNodesResponse
@@ -425,7 +496,7 @@ export type ListNodesResponse = Message<"dfs.v1.ListNodesResponse"> & {
  * Use `create(ListNodesResponseSchema)` to create a new message.
  */
 export const ListNodesResponseSchema: GenMessage<ListNodesResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 12);
+  messageDesc(file_dfs_v1_cluster, 15);
 
 /**
  * @generated from message dfs.v1.Invite
@@ -476,7 +547,7 @@ export type Invite = Message<"dfs.v1.Invite"> & {
  * Use `create(InviteSchema)` to create a new message.
  */
 export const InviteSchema: GenMessage<Invite> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 13);
+  messageDesc(file_dfs_v1_cluster, 16);
 
 /**
  * @generated from message dfs.v1.CreateInvitesRequest
@@ -512,7 +583,7 @@ export type CreateInvitesRequest = Message<"dfs.v1.CreateInvitesRequest"> & {
  * Use `create(CreateInvitesRequestSchema)` to create a new message.
  */
 export const CreateInvitesRequestSchema: GenMessage<CreateInvitesRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 14);
+  messageDesc(file_dfs_v1_cluster, 17);
 
 /**
  * @generated from message dfs.v1.CreateInvitesResponse
@@ -531,7 +602,7 @@ export type CreateInvitesResponse = Message<"dfs.v1.CreateInvitesResponse"> & {
  * Use `create(CreateInvitesResponseSchema)` to create a new message.
  */
 export const CreateInvitesResponseSchema: GenMessage<CreateInvitesResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 15);
+  messageDesc(file_dfs_v1_cluster, 18);
 
 /**
  * @generated from message dfs.v1.ListInvitesRequest
@@ -544,7 +615,7 @@ export type ListInvitesRequest = Message<"dfs.v1.ListInvitesRequest"> & {
  * Use `create(ListInvitesRequestSchema)` to create a new message.
  */
 export const ListInvitesRequestSchema: GenMessage<ListInvitesRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 16);
+  messageDesc(file_dfs_v1_cluster, 19);
 
 /**
  * @generated from message dfs.v1.ListInvitesResponse
@@ -561,7 +632,7 @@ export type ListInvitesResponse = Message<"dfs.v1.ListInvitesResponse"> & {
  * Use `create(ListInvitesResponseSchema)` to create a new message.
  */
 export const ListInvitesResponseSchema: GenMessage<ListInvitesResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 17);
+  messageDesc(file_dfs_v1_cluster, 20);
 
 /**
  * @generated from message dfs.v1.RevokeInviteRequest
@@ -580,7 +651,7 @@ export type RevokeInviteRequest = Message<"dfs.v1.RevokeInviteRequest"> & {
  * Use `create(RevokeInviteRequestSchema)` to create a new message.
  */
 export const RevokeInviteRequestSchema: GenMessage<RevokeInviteRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 18);
+  messageDesc(file_dfs_v1_cluster, 21);
 
 /**
  * @generated from message dfs.v1.RevokeInviteResponse
@@ -593,7 +664,7 @@ export type RevokeInviteResponse = Message<"dfs.v1.RevokeInviteResponse"> & {
  * Use `create(RevokeInviteResponseSchema)` to create a new message.
  */
 export const RevokeInviteResponseSchema: GenMessage<RevokeInviteResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 19);
+  messageDesc(file_dfs_v1_cluster, 22);
 
 /**
  * @generated from message dfs.v1.SetDrainingRequest
@@ -615,7 +686,7 @@ export type SetDrainingRequest = Message<"dfs.v1.SetDrainingRequest"> & {
  * Use `create(SetDrainingRequestSchema)` to create a new message.
  */
 export const SetDrainingRequestSchema: GenMessage<SetDrainingRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 20);
+  messageDesc(file_dfs_v1_cluster, 23);
 
 /**
  * @generated from message dfs.v1.SetDrainingResponse
@@ -628,7 +699,7 @@ export type SetDrainingResponse = Message<"dfs.v1.SetDrainingResponse"> & {
  * Use `create(SetDrainingResponseSchema)` to create a new message.
  */
 export const SetDrainingResponseSchema: GenMessage<SetDrainingResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 21);
+  messageDesc(file_dfs_v1_cluster, 24);
 
 /**
  * @generated from message dfs.v1.RemoveNodeRequest
@@ -645,7 +716,7 @@ export type RemoveNodeRequest = Message<"dfs.v1.RemoveNodeRequest"> & {
  * Use `create(RemoveNodeRequestSchema)` to create a new message.
  */
 export const RemoveNodeRequestSchema: GenMessage<RemoveNodeRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 22);
+  messageDesc(file_dfs_v1_cluster, 25);
 
 /**
  * @generated from message dfs.v1.RemoveNodeResponse
@@ -667,7 +738,7 @@ export type RemoveNodeResponse = Message<"dfs.v1.RemoveNodeResponse"> & {
  * Use `create(RemoveNodeResponseSchema)` to create a new message.
  */
 export const RemoveNodeResponseSchema: GenMessage<RemoveNodeResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 23);
+  messageDesc(file_dfs_v1_cluster, 26);
 
 /**
  * @generated from message dfs.v1.ListAdminsRequest
@@ -680,7 +751,7 @@ export type ListAdminsRequest = Message<"dfs.v1.ListAdminsRequest"> & {
  * Use `create(ListAdminsRequestSchema)` to create a new message.
  */
 export const ListAdminsRequestSchema: GenMessage<ListAdminsRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 24);
+  messageDesc(file_dfs_v1_cluster, 27);
 
 /**
  * @generated from message dfs.v1.ListAdminsResponse
@@ -697,7 +768,7 @@ export type ListAdminsResponse = Message<"dfs.v1.ListAdminsResponse"> & {
  * Use `create(ListAdminsResponseSchema)` to create a new message.
  */
 export const ListAdminsResponseSchema: GenMessage<ListAdminsResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 25);
+  messageDesc(file_dfs_v1_cluster, 28);
 
 /**
  * @generated from message dfs.v1.AddAdminRequest
@@ -714,7 +785,7 @@ export type AddAdminRequest = Message<"dfs.v1.AddAdminRequest"> & {
  * Use `create(AddAdminRequestSchema)` to create a new message.
  */
 export const AddAdminRequestSchema: GenMessage<AddAdminRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 26);
+  messageDesc(file_dfs_v1_cluster, 29);
 
 /**
  * @generated from message dfs.v1.AddAdminResponse
@@ -731,7 +802,7 @@ export type AddAdminResponse = Message<"dfs.v1.AddAdminResponse"> & {
  * Use `create(AddAdminResponseSchema)` to create a new message.
  */
 export const AddAdminResponseSchema: GenMessage<AddAdminResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 27);
+  messageDesc(file_dfs_v1_cluster, 30);
 
 /**
  * @generated from message dfs.v1.RemoveAdminRequest
@@ -748,7 +819,7 @@ export type RemoveAdminRequest = Message<"dfs.v1.RemoveAdminRequest"> & {
  * Use `create(RemoveAdminRequestSchema)` to create a new message.
  */
 export const RemoveAdminRequestSchema: GenMessage<RemoveAdminRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 28);
+  messageDesc(file_dfs_v1_cluster, 31);
 
 /**
  * @generated from message dfs.v1.RemoveAdminResponse
@@ -765,7 +836,7 @@ export type RemoveAdminResponse = Message<"dfs.v1.RemoveAdminResponse"> & {
  * Use `create(RemoveAdminResponseSchema)` to create a new message.
  */
 export const RemoveAdminResponseSchema: GenMessage<RemoveAdminResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 29);
+  messageDesc(file_dfs_v1_cluster, 32);
 
 /**
  * @generated from enum dfs.v1.Role
@@ -857,6 +928,48 @@ export const LayoutStateSchema: GenEnum<LayoutState> = /*@__PURE__*/
   enumDesc(file_dfs_v1_cluster, 1);
 
 /**
+ * @generated from enum dfs.v1.Severity
+ */
+export const Severity = {
+  /**
+   * @generated from enum value: SEVERITY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It does not work, or data is in danger.
+   *
+   * @generated from enum value: SEVERITY_ERROR = 1;
+   */
+  ERROR: 1,
+
+  /**
+   * It is less safe, or less fast, than it should be.
+   *
+   * @generated from enum value: SEVERITY_WARNING = 2;
+   */
+  WARNING: 2,
+
+  /**
+   * Worth knowing, and perhaps meant so.
+   *
+   * @generated from enum value: SEVERITY_NOTE = 3;
+   */
+  NOTE: 3,
+} as const;
+
+/**
+ * @generated from enum dfs.v1.Severity
+ */
+export type Severity = (typeof Severity)[keyof typeof Severity] | UnknownEnum;
+
+/**
+ * Describes the enum dfs.v1.Severity.
+ */
+export const SeveritySchema: GenEnum<Severity> = /*@__PURE__*/
+  enumDesc(file_dfs_v1_cluster, 2);
+
+/**
  * @generated from enum dfs.v1.InviteState
  */
 export const InviteState = {
@@ -902,7 +1015,7 @@ export type InviteState = (typeof InviteState)[keyof typeof InviteState] | Unkno
  * Describes the enum dfs.v1.InviteState.
  */
 export const InviteStateSchema: GenEnum<InviteState> = /*@__PURE__*/
-  enumDesc(file_dfs_v1_cluster, 2);
+  enumDesc(file_dfs_v1_cluster, 3);
 
 /**
  * The cluster as the node that is asked sees it, and who belongs to it.
@@ -929,6 +1042,16 @@ export const ClusterService: GenService<{
     methodKind: "server_streaming";
     input: typeof WatchStatusRequestSchema;
     output: typeof WatchStatusResponseSchema;
+  },
+  /**
+   * What is wrong with the node and its cluster, and what to do; others are asked how they are.
+   *
+   * @generated from rpc dfs.v1.ClusterService.Diagnose
+   */
+  diagnose: {
+    methodKind: "unary";
+    input: typeof DiagnoseRequestSchema;
+    output: typeof DiagnoseResponseSchema;
   },
   /**
    * The nodes that belong, and those that have been met.

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file dfs/v1/job.proto.
  */
 export const file_dfs_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChBkZnMvdjEvam9iLnByb3RvEgZkZnMudjEi3AEKA0pvYhIMCgRuYW1lGAEgASgJEh8KBXN0YXRlGAIgASgOMhAuZGZzLnYxLkpvYlN0YXRlEg0KBXBoYXNlGAMgASgJEhAKA3doeRgEIAEoCUgAiAEBEhIKCmRvbmVfc2hhcmUYBSABKAESEgoKZG9uZV9ieXRlcxgGIAEoBBITCgt0b3RhbF9ieXRlcxgHIAEoBBITCgZldGFfbXMYCCABKARIAYgBARIUCgdmYWlsdXJlGAkgASgJSAKIAQFCBgoEX3doeUIJCgdfZXRhX21zQgoKCF9mYWlsdXJlIoEBCgZSZXBhaXISGAoDam9iGAEgASgLMgsuZGZzLnYxLkpvYhIiCgVmb3VuZBgCIAEoCzITLmRmcy52MS5SZXBhaXJGb3VuZBIiCgV0b3RhbBgDIAEoCzITLmRmcy52MS5SZXBhaXJUb3RhbBIVCg1mdWxsX3BlZXJfaWRzGAQgAygJIrEBCgtSZXBhaXJGb3VuZBIWCg5sYXlvdXRfdmVyc2lvbhgBIAEoCRIXCg9vYmplY3RzX2F0X3Jpc2sYAiABKAQSEwoLaXNfYXRfbGVhc3QYAyABKAgSFAoMc2hvcnRfYmxvY2tzGAQgASgEEhMKC2dvbmVfYmxvY2tzGAUgASgEEhgKEG1pc3BsYWNlZF9ibG9ja3MYBiABKAQSFwoPbWlzcGxhY2VkX2J5dGVzGAcgASgEIn0KC1JlcGFpclRvdGFsEhYKDmJyb3VnaHRfYmxvY2tzGAEgASgEEhYKDmZldGNoZWRfYmxvY2tzGAIgASgEEhcKD3JlbGVhc2VkX2Jsb2NrcxgDIAEoBBITCgttb3ZlZF9ieXRlcxgEIAEoBBIQCghmYWlsdXJlcxgFIAEoBCJ3CgVTY3J1YhIYCgNqb2IYASABKAsyCy5kZnMudjEuSm9iEhAKCGV2ZXJ5X21zGAIgASgEEiEKBWZvdW5kGAMgASgLMhIuZGZzLnYxLlNjcnViRm91bmQSHwoEbGFzdBgEIAEoCzIRLmRmcy52MS5TY3J1YlBhc3MifAoJU2NydWJQYXNzEiwKCGZpbmlzaGVkGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgd0b29rX21zGAIgASgEEg0KBWJ5dGVzGAMgASgEEiEKBWZvdW5kGAQgASgLMhIuZGZzLnYxLlNjcnViRm91bmQioQEKClNjcnViRm91bmQSDgoGcGllY2VzGAEgASgEEhQKDHdyb25nX3BpZWNlcxgCIAEoBBIYChB3cm9uZ19yZWZlcmVuY2VzGAMgASgEEhUKDWVudGVyZWRfZmlsZXMYBCABKAQSDAoEcm93cxgFIAEoBBIXCg9sb3N0X3BhcnRpdGlvbnMYBiABKAQSFQoNZGFtYWdlZF9maWxlcxgHIAEoBCIRCg9MaXN0Sm9ic1JlcXVlc3QiLQoQTGlzdEpvYnNSZXNwb25zZRIZCgRqb2JzGAEgAygLMgsuZGZzLnYxLkpvYiIkChBXYXRjaEpvYnNSZXF1ZXN0EhAKCGV2ZXJ5X21zGAEgASgNIi4KEVdhdGNoSm9ic1Jlc3BvbnNlEhkKBGpvYnMYASADKAsyCy5kZnMudjEuSm9iIhIKEEdldFJlcGFpclJlcXVlc3QiMwoRR2V0UmVwYWlyUmVzcG9uc2USHgoGcmVwYWlyGAEgASgLMg4uZGZzLnYxLlJlcGFpciIRCg9HZXRTY3J1YlJlcXVlc3QiMAoQR2V0U2NydWJSZXNwb25zZRIcCgVzY3J1YhgBIAEoCzINLmRmcy52MS5TY3J1YiJEChFDb250cm9sSm9iUmVxdWVzdBIMCgRuYW1lGAEgASgJEiEKBmFjdGlvbhgCIAEoDjIRLmRmcy52MS5Kb2JBY3Rpb24iLgoSQ29udHJvbEpvYlJlc3BvbnNlEhgKA2pvYhgBIAEoCzILLmRmcy52MS5Kb2IqYwoISm9iU3RhdGUSGQoVSk9CX1NUQVRFX1VOU1BFQ0lGSUVEEAASEgoOSk9CX1NUQVRFX0JVU1kQARISCg5KT0JfU1RBVEVfSURMRRACEhQKEEpPQl9TVEFURV9QQVVTRUQQAypoCglKb2JBY3Rpb24SGgoWSk9CX0FDVElPTl9VTlNQRUNJRklFRBAAEhIKDkpPQl9BQ1RJT05fTk9XEAESFAoQSk9CX0FDVElPTl9QQVVTRRACEhUKEUpPQl9BQ1RJT05fUkVTVU1FEAMy1QIKCkpvYlNlcnZpY2USPQoITGlzdEpvYnMSFy5kZnMudjEuTGlzdEpvYnNSZXF1ZXN0GhguZGZzLnYxLkxpc3RKb2JzUmVzcG9uc2USQgoJV2F0Y2hKb2JzEhguZGZzLnYxLldhdGNoSm9ic1JlcXVlc3QaGS5kZnMudjEuV2F0Y2hKb2JzUmVzcG9uc2UwARJDCgpDb250cm9sSm9iEhkuZGZzLnYxLkNvbnRyb2xKb2JSZXF1ZXN0GhouZGZzLnYxLkNvbnRyb2xKb2JSZXNwb25zZRJACglHZXRSZXBhaXISGC5kZnMudjEuR2V0UmVwYWlyUmVxdWVzdBoZLmRmcy52MS5HZXRSZXBhaXJSZXNwb25zZRI9CghHZXRTY3J1YhIXLmRmcy52MS5HZXRTY3J1YlJlcXVlc3QaGC5kZnMudjEuR2V0U2NydWJSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("ChBkZnMvdjEvam9iLnByb3RvEgZkZnMudjEi3AEKA0pvYhIMCgRuYW1lGAEgASgJEh8KBXN0YXRlGAIgASgOMhAuZGZzLnYxLkpvYlN0YXRlEg0KBXBoYXNlGAMgASgJEhAKA3doeRgEIAEoCUgAiAEBEhIKCmRvbmVfc2hhcmUYBSABKAESEgoKZG9uZV9ieXRlcxgGIAEoBBITCgt0b3RhbF9ieXRlcxgHIAEoBBITCgZldGFfbXMYCCABKARIAYgBARIUCgdmYWlsdXJlGAkgASgJSAKIAQFCBgoEX3doeUIJCgdfZXRhX21zQgoKCF9mYWlsdXJlIoEBCgZSZXBhaXISGAoDam9iGAEgASgLMgsuZGZzLnYxLkpvYhIiCgVmb3VuZBgCIAEoCzITLmRmcy52MS5SZXBhaXJGb3VuZBIiCgV0b3RhbBgDIAEoCzITLmRmcy52MS5SZXBhaXJUb3RhbBIVCg1mdWxsX3BlZXJfaWRzGAQgAygJIrEBCgtSZXBhaXJGb3VuZBIWCg5sYXlvdXRfdmVyc2lvbhgBIAEoCRIXCg9vYmplY3RzX2F0X3Jpc2sYAiABKAQSEwoLaXNfYXRfbGVhc3QYAyABKAgSFAoMc2hvcnRfYmxvY2tzGAQgASgEEhMKC2dvbmVfYmxvY2tzGAUgASgEEhgKEG1pc3BsYWNlZF9ibG9ja3MYBiABKAQSFwoPbWlzcGxhY2VkX2J5dGVzGAcgASgEIn0KC1JlcGFpclRvdGFsEhYKDmJyb3VnaHRfYmxvY2tzGAEgASgEEhYKDmZldGNoZWRfYmxvY2tzGAIgASgEEhcKD3JlbGVhc2VkX2Jsb2NrcxgDIAEoBBITCgttb3ZlZF9ieXRlcxgEIAEoBBIQCghmYWlsdXJlcxgFIAEoBCJ3CgVTY3J1YhIYCgNqb2IYASABKAsyCy5kZnMudjEuSm9iEhAKCGV2ZXJ5X21zGAIgASgEEiEKBWZvdW5kGAMgASgLMhIuZGZzLnYxLlNjcnViRm91bmQSHwoEbGFzdBgEIAEoCzIRLmRmcy52MS5TY3J1YlBhc3MifAoJU2NydWJQYXNzEiwKCGZpbmlzaGVkGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgd0b29rX21zGAIgASgEEg0KBWJ5dGVzGAMgASgEEiEKBWZvdW5kGAQgASgLMhIuZGZzLnYxLlNjcnViRm91bmQioQEKClNjcnViRm91bmQSDgoGcGllY2VzGAEgASgEEhQKDHdyb25nX3BpZWNlcxgCIAEoBBIYChB3cm9uZ19yZWZlcmVuY2VzGAMgASgEEhUKDWVudGVyZWRfZmlsZXMYBCABKAQSDAoEcm93cxgFIAEoBBIXCg9sb3N0X3BhcnRpdGlvbnMYBiABKAQSFQoNZGFtYWdlZF9maWxlcxgHIAEoBCIRCg9MaXN0Sm9ic1JlcXVlc3QiLQoQTGlzdEpvYnNSZXNwb25zZRIZCgRqb2JzGAEgAygLMgsuZGZzLnYxLkpvYiIkChBXYXRjaEpvYnNSZXF1ZXN0EhAKCGV2ZXJ5X21zGAEgASgNIi4KEVdhdGNoSm9ic1Jlc3BvbnNlEhkKBGpvYnMYASADKAsyCy5kZnMudjEuSm9iIhIKEEdldFJlcGFpclJlcXVlc3QiMwoRR2V0UmVwYWlyUmVzcG9uc2USHgoGcmVwYWlyGAEgASgLMg4uZGZzLnYxLlJlcGFpciIRCg9HZXRTY3J1YlJlcXVlc3QiMAoQR2V0U2NydWJSZXNwb25zZRIcCgVzY3J1YhgBIAEoCzINLmRmcy52MS5TY3J1YiJEChFDb250cm9sSm9iUmVxdWVzdBIMCgRuYW1lGAEgASgJEiEKBmFjdGlvbhgCIAEoDjIRLmRmcy52MS5Kb2JBY3Rpb24iLgoSQ29udHJvbEpvYlJlc3BvbnNlEhgKA2pvYhgBIAEoCzILLmRmcy52MS5Kb2IiQAoNVmVyaWZ5UmVxdWVzdBIOCgZidWNrZXQYASABKAkSDgoGcHJlZml4GAIgASgJEg8KB2lzX2RlZXAYAyABKAgiuQEKDlZlcmlmeVJlc3BvbnNlEiQKBXRvdGFsGAEgASgLMhMuZGZzLnYxLlZlcmlmeVRvdGFsSAASKAoIcHJvZ3Jlc3MYAiABKAsyFC5kZnMudjEuVmVyaWZ5Q291bnRzSAASKAoGb2JqZWN0GAMgASgLMhYuZGZzLnYxLlZlcmlmaWVkT2JqZWN0SAASJAoEZG9uZRgEIAEoCzIULmRmcy52MS5WZXJpZnlDb3VudHNIAEIHCgVldmVudCItCgtWZXJpZnlUb3RhbBIPCgdvYmplY3RzGAEgASgEEg0KBWJ5dGVzGAIgASgEInIKDFZlcmlmeUNvdW50cxIPCgdvYmplY3RzGAEgASgEEg0KBWJ5dGVzGAIgASgEEg4KBmJsb2NrcxgDIAEoBBIPCgdkYW1hZ2VkGAQgASgEEhIKCnVucmVhZGFibGUYBSABKAQSDQoFYmVsb3cYBiABKAQieQoOVmVyaWZpZWRPYmplY3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRISCgp2ZXJzaW9uX2lkGAMgASgJEiYKB3Byb2JsZW0YBCABKA4yFS5kZnMudjEuVmVyaWZ5UHJvYmxlbRIOCgZyZWFzb24YBSABKAkqYwoISm9iU3RhdGUSGQoVSk9CX1NUQVRFX1VOU1BFQ0lGSUVEEAASEgoOSk9CX1NUQVRFX0JVU1kQARISCg5KT0JfU1RBVEVfSURMRRACEhQKEEpPQl9TVEFURV9QQVVTRUQQAypoCglKb2JBY3Rpb24SGgoWSk9CX0FDVElPTl9VTlNQRUNJRklFRBAAEhIKDkpPQl9BQ1RJT05fTk9XEAESFAoQSk9CX0FDVElPTl9QQVVTRRACEhUKEUpPQl9BQ1RJT05fUkVTVU1FEAMqhAEKDVZlcmlmeVByb2JsZW0SHgoaVkVSSUZZX1BST0JMRU1fVU5TUEVDSUZJRUQQABIaChZWRVJJRllfUFJPQkxFTV9EQU1BR0VEEAESHQoZVkVSSUZZX1BST0JMRU1fVU5SRUFEQUJMRRACEhgKFFZFUklGWV9QUk9CTEVNX0JFTE9XEAMykAMKCkpvYlNlcnZpY2USPQoITGlzdEpvYnMSFy5kZnMudjEuTGlzdEpvYnNSZXF1ZXN0GhguZGZzLnYxLkxpc3RKb2JzUmVzcG9uc2USQgoJV2F0Y2hKb2JzEhguZGZzLnYxLldhdGNoSm9ic1JlcXVlc3QaGS5kZnMudjEuV2F0Y2hKb2JzUmVzcG9uc2UwARJDCgpDb250cm9sSm9iEhkuZGZzLnYxLkNvbnRyb2xKb2JSZXF1ZXN0GhouZGZzLnYxLkNvbnRyb2xKb2JSZXNwb25zZRJACglHZXRSZXBhaXISGC5kZnMudjEuR2V0UmVwYWlyUmVxdWVzdBoZLmRmcy52MS5HZXRSZXBhaXJSZXNwb25zZRI5CgZWZXJpZnkSFS5kZnMudjEuVmVyaWZ5UmVxdWVzdBoWLmRmcy52MS5WZXJpZnlSZXNwb25zZTABEj0KCEdldFNjcnViEhcuZGZzLnYxLkdldFNjcnViUmVxdWVzdBoYLmRmcy52MS5HZXRTY3J1YlJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message dfs.v1.Job
@@ -498,6 +498,191 @@ export const ControlJobResponseSchema: GenMessage<ControlJobResponse> = /*@__PUR
   messageDesc(file_dfs_v1_job, 16);
 
 /**
+ * @generated from message dfs.v1.VerifyRequest
+ */
+export type VerifyRequest = Message<"dfs.v1.VerifyRequest"> & {
+  /**
+   * Empty: all.
+   *
+   * @generated from field: string bucket = 1;
+   */
+  bucket: string;
+
+  /**
+   * @generated from field: string prefix = 2;
+   */
+  prefix: string;
+
+  /**
+   * Each holder's copy or shard is read too.
+   *
+   * @generated from field: bool is_deep = 3;
+   */
+  isDeep: boolean;
+};
+
+/**
+ * Describes the message dfs.v1.VerifyRequest.
+ * Use `create(VerifyRequestSchema)` to create a new message.
+ */
+export const VerifyRequestSchema: GenMessage<VerifyRequest> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 17);
+
+/**
+ * @generated from message dfs.v1.VerifyResponse
+ */
+export type VerifyResponse = Message<"dfs.v1.VerifyResponse"> & {
+  /**
+   * @generated from oneof dfs.v1.VerifyResponse.event
+   */
+  event: {
+    /**
+     * First: what there was when it began.
+     *
+     * @generated from field: dfs.v1.VerifyTotal total = 1;
+     */
+    value: VerifyTotal;
+    case: "total";
+  } | {
+    /**
+     * Now and then.
+     *
+     * @generated from field: dfs.v1.VerifyCounts progress = 2;
+     */
+    value: VerifyCounts;
+    case: "progress";
+  } | {
+    /**
+     * Not all is well with it.
+     *
+     * @generated from field: dfs.v1.VerifiedObject object = 3;
+     */
+    value: VerifiedObject;
+    case: "object";
+  } | {
+    /**
+     * Last.
+     *
+     * @generated from field: dfs.v1.VerifyCounts done = 4;
+     */
+    value: VerifyCounts;
+    case: "done";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message dfs.v1.VerifyResponse.
+ * Use `create(VerifyResponseSchema)` to create a new message.
+ */
+export const VerifyResponseSchema: GenMessage<VerifyResponse> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 18);
+
+/**
+ * @generated from message dfs.v1.VerifyTotal
+ */
+export type VerifyTotal = Message<"dfs.v1.VerifyTotal"> & {
+  /**
+   * @generated from field: uint64 objects = 1;
+   */
+  objects: bigint;
+
+  /**
+   * @generated from field: uint64 bytes = 2;
+   */
+  bytes: bigint;
+};
+
+/**
+ * Describes the message dfs.v1.VerifyTotal.
+ * Use `create(VerifyTotalSchema)` to create a new message.
+ */
+export const VerifyTotalSchema: GenMessage<VerifyTotal> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 19);
+
+/**
+ * @generated from message dfs.v1.VerifyCounts
+ */
+export type VerifyCounts = Message<"dfs.v1.VerifyCounts"> & {
+  /**
+   * @generated from field: uint64 objects = 1;
+   */
+  objects: bigint;
+
+  /**
+   * Of objects, as they are read.
+   *
+   * @generated from field: uint64 bytes = 2;
+   */
+  bytes: bigint;
+
+  /**
+   * @generated from field: uint64 blocks = 3;
+   */
+  blocks: bigint;
+
+  /**
+   * @generated from field: uint64 damaged = 4;
+   */
+  damaged: bigint;
+
+  /**
+   * @generated from field: uint64 unreadable = 5;
+   */
+  unreadable: bigint;
+
+  /**
+   * @generated from field: uint64 below = 6;
+   */
+  below: bigint;
+};
+
+/**
+ * Describes the message dfs.v1.VerifyCounts.
+ * Use `create(VerifyCountsSchema)` to create a new message.
+ */
+export const VerifyCountsSchema: GenMessage<VerifyCounts> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 20);
+
+/**
+ * @generated from message dfs.v1.VerifiedObject
+ */
+export type VerifiedObject = Message<"dfs.v1.VerifiedObject"> & {
+  /**
+   * @generated from field: string bucket = 1;
+   */
+  bucket: string;
+
+  /**
+   * @generated from field: string key = 2;
+   */
+  key: string;
+
+  /**
+   * @generated from field: string version_id = 3;
+   */
+  versionId: string;
+
+  /**
+   * @generated from field: dfs.v1.VerifyProblem problem = 4;
+   */
+  problem: VerifyProblem;
+
+  /**
+   * For people.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message dfs.v1.VerifiedObject.
+ * Use `create(VerifiedObjectSchema)` to create a new message.
+ */
+export const VerifiedObjectSchema: GenMessage<VerifiedObject> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 21);
+
+/**
  * @generated from enum dfs.v1.JobState
  */
 export const JobState = {
@@ -572,6 +757,48 @@ export const JobActionSchema: GenEnum<JobAction> = /*@__PURE__*/
   enumDesc(file_dfs_v1_job, 1);
 
 /**
+ * @generated from enum dfs.v1.VerifyProblem
+ */
+export const VerifyProblem = {
+  /**
+   * @generated from enum value: VERIFY_PROBLEM_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Some of it is not what was written, wherever it is looked for.
+   *
+   * @generated from enum value: VERIFY_PROBLEM_DAMAGED = 1;
+   */
+  DAMAGED: 1,
+
+  /**
+   * Too few nodes answer to tell.
+   *
+   * @generated from enum value: VERIFY_PROBLEM_UNREADABLE = 2;
+   */
+  UNREADABLE: 2,
+
+  /**
+   * It is read, and has fewer copies or shards than it should.
+   *
+   * @generated from enum value: VERIFY_PROBLEM_BELOW = 3;
+   */
+  BELOW: 3,
+} as const;
+
+/**
+ * @generated from enum dfs.v1.VerifyProblem
+ */
+export type VerifyProblem = (typeof VerifyProblem)[keyof typeof VerifyProblem] | UnknownEnum;
+
+/**
+ * Describes the enum dfs.v1.VerifyProblem.
+ */
+export const VerifyProblemSchema: GenEnum<VerifyProblem> = /*@__PURE__*/
+  enumDesc(file_dfs_v1_job, 2);
+
+/**
  * The long work of the node that is asked.
  *
  * @generated from service dfs.v1.JobService
@@ -616,6 +843,16 @@ export const JobService: GenService<{
     methodKind: "unary";
     input: typeof GetRepairRequestSchema;
     output: typeof GetRepairResponseSchema;
+  },
+  /**
+   * Proves everything that can be read through this node. It is done when its last message says so.
+   *
+   * @generated from rpc dfs.v1.JobService.Verify
+   */
+  verify: {
+    methodKind: "server_streaming";
+    input: typeof VerifyRequestSchema;
+    output: typeof VerifyResponseSchema;
   },
   /**
    * Scrub, which reads everything on the node's disk again, in all that is known of it.
