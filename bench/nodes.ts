@@ -26,7 +26,7 @@ export class BenchNodes implements AsyncDisposable {
   static async start (folder: string, { holders, readers = 0 }: { holders: number, readers?: number }): Promise<BenchNodes> {
     const probeFolder = join(folder, 'probes')
     await mkdir(probeFolder, { recursive: true })
-    const cluster = new LocalCluster(folder, { options: (index) => ['--log-level', 'warn', ...(index >= holders ? ['--capacity', '0', '--cache', '0'] : [])] })
+    const cluster = new LocalCluster(folder, { options: (index) => ['--log-level', 'warn', '--s3-listen', '127.0.0.1:0', '--rate-per-key', '1000000', '--rate-per-address', '1000000', ...(index >= holders ? ['--capacity', '0', '--cache', '0'] : [])] })
     const nodes = new BenchNodes(cluster, { holders, probeFolder })
     try {
       await nodes.#probed(async () => { await cluster.grow(holders + readers) })

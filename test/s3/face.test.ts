@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Corrupt, Refused, StoreFull, Unavailable, UnknownOutcome } from '../../src/base/errors.ts'
 import { askS3, type S3Answer, type S3Ask } from '../support/s3-client.ts'
 import { type S3Server, s3Server } from '../support/s3-server.ts'
 
@@ -364,6 +365,12 @@ describe('what is beside the content', () => {
     expect((await ask('PUT', '/photos/tagged?tagging', { body: `<Tagging><TagSet>${Array.from({ length: 11 }, (_, i) => `<Tag><Key>k${i}</Key><Value/></Tag>`).join('')}</TagSet></Tagging>` })).code).toBe('InvalidTag')
   })
 
+  test('what another door has stored, and no header can say, breaks no answer', async () => {
+    await server.objects.put({ bucket: 'photos', key: 'strange' }, (async function * () { yield Buffer.from('x') })(), { contentType: 'a/b\nc: d', metadata: { 'two words': 'x', plain: 'line\r\nbreak', 'ümlaut': 'y' } })
+    const { status, headers } = await ask('GET', '/photos/strange')
+    expect([status, headers['content-type'], headers['x-amz-meta-plain'], headers['x-amz-missing-meta']]).toEqual([200, 'a/b c: d', 'line  break', '2'])
+  })
+
   test('checksums are told to who asks, for the whole alone', async () => {
     const stored = await put('/photos/summed-whole', 'hello', { 'x-amz-checksum-crc32': 'NhCmhg==' })
     expect(stored.headers['x-amz-checksum-crc32']).toBe('NhCmhg==')
@@ -585,6 +592,23 @@ describe('web pages', () => {
   })
 })
 
+describe('what is not known', () => {
+  test('is 503, and under a condition what no library repeats by itself', async () => {
+    const stored = server.objects.put.bind(server.objects)
+    Object.assign(server.objects, { put: async () => { throw new UnknownOutcome('the change may have happened') } })
+    try {
+      expect(await put('/photos/unknown', 'x')).toMatchObject({ status: 503, code: 'ServiceUnavailable', headers: { 'retry-after': '1' } })
+      expect(await put('/photos/unknown', 'x', { 'if-none-match': '*' })).toMatchObject({ status: 409, code: 'ConditionalRequestConflict' })
+    } finally { Object.assign(server.objects, { put: stored }) }
+  })
+
+  test.each([[new Unavailable('no majority'), 503, 'ServiceUnavailable'], [new StoreFull('no room'), 507, 'InsufficientStorage'], [new Corrupt('rotten'), 502, 'Unreadable'], [new Refused('no'), 403, 'AccessDenied']])('%s', async (error, status, code) => {
+    const get = server.objects.get.bind(server.objects)
+    Object.assign(server.objects, { get: async () => { throw error } })
+    try { expect(await ask('GET', '/photos/unknown')).toMatchObject({ status, code }) } finally { Object.assign(server.objects, { get }) }
+  })
+})
+
 describe('a client that asks before it sends', () => {
   const expecting = (path: string, headers = ''): Promise<string> => new Promise((resolve, reject) => {
     const socket = connect(server.port, '127.0.0.1')
@@ -640,6 +664,9 @@ describe('the log', () => {
   test('has no secret, no signature and no key of an object', async () => {
     await put('/photos/very-private-name', 'x', { 'x-amz-meta-a': 'private-metadata' })
     await ask('GET', '/photos/very-private-name', { presigned: 60 })
+    await ask('GET', '/photos/very-private-name-2')
+    await ask('PUT', '/photos/very-private-name', { headers: { 'if-none-match': '*' } })
+    await ask('PUT', '/photos/x', { headers: { 'x-amz-copy-source': '/photos/very-private-name-2' } })
     const text = server.logged.join('\n')
     expect(text).toContain('"operation":"GetObject"')
     for (const secret of [server.key.secret, 'very-private-name', 'private-metadata', 'X-Amz-Signature']) expect(text).not.toContain(secret)

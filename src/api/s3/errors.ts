@@ -55,6 +55,8 @@ export function s3ErrorOf (error: unknown, { isConditional = false }: { isCondit
   const special = specialCodeOf(error)
   if (special !== undefined) return new S3Error(special, message, { cause: error })
   if (error.code === 'conflict' && isConditional) return new S3Error('PreconditionFailed', message, { cause: error })
+  // a 503 would be repeated by the client's library, find its own write, and be told as a condition that failed
+  if (error.code === 'unknown' && isConditional) return new S3Error('ConditionalRequestConflict', message, { cause: error })
   return new S3Error(translated[error.code], message, { cause: error })
 }
 

@@ -147,9 +147,12 @@ function refusalOf (error: unknown, { id, request, path, rawQuery }: Incoming): 
     status,
     headers: { 'content-type': 'application/xml', 'x-amz-request-id': id, ...headers, ...(request.method === 'HEAD' ? { 'x-amz-error-code': code } : {}), ...(status === 503 ? { 'retry-after': '1' } : {}) },
     body: Buffer.from(body),
-    reason: code === 'InternalError' ? undefined : `${code}: ${message}`,
+    reason: code === 'InternalError' ? undefined : isOfTheNode(status) ? `${code}: ${message}` : code,
   }
 }
+
+// what is wrong with a request may name an object, and the log holds no name that is sealed on disk
+const isOfTheNode = (status: number): boolean => status >= 500 && status !== 501
 
 const isConditional = (headers: Incoming['request']['headers']): boolean => Object.keys(headers).some((name) => /^(x-amz-copy-source-)?if-/.test(name))
 

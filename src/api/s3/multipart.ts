@@ -2,20 +2,16 @@ import type { ByteRange, Checksum, ChecksumAlgorithm, NamedPart, PartInfo, Uploa
 import { checksumAlgorithms } from '../../objects/index.ts'
 import { encodedKey } from './canonical.ts'
 import { writeConditionsIn } from './conditions.ts'
-import { S3Error, s3ErrorOf } from './errors.ts'
+import { S3Error } from './errors.ts'
 import { numberIn, type S3Exchange, sendNothing, sendXml, xmlBody } from './exchange.ts'
 import { targetOf } from './get-object.ts'
 import { askedOf, ownerElement } from './listing.ts'
 import { checksumName, checksumText, describedIn, etagIn, retentionIn, tagsIn, versionHeader } from './object-headers.ts'
 import { algorithmIn, digestIn } from './payload.ts'
+import { sendPatiently } from './patience.ts'
 import { copySourceIn, demandPlain, sourceConditionsIn } from './put-object.ts'
 import { childrenOf, childText, type XmlNode } from './xml-reader.ts'
-import { declaration, document, element, given, plainDocument, type XmlElement } from './xml.ts'
-
-export const completeLimits = {
-  /** A space is sent so often while an upload is put together, so that nobody on the way gives the connection up. */
-  keepAliveMs: 5000,
-} as const
+import { document, element, given, type XmlElement } from './xml.ts'
 
 /** POST BUCKET/KEY?uploads */
 export async function createUpload (exchange: S3Exchange): Promise<void> {
@@ -55,8 +51,14 @@ export async function uploadPart (exchange: S3Exchange): Promise<void> {
 export async function uploadPartCopy (exchange: S3Exchange): Promise<void> {
   const { node: { objects: { uploads } }, header, signal } = exchange
   const source = await copySourceIn(exchange)
-  const part = await uploads.copyPart(targetOf(exchange), uploadIdIn(exchange), partNumberIn(exchange), source, { ...sourceConditionsIn(header), range: copyRangeIn(header('x-amz-copy-source-range')), signal })
-  sendXml(exchange, document('CopyPartResult', [element('ETag', `"${part.etag}"`), element('LastModified', part.modified), ...checksumOf(part)]))
+  const [number, range] = [partNumberIn(exchange), copyRangeIn(header('x-amz-copy-source-range'))]
+  await sendPatiently(exchange, {
+    isConditional: Object.keys(sourceConditionsIn(header)).length > 0,
+    async answer () {
+      const part = await uploads.copyPart(targetOf(exchange), uploadIdIn(exchange), number, source, { ...sourceConditionsIn(header), range, signal })
+      return { xml: document('CopyPartResult', [element('ETag', `"${part.etag}"`), element('LastModified', part.modified), ...checksumOf(part)]), headers: {} }
+    },
+  })
 }
 
 function copyRangeIn (text: string | undefined): ByteRange | undefined {
@@ -101,48 +103,27 @@ export async function abortUpload (exchange: S3Exchange): Promise<void> {
   sendNothing(exchange, 204)
 }
 
-/**
- * POST BUCKET/KEY?uploadId. It may take long: when it does, the answer begins with 200 and spaces, and an error comes as a body of that 200, as clients know it
- * from AWS (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html).
- */
+/** POST BUCKET/KEY?uploadId */
 export async function completeUpload (exchange: S3Exchange): Promise<void> {
-  const { node: { objects: { uploads } }, header, signal, response } = exchange
+  const { node: { objects: { uploads } }, header, signal } = exchange
   const asked = await xmlBody(exchange, 'CompleteMultipartUpload')
   const parts = childrenOf(asked, 'Part').map(namedPart)
   if (parts.length === 0) throw new S3Error('MalformedXML', 'You must specify at least one part')
   const size = header('x-amz-mp-object-size')
   const conditions = writeConditionsIn(header)
-  using patience = keepingAlive(exchange)
-  try {
-    const info = await uploads.complete(targetOf(exchange), uploadIdIn(exchange), parts, { ...conditions, ...(size !== undefined && /^\d{1,15}$/.test(size) ? { sizeBytes: Number(size) } : {}), checksum: objectChecksumIn(header), signal })
-    const { checksum, parts: made } = info.attributes
-    const body = element('CompleteMultipartUploadResult', [
-      element('Location', `http${exchange.isSecure ? 's' : ''}://${header('host') ?? 'localhost'}/${info.bucket}/${encodedKey(info.key)}`), element('Bucket', info.bucket), element('Key', info.key), element('ETag', `"${info.etag}"`),
-      ...(checksum === undefined ? [] : [element(checksumName(checksum.algorithm), checksumText(checksum, made?.count)), element('ChecksumType', checksum.type)]),
-    ], { xmlns: 'http://s3.amazonaws.com/doc/2006-03-01/' }).xml
-    if (patience.end()) response.end(body)
-    else sendXml(exchange, declaration + body, versionHeader(info))
-  } catch (error) {
-    if (!patience.end()) throw error
-    const { code, message } = s3ErrorOf(error, { isConditional: Object.keys(conditions).length > 0 })
-    exchange.note({ code })
-    response.end(plainDocument('Error', [element('Code', code), element('Message', message), element('RequestId', exchange.id)]).slice(declaration.length))
-  }
-}
-
-/** `end` says whether the answer has begun. */
-function keepingAlive ({ response, clock }: S3Exchange): Disposable & { end (): boolean } {
-  let cancel = (): void => {}
-  let hasBegun = false
-  const beat = (): void => {
-    cancel = clock.after(completeLimits.keepAliveMs, () => {
-      if (!hasBegun) { response.writeHead(200, { 'content-type': 'application/xml' }); response.write(declaration) } else response.write(' ')
-      hasBegun = true
-      beat()
-    })
-  }
-  beat()
-  return { end () { cancel(); return hasBegun }, [Symbol.dispose] () { cancel() } }
+  const options = { ...conditions, ...(size !== undefined && /^\d{1,15}$/.test(size) ? { sizeBytes: Number(size) } : {}), checksum: objectChecksumIn(header), signal }
+  await sendPatiently(exchange, {
+    isConditional: Object.keys(conditions).length > 0,
+    async answer () {
+      const info = await uploads.complete(targetOf(exchange), uploadIdIn(exchange), parts, options)
+      const { checksum, parts: made } = info.attributes
+      const xml = document('CompleteMultipartUploadResult', [
+        element('Location', `http${exchange.isSecure ? 's' : ''}://${header('host') ?? 'localhost'}/${info.bucket}/${encodedKey(info.key)}`), element('Bucket', info.bucket), element('Key', info.key), element('ETag', `"${info.etag}"`),
+        ...(checksum === undefined ? [] : [element(checksumName(checksum.algorithm), checksumText(checksum, made?.count)), element('ChecksumType', checksum.type)]),
+      ])
+      return { xml, headers: versionHeader(info) }
+    },
+  })
 }
 
 function namedPart (part: XmlNode): NamedPart {

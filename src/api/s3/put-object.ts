@@ -2,9 +2,10 @@ import type { CopyOptions, ObjectName, OfVersion } from '../../objects/index.ts'
 import { decoded } from './canonical.ts'
 import { checkReadConditions, hasReadConditions, writeConditionsIn } from './conditions.ts'
 import { S3Error } from './errors.ts'
-import { type S3Exchange, sendNothing, sendXml } from './exchange.ts'
+import { type S3Exchange, sendNothing } from './exchange.ts'
 import { targetOf } from './get-object.ts'
 import { checksumHeaders, checksumName, checksumText, describedIn, etagIn, retentionIn, tagsIn, versionHeader } from './object-headers.ts'
+import { sendPatiently } from './patience.ts'
 import { algorithmIn } from './payload.ts'
 import { document, element } from './xml.ts'
 
@@ -26,18 +27,26 @@ export async function copyObject (exchange: S3Exchange): Promise<void> {
   demandPlain(exchange)
   const source = await copySourceIn(exchange)
   const isReplaced = header('x-amz-metadata-directive') === 'REPLACE'
-  const info = await objects.copy(source, targetOf(exchange), {
-    ...retentionIn(exchange), ...writeConditionsIn(header), ...sourceConditionsIn(header),
-    ...(isReplaced ? { replace: describedIn(exchange) } : {}),
+  // onto itself it has one, or was put where nobody wanted it; to want it would count as a change
+  const wantsMd5 = source.bucket !== exchange.bucket || source.key !== exchange.key || isReplaced ? true : undefined
+  const conditions = { ...writeConditionsIn(header), ...sourceConditionsIn(header) }
+  const options: CopyOptions = {
+    ...retentionIn(exchange), ...conditions, ...(isReplaced ? { replace: describedIn(exchange) } : {}),
     ...(header('x-amz-tagging-directive') === 'REPLACE' ? { tags: tagsIn(header('x-amz-tagging')) ?? [] } : {}),
-    // onto itself it has one, or was put where nobody wanted it; to want it would count as a change
-    wantsMd5: source.bucket !== exchange.bucket || source.key !== exchange.key || isReplaced ? true : undefined, checksum: algorithmIn(header('x-amz-checksum-algorithm')), signal,
+    wantsMd5, checksum: algorithmIn(header('x-amz-checksum-algorithm')), signal,
+  }
+  await sendPatiently(exchange, {
+    isConditional: Object.keys(conditions).length > 0,
+    async answer () {
+      const info = await objects.copy(source, targetOf(exchange), options)
+      const { checksum, parts } = info.attributes
+      const xml = document('CopyObjectResult', [
+        element('ETag', `"${info.etag}"`), element('LastModified', info.modified),
+        ...(checksum === undefined ? [] : [element(checksumName(checksum.algorithm), checksumText(checksum, parts?.count)), element('ChecksumType', checksum.type)]),
+      ])
+      return { xml, headers: { ...versionHeader(info), ...(source.versionId === undefined ? {} : { 'x-amz-copy-source-version-id': source.versionId }) } }
+    },
   })
-  const { checksum, parts } = info.attributes
-  sendXml(exchange, document('CopyObjectResult', [
-    element('ETag', `"${info.etag}"`), element('LastModified', info.modified),
-    ...(checksum === undefined ? [] : [element(checksumName(checksum.algorithm), checksumText(checksum, parts?.count)), element('ChecksumType', checksum.type)]),
-  ]), { ...versionHeader(info), ...(source.versionId === undefined ? {} : { 'x-amz-copy-source-version-id': source.versionId }) })
 }
 
 /** What is encrypted by keys of its own, or kept elsewhere, is not to be had here; saying nothing would be worse. @throws S3Error */
