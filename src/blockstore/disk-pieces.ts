@@ -332,7 +332,11 @@ export class DiskPieces<Name extends string> {
     const { files, index } = this.#disk
     const small = await index.get(this.#keyOf('small', name))
     const size = small?.byteLength ?? await files.size(this.#pathOf(name))
-    if (size !== undefined && small === undefined) await files.remove(this.#pathOf(name))
+    if (size !== undefined && small === undefined) {
+      await files.remove(this.#pathOf(name))
+      // a crash must not bring it back when its references are gone: what nothing refers to stays for ever
+      await this.#disk.heeding(files.syncFolder(this.#folderOf(name)))
+    }
     if (size === undefined && !this.#shelf.isFoundByIndex) return
     await index.batch([{ type: 'delete', key: this.#keyOf('small', name) }, { type: 'delete', key: this.#keyOf('large', name) }], { sync: true })
     if (size !== undefined) this.#count(-1, -size)

@@ -5,6 +5,7 @@ import { KeyedQueue } from '../base/keyed-queue.ts'
 import type { KeyValue } from '../disk/index.ts'
 import type { DiskBlocks } from './disk-blocks.ts'
 import type { Blocks } from './index.ts'
+import { condemnedKeyOf, deadKeyOf, forget } from './condemned.ts'
 import { asideReferenceKind, type BlockReference, digestOfCode, isSameSum, isUnchecked, referenceKeyOf, referenceOf, referencesTo, referenceValueOf, sumOfReferences } from './references.ts'
 import { type Shard, type ShardKey, shardKeyOf, type ShardName } from './shard.ts'
 
@@ -23,7 +24,10 @@ export interface BlockHolder {
   keepShard (name: ShardName, reference: BlockReference): Promise<'kept' | 'want'>
   /** @throws StoreFull, StoreReadOnly; Refused when more than may be of one block is here */
   storeShard (shard: Shard, reference: BlockReference): Promise<void>
+  /** Those that live. */
   references (cid: Cid): AsyncIterable<BlockReference>
+  /** Of each block some references that live, and whether there are more: what others ask before they take theirs away. */
+  living (cids: readonly Cid[]): Promise<ReadonlyArray<{ versionIds: readonly Uint8Array[], isMore: boolean }>>
   /** For each block whether it is here for good, and what its references come to. A question promises nothing and records nothing. @throws StoreReadOnly: nothing is certain */
   presence (cids: readonly Cid[]): Promise<readonly BlockPresence[]>
   /**
@@ -55,14 +59,15 @@ export const holderLimits = {
   maxShardsOfBlock: 64,
   /** Of one block, code and index, under different lists: all but one are false, and which one only k shards together tell. */
   maxListsOfShard: 4,
-  /** References deleted in one batch. */
-  deletedAtOnce: 1000,
+  /** Versions told of one block to who asks who needs it: any one of them keeps it. */
+  maxLivingTold: 16,
 } as const
 
 type HeldBlocks = Pick<DiskBlocks, 'get' | 'has' | 'put' | 'settled' | 'delete' | 'shards'>
 
-export function blockHolder ({ blocks, index }: { blocks: HeldBlocks, index: KeyValue }): BlockHolder {
-  return new Holder(blocks, index)
+/** `locks`: shared with whoever else changes what is kept (condemned.ts). */
+export function blockHolder ({ blocks, index, locks = new KeyedQueue() }: { blocks: HeldBlocks, index: KeyValue, locks?: KeyedQueue }): BlockHolder {
+  return new Holder(blocks, index, locks)
 }
 
 class Holder implements BlockHolder {
@@ -70,17 +75,20 @@ class Holder implements BlockHolder {
   readonly #index: KeyValue
   readonly #proven = new Set<Cid | ShardKey>()
   /** One after the other for one block: what is promised, and what is given up. */
-  readonly #locks = new KeyedQueue()
+  readonly #locks: KeyedQueue
   /** Being given up, and whether it was promised to anybody since that began. */
   readonly #releasing = new Map<Cid, { isWanted: boolean }>()
 
-  constructor (blocks: HeldBlocks, index: KeyValue) {
+  constructor (blocks: HeldBlocks, index: KeyValue, locks: KeyedQueue) {
     this.#blocks = blocks
     this.#index = index
+    this.#locks = locks
   }
 
   async keep (cid: Cid, reference: BlockReference): Promise<'kept' | 'want'> {
     return this.#promising(cid, async () => {
+      await this.#demandAlive(cid, reference)
+      if (await this.#isCondemned(cid)) return 'want'
       const isHere = await isHereRight(this.#blocks, cid, this.#proven)
       await this.#blocks.settled(cid)
       if (!isHere) {
@@ -94,6 +102,7 @@ class Holder implements BlockHolder {
 
   async store (cid: Cid, block: Uint8Array, reference: BlockReference): Promise<void> {
     await this.#promising(cid, async () => {
+      await this.#demandAlive(cid, reference)
       // a reference without its block is harmless, so neither waits for the other
       await Promise.all([this.#blocks.put(cid, block), this.#record(cid, reference)])
       this.#prove(cid)
@@ -102,6 +111,8 @@ class Holder implements BlockHolder {
 
   async keepShard (name: ShardName, reference: BlockReference): Promise<'kept' | 'want'> {
     return this.#promising(name.cid, async () => {
+      await this.#demandAlive(name.cid, reference)
+      if (await this.#isCondemned(name.cid)) return 'want'
       const [key, { shards }] = [shardKeyOf(name), this.#blocks]
       const isHere = this.#proven.has(key) ? await shards.has(name) : await isReadable(async () => shards.get(name))
       if (!isHere) { this.#proven.delete(key); return 'want' }
@@ -114,6 +125,7 @@ class Holder implements BlockHolder {
 
   async storeShard (shard: Shard, reference: BlockReference): Promise<void> {
     await this.#promising(shard.cid, async () => {
+      await this.#demandAlive(shard.cid, reference)
       await this.#demandPlace(shard)
       await Promise.all([this.#blocks.shards.put(shard), this.#record(shard.cid, reference)])
       this.#prove(shardKeyOf(shard))
@@ -128,10 +140,23 @@ class Holder implements BlockHolder {
     }
   }
 
+  async living (cids: readonly Cid[]): Promise<ReadonlyArray<{ versionIds: readonly Uint8Array[], isMore: boolean }>> {
+    return Promise.all(cids.map(async (cid) => {
+      const versionIds: Uint8Array[] = []
+      for await (const [key, value] of this.#index.entries(referencesTo(cid))) {
+        const reference = referenceOf(key, value)
+        // one that cannot be read may be of anybody
+        if (reference === 'damaged' || versionIds.length === holderLimits.maxLivingTold) return { versionIds, isMore: true }
+        versionIds.push(reference.versionId)
+      }
+      return { versionIds, isMore: false }
+    }))
+  }
+
   async presence (cids: readonly Cid[]): Promise<readonly BlockPresence[]> {
     return Promise.all(cids.map(async (cid) => {
-      const [isHere, { digest: references }] = await Promise.all([this.#blocks.has(cid), sumOfReferences(this.#index, cid)])
-      if (!isHere) return { state: 'absent', references }
+      const [isHere, isCondemned, { digest: references }] = await Promise.all([this.#blocks.has(cid), this.#isCondemned(cid), sumOfReferences(this.#index, cid)])
+      if (!isHere || isCondemned) return { state: 'absent', references }
       await this.#blocks.settled(cid)
       return { state: this.#proven.has(cid) ? 'verified' : 'held', references }
     }))
@@ -148,7 +173,7 @@ class Holder implements BlockHolder {
         if (release.isWanted || !isSameSum(before, await sumOfReferences(this.#index, cid))) return 'kept'
         this.#proven.delete(cid)
         await this.#blocks.delete(cid)
-        if (!await this.#hasShards(cid)) await this.#forget(cid)
+        if (!await this.#hasShards(cid)) await forget(this.#index, cid)
         return 'released'
       })
     } finally {
@@ -168,7 +193,7 @@ class Holder implements BlockHolder {
         if (release.isWanted || !isSameSum(before, await sumOfReferences(this.#index, cid))) return 'kept'
         this.#proven.delete(shardKeyOf(name))
         await this.#blocks.shards.delete(name)
-        if (!await this.#hasShards(cid) && !await this.#blocks.has(cid)) await this.#forget(cid)
+        if (!await this.#hasShards(cid) && !await this.#blocks.has(cid)) await forget(this.#index, cid)
         return 'released'
       })
     } finally {
@@ -180,6 +205,7 @@ class Holder implements BlockHolder {
     return Promise.all(wanted.map(async ({ cid, redundancy: { k, m } }) => {
       const indexes = new Set<number>()
       const references = digestOfCode(await sumOfReferences(this.#index, cid), { k, m })
+      if (await this.#isCondemned(cid)) return { indexes, references }
       for await (const name of this.#blocks.shards.of(cid)) {
         if (name.k !== k || name.m !== m || !await this.#blocks.shards.has(name)) continue
         await this.#blocks.shards.settled(name)
@@ -241,21 +267,14 @@ class Holder implements BlockHolder {
 
   async #record (cid: Cid, reference: BlockReference): Promise<void> {
     const key = referenceKeyOf(cid, reference)
-    await this.#index.batch([{ type: 'put', key, value: referenceValueOf(key, reference) }], { sync: true })
+    await this.#index.batch([{ type: 'put', key, value: referenceValueOf(key, reference) }, { type: 'delete', key: condemnedKeyOf(cid) }], { sync: true })
   }
 
-  // behind the block: a crash in between leaves references without a block, which ask for nothing where the block does not belong
-  async #forget (cid: Cid): Promise<void> {
-    const keys: Uint8Array[] = []
-    for await (const key of this.#index.keys(referencesTo(cid))) {
-      keys.push(key)
-      if (keys.length === holderLimits.deletedAtOnce) await this.#delete(keys)
-    }
-    await this.#delete(keys)
-  }
+  async #isCondemned (cid: Cid): Promise<boolean> { return await this.#index.get(condemnedKeyOf(cid)) !== undefined }
 
-  async #delete (keys: Uint8Array[]): Promise<void> {
-    await this.#index.batch(keys.splice(0).map((key) => ({ type: 'delete', key })), { sync: true })
+  /** A version that is proven dead needs nothing, whoever has not heard of it: recorded afresh, it would keep its blocks. */
+  async #demandAlive (cid: Cid, reference: BlockReference): Promise<void> {
+    if (await this.#index.get(deadKeyOf(cid, reference)) !== undefined) throw new Refused(`the version that wants block ${cid} was given up or replaced`)
   }
 
   #prove (cid: Cid | ShardKey): void {

@@ -1,16 +1,20 @@
 import { compareBytes, concat } from '../base/bytes.ts'
 import { type Cid, cidOfDigest, digestOf } from '../base/cid.ts'
 import type { KeyValue } from '../disk/index.ts'
+import { deadKind, deadReferencesTo } from './condemned.ts'
 import type { Blocks, Shards } from './index.ts'
 import { noReferences, referenceKind, referenceOf, type ReferenceSum, sumOfReferences, withReference } from './references.ts'
 import type { ShardName } from './shard.ts'
 
-/** One block as this node knows it: held, or only referenced. */
+/** One block as this node knows it: held, or only referenced, be it by what is dead. */
 export interface InventoryItem {
   readonly cid: Cid
   readonly isHere: boolean
   readonly shards: readonly ShardName[]
+  /** Those that live. */
   readonly references: ReferenceSum
+  /** How many are dead. */
+  readonly dead: number
 }
 
 /**
@@ -42,8 +46,9 @@ export function blockInventory ({ blocks, index }: { blocks: Pick<Blocks, 'has'>
       await using smallShards = cursorOf(index.keys(rangeOf(kinds.smallShard)), (key) => key)
       await using largeShards = cursorOf(index.keys(rangeOf(kinds.largeShard)), (key) => key)
       await using references = cursorOf(index.entries(rangeOf(referenceKind)), ([key]) => key)
-      const items: Array<{ digest: Uint8Array, isSmall: boolean, hasShards: boolean, sum: ReferenceSum }> = []
-      const next = async (): Promise<Uint8Array | undefined> => first(await small.digest(), await large.digest(), await smallShards.digest(), await largeShards.digest(), await references.digest())
+      await using deadReferences = cursorOf(index.keys(rangeOf(deadKind)), (key) => key)
+      const items: Array<{ digest: Uint8Array, isSmall: boolean, hasShards: boolean, sum: ReferenceSum, dead: number }> = []
+      const next = async (): Promise<Uint8Array | undefined> => first(await small.digest(), await large.digest(), await smallShards.digest(), await largeShards.digest(), await references.digest(), await deadReferences.digest())
       for (;;) {
         const digest = await next()
         if (digest === undefined) break
@@ -54,20 +59,22 @@ export function blockInventory ({ blocks, index }: { blocks: Pick<Blocks, 'has'>
         let hasShards = false
         for (const shards of [smallShards, largeShards]) while (await shards.takes(digest) !== undefined) hasShards = true
         for (let entry = await references.takes(digest); entry !== undefined; entry = await references.takes(digest)) sum = withReference(sum, referenceOf(...entry))
-        items.push({ digest, isSmall, hasShards, sum })
+        let dead = 0
+        while (await deadReferences.takes(digest) !== undefined) dead++
+        items.push({ digest, isSmall, hasShards, sum, dead })
       }
       const isMore = await next() !== undefined
       return {
-        items: await Promise.all(items.map(async ({ digest, isSmall, hasShards, sum }) => {
+        items: await Promise.all(items.map(async ({ digest, isSmall, hasShards, sum, dead }) => {
           const cid = cidOfDigest(digest)
-          return { cid, isHere: isSmall || await blocks.has(cid), shards: hasShards ? await shardsHere(cid) : [], references: sum }
+          return { cid, isHere: isSmall || await blocks.has(cid), shards: hasShards ? await shardsHere(cid) : [], references: sum, dead }
         })),
         next: isMore ? items.at(-1)?.digest : undefined,
       }
     },
     async find (cid) {
-      const [isHere, shards, references] = await Promise.all([blocks.has(cid), shardsHere(cid), sumOfReferences(index, cid)])
-      return { cid, isHere, shards, references }
+      const [isHere, shards, references, dead] = await Promise.all([blocks.has(cid), shardsHere(cid), sumOfReferences(index, cid), countOf(index.keys(deadReferencesTo(cid)))])
+      return { cid, isHere, shards, references, dead }
     },
     async sizeOf (cid) {
       const small = await index.get(concat([Uint8Array.of(kinds.small), digestOf(cid)]))
@@ -80,6 +87,12 @@ export function blockInventory ({ blocks, index }: { blocks: Pick<Blocks, 'has'>
       return bytes
     },
   }
+}
+
+async function countOf (keys: AsyncIterable<unknown>): Promise<number> {
+  let count = 0
+  for await (const _ of keys) count++
+  return count
 }
 
 const sizeIn = (value: Uint8Array | undefined): number => value?.byteLength === 4 ? new DataView(value.buffer, value.byteOffset).getUint32(0) : 0

@@ -1,0 +1,157 @@
+import { ByteReader, ByteWriter, concat, equals } from '../base/bytes.ts'
+import { type Cid, cidOfDigest, digestOf } from '../base/cid.ts'
+import type { KeyedQueue } from '../base/keyed-queue.ts'
+import type { KeyRange, KeyValue, KeyValueChange } from '../disk/index.ts'
+import type { DiskBlocks } from './disk-blocks.ts'
+import { hash } from '../base/hash.ts'
+import { type BlockReference, referenceKeyOf, referenceOf, referencesTo } from './references.ts'
+
+/**
+ * A reference whose version is proven dead is no reference any more: with the proof beside it, it stands for itself, and is put aside as a *dead* one in the step
+ * that takes it from the others. A block that has dead references and no other is needed by nobody, as far as this holder knows. Such a block is *condemned*, which stands on the
+ * disk; from then on this node does not count it as one that it has: an offer is answered `want`, and storing it, with a live reference, takes the mark away in
+ * the same batch. After the grace, and one more look, it goes under its lock if it is still condemned and every reference dead; the bytes first and durably,
+ * references and mark after them, so that what a crash leaves is still condemned. (The other way round a crash leaves a block that nothing refers to, and that
+ * is never taken away, for a missing reference proves nothing.)
+ */
+export interface CondemnedBlocks {
+  /** Versions of the block that are not known to be dead, in order of their ids, at most `limit`. A reference that cannot be read is left out, and keeps the block all the same. */
+  living (cid: Cid, limit: number): Promise<readonly Uint8Array[]>
+  /** The versions that these prove to be dead need the block no more. On disk when it resolves. */
+  died (cid: Cid, proofs: readonly Uint8Array[]): Promise<void>
+  /** 'condemned': on disk, now or before. 'kept': a reference lives, or there is none. */
+  condemn (cid: Cid, since: Since): Promise<'condemned' | 'kept'>
+  isCondemned (cid: Cid): Promise<boolean>
+  /** Takes the mark away. */
+  spare (cid: Cid): Promise<void>
+  /** The grace begins anew. */
+  restart (cid: Cid, since: Since): Promise<void>
+  /** In order of their digests, behind `after`. */
+  page (options: { after: Uint8Array | undefined, limit: number }): Promise<{ items: ReadonlyArray<{ cid: Cid, since: Since }>, next: Uint8Array | undefined }>
+  /** 'collected': block, shards, references and mark are gone, durably. 'kept': a reference lives after all, and the mark is gone. */
+  collect (cid: Cid): Promise<'collected' | 'kept'>
+}
+
+/** When a block was condemned, by a clock that means something only to the process that had it. */
+export interface Since {
+  /** Random, 16 bytes, of one run of a node. */
+  readonly run: Uint8Array
+  readonly monotonicMs: number
+}
+
+/** Key: 12 | digest(32) | versionId(32); value: the proof, 32 bytes that hash to the version's id. */
+export const deadKind = 12
+
+export const deadKeyOf = (cid: Cid, { versionId }: Pick<BlockReference, 'versionId'>): Uint8Array => concat([Uint8Array.of(deadKind), digestOf(cid), versionId])
+
+/** The keys of all dead references to a block. */
+export function deadReferencesTo (cid: Cid): KeyRange {
+  const prefix = concat([Uint8Array.of(deadKind), digestOf(cid)])
+  return { from: prefix, to: concat([prefix, new Uint8Array(33).fill(0xff)]) }
+}
+
+/** Key: 11 | digest(32); value: run(16) | u64 milliseconds. */
+export const condemnedKind = 11
+
+export const condemnedKeyOf = (cid: Cid): Uint8Array => concat([Uint8Array.of(condemnedKind), digestOf(cid)])
+
+export const condemnedLimits = {
+  /** References deleted, or put aside as dead, in one batch. */
+  atOnce: 1000,
+} as const
+
+export interface CondemnedParts {
+  readonly blocks: Pick<DiskBlocks, 'delete' | 'shards'>
+  readonly index: KeyValue
+  /** Those of the holder of the same blocks. */
+  readonly locks: KeyedQueue
+}
+
+export function condemnedBlocks ({ blocks, index, locks }: CondemnedParts): CondemnedBlocks {
+  const isCondemned = async (cid: Cid): Promise<boolean> => await index.get(condemnedKeyOf(cid)) !== undefined
+  const mark = async (cid: Cid, since: Since): Promise<void> => { await index.batch([{ type: 'put', key: condemnedKeyOf(cid), value: encodeSince(since) }], { sync: true }) }
+  const unmark = async (cid: Cid): Promise<void> => { await index.batch([{ type: 'delete', key: condemnedKeyOf(cid) }], { sync: true }) }
+  return {
+    async living (cid, limit) {
+      const found: Uint8Array[] = []
+      for await (const [key, value] of index.entries(referencesTo(cid))) {
+        const reference = referenceOf(key, value)
+        if (reference === 'damaged') continue
+        found.push(reference.versionId)
+        if (found.length === limit) break
+      }
+      return found
+    },
+    died: async (cid, proofs) => locks.run(cid, async () => {
+      for (let at = 0; at < proofs.length; at += condemnedLimits.atOnce) {
+        await index.batch(proofs.slice(at, at + condemnedLimits.atOnce).flatMap((proof): KeyValueChange[] => {
+          const versionId = hash(proof)
+          return [{ type: 'delete', key: referenceKeyOf(cid, { versionId }) }, { type: 'put', key: deadKeyOf(cid, { versionId }), value: proof }]
+        }), { sync: true })
+      }
+    }),
+    condemn: async (cid, since) => locks.run(cid, async () => {
+      if (await isCondemned(cid)) return 'condemned'
+      if (!await areAllDead(index, cid)) return 'kept'
+      await mark(cid, since)
+      return 'condemned'
+    }),
+    isCondemned,
+    spare: async (cid) => locks.run(cid, async () => unmark(cid)),
+    restart: async (cid, since) => locks.run(cid, async () => { if (await isCondemned(cid)) await mark(cid, since) }),
+    async page ({ after, limit }) {
+      const from = after === undefined ? Uint8Array.of(condemnedKind) : concat([Uint8Array.of(condemnedKind), after, Uint8Array.of(0)])
+      const items: Array<{ cid: Cid, since: Since }> = []
+      let last: Uint8Array | undefined
+      for await (const [key, value] of index.entries({ from, to: Uint8Array.of(condemnedKind + 1), limit })) {
+        last = key.slice(1)
+        items.push({ cid: cidOfDigest(last), since: decodeSince(value) })
+      }
+      return { items, next: items.length === limit ? last : undefined }
+    },
+    collect: async (cid) => locks.run(cid, async () => {
+      if (!await isCondemned(cid)) return 'kept'
+      if (!await areAllDead(index, cid)) { await unmark(cid); return 'kept' }
+      await blocks.delete(cid)
+      for await (const name of blocks.shards.of(cid)) await blocks.shards.delete(name)
+      await forget(index, cid)
+      return 'collected'
+    }),
+  }
+}
+
+/** There are dead references, each with its proof, and no other: not even one that cannot be read. */
+async function areAllDead (index: KeyValue, cid: Cid): Promise<boolean> {
+  for await (const _ of index.keys(referencesTo(cid))) return false
+  let isAny = false
+  for await (const [key, proof] of index.entries(deadReferencesTo(cid))) {
+    if (!equals(hash(proof), key.subarray(1 + 32))) return false
+    isAny = true
+  }
+  return isAny
+}
+
+/** All references of a block, living or dead, and that it is condemned: the mark last. */
+export async function forget (index: KeyValue, cid: Cid): Promise<void> {
+  let changes: KeyValueChange[] = []
+  for (const range of [referencesTo(cid), deadReferencesTo(cid)]) {
+    for await (const key of index.keys(range)) {
+      changes.push({ type: 'delete', key })
+      if (changes.length < condemnedLimits.atOnce) continue
+      await index.batch(changes, { sync: true })
+      changes = []
+    }
+  }
+  await index.batch([...changes, { type: 'delete', key: condemnedKeyOf(cid) }], { sync: true })
+}
+
+export const isSameRun = (a: Since, b: Pick<Since, 'run'>): boolean => equals(a.run, b.run)
+
+const encodeSince = ({ run, monotonicMs }: Since): Uint8Array => new ByteWriter().raw(run).u64(Math.floor(monotonicMs)).finish()
+
+/** Of a damaged mark the run is nobody's: the grace begins anew. */
+function decodeSince (value: Uint8Array): Since {
+  if (value.byteLength !== 24) return { run: new Uint8Array(16), monotonicMs: 0 }
+  const reader = new ByteReader(value)
+  return { run: reader.raw(16).slice(), monotonicMs: Number(reader.u64()) }
+}
