@@ -4,7 +4,7 @@ import type { Requests } from '../network/index.ts'
 import type { BlockPeers } from '../replication/index.ts'
 import { fetchFrom, fetchLimits } from './fetch.ts'
 import { answerBytesOf, fetchShardFrom } from './fetch-shard.ts'
-import { presenceAt, shardPresenceAt, storeAt, storeShardAt, tellAt } from './store.ts'
+import { livingAt, presenceAt, shardPresenceAt, storeAt, storeShardAt, tellAt } from './store.ts'
 
 /** Other nodes' blocks over /dfs/store and /dfs/fetch. `budget` bounds the bytes in flight to and from all of them. */
 export function blockPeers ({ requests, reachable, budget }: { requests: Requests, reachable: () => readonly PeerId[], budget: Budget }): BlockPeers {
@@ -24,6 +24,7 @@ export function blockPeers ({ requests, reachable, budget }: { requests: Request
     },
     presence: async (peer, cids, options) => presenceAt(requests, peer, cids, options),
     shardPresence: async (peer, wanted, options) => shardPresenceAt(requests, peer, wanted, options),
+    living: async (peer, cids, options) => livingAt(requests, peer, cids, options),
     tell: async (peer, references, options) => tellAt(requests, peer, references, options),
     async fetch (peer, cid, { signal }) {
       using _claim = await budget.claim(fetchLimits.maxAnswerBytes, { signal })

@@ -5,7 +5,7 @@ import { Corrupt, Refused, StoreFull } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { checkCode, decodeShard, encodeShard, listLength, type Shard } from '../blockstore/shard.ts'
 import type { Requests } from '../network/index.ts'
-import { type Holder, type Presence, presenceLimits, type Redundancy, type Reference, type ShardPresence, type StoreOutcome } from '../replication/index.ts'
+import { type Holder, type Living, type Presence, presenceLimits, type Redundancy, type Reference, type ShardPresence, type StoreOutcome } from '../replication/index.ts'
 
 /**
  * `/dfs/store/1.0.0`: pushes blocks. A holder is first offered the address with the version that wants it, for it may have the block; then it is sent the
@@ -15,6 +15,7 @@ import { type Holder, type Presence, presenceLimits, type Redundancy, type Refer
  * payload = 02 | reference | block                       answer: u8 outcome (stored, full, refused, corrupt)
  * ask     = 03 | 00 | u16 n | n × H(block)               answer: n × (u8 state (absent, held, verified) | u32 digest of references)
  * shards  = 03 | 02 | u16 n | n × (H(block) | k u8 | m u8) answer: n × (u32 bits of the indexes that are here | u32 digest of references that want them)
+ * living  = 03 | 03 | u16 n | n × H(block)              answer: n × (u8 count (at most 16) | u8 1: there are more | count × versionId(32))
  * tell    = 03 | 01 | u16 n | n × reference              answer: n × u8 outcome (want, had, refused)
  * offer   = 04 | reference | u8 index | list(16)         answer: u8 outcome (want, had, refused): of a shard of the code that the reference names
  * payload = 05 | reference | record of a shard           answer: u8 outcome (stored, full, refused, corrupt)
@@ -40,7 +41,7 @@ export const storeLimits = {
 const kinds = { offer: 1, payload: 2, many: 3, shardOffer: 4, shardPayload: 5 } as const
 /** Set in a kind: no user waits for it. */
 const background = 0x80
-const ofMany = { ask: 0, tell: 1, shards: 2 } as const
+const ofMany = { ask: 0, tell: 1, shards: 2, living: 3 } as const
 const outcomes = ['want', 'had', 'stored', 'full', 'refused', 'corrupt'] as const
 type Outcome = typeof outcomes[number]
 const states = ['absent', 'held', 'verified'] as const
@@ -180,6 +181,19 @@ export async function shardPresenceAt (requests: Requests, peer: PeerId, wanted:
   })
 }
 
+/** Who needs blocks, as a peer has recorded it. @throws PeerUnreachable, RequestRefused, Corrupt */
+export async function livingAt (requests: Requests, peer: PeerId, cids: readonly Cid[], { signal }: { signal?: AbortSignal }): Promise<readonly Living[]> {
+  const { maxAskedLiving, maxLiving } = presenceLimits
+  const question = concat([Uint8Array.of(kinds.many, ofMany.living), new ByteWriter().u16(cids.length).finish(), ...cids.map(digestOf)])
+  const reader = new ByteReader(await requests.request(peer, storeProtocol, [question], { signal, timeoutMs: storeLimits.timeoutMs, maxAnswerBytes: maxAskedLiving * (2 + 32 * maxLiving) }))
+  const living = cids.map(() => {
+    const [count, isMore] = [reader.u8(), reader.u8() !== 0]
+    return { versionIds: Array.from({ length: count }, () => reader.raw(32).slice()), isMore }
+  })
+  reader.end()
+  return living
+}
+
 const bitsOf = (indexes: Iterable<number>): number => [...indexes].reduce((bits, index) => (bits | 1 << index) >>> 0, 0)
 
 /** Offers many blocks with their references, without the bytes. @throws PeerUnreachable, RequestRefused, Corrupt */
@@ -211,6 +225,18 @@ async function answerToMany (holder: Holder, reader: ByteReader, warn: StorePart
     for (const { redundancy } of wanted) checkCode(redundancy)
     const answer = new ByteWriter()
     for (const { indexes, references } of await holder.shardPresence(wanted)) answer.u32(bitsOf(indexes)).u32(references)
+    return answer.finish()
+  }
+  if (kind === ofMany.living) {
+    if (count > presenceLimits.maxAskedLiving) throw new MalformedBytes(`a question who needs ${count} blocks`)
+    const cids = Array.from({ length: count }, () => cidOfDigest(reader.raw(32)))
+    reader.end()
+    const answer = new ByteWriter()
+    for (const { versionIds, isMore } of await holder.living(cids)) {
+      const told = versionIds.slice(0, presenceLimits.maxLiving)
+      answer.u8(told.length).u8(isMore || told.length < versionIds.length ? 1 : 0)
+      for (const versionId of told) answer.raw(versionId)
+    }
     return answer.finish()
   }
   if (kind !== ofMany.tell) throw new MalformedBytes(`a store request for many of kind ${kind}`)

@@ -49,6 +49,8 @@ export interface BlockPeers {
   shardPresence (peer: PeerId, wanted: ReadonlyArray<{ cid: Cid, redundancy: Redundancy }>, options: { signal?: AbortSignal }): Promise<readonly ShardPresence[]>
   /** Offers blocks with references, without their bytes, at most `presenceLimits.maxTold`. 'had': that peer keeps the block, or a shard if the reference wants shards of that code, and has recorded the reference. */
   tell (peer: PeerId, references: ReadonlyArray<{ cid: Cid, reference: Reference }>, options: { signal?: AbortSignal }): Promise<ReadonlyArray<StoreOutcome | 'want'>>
+  /** What that peer has recorded of who needs these blocks, in their order, at most `presenceLimits.maxAskedLiving`. Rejects if the peer cannot be asked: then nothing is known. */
+  living (peer: PeerId, cids: readonly Cid[], options: { signal?: AbortSignal }): Promise<readonly Living[]>
   /** Peers that answer now, nearest first. Never waits. */
   reachable (): readonly PeerId[]
 }
@@ -86,7 +88,18 @@ export interface ShardPresence {
   readonly references: number
 }
 
+/** Who needs a block, as a holder has recorded it. */
+export interface Living {
+  /** Versions that this holder does not know to be dead, at most `presenceLimits.maxLiving`. */
+  readonly versionIds: readonly Uint8Array[]
+  readonly isMore: boolean
+}
+
 export const presenceLimits = {
+  /** Blocks in a question who needs them. */
+  maxAskedLiving: 200,
+  /** Versions told of one of them. */
+  maxLiving: 16,
   /** Blocks in one question. */
   maxAsked: 1000,
   /** References in one offer. */
@@ -102,7 +115,10 @@ export interface Holder {
   /** As `keep` and `store`, of one shard. A block's references stand for all of it that is here. */
   keepShard (name: ShardName, reference: Reference): Promise<'kept' | 'want'>
   storeShard (shard: Shard, reference: Reference): Promise<void>
+  /** Those whose versions are not known to be dead. */
   references (cid: Cid): AsyncIterable<Reference>
+  /** In the order of the question; some of them for each. */
+  living (cids: readonly Cid[]): Promise<readonly Living[]>
   /** In the order of the question. @throws StoreReadOnly: nothing is certain */
   presence (cids: readonly Cid[]): Promise<readonly Presence[]>
   shardPresence (wanted: ReadonlyArray<{ cid: Cid, redundancy: Redundancy }>): Promise<readonly ShardPresence[]>

@@ -9,7 +9,7 @@ import { peerIdOf } from '../../src/base/peer-id.ts'
 import { StoreReadOnly } from '../../src/blockstore/index.ts'
 import { encodeShard, type Shard } from '../../src/blockstore/shard.ts'
 import { RequestRefused } from '../../src/network/index.ts'
-import { serveStore, shardPresenceAt, storeAt, storeLimits, storeProtocol, storeShardAt } from '../../src/protocols/store.ts'
+import { livingAt, serveStore, shardPresenceAt, storeAt, storeLimits, storeProtocol, storeShardAt } from '../../src/protocols/store.ts'
 import type { Holder, Reference } from '../../src/replication/index.ts'
 import { shardsOf } from '../../src/replication/shards.ts'
 import { memoryNetwork } from '../support/memory-requests.ts'
@@ -32,6 +32,7 @@ async function holding ({ kept = 'want', failure }: { kept?: 'kept' | 'want', fa
     async keepShard (name, given) { calls.push(`keep shard ${name.index}`); references.push(given); return kept },
     async storeShard (shard, given) { calls.push(`store shard ${shard.index}`); references.push(given); if (failure !== undefined) throw failure },
     async * references () { yield * references },
+    living: async (cids) => cids.map((_, i) => ({ versionIds: Array.from({ length: i }, (__, at) => hash(Uint8Array.of(at))), isMore: i === 16 })),
     presence: async (cids) => cids.map(() => ({ state: 'held', references: 7 })),
     shardPresence: async (wanted) => wanted.map(() => ({ indexes: new Set([0, 2]), references: 9 })),
   }
@@ -136,6 +137,15 @@ describe('what a peer may send', () => {
     }))
   })
 
+  test('a peer tells who needs each block, and whether there are more', async () => {
+    const { network } = await holding()
+    const cids = Array.from({ length: 18 }, (_, i) => blockOf(`block ${i}`).cid)
+    const living = await livingAt(network.of(asker), answerer, cids, {})
+    expect(living.map(({ versionIds }) => versionIds.length)).toEqual([...cids.keys()].map((i) => Math.min(i, 16)))
+    expect(living.map(({ isMore }, i) => isMore ? i : undefined).filter((i) => i !== undefined)).toEqual([16, 17])
+    expect(living[2]?.versionIds[1]).toEqual(hash(Uint8Array.of(1)))
+  })
+
   test('all peers together hold no more than the budget: the next waits', async () => {
     const network = memoryNetwork()
     const held: Array<() => void> = []
@@ -146,6 +156,7 @@ describe('what a peer may send', () => {
       keepShard: async () => 'want',
       async storeShard () {},
       async * references () { yield reference },
+      living: async () => [],
       presence: async () => [],
       shardPresence: async () => [],
     }
