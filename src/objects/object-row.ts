@@ -130,6 +130,18 @@ export function withoutPending (row: ObjectRow, version: Version): ObjectRow {
   return { ...row, pending, dropped: droppedWith(row, { ...version, hasBlocks: true }) }
 }
 
+/** The upload has stood still for too long: its late commit will find it gone. Undefined if its count has moved since, or it is there no more. */
+export function withAbandoned (row: ObjectRow, version: Version & Pick<PendingVersion, 'heartbeat'>): ObjectRow | undefined {
+  if (!row.pending.some((other) => isSameVersion(other, version) && other.heartbeat === version.heartbeat)) return undefined
+  return withoutPending(row, version)
+}
+
+/** The deaths of these versions are published: the row owes them nothing any more. */
+export function withoutDropped (row: ObjectRow, published: ReadonlyArray<Pick<Version, 'salt'>>): ObjectRow {
+  const dropped = row.dropped.filter((version) => !published.some((other) => isSameVersion(other, version)))
+  return dropped.length === row.dropped.length ? row : { ...row, dropped }
+}
+
 /** Only such a row may become a tombstone: nothing in it is still owed a proof of death. */
 export const isVacant = (row: ObjectRow): boolean => row.current === undefined && row.pending.length === 0 && row.dropped.length === 0 && keptOf(row).length === 0
 
