@@ -1,0 +1,191 @@
+import { describe, expect, test } from 'vitest'
+import { hexOf, utf8 } from '../../src/base/bytes.ts'
+import { type Cid, cidOf } from '../../src/base/cid.ts'
+import { hash } from '../../src/base/hash.ts'
+import { KeyedQueue } from '../../src/base/keyed-queue.ts'
+import { type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
+import { condemnedBlocks } from '../../src/blockstore/condemned.ts'
+import { openDiskBlocks } from '../../src/blockstore/disk-blocks.ts'
+import { blockHolder } from '../../src/blockstore/holder.ts'
+import { blockInventory } from '../../src/blockstore/inventory.ts'
+import { memoryFiles } from '../../src/disk/memory-files.ts'
+import { memoryKeyValue } from '../../src/disk/memory-key-value.ts'
+import { Collector, type CollectorParts } from '../../src/replication/collector.ts'
+import type { Living, Reference } from '../../src/replication/index.ts'
+import { VirtualTime } from '../simulation/virtual-time.ts'
+
+const ids = ['a', 'b', 'c', 'd', 'e'].map((name) => peerIdOf(hash(utf8(name)))) as [PeerId, PeerId, PeerId, PeerId, PeerId]
+const [self] = ids
+const proofOf = (name: string): Uint8Array => hash(utf8(`proof of ${name}`))
+const idOf = (name: string): Uint8Array => hash(proofOf(name))
+const version = (name: string): Reference => ({ versionId: idOf(name), redundancy: { k: 1, m: 2 } })
+const block = utf8('a block')
+const cid = cidOf(block)
+const graceMs = 10_000
+
+/** One holder, with its own disk; what others say is what the test has them say. */
+async function world ({ places = ids.slice(0, 3), run = 1, disk = { files: memoryFiles(), index: memoryKeyValue() } }: { places?: readonly PeerId[], run?: number, disk?: { files: ReturnType<typeof memoryFiles>, index: ReturnType<typeof memoryKeyValue> } } = {}) {
+  const { files, index } = disk
+  const time = new VirtualTime()
+  const blocks = await openDiskBlocks({ files, index, quotaBytes: undefined, reserveBytes: 0, onCorrupt: () => {} })
+  const locks = new KeyedQueue()
+  const holder = blockHolder({ blocks, index, locks })
+  const said = new Map<PeerId, Living | 'nothing'>(ids.slice(1).map((peer) => [peer, { versionIds: [], isMore: false }]))
+  const dead = new Map<string, Uint8Array>()
+  const asked: PeerId[] = []
+  const state = { isMoving: false }
+  const parts: CollectorParts = {
+    self, condemned: condemnedBlocks({ blocks, index, locks }), inventory: blockInventory({ blocks, index }), clock: time.clock(), warn: () => {}, run: new Uint8Array(16).fill(run), collectAfterMs: graceMs,
+    peers: {
+      reachable: () => ids.slice(1),
+      living: async (peer, cids) => {
+        asked.push(peer)
+        const answer = said.get(peer) ?? 'nothing'
+        if (answer === 'nothing') throw new Error('it does not answer')
+        return cids.map(() => answer)
+      },
+    },
+    placement: { holdersOf: () => places, isMoving: () => state.isMoving },
+    deathsOf: async (versionIds) => new Map(versionIds.flatMap((id) => { const proof = dead.get(hexOf(id)); return proof === undefined ? [] : [[hexOf(id), proof]] })),
+  }
+  const collector = new Collector(parts)
+  return {
+    ...parts, disk, time, holder, blocks, said, dead, asked, state, collector,
+    die: (name: string) => { dead.set(hexOf(idOf(name)), proofOf(name)) },
+    /** One pass over everything, now. */
+    pass: async (): Promise<void> => {
+      collector.now()
+      while (await collector.step({ signal: new AbortController().signal }) === 'busy');
+    },
+    isHere: async (of: Cid = cid) => blocks.has(of),
+    found: () => collector.status().found,
+  }
+}
+
+describe('the collector', () => {
+  test('takes away what is dead, after the grace and not before', async () => {
+    const { holder, die, pass, time, isHere, found, collector } = await world()
+    await holder.store(cid, block, version('old'))
+    await pass()
+    expect(found()).toMatchObject({ condemnedBlocks: 0 })
+    die('old')
+    await pass()
+    expect(found()).toMatchObject({ condemnedBlocks: 1, condemnedBytes: block.byteLength, heldUpBlocks: 0 })
+    time.nowMs += graceMs - 1
+    await pass()
+    expect(await isHere()).toBe(true)
+    time.nowMs += 1
+    await pass()
+    expect(await isHere()).toBe(false)
+    expect(collector.status().total).toEqual({ collectedBlocks: 1, collectedBytes: block.byteLength, sparedBlocks: 0 })
+    expect(found()).toMatchObject({ condemnedBlocks: 0 })
+  })
+
+  test('begins the grace anew in another run: what a clock said before a restart means nothing', async () => {
+    const before = await world()
+    await before.holder.store(cid, block, version('old'))
+    before.die('old')
+    before.time.nowMs = 1_000_000
+    await before.pass()
+    const after = await world({ run: 2, disk: before.disk })
+    after.die('old')
+    after.time.nowMs = 2_000_000
+    await after.pass()
+    expect(await after.isHere()).toBe(true)
+    after.time.nowMs += graceMs
+    await after.pass()
+    expect(await after.isHere()).toBe(false)
+  })
+
+  test('keeps what another holder has recorded for a version that lives', async () => {
+    const { holder, die, pass, time, isHere, said, condemned, collector } = await world()
+    await holder.store(cid, block, version('old'))
+    die('old')
+    said.set(ids[2], { versionIds: [idOf('new')], isMore: false })
+    await pass()
+    expect(await condemned.isCondemned(cid)).toBe(false)
+    // and so if it is recorded during the grace
+    said.set(ids[2], { versionIds: [], isMore: false })
+    await pass()
+    said.set(ids[2], { versionIds: [idOf('new')], isMore: false })
+    time.nowMs += graceMs
+    await pass()
+    expect(await isHere()).toBe(true)
+    expect(collector.status().total).toMatchObject({ collectedBlocks: 0, sparedBlocks: 1 })
+    // until that one is dead too
+    die('new')
+    await pass()
+    time.nowMs += graceMs
+    await pass()
+    expect(await isHere()).toBe(false)
+  })
+
+  test('waits for a majority of those that may need a block: who does not answer is taken to need it', async () => {
+    const { holder, die, pass, time, isHere, said, found } = await world({ places: ids })
+    await holder.store(cid, block, version('old'))
+    die('old')
+    for (const peer of ids.slice(2)) said.set(peer, 'nothing')
+    await pass()
+    time.nowMs += graceMs
+    await pass()
+    expect(found()).toMatchObject({ condemnedBlocks: 1, heldUpBlocks: 1 })
+    expect(await isHere()).toBe(true)
+    said.set(ids[2], { versionIds: [], isMore: false })
+    await pass()
+    expect(await isHere()).toBe(false)
+  })
+
+  test('takes nothing away while the layout moves', async () => {
+    const { holder, die, pass, time, isHere, state } = await world()
+    await holder.store(cid, block, version('old'))
+    die('old')
+    await pass()
+    time.nowMs += graceMs
+    state.isMoving = true
+    await pass()
+    expect(await isHere()).toBe(true)
+    state.isMoving = false
+    await pass()
+    expect(await isHere()).toBe(false)
+  })
+
+  test('keeps, and counts, what nothing was recorded of', async () => {
+    const { blocks, pass, time, isHere, found } = await world()
+    await blocks.put(cid, block)
+    await pass()
+    time.nowMs += graceMs
+    await pass()
+    expect(await isHere()).toBe(true)
+    expect(found()).toMatchObject({ unreferencedBlocks: 1, unreferencedBytes: block.byteLength, condemnedBlocks: 0 })
+  })
+
+  test('believes a proof and not a word', async () => {
+    const { holder, dead, pass, time, isHere, die } = await world()
+    await holder.store(cid, block, version('old'))
+    dead.set(hexOf(idOf('old')), proofOf('another'))
+    await pass()
+    time.nowMs += graceMs
+    await pass()
+    expect(await isHere()).toBe(true)
+    die('old')
+    await pass()
+    time.nowMs += graceMs
+    await pass()
+    expect(await isHere()).toBe(false)
+  })
+
+  test('goes through many blocks page by page, and says how far it is', async () => {
+    const { holder, die, pass, time, blocks, collector } = await world()
+    const all = Array.from({ length: 520 }, (_, i) => utf8(`block ${i}`))
+    for (const [i, one] of all.entries()) await holder.store(cidOf(one), one, version(i % 2 === 0 ? 'old' : 'new'))
+    die('old')
+    collector.now()
+    const shares: number[] = []
+    while (await collector.step({ signal: new AbortController().signal }) === 'busy') shares.push(collector.status().doneShare)
+    expect(Math.max(...shares)).toBeGreaterThan(0.5)
+    time.nowMs += graceMs
+    await pass()
+    expect(collector.status().total.collectedBlocks).toBe(260)
+    expect(blocks.stats().count).toBe(260)
+  })
+})
