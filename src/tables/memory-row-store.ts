@@ -28,6 +28,7 @@ export class MemoryRowStore implements RowStore {
   readonly #ballotOf: (table: TableNumber, record: Uint8Array) => Ballot
   readonly #sync: () => Promise<void>
   readonly #lost = new Set<number>()
+  #grouped: { readonly position: bigint, readonly size: number, readonly rows: ReadonlyMap<number, readonly StoredRow[]> } = { position: -1n, size: 0, rows: new Map() }
   #next = 0n
   /** Counters up to here are on disk as given out. */
   #reserved = 0n
@@ -137,8 +138,11 @@ export class MemoryRowStore implements RowStore {
     this.#reserved = ceiling
   }
 
-  #sorted (partition: number): StoredRow[] {
-    return [...this.#disk.rows.values()].filter(({ rowKey }) => partitionOf(rowKey) === partition).toSorted((a, b) => compareBytes(a.rowKey, b.rowKey) || a.table - b.table)
+  #sorted (partition: number): readonly StoredRow[] {
+    const { position, rows } = this.#disk
+    // walks over all partitions are many, and changes few
+    if (this.#grouped.position !== position || this.#grouped.size !== rows.size) this.#grouped = { position, size: rows.size, rows: Map.groupBy(rows.values(), ({ rowKey }) => partitionOf(rowKey)) }
+    return (this.#grouped.rows.get(partition) ?? []).toSorted((a, b) => compareBytes(a.rowKey, b.rowKey) || a.table - b.table)
   }
 
   #demand (partition: number): void {
