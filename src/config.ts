@@ -57,6 +57,8 @@ export interface Config {
   readonly evictAfterMs: number
   /** Everything on the disk is read again so often: a pass begins so long after the last one ended, and takes half of that at most. Milliseconds in which the node runs. */
   readonly scrubEveryMs: number
+  /** A block that nobody needs any more is kept for so long before it goes. Milliseconds. */
+  readonly collectAfterMs: number
   /** Failure domain; copies go to different ones while there are enough. */
   readonly zone: string
   readonly keyFile: string | undefined
@@ -111,6 +113,7 @@ const rules: Rules = {
   inFlightBytes: { fallback: 64 * kib ** 2, takes: 'a size of 8MiB to 4GiB', parse: (value) => within(size(0)(value), 8 * kib ** 2, 4 * kib ** 3) },
   evictAfterMs: { fallback: 3_600_000, takes: 'a duration of 1s to 365d such as 30m, 1h or 2d', parse: (value) => within(duration(value), 1000, 365 * 86_400_000) },
   scrubEveryMs: { fallback: 30 * 86_400_000, takes: 'a duration of 1s to 3650d such as 12h or 30d', parse: (value) => within(duration(value), 1000, 3650 * 86_400_000) },
+  collectAfterMs: { fallback: 86_400_000, takes: 'a duration of 1s to 365d such as 1h or 2d', parse: (value) => within(duration(value), 1000, 365 * 86_400_000) },
   zone: { fallback: 'default', takes: 'a name of 1-64 letters, digits, dots, hyphens and underscores', parse: text((value) => /^[\w.-]{1,64}$/.test(value) ? value : undefined) },
   keyFile: { fallback: undefined, takes: 'a file', parse: text((value) => resolve(value)) },
   passphraseFile: { fallback: undefined, takes: 'a file', parse: text((value) => resolve(value)) },
@@ -124,7 +127,7 @@ export const optionNames: Readonly<Record<ConfigField, string>> = {
   rpcOrigins: 'rpc-origins', rpcReflection: 'rpc-reflection',
   s3Listen: 's3-listen', s3Region: 's3-region', httpListen: 'http-listen', httpUrl: 'http-url', rpcListen: 'rpc-listen', tlsCert: 'tls-cert', tlsKey: 'tls-key', publicHosts: 'public-hosts', insecurePublic: 'insecure-public',
   ratePerAddress: 'rate-per-address', ratePerKey: 'rate-per-key',
-  capacityBytes: 'capacity', reserveBytes: 'reserve', cacheBytes: 'cache', inFlightBytes: 'in-flight', evictAfterMs: 'evict-after', scrubEveryMs: 'scrub-every', zone: 'zone', keyFile: 'key-file', passphraseFile: 'passphrase-file',
+  capacityBytes: 'capacity', reserveBytes: 'reserve', cacheBytes: 'cache', inFlightBytes: 'in-flight', evictAfterMs: 'evict-after', collectAfterMs: 'collect-after', scrubEveryMs: 'scrub-every', zone: 'zone', keyFile: 'key-file', passphraseFile: 'passphrase-file',
   logLevel: 'log-level', logFormat: 'log-format',
 }
 const fields = Object.keys(optionNames) as ConfigField[]

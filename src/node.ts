@@ -48,6 +48,15 @@ export interface DfsNode extends AsyncDisposable {
     pause (): RepairReport
     resume (): RepairReport
   }
+  /** What brings the space of dead versions back. @throws Refused on a witness, which holds no blocks */
+  readonly collect: {
+    status (): CollectReport
+    /** What is dead is looked for now; the grace is waited all the same. @throws Refused while paused */
+    now (): CollectReport
+    /** Until `resume`, or the next start. */
+    pause (): CollectReport
+    resume (): CollectReport
+  }
   /** What reads everything on this node's disk again, to find what has rotted. */
   readonly scrub: {
     status (): ScrubReport
@@ -108,6 +117,8 @@ export interface NodeStatus {
   readonly cache: { readonly bytes: number, readonly limitBytes: number }
   readonly rows: { readonly lostPartitions: number, readonly isReadOnly: boolean }
   /** Undefined: a witness, which holds no blocks. */
+  readonly collect?: CollectReport | undefined
+  /** Undefined: a witness, which holds no blocks. */
   readonly repair: RepairReport | undefined
   /** Of the whole cluster, as its nodes tell. */
   readonly atRisk: {
@@ -126,6 +137,38 @@ export interface NodeStatus {
   readonly isReady: boolean
   /** What a person should know; empty when all is well. */
   readonly health: readonly string[]
+}
+
+/** What this node has that nobody needs, and what became of it. */
+export interface CollectReport {
+  readonly state: 'busy' | 'idle' | 'paused'
+  /** waiting; walking: what is dead is looked for; collecting: what is condemned for long enough is taken away. */
+  readonly phase: string
+  /** 0 to 1, of the phase. */
+  readonly doneShare: number
+  /** Undefined: it is not busy, or it is too early to say. */
+  readonly etaMs: number | undefined
+  /** Why its last unit of work failed, if it did. */
+  readonly failure: string | undefined
+  /** How long a block that nobody needs is kept. */
+  readonly collectAfterMs: number
+  /** As the last whole walk found; undefined: there was none since the start. */
+  readonly found: CollectFound | undefined
+  /** Since the start. */
+  readonly total: { readonly collectedBlocks: number, readonly collectedBytes: number, readonly sparedBlocks: number, readonly publishedDeaths: number, readonly abandonedUploads: number }
+  /** Of the deaths of versions, by members; undefined: a node without keys. */
+  readonly publishing: { readonly phase: string, readonly doneShare: number, readonly failure: string | undefined } | undefined
+}
+
+export interface CollectFound {
+  /** Waiting for the grace. */
+  readonly condemnedBlocks: number
+  readonly condemnedBytes: number
+  /** Recorded for no version, so never taken away: a missing record proves nothing. */
+  readonly unreferencedBlocks: number
+  readonly unreferencedBytes: number
+  /** The grace is over, and too few of those that may need them answer. */
+  readonly heldUpBlocks: number
 }
 
 /** What this node knows of the redundancy of the blocks that it holds or should, and what it does about it. */

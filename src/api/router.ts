@@ -49,6 +49,9 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
     case 'scrub':
       if (name !== undefined) break
       return workRoute(exchange, 'scrub')
+    case 'collect':
+      if (name !== undefined) break
+      return workRoute(exchange, 'collect')
     case 'cache': return cacheRoute(exchange)
     case 'watch': return watchRoute(exchange)
     case 'metrics': return metricsRoute(exchange)

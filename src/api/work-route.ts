@@ -1,8 +1,8 @@
 import { InvalidInput } from '../base/errors.ts'
 import { type Exchange, jsonBody, requireMethod, sendJson } from './context.ts'
 
-/** GET /v1/repair, /v1/scrub; POST {"action": "now", "pause" or "resume"}. Both answer with how it is then. */
-export async function workRoute (exchange: Exchange, name: 'repair' | 'scrub'): Promise<void> {
+/** GET /v1/repair, /v1/scrub, /v1/collect; POST {"action": "now", "pause" or "resume"}. Both answer with how it is then. */
+export async function workRoute (exchange: Exchange, name: 'repair' | 'scrub' | 'collect'): Promise<void> {
   const { node: { [name]: work }, request } = exchange
   requireMethod(exchange, 'GET', 'HEAD', 'POST')
   if (request.method !== 'POST') { sendJson(exchange, work.status()); return }

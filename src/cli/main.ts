@@ -53,6 +53,7 @@ const nodeOptions = (of: Command): Command => of
   .option('--cache <size>', 'bytes of fetched blocks to keep')
   .option('--in-flight <size>', 'bytes of blocks in flight, all peers together')
   .option('--evict-after <duration>', 'a node away for longer is left out of the layout until it is back (1h)')
+  .option('--collect-after <duration>', 'a block that nobody needs any more is kept so long before it goes (1d)')
   .option('--scrub-every <duration>', 'everything on the disk is read again so often (30d)')
   .option('--zone <name>', 'failure domain: copies go to different ones')
   .option('--key-file <file>', 'key that opens the keyring')
@@ -214,6 +215,13 @@ function clusterCommands (dfs: Command): void {
   for (const [action, does] of [['now', 'read everything now, as fast as users allow'], ['pause', 'rest until it is resumed, or the node is started again'], ['resume', 'go on']] as const) {
     command(scrub, action, does)
       .action(async (options) => { await (await import('./commands/scrub.ts')).steer(action, options) })
+  }
+  const collect = dfs.command('collect').description('the work that brings the space of what was overwritten or deleted back').showHelpAfterError()
+  command(collect, 'status', 'show what waits to be taken away, and what was')
+    .action(async (options) => { await (await import('./commands/collect.ts')).status(options) })
+  for (const [action, does] of [['now', 'look for what is dead now; the grace is waited all the same'], ['pause', 'rest until it is resumed, or the node is started again'], ['resume', 'go on']] as const) {
+    command(collect, action, does)
+      .action(async (options) => { await (await import('./commands/collect.ts')).steer(action, options) })
   }
   const cache = dfs.command('cache').description('the cache of fetched blocks').showHelpAfterError()
   command(cache, 'clear', 'forget fetched copies; what this node holds stays')

@@ -21,6 +21,7 @@ import { IssuedInvites } from './issued-invites.ts'
 import { setDraining } from './layout-keeper.ts'
 import type { nodeMetrics } from './metrics.ts'
 import { removeMember } from './removal.ts'
+import type { Collecting } from './collecting.ts'
 import type { Repairing } from './repairing.ts'
 import { nameOfRow } from './row-names.ts'
 import type { ClusterState } from './state.ts'
@@ -52,6 +53,7 @@ export interface DoorParts {
   readonly keys: DfsNode['keys']
   readonly shares: DfsNode['shares']
   readonly repairing: Repairing
+  readonly collecting: Collecting
   readonly verify: DfsNode['verify']
   readonly scrubbing: Scrubbing
   readonly clusterHealth: ClusterHealth
@@ -65,10 +67,10 @@ export interface DoorParts {
 
 /** The open node as faces and embedding programs see it; disposing it closes what `closing` holds. */
 export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
-  const { config, files, keyring, state, clock, random, log, startedMs, space, network, positions, greetings, stores, rows, codec, registers, objects, keys, shares, repairing, scrubbing, clusterHealth, metrics, isKeyless, layoutTrouble } = parts
+  const { config, files, keyring, state, clock, random, log, startedMs, space, network, positions, greetings, stores, rows, codec, registers, objects, keys, shares, repairing, collecting, scrubbing, clusterHealth, metrics, isKeyless, layoutTrouble } = parts
   const facts = (): Parameters<typeof statusOf>[0] => ({
     config, state, peerId: network.peerId, addresses: network.addresses(), uptimeMs: clock.monotonicMs() - startedMs,
-    reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(), scrub: scrubbing.status(), indexDamage: stores.damage, atRisk: clusterHealth.atRisk(),
+    reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(), collect: collecting.status(), scrub: scrubbing.status(), indexDamage: stores.damage, atRisk: clusterHealth.atRisk(),
   })
   const eraParts = (): EraChangeParts => {
     if (parts.eraParts === undefined) throw new Refused(`this is a ${nameOfRole(state.certificate.member.role)} node: it may neither invite nor remove. Ask a member`)
@@ -105,6 +107,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
     addAdmin: async (peer, wait) => { await addAdmin(eraParts(), peer, wait) },
     removeAdmin: async (peer, wait) => { await removeAdmin(eraParts(), peer, wait) },
     repair: repairing.door,
+    collect: collecting.door,
     scrub: scrubbing.door,
     verify: parts.verify,
     async doctor (wait) {

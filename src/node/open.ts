@@ -53,6 +53,7 @@ import { forgetPartition, rebuildIndex } from './listing.ts'
 import { addressesIn, clearRowRule, layoutGuard, memberRowHash, writeFoundation } from './membership.ts'
 import { nodeMetrics } from './metrics.ts'
 import { looseBallotOf } from './records.ts'
+import { type Collecting, collectingOf } from './collecting.ts'
 import { type Repairing, repairingOf } from './repairing.ts'
 import { Retag } from './retag.ts'
 import { keylessRing, ringOf } from './ring-keeper.ts'
@@ -121,6 +122,7 @@ class Node {
   #keeper: LayoutKeeper | undefined
   #stores!: BlockStores
   #repairing!: Repairing
+  #collecting!: Collecting
   #scrubbing!: Scrubbing
   #clusterHealth!: ClusterHealth
   #codec!: RowCodec
@@ -238,8 +240,9 @@ class Node {
     const repairing = this.#openRepairing()
     const engine = tableEngine({
       self, state, network: this.#network, positions: this.#positions, takeovers: this.#takeovers, rows: this.#rows, codec: this.#codec, index: this.#keys === undefined ? undefined : this.#index, clock, random, warn: this.#warn,
-      absence: this.#absence,
+      absence: this.#absence, noticed: (table, value) => { (this.#collecting as Collecting | undefined)?.noticed(table, value) },
     })
+    this.#collecting = collectingOf({ ...this.#parts, network: this.#network, stores: this.#stores, tables: engine, rows: this.#rows, codec: this.#codec, keys: this.#keys, users: this.#users, warn: this.#warn })
     const { replica, registers: driver, peers, ask, voters } = engine
     this.#peers = peers
     this.#registers = driver
@@ -353,6 +356,7 @@ class Node {
       await serveStore(requests, { holder, budget, warn: this.#warn, users: this.#users })
       await serveFetch(requests, { sources: [blocks, cache], shards: blocks.shards, budget, users: this.#users })
       open.use(this.#repairing.begin())
+      open.use(this.#collecting.begin())
     }
     this.#scrubbing = scrubbingOf({ ...this.#parts, stores: this.#stores, rows: this.#rows, repairing: this.#repairing, users: this.#users, warn: this.#warn })
     open.use(await this.#scrubbing.begin())
@@ -371,7 +375,7 @@ class Node {
   door (closing: AsyncDisposable): DfsNode {
     return doorOf({
       ...this.#parts, log: this.#parts.logger, startedMs: this.#startedMs, space: this.#space, network: this.#network, positions: this.#positions, greetings: this.#greetings.all,
-      stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, shares: this.#shares, repairing: this.#repairing, verify: this.#verify, scrubbing: this.#scrubbing, clusterHealth: this.#clusterHealth, metrics: this.#metrics,
+      stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, shares: this.#shares, repairing: this.#repairing, collecting: this.#collecting, verify: this.#verify, scrubbing: this.#scrubbing, clusterHealth: this.#clusterHealth, metrics: this.#metrics,
       isKeyless: this.#keys === undefined, eraParts: this.#eraParts, layoutTrouble: () => this.#keeper?.trouble,
     }, closing)
   }

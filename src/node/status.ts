@@ -4,7 +4,7 @@ import type { BlockStats } from '../blockstore/disk-blocks.ts'
 import { allVotersOf, describeMember, nameOfRole } from '../cluster/index.ts'
 import type { Config } from '../config.ts'
 import type { LevelDamage } from '../disk/level-damage.ts'
-import type { NodeStatus, RepairReport, ScrubReport } from '../node.ts'
+import type { CollectReport, NodeStatus, RepairReport, ScrubReport } from '../node.ts'
 import type { RowStore } from '../tables/index.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
 import { isMajority } from '../tables/electorate.ts'
@@ -28,6 +28,7 @@ export interface StatusFacts {
   readonly layoutTrouble?: string | undefined
   /** Undefined: a witness. */
   readonly repair: RepairReport | undefined
+  readonly collect?: CollectReport | undefined
   readonly scrub?: ScrubReport | undefined
   readonly atRisk?: AtRisk
   /** Files of the index of blocks that were found damaged at the start. */
@@ -75,6 +76,7 @@ export function statusOf (facts: StatusFacts): NodeStatus {
     cache: { bytes: cache.bytes, limitBytes: cache.limitBytes },
     rows: { lostPartitions: rows.lostPartitions().size, isReadOnly: rows.readOnlyReason !== undefined },
     repair: facts.repair,
+    collect: facts.collect,
     scrub: facts.scrub,
     atRisk: atRiskOf(facts),
     isDegraded: isDegraded(facts),
@@ -102,6 +104,7 @@ function healthOf (facts: StatusFacts): readonly string[] {
     ...(blocks.corrupt > 0 ? [`${blocks.corrupt} blocks were corrupt and are set aside in blocks/corrupt: the disk may be failing`] : []),
     ...riskHealthOf(facts),
     ...repairHealthOf(facts.repair),
+    ...collectHealthOf(facts.collect),
     ...scrubHealthOf(facts),
     ...(freeBytes <= config.reserveBytes ? [`the disk has no more free than the reserve of ${config.reserveBytes} bytes: this node takes no more blocks`] : []),
   ]
@@ -122,6 +125,17 @@ function repairHealthOf (repair: RepairReport | undefined): readonly string[] {
     ...full.map((peer) => `${peer} has no room for blocks that belong to it`),
     ...(state === 'paused' ? ['repair is paused: missing copies are not made anew until "dfs repair resume"'] : []),
     ...(failure === undefined ? [] : [`repair fails: ${failure}`]),
+  ]
+}
+
+function collectHealthOf (collect: CollectReport | undefined): readonly string[] {
+  if (collect === undefined) return []
+  const { state, failure, found, publishing } = collect
+  return [
+    ...((found?.heldUpBlocks ?? 0) === 0 ? [] : [`${found?.heldUpBlocks} blocks that nobody is known to need stay: too few of the nodes that may need them answer`]),
+    ...(publishing?.failure === undefined ? [] : [`the space of what was overwritten or deleted does not come back: ${publishing.failure}`]),
+    ...(state === 'paused' ? ['collection is paused: space does not come back until "dfs collect resume"'] : []),
+    ...(failure === undefined ? [] : [`collection fails: ${failure}`]),
   ]
 }
 

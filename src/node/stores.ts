@@ -1,5 +1,7 @@
 import { join } from 'node:path'
 import type { Cid } from '../base/cid.ts'
+import { KeyedQueue } from '../base/keyed-queue.ts'
+import { type CondemnedBlocks, condemnedBlocks } from '../blockstore/condemned.ts'
 import { type BlockHolder, blockHolder } from '../blockstore/holder.ts'
 import { type BlockCache, openBlockCache } from '../blockstore/cached-blocks.ts'
 import { type DiskBlocks, openDiskBlocks } from '../blockstore/disk-blocks.ts'
@@ -43,6 +45,7 @@ export const indexFolders = { rows: 'rows/index', blocks: 'blocks/index' } as co
 export interface BlockStores extends AsyncDisposable {
   readonly blocks: DiskBlocks
   readonly holder: BlockHolder
+  readonly condemned: CondemnedBlocks
   readonly inventory: Inventory
   readonly cache: BlockCache
   readonly index: KeyValue
@@ -69,5 +72,6 @@ export async function openBlocks ({ config, files, onCorrupt, onDamage = () => {
     onCorrupt,
   })
   const cache = await openBlockCache({ files, limitBytes: config.cacheBytes })
-  return { blocks, holder: blockHolder({ blocks, index }), inventory: blockInventory({ blocks, index }), cache, index, damage, [Symbol.asyncDispose]: async () => index[Symbol.asyncDispose]() }
+  const locks = new KeyedQueue()
+  return { blocks, holder: blockHolder({ blocks, index, locks }), condemned: condemnedBlocks({ blocks, index, locks }), inventory: blockInventory({ blocks, index }), cache, index, damage, [Symbol.asyncDispose]: async () => index[Symbol.asyncDispose]() }
 }

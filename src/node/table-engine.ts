@@ -8,7 +8,7 @@ import { tablePeers } from '../protocols/table.ts'
 import { AntiEntropy } from '../tables/anti-entropy.ts'
 import { Burial } from '../tables/burial.ts'
 import { HandOver } from '../tables/hand-over.ts'
-import { isSelfProving, type Registers, type RowCodec, type RowStore, type Voters } from '../tables/index.ts'
+import { isSelfProving, type Registers, type RowCodec, type RowStore, type TableNumber, type Voters } from '../tables/index.ts'
 import { LateDelivery, type RowSettler } from '../tables/late-delivery.ts'
 import type { ListingIndex } from '../tables/listing-index.ts'
 import type { VoterProgress } from '../tables/messages.ts'
@@ -35,6 +35,8 @@ export interface TableEngineParts {
   /** Undefined: a node without keys, which lists nothing and proposes nothing. */
   readonly index: ListingIndex | undefined
   readonly absence: Absence
+  /** Told of each row that this replica is shown. */
+  readonly noticed: (table: TableNumber, value: Uint8Array) => void
   readonly clock: Clock
   readonly random: Random
   readonly warn: (message: string, cause: unknown) => void
@@ -63,7 +65,7 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
   const replica = tableReplica({
     self, store: rows, codec, voters: acceptorsBy(state, self), layout: guard,
     isMember: (peer) => state.isMember(peer), isKeyless, succession: eraSuccession(state, codec),
-    listing: isKeyless ? undefined : { index, describe: describeRow },
+    listing: isKeyless ? undefined : { index, describe: (table, value) => { parts.noticed(table, value); return describeRow(table, value) } },
     progress: () => progressOf(parts, handOver),
     wallMs: () => clock.wallMs(),
   })

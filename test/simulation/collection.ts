@@ -231,7 +231,7 @@ export class CollectingCluster {
     process.registers = driver
     process.objects = objectStore({
       registers: driver, replication: engine, content: lettersContent, versions: { fresh: () => ledger.fresh(self, this.random), idOf: ({ salt }) => hash(proofOf({ salt })) }, clock, random: this.random,
-      settleLayout: async () => {}, blockPlaces: () => 3, announce: () => {}, warn,
+      dates: { present: async () => clock.wallMs(), past: async () => clock.wallMs() }, settleLayout: async () => {}, blockPlaces: () => 3, announce: () => {}, warn,
     })
 
     await serveStore(requests, { holder, budget, warn })

@@ -5,6 +5,7 @@ import { Degraded } from '../degraded.ts'
 import { withNode } from '../context.ts'
 import { linesOf } from '../lines.ts'
 import { durationText, sizeText, table } from '../output.ts'
+import { collectLine } from '../collect-text.ts'
 import { repairLine } from '../repair-text.ts'
 import { scrubLine } from '../scrub-text.ts'
 import type { GivenOptions } from '../settings.ts'
@@ -59,6 +60,7 @@ function statusText (status: NodeStatus): string {
     ...status.members.map((member) => ['', `${member.peerId}  ${member.role}  zone ${member.zone}  ${member.peerId === status.peerId ? 'this node' : member.isConnected ? 'connected' : 'not connected'}`]),
     ['blocks', `${blocks.count}, ${sizeText(blocks.bytes)} ${quota}${blocks.corrupt > 0 ? `, ${blocks.corrupt} set aside as corrupt` : ''}`],
     ['repair', repairLine(status.repair)],
+    ['collect', collectLine(status.collect)],
     ['scrub', scrubLine(status.scrub)],
     ['at risk', riskLine(status.atRisk)],
     ['cache', `${sizeText(cache.bytes)} of ${sizeText(cache.limitBytes)}`],
