@@ -13,6 +13,7 @@ import { BenchNodes } from './nodes.ts'
 import { puts } from './put.ts'
 import { Report } from './report.ts'
 import { layout } from './layout.ts'
+import { rpc } from './rpc.ts'
 import { s3 } from './s3.ts'
 import { sealing } from './sealing.ts'
 import { smallObjects } from './small-objects.ts'
@@ -35,7 +36,7 @@ const { values } = parseArgs({
 type Section = (bench: Bench, nodes: BenchNodes) => Promise<void>
 
 /** On three nodes, all of them holders. */
-const onThree: Readonly<Record<string, Section>> = { 'start-up': startUp, small: smallObjects, put: puts, s3, dedup: deduplication, frozen: frozenHolder }
+const onThree: Readonly<Record<string, Section>> = { 'start-up': startUp, small: smallObjects, put: puts, s3, dedup: deduplication, rpc, frozen: frozenHolder }
 /** On three holders and two members that hold nothing. */
 const onReaders: Readonly<Record<string, Section>> = { fetch: fetches, 'first-byte': firstBytes, helia }
 /** In this process. */

@@ -64,7 +64,8 @@ function ifAbsent (error: NodeJS.ErrnoException): false {
 }
 
 function settingsOf ({ data, settings = {} }: CreateNodeOptions): Record<string, unknown> {
-  return { data, ...Object.fromEntries(Object.entries(settings).map(([field, value]) => [optionNames[field as ConfigField] ?? field, value])) }
+  // another program's port is not taken for doors that nobody asked for
+  return { data, 's3-listen': 'off', ...Object.fromEntries(Object.entries(settings).map(([field, value]) => [optionNames[field as ConfigField] ?? field, value])) }
 }
 
 function secretsOf ({ passphrase, keyFile }: CreateNodeOptions, config: Config): Secrets {

@@ -44,7 +44,7 @@ test('the packed tarball installs into an empty folder and runs: compiled JavaSc
     return (await run(process.execPath, [name, join(folder.path, 'example')], { cwd: folder.path, timeout: 60_000 })).stdout
   }
   expect(await example('embed.mjs')).toBe('300000 bytes stored, 200000 of them read; others join with dfs1-…\n')
-  const running = spawn(dfs, ['start', '--data', join(folder.path, 'example'), '--listen', '/ip4/127.0.0.1/tcp/0', '--api-port', '0', '--json'], { env, stdio: ['ignore', 'pipe', 'ignore'] })
+  const running = spawn(dfs, ['start', '--data', join(folder.path, 'example'), '--listen', '/ip4/127.0.0.1/tcp/0', '--api-port', '0', '--s3-listen', 'off', '--json'], { env, stdio: ['ignore', 'pipe', 'ignore'] })
   try {
     await once(running.stdout, 'data')
     expect(await example('client.mjs')).toBe('a/1 53 me\ntext\nseen a/1\nconflict\n')
