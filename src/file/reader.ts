@@ -24,7 +24,8 @@ export const readLimits = {
   firstWindowBytes: 1024 * 1024,
 } as const
 
-interface Piece { readonly entry: Entry, readonly skip: number, readonly take: number }
+/** Of a chunk, so many bytes from `skip` on. */
+export interface Piece { readonly entry: Entry, readonly skip: number, readonly take: number }
 
 /**
  * The bytes first ≤ i < end of a file, in order. Only chunks that hold some of them are fetched, a window ahead; every one is authenticated before a byte
@@ -58,7 +59,7 @@ export async function * readFile (content: Content, { first, end }: { first: num
 }
 
 /** The chunks that hold the range, in order; manifest nodes are fetched as the walk comes to them. */
-async function * piecesOf (content: Exclude<Content, { kind: 'inline' }>, range: { first: number, end: number }, options: ReadOptions): AsyncIterable<Piece> {
+export async function * piecesOf (content: Exclude<Content, { kind: 'inline' }>, range: { first: number, end: number }, options: NodeOptions): AsyncIterable<Piece> {
   for await (const { entries, start } of leavesOf(content, range, options)) yield * cut(entries, start, range)
 }
 

@@ -3,8 +3,9 @@ import { empty, fromHex } from '../base/bytes.ts'
 import { type Cid, cidOfDigest } from '../base/cid.ts'
 import type { Random } from '../base/random.ts'
 import type { ClusterKeys } from '../encryption/index.ts'
-import { type Content, decodeContent, encodeContent, type Entry, joinContents, leavesOf, readFile, sealerOf, sizeOfContent, writeFile, type WriteOptions } from '../file/index.ts'
+import { type Content, decodeContent, encodeContent, type Entry, excerptOf, joinContents, leavesOf, readFile, sealerOf, sizeOfContent, writeFile, type WriteOptions } from '../file/index.ts'
 import { type ContentCodec, redundancyLimits, type WrittenContent } from '../objects/index.ts'
+import type { BucketRow } from '../objects/bucket-row.ts'
 
 export const contentFlow = {
   /** Blocks of one put on their way to holders at once. */
@@ -26,7 +27,7 @@ export function contentCodec (keys: ClusterKeys, random: Random): ContentCodec {
   let readers = 0
   const windowBytes = (): number => Math.max(contentFlow.leastWindowBytes, Math.min(contentFlow.windowBytes, contentFlow.allWindowsBytes / readers))
   const write = async (source: AsyncIterable<Uint8Array>, { bucket, signal, put }: Parameters<ContentCodec['write']>[1], how: Pick<WriteOptions, 'spreadFromBytes' | 'maxInlineBytes' | 'maxListedChunks'>): Promise<Content> => {
-    const domain = bucket.dedup === 'cluster' ? empty : fromHex(bucket.id)
+    const domain = domainOf(bucket)
     const { isPrivate, compression, chunking } = bucket
     const gearKey = keys.domain(keys.currentEpoch, domain).gear
     return writeFile(source, { sealer, domain, isPrivate, compression, chunking, gearKey, put, signal, inFlightBlocks: contentFlow.inFlightBlocks, room, ...how })
@@ -35,6 +36,12 @@ export function contentCodec (keys: ClusterKeys, random: Random): ContentCodec {
     write: async (source, options) => written(await write(source, options, { spreadFromBytes: options.bucket.shards === undefined ? 0 : redundancyLimits.spreadFromBytes })),
     writePart: async (source, options) => written(await write(source, options, { spreadFromBytes: 0, maxInlineBytes: 0, maxListedChunks: contentFlow.listedChunksOfPart })),
     join: async (parts, options) => written(await joinContents(decoded(parts), { sealer, inFlightBlocks: contentFlow.inFlightBlocks, ...options })),
+    async excerpt (encoded, { bucket, range, ...options }) {
+      const content = decodeContent(encoded)
+      if (content.kind === 'inline') throw new RangeError('content that stands in a row has no chunk to be shared')
+      const { isPrivate, compression } = bucket
+      return written(await excerptOf(content, range, { sealer, domain: domainOf(bucket), isPrivate, compression, inFlightBlocks: contentFlow.inFlightBlocks, maxListedChunks: contentFlow.listedChunksOfPart, ...options }))
+    },
     async * read (content, { range, get, signal }) {
       readers++
       try {
@@ -61,6 +68,8 @@ export function contentCodec (keys: ClusterKeys, random: Random): ContentCodec {
     },
   }
 }
+
+const domainOf = ({ dedup, id }: BucketRow): Uint8Array => dedup === 'cluster' ? empty : fromHex(id)
 
 async function * decoded (contents: AsyncIterable<Uint8Array>): AsyncIterable<Content> { for await (const content of contents) yield decodeContent(content) }
 

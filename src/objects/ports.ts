@@ -43,6 +43,14 @@ export interface ContentCodec {
   writePart (source: AsyncIterable<Uint8Array>, options: { bucket: BucketRow, signal?: AbortSignal, put: (cid: Cid, block: Uint8Array, of: BlockKind) => Promise<void> }): Promise<WrittenContent>
   /** Parts as one, in their order: a manifest over the chunks of all. Reads and puts nodes of manifests alone. @throws Corrupt, Unavailable */
   join (parts: AsyncIterable<Uint8Array>, options: { signal?: AbortSignal, put: (cid: Cid, block: Uint8Array, of: BlockKind) => Promise<void>, get: (cid: Cid, options: BlockKind & { signal?: AbortSignal }) => Promise<Uint8Array> }): Promise<WrittenContent>
+  /**
+   * Part of a content, which is not inline, as a part of an object in the same domain: chunks that lie whole in the range are given to `share`, hundreds at once,
+   * which resolves when they are kept as if they had been put. @throws Corrupt, Unavailable
+   */
+  excerpt (content: Uint8Array, options: {
+    bucket: BucketRow, range: { first: number, end: number }, signal?: AbortSignal, share: (cids: readonly Cid[]) => Promise<void>
+    put: (cid: Cid, block: Uint8Array, of: BlockKind) => Promise<void>, get: (cid: Cid, options: BlockKind & { signal?: AbortSignal }) => Promise<Uint8Array>
+  }): Promise<WrittenContent>
   /** Bytes first ≤ i < end in order, verified. @throws Corrupt, Unavailable */
   read (content: Uint8Array, options: { bucket: BucketRow, range: { first: number, end: number }, signal?: AbortSignal, get: (cid: Cid, options: BlockKind & { signal?: AbortSignal }) => Promise<Uint8Array> }): AsyncIterable<Uint8Array>
   /** Every block of it: chunks, and nodes of its manifest, which are read for that. @throws Corrupt, Unavailable */

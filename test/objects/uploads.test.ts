@@ -244,6 +244,76 @@ describe('uploads in parts', () => {
     expect(await textOf(node)).toBe('23456789abcd0123456789abcdef')
   })
 
+  test('what is whole of a copied part\'s range is shared with its source, and nothing of it is put; what is cut is put', async () => {
+    const { world, node, uploadId } = await begun({})
+    const source = { bucket: 'photos', key: 'source' }
+    await node.put(source, bytesOf('0123456789abcdefghijklmnopqrstuvwxyz'))
+    const before = new Set(world.blocks.keys())
+    world.lookedFor.clear()
+    // chunks are of eight bytes
+    const whole = await node.uploads.copyPart(target, uploadId, 1, source, { range: { first: 8, last: 23 } })
+    expect(world.events.filter((event) => event === 'adopted')).toHaveLength(2)
+    expect([...world.blocks.keys()].filter((cid) => !before.has(cid))).toEqual([])
+    // no digest is wanted, so no byte is read
+    expect(world.lookedFor.size).toBe(0)
+    const cut = await node.uploads.copyPart(target, uploadId, 2, source, { range: { first: 4, last: 35 } })
+    expect(world.events.filter((event) => event === 'adopted')).toHaveLength(6)
+    expect([...world.blocks.keys()].filter((cid) => !before.has(cid))).toHaveLength(1)
+    await node.uploads.complete(target, uploadId, [whole, cut])
+    await node.remove(source)
+    expect(await textOf(node)).toBe('89abcdefghijklmn456789abcdefghijklmnopqrstuvwxyz')
+  })
+
+  test('a copied part has its digests, whether its blocks are shared or not; those that too few holders keep are put', async () => {
+    const { world, node, uploadId } = await begun({ wantsMd5: true, checksum: { algorithm: 'crc32', type: 'FULL_OBJECT' } })
+    const source = { bucket: 'photos', key: 'source' }
+    await node.put(source, bytesOf('0123456789abcdefghijklmnopqrstuvwxyz'))
+    for (const cid of [...world.blocks.keys()].slice(1, 3)) world.unadopted.add(cid)
+    world.events.length = 0
+    const part = await node.uploads.copyPart(target, uploadId, 1, source, { range: { first: 8, last: 35 } })
+    expect(world.events.filter((event) => event === 'adopted')).toHaveLength(2)
+    expect(world.events.filter((event) => event === 'block')).toHaveLength(2)
+    expect(part).toMatchObject({ sizeBytes: 28, etag: md5('89abcdefghijklmnopqrstuvwxyz').toString('hex'), checksum: { algorithm: 'crc32' } })
+    await node.uploads.complete(target, uploadId, [part])
+    expect(await textOf(node)).toBe('89abcdefghijklmnopqrstuvwxyz')
+  })
+
+  test.each([
+    ['another bucket', { from: {}, to: {}, isElsewhere: true, isShared: false }],
+    ['another bucket, where content is one block over the cluster', { from: { dedup: 'cluster' }, to: { dedup: 'cluster' }, isElsewhere: true, isShared: true }],
+    ['a private bucket', { from: { isPrivate: true }, to: {}, isElsewhere: false, isShared: false }],
+    ['a bucket of shards, with the source in whole copies', { from: {}, to: { shards: '2+1' }, isElsewhere: false, isShared: false }],
+    ['a bucket of shards', { from: { shards: '2+1' }, to: {}, isElsewhere: false, isShared: true }],
+  ] as const)('a part copied into %s has the source\'s blocks only where they are alike', async (_, { from, to, isElsewhere, isShared }) => {
+    const world = await uploadWorld()
+    world.places = 3
+    const node = world.node()
+    await node.createBucket('from', from)
+    await node.put({ bucket: 'from', key: 'source' }, bytesOf('0123456789abcdefghijklmnopqrstuvwxyz'))
+    if (isElsewhere) await node.createBucket('elsewhere', to)
+    else if ('shards' in to) await node.setRedundancy('from', to)
+    const place = { bucket: isElsewhere ? 'elsewhere' : 'from', key: 'k' }
+    const { uploadId } = await node.uploads.create(place)
+    const part = await node.uploads.copyPart(place, uploadId, 1, { bucket: 'from', key: 'source' }, { range: { first: 8 } })
+    await node.uploads.complete(place, uploadId, [part])
+    expect(world.events.includes('adopted')).toBe(isShared)
+    expect(await textOf(node, place)).toBe('89abcdefghijklmnopqrstuvwxyz')
+  })
+
+  test('a copied part that cannot be stored fails, whichever half of it does', async () => {
+    const { world, node, uploadId } = await begun()
+    const source = { bucket: 'photos', key: 'source' }
+    await node.put(source, bytesOf('0123456789abcdefghijklmnopqrstuvwxyz'))
+    world.failure = new Unavailable('too few holders')
+    await expect(node.uploads.copyPart(target, uploadId, 1, source, { range: { first: 4 } })).rejects.toThrow('too few holders')
+    world.failure = undefined
+    // all its chunks are shared, and one cannot be read for its digest
+    const [, , cid] = world.blocks.keys()
+    world.unreadable.add(cid as never)
+    await expect(node.uploads.copyPart(target, uploadId, 1, source)).rejects.toThrow('no block')
+    expect((await node.uploads.listParts(target, uploadId)).parts).toEqual([])
+  })
+
   test('parts keep the redundancy that the bucket had when the upload was begun', async () => {
     const world = await uploadWorld()
     world.places = 6

@@ -374,6 +374,7 @@ const lettersContent: ContentCodec = {
   async * blocksOf () {},
   writePart: async () => never(),
   join: async () => never(),
+  excerpt: async () => never(),
   async write (source, { put }) {
     const letters: string[] = []
     for await (const piece of source) {

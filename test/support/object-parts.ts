@@ -25,6 +25,8 @@ export interface ObjectWorld {
   readonly lookedFor: Map<Cid, Redundancy | undefined>
   /** Blocks that too few holders keep to be adopted. */
   readonly unadopted: Set<Cid>
+  /** Kept by their holders, who do not give them. */
+  readonly unreadable: Set<Cid>
   /** Rejects puts of blocks while set. */
   failure: Error | undefined
   rowOf (key: string): ObjectRow | undefined
@@ -39,7 +41,7 @@ export function objectWorld ({ wrap = (registers) => registers }: { wrap?: (regi
   const registers = memoryRegisters({ isShown: ({ table }, value) => describeRow(table, value)?.summary !== undefined })
   const random = seededRandom(1)
   const world: ObjectWorld = {
-    registers, places: 3, put: new Map(), lookedFor: new Map(), unadopted: new Set(), blocks: new Map(), announced: [], warnings: [], events: [], failure: undefined,
+    registers, places: 3, put: new Map(), lookedFor: new Map(), unadopted: new Set(), unreadable: new Set(), blocks: new Map(), announced: [], warnings: [], events: [], failure: undefined,
     rowOf: (key) => registers.valuesOf(tables.objects).map(decodeObjectRow).find((row) => row.key === key),
     parts: {
       registers: wrap(described(registers)),
@@ -65,7 +67,7 @@ export function objectWorld ({ wrap = (registers) => registers }: { wrap?: (regi
             await Promise.resolve()
             const block = world.blocks.get(cid)
             world.lookedFor.set(cid, redundancy)
-            if (block === undefined) throw new Error(`no block ${cid}`)
+            if (block === undefined || world.unreadable.has(cid)) throw new Error(`no block ${cid}`)
             if (report !== undefined) report.local += block.byteLength
             return block
           },
@@ -132,6 +134,22 @@ const plainContent: ContentCodec = {
       chunks.push(cidOf(block))
     }
     return { sizeBytes: all.byteLength, content: plainList(chunks, all.byteLength), hasBlocks: true, root: undefined, chunks }
+  },
+  async excerpt (content, { range: { first, end }, share, put, get }) {
+    const { sizeBytes, chunks: all } = chunksIn(content)
+    const [chunks, shared] = [[] as Cid[], [] as Cid[]]
+    for (const [i, cid] of all.entries()) {
+      const at = i * chunkBytes
+      const [from, to] = [Math.max(first, at), Math.min(end, at + chunkBytes, sizeBytes)]
+      if (from >= to) continue
+      const isWhole = to - from === Math.min(chunkBytes, sizeBytes - at)
+      const cut = isWhole ? undefined : (await get(cid, { mayBeSpread: true })).slice(from - at, to - at)
+      if (cut === undefined) shared.push(cid)
+      else await put(cidOf(cut), cut, { mayBeSpread: true })
+      chunks.push(cut === undefined ? cid : cidOf(cut))
+    }
+    await share(shared)
+    return { sizeBytes: end - first, content: plainList(chunks, end - first), hasBlocks: true, root: undefined, chunks }
   },
   async join (parts, { put }) {
     const chunks: Cid[] = []

@@ -93,11 +93,11 @@ async function isOver (of: UploadParts, { target, id, head }: OpenUpload): Promi
 }
 
 async function joined ({ parts }: UploadParts, upload: OpenUpload, rows: AsyncIterable<PartRow>, { signal }: { signal?: AbortSignal }): Promise<WrittenContent> {
-  const put = blockWriter(parts, upload)
+  const writer = blockWriter(parts, upload)
   const reader = parts.replication.reader({ versionId: upload.id, isPassing: true })
   return parts.content.join(contentsOf(rows), {
     signal,
-    put: async (cid, block, of) => { await put(cid, block, { ...of, signal }) },
+    put: async (cid, block, of) => { await writer.put(cid, block, { ...of, signal }) },
     get: async (cid, wait) => reader.get(cid, wait),
   })
 }

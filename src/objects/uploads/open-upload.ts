@@ -78,12 +78,21 @@ export function idIn (uploadId: string): Uint8Array {
   return fromHex(uploadId)
 }
 
+export interface BlockWriter {
+  put (cid: Cid, block: Uint8Array, of: BlockKind & { signal?: AbortSignal }): Promise<void>
+  /** Of chunks: those that are there already, now for this version too. */
+  adopt (cids: readonly Cid[], wait: { signal?: AbortSignal }): Promise<ReadonlySet<Cid>>
+}
+
 /** Puts blocks for the version of an upload, with the redundancy that it was begun with. */
-export function blockWriter ({ replication }: ObjectParts, { bucket, head }: OpenUpload): (cid: Cid, block: Uint8Array, of: BlockKind & { signal?: AbortSignal }) => Promise<void> {
+export function blockWriter ({ replication }: ObjectParts, { bucket, head }: OpenUpload): BlockWriter {
   const { whole, large } = redundancyOf(head)
-  const options = { isDegradedAllowed: bucket.degraded === 'allow' }
-  const [wholeWriter, largeWriter] = [whole, large].map((redundancy) => replication.writer({ versionId: head.version.id, redundancy }, options)) as [ReturnType<typeof replication.writer>, ReturnType<typeof replication.writer>]
-  return async (cid, block, { mayBeSpread, signal }) => (mayBeSpread ? largeWriter : wholeWriter).put(cid, block, { signal })
+  const writerOf = (redundancy: typeof whole): ReturnType<typeof replication.writer> => replication.writer({ versionId: head.version.id, redundancy }, { isDegradedAllowed: bucket.degraded === 'allow' })
+  const writers = { whole: writerOf(whole), large: writerOf(large) }
+  return {
+    put: async (cid, block, { mayBeSpread, signal }) => writers[mayBeSpread ? 'large' : 'whole'].put(cid, block, { signal }),
+    adopt: async (cids, wait) => writers.large.adopt(cids, wait),
+  }
 }
 
 /** The bucket as it was when the upload was begun: its chunks are kept alike. */

@@ -5,14 +5,18 @@ import { objectAddress } from '../change-object.ts'
 import { placeIn } from '../commit.ts'
 import { PutDigests } from '../digests.ts'
 import { decodeObjectRow } from '../object-row.ts'
+import type { WrittenContent } from '../ports.ts'
 import { NoSuchUpload } from './errors.ts'
 import { type PartInfo, type PutPartOptions, uploadLimits } from './index.ts'
 import { blockWriter, bucketOf, type OpenUpload, pendingIn, type UploadParts } from './open-upload.ts'
+import { type PartSource, sharePart } from './share-part.ts'
 import { encodeUploadRow, partKey, type PartRow, type PartSummary, uploadAddress } from './upload-row.ts'
 
 export interface NewPart {
   readonly number: number
   readonly source: AsyncIterable<Uint8Array>
+  /** The source is this range of an object, whose blocks the part may have; then it is read for its digests alone, and not if there are none. */
+  readonly shared?: PartSource
   /** Only if there is none of this number. */
   readonly isFirst?: boolean
 }
@@ -22,13 +26,15 @@ export interface NewPart {
  * told of this part, so it has failed, and takes its row with it. (Looking before alone would leave rows of a dead upload that nobody looks for.) Undefined:
  * there is one of this number, and this was to be the first. @throws NoSuchUpload, as `Uploads.putPart`
  */
-export async function storePart ({ parts, heartbeats }: UploadParts, upload: OpenUpload, { number, source, isFirst = false }: NewPart, options: PutPartOptions): Promise<PartRow | undefined> {
+export async function storePart (of: UploadParts, upload: OpenUpload, { number, source, shared, isFirst = false }: NewPart, options: PutPartOptions): Promise<PartRow | undefined> {
+  const { parts, heartbeats } = of
   const { head, bucketId, id, target } = upload
   const { signal, sizeBytes: announced, expected, digests: more } = options
   using _alive = heartbeats.during(upload)
   const digests = new PutDigests({ wantsMd5: head.wantsMd5, checksum: head.checksum?.algorithm, expected, digests: more })
-  const put = blockWriter(parts, upload)
-  const { content, sizeBytes } = await parts.content.writePart(digests.of(bounded(source)), { bucket: bucketOf(upload), signal, put: async (cid, block, of) => { await put(cid, block, { ...of, signal }) } })
+  const { content, sizeBytes } = shared === undefined
+    ? await writePart(of, upload, digests.of(bounded(source)), { signal })
+    : await sharedPart(of, upload, shared, { read: head.wantsMd5 || head.checksum !== undefined ? digests.of(source) : undefined, signal })
   if (announced !== undefined && announced !== sizeBytes) throw new InvalidInput('size', `${announced} bytes were announced, ${sizeBytes} came; the part was not stored`)
   const { md5, checksum } = await digests.attributes()
   const row: PartRow = {
@@ -44,6 +50,26 @@ export async function storePart ({ parts, heartbeats }: UploadParts, upload: Ope
   if (await isUnderWay(parts, upload)) return row
   await parts.registers.change<void>(address, (current) => ({ kind: current === undefined ? 'keep' : 'erase', result: undefined }))
   throw new NoSuchUpload()
+}
+
+async function writePart ({ parts }: UploadParts, upload: OpenUpload, source: AsyncIterable<Uint8Array>, { signal }: { signal?: AbortSignal }): Promise<WrittenContent> {
+  const writer = blockWriter(parts, upload)
+  return parts.content.writePart(source, { bucket: bucketOf(upload), signal, put: async (cid, block, of) => { await writer.put(cid, block, { ...of, signal }) } })
+}
+
+/** Shared and read at once; neither goes on when the other has failed. */
+async function sharedPart (of: UploadParts, upload: OpenUpload, shared: PartSource, { read, signal }: { read: AsyncIterable<Uint8Array> | undefined, signal?: AbortSignal }): Promise<WrittenContent> {
+  const stop = new AbortController()
+  const orStop = async <T>(work: Promise<T>): Promise<T> => work.catch((error: unknown) => { stop.abort(error); throw error })
+  const sharing = orStop(sharePart(of, upload, shared, { signal: signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]) }))
+  const reading = orStop(drained(read, stop.signal))
+  await Promise.allSettled([sharing, reading])
+  stop.signal.throwIfAborted()
+  return sharing
+}
+
+async function drained (source: AsyncIterable<Uint8Array> | undefined, signal: AbortSignal): Promise<void> {
+  if (source !== undefined) for await (const _ of source) if (signal.aborted) return
 }
 
 async function isUnderWay ({ registers }: UploadParts['parts'], { bucket, target, id }: OpenUpload): Promise<boolean> {

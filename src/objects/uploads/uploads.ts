@@ -1,7 +1,8 @@
 import { Conflict } from '../../base/errors.ts'
 import type { Buckets } from '../buckets.ts'
 import type { ObjectParts } from '../ports.ts'
-import { getObject, infoOf } from '../reading.ts'
+import { resolveRange } from '../range.ts'
+import { infoOf, readVersion, versionOf } from '../reading.ts'
 import type { ObjectInfo } from '../index.ts'
 import { appendLimits, appendTo, extentOf } from './append.ts'
 import { beginUpload, dropUpload } from './begin.ts'
@@ -12,6 +13,7 @@ import { type CopyPartOptions, type Uploads, uploadLimits } from './index.ts'
 import { checkPageLimit, listUploads, uploadInfo, uploadListingLimits } from './listing.ts'
 import { findUpload, Heartbeats, openUpload, pendingIn, type UploadParts } from './open-upload.ts'
 import { partPage } from './part-rows.ts'
+import { isSharable, type PartSource } from './share-part.ts'
 import { checkPartNumber, partInfo, storePart } from './store-part.ts'
 import type { PartRow, UploadHead } from './upload-row.ts'
 
@@ -31,9 +33,13 @@ export function uploadsOf (parts: ObjectParts, buckets: Buckets, { minPartBytes 
     async copyPart (target, uploadId, partNumber, source, { signal, range, ...conditions } = {}) {
       checkPartNumber(partNumber)
       const upload = await openUpload(of, target, uploadId, { signal })
-      const reading = await getObject(parts, buckets, source, { range, signal, versionId: source.versionId })
-      demandSource(reading.info, conditions)
-      return { ...partInfo(await storePart(of, upload, { number: partNumber, source: reading.body }, { signal }) as PartRow), source: reading.info }
+      const found = await versionOf(parts, buckets, source, { signal })
+      const info = infoOf(source, found.version)
+      demandSource(info, conditions)
+      const from: PartSource = { ...found, range: resolveRange(range, info.sizeBytes) }
+      const { body } = readVersion(parts, found, { range: from.range, signal })
+      const copied = await storePart(of, upload, { number: partNumber, source: body, ...(isSharable(from, upload) ? { shared: from } : {}) }, { signal })
+      return { ...partInfo(copied as PartRow), source: info }
     },
     async listParts (target, uploadId, { signal, after, limit = uploadListingLimits.maxPage } = {}) {
       checkPageLimit(limit)
