@@ -19,14 +19,20 @@ export const evidenceLimits = {
   maxBytes: 256 * 1024 * 1024,
 } as const
 
+/** Tables are looked at before each start up to so much, the newest first; scrub looks at all of them. */
+export const tablesBeforeOpeningBytes = 4 * 1024 ** 3
+
+export const isTable = ({ file }: Pick<LevelDamage, 'file'>): boolean => /\.(ldb|sst)$/.test(file)
+
 /**
- * What LevelDB will read when it opens this folder, looked at before it does: its logs and what says which tables there are. From a log it drops what it cannot read, writes the rest
- * to tables and removes the log: afterwards nothing tells. Tables are looked at by scrub (`damageOfFile`), for there may be much of them.
+ * What LevelDB will read when it opens this folder, looked at before it does: its logs, what says which tables there are, and the tables. From a log it drops what it cannot read, writes the rest
+ * to tables and removes the log: afterwards nothing tells. And a table with a flipped bit can end the whole process, by an assertion that does not hold.
  */
 export async function damageBeforeOpening (files: Files, folder: string): Promise<readonly LevelDamage[]> {
   const found: LevelDamage[] = []
-  for (const { name } of await levelFilesIn(files, folder)) {
-    if (/\.(ldb|sst)$/.test(name)) continue
+  let tableBytes = 0
+  for (const { name, sizeBytes } of (await levelFilesIn(files, folder)).toReversed()) {
+    if (isTable({ file: name }) && (tableBytes += sizeBytes) > tablesBeforeOpeningBytes) continue
     const { damage } = await damageOfFile(files, `${folder}/${name}`)
     if (damage !== undefined) found.push(damage)
   }

@@ -1,6 +1,6 @@
 import { crc32c } from '@node-rs/crc32'
 import { uncompress } from 'snappyjs'
-import { ByteReader, MalformedBytes } from '../base/bytes.ts'
+import { ByteReader, concat, empty, MalformedBytes } from '../base/bytes.ts'
 
 /**
  * Whether the bytes of LevelDB's files are what it wrote. LevelDB puts a CRC32C behind everything, and its Node binding has no way to have them checked: of a log
@@ -103,20 +103,104 @@ function blockAt (bytes: Uint8Array, handle: Handle): Uint8Array {
   throw new MalformedBytes(`a block of it is compressed in a way (${compression}) that is not known`)
 }
 
-/** The values of a block of an index: entries (varints shared, unshared, value length | rest of key | value), then u32 restarts and their count. */
-function handlesIn (block: Uint8Array): Handle[] {
-  const restarts = new DataView(block.buffer, block.byteOffset, block.byteLength).getUint32(block.byteLength - 4, true)
-  const reader = new VarintReader(block.subarray(0, block.byteLength - 4 * (restarts + 1)))
-  const handles: Handle[] = []
-  while (reader.remaining > 0) {
-    reader.varint()
-    const [unshared, length] = [reader.varint(), reader.varint()]
-    reader.skip(unshared)
-    const end = reader.offset + length
-    handles.push(reader.handle())
-    if (reader.offset !== end) throw new MalformedBytes('an entry of its index is no place of a block')
+/** A change that LevelDB has written, and when. */
+export interface LevelChange {
+  readonly key: Uint8Array
+  /** Of two changes of a key the one with the higher number counts. */
+  readonly sequence: bigint
+  /** Undefined: deleted. */
+  readonly value: Uint8Array | undefined
+}
+
+/** What can be read of a table, and how many of its blocks can not. Nothing of one whose index is damaged. */
+export function changesInTable (bytes: Uint8Array): { readonly changes: readonly LevelChange[], readonly unreadable: number } {
+  const changes: LevelChange[] = []
+  let unreadable = 0
+  for (const handle of placesOf(bytes)) {
+    try {
+      for (const { key, value } of entriesIn(blockAt(bytes, handle))) changes.push(changeOf(key, value))
+    } catch (error) {
+      if (!(error instanceof MalformedBytes) && !(error instanceof RangeError)) throw error
+      unreadable++
+    }
   }
-  return handles
+  return { changes, unreadable }
+}
+
+function placesOf (bytes: Uint8Array): readonly Handle[] {
+  try {
+    const reader = new VarintReader(bytes.subarray(-levelFileLimits.tableFooterBytes))
+    reader.handle()
+    return handlesIn(blockAt(bytes, reader.handle()))
+  } catch (error) {
+    if (error instanceof MalformedBytes || error instanceof RangeError) return []
+    throw error
+  }
+}
+
+/** Behind a key in a table stand, as u64 little-endian, its number, shifted, and what it is: 1 put, 0 deleted. */
+function changeOf (key: Uint8Array, value: Uint8Array): LevelChange {
+  if (key.byteLength < 8) throw new MalformedBytes('a key without a number')
+  const tag = new DataView(key.buffer, key.byteOffset + key.byteLength - 8, 8).getBigUint64(0, true)
+  return { key: key.subarray(0, -8), sequence: tag >> 8n, value: (tag & 0xffn) === 0n ? undefined : value }
+}
+
+/** What can be read of a log: of what is damaged the rest of its block is left out, as LevelDB does. */
+export function changesInLog (bytes: Uint8Array): readonly LevelChange[] {
+  const changes: LevelChange[] = []
+  let parts: Uint8Array[] = []
+  const { logBlockBytes } = levelFileLimits
+  for (let start = 0; start < bytes.byteLength; start += logBlockBytes) {
+    const block = bytes.subarray(start, start + logBlockBytes)
+    const view = new DataView(block.buffer, block.byteOffset, block.byteLength)
+    for (let at = 0; at + recordHeadBytes <= block.byteLength;) {
+      const [check, length, type] = [view.getUint32(at, true), view.getUint16(at + 4, true), view.getUint8(at + 6)]
+      const end = at + recordHeadBytes + length
+      if (end > block.byteLength || crc32c(block.subarray(at + 6, end)) !== unmasked(check)) { parts = []; break }
+      const isBegun = type === middle || type === last ? parts.length > 0 : true
+      parts = isBegun ? [...type === full || type === first ? [] : parts, block.subarray(at + recordHeadBytes, end)] : []
+      if (isBegun && (type === full || type === last)) { changes.push(...changesInBatch(concat(parts))); parts = [] }
+      at = end
+    }
+  }
+  return changes
+}
+
+/** u64 number of the first | u32 count, both little-endian | count × (u8 1 put, 0 deleted | varint length, key | of a put: varint length, value). */
+function changesInBatch (batch: Uint8Array): readonly LevelChange[] {
+  const view = new DataView(batch.buffer, batch.byteOffset, batch.byteLength)
+  let [sequence, count] = [view.getBigUint64(0, true), view.getUint32(8, true)]
+  const reader = new VarintReader(batch.subarray(12))
+  const changes: LevelChange[] = []
+  for (; count > 0; count--, sequence++) {
+    const isPut = reader.varint() === 1
+    const key = reader.take(reader.varint())
+    changes.push({ key, sequence, value: isPut ? reader.take(reader.varint()) : undefined })
+  }
+  return changes
+}
+
+const handlesIn = (block: Uint8Array): readonly Handle[] => [...entriesIn(block)].map(({ value }) => {
+  const reader = new VarintReader(value)
+  const handle = reader.handle()
+  if (reader.remaining > 0) throw new MalformedBytes('an entry of its index is no place of a block')
+  return handle
+})
+
+/** Of a block: varints shared, unshared, value length | rest of key | value; behind them u32 restarts, and their count. */
+function * entriesIn (block: Uint8Array): Iterable<{ readonly key: Uint8Array, readonly value: Uint8Array }> {
+  if (block.byteLength < 4) throw new MalformedBytes('a block of it has no end')
+  const restarts = new DataView(block.buffer, block.byteOffset, block.byteLength).getUint32(block.byteLength - 4, true)
+  const end = block.byteLength - 4 * (restarts + 1)
+  if (end < 0) throw new MalformedBytes('a block of it has no end')
+  const reader = new VarintReader(block.subarray(0, end))
+  let key = empty
+  while (reader.remaining > 0) {
+    const [shared, unshared, length] = [reader.varint(), reader.varint(), reader.varint()]
+    if (shared > key.byteLength) throw new MalformedBytes('a key of it begins as none before it')
+    key = concat([key.subarray(0, shared), reader.take(unshared)])
+    yield { key, value: reader.take(length) }
+  }
 }
 
 class VarintReader {
@@ -124,7 +208,7 @@ class VarintReader {
   constructor (bytes: Uint8Array) { this.#reader = new ByteReader(bytes) }
   get offset (): number { return this.#reader.offset }
   get remaining (): number { return this.#reader.remaining }
-  skip (bytes: number): void { this.#reader.raw(bytes) }
+  take (bytes: number): Uint8Array { return this.#reader.raw(bytes) }
   handle (): Handle { return { offset: this.varint(), length: this.varint() } }
 
   /** Seven bits a byte, the lowest first. */

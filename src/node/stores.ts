@@ -8,8 +8,9 @@ import { type DiskBlocks, openDiskBlocks } from '../blockstore/disk-blocks.ts'
 import { blockInventory, type Inventory } from '../blockstore/inventory.ts'
 import type { Config } from '../config.ts'
 import type { Files, KeyValue } from '../disk/index.ts'
-import { damageBeforeOpening, keepEvidence, type LevelDamage } from '../disk/level-damage.ts'
+import { damageBeforeOpening, isTable, keepEvidence, type LevelDamage } from '../disk/level-damage.ts'
 import { levelKeyValue } from '../disk/level-key-value.ts'
+import { finishSalvage, salvage } from '../disk/level-salvage.ts'
 import { type DiskRows, openRowStore, type RowStoreOptions } from '../tables/row-store.ts'
 
 export interface RowsOptions extends Omit<RowStoreOptions, 'folder' | 'index'> {
@@ -26,9 +27,12 @@ export interface IndexParts {
   readonly onDamage: (damage: LevelDamage, evidence: string | undefined) => void
 }
 
-/** LevelDB, whose files are looked at before it reads them: it would leave out in silence what it cannot read. */
+/** LevelDB, whose files are looked at before it reads them: it would leave out in silence what it cannot read, or give it as if it were right, or end the process. */
 async function openIndex ({ data, files, folder, onDamage }: IndexParts): Promise<KeyValue> {
-  for (const damage of await damageBeforeOpening(files, folder)) onDamage(damage, await keepEvidence(files, damage.file))
+  await finishSalvage({ data, folder })
+  const found = await damageBeforeOpening(files, folder)
+  for (const damage of found) onDamage(damage, await keepEvidence(files, damage.file))
+  if (found.some(isTable)) await salvage({ data, files, folder })
   return levelKeyValue(join(data, folder))
 }
 
@@ -36,7 +40,7 @@ async function openIndex ({ data, files, folder, onDamage }: IndexParts): Promis
 export async function openRows ({ data, onDamage = () => {}, ...options }: RowsOptions): Promise<DiskRows> {
   const { files } = options
   await files.ensureFolder('rows')
-  return openRowStore({ ...options, folder: 'rows', index: await openIndex({ data, files, folder: indexFolders.rows, onDamage }) })
+  return openRowStore({ ...options, folder: 'rows', keepEvidence: async (path) => { await keepEvidence(files, path) }, index: await openIndex({ data, files, folder: indexFolders.rows, onDamage }) })
 }
 
 /** Where LevelDB keeps what is looked up, below the data folder. */

@@ -32,6 +32,8 @@ export interface RowStoreOptions {
   readonly random: Random
   readonly ballotOf: (table: TableNumber, record: Uint8Array) => Ballot
   readonly onLost: (loss: { partitions: number, reason: string }) => void
+  /** Makes a copy of a file that was found damaged, before it is written anew. */
+  readonly keepEvidence?: (path: string) => Promise<void>
   /** The id by which the cluster knows the store that belongs here. Undefined: it knows none yet. */
   readonly named?: Uint8Array
 }
@@ -64,6 +66,7 @@ export async function openRowStore (options: RowStoreOptions): Promise<DiskRows>
   await files.ensureFolder(folder)
   for (const path of [folder, `${folder}/journal`]) await files.removeDebris(path)
   const { saved, journal, entries, counter, loss: damage } = await gatherEvidence(options)
+  if (damage !== undefined) await keepDamaged(options)
   const isNamed = named === undefined || (saved !== undefined && equals(named, saved.head.storeId))
   // one that was forgotten before is another store since then, and remembers nothing that it could lose
   const isForgotten = saved !== undefined && saved.proof.isLostWhole
@@ -77,6 +80,12 @@ export async function openRowStore (options: RowStoreOptions): Promise<DiskRows>
   if (partitions > 0) onLost({ partitions, reason: loss ?? 'lost before, and not handed over since' })
   await store.begin(changes)
   return store
+}
+
+async function keepDamaged ({ files, folder, keepEvidence = async () => {} }: RowStoreOptions): Promise<void> {
+  const segments: string[] = []
+  for await (const { name } of files.list(`${folder}/journal`)) segments.push(`${folder}/journal/${name}`)
+  for (const path of [`${folder}/proof`, ...segments]) await keepEvidence(path)
 }
 
 class DiskRowStore implements DiskRows {

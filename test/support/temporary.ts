@@ -5,7 +5,7 @@ import { join } from 'node:path'
 export type TemporaryFolder = AsyncDisposable & { readonly path: string }
 
 /** A folder that is gone after the test: `await using folder = await temporaryFolder()`. */
-export async function temporaryFolder (): Promise<TemporaryFolder> {
-  const path = await mkdtemp(join(tmpdir(), 'dfs-test-'))
+export async function temporaryFolder (parent = tmpdir()): Promise<TemporaryFolder> {
+  const path = await mkdtemp(join(parent, 'dfs-test-'))
   return { path, [Symbol.asyncDispose]: async () => { await rm(path, { recursive: true, force: true }) } }
 }
