@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { digesters } from '../../src/base/checksums.ts'
 import { Corrupt, Refused, StoreFull, Unavailable, UnknownOutcome } from '../../src/base/errors.ts'
 import { askS3, type S3Answer, type S3Ask } from '../support/s3-client.ts'
 import { type S3Server, s3Server } from '../support/s3-server.ts'
@@ -12,6 +13,8 @@ afterAll(async () => { await server[Symbol.asyncDispose]() })
 const ask = (method: string, path: string, options: S3Ask = {}): Promise<S3Answer> => askS3(server.port, method, path, { key: server.key, ...options })
 const put = (path: string, body: string | Uint8Array, headers: Record<string, string> = {}): Promise<S3Answer> => ask('PUT', path, { body, headers })
 const texts = (xml: string, name: string): string[] => [...xml.matchAll(new RegExp(`<${name}>([^<]*)</${name}>`, 'g'))].map(([, text]) => text ?? '')
+
+const crc32Of = (text: string): Uint8Array => { const sum = digesters.crc32(); sum.update(Buffer.from(text)); return sum.digest() }
 
 describe('buckets', () => {
   test('are made, found, listed, located and removed, with a slash behind the name or without', async () => {
@@ -135,12 +138,25 @@ describe('objects', () => {
     ['keys of a KMS', { 'x-amz-server-side-encryption': 'aws:kms' }, 'NotImplemented'],
     ['keys of the client', { 'x-amz-server-side-encryption-customer-algorithm': 'AES256' }, 'NotImplemented'],
     ['an access list of its own', { 'x-amz-acl': 'public-read' }, 'NotImplemented'],
+    ['a grant', { 'x-amz-grant-read': 'uri="http://acs.amazonaws.com/groups/global/AllUsers"' }, 'NotImplemented'],
     ['too much metadata', { 'x-amz-meta-long': 'x'.repeat(2100) }, 'MetadataTooLarge'],
     ['two checksums', { 'x-amz-checksum-crc32': 'NhCmhg==', 'x-amz-checksum-crc32c': 'mnG7TA==' }, 'InvalidRequest'],
     ['an MD5 that is none', { 'content-md5': 'AAAA' }, 'InvalidDigest'],
   ])('a put with %s stores nothing', async (_name, headers: Record<string, string>, code) => {
     expect(await put('/photos/refused', 'hello', headers)).toMatchObject({ code })
     expect((await ask('HEAD', '/photos/refused')).status).toBe(404)
+  })
+
+  test.each([
+    ['signed whole', undefined, undefined], ['unsigned', 'UNSIGNED-PAYLOAD', 'the content'],
+    ['in chunks, with a trailer', 'STREAMING-UNSIGNED-PAYLOAD-TRAILER', '4\r\nthe \r\n7\r\ncontent\r\n0\r\nx-amz-checksum-crc32:SUM\r\n\r\n'],
+  ])('a body %s is stored as it was meant', async (_name, payload, body) => {
+    const sum = Buffer.from(crc32Of('the content')).toString('base64')
+    const headers: Record<string, string> = payload === undefined ? {} : payload === 'UNSIGNED-PAYLOAD' ? { 'x-amz-content-sha256': payload } : { 'x-amz-content-sha256': payload, 'x-amz-trailer': 'x-amz-checksum-crc32', 'content-encoding': 'gzip,aws-chunked', 'x-amz-decoded-content-length': '11' }
+    expect(await put('/photos/meant', (body ?? 'the content').replace('SUM', sum), headers)).toMatchObject({ status: 200 })
+    expect(await ask('GET', '/photos/meant')).toMatchObject({ body: 'the content', headers: { etag: `"${createHash('md5').update('the content').digest('hex')}"` } })
+    expect((await ask('GET', '/photos/meant')).headers['content-encoding']).toBe(payload?.startsWith('STREAMING') === true ? 'gzip' : undefined)
+    if (payload?.startsWith('STREAMING') === true) expect(await put('/photos/meant', (body ?? '').replace('SUM', sum).replace('content', 'contend'), headers)).toMatchObject({ code: 'BadDigest' })
   })
 
   test('a body that ends early stores nothing', async () => {
