@@ -10,11 +10,11 @@ import type { DfsNode } from '../../src/node.ts'
 const tls = { 'tls-cert': join(import.meta.dirname, '../support/tls/first.crt'), 'tls-key': join(import.meta.dirname, '../support/tls/first.key') }
 
 const opened = (options: Record<string, unknown>, role = 'member'): Promise<PublicFaces> => openPublicFaces({
-  node: { status: async () => ({ role }) } as unknown as DfsNode, config: configOf({ home: '/home/somebody', options }).config, clock: systemClock, random: systemRandom, log: { info: () => {}, error: () => {} },
+  node: { status: async () => ({ role }) } as unknown as DfsNode, config: configOf({ home: '/home/somebody', options: { 's3-listen': 'off', ...options } }).config, clock: systemClock, random: systemRandom, log: { info: () => {}, error: () => {} },
 })
 
 describe('public faces', () => {
-  test('are all off by default', async () => {
+  test('but for S3, are all off by default', async () => {
     await using faces = await opened({})
     expect(faces.endpoints).toEqual({})
   })
@@ -30,6 +30,12 @@ describe('public faces', () => {
     ['a key without its certificate', { 'http-listen': '127.0.0.1:0', 'tls-key': tls['tls-key'] }, 'tls-cert'],
   ])('do not start with %s', async (_what, options, field) => {
     await expect(opened(options)).rejects.toMatchObject({ code: 'invalid', field })
+  })
+
+  test('S3 stands where the settings say, and a port that is taken is told with what to set', async () => {
+    await using faces = await opened({ 's3-listen': '127.0.0.1:0' })
+    const port = new URL(faces.endpoints.s3 ?? '').port
+    await expect(opened({ 's3-listen': `127.0.0.1:${port}` })).rejects.toThrow(`127.0.0.1:${port} is in use by another program (another node?): give --s3-listen another port, or "off"`)
   })
 
   test('are off where there is no data key', async () => {
