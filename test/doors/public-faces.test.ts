@@ -22,6 +22,8 @@ describe('public faces', () => {
   test('stand where the settings say', async () => {
     await using faces = await opened({ 'http-listen': '127.0.0.1:0', ...tls })
     expect(faces.endpoints.http).toMatch(/^https:\/\/127\.0\.0\.1:\d+$/)
+    await using rpc = await opened({ 'rpc-listen': '127.0.0.1:0', ...tls })
+    expect(rpc.endpoints).toEqual({ rpc: expect.stringMatching(/^https:\/\/127\.0\.0\.1:\d+$/) as string })
   })
 
   test.each([

@@ -11,7 +11,7 @@ import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../../src/ap
 import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from '../../src/api/rpc/generated/grpc/health/v1/health_pb.ts'
 import { concat } from '../../src/base/bytes.ts'
 import { Unavailable } from '../../src/base/errors.ts'
-import type { AnnouncementSeen, InviteOptions, NodeStatus, RepairReport, ScrubReport } from '../../src/node.ts'
+import type { AnnouncementSeen, CollectReport, InviteOptions, NodeStatus, RepairReport, ScrubReport } from '../../src/node.ts'
 import { type ServedApi, servedApi } from '../support/local-api.ts'
 import { collected, failureOf, protocols, rpcClient, type RpcClient } from '../support/rpc-client.ts'
 
@@ -25,6 +25,11 @@ const found = { pieces: 1, wrongPieces: 2, wrongReferences: 3, enteredFiles: 4, 
 const scrub: ScrubReport = {
   state: 'idle', phase: 'waiting', doneShare: 0, doneBytes: 0, totalBytes: 0, etaMs: undefined, failure: undefined, everyMs: 100, found,
   last: { finished: '2026-01-02T03:04:05.000Z', finishedMs: 1_767_323_045_000, tookMs: 1, bytes: 9, found },
+}
+const collect: CollectReport = {
+  state: 'paused', phase: 'waiting', doneShare: 0, etaMs: undefined, failure: undefined, collectAfterMs: 86_400_000, publishing: { phase: 'publishing', doneShare: 0.5, failure: undefined },
+  found: { condemnedBlocks: 1, condemnedBytes: 2, unreferencedBlocks: 3, unreferencedBytes: 4, heldUpBlocks: 5 },
+  total: { collectedBlocks: 1, collectedBytes: 2, sparedBlocks: 3, publishedDeaths: 4, abandonedUploads: 5 },
 }
 const status = {
   peerId: '12D3KooWTest', clusterId: '00', version: '0.1.0', role: 'member', zone: 'z', addresses: ['/ip4/127.0.0.1/tcp/1'], uptimeMs: 1,
@@ -79,6 +84,7 @@ describe.each(protocols)('the service over %s', (protocol) => {
         revoke: async (id) => { done.push(`revoke share ${id}`) },
         find: async () => undefined, use: async () => {},
       },
+      collect: { status: () => collect, now: () => collect, pause: () => collect, resume: () => collect },
       scrub: { status: () => scrub, now: () => scrub, pause: () => scrub, resume: () => scrub },
       inspect: () => ({ routingTable: ['r'], gossip: ['g'] }),
       emptyCache: async () => ({ freedBytes: 12 }),
@@ -246,6 +252,8 @@ describe.each(protocols)('the service over %s', (protocol) => {
     await watched.return?.()
     expect(await failureOf(jobs.controlJob({ name: 'scrub' }))).toMatchObject({ code: Code.InvalidArgument })
     expect(await failureOf(jobs.controlJob({ name: 'nothing', action: JobAction.NOW }))).toMatchObject({ code: Code.InvalidArgument })
+    expect((await jobs.getCollect({})).collect).toMatchObject({ job: { name: 'collect', state: JobState.PAUSED }, collectAfterMs: 86_400_000n, found: { heldUpBlocks: 5n }, total: { publishedDeaths: 4n }, publishing: { doneShare: 0.5 } })
+    expect((await jobs.controlJob({ name: 'collect', action: JobAction.RESUME })).job).toMatchObject({ name: 'collect' })
     const node = client.of(NodeService)
     expect(await node.getConfig({})).toMatchObject({ config: { zone: 'z', listen: ['x'] }, origins: { zone: 'default' } })
     expect((await node.getMetrics({})).text).toContain('dfs_test')

@@ -2,16 +2,16 @@ import type { MessageInitShape } from '@bufbuild/protobuf'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ServiceImpl } from '@connectrpc/connect'
 import { InvalidInput } from '../../base/errors.ts'
-import type { RepairReport, ScrubFound, ScrubReport, VerifyEvent } from '../../node.ts'
+import type { CollectReport, RepairReport, ScrubFound, ScrubReport, VerifyEvent } from '../../node.ts'
 import { untilStopped } from './calls.ts'
-import { JobAction, type JobSchema, type JobService, JobState, type RepairSchema, type ScrubFoundSchema, type ScrubSchema, VerifyProblem, type VerifyResponseSchema } from './generated/dfs/v1/job_pb.ts'
+import { type CollectSchema, JobAction, type JobSchema, type JobService, JobState, type RepairSchema, type ScrubFoundSchema, type ScrubSchema, VerifyProblem, type VerifyResponseSchema } from './generated/dfs/v1/job_pb.ts'
 import { looks } from './looks.ts'
 import { nameIn, numberIn } from './names.ts'
 import type { RpcParts } from './service.ts'
 
 const states = { busy: JobState.BUSY, idle: JobState.IDLE, paused: JobState.PAUSED } as const
 const actions = { now: JobAction.NOW, pause: JobAction.PAUSE, resume: JobAction.RESUME } as const
-const jobNames = ['repair', 'scrub'] as const
+const jobNames = ['repair', 'scrub', 'collect'] as const
 type Job = MessageInitShape<typeof JobSchema>
 
 export function jobService ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): ServiceImpl<typeof JobService> {
@@ -26,7 +26,7 @@ export function jobService ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): 
     }),
     async controlJob ({ name: wanted, action: number }) {
       const name = jobNames.find((job) => job === wanted)
-      if (name === undefined) throw new InvalidInput('name', `there is no job "${wanted.slice(0, 80)}"; there are ${jobNames.join(' and ')}`)
+      if (name === undefined) throw new InvalidInput('name', `there is no job "${wanted.slice(0, 80)}"; there are ${jobNames.join(', ')}`)
       const action = nameIn(actions, number, 'action')
       if (action === undefined) throw new InvalidInput('action', `what can be done about ${name} is an action: now, pause or resume`)
       return { job: jobOf(name, node[name][action]()) }
@@ -35,6 +35,7 @@ export function jobService ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): 
     verify: ({ bucket, prefix, isDeep }, context) => untilStopped(context, async function * (signal) {
       for await (const event of node.verify({ bucket: bucket === '' ? undefined : bucket, prefix: prefix === '' ? undefined : prefix, isDeep, signal })) yield { event: eventOf(event) }
     }),
+    getCollect: async () => ({ collect: collectOf(node.collect.status()) }),
     getScrub: async () => ({ scrub: scrubOf(node.scrub.status()) }),
   }
 }
@@ -44,13 +45,10 @@ const textOf = (jobs: readonly Job[]): unknown => jobs.map((job) => Object.entri
 
 const whole = (count: number): bigint => BigInt(Math.round(count))
 
-function jobOf (name: typeof jobNames[number], report: RepairReport | ScrubReport): Job {
-  const { state, phase, doneShare, doneBytes, totalBytes, etaMs, failure } = report
-  return {
-    name, state: numberIn(states, state), phase, doneShare, failure,
-    why: 'why' in report ? report.why : undefined,
-    doneBytes: whole(doneBytes), totalBytes: whole(totalBytes), etaMs: etaMs === undefined ? undefined : whole(etaMs),
-  }
+function jobOf (name: typeof jobNames[number], report: RepairReport | ScrubReport | CollectReport): Job {
+  const { state, phase, doneShare, etaMs, failure } = report
+  const [doneBytes, totalBytes] = 'doneBytes' in report ? [whole(report.doneBytes), whole(report.totalBytes)] : []
+  return { name, state: numberIn(states, state), phase, doneShare, doneBytes, totalBytes, failure, why: 'why' in report ? report.why : undefined, etaMs: etaMs === undefined ? undefined : whole(etaMs) }
 }
 
 /** Each a count. */
@@ -71,6 +69,14 @@ function scrubOf (report: ScrubReport): MessageInitShape<typeof ScrubSchema> {
   return {
     job: jobOf('scrub', report), everyMs: whole(everyMs), found: foundByScrub(found),
     last: last === undefined ? undefined : { finished: timestampFromDate(new Date(last.finished)), tookMs: whole(last.tookMs), bytes: whole(last.bytes), found: foundByScrub(last.found) },
+  }
+}
+
+function collectOf (report: CollectReport): MessageInitShape<typeof CollectSchema> {
+  const { collectAfterMs, found, total, publishing } = report
+  return {
+    job: jobOf('collect', report), collectAfterMs: whole(collectAfterMs), found: found === undefined ? undefined : wholes({ ...found }), total: wholes(total),
+    publishing: publishing === undefined ? undefined : { name: 'publish deaths', ...publishing },
   }
 }
 

@@ -12,14 +12,14 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file dfs/v1/job.proto.
  */
 export const file_dfs_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChBkZnMvdjEvam9iLnByb3RvEgZkZnMudjEi3AEKA0pvYhIMCgRuYW1lGAEgASgJEh8KBXN0YXRlGAIgASgOMhAuZGZzLnYxLkpvYlN0YXRlEg0KBXBoYXNlGAMgASgJEhAKA3doeRgEIAEoCUgAiAEBEhIKCmRvbmVfc2hhcmUYBSABKAESEgoKZG9uZV9ieXRlcxgGIAEoBBITCgt0b3RhbF9ieXRlcxgHIAEoBBITCgZldGFfbXMYCCABKARIAYgBARIUCgdmYWlsdXJlGAkgASgJSAKIAQFCBgoEX3doeUIJCgdfZXRhX21zQgoKCF9mYWlsdXJlIoEBCgZSZXBhaXISGAoDam9iGAEgASgLMgsuZGZzLnYxLkpvYhIiCgVmb3VuZBgCIAEoCzITLmRmcy52MS5SZXBhaXJGb3VuZBIiCgV0b3RhbBgDIAEoCzITLmRmcy52MS5SZXBhaXJUb3RhbBIVCg1mdWxsX3BlZXJfaWRzGAQgAygJIrEBCgtSZXBhaXJGb3VuZBIWCg5sYXlvdXRfdmVyc2lvbhgBIAEoCRIXCg9vYmplY3RzX2F0X3Jpc2sYAiABKAQSEwoLaXNfYXRfbGVhc3QYAyABKAgSFAoMc2hvcnRfYmxvY2tzGAQgASgEEhMKC2dvbmVfYmxvY2tzGAUgASgEEhgKEG1pc3BsYWNlZF9ibG9ja3MYBiABKAQSFwoPbWlzcGxhY2VkX2J5dGVzGAcgASgEIn0KC1JlcGFpclRvdGFsEhYKDmJyb3VnaHRfYmxvY2tzGAEgASgEEhYKDmZldGNoZWRfYmxvY2tzGAIgASgEEhcKD3JlbGVhc2VkX2Jsb2NrcxgDIAEoBBITCgttb3ZlZF9ieXRlcxgEIAEoBBIQCghmYWlsdXJlcxgFIAEoBCJ3CgVTY3J1YhIYCgNqb2IYASABKAsyCy5kZnMudjEuSm9iEhAKCGV2ZXJ5X21zGAIgASgEEiEKBWZvdW5kGAMgASgLMhIuZGZzLnYxLlNjcnViRm91bmQSHwoEbGFzdBgEIAEoCzIRLmRmcy52MS5TY3J1YlBhc3MifAoJU2NydWJQYXNzEiwKCGZpbmlzaGVkGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgd0b29rX21zGAIgASgEEg0KBWJ5dGVzGAMgASgEEiEKBWZvdW5kGAQgASgLMhIuZGZzLnYxLlNjcnViRm91bmQioQEKClNjcnViRm91bmQSDgoGcGllY2VzGAEgASgEEhQKDHdyb25nX3BpZWNlcxgCIAEoBBIYChB3cm9uZ19yZWZlcmVuY2VzGAMgASgEEhUKDWVudGVyZWRfZmlsZXMYBCABKAQSDAoEcm93cxgFIAEoBBIXCg9sb3N0X3BhcnRpdGlvbnMYBiABKAQSFQoNZGFtYWdlZF9maWxlcxgHIAEoBCIRCg9MaXN0Sm9ic1JlcXVlc3QiLQoQTGlzdEpvYnNSZXNwb25zZRIZCgRqb2JzGAEgAygLMgsuZGZzLnYxLkpvYiIkChBXYXRjaEpvYnNSZXF1ZXN0EhAKCGV2ZXJ5X21zGAEgASgNIi4KEVdhdGNoSm9ic1Jlc3BvbnNlEhkKBGpvYnMYASADKAsyCy5kZnMudjEuSm9iIhIKEEdldFJlcGFpclJlcXVlc3QiMwoRR2V0UmVwYWlyUmVzcG9uc2USHgoGcmVwYWlyGAEgASgLMg4uZGZzLnYxLlJlcGFpciIRCg9HZXRTY3J1YlJlcXVlc3QiMAoQR2V0U2NydWJSZXNwb25zZRIcCgVzY3J1YhgBIAEoCzINLmRmcy52MS5TY3J1YiJEChFDb250cm9sSm9iUmVxdWVzdBIMCgRuYW1lGAEgASgJEiEKBmFjdGlvbhgCIAEoDjIRLmRmcy52MS5Kb2JBY3Rpb24iLgoSQ29udHJvbEpvYlJlc3BvbnNlEhgKA2pvYhgBIAEoCzILLmRmcy52MS5Kb2IiQAoNVmVyaWZ5UmVxdWVzdBIOCgZidWNrZXQYASABKAkSDgoGcHJlZml4GAIgASgJEg8KB2lzX2RlZXAYAyABKAgiuQEKDlZlcmlmeVJlc3BvbnNlEiQKBXRvdGFsGAEgASgLMhMuZGZzLnYxLlZlcmlmeVRvdGFsSAASKAoIcHJvZ3Jlc3MYAiABKAsyFC5kZnMudjEuVmVyaWZ5Q291bnRzSAASKAoGb2JqZWN0GAMgASgLMhYuZGZzLnYxLlZlcmlmaWVkT2JqZWN0SAASJAoEZG9uZRgEIAEoCzIULmRmcy52MS5WZXJpZnlDb3VudHNIAEIHCgVldmVudCItCgtWZXJpZnlUb3RhbBIPCgdvYmplY3RzGAEgASgEEg0KBWJ5dGVzGAIgASgEInIKDFZlcmlmeUNvdW50cxIPCgdvYmplY3RzGAEgASgEEg0KBWJ5dGVzGAIgASgEEg4KBmJsb2NrcxgDIAEoBBIPCgdkYW1hZ2VkGAQgASgEEhIKCnVucmVhZGFibGUYBSABKAQSDQoFYmVsb3cYBiABKAQieQoOVmVyaWZpZWRPYmplY3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRISCgp2ZXJzaW9uX2lkGAMgASgJEiYKB3Byb2JsZW0YBCABKA4yFS5kZnMudjEuVmVyaWZ5UHJvYmxlbRIOCgZyZWFzb24YBSABKAkqYwoISm9iU3RhdGUSGQoVSk9CX1NUQVRFX1VOU1BFQ0lGSUVEEAASEgoOSk9CX1NUQVRFX0JVU1kQARISCg5KT0JfU1RBVEVfSURMRRACEhQKEEpPQl9TVEFURV9QQVVTRUQQAypoCglKb2JBY3Rpb24SGgoWSk9CX0FDVElPTl9VTlNQRUNJRklFRBAAEhIKDkpPQl9BQ1RJT05fTk9XEAESFAoQSk9CX0FDVElPTl9QQVVTRRACEhUKEUpPQl9BQ1RJT05fUkVTVU1FEAMqhAEKDVZlcmlmeVByb2JsZW0SHgoaVkVSSUZZX1BST0JMRU1fVU5TUEVDSUZJRUQQABIaChZWRVJJRllfUFJPQkxFTV9EQU1BR0VEEAESHQoZVkVSSUZZX1BST0JMRU1fVU5SRUFEQUJMRRACEhgKFFZFUklGWV9QUk9CTEVNX0JFTE9XEAMykAMKCkpvYlNlcnZpY2USPQoITGlzdEpvYnMSFy5kZnMudjEuTGlzdEpvYnNSZXF1ZXN0GhguZGZzLnYxLkxpc3RKb2JzUmVzcG9uc2USQgoJV2F0Y2hKb2JzEhguZGZzLnYxLldhdGNoSm9ic1JlcXVlc3QaGS5kZnMudjEuV2F0Y2hKb2JzUmVzcG9uc2UwARJDCgpDb250cm9sSm9iEhkuZGZzLnYxLkNvbnRyb2xKb2JSZXF1ZXN0GhouZGZzLnYxLkNvbnRyb2xKb2JSZXNwb25zZRJACglHZXRSZXBhaXISGC5kZnMudjEuR2V0UmVwYWlyUmVxdWVzdBoZLmRmcy52MS5HZXRSZXBhaXJSZXNwb25zZRI5CgZWZXJpZnkSFS5kZnMudjEuVmVyaWZ5UmVxdWVzdBoWLmRmcy52MS5WZXJpZnlSZXNwb25zZTABEj0KCEdldFNjcnViEhcuZGZzLnYxLkdldFNjcnViUmVxdWVzdBoYLmRmcy52MS5HZXRTY3J1YlJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChBkZnMvdjEvam9iLnByb3RvEgZkZnMudjEi3AEKA0pvYhIMCgRuYW1lGAEgASgJEh8KBXN0YXRlGAIgASgOMhAuZGZzLnYxLkpvYlN0YXRlEg0KBXBoYXNlGAMgASgJEhAKA3doeRgEIAEoCUgAiAEBEhIKCmRvbmVfc2hhcmUYBSABKAESEgoKZG9uZV9ieXRlcxgGIAEoBBITCgt0b3RhbF9ieXRlcxgHIAEoBBITCgZldGFfbXMYCCABKARIAYgBARIUCgdmYWlsdXJlGAkgASgJSAKIAQFCBgoEX3doeUIJCgdfZXRhX21zQgoKCF9mYWlsdXJlIoEBCgZSZXBhaXISGAoDam9iGAEgASgLMgsuZGZzLnYxLkpvYhIiCgVmb3VuZBgCIAEoCzITLmRmcy52MS5SZXBhaXJGb3VuZBIiCgV0b3RhbBgDIAEoCzITLmRmcy52MS5SZXBhaXJUb3RhbBIVCg1mdWxsX3BlZXJfaWRzGAQgAygJIrEBCgtSZXBhaXJGb3VuZBIWCg5sYXlvdXRfdmVyc2lvbhgBIAEoCRIXCg9vYmplY3RzX2F0X3Jpc2sYAiABKAQSEwoLaXNfYXRfbGVhc3QYAyABKAgSFAoMc2hvcnRfYmxvY2tzGAQgASgEEhMKC2dvbmVfYmxvY2tzGAUgASgEEhgKEG1pc3BsYWNlZF9ibG9ja3MYBiABKAQSFwoPbWlzcGxhY2VkX2J5dGVzGAcgASgEIn0KC1JlcGFpclRvdGFsEhYKDmJyb3VnaHRfYmxvY2tzGAEgASgEEhYKDmZldGNoZWRfYmxvY2tzGAIgASgEEhcKD3JlbGVhc2VkX2Jsb2NrcxgDIAEoBBITCgttb3ZlZF9ieXRlcxgEIAEoBBIQCghmYWlsdXJlcxgFIAEoBCJ3CgVTY3J1YhIYCgNqb2IYASABKAsyCy5kZnMudjEuSm9iEhAKCGV2ZXJ5X21zGAIgASgEEiEKBWZvdW5kGAMgASgLMhIuZGZzLnYxLlNjcnViRm91bmQSHwoEbGFzdBgEIAEoCzIRLmRmcy52MS5TY3J1YlBhc3MifAoJU2NydWJQYXNzEiwKCGZpbmlzaGVkGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgd0b29rX21zGAIgASgEEg0KBWJ5dGVzGAMgASgEEiEKBWZvdW5kGAQgASgLMhIuZGZzLnYxLlNjcnViRm91bmQioQEKClNjcnViRm91bmQSDgoGcGllY2VzGAEgASgEEhQKDHdyb25nX3BpZWNlcxgCIAEoBBIYChB3cm9uZ19yZWZlcmVuY2VzGAMgASgEEhUKDWVudGVyZWRfZmlsZXMYBCABKAQSDAoEcm93cxgFIAEoBBIXCg9sb3N0X3BhcnRpdGlvbnMYBiABKAQSFQoNZGFtYWdlZF9maWxlcxgHIAEoBCIRCg9MaXN0Sm9ic1JlcXVlc3QiLQoQTGlzdEpvYnNSZXNwb25zZRIZCgRqb2JzGAEgAygLMgsuZGZzLnYxLkpvYiIkChBXYXRjaEpvYnNSZXF1ZXN0EhAKCGV2ZXJ5X21zGAEgASgNIi4KEVdhdGNoSm9ic1Jlc3BvbnNlEhkKBGpvYnMYASADKAsyCy5kZnMudjEuSm9iIhIKEEdldFJlcGFpclJlcXVlc3QiMwoRR2V0UmVwYWlyUmVzcG9uc2USHgoGcmVwYWlyGAEgASgLMg4uZGZzLnYxLlJlcGFpciIRCg9HZXRTY3J1YlJlcXVlc3QiMAoQR2V0U2NydWJSZXNwb25zZRIcCgVzY3J1YhgBIAEoCzINLmRmcy52MS5TY3J1YiJEChFDb250cm9sSm9iUmVxdWVzdBIMCgRuYW1lGAEgASgJEiEKBmFjdGlvbhgCIAEoDjIRLmRmcy52MS5Kb2JBY3Rpb24iLgoSQ29udHJvbEpvYlJlc3BvbnNlEhgKA2pvYhgBIAEoCzILLmRmcy52MS5Kb2IiQAoNVmVyaWZ5UmVxdWVzdBIOCgZidWNrZXQYASABKAkSDgoGcHJlZml4GAIgASgJEg8KB2lzX2RlZXAYAyABKAgiuQEKDlZlcmlmeVJlc3BvbnNlEiQKBXRvdGFsGAEgASgLMhMuZGZzLnYxLlZlcmlmeVRvdGFsSAASKAoIcHJvZ3Jlc3MYAiABKAsyFC5kZnMudjEuVmVyaWZ5Q291bnRzSAASKAoGb2JqZWN0GAMgASgLMhYuZGZzLnYxLlZlcmlmaWVkT2JqZWN0SAASJAoEZG9uZRgEIAEoCzIULmRmcy52MS5WZXJpZnlDb3VudHNIAEIHCgVldmVudCItCgtWZXJpZnlUb3RhbBIPCgdvYmplY3RzGAEgASgEEg0KBWJ5dGVzGAIgASgEInIKDFZlcmlmeUNvdW50cxIPCgdvYmplY3RzGAEgASgEEg0KBWJ5dGVzGAIgASgEEg4KBmJsb2NrcxgDIAEoBBIPCgdkYW1hZ2VkGAQgASgEEhIKCnVucmVhZGFibGUYBSABKAQSDQoFYmVsb3cYBiABKAQieQoOVmVyaWZpZWRPYmplY3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRISCgp2ZXJzaW9uX2lkGAMgASgJEiYKB3Byb2JsZW0YBCABKA4yFS5kZnMudjEuVmVyaWZ5UHJvYmxlbRIOCgZyZWFzb24YBSABKAkiqAEKB0NvbGxlY3QSGAoDam9iGAEgASgLMgsuZGZzLnYxLkpvYhIYChBjb2xsZWN0X2FmdGVyX21zGAIgASgEEiMKBWZvdW5kGAMgASgLMhQuZGZzLnYxLkNvbGxlY3RGb3VuZBIjCgV0b3RhbBgEIAEoCzIULmRmcy52MS5Db2xsZWN0VG90YWwSHwoKcHVibGlzaGluZxgFIAEoCzILLmRmcy52MS5Kb2IikgEKDENvbGxlY3RGb3VuZBIYChBjb25kZW1uZWRfYmxvY2tzGAEgASgEEhcKD2NvbmRlbW5lZF9ieXRlcxgCIAEoBBIbChN1bnJlZmVyZW5jZWRfYmxvY2tzGAMgASgEEhoKEnVucmVmZXJlbmNlZF9ieXRlcxgEIAEoBBIWCg5oZWxkX3VwX2Jsb2NrcxgFIAEoBCKNAQoMQ29sbGVjdFRvdGFsEhgKEGNvbGxlY3RlZF9ibG9ja3MYASABKAQSFwoPY29sbGVjdGVkX2J5dGVzGAIgASgEEhUKDXNwYXJlZF9ibG9ja3MYAyABKAQSGAoQcHVibGlzaGVkX2RlYXRocxgEIAEoBBIZChFhYmFuZG9uZWRfdXBsb2FkcxgFIAEoBCITChFHZXRDb2xsZWN0UmVxdWVzdCI2ChJHZXRDb2xsZWN0UmVzcG9uc2USIAoHY29sbGVjdBgBIAEoCzIPLmRmcy52MS5Db2xsZWN0KmMKCEpvYlN0YXRlEhkKFUpPQl9TVEFURV9VTlNQRUNJRklFRBAAEhIKDkpPQl9TVEFURV9CVVNZEAESEgoOSk9CX1NUQVRFX0lETEUQAhIUChBKT0JfU1RBVEVfUEFVU0VEEAMqaAoJSm9iQWN0aW9uEhoKFkpPQl9BQ1RJT05fVU5TUEVDSUZJRUQQABISCg5KT0JfQUNUSU9OX05PVxABEhQKEEpPQl9BQ1RJT05fUEFVU0UQAhIVChFKT0JfQUNUSU9OX1JFU1VNRRADKoQBCg1WZXJpZnlQcm9ibGVtEh4KGlZFUklGWV9QUk9CTEVNX1VOU1BFQ0lGSUVEEAASGgoWVkVSSUZZX1BST0JMRU1fREFNQUdFRBABEh0KGVZFUklGWV9QUk9CTEVNX1VOUkVBREFCTEUQAhIYChRWRVJJRllfUFJPQkxFTV9CRUxPVxADMtUDCgpKb2JTZXJ2aWNlEj0KCExpc3RKb2JzEhcuZGZzLnYxLkxpc3RKb2JzUmVxdWVzdBoYLmRmcy52MS5MaXN0Sm9ic1Jlc3BvbnNlEkIKCVdhdGNoSm9icxIYLmRmcy52MS5XYXRjaEpvYnNSZXF1ZXN0GhkuZGZzLnYxLldhdGNoSm9ic1Jlc3BvbnNlMAESQwoKQ29udHJvbEpvYhIZLmRmcy52MS5Db250cm9sSm9iUmVxdWVzdBoaLmRmcy52MS5Db250cm9sSm9iUmVzcG9uc2USQAoJR2V0UmVwYWlyEhguZGZzLnYxLkdldFJlcGFpclJlcXVlc3QaGS5kZnMudjEuR2V0UmVwYWlyUmVzcG9uc2USQwoKR2V0Q29sbGVjdBIZLmRmcy52MS5HZXRDb2xsZWN0UmVxdWVzdBoaLmRmcy52MS5HZXRDb2xsZWN0UmVzcG9uc2USOQoGVmVyaWZ5EhUuZGZzLnYxLlZlcmlmeVJlcXVlc3QaFi5kZnMudjEuVmVyaWZ5UmVzcG9uc2UwARI9CghHZXRTY3J1YhIXLmRmcy52MS5HZXRTY3J1YlJlcXVlc3QaGC5kZnMudjEuR2V0U2NydWJSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message dfs.v1.Job
  */
 export type Job = Message<"dfs.v1.Job"> & {
   /**
-   * "repair" or "scrub".
+   * "repair", "scrub" or "collect".
    *
    * @generated from field: string name = 1;
    */
@@ -683,6 +683,161 @@ export const VerifiedObjectSchema: GenMessage<VerifiedObject> = /*@__PURE__*/
   messageDesc(file_dfs_v1_job, 21);
 
 /**
+ * @generated from message dfs.v1.Collect
+ */
+export type Collect = Message<"dfs.v1.Collect"> & {
+  /**
+   * @generated from field: dfs.v1.Job job = 1;
+   */
+  job?: Job | undefined;
+
+  /**
+   * How long a block that nobody needs is kept.
+   *
+   * @generated from field: uint64 collect_after_ms = 2;
+   */
+  collectAfterMs: bigint;
+
+  /**
+   * As the last whole walk found; absent: there was none since the start.
+   *
+   * @generated from field: dfs.v1.CollectFound found = 3;
+   */
+  found?: CollectFound | undefined;
+
+  /**
+   * Since the start.
+   *
+   * @generated from field: dfs.v1.CollectTotal total = 4;
+   */
+  total?: CollectTotal | undefined;
+
+  /**
+   * Of the deaths of versions; absent: a node without keys.
+   *
+   * @generated from field: dfs.v1.Job publishing = 5;
+   */
+  publishing?: Job | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.Collect.
+ * Use `create(CollectSchema)` to create a new message.
+ */
+export const CollectSchema: GenMessage<Collect> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 22);
+
+/**
+ * @generated from message dfs.v1.CollectFound
+ */
+export type CollectFound = Message<"dfs.v1.CollectFound"> & {
+  /**
+   * Waiting for the grace.
+   *
+   * @generated from field: uint64 condemned_blocks = 1;
+   */
+  condemnedBlocks: bigint;
+
+  /**
+   * @generated from field: uint64 condemned_bytes = 2;
+   */
+  condemnedBytes: bigint;
+
+  /**
+   * Recorded for no version, so never taken away.
+   *
+   * @generated from field: uint64 unreferenced_blocks = 3;
+   */
+  unreferencedBlocks: bigint;
+
+  /**
+   * @generated from field: uint64 unreferenced_bytes = 4;
+   */
+  unreferencedBytes: bigint;
+
+  /**
+   * The grace is over, and too few of those that may need them answer.
+   *
+   * @generated from field: uint64 held_up_blocks = 5;
+   */
+  heldUpBlocks: bigint;
+};
+
+/**
+ * Describes the message dfs.v1.CollectFound.
+ * Use `create(CollectFoundSchema)` to create a new message.
+ */
+export const CollectFoundSchema: GenMessage<CollectFound> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 23);
+
+/**
+ * @generated from message dfs.v1.CollectTotal
+ */
+export type CollectTotal = Message<"dfs.v1.CollectTotal"> & {
+  /**
+   * @generated from field: uint64 collected_blocks = 1;
+   */
+  collectedBlocks: bigint;
+
+  /**
+   * @generated from field: uint64 collected_bytes = 2;
+   */
+  collectedBytes: bigint;
+
+  /**
+   * @generated from field: uint64 spared_blocks = 3;
+   */
+  sparedBlocks: bigint;
+
+  /**
+   * @generated from field: uint64 published_deaths = 4;
+   */
+  publishedDeaths: bigint;
+
+  /**
+   * @generated from field: uint64 abandoned_uploads = 5;
+   */
+  abandonedUploads: bigint;
+};
+
+/**
+ * Describes the message dfs.v1.CollectTotal.
+ * Use `create(CollectTotalSchema)` to create a new message.
+ */
+export const CollectTotalSchema: GenMessage<CollectTotal> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 24);
+
+/**
+ * @generated from message dfs.v1.GetCollectRequest
+ */
+export type GetCollectRequest = Message<"dfs.v1.GetCollectRequest"> & {
+};
+
+/**
+ * Describes the message dfs.v1.GetCollectRequest.
+ * Use `create(GetCollectRequestSchema)` to create a new message.
+ */
+export const GetCollectRequestSchema: GenMessage<GetCollectRequest> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 25);
+
+/**
+ * @generated from message dfs.v1.GetCollectResponse
+ */
+export type GetCollectResponse = Message<"dfs.v1.GetCollectResponse"> & {
+  /**
+   * @generated from field: dfs.v1.Collect collect = 1;
+   */
+  collect?: Collect | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.GetCollectResponse.
+ * Use `create(GetCollectResponseSchema)` to create a new message.
+ */
+export const GetCollectResponseSchema: GenMessage<GetCollectResponse> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 26);
+
+/**
  * @generated from enum dfs.v1.JobState
  */
 export const JobState = {
@@ -843,6 +998,16 @@ export const JobService: GenService<{
     methodKind: "unary";
     input: typeof GetRepairRequestSchema;
     output: typeof GetRepairResponseSchema;
+  },
+  /**
+   * Collection, which brings the space of dead versions back, in all that is known of it.
+   *
+   * @generated from rpc dfs.v1.JobService.GetCollect
+   */
+  getCollect: {
+    methodKind: "unary";
+    input: typeof GetCollectRequestSchema;
+    output: typeof GetCollectResponseSchema;
   },
   /**
    * Proves everything that can be read through this node. It is done when its last message says so.
