@@ -123,3 +123,28 @@ function once<T> (make: () => T): () => T {
   let made: T | undefined
   return () => { made ??= make(); return made }
 }
+
+export type DigestName = keyof typeof digesters
+
+/** Several digests of the same bytes, as they come. */
+export interface RunningDigests extends Disposable {
+  /** What it gives is to be awaited before the next: that bounds what waits to be digested. */
+  update (bytes: Uint8Array): Promise<void> | undefined
+  /** To be asked once, at the end. */
+  finish (): Promise<ReadonlyMap<DigestName, Uint8Array>>
+}
+
+export type Digesting = (algorithms: readonly DigestName[]) => RunningDigests
+
+/** On the thread of whoever asks. */
+export const digestsHere: Digesting = (algorithms) => {
+  const running = new Map(algorithms.map((name) => [name, digesters[name]()]))
+  return {
+    update (bytes) {
+      for (const digester of running.values()) digester.update(bytes)
+      return undefined
+    },
+    finish: () => Promise.resolve(new Map([...running].map(([name, digester]) => [name, digester.digest()]))),
+    [Symbol.dispose]: () => {},
+  }
+}

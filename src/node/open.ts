@@ -1,6 +1,7 @@
 import { type Logger, pino } from 'pino'
 import { Budget } from '../base/budget.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
+import { DigestThread } from '../base/digest-thread.ts'
 import { Refused } from '../base/errors.ts'
 import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
 import { type Random, systemRandom } from '../base/random.ts'
@@ -136,6 +137,7 @@ class Node {
   #peers!: TablePeers
   #objects!: DfsNode['objects']
   #lifecycle: Lifecycle | undefined
+  readonly #digests = new DigestThread()
   /** A node without keys has nothing that it could read. */
   #verify: DfsNode['verify'] = () => { throw new Refused(`this is a ${nameOfRole(this.#parts.state.certificate.member.role)} node: it has no data key. Ask a member`) }
   #accessKeys!: DfsNode['keys']
@@ -153,6 +155,7 @@ class Node {
   }
 
   async open (open: AsyncDisposableStack): Promise<void> {
+    open.use(this.#digests)
     await this.#openDisk(open)
     await this.#openNetwork(open)
     await this.#openTables(open)
@@ -329,6 +332,7 @@ class Node {
       registers: this.#registers, replication: repairing.engine, content: contentCodec(keys, random), versions: { fresh: () => freshVersion(keys, random), idOf: (version) => versionIdOf(keys, version) }, clock, random, warn: this.#warn,
       blockPlaces: () => blockHoldersOf(state.layout, 0).length,
       dates: new AgreedDate({ voters, ask, clock }),
+      digesting: this.#digests.digesting,
       settleLayout,
       announce: ({ bucket, key, version, root, chunks }) => {
         const rowKey = this.#codec.rowKeyOf({ table: tables.objects, scope: Buffer.from(bucket.id, 'hex'), key: Buffer.from(key) })

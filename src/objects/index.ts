@@ -141,7 +141,7 @@ export interface PutOptions extends Preconditions {
   readonly isHeld?: boolean
   /** If known, checked against what came: a source that ends early stores nothing. */
   readonly sizeBytes?: number
-  /** The etag is the MD5 of the content. It costs a core 1.2 s a GB, beside the rest. */
+  /** The etag is the MD5 of the content. It costs 1.2 s of a core a GB, on a thread of its own. */
   readonly wantsMd5?: boolean
   /** Of the whole content; kept with the version. */
   readonly checksum?: ChecksumAlgorithm

@@ -1,3 +1,4 @@
+import type { Digesting } from '../base/checksums.ts'
 import type { Cid } from '../base/cid.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
@@ -24,6 +25,8 @@ export interface ObjectParts {
   }
   readonly settleLayout: BucketsParts['settleLayout']
   readonly blockPlaces: BucketsParts['blockPlaces']
+  /** Where digests are taken. Default: on this thread. */
+  readonly digesting?: Digesting
   /** Made by the engine itself. */
   readonly quotas?: Quotas
   /** Told after the ack; must not throw. */

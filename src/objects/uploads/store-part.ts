@@ -31,7 +31,7 @@ export async function storePart (of: UploadParts, upload: OpenUpload, { number, 
   const { head, bucketId, id, target } = upload
   const { signal, sizeBytes: announced, expected, digests: more } = options
   using _alive = heartbeats.during(upload)
-  const digests = new PutDigests({ wantsMd5: head.wantsMd5, checksum: head.checksum?.algorithm, expected, digests: more })
+  const digests = new PutDigests({ wantsMd5: head.wantsMd5, checksum: head.checksum?.algorithm, expected, digests: more }, parts.digesting)
   const { content, sizeBytes } = shared === undefined
     ? await writePart(of, upload, digests.of(bounded(source)), { signal })
     : await sharedPart(of, upload, shared, { read: head.wantsMd5 || head.checksum !== undefined ? digests.of(source) : undefined, signal })

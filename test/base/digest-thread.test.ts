@@ -1,0 +1,55 @@
+import { createHash } from 'node:crypto'
+import { afterAll, describe, expect, test } from 'vitest'
+import { hexOf } from '../../src/base/bytes.ts'
+import { DigestThread, digestThreadLimits } from '../../src/base/digest-thread.ts'
+import { noiseBytes } from '../support/file-world.ts'
+
+const thread = new DigestThread()
+afterAll(async () => { await thread[Symbol.asyncDispose]() })
+const md5Of = (bytes: Uint8Array): string => createHash('md5').update(bytes).digest('hex')
+
+async function digestOf (bytes: Uint8Array, pieceBytes: number): Promise<string> {
+  using running = thread.digesting(['md5', 'crc64nvme'])
+  for (let at = 0; at < bytes.byteLength; at += pieceBytes) await running.update(bytes.subarray(at, at + pieceBytes))
+  return hexOf((await running.finish()).get('md5') ?? new Uint8Array(0))
+}
+
+describe('digests on a thread of their own', () => {
+  test.each([0, 1, digestThreadLimits.shortBytes, digestThreadLimits.shortBytes + 1, 3_000_000])('of %i bytes are what they are anywhere', async (length) => {
+    const bytes = noiseBytes(length)
+    expect(await digestOf(bytes, 100_000)).toBe(md5Of(bytes))
+  })
+
+  test('of many at once are not mixed up', async () => {
+    const all = Array.from({ length: 8 }, (_, i) => noiseBytes(600_000 + i, i))
+    expect(await Promise.all(all.map(async (bytes, i) => digestOf(bytes, 50_000 + 1000 * i)))).toEqual(all.map(md5Of))
+  })
+
+  test('leave the bytes to whoever brought them', async () => {
+    const bytes = noiseBytes(500_000)
+    await digestOf(bytes, 500_000)
+    expect(bytes).toEqual(noiseBytes(500_000))
+  })
+
+  test('have a bound to what waits for the thread', async () => {
+    using running = thread.digesting(['md5'])
+    const piece = noiseBytes(1024 * 1024)
+    let waits = 0
+    for (let i = 0; i < 20; i++) {
+      const taken = running.update(piece)
+      // the first is held, and sent with those that follow
+      if (i > 0 && taken !== undefined) { waits++; await taken }
+    }
+    expect(waits).toBeGreaterThan(0)
+    expect((await running.finish()).get('md5')).toHaveLength(16)
+  })
+
+  test('that nobody asks for cost nothing, and those that are given up are forgotten', async () => {
+    const idle = new DigestThread()
+    expect(await idle.digesting([]).finish()).toEqual(new Map())
+    const running = idle.digesting(['md5'])
+    await running.update(noiseBytes(digestThreadLimits.shortBytes + 1))
+    running[Symbol.dispose]()
+    await idle[Symbol.asyncDispose]()
+  })
+})
