@@ -147,7 +147,7 @@ export async function forget (index: KeyValue, cid: Cid): Promise<void> {
 
 export const isSameRun = (a: Since, b: Pick<Since, 'run'>): boolean => equals(a.run, b.run)
 
-const encodeSince = ({ run, monotonicMs }: Since): Uint8Array => new ByteWriter().raw(run).u64(Math.floor(monotonicMs)).finish()
+export const encodeSince = ({ run, monotonicMs }: Since): Uint8Array => new ByteWriter().raw(run).u64(Math.floor(monotonicMs)).finish()
 
 /** Of a damaged mark the run is nobody's: the grace begins anew. */
 function decodeSince (value: Uint8Array): Since {

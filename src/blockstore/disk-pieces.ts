@@ -331,15 +331,17 @@ export class DiskPieces<Name extends string> {
     this.#disk.demandWritable()
     const { files, index } = this.#disk
     const small = await index.get(this.#keyOf('small', name))
-    const size = small?.byteLength ?? await files.size(this.#pathOf(name))
-    if (size !== undefined && small === undefined) {
+    const fileSize = small === undefined ? await files.size(this.#pathOf(name)) : undefined
+    if (fileSize !== undefined) {
       await files.remove(this.#pathOf(name))
       // a crash must not bring it back when its references are gone: what nothing refers to stays for ever
       await this.#disk.heeding(files.syncFolder(this.#folderOf(name)))
+      this.#count(-1, -fileSize)
     }
-    if (size === undefined && !this.#shelf.isFoundByIndex) return
+    // an entry without its file is left where a disk was too full to delete it: the next start would count it
+    if (small === undefined && fileSize === undefined && await index.get(this.#keyOf('large', name)) === undefined) return
     await index.batch([{ type: 'delete', key: this.#keyOf('small', name) }, { type: 'delete', key: this.#keyOf('large', name) }], { sync: true })
-    if (size !== undefined) this.#count(-1, -size)
+    if (small !== undefined) this.#count(-1, -small.byteLength)
   }
 
   // a rotten copy must not stand for the good one that is being put

@@ -1,6 +1,7 @@
 import { fromHex, hexOf } from '../base/bytes.ts'
 import type { Cid } from '../base/cid.ts'
 import { type Clock, deadline } from '../base/clock.ts'
+import { StoreFull } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { type CondemnedBlocks, isSameRun, type Since } from '../blockstore/condemned.ts'
 import type { Inventory } from '../blockstore/inventory.ts'
@@ -121,7 +122,7 @@ export class Collector {
     const candidates: Cid[] = []
     for (const [cid, versionIds] of living) {
       const dead = versionIds.flatMap((versionId) => deaths.get(hexOf(versionId)) ?? [])
-      if (dead.length > 0) await condemned.died(cid, dead)
+      if (dead.length > 0 && await this.#unlessFull(async () => condemned.died(cid, dead)) === 'full') continue
       if (dead.length === versionIds.length && !await condemned.isCondemned(cid)) candidates.push(cid)
     }
     await this.#condemn(candidates, signal)
@@ -133,7 +134,7 @@ export class Collector {
     for (let at = 0; at < cids.length; at += collectorLimits.condemnedPage) {
       const some = cids.slice(at, at + collectorLimits.condemnedPage)
       const elsewhere = await this.#elsewhere(some, signal)
-      for (const cid of some) if (elsewhere.get(cid) !== 'needed') await this.#parts.condemned.condemn(cid, this.#since())
+      for (const cid of some) if (elsewhere.get(cid) !== 'needed') await this.#unlessFull(async () => this.#parts.condemned.condemn(cid, this.#since()))
     }
   }
 
@@ -144,7 +145,7 @@ export class Collector {
     const due: Cid[] = []
     for (const { cid, since } of items) {
       // what the clock of another run said means nothing now
-      if (!isSameRun(since, this.#parts)) await condemned.restart(cid, this.#since())
+      if (!isSameRun(since, this.#parts)) await this.#unlessFull(async () => condemned.restart(cid, this.#since()))
       else if (clock.monotonicMs() - since.monotonicMs >= collectAfterMs) due.push(cid)
     }
     const elsewhere = due.length === 0 || placement.isMoving() ? new Map<Cid, Elsewhere>() : await this.#elsewhere(due, signal)
@@ -152,11 +153,14 @@ export class Collector {
       const bytes = await inventory.sizeOf(cid)
       const judged = due.includes(cid) ? elsewhere.get(cid) ?? 'unknown' : undefined
       if (judged === 'dead' && !placement.isMoving()) {
-        if (await condemned.collect(cid) === 'kept') { this.#total.sparedBlocks++; continue }
+        const outcome = await this.#unlessFull(async () => condemned.collect(cid))
+        if (outcome === 'kept') { this.#total.sparedBlocks++; continue }
+        // its bytes are gone, if they were a file; what was recorded of it goes when there is room
+        if (outcome === 'full') { found.condemnedBlocks++; continue }
         this.#total.collectedBlocks++
         this.#total.collectedBytes += bytes
       } else if (judged === 'needed') {
-        await condemned.spare(cid)
+        await this.#unlessFull(async () => condemned.spare(cid))
         this.#total.sparedBlocks++
       } else {
         found.condemnedBlocks++
@@ -202,6 +206,17 @@ export class Collector {
   async #deathsOf (versionIds: readonly Uint8Array[], signal: AbortSignal): Promise<ReadonlyMap<string, Uint8Array>> {
     const each = new Map(versionIds.map((versionId) => [hexOf(versionId), versionId]))
     return each.size === 0 ? new Map() : this.#parts.deathsOf([...each.values()], { turn: this.#turn, signal })
+  }
+
+  /** A disk without room for a mark must not keep the others from being taken away, which is what makes room. */
+  async #unlessFull<T> (change: () => Promise<T>): Promise<T | 'full'> {
+    try {
+      return await change()
+    } catch (error) {
+      if (!(error instanceof StoreFull)) throw error
+      this.#parts.warn('what is dead could not be marked now: the disk is full', error)
+      return 'full'
+    }
   }
 
   #since (): Since { return { run: this.#parts.run, monotonicMs: this.#parts.clock.monotonicMs() } }

@@ -3,7 +3,7 @@ import { closing, openLayout, settled } from '../../src/cluster/index.ts'
 import { configOf } from '../../src/config.ts'
 import type { ClusterState } from '../../src/node/state.ts'
 import { type StatusFacts, statusOf } from '../../src/node/status.ts'
-import type { RepairFound, RepairReport } from '../../src/node.ts'
+import type { CollectFound, CollectReport, RepairFound, RepairReport } from '../../src/node.ts'
 import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
 
 const names = ['a', 'b', 'c']
@@ -26,6 +26,12 @@ const repair = (changed: Partial<RepairReport> = {}): RepairReport => ({
   total: { broughtBlocks: 0, fetchedBlocks: 0, releasedBlocks: 0, movedBytes: 0, failures: 0 }, ...changed,
 })
 
+const collected: CollectFound = { condemnedBlocks: 0, condemnedBytes: 0, unreferencedBlocks: 0, unreferencedBytes: 0, heldUpBlocks: 0 }
+const collect: CollectReport = {
+  state: 'idle', phase: 'waiting', doneShare: 1, etaMs: undefined, failure: undefined, collectAfterMs: 1000, found: collected,
+  total: { collectedBlocks: 0, collectedBytes: 0, sparedBlocks: 0, publishedDeaths: 0, abandonedUploads: 0 }, publishing: undefined,
+}
+
 describe('a node is ready when it can serve a read and a write', () => {
   test.each<[string, Partial<StatusFacts>, { isReady: boolean, health: readonly unknown[], rows?: object }]>([
     ['all is well', {}, { isReady: true, health: [] }],
@@ -36,6 +42,7 @@ describe('a node is ready when it can serve a read and a write', () => {
     ['the row store is read-only', { rows: { ...facts().rows, readOnlyReason: 'the disk is full' } }, { isReady: false, health: ['this node does not vote: the disk is full'], rows: { isReadOnly: true } }],
     ['memory of rows is lost', { rows: { lostPartitions: () => new Set([7]) } }, { isReady: false, health: [expect.stringContaining('the memory of 1 partitions')] }],
     ['the disk is nearly full, which others make up for', { freeBytes: 0 }, { isReady: true, health: [expect.stringContaining('no more free than the reserve')] }],
+    ['collection is held up, paused, and fails', { collect: { ...collect, state: 'paused', failure: 'the index is shut', found: { ...collected, heldUpBlocks: 3 }, publishing: { phase: 'waiting', doneShare: 1, failure: 'too few replicas took 2 of 2 deaths' } } }, { isReady: true, health: [expect.stringMatching(/^3 blocks that nobody is known to need stay/), expect.stringContaining('too few replicas took 2'), expect.stringContaining('collection is paused'), 'collection fails: the index is shut'] }],
     ['every copy is there', { repair: repair() }, { isReady: true, health: [] }],
     ['copies are missing', { repair: repair({ found: { ...found, objectsAtRisk: 12, shortBlocks: 40, goneBlocks: 2 } }) }, { isReady: true, health: ['12 objects at risk: 40 blocks have fewer copies than they should, and of 2 too few are known to be left to read them'] }],
     ['more are missing than were counted', { repair: repair({ found: { ...found, objectsAtRisk: 10_000, isAtLeast: true, shortBlocks: 50_000 } }) }, { isReady: true, health: [expect.stringMatching(/^at least 10000 objects at risk: 50000 blocks/)] }],

@@ -12,6 +12,7 @@ import { memoryFiles } from '../../src/disk/memory-files.ts'
 import { memoryKeyValue } from '../../src/disk/memory-key-value.ts'
 import { Collector, type CollectorParts } from '../../src/replication/collector.ts'
 import type { Living, Reference } from '../../src/replication/index.ts'
+import { noiseBytes } from '../support/file-world.ts'
 import { VirtualTime } from '../simulation/virtual-time.ts'
 
 const ids = ['a', 'b', 'c', 'd', 'e'].map((name) => peerIdOf(hash(utf8(name)))) as [PeerId, PeerId, PeerId, PeerId, PeerId]
@@ -133,6 +134,30 @@ describe('the collector', () => {
     said.set(ids[2], { versionIds: [], isMore: false })
     await pass()
     expect(await isHere()).toBe(false)
+  })
+
+  test('makes room on a disk that is full: what is condemned goes, though nothing can be marked', async () => {
+    const { holder, die, pass, time, disk, blocks, found } = await world()
+    const files = Array.from({ length: 3 }, (_, i) => noiseBytes(50_000, i))
+    for (const [i, one] of files.entries()) await holder.store(cidOf(one), one, version(`version ${i}`))
+    die('version 0')
+    await pass()
+    time.nowMs += graceMs
+    die('version 1')
+    disk.index.fail('write', 1000)
+    await pass()
+    expect(await blocks.has(cidOf(files[0] as Uint8Array))).toBe(false)
+    expect(await blocks.has(cidOf(files[1] as Uint8Array))).toBe(true)
+    // when there is room, nothing is left of the one, and the other is marked
+    disk.index.fail('write', 1)
+    await disk.index.batch([], { sync: true }).catch(() => {})
+    await pass()
+    expect(found()).toMatchObject({ condemnedBlocks: 1 })
+    time.nowMs += graceMs
+    await pass()
+    expect(blocks.stats()).toMatchObject({ count: 1, bytes: 50_000 })
+    expect((await world({ disk })).blocks.stats()).toMatchObject({ count: 1, bytes: 50_000 })
+    expect(found()).toMatchObject({ condemnedBlocks: 0 })
   })
 
   test('takes nothing away while the layout moves', async () => {
