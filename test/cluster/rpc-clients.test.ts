@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { LocalCluster } from '../../scripts/local-cluster.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
-/** The gRPC service of a real node, called by those who share no code with it. */
+/** The gRPC service of two real nodes, the third of whose cluster is dead, called by those who share no code with it. */
 
 const run = promisify(execFile)
 const top = join(import.meta.dirname, '..', '..')
@@ -25,34 +25,37 @@ if (missing !== undefined) console.warn(`SKIPPED: gRPC is not called from Python
 describe('gRPC from elsewhere', () => {
   let folder: Awaited<ReturnType<typeof temporaryFolder>>
   let cluster: LocalCluster
-  let api: { port: number, token: string }
+  let apis: ReadonlyArray<{ port: number, token: string }>
 
   beforeAll(async () => {
     folder = await temporaryFolder()
     cluster = new LocalCluster(join(folder.path, 'cluster'), { options: () => ['--log-level', 'warn', '--rpc-reflection'] })
-    const { data } = await cluster.found()
-    api = JSON.parse(await readFile(join(data, 'api.json'), 'utf8')) as typeof api
+    await cluster.grow(3)
+    // the first bucket has the three decide who holds what
+    await cluster.node(0).run(['bucket', 'create', 'settles', '--redundancy', 'rf:2'])
+    await cluster.node(2).stop('SIGKILL')
+    apis = await Promise.all([0, 1].map(async (index) => JSON.parse(await readFile(join(cluster.node(index).data, 'api.json'), 'utf8')) as { port: number, token: string }))
   })
   afterAll(async () => {
     await cluster[Symbol.asyncDispose]()
     await folder[Symbol.asyncDispose]()
   })
 
-  test.skipIf(missing !== undefined)('Python: streams, ranges, cancelling, deadlines, errors with details', async () => {
+  test.skipIf(missing !== undefined)('Python: what is written through one is read through the other; streams, ranges, cancelling, deadlines, one winner, errors with details', async () => {
     const generated = join(folder.path, 'generated')
     await mkdir(generated)
     const protos = ['object', 'bucket', 'cluster'].map((name) => `dfs/v1/${name}.proto`)
     await run('/usr/bin/protoc', [
       `--descriptor_set_in=${join(top, 'proto', 'released.binpb')}`, '--python_out', generated, '--grpc_python_out', generated, '--plugin=protoc-gen-grpc_python=/usr/bin/grpc_python_plugin', ...protos, 'google/rpc/error_details.proto',
     ])
-    const { stdout } = await run(python, [join(top, 'test', 'rpc', 'client.py'), `127.0.0.1:${api.port}`, api.token, generated], { timeout: 60_000 })
+    const { stdout } = await run(python, [join(top, 'test', 'rpc', 'client.py'), generated, ...apis.flatMap(({ port, token }) => [`127.0.0.1:${port}`, token])], { timeout: 60_000 })
     expect(stdout.trim()).toBe('all of it held')
   })
 
   test.each(['grpc', 'grpcweb', 'connect'])('Go, which reads the interface from the node itself: %s', async (protocol) => {
     const call = async (name: string, data: object): Promise<unknown> => {
       const { stdout } = await run(join(top, 'node_modules', '.bin', 'buf'), [
-        'curl', '--protocol', protocol, '--http2-prior-knowledge', '--reflect', '--reflect-header', '*', '--header', `authorization: Bearer ${api.token}`, '--data', JSON.stringify(data), `http://127.0.0.1:${api.port}/${name}`,
+        'curl', '--protocol', protocol, '--http2-prior-knowledge', '--reflect', '--reflect-header', '*', '--header', `authorization: Bearer ${apis[0]?.token}`, '--data', JSON.stringify(data), `http://127.0.0.1:${apis[0]?.port}/${name}`,
       ], { timeout: 30_000, env: { ...process.env, HOME: folder.path } })
       return JSON.parse(stdout)
     }

@@ -1,8 +1,10 @@
-# Calls a node by grpcio, generated from proto/: argv has the address, the token and the folder of the generated code.
+# Calls nodes by grpcio, generated from proto/: argv has the folder of the generated code, then the address and the token of the node that is written through, and of
+# another that is read through.
 import hashlib
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
-address, token, generated = sys.argv[1:]
+generated, address, token, other_address, other_token = sys.argv[1:]
 sys.path.insert(0, generated)
 
 import grpc  # noqa: E402
@@ -52,14 +54,15 @@ def failing(call):
     raise AssertionError("it did not fail")
 
 
-me = [("authorization", "Bearer " + token)]
-with grpc.insecure_channel(address) as channel:
+me, other_me = [("authorization", "Bearer " + token)], [("authorization", "Bearer " + other_token)]
+with grpc.insecure_channel(address) as channel, grpc.insecure_channel(other_address) as other_channel:
+    other_objects = object_pb2_grpc.ObjectServiceStub(other_channel)
     buckets = bucket_pb2_grpc.BucketServiceStub(channel)
     objects = object_pb2_grpc.ObjectServiceStub(channel)
     cluster = cluster_pb2_grpc.ClusterServiceStub(channel)
 
-    made = buckets.CreateBucket(bucket_pb2.CreateBucketRequest(name="python", options=bucket_pb2.BucketOptions(copies=1)), metadata=me)
-    check(made.bucket.options.copies == 1, "the bucket has its copies")
+    made = buckets.CreateBucket(bucket_pb2.CreateBucketRequest(name="python", options=bucket_pb2.BucketOptions(copies=2)), metadata=me)
+    check(made.bucket.options.copies == 2, "the bucket has its copies")
     error = failing(lambda: buckets.CreateBucket(bucket_pb2.CreateBucketRequest(name="python"), metadata=me))
     check(error.code() == grpc.StatusCode.ALREADY_EXISTS, error)
 
@@ -75,15 +78,33 @@ with grpc.insecure_channel(address) as channel:
     stored = objects.PutObject(parts("ключ/é", body), metadata=me).object
     check(stored.size_bytes == len(body), "all of it is stored")
     digest, ended = hashlib.sha256(), False
-    for part in objects.GetObject(object_pb2.GetObjectRequest(bucket="python", key="ключ/é", if_match=stored.etag), metadata=me):
+    for part in other_objects.GetObject(object_pb2.GetObjectRequest(bucket="python", key="ключ/é", if_match=stored.etag), metadata=other_me):
         if part.WhichOneof("part") == "chunk":
             digest.update(part.chunk)
         ended = part.WhichOneof("part") == "end"
     check(ended and digest.digest() == hashlib.sha256(body).digest(), "the bytes are the same, to their end")
     ranged = objects.GetObject(object_pb2.GetObjectRequest(bucket="python", key="ключ/é", range=object_pb2.ByteRange(first=-3)), metadata=me)
     check(b"".join(part.chunk for part in ranged) == body[-3:], "the last three bytes")
-    check([found.key for found in objects.ListObjects(object_pb2.ListObjectsRequest(bucket="python"), metadata=me).objects] == ["ключ/é"], "the listing has the key")
+    check([found.key for found in other_objects.ListObjects(object_pb2.ListObjectsRequest(bucket="python"), metadata=other_me).objects] == ["ключ/é"], "the listing has the key")
     check(failing(lambda: objects.PutObject(parts("half", body, end=False), metadata=me)).code() == grpc.StatusCode.INVALID_ARGUMENT, "a put without its end")
+
+    # of many that race for one key, through two nodes, one wins
+    def race(stub, metadata):
+        def parts_if_absent():
+            yield object_pb2.PutObjectRequest(head=object_pb2.PutObjectHead(bucket="python", key="raced", if_absent=True))
+            yield object_pb2.PutObjectRequest(end=object_pb2.PutObjectEnd())
+        try:
+            stub.PutObject(parts_if_absent(), metadata=metadata)
+            return "won"
+        except grpc.RpcError as error:
+            return error.code().name
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(lambda i: race(*((objects, me) if i % 2 else (other_objects, other_me))), range(8)))
+    # a loser may not have heard how it ended; it never hears that it has won
+    check(outcomes.count("won") <= 1 and set(outcomes) <= {"won", "FAILED_PRECONDITION", "UNKNOWN"} and outcomes.count("FAILED_PRECONDITION") >= 4, outcomes)
+    check("won" in outcomes or "UNKNOWN" in outcomes, outcomes)
+    raced = object_pb2.StatObjectRequest(bucket="python", key="raced")
+    check(objects.StatObject(raced, metadata=me) == other_objects.StatObject(raced, metadata=other_me), "both nodes agree on the winner")
 
     # a call is cancelled in the middle
     reading = objects.GetObject(object_pb2.GetObjectRequest(bucket="python", key="ключ/é"), metadata=me)
