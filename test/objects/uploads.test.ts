@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { utf8 } from '../../src/base/bytes.ts'
 import { Conflict, InvalidInput, NotFound, Unavailable } from '../../src/base/errors.ts'
-import { DigestMismatch, NoSuchUpload, type Objects, PartTooSmall, WrongPart, WrongPartOrder } from '../../src/objects/index.ts'
+import { DigestMismatch, NoSuchUpload, type Objects, PartTooSmall, QuotaExceeded, WrongPart, WrongPartOrder } from '../../src/objects/index.ts'
 import { tables } from '../../src/tables/index.ts'
 import { bytesOf, compositeEtag, md5, target, textIn, textOf, uploadWorld } from '../support/upload-nodes.ts'
 
@@ -123,6 +123,16 @@ describe('uploads in parts', () => {
     await expect(node.uploads.putPart(target, uploadId, 1, bytesOf(two), { expected: { md5: new Uint8Array(md5(one)) } })).rejects.toThrow(DigestMismatch)
     await expect(node.uploads.putPart(target, uploadId, 1, bytesOf(two), { sizeBytes: 3 })).rejects.toThrow('3 bytes were announced')
     expect((await node.uploads.listParts(target, uploadId)).parts).toEqual([before])
+  })
+
+  test('a bucket that is full takes no part, and no more at the completion than it has room for', async () => {
+    const { node, uploadId } = await begun()
+    await node.setBucketSettings('photos', { quotaBytes: 20 })
+    await expect(node.uploads.putPart(target, uploadId, 1, bytesOf(one + two), { sizeBytes: one.length + two.length })).rejects.toThrow(QuotaExceeded)
+    const parts = await putAll(node, uploadId, [one, two])
+    await expect(node.uploads.complete(target, uploadId, parts)).rejects.toThrow(QuotaExceeded)
+    await node.uploads.complete(target, uploadId, parts.slice(0, 1))
+    expect(await textOf(node)).toBe(one)
   })
 
   test('conditions hold at the completion, and one that fails leaves the upload as it was', async () => {

@@ -30,6 +30,7 @@ export async function storePart (of: UploadParts, upload: OpenUpload, { number, 
   const { parts, heartbeats } = of
   const { head, bucketId, id, target } = upload
   const { signal, sizeBytes: announced, expected, digests: more } = options
+  await parts.quotas?.demandRoom(upload.bucket, announced ?? 0)
   using _alive = heartbeats.during(upload)
   const digests = new PutDigests({ wantsMd5: head.wantsMd5, checksum: head.checksum?.algorithm, expected, digests: more }, parts.digesting)
   const { content, sizeBytes } = shared === undefined
