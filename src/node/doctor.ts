@@ -27,7 +27,7 @@ export const doctorLimits = {
 
 /** Pure: what is to be said of these facts. */
 export function findingsOf (facts: DoctorFacts): readonly Finding[] {
-  return [...membership(facts), ...stores(facts), ...away(facts), ...redundancy(facts), ...behind(facts), ...differences(facts)]
+  return [...membership(facts), ...stores(facts), ...away(facts), ...redundancy(facts), ...behind(facts), ...collection(facts), ...differences(facts)]
 }
 
 function * membership ({ status, belongs, hasMajority, layoutTrouble, forgetful }: DoctorFacts): Iterable<Finding> {
@@ -83,6 +83,17 @@ function * behind ({ status: { scrub, uptimeMs } }: DoctorFacts): Iterable<Findi
   if (state === 'paused') yield aWarning('scrub-paused', 'scrub is paused', { means: 'rot in what nobody reads is not found', todo: 'dfs scrub resume' })
   if (failure !== undefined) yield aWarning('scrub-fails', `scrub fails: ${failure}`, { means: 'the last unit of work failed; it is tried again', todo: 'the log has more; check the disk' })
   if (wrongPieces + wrongReferences + damagedFiles + lostPartitions > 0) yield aWarning('scrub-found', `scrub found ${wrongPieces} blocks or shards, ${wrongReferences} references, ${lostPartitions} partitions of rows and ${damagedFiles} files that were not what was written`, { means: 'they are set aside or made anew; the disk may be failing', todo: 'check the disk; blocks/corrupt and evidence/ have what was found' })
+}
+
+function * collection ({ status: { collect } }: DoctorFacts): Iterable<Finding> {
+  if (collect === undefined) return
+  const { state, failure, found, publishing } = collect
+  if (state === 'paused') yield aWarning('collect-paused', 'collection is paused', { means: 'the space of what was overwritten or deleted does not come back', todo: 'dfs collect resume' })
+  if (failure !== undefined) yield aWarning('collect-fails', `collection fails: ${failure}`, { means: 'the last unit of work failed; it is tried again', todo: 'the log has more' })
+  if (publishing?.failure !== undefined) yield aWarning('deaths-wait', `deaths of versions are not published: ${publishing.failure}`, { means: 'their space does not come back; it is tried again', todo: 'bring nodes back, so that a majority answers' })
+  const { heldUpBlocks = 0, unreferencedBlocks = 0, unreferencedBytes = 0 } = found ?? {}
+  if (heldUpBlocks > 0) yield aWarning('collect-held-up', `${heldUpBlocks} blocks that nobody is known to need stay`, { means: 'too few of the nodes that may need them answer', todo: 'bring nodes back; they go by themselves' })
+  if (unreferencedBlocks > 0) yield aNote('unreferenced', `${unreferencedBlocks} blocks, ${unreferencedBytes} bytes, are recorded for no version`, { means: 'a crash left them so, or the index of blocks was damaged: they stay, for others may yet tell who needs them', todo: 'nothing' })
 }
 
 function * differences ({ status: { version }, healthOfPeers }: DoctorFacts): Iterable<Finding> {

@@ -9,11 +9,15 @@ const repair: NonNullable<NodeStatus['repair']> = {
   found: { layoutVersion: '3', objectsAtRisk: 0, isAtLeast: false, shortBlocks: 0, goneBlocks: 0, misplacedBlocks: 0, misplacedBytes: 0 }, total: { broughtBlocks: 0, fetchedBlocks: 0, releasedBlocks: 0, movedBytes: 0, failures: 0 },
 }
 const scrub: NonNullable<NodeStatus['scrub']> = { state: 'idle', phase: 'waiting', doneShare: 1, doneBytes: 0, totalBytes: 0, etaMs: undefined, failure: undefined, everyMs: 1, found, last: { finished: '2026-01-01', finishedMs: 0, tookMs: 1, bytes: 1, found } }
+const collect: NonNullable<NodeStatus['collect']> = {
+  state: 'idle', phase: 'waiting', doneShare: 1, etaMs: undefined, failure: undefined, collectAfterMs: 1, publishing: { phase: 'waiting', doneShare: 1, failure: undefined },
+  found: { condemnedBlocks: 4, condemnedBytes: 4, unreferencedBlocks: 0, unreferencedBytes: 0, heldUpBlocks: 0 }, total: { collectedBlocks: 0, collectedBytes: 0, sparedBlocks: 0, publishedDeaths: 0, abandonedUploads: 0 },
+}
 const member = (peerId: string, isConnected = true, role = 'member'): NodeStatus['members'][number] => ({ peerId, role, zone: 'default', isConnected })
 const status: NodeStatus = {
   peerId: 'a', clusterId: '00', version: '0.1.0', role: 'member', zone: 'default', addresses: [], uptimeMs: 1000, layout: { version: '3', state: 'settled', members: 3, voters: 3 },
   members: ['a', 'b', 'c'].map((peer) => member(peer)), blocks: { count: 1, bytes: 1, quotaBytes: undefined, freeBytes: 1e12, corrupt: 0, isReadOnly: false }, cache: { bytes: 0, limitBytes: 1 },
-  rows: { lostPartitions: 0, isReadOnly: false }, repair, scrub, atRisk: { objects: 0, isAtLeast: false, silent: [] }, isReady: true, isDegraded: false, health: [],
+  rows: { lostPartitions: 0, isReadOnly: false }, repair, scrub, collect, atRisk: { objects: 0, isAtLeast: false, silent: [] }, isReady: true, isDegraded: false, health: [],
 }
 const health = (changed: Partial<PeerHealth> = {}): PeerHealth => ({ wallMs: 0, clockAheadMs: 20, hasSurveyed: true, isTruncated: false, holdsBlocks: true, isRepairPaused: false, hasScrubbed: true, isScrubPaused: false, softwareVersion: '0.1.0', shortBlocks: 0, versionsAtRisk: [], ...changed })
 const well: DoctorFacts = { status, peers: [], healthOfPeers: new Map([['b', health()], ['c', health()]]), hasMajority: true, belongs: true, layoutTrouble: undefined, forgetful: [], reserveBytes: 1e9, blocksReadOnlyReason: undefined, rowsReadOnlyReason: undefined }
@@ -52,6 +56,11 @@ describe('dfs doctor says', () => {
     ['that scrub is paused', but({ scrub: { ...scrub, state: 'paused' } }), 'warning scrub-paused'],
     ['that scrub fails', but({ scrub: { ...scrub, failure: 'the disk' } }), 'warning scrub-fails'],
     ['what scrub found', but({ scrub: { ...scrub, found: { ...found, wrongReferences: 1 } } }), 'warning scrub-found'],
+    ['that collection is paused', but({ collect: { ...collect, state: 'paused' } }), 'warning collect-paused'],
+    ['that collection fails', but({ collect: { ...collect, failure: 'the disk' } }), 'warning collect-fails'],
+    ['that deaths wait', but({ collect: { ...collect, publishing: { phase: 'waiting', doneShare: 1, failure: 'too few replicas' } } }), 'warning deaths-wait'],
+    ['what is held up', but({ collect: { ...collect, found: { ...collect.found as NonNullable<typeof collect.found>, heldUpBlocks: 1 } } }), 'warning collect-held-up'],
+    ['what is recorded for nobody', but({ collect: { ...collect, found: { ...collect.found as NonNullable<typeof collect.found>, unreferencedBlocks: 1 } } }), 'note unreferenced'],
     ['whose clock differs', heard({ clockAheadMs: 90_000 }, {}), 'warning clock'],
     ['that its own clock differs, when most others say so', heard({ clockAheadMs: 90_000 }, { clockAheadMs: 91_000 }), 'warning clock'],
     ['who runs another version', heard({ softwareVersion: '0.2.0' }), 'note versions'],
