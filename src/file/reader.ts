@@ -48,14 +48,22 @@ export async function * readFile (content: Content, { first, end }: { first: num
       ahead.push({ piece: next.value, block })
       aheadBytes += next.value.entry.sizeBytes
     }
-    const head = ahead.shift()
-    if (head === undefined) return
-    // opened when its turn comes, not when it arrives: the window holds each byte once
-    const bytes = options.sealer.openChunk(await head.block, head.piece.entry)
-    aheadBytes -= head.piece.entry.sizeBytes
+    aheadBytes -= ahead[0]?.piece.entry.sizeBytes ?? 0
+    const bytes = await opened(ahead.shift(), options)
+    if (bytes === undefined) return
     windowBytes *= 2
-    yield bytes.subarray(head.piece.skip, head.piece.skip + head.piece.take)
+    yield bytes
   }
+}
+
+/**
+ * What is wanted of the chunk; opened when its turn comes, not when it arrives: the window holds each byte once. A function of its own, for the frame of a
+ * generator that waits for a slow reader would keep the sealed block beside the opened one.
+ */
+async function opened (head: { readonly piece: Piece, readonly block: Promise<Uint8Array> } | undefined, { sealer }: ReadOptions): Promise<Uint8Array | undefined> {
+  if (head === undefined) return undefined
+  const { piece: { entry, skip, take }, block } = head
+  return sealer.openChunk(await block, entry).subarray(skip, skip + take)
 }
 
 /** The chunks that hold the range, in order; manifest nodes are fetched as the walk comes to them. */

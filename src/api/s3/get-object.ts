@@ -1,8 +1,7 @@
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { InvalidInput } from '../../base/errors.ts'
 import type { ByteRange, ObjectInfo, ObjectName, ObjectReading, OfVersion } from '../../objects/index.ts'
 import { byteRangeOf } from '../range-header.ts'
+import { streamed } from '../streamed.ts'
 import { checkReadConditions, hasReadConditions } from './conditions.ts'
 import { S3Error } from './errors.ts'
 import type { S3Exchange } from './exchange.ts'
@@ -13,18 +12,13 @@ export const versionIn = ({ parameters }: Pick<S3Exchange, 'parameters'>): OfVer
 
 /** GET BUCKET/KEY */
 export async function getObject (exchange: S3Exchange): Promise<void> {
-  const { header, response, signal } = exchange
+  const { header } = exchange
   const overrides = overridesIn(exchange)
   const { reading, part, isPartial } = await opened(exchange)
   const { info, range: { first, end } } = reading
   checkReadConditions(header, info)
-  const body = await begun(reading.body)
   const withChecksum = header('x-amz-checksum-mode') === 'ENABLED' && end - first === info.sizeBytes
-  const headers = { ...headersOf(info, { withChecksum }), ...overrides, ...partsHeader(info, part), 'content-length': String(end - first) }
-  if (isPartial) response.writeHead(206, { ...headers, 'content-range': `bytes ${first}-${end - 1}/${info.sizeBytes}` })
-  else response.writeHead(200, headers)
-  // a read that fails half way destroys the connection: the client sees a short body, never a whole one
-  await pipeline(Readable.from(body, { objectMode: false, highWaterMark: 1024 * 1024 }), response, { signal })
+  await streamed(exchange, reading, { headers: { ...headersOf(info, { withChecksum }), ...overrides, ...partsHeader(info, part) }, isPart: isPartial })
 }
 
 /** HEAD BUCKET/KEY */
@@ -111,16 +105,3 @@ function rangeOfPart ({ attributes: { parts }, sizeBytes }: ObjectInfo, number: 
 const byteRange = ({ first, end }: { first: number, end: number }): ByteRange | undefined => end > first ? { first, last: end - 1 } : undefined
 
 const partsHeader = ({ attributes: { parts } }: ObjectInfo, part: number | undefined): Record<string, string> => part === undefined || parts === undefined ? {} : { 'x-amz-mp-parts-count': String(parts.count) }
-
-/** The same bytes, once the first are there: what cannot be read at all is told with its reason, for which there is room before the first byte. */
-async function begun (body: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uint8Array>> {
-  const iterator = body[Symbol.asyncIterator]()
-  const first = await iterator.next()
-  return (async function * () {
-    try {
-      for (let next = first; next.done !== true; next = await iterator.next()) yield next.value
-    } finally {
-      await iterator.return?.()
-    }
-  })()
-}
