@@ -109,6 +109,12 @@ describe('gRPC and Connect at a public address', () => {
     expect(await failureOf(createClient(ClusterService, transport(writer)).getStatus({}))).toMatchObject({ code: Code.Unimplemented })
     expect(await failureOf(createClient(KeyService, transport(writer)).listKeys({}))).toMatchObject({ code: Code.Unimplemented })
     expect(await createClient(Health, transport(undefined)).check({})).toMatchObject({ status: 1 })
+    for (const who of [undefined, writer]) expect(await failureOf(collected(createClient(Health, transport(who)).watch({})))).toMatchObject({ code: Code.Unimplemented })
+    let asked = 0
+    expect(await failureOf(anybody.putObject((async function * (): AsyncIterable<MessageInitShape<typeof PutObjectRequestSchema>> {
+      for (; asked < 100; asked++) yield { part: { case: 'chunk', value: new Uint8Array(1_000_000) } }
+    })()))).toMatchObject({ code: Code.Unauthenticated, rawMessage: 'this takes an access key' })
+    expect(asked).toBeLessThan(100)
     expect(await failureOf(createClient(Health, transport(undefined)).check({ service: ClusterService.typeName }))).toMatchObject({ code: Code.NotFound })
   })
 })

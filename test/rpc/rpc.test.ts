@@ -291,6 +291,7 @@ describe.each(protocols)('the service over %s', (protocol) => {
     expect(await failureOf(put('ranged', [Uint8Array.of(1)], { ifAbsent: true }))).toMatchObject({ code: Code.FailedPrecondition })
     expect(await failureOf(put('', [Uint8Array.of(1)]))).toMatchObject({ code: Code.InvalidArgument })
     expect(await failureOf(put('huge', [new Uint8Array(5_000_000)]))).toMatchObject({ code: Code.ResourceExhausted })
+    expect(await failureOf(client.of(ObjectService).statObject({ bucket: 'photos', key: 'k'.repeat(300_000) }))).toMatchObject({ code: Code.ResourceExhausted })
     const { head } = served.objects
     try {
       served.objects.head = async () => { throw new Unavailable('too few answer') }
@@ -308,6 +309,7 @@ describe.each(protocols)('the service over %s', (protocol) => {
     expect(await failureOf(collected(stranger.of(ObjectService).getObject({ bucket: 'photos', key: 'a/1' })))).toMatchObject({ code: Code.Unauthenticated })
     expect(await failureOf(stranger.of(ObjectService).putObject((async function * () { yield { part: { case: 'head' as const, value: { bucket: 'photos', key: 'stolen' } } } })()))).toMatchObject({ code: Code.Unauthenticated })
     expect(await stranger.of(Health).check({})).toMatchObject({ status: ServingStatus.SERVING })
+    expect(await failureOf(collected(stranger.of(Health).watch({})))).toMatchObject({ code: Code.Unauthenticated })
     for (const headers of [{ origin: 'http://localhost' }, { host: 'evil.example:80' }] as Array<Record<string, string>>) {
       using page = rpcClient(served.api, protocol, { headers })
       expect(await failureOf(page.of(ObjectService).listObjects({ bucket: 'photos' }))).toMatchObject({ code: Code.PermissionDenied })
@@ -321,7 +323,7 @@ describe.each(protocols)('the service over %s', (protocol) => {
     try {
       isReady = false
       expect((await watched.next()).value).toMatchObject({ status: ServingStatus.NOT_SERVING })
-      expect(await health.check({ service: '' })).toMatchObject({ status: ServingStatus.NOT_SERVING })
+      expect((await health.check({ service: '' })).status).toBe(ServingStatus.NOT_SERVING)
     } finally {
       isReady = true
     }

@@ -5,13 +5,15 @@ import { loggedReasonOf } from '../errors.ts'
 import type { Incoming, Refusal } from '../listener.ts'
 import { everyCall, incomingKey } from './calls.ts'
 import { connectErrorOf, unexpected } from './errors.ts'
-import { type Permit, permitKey } from './permit.ts'
+import { type Permit, permitIn, permitKey } from './permit.ts'
 import { isOpen, type RpcParts, rpcServices } from './service.ts'
 import { raiseWindows } from './windows.ts'
 
 export const rpcLimits = {
-  /** Of one message. */
-  maxMessageBytes: 4 * 1024 * 1024,
+  /** Of one message of a put, which a stranger never gets to send. */
+  maxPutMessageBytes: 4 * 1024 * 1024,
+  /** Of any other. */
+  maxMessageBytes: 256 * 1024,
 } as const
 
 /** gRPC, gRPC-Web and Connect. */
@@ -39,7 +41,7 @@ export function rpcFace<I extends Incoming> (options: RpcFaceOptions<I>): RpcFac
     interceptors: [everyCall],
     requestGate: async (context) => { await gate(options, context) },
   })
-  rpcServices(router, options, options)
+  rpcServices(router, options, { ...options, maxPutMessageBytes: rpcLimits.maxPutMessageBytes })
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]))
   return {
     has: (path) => handlers.has(path),
@@ -57,12 +59,15 @@ export function rpcFace<I extends Incoming> (options: RpcFaceOptions<I>): RpcFac
   }
 }
 
-async function gate<I extends Incoming> ({ permitOf }: RpcFaceOptions<I>, { values, service }: HandlerContext): Promise<void> {
+async function gate<I extends Incoming> ({ permitOf }: RpcFaceOptions<I>, { values, method }: HandlerContext): Promise<void> {
   const incoming = values.get(incomingKey)
   if (incoming === undefined) throw unexpected()
-  if (isOpen(service)) return
+  if (isOpen(method)) return
   try { values.set(permitKey, await permitOf(incoming as I)) } catch (error) { throw connectErrorOf(error) ?? error }
-  if ('stream' in incoming.request) raiseWindows((incoming.request.stream as { session?: ServerHttp2Session }).session)
+  const { isAnybody } = permitIn({ values })
+  // anybody may read here and there, and write nowhere
+  if (isAnybody && method.methodKind === 'client_streaming') throw new ConnectError('this takes an access key', Code.Unauthenticated)
+  if (!isAnybody && 'stream' in incoming.request) raiseWindows((incoming.request.stream as { session?: ServerHttp2Session }).session)
 }
 
 /** An error in the words of the protocol that was spoken: what is refused before a call begins, or by a node that stops. */

@@ -14,10 +14,12 @@ export interface Permit {
   demandEntry (bucket: string): void
   /** Whether it must name the bucket that it watches. */
   readonly isBounded: boolean
+  /** It shows nothing at all. */
+  readonly isAnybody: boolean
 }
 
 /** Of whoever has the node's own token. */
-export const everything: Permit = { demand: async () => {}, mayEnter: () => true, demandEntry: () => {}, isBounded: false }
+export const everything: Permit = { demand: async () => {}, mayEnter: () => true, demandEntry: () => {}, isBounded: false, isAnybody: false }
 
 /** By the access key that a request shows, or without one as anybody. @throws ApiError 401 for a wrong one; TooMany */
 export async function permitOf (exchange: PublicExchange, gate: Gate): Promise<Permit> {
@@ -25,6 +27,7 @@ export async function permitOf (exchange: PublicExchange, gate: Gate): Promise<P
   const key = await shownKey(exchange, gate)
   return {
     isBounded: true,
+    isAnybody: key === undefined,
     async demand (wish) { await allowed({ gate, key, wish, signal }) },
     mayEnter: (bucket) => key?.mayEnter(bucket) === true,
     demandEntry (bucket) {

@@ -1,3 +1,4 @@
+import type { DescMethod } from '@bufbuild/protobuf'
 import type { ConnectRouter } from '@connectrpc/connect'
 import type { Clock } from '../../base/clock.ts'
 import type { DfsNode } from '../../node.ts'
@@ -30,10 +31,13 @@ export interface RpcParts extends RouteOptions {
 const own = [ObjectService, BucketService, KeyService, ShareService, ClusterService, JobService, NodeService] as const
 
 /** One implementation of proto/dfs/v1, for whatever protocol a call comes by. */
-export function rpcServices (router: ConnectRouter, parts: RpcParts, { reflection, offers }: { reflection: boolean, offers: 'everything' | 'objects' }): void {
+export function rpcServices (router: ConnectRouter, parts: RpcParts, { reflection, offers, maxPutMessageBytes }: { reflection: boolean, offers: 'everything' | 'objects', maxPutMessageBytes: number }): void {
+  const objects = objectService(parts)
   const offered = offers === 'everything' ? own : own.slice(0, 2)
   router
-    .service(ObjectService, objectService(parts))
+    .service(ObjectService, objects)
+    // in place of the one above, which takes less
+    .rpc(ObjectService.method.putObject, objects.putObject, { readMaxBytes: maxPutMessageBytes })
     .service(BucketService, bucketService(parts))
     .service(Health, healthService(parts, new Set(offered.map(({ typeName }) => typeName))))
   if (reflection) router.service(ServerReflection, reflectionService([...offered, Health, ServerReflection]))
@@ -46,5 +50,5 @@ export function rpcServices (router: ConnectRouter, parts: RpcParts, { reflectio
     .service(NodeService, nodeService(parts))
 }
 
-/** What answers without a token, as /readyz does. */
-export const isOpen = ({ typeName }: { readonly typeName: string }): boolean => typeName === Health.typeName
+/** What answers without a token, as /readyz does: nothing that lasts. */
+export const isOpen = (method: DescMethod): boolean => method === Health.method.check
