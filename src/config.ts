@@ -272,6 +272,9 @@ function size (least: number): (value: unknown) => number | undefined {
   }
 }
 
+/** Bytes of a size such as 500GiB; undefined: it is none. */
+export const sizeOf = (text: string): number | undefined => size(0)(text)
+
 const durations: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
 /** In milliseconds; a number is that already. */

@@ -3,7 +3,7 @@ import { MalformedBytes } from '../base/bytes.ts'
 import { InvalidInput } from '../base/errors.ts'
 import { parsePeerId, type PeerId } from '../base/peer-id.ts'
 import type { InviteOptions } from '../node.ts'
-import type { BucketOptions } from '../objects/index.ts'
+import type { BucketOptions, SettingsChange } from '../objects/index.ts'
 import { type Exchange, jsonBody, requireMethod, sendJson } from './context.ts'
 import { ApiError } from './errors.ts'
 
@@ -16,7 +16,9 @@ export async function bucketRoute (exchange: Exchange, name: string | undefined)
   } else if (request.method === 'PUT') {
     sendJson(exchange, await objects.createBucket(name, bucketOptionsOf(await jsonBody(exchange)), { signal }), { status: 201 })
   } else if (request.method === 'PATCH') {
-    sendJson(exchange, await objects.setRedundancy(name, redundancyOf(await jsonBody(exchange)), { signal }))
+    const { settings, redundancy } = changeOf(await jsonBody(exchange))
+    const changed = settings === undefined ? undefined : await objects.setBucketSettings(name, settings, { signal })
+    sendJson(exchange, redundancy === undefined ? changed : await objects.setRedundancy(name, redundancy, { signal }))
   } else if (request.method === 'DELETE') {
     await objects.removeBucket(name, { signal })
     sendJson(exchange, { removed: true })
@@ -27,10 +29,26 @@ export async function bucketRoute (exchange: Exchange, name: string | undefined)
 
 const bucketFields: Readonly<Record<keyof BucketOptions, 'number' | 'boolean' | 'string'>> = { copies: 'number', shards: 'string', isPrivate: 'boolean', compression: 'string', chunking: 'string', dedup: 'string', degraded: 'string' }
 
+/** What a bucket may be set to here; what only clients of S3 speak of (lifecycle, locks, policies) is set there. */
+const settingFields = { versioning: 'string', quotaBytes: 'number', quotaObjects: 'number', publicRead: 'boolean' } as const satisfies { readonly [name in keyof SettingsChange]?: string }
+
+/** Settings, redundancy, or both. null takes a setting away. */
+function changeOf (body: Readonly<Record<string, unknown>>): { settings: SettingsChange | undefined, redundancy: { copies: number } | { shards: string } | undefined } {
+  const [settings, rest]: [Record<string, unknown>, Record<string, unknown>] = [{}, {}]
+  for (const [name, value] of Object.entries(body)) {
+    const type = (settingFields as Readonly<Record<string, string>>)[name]
+    if (type === undefined) { rest[name] = value; continue }
+    if (value !== null && typeof value !== type) throw new InvalidInput(name, `${name} takes a ${type} or null, not ${JSON.stringify(value)}`)
+    settings[name] = value === false ? null : value
+  }
+  const hasSettings = Object.keys(settings).length > 0
+  return { settings: hasSettings ? settings as SettingsChange : undefined, redundancy: hasSettings && Object.keys(rest).length === 0 ? undefined : redundancyOf(rest) }
+}
+
 function redundancyOf (body: Readonly<Record<string, unknown>>): { copies: number } | { shards: string } {
   const { copies, shards, ...rest } = bucketOptionsOf(body)
   const [other] = Object.keys(rest)
-  if (other !== undefined) throw new InvalidInput(other, `${other} is chosen when a bucket is made; only its redundancy can be changed`)
+  if (other !== undefined) throw new InvalidInput(other, `${other} is chosen when a bucket is made; what can be changed is its redundancy, ${Object.keys(settingFields).join(', ')}`)
   if (shards !== undefined && copies === undefined) return { shards }
   if (copies !== undefined && shards === undefined) return { copies }
   throw new InvalidInput('redundancy', 'a bucket is set to either copies or shards')

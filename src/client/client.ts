@@ -52,7 +52,7 @@ export function clientOver (transport: Transport, { clock = systemClock }: { clo
       create: async (name, options = {}, wait) => request<Bucket>('PUT', bucketPath(name), { body: options, ...wait }),
       list: async (wait) => (await request<{ buckets: Bucket[] }>('GET', '/v1/buckets', wait)).buckets,
       get: async (name, wait) => request<Bucket>('GET', bucketPath(name), wait),
-      update: async (name, redundancy, wait) => request<Bucket>('PATCH', bucketPath(name), { body: redundancy, ...wait }),
+      update: async (name, change, wait) => request<Bucket>('PATCH', bucketPath(name), { body: change, ...wait }),
       async remove (name, wait) { await request('DELETE', bucketPath(name), wait) },
     },
     async watch ({ signal, bucket, prefix } = {}) {

@@ -28,7 +28,7 @@ export interface Client extends Disposable {
     list (wait?: Wait): Promise<readonly Bucket[]>
     get (name: string, wait?: Wait): Promise<Bucket>
     /** For what is put from now on. */
-    update (name: string, redundancy: { readonly copies: number } | { readonly shards: string }, wait?: Wait): Promise<Bucket>
+    update (name: string, change: BucketChange, wait?: Wait): Promise<Bucket>
     /** @throws ClientError: 'conflict' if it is not empty */
     remove (name: string, wait?: Wait): Promise<void>
   }
@@ -39,6 +39,16 @@ export interface Client extends Disposable {
   /** Any request of docs/API.md, its answer as JSON; repeated if it is a GET. `body` is sent as JSON. */
   request<T> (method: string, path: string, options?: Wait & { readonly body?: unknown }): Promise<T>
   close (): void
+}
+
+/** One of copies and shards, settings, or both; null takes a setting away. */
+export interface BucketChange {
+  readonly copies?: number
+  readonly shards?: string
+  readonly versioning?: 'enabled' | 'suspended'
+  readonly quotaBytes?: number | null
+  readonly quotaObjects?: number | null
+  readonly publicRead?: boolean | null
 }
 
 export interface Wait { readonly signal?: AbortSignal }

@@ -143,6 +143,14 @@ describe('the local API', () => {
     expect((JSON.parse((await ask('GET', '/v1/buckets/shards')).body) as { shards?: string }).shards).toBeUndefined()
   })
 
+  test('a bucket\'s settings are changed, alone or with its redundancy, and taken away', async () => {
+    const set = async (body: unknown) => { const { status, body: answer } = await ask('PATCH', '/v1/buckets/photos', { body: JSON.stringify(body) }); return { status, ...JSON.parse(answer) as { settings?: unknown, copies?: number } } }
+    expect(await set({ versioning: 'enabled', quotaBytes: 1e9, publicRead: true })).toMatchObject({ status: 200, settings: { versioning: 'enabled', quotaBytes: 1e9, publicRead: true } })
+    expect(await set({ quotaBytes: null, publicRead: false, copies: 2 })).toMatchObject({ status: 200, settings: { versioning: 'enabled' }, copies: 2 })
+    for (const wrong of [{ versioning: 'on' }, { versioning: null }, { quotaBytes: -1 }, { quotaBytes: '1' }, { lifecycle: [] }, { quotaObjects: 1, compression: 'off' }]) expect(await set(wrong), JSON.stringify(wrong)).toMatchObject({ status: 400 })
+    await set({ versioning: 'suspended' })
+  })
+
   test('keys of dots and slashes are keys', async () => {
     for (const key of ['..', '.', 'a//b', '%2e%2e', 'ü/💾']) {
       expect((await ask('PUT', `/v1/objects/photos/${encodeURIComponent(key)}`, { body: key })).status).toBe(201)

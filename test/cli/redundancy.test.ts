@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { InvalidInput } from '../../src/base/errors.ts'
-import { redundancyOf, suggestedShards } from '../../src/cli/commands/bucket.ts'
+import { redundancyOf, settingsOf, suggestedShards } from '../../src/cli/commands/bucket.ts'
 
 describe('the redundancy of a bucket', () => {
   test('is copies or shards', () => {
@@ -11,5 +11,14 @@ describe('the redundancy of a bucket', () => {
 
   test('is suggested where shards are worth it, with a node to spare', () => {
     expect([1, 3, 4, 5, 6, 7, 20].map((nodes) => suggestedShards(nodes)?.shards)).toEqual([undefined, undefined, undefined, '2+2', '2+2', '4+2', '4+2'])
+  })
+})
+
+describe('the settings of a bucket', () => {
+  test('are what was given, and "none" takes one away', () => {
+    expect(settingsOf({ versioning: 'enabled', quota: '2GiB', quotaObjects: '10', public: 'yes' })).toEqual({ versioning: 'enabled', quotaBytes: 2 * 1024 ** 3, quotaObjects: 10, publicRead: true })
+    expect(settingsOf({ quota: 'none', quotaObjects: 'none', public: 'no' })).toEqual({ quotaBytes: null, quotaObjects: null, publicRead: null })
+    expect(settingsOf({ redundancy: 'rf:2' })).toEqual({})
+    for (const wrong of [{ versioning: 'on' }, { quota: 'much' }, { quotaObjects: '-1' }, { public: 'true' }]) expect(() => settingsOf(wrong), JSON.stringify(wrong)).toThrow(InvalidInput)
   })
 })

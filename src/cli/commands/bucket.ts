@@ -1,5 +1,6 @@
 import { InvalidInput } from '../../base/errors.ts'
-import type { Bucket, BucketOptions } from '../../objects/index.ts'
+import { sizeOf } from '../../config.ts'
+import type { Bucket, BucketOptions, SettingsChange } from '../../objects/index.ts'
 import { type CommandContext, withNode } from '../context.ts'
 import { table } from '../output.ts'
 import type { GivenOptions } from '../settings.ts'
@@ -25,12 +26,15 @@ export function suggestedShards (nodes: number): { readonly shards: string, read
 
 /** `dfs bucket set NAME` */
 export async function set (name: string, options: GivenOptions): Promise<void> {
-  if (options.redundancy === undefined) throw new InvalidInput('redundancy', 'give --redundancy rf:n or rs:k+m; nothing else of a bucket can be changed')
-  const wanted = redundancyOf(String(options.redundancy))
+  const settings = settingsOf(options)
+  const redundancy = options.redundancy === undefined ? {} : redundancyOf(String(options.redundancy))
+  const wanted = { ...settings, ...redundancy }
+  if (Object.keys(wanted).length === 0) throw new InvalidInput('bucket', 'say what to set: --redundancy, --versioning, --quota, --quota-objects or --public')
   await withNode(options, async ({ client, output, signal }) => {
     const bucket = await client.json<Bucket>('PATCH', `/v1/buckets/${encodeURIComponent(name)}`, { body: wanted, signal })
-    output.fact(bucket, `bucket ${bucket.name} is ${redundancyText(bucket)} now`)
-    output.note('what is put from now on is kept so; what is there stays as it was stored until it is put again')
+    const set = Object.entries(settings).map(([name, value]) => `${name} ${value === null ? 'none' : String(value)}`)
+    output.fact(bucket, `bucket ${bucket.name} is ${[...Object.keys(redundancy).length === 0 ? [] : [redundancyText(bucket)], ...set].join(', ')} now`)
+    if (Object.keys(redundancy).length > 0) output.note('what is put from now on is kept so; what is there stays as it was stored until it is put again')
   })
 }
 
@@ -65,6 +69,27 @@ function bucketOptionsOf ({ redundancy, private: isPrivate, compression, chunkin
     ...(dedup === undefined ? {} : { dedup: dedup as BucketOptions['dedup'] }),
     ...(degraded === undefined ? {} : { degraded: degraded as BucketOptions['degraded'] }),
   }
+}
+
+/** null takes a setting away. */
+export function settingsOf ({ versioning, quota, quotaObjects, public: isPublic }: GivenOptions): Pick<SettingsChange, 'versioning' | 'quotaBytes' | 'quotaObjects' | 'publicRead'> {
+  return {
+    ...(versioning === undefined ? {} : { versioning: oneOf('versioning', versioning, ['enabled', 'suspended']) }),
+    ...(quota === undefined ? {} : { quotaBytes: quota === 'none' ? null : quotaIn('quota', sizeOf(String(quota)), 'a size such as 500GiB') }),
+    ...(quotaObjects === undefined ? {} : { quotaObjects: quotaObjects === 'none' ? null : quotaIn('quota-objects', /^\d+$/.test(String(quotaObjects)) ? Number(quotaObjects) : undefined, 'a number') }),
+    ...(isPublic === undefined ? {} : { publicRead: oneOf('public', isPublic, ['yes', 'no']) === 'yes' ? true : null }),
+  }
+}
+
+function oneOf<const T extends string> (name: string, value: unknown, known: readonly T[]): T {
+  const found = known.find((each) => each === value)
+  if (found === undefined) throw new InvalidInput(name, `${name} is "${String(value)}"; it takes ${known.join(' or ')}`)
+  return found
+}
+
+function quotaIn (name: string, value: number | undefined, takes: string): number {
+  if (value === undefined || !Number.isSafeInteger(value)) throw new InvalidInput(name, `${name} takes ${takes}, or none`)
+  return value
 }
 
 export function redundancyOf (text: string): { copies: number } | { shards: string } {

@@ -32,7 +32,7 @@ export async function stat (object: string, options: GivenOptions): Promise<void
     const { bucket, key } = targetOf(object)
     if (key === undefined || key === '') {
       const found = await client.json<Bucket>('GET', `/v1/buckets/${encodeURIComponent(bucket)}`, { signal })
-      output.fact(found, table(Object.entries(found).map(([name, value]) => [name, String(value)])))
+      output.fact(found, table(Object.entries(found).map(([name, value]) => [name, typeof value === 'object' ? JSON.stringify(value) : String(value)])))
       return
     }
     const head = await client.head(objectPath(bucket, key), { signal })
