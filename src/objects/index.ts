@@ -101,7 +101,7 @@ export interface Bucket extends BucketOptions {
 
 export interface ObjectInfo extends ObjectName {
   readonly sizeBytes: number
-  /** Strong, without quotes: the MD5 of the content, or `md5OfMd5s-parts`, where the version has them; else it differs for every version. */
+  /** Strong, without quotes: the MD5 of the content, or `md5OfMd5s-parts`, where the version has them; else it differs for every version, and ends in "-1". */
   readonly etag: string
   /** Version id, 32 bytes hexadecimal. */
   readonly versionId: string

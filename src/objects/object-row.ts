@@ -84,7 +84,8 @@ export const emptyRow = ({ bucketId, key }: Pick<ObjectRow, 'bucketId' | 'key'>)
  */
 export function etagOf ({ id, attributes: { md5, parts } = {} }: Pick<Version, 'id'> & { readonly attributes?: Attributes }): string {
   if (parts?.md5 !== undefined) return `${hexOf(parts.md5)}-${parts.count}`
-  return hexOf(md5 ?? id.subarray(0, 16))
+  // 32 hexadecimal digits alone are an MD5 to clients of S3, and what they downloaded damaged if it has another
+  return md5 === undefined ? `${hexOf(id.subarray(0, 16))}-1` : hexOf(md5)
 }
 
 export const isNullVersion = ({ sequence, isNull = false }: { readonly sequence?: number, readonly isNull?: boolean }): boolean => sequence === undefined || isNull

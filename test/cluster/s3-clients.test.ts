@@ -61,6 +61,10 @@ test.skipIf(rclone === undefined)('rclone copies, syncs, checks, moves, touches,
   await go(0, 'moveto', 'd:rclone/sub', 'd:rclone/moved')
   await go(0, 'touch', 'd:rclone/big.bin')
   expect((await go(1, 'lsf', '-R', '--files-only', 'd:rclone')).trim().split('\n').toSorted()).toEqual(['a.txt', 'big.bin', 'empty', 'moved/b.bin', 'ä ö+&=.txt'])
+  // what another door has stored has no MD5, and rclone must not think that it came damaged
+  await (await real.via(0)).put('by-another-door', big)
+  await go(1, 'copyto', 'd:test-bucket/by-another-door', at('by-another-door'))
+  expect(digestOfBytes(await readFile(at('by-another-door')))).toBe(digestOfBytes(big))
   await go(0, 'purge', 'd:rclone')
   expect(await go(1, 'lsd', 'd:')).not.toContain('rclone')
 })

@@ -381,6 +381,15 @@ describe('what is beside the content', () => {
     expect((await ask('PUT', '/photos/tagged?tagging', { body: `<Tagging><TagSet>${Array.from({ length: 11 }, (_, i) => `<Tag><Key>k${i}</Key><Value/></Tag>`).join('')}</TagSet></Tagging>` })).code).toBe('InvalidTag')
   })
 
+  test('an object that another door has stored has an ETag that nobody takes for an MD5', async () => {
+    const { etag } = await server.objects.put({ bucket: 'photos', key: 'by-another-door' }, (async function * () { yield Buffer.from('x') })())
+    const { headers } = await ask('HEAD', '/photos/by-another-door')
+    expect(headers.etag).toBe(`"${etag}"`)
+    expect(etag).not.toMatch(/^[0-9a-f]{32}$/)
+    expect((await ask('GET', '/photos/by-another-door', { headers: { 'if-match': String(headers.etag) } })).status).toBe(200)
+    expect((await put('/photos/by-another-door', 'y', { 'if-match': String(headers.etag) })).headers.etag).toBe(`"${createHash('md5').update('y').digest('hex')}"`)
+  })
+
   test('what another door has stored, and no header can say, breaks no answer', async () => {
     await server.objects.put({ bucket: 'photos', key: 'strange' }, (async function * () { yield Buffer.from('x') })(), { contentType: 'a/b\nc: d', metadata: { 'two words': 'x', plain: 'line\r\nbreak', 'ümlaut': 'y' } })
     const { status, headers } = await ask('GET', '/photos/strange')
