@@ -15,6 +15,7 @@ import { Report } from './report.ts'
 import { layout } from './layout.ts'
 import { rpc } from './rpc.ts'
 import { s3 } from './s3.ts'
+import { multipart } from './multipart.ts'
 import { sealing } from './sealing.ts'
 import { smallObjects } from './small-objects.ts'
 import { startUp } from './start-up.ts'
@@ -36,7 +37,7 @@ const { values } = parseArgs({
 type Section = (bench: Bench, nodes: BenchNodes) => Promise<void>
 
 /** On three nodes, all of them holders. */
-const onThree: Readonly<Record<string, Section>> = { 'start-up': startUp, small: smallObjects, put: puts, s3, dedup: deduplication, rpc, frozen: frozenHolder }
+const onThree: Readonly<Record<string, Section>> = { 'start-up': startUp, small: smallObjects, put: puts, s3, multipart, dedup: deduplication, rpc, frozen: frozenHolder }
 /** On three holders and two members that hold nothing. */
 const onReaders: Readonly<Record<string, Section>> = { fetch: fetches, 'first-byte': firstBytes, helia }
 /** In this process. */

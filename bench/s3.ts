@@ -1,15 +1,13 @@
-import { createHash, randomBytes } from 'node:crypto'
-import { once } from 'node:events'
-import { Agent, request } from 'node:http'
+import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import aws4 from 'aws4'
 import type { SecretAccessKey } from '../src/objects/index.ts'
 import type { Bench } from './bench.ts'
 import { inTurns, medianOf, mebibyte, mib, noise, percentile, secondsOf, speedAgainst, type Timed } from './measure.ts'
 import { type BenchNodes, get, put } from './nodes.ts'
 import { launch, type Launched } from './processes.ts'
 import { installed } from './rivals.ts'
+import { S3 } from './s3-client.ts'
 
 const program = join(import.meta.dirname, 's3rver', 'server.ts')
 const atOnce = 8
@@ -21,7 +19,7 @@ const middling = { count: 64, inFlight: 8 } as const
 /** The S3 face of node 1 against the same node's local API, and against another S3 server in the same run, by one client that signs as presigned URLs are signed. */
 export async function s3 ({ report, rounds, sizeBytes, count, folder }: Bench, nodes: BenchNodes): Promise<void> {
   const [key] = await nodes.node(0).json<SecretAccessKey>(['key', 'create', 'bench'])
-  const ours = new S3(new URL(nodes.node(0).ready?.endpoints.s3 ?? ''), key ?? { id: '', secret: '' })
+  const ours = new S3(nodes.node(0).ready?.endpoints.s3 ?? '', key ?? { id: '', secret: '' }, bucket)
   const local = await nodes.client(0)
   const rival = await rivalIn(join(folder, 's3rver'), (why) => { report.note(`!!! S3RVER IS NOT MEASURED: ${why}`) })
   try {
@@ -78,52 +76,6 @@ async function rivalIn (folder: string, tell: (why: string) => void): Promise<{ 
   await mkdir(folder, { recursive: true })
   const launched: Launched<{ port: number }> = launch(process.execPath, ['--disable-warning=DEP0187', '--no-deprecation', program, folder])
   const { port } = await launched.answer
-  const s3 = new S3(new URL(`http://127.0.0.1:${port}`), { id: 'S3RVER', secret: 'S3RVER' })
+  const s3 = new S3(`http://127.0.0.1:${port}`, { id: 'S3RVER', secret: 'S3RVER' }, bucket)
   return { s3, end: async () => { s3.close(); await launched.end() } }
 }
-
-/** No more than a signed request and its answer: what a library does beside it is not what is measured. */
-class S3 {
-  readonly #url: URL
-  readonly #key: { readonly id: string, readonly secret: string }
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 64 })
-
-  constructor (url: URL, key: { readonly id: string, readonly secret: string }) { this.#url = url; this.#key = key }
-
-  async put (key: string, source: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, sizeBytes: number): Promise<void> { await this.#ask('PUT', `/${bucket}/${encodeURIComponent(key)}`, { source, sizeBytes }) }
-  async get (key: string): Promise<number> { return (await this.#ask('GET', `/${bucket}/${encodeURIComponent(key)}`)).bytes }
-
-  async list (prefix: string): Promise<number> {
-    let count = 0
-    for (let token = '', isLast = false; !isLast;) {
-      const { text } = await this.#ask('GET', `/${bucket}?list-type=2&max-keys=1000&prefix=${encodeURIComponent(prefix)}${token}`, { keepText: true })
-      count += text.split('<Contents>').length - 1
-      const [, next] = /<NextContinuationToken>([^<]*)</.exec(text) ?? []
-      isLast = next === undefined
-      token = `&continuation-token=${encodeURIComponent(next ?? '')}`
-    }
-    return count
-  }
-
-  close (): void { this.#agent.destroy() }
-
-  async #ask (method: string, path: string, { source = [], sizeBytes, keepText = false }: { source?: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, sizeBytes?: number, keepText?: boolean } = {}): Promise<{ bytes: number, text: string }> {
-    const { headers, path: signed = path } = aws4.sign({
-      service: 's3', region: 'us-east-1', method, host: this.#url.host, path,
-      headers: { 'x-amz-content-sha256': method === 'PUT' ? 'UNSIGNED-PAYLOAD' : emptyHash, ...(sizeBytes === undefined ? {} : { 'content-length': String(sizeBytes) }) },
-    }, { accessKeyId: this.#key.id, secretAccessKey: this.#key.secret })
-    const { promise, resolve, reject } = Promise.withResolvers<{ bytes: number, text: string }>()
-    const asked = request({ host: this.#url.hostname, port: this.#url.port, agent: this.#agent, method, path: signed, headers: headers as Record<string, string> }, (response) => {
-      const pieces: Buffer[] = []
-      let bytes = 0
-      const isGood = response.statusCode === 200
-      response.on('data', (piece: Buffer) => { bytes += piece.byteLength; if (keepText || !isGood) pieces.push(piece) }).on('error', reject)
-      response.on('end', () => { const text = Buffer.concat(pieces).toString(); if (isGood) resolve({ bytes, text }); else reject(new Error(`${method} ${path} answered ${response.statusCode}: ${text.slice(0, 300)}`)) })
-    }).on('error', reject)
-    for await (const piece of source) if (!asked.write(piece)) await once(asked, 'drain')
-    asked.end()
-    return promise
-  }
-}
-
-const emptyHash = createHash('sha256').digest('hex')
