@@ -12,8 +12,8 @@ export interface Wish {
 
 /** Who may do what: access keys, and what buckets let everybody do. */
 export interface Gate {
-  /** Whether anybody may, without a key. */
-  isPublic (wish: Wish, wait: { signal: AbortSignal }): Promise<boolean>
+  /** What the bucket itself says, of this key or of whoever has none: its policy, and whether it is open to anybody. A denial holds against every right. */
+  judge (wish: Wish, asker: { readonly keyId: string | undefined, readonly isSecure: boolean }): Promise<'allow' | 'deny' | 'silent'>
   /** Whether the key is there, and the secret its; undefined: not so, and nothing tells which. Takes as long either way. */
   prove (credentials: Credentials, wait: { signal: AbortSignal }): Promise<ProvenKey | undefined>
 }
@@ -33,7 +33,7 @@ export interface ProvenKey {
 /** Lets a request in, by its key or as anybody's. @throws ApiError 401, 403; TooMany */
 export async function admitted (exchange: PublicExchange, gate: Gate, wish: Wish): Promise<{ isPublic: boolean }> {
   const key = await shownKey(exchange, gate)
-  return { isPublic: await allowed({ gate, key, wish, signal: exchange.signal }) }
+  return { isPublic: await allowed({ gate, key, wish, isSecure: exchange.isSecure }) }
 }
 
 /** The key that a request shows; undefined: none. @throws ApiError 401 for a wrong one; TooMany */
@@ -53,9 +53,9 @@ export async function shownKey (exchange: PublicExchange, gate: Gate): Promise<P
 }
 
 /** Whether anybody may do this (true), or the key alone (false). @throws ApiError 401, 403 where neither may */
-export async function allowed ({ gate, key, wish, signal }: { gate: Gate, key: ProvenKey | undefined, wish: Wish, signal: AbortSignal }): Promise<boolean> {
-  if (key?.may(wish) === true) return false
-  if (await gate.isPublic(wish, { signal })) return true
+export async function allowed ({ gate, key, wish, isSecure }: { gate: Gate, key: ProvenKey | undefined, wish: Wish, isSecure: boolean }): Promise<boolean> {
+  const judgement = await gate.judge(wish, { keyId: key?.id, isSecure })
+  if (judgement === 'allow' || (judgement === 'silent' && key?.may(wish) === true)) return key === undefined
   if (key === undefined) throw new ApiError(401, 'refused', 'this takes an access key: its id as user name and its secret as password')
   throw new ApiError(403, 'refused', 'this access key may not do this')
 }

@@ -1,23 +1,26 @@
 import { timingSafeEqual } from 'node:crypto'
 import { utf8 } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
-import { NotFound } from '../base/errors.ts'
 import { hash } from '../base/hash.ts'
 import { type AccessKeys, isAllowed, isExpired, mayEnter, type Objects } from '../objects/index.ts'
-import type { Gate } from './gate.ts'
+import type { Gate, Wish } from './gate.ts'
+import { BucketAccesses } from './s3/access.ts'
+import { judged } from './s3/policy.ts'
 
-/** Who may what by the cluster's access keys; what a public-read bucket holds anybody may read and list. */
+/** What policies call it; where there are several, a denial of one is a denial, and it takes leave for all. Rights alone let change a bucket. */
+const operations: Readonly<Record<Wish['action'], readonly string[]>> = { read: ['s3:GetObject'], list: ['s3:ListBucket'], write: ['s3:PutObject', 's3:DeleteObject'], admin: [] }
+
+/** Who may what by the cluster's access keys and what buckets say: their policies, as at the S3 face; what a public-read bucket holds anybody may read and list. */
 export function keyGate ({ keys, objects, clock }: { keys: Pick<AccessKeys, 'find'>, objects: Pick<Objects, 'bucket'>, clock: Clock }): Gate {
+  const accesses = new BucketAccesses({ node: { objects }, clock })
   return {
-    async isPublic ({ action, bucket }, wait) {
-      if (action !== 'read' && action !== 'list') return false
-      try {
-        return (await objects.bucket(bucket, wait)).settings?.publicRead === true
-      } catch (error) {
-        // whoever may not read it learns nothing of what is there
-        if (error instanceof NotFound) return false
-        throw error
-      }
+    async judge ({ action, bucket, key }, { keyId, isSecure }) {
+      if (bucket === '') return 'silent'
+      const { statements, isPublic } = await accesses.of(bucket)
+      const judgements = operations[action].map((operation) => judged(statements, { accessKeyId: keyId, operation, bucket, key: action === 'list' ? '' : key, isSecure }))
+      if (judgements.includes('deny')) return 'deny'
+      if (judgements.length > 0 && judgements.every((one) => one === 'allow')) return 'allow'
+      return isPublic && (action === 'read' || action === 'list') ? 'allow' : 'silent'
     },
     async prove ({ id, secret }) {
       const key = await keys.find(id)

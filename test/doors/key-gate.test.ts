@@ -32,6 +32,26 @@ describe('access keys at the HTTP door', () => {
     expect(await status('/photos/cats/1', basic(id, secret))).toBe(401)
   })
 
+  test('what a bucket\'s policy denies stays shut, and what it opens is open, as at the S3 face', async () => {
+    const { parts } = objectWorld()
+    const keys = accessKeys({ registers: parts.registers, clock: systemClock, random: systemRandom, settleLayout: async () => {} })
+    const objects = objectStore(parts)
+    const all = await keys.create({ name: 'all', rights: [{ bucket: '*', prefix: '', actions: ['read', 'list', 'write'] }] })
+    const none = await keys.create({ name: 'none', rights: [] })
+    const say = (effect: string, principal: unknown, action: string, resource: string, condition?: unknown): unknown => ({ Effect: effect, Principal: principal, Action: action, Resource: `arn:aws:s3:::rules${resource}`, ...(condition === undefined ? {} : { Condition: condition }) })
+    await objects.createBucket('rules', { settings: { policy: JSON.stringify({ Version: '2012-10-17', Statement: [
+      say('Allow', '*', 's3:GetObject', '/public/*'), say('Deny', '*', 's3:*', '/shut/*'), say('Allow', { AWS: [none.id] }, 's3:GetObject', '/mine/*'), say('Deny', '*', 's3:DeleteObject', '/kept/*'),
+      say('Deny', '*', 's3:GetObject', '/tls/*', { Bool: { 'aws:SecureTransport': 'false' } }),
+    ] }) } })
+    for (const key of ['public/a', 'shut/a', 'mine/a', 'kept/a', 'tls/a']) await objects.put({ bucket: 'rules', key }, (async function * () { yield Buffer.from('x') })())
+    await using served = await servedWeb({ objects, gate: keyGate({ keys, objects, clock: systemClock }) })
+    const status = async (path: string, key?: { id: string, secret: string }, method = 'GET'): Promise<number> => (await served.ask(`/rules/${path}`, { method, headers: key === undefined ? {} : basic(key.id, key.secret) })).status
+    expect([await status('public/a'), await status('shut/a'), await status('mine/a'), await status('')]).toEqual([200, 401, 401, 401])
+    expect([await status('public/a', none), await status('mine/a', none), await status('kept/a', none)]).toEqual([200, 200, 403])
+    expect([await status('shut/a', all), await status('kept/a', all), await status('kept/a', all, 'PUT'), await status('tls/a', all), await status('new', all, 'PUT')]).toEqual([403, 200, 403, 403, 201])
+    expect((await served.ask('/rules/mine/a', { headers: basic(none.id, none.secret) })).headers['cache-control']).toBe('private, no-cache')
+  })
+
   test('what cannot be read about a bucket is not taken for a refusal', async () => {
     await using served = await servedWeb({ gate: keyGate({ keys: { find: async () => undefined }, objects: { bucket: async () => { throw new Unavailable('no majority') } }, clock: systemClock }) })
     expect((await served.ask('/open/a')).status).toBe(503)

@@ -23,12 +23,12 @@ export const everything: Permit = { demand: async () => {}, mayEnter: () => true
 
 /** By the access key that a request shows, or without one as anybody. @throws ApiError 401 for a wrong one; TooMany */
 export async function permitOf (exchange: PublicExchange, gate: Gate): Promise<Permit> {
-  const { signal } = exchange
+  const { isSecure } = exchange
   const key = await shownKey(exchange, gate)
   return {
     isBounded: true,
     isAnybody: key === undefined,
-    async demand (wish) { await allowed({ gate, key, wish, signal }) },
+    async demand (wish) { await allowed({ gate, key, wish, isSecure }) },
     mayEnter: (bucket) => key?.mayEnter(bucket) === true,
     demandEntry (bucket) {
       if (key === undefined) throw new ApiError(401, 'refused', 'this takes an access key')

@@ -23,11 +23,11 @@ const none: BucketAccess = { statements: [], isPublic: false, cors: undefined }
 
 /** Reads what buckets say, and remembers it for a few seconds: every request asks. */
 export class BucketAccesses {
-  readonly #node: Pick<DfsNode, 'objects'>
+  readonly #node: { readonly objects: Pick<DfsNode['objects'], 'bucket'> }
   readonly #clock: Clock
   readonly #remembered = new Map<string, { access: BucketAccess, readMs: number }>()
 
-  constructor ({ node, clock }: { node: Pick<DfsNode, 'objects'>, clock: Clock }) { this.#node = node; this.#clock = clock }
+  constructor ({ node, clock }: { node: { readonly objects: Pick<DfsNode['objects'], 'bucket'> }, clock: Clock }) { this.#node = node; this.#clock = clock }
 
   async of (bucket: string): Promise<BucketAccess> {
     const known = this.#remembered.get(bucket)

@@ -35,7 +35,7 @@ export function webFace (parts: WebParts): PublicFace {
 
 async function routed (parts: WebParts, exchange: PublicExchange): Promise<void> {
   const site = siteOf(parts, exchange)
-  if (site !== undefined) return sendSite(exchange, parts.objects, site)
+  if (site !== undefined) return sendSite(exchange, parts, site)
   const { method } = exchange.request
   if (method === 'OPTIONS') { tellTus(exchange); return }
   if (isUploadPath(exchange.path)) return continueUpload(parts, exchange)

@@ -1,7 +1,8 @@
 import { NotFound } from '../../base/errors.ts'
-import type { ObjectInfo, Objects, Website } from '../../objects/index.ts'
+import type { ObjectInfo, ObjectName, Objects, Website } from '../../objects/index.ts'
 import { requireMethod } from '../context.ts'
 import { ApiError } from '../errors.ts'
+import type { Gate } from '../gate.ts'
 import { hostNameOf } from '../hosts.ts'
 import type { PublicExchange } from '../public-listener.ts'
 import { streamed } from '../streamed.ts'
@@ -18,17 +19,23 @@ export function siteBucketOf (host: string | undefined, hosts: readonly string[]
   return domain === undefined ? undefined : name?.slice(0, -domain.length - 1)
 }
 
+export interface SiteParts {
+  readonly objects: Objects
+  readonly gate: Gate
+}
+
 /**
  * A public-read bucket as a website: index and error documents, redirects. What it serves runs scripts, so it stands at a host of its own, where no other bucket
  * and no credential is in reach; keys shown there count for nothing.
  */
-export async function sendSite (exchange: PublicExchange, objects: Objects, bucket: string): Promise<void> {
+export async function sendSite (exchange: PublicExchange, { objects, gate }: SiteParts, bucket: string): Promise<void> {
   requireMethod(exchange, 'GET', 'HEAD')
   const website = await websiteOf(exchange, objects, bucket)
   const key = keyOf(exchange.path)
   const wanted = key === '' || key.endsWith('/') ? `${key}${website.index ?? 'index.html'}` : key
+  if (website.redirectAllTo !== undefined) { redirect(exchange, 301, `${website.redirectAllTo.protocol ?? 'http'}://${website.redirectAllTo.host}${exchange.path}`); return }
+  await demandOpen(exchange, gate, { bucket, key: wanted })
   try {
-    if (website.redirectAllTo !== undefined) { redirect(exchange, 301, `${website.redirectAllTo.protocol ?? 'http'}://${website.redirectAllTo.host}${exchange.path}`); return }
     const elsewhere = await redirectOf(exchange, objects, { bucket, key: wanted })
     if (elsewhere === undefined) await sendObject(exchange, objects, { bucket, key: wanted }, { isPublic: true, isSite: true })
     else redirect(exchange, 301, elsewhere)
@@ -36,14 +43,22 @@ export async function sendSite (exchange: PublicExchange, objects: Objects, buck
     if (!(error instanceof NotFound)) throw error
     if (wanted === key && await isThere(exchange, objects, { bucket, key: `${key}/${website.index ?? 'index.html'}` })) { redirect(exchange, 302, `${exchange.path}/`); return }
     if (website.error === undefined) throw error
+    await demandOpen(exchange, gate, { bucket, key: website.error })
     await sendErrorDocument(exchange, objects, { bucket, key: website.error }, error)
   }
 }
 
 async function websiteOf ({ signal }: PublicExchange, objects: Objects, bucket: string): Promise<Website> {
   const settings = await settingsOf(objects, bucket, signal)
-  if (settings?.publicRead !== true || settings.website === undefined) throw new ApiError(404, 'not-found', 'there is no website here')
+  if (settings?.website === undefined) throw noWebsite()
   return settings.website
+}
+
+const noWebsite = (): ApiError => new ApiError(404, 'not-found', 'there is no website here')
+
+/** A site is for everybody, so what is not open to everybody is not on it. */
+async function demandOpen ({ isSecure }: PublicExchange, gate: Gate, target: ObjectName): Promise<void> {
+  if (await gate.judge({ action: 'read', ...target }, { keyId: undefined, isSecure }) !== 'allow') throw noWebsite()
 }
 
 async function settingsOf (objects: Objects, bucket: string, signal: AbortSignal) {
