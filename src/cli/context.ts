@@ -1,4 +1,4 @@
-import type { LocalClient } from '../client/index.ts'
+import type { LocalClient } from '../client/local.ts'
 import { interruptSignal } from './interrupt.ts'
 import { type Output, outputOf } from './output.ts'
 import { type GivenOptions, type Settings, settingsOf } from './settings.ts'
@@ -14,7 +14,7 @@ export interface CommandContext extends Settings {
 /** Connects, runs, closes. @throws Interrupted after Ctrl-C, whatever the command made of it */
 export async function withNode (options: GivenOptions, run: (context: CommandContext) => Promise<void>): Promise<void> {
   const settings = await settingsOf(options)
-  const { connectLocal } = await import('../client/index.ts')
+  const { connectLocal } = await import('../client/local.ts')
   const client = await connectLocal(settings.config.data)
   const signal = interruptSignal()
   try {

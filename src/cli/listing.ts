@@ -1,4 +1,4 @@
-import { objectPath } from '../client/index.ts'
+import { objectPath } from '../client/paths.ts'
 import type { ObjectInfo, ObjectPage } from '../objects/index.ts'
 import type { CommandContext } from './context.ts'
 

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { clientOver } from './client.ts'
 import { type Credentials, headerOf } from './credentials.ts'
 import { provenNode } from './local.ts'
-import { agentOf, nodeTransport } from './node-transport.ts'
+import { agentOptions, type Connection, nodeTransport, plainAgent } from './node-transport.ts'
 import type { Client } from './types.ts'
 
 export { ClientError, NoRunningNode, Unreachable } from './errors.ts'
@@ -24,6 +24,15 @@ export async function connect (options: ConnectOptions = {}): Promise<Client> {
   if (options.url === undefined) return clientOver(nodeTransport((await provenNode(options.data ?? process.env.DFS_DATA ?? join(homedir(), '.dfs'))).connection))
   const { protocol, hostname, port } = new URL(options.url)
   const isSecure = protocol === 'https:'
-  const connection = { host: hostname.replace(/^\[(.*)\]$/, '$1'), port: Number(port === '' ? isSecure ? 443 : 80 : port), agent: agentOf({ isSecure }), isSecure, ca: options.ca }
-  return clientOver(nodeTransport({ ...connection, authorization: headerOf(options) }))
+  return clientOver(nodeTransport({
+    host: hostname.replace(/^\[(.*)\]$/, '$1'),
+    port: Number(port === '' ? isSecure ? 443 : 80 : port),
+    authorization: headerOf(options),
+    ...(isSecure ? await secure(options.ca) : { agent: plainAgent() }),
+  }))
+}
+
+async function secure (ca: string | Uint8Array | undefined): Promise<Pick<Connection, 'agent' | 'request'>> {
+  const { Agent, request } = await import('node:https')
+  return { agent: new Agent({ ...agentOptions, ca: ca as string | undefined }), request }
 }

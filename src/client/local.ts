@@ -6,7 +6,7 @@ import { fromHex, hexOf, utf8 } from '../base/bytes.ts'
 import { keyedHash } from '../base/hash.ts'
 import { type Random, systemRandom } from '../base/random.ts'
 import { clientErrorOf, NoRunningNode, type Reason } from './errors.ts'
-import { agentOf, type Connection, nodeSend } from './node-transport.ts'
+import { type Connection, nodeSend, plainAgent } from './node-transport.ts'
 import type { Outgoing } from './transport.ts'
 
 /** Speaks to the node that runs over a data folder, through its local API (docs/API.md): requests as they are. `connect` makes a client with names for them. */
@@ -48,7 +48,7 @@ export async function connectLocal (dataFolder: string, options: { random?: Rand
 /** How to reach the node that runs over a data folder, once it has proven that it is that. @throws NoRunningNode */
 export async function provenNode (dataFolder: string, { random = systemRandom }: { random?: Random } = {}): Promise<ProvenNode> {
   const { port, token } = await apiFileIn(dataFolder)
-  const connection = { host: '127.0.0.1', port, agent: agentOf() }
+  const connection = { host: '127.0.0.1', port, agent: plainAgent() }
   const challenge = hexOf(random.bytes(32))
   const hello = await jsonAnswer<{ proof: string, peerId: string }>(await send({ ...connection, dataFolder }, { method: 'GET', path: `/v1/hello?challenge=${challenge}` }))
   const expected = keyedHash(fromHex(token), utf8('dfs/v1/api'), Uint8Array.of(0), fromHex(challenge))

@@ -1,5 +1,4 @@
 import { Agent, type IncomingMessage, request as plainRequest } from 'node:http'
-import { Agent as SecureAgent, request as secureRequest } from 'node:https'
 import { type NetConnectOpts, Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -20,9 +19,8 @@ export interface Connection {
   readonly port: number
   readonly agent: Agent
   readonly authorization?: string
-  readonly isSecure?: boolean
-  /** Of the certificate's authority, in PEM, where it is none of the system's. */
-  readonly ca?: string | Uint8Array
+  /** Default: node:http's. That of node:https costs a command line more to load than all that it does. */
+  readonly request?: typeof plainRequest
 }
 
 /** By node:http or node:https. */
@@ -36,10 +34,9 @@ export function nodeTransport (connection: Connection): Transport {
   }
 }
 
-export const agentOf = ({ isSecure = false }: { isSecure?: boolean } = {}): Agent => {
-  const options = { keepAlive: true, maxSockets: clientLimits.maxSockets }
-  return isSecure ? new SecureAgent(options) : new AnswerFirstAgent(options)
-}
+export const agentOptions = { keepAlive: true, maxSockets: clientLimits.maxSockets } as const
+
+export const plainAgent = (): Agent => new AnswerFirstAgent(agentOptions)
 
 async function * readOf (answer: IncomingMessage, outgoing: Outgoing): AsyncIterable<Uint8Array> {
   try {
@@ -59,11 +56,11 @@ function told (cause: unknown, { signal }: Outgoing, { host, port }: Connection)
 }
 
 /** Resolves with the answer's head as soon as it is there: a refusal may come while the body is still being sent, and ends the sending. */
-export function nodeSend ({ host, port, agent, authorization, isSecure = false, ca }: Connection, { method, path, headers = {}, body, signal }: Outgoing): Promise<IncomingMessage> {
+export function nodeSend ({ host, port, agent, authorization, request = plainRequest }: Connection, { method, path, headers = {}, body, signal }: Outgoing): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const [source, sizeBytes] = sourceOf(body)
     const all = { ...(sizeBytes === undefined ? {} : { 'content-length': String(sizeBytes) }), ...headers, ...(authorization === undefined ? {} : { authorization }) }
-    const outgoing = (isSecure ? secureRequest : plainRequest)({ host, port, agent, method, path, signal, headers: all, ...(isSecure ? { ca: ca as string | undefined } : {}) })
+    const outgoing = request({ host, port, agent, method, path, signal, headers: all })
     let isAnswered = false
     outgoing.on('response', (answer) => { isAnswered = true; resolve(answer) })
     const fail = (cause: NodeJS.ErrnoException): void => { if (!isAnswered) reject(cause) }

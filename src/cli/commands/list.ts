@@ -1,5 +1,5 @@
 import { InvalidInput } from '../../base/errors.ts'
-import { objectPath } from '../../client/index.ts'
+import { objectPath } from '../../client/paths.ts'
 import type { Bucket } from '../../objects/index.ts'
 import { type CommandContext, withNode } from '../context.ts'
 import { objectsBelow, pages } from '../listing.ts'
