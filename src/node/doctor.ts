@@ -21,6 +21,8 @@ export interface DoctorFacts {
 export const doctorLimits = {
   /** Clocks that differ by less are not told of. */
   clockMs: 30_000,
+  /** A disk with less beside its reserve has no room for the longest block. */
+  roomBytes: 2 * 1024 * 1024 + 1024,
   /** A node that runs for less may not have scrubbed yet. */
   scrubMs: 86_400_000,
 } as const
@@ -48,7 +50,7 @@ function * stores ({ status: { blocks, rows, cache, health }, blocksReadOnlyReas
   if (blocksReadOnlyReason !== undefined) yield anError('blocks-read-only', `the block store takes no writes: ${blocksReadOnlyReason}`, { means: 'this node reads on, and others take what is written', todo: 'make room if the disk is full: it goes on by itself; else check the disk (dmesg), then start the node again' })
   if (rowsReadOnlyReason !== undefined) yield anError('rows-read-only', `the row store takes no writes: ${rowsReadOnlyReason}`, { means: 'this node does not vote', todo: 'make room if the disk is full: it goes on by itself; else check the disk (dmesg), then start the node again' })
   if (rows.lostPartitions > 0) yield aWarning('rows-lost', `the memory of ${rows.lostPartitions} of 4096 partitions of rows was lost or changed`, { means: 'this node does not vote for them until it has taken them over from the others', todo: 'nothing, if it goes within minutes; check the disk' })
-  if (blocks.freeBytes <= reserveBytes) yield aWarning('disk-full', `the disk has ${blocks.freeBytes} bytes free, and ${reserveBytes} are kept in reserve`, { means: 'this node takes no more blocks; others are asked in its place', todo: `make room, or add a node${cache.bytes > 0 ? '; "dfs cache clear" frees what was fetched' : ''}` })
+  if (blocks.freeBytes < reserveBytes + doctorLimits.roomBytes) yield aWarning('disk-full', `the disk has ${blocks.freeBytes} bytes free, and ${reserveBytes} are kept in reserve`, { means: 'this node takes no more blocks; others are asked in its place', todo: `make room, or add a node${cache.bytes > 0 ? '; "dfs cache clear" frees what was fetched' : ''}` })
   else if (blocks.quotaBytes !== undefined && blocks.bytes >= blocks.quotaBytes * nearlyFull) yield aWarning('quota-full', `${blocks.bytes} of the ${blocks.quotaBytes} bytes that this node may hold are taken`, { means: 'it will take no more blocks', todo: 'raise "capacity", or add a node' })
   if (blocks.corrupt > 0) yield aWarning('rot', `${blocks.corrupt} blocks were corrupt and are set aside in blocks/corrupt`, { means: 'they are fetched anew from other nodes; the disk may be failing', todo: 'check the disk (smartctl, dmesg)' })
   const damage = health.find((line) => line.startsWith('the index of blocks was damaged'))
@@ -67,7 +69,7 @@ function * away ({ status: { members, peerId }, peers }: DoctorFacts): Iterable<
 
 function * redundancy ({ status: { atRisk, repair } }: DoctorFacts): Iterable<Finding> {
   const gone = repair?.found?.goneBlocks ?? 0
-  if (gone > 0) yield anError('blocks-gone', `of ${gone} blocks too few copies or shards are known to be left to read them`, { means: 'their objects cannot be read until a node that has them is back; if there is none they are lost', todo: 'start the nodes that are away, drained ones too; "dfs verify" names the objects' })
+  if (gone > 0) yield aWarning('blocks-gone', `of ${gone} blocks too few copies or shards are known to be left to read them`, { means: 'their objects cannot be read until a node that has them is back, and are lost if there is none; or they are of uploads that failed, whose rest goes by itself', todo: 'start the nodes that are away, drained ones too; "dfs verify" says whether an object is meant, and which' })
   if (atRisk.objects > 0) yield aWarning('at-risk', `${atRisk.isAtLeast ? 'at least ' : ''}${atRisk.objects} objects in the cluster have fewer copies than they should`, { means: 'the next loss may be the last', todo: 'bring nodes back; repair does the rest ("dfs repair status"). If it stays, look for nodes without room' })
   if (atRisk.silent.length > 0) yield aNote('silent', `${atRisk.silent.length} nodes that hold blocks have not told what is at risk (${atRisk.silent.join(', ')})`, { means: 'the number of objects at risk is at least so', todo: 'they are away, or run an older version' })
   if (repair === undefined) return

@@ -1,6 +1,6 @@
 import { empty } from '../base/bytes.ts'
 import { type Clock, deadline } from '../base/clock.ts'
-import { Unavailable, UnknownOutcome } from '../base/errors.ts'
+import { DfsError, Unavailable, UnknownOutcome } from '../base/errors.ts'
 import { Paces, type Patience } from '../base/pace.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
 import type { Random } from '../base/random.ts'
@@ -157,7 +157,9 @@ class RegisterDriver {
     const cause: unknown = signal?.aborted === true ? signal.reason : outcome.cause
     if (outcome.outcome === 'unknown') return new UnknownOutcome(`the change may have happened: ${outcome.why}`, { cause })
     if (signal?.aborted === true && cause instanceof Error) return cause
-    return new Unavailable(`no majority of the row's replicas: ${outcome.why}`, { cause })
+    // of this node's own store, which says what is to be done
+    const reason = cause instanceof DfsError ? ` (${cause.message})` : ''
+    return new Unavailable(`no majority of the row's replicas: ${outcome.why}${reason}`, { cause })
   }
 
   #rowOf (address: RowAddress): Row {

@@ -4,6 +4,7 @@ import { connectLocal } from '../../src/client/index.ts'
 import type { NodeStatus } from '../../src/node.ts'
 import { noiseBytes } from '../support/file-world.ts'
 import { bucketName, digestOfBytes, type NodeObjects, objectsOf, statusOf } from '../support/real-cluster.ts'
+import { canFail, failingDisk } from '../support/failing-disk.ts'
 import { canMount, smallDisk } from '../support/small-disk.ts'
 
 const mib = 1024 ** 2
@@ -53,4 +54,66 @@ describe.skipIf(!await canMount())('a node whose disk is full', () => {
     const again = objectsOf(await connectLocal(cluster.node(0).data))
     for (const [key, digest] of acknowledged) expect(await again.digest(key), key).toBe(digest)
   }, 180_000)
+
+  test('up to its reserve takes no more blocks, but removes objects and takes small ones, for rows may use the reserve', async () => {
+    await using disk = await smallDisk(120 * mib)
+    await using cluster = new LocalCluster(disk.path, { options: () => ['--reserve', '48MiB', '--cache', '0'] })
+    await cluster.grow(1)
+    const client = await connectLocal(cluster.node(0).data)
+    const node = objectsOf(client)
+    await client.json('PUT', `/v1/buckets/${bucketName}`, { body: { copies: 1 } })
+    const acknowledged = new Map<string, string>()
+    expect(await putUntilRefused(node, { name: 'large', sizeBytes: mib, acknowledged })).toBe(507)
+    expect(acknowledged.size).toBeGreaterThan(5)
+    const refused = await node.put('one more', noiseBytes(mib, 9999)).then(() => '', (error: Error) => error.message)
+    expect(refused).toMatch(/reserve|no room|full/)
+    expect((await client.json<NodeStatus>('GET', '/v1/status')).isReady).toBe(true)
+    for (const key of [...acknowledged.keys()].slice(0, 4)) { expect(await node.remove(key)).toBe(true); acknowledged.delete(key) }
+    await node.put('small', noiseBytes(3000, 10))
+    acknowledged.set('small', digestOfBytes(noiseBytes(3000, 10)))
+    expect(new Set(await node.keys())).toEqual(new Set(acknowledged.keys()))
+    for (const [key, digest] of acknowledged) expect(await node.digest(key), key).toBe(digest)
+    const { code, stdout } = await cluster.node(0).run(['doctor', '--json'])
+    expect([code, stdout]).toEqual([11, expect.stringContaining('"disk-full"')])
+  }, 120_000)
+})
+
+describe.skipIf(!await canFail())('a node whose disk becomes read-only in the middle', () => {
+  test('goes on running, says so, reads what is there, refuses writes in words, and after a start on a mended disk has everything', async () => {
+    await using disk = await failingDisk(200 * mib)
+    await using cluster = new LocalCluster(disk.path, { options: () => ['--reserve', '0', '--cache', '0'] })
+    await cluster.grow(1)
+    const client = await connectLocal(cluster.node(0).data)
+    const node = objectsOf(client)
+    await client.json('PUT', `/v1/buckets/${bucketName}`, { body: { copies: 1 } })
+    const acknowledged = new Map<string, string>()
+    const content = (i: number): Uint8Array => noiseBytes([200, 20_000, 300_000][i % 3] ?? 0, i)
+    const put = async (i: number): Promise<void> => { await node.put(`object/${i}`, content(i)); acknowledged.set(`object/${i}`, digestOfBytes(content(i))) }
+    for (let i = 0; i < 12; i++) await put(i)
+    // while some are under way
+    const under = Array.from({ length: 6 }, (_, i) => put(100 + i).catch(() => {}))
+    await disk.fail()
+    await Promise.all(under)
+    for (const i of [200, 201, 202]) {
+      const error = await put(i).then(() => undefined, (reason: unknown) => reason)
+      expect(statusOf(error), String(error)).toBeGreaterThanOrEqual(403)
+      expect(statusOf(error), String(error)).not.toBe(500)
+      expect(String(error)).toMatch(/takes no writes|check the disk|read-only/i)
+    }
+    expect(await node.remove('object/1').then(() => 0, statusOf)).toBeGreaterThanOrEqual(403)
+    for (const [key, digest] of acknowledged) expect(await node.digest(key), key).toBe(digest)
+    const { health, isReady } = await client.json<NodeStatus>('GET', '/v1/status')
+    expect([isReady, health.join()]).toEqual([false, expect.stringMatching(/takes no writes|does not vote/)])
+    expect((await cluster.node(0).run(['status'])).code).toBe(5)
+    expect((await cluster.node(0).run(['doctor', '--json'])).stdout).toContain('"rows-read-only"')
+    expect(cluster.node(0).isRunning).toBe(true)
+
+    await cluster.node(0).stop('SIGKILL')
+    await disk.mend()
+    await cluster.node(0).start()
+    const again = objectsOf(await connectLocal(cluster.node(0).data))
+    for (const [key, digest] of acknowledged) expect(await again.digest(key), key).toBe(digest)
+    await again.put('after', content(3))
+    expect((await (await connectLocal(cluster.node(0).data)).json<NodeStatus>('GET', '/v1/status')).rows.lostPartitions).toBe(0)
+  }, 120_000)
 })

@@ -1,6 +1,7 @@
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { until } from '../../scripts/local-cluster.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import type { NodeStatus } from '../../src/node.ts'
 import { noiseBytes } from '../support/file-world.ts'
@@ -142,7 +143,18 @@ describe(`a bit flipped in every file of a node's folder (ROT_SEED=${seed})`, ()
     const { blocks, health } = await statusOfVictim()
     expect(blocks.corrupt).toBeGreaterThan(0)
     expect(health.join()).toContain('corrupt')
-  }, 180_000)
+    // the log of the index was told of before LevelDB read it
+    expect(real.node(victim).log).toContain('a file of an index was damaged before it was opened')
+    // which had a pass begin at once
+    await until('all of it has been read', 60_000, async () => (await statusOfVictim()).scrub?.last !== undefined)
+    const { found } = (await statusOfVictim()).scrub?.last ?? {}
+    expect(found?.pieces).toBeGreaterThan(count / 3)
+    await until('every copy is there again, and right', 120_000, async () => (await real.node(0).run(['verify', '--deep'])).code === 0)
+    const evidence = await filesIn(at())
+    expect(evidence.filter((name) => name.startsWith('blocks/corrupt/')).length).toBeGreaterThanOrEqual(names.filter((name) => name.startsWith('blocks/large/')).length)
+    expect(evidence.some((name) => name.startsWith('evidence/blocks-index-'))).toBe(true)
+    process.stdout.write(`rot: ${names.length} files with a flipped bit; scrub found ${JSON.stringify(found)}; ${(await statusOfVictim()).blocks.corrupt} set aside; every copy back\n`)
+  }, 360_000)
 
   test('in all that remembers rows: it starts, says so, and gives never a wrong byte or name', async () => {
     await real.node(victim).stop('SIGKILL')

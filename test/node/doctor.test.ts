@@ -47,7 +47,7 @@ describe('dfs doctor says', () => {
     ['that the index of blocks was damaged', but({ health: ['the index of blocks was damaged when the node started (1.log): …'] }), 'warning index-damaged'],
     ['who is away', but({ members: [member('a'), member('b', false), member('c')] }), 'warning peer-away'],
     ['that objects are at risk', but({ atRisk: { objects: 4, isAtLeast: true, silent: [] } }), 'warning at-risk'],
-    ['that blocks may be gone', but({ repair: { ...repair, found: { ...repair.found as NonNullable<typeof repair.found>, goneBlocks: 1 } } }), 'error blocks-gone'],
+    ['that blocks may be gone', but({ repair: { ...repair, found: { ...repair.found as NonNullable<typeof repair.found>, goneBlocks: 1 } } }), 'warning blocks-gone'],
     ['who has not told', but({ atRisk: { objects: 0, isAtLeast: true, silent: ['b'] } }), 'note silent'],
     ['that repair is paused', but({ repair: { ...repair, state: 'paused' } }), 'warning repair-paused'],
     ['that repair fails', but({ repair: { ...repair, failure: 'the disk' } }), 'warning repair-fails'],
