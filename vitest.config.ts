@@ -2,16 +2,20 @@ import { defineConfig } from 'vitest/config'
 
 /** Files that run nodes as processes: those want both cores, and side by side would only disturb each other's timing. */
 const withProcesses = ['test/cluster/**/*.test.ts', 'test/cli/cli.test.ts', 'test/package.test.ts']
+/** Files that let other programs loose on nodes, where those are installed: `npm run test:clients`. */
+const withClients = ['s3-clients', 'rpc-clients', 'uploads', 'http-door', 'embed'].map((name) => `test/cluster/${name}.test.ts`).concat('test/client/in-browser.test.ts')
 
 const shared = { testTimeout: 60_000, hookTimeout: 60_000, pool: 'forks' } as const
 const oneByOne = { ...shared, maxWorkers: 1, fileParallelism: false } as const
 
 export const projects = [
-  { test: { ...shared, name: 'alone', include: ['test/**/*.test.ts'], exclude: withProcesses, maxWorkers: 2, sequence: { groupOrder: 0 } } },
-  { test: { ...oneByOne, name: 'processes', include: withProcesses, sequence: { groupOrder: 1 } } },
+  { test: { ...shared, name: 'alone', include: ['test/**/*.test.ts'], exclude: [...withProcesses, ...withClients], maxWorkers: 2, sequence: { groupOrder: 0 } } },
+  { test: { ...oneByOne, name: 'processes', include: withProcesses, exclude: withClients, sequence: { groupOrder: 1 } } },
 ]
 
-/** What takes too long for every change. */
-export const proofs = { test: { ...oneByOne, name: 'proofs', include: ['test/proof/**/*.proof.ts'], testTimeout: 600_000, hookTimeout: 600_000, sequence: { groupOrder: 2 } } }
+export const clients = { test: { ...oneByOne, name: 'clients', include: withClients, sequence: { groupOrder: 2 } } }
 
-export default defineConfig({ test: { projects } })
+/** What takes too long for every change. */
+export const proofs = { test: { ...oneByOne, name: 'proofs', include: ['test/proof/**/*.proof.ts'], testTimeout: 600_000, hookTimeout: 600_000, sequence: { groupOrder: 3 } } }
+
+export default defineConfig({ test: { projects: [...projects, clients] } })

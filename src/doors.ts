@@ -49,7 +49,7 @@ export async function openDoors ({ node, config, origins, logger, stop }: DoorsO
   const apiFile = join(config.data, 'api.json')
   await writeFile(apiFile, `${JSON.stringify({ port: api.port, token: hexOf(api.token), pid: process.pid })}\n`, { mode: 0o600 })
   open.defer(async () => { await rm(apiFile, { force: true }) })
-  const publicFaces = open.use(await openPublicFaces({ node, config, clock: systemClock, random: systemRandom, log: logger.child({ part: 'public' }) }))
+  const publicFaces = open.use(await openPublicFaces({ node, config, origins, clock: systemClock, random: systemRandom, log: logger.child({ part: 'public' }) }))
   faces = publicFaces
   // at once, for each has the same time to finish
   open.defer(async () => { await Promise.all([api, publicFaces].map((one) => one[Symbol.asyncDispose]())) })

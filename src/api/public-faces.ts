@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import { InvalidInput } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
-import { type Config, listenAddressOf } from '../config.ts'
+import { type Config, type ConfigOrigins, listenAddressOf } from '../config.ts'
 import type { DfsNode } from '../node.ts'
 import { keyGate } from './key-gate.ts'
 import type { ApiLog } from './listener.ts'
@@ -22,6 +22,8 @@ export interface PublicFaces extends AsyncDisposable {
 }
 
 export interface PublicFacesOptions extends FaceParts {
+  /** Where the settings come from: an address that nobody chose is given up when another program has it, so that a second node on one machine starts. */
+  readonly origins: Pick<ConfigOrigins, FaceRule['listen']>
   readonly log: ApiLog
 }
 
@@ -65,7 +67,7 @@ export async function openPublicFaces (options: PublicFacesOptions): Promise<Pub
   }
 }
 
-async function opened (name: FaceName, rule: FaceRule, { log, ...parts }: PublicFacesOptions): Promise<PublicListener | undefined> {
+async function opened (name: FaceName, rule: FaceRule, { log, origins, ...parts }: PublicFacesOptions): Promise<PublicListener | undefined> {
   const { config, clock, random } = parts
   const listen = listenAddressOf(config[rule.listen])
   if (listen === undefined) return undefined
@@ -79,7 +81,12 @@ async function opened (name: FaceName, rule: FaceRule, { log, ...parts }: Public
     allowInsecure: config.insecurePublic,
     hosts: config.publicHosts,
     rates: { perAddress: rateOf(config.ratePerAddress), perKey: rateOf(config.ratePerKey) },
-  }).catch((error: unknown) => { throw busyError(name, config[rule.listen], error) })
+  }).catch((cause: unknown) => {
+    const error = busyError(name, config[rule.listen], cause)
+    if (error === cause || origins[rule.listen] !== 'default') throw error
+    log.error({ face: name, reason: (error as Error).message }, 'a face is left off')
+    return undefined
+  })
 }
 
 /** A port that is taken is the commonest fault of a first start, and of a second node on one machine. */

@@ -10,7 +10,7 @@ import type { DfsNode } from '../../src/node.ts'
 const tls = { 'tls-cert': join(import.meta.dirname, '../support/tls/first.crt'), 'tls-key': join(import.meta.dirname, '../support/tls/first.key') }
 
 const opened = (options: Record<string, unknown>, role = 'member'): Promise<PublicFaces> => openPublicFaces({
-  node: { status: async () => ({ role }) } as unknown as DfsNode, config: configOf({ home: '/home/somebody', options: { 's3-listen': 'off', ...options } }).config, clock: systemClock, random: systemRandom, log: { info: () => {}, error: () => {} },
+  node: { status: async () => ({ role }) } as unknown as DfsNode, ...configOf({ home: '/home/somebody', options: { 's3-listen': 'off', ...options } }), clock: systemClock, random: systemRandom, log: { info: () => {}, error: () => {} },
 })
 
 describe('public faces', () => {
@@ -32,6 +32,19 @@ describe('public faces', () => {
     ['a key without its certificate', { 'http-listen': '127.0.0.1:0', 'tls-key': tls['tls-key'] }, 'tls-cert'],
   ])('do not start with %s', async (_what, options, field) => {
     await expect(opened(options)).rejects.toMatchObject({ code: 'invalid', field })
+  })
+
+  test('a second node on one machine starts without S3, where nobody chose an address and the first has it', async () => {
+    await using faces = await opened({ 's3-listen': '127.0.0.1:0' })
+    const { config, origins } = configOf({ home: '/home/somebody', options: {} })
+    const taken = new URL(faces.endpoints.s3 ?? '').host
+    const told: string[] = []
+    await using second = await openPublicFaces({
+      node: { status: async () => ({ role: 'member' }) } as unknown as DfsNode, config: { ...config, s3Listen: taken }, origins, clock: systemClock, random: systemRandom,
+      log: { info: () => {}, error: (fields, message) => { told.push(`${message}: ${(fields as { reason: string }).reason}`) } },
+    })
+    expect(second.endpoints).toEqual({})
+    expect(told).toEqual([`a face is left off: ${taken} is in use by another program (another node?): give --s3-listen another port, or "off"`])
   })
 
   test('S3 stands where the settings say, and a port that is taken is told with what to set', async () => {
