@@ -1,3 +1,4 @@
+import { erasureCode } from '../../src/erasure/index.ts'
 import { utf8 } from '../../src/base/bytes.ts'
 import { NotFound } from '../../src/base/errors.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
@@ -8,6 +9,8 @@ export interface CollectionRun {
   readonly variant?: CollectionVariant
   /** One disk drops references, of versions that all nodes have recorded. */
   readonly isForgetting?: boolean
+  /** Large blocks are kept in shards. */
+  readonly isSpread?: boolean
 }
 
 export interface CollectionOutcome {
@@ -22,9 +25,11 @@ const chaosMs = 8000
 const settleMs = 40_000
 
 /** Puts of a few blocks in many versions, overwrites, deletions, uploads that stand still, reads that take their time, nodes that are killed: then peace, and the account. */
-export async function simulateCollection ({ seed, variant = {}, isForgetting = false }: CollectionRun): Promise<CollectionOutcome> {
+export async function simulateCollection ({ seed, variant = {}, isForgetting = false, isSpread = false }: CollectionRun): Promise<CollectionOutcome> {
   const cluster = new CollectingCluster({ seed, variant })
-  const run = new Run(cluster, isForgetting)
+  // compiled before: nothing may have a say while the run lasts but the virtual clock
+  if (isSpread) await erasureCode({ k: 2, m: 1 })
+  const run = new Run(cluster, { isForgetting, isSpread })
   let isOver = false
   const work = run.all().finally(() => { isOver = true })
   work.catch(() => {}) // awaited below
@@ -39,16 +44,18 @@ class Run {
   acknowledged = 0
   readonly #cluster: CollectingCluster
   readonly #isForgetting: boolean
+  readonly #isSpread: boolean
 
-  constructor (cluster: CollectingCluster, isForgetting: boolean) {
+  constructor (cluster: CollectingCluster, { isForgetting, isSpread }: { isForgetting: boolean, isSpread: boolean }) {
     this.#cluster = cluster
     this.#isForgetting = isForgetting
+    this.#isSpread = isSpread
   }
 
   async all (): Promise<void> {
     const cluster = this.#cluster
     await cluster.open()
-    await cluster.processOf(cluster.peers[0] as PeerId).objects.createBucket(bucket, {})
+    await cluster.processOf(cluster.peers[0] as PeerId).objects.createBucket(bucket, this.#isSpread ? { shards: '2+1' } : {})
     await Promise.all([...cluster.peers.map(async (peer) => this.#writer(peer)), ...[...cluster.peers, ...cluster.peers].map(async (peer) => this.#reader(peer)), this.#weather(), this.#isForgetting ? this.#forgetting() : undefined])
     if (cluster.ledger.violations.length + this.violations.length > 0) return
     await this.#settled()

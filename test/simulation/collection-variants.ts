@@ -12,7 +12,7 @@ const indexWith = (index: KeyValue, batch: KeyValue['batch']): KeyValue => ({
 /** Each rule of collection, taken out. What it prevents is a history that the simulation must then find: once it showed with this seed, and it shows with one of a dozen. */
 export const collectionVariants: Readonly<Record<string, { readonly seed: number, readonly variant: CollectionVariant, readonly isForgetting?: boolean }>> = {
   'a block is taken away without a look under its lock': {
-    seed: 6,
+    seed: 8,
     variant: {
       condemned: (condemned, { blocks, index }) => ({
         ...condemned,
@@ -25,12 +25,13 @@ export const collectionVariants: Readonly<Record<string, { readonly seed: number
     },
   },
   'what is dead is found out, and then taken away, without the lock between': {
-    seed: 11,
+    seed: 3,
     variant: {
-      condemned: (condemned, { blocks, index }) => ({
+      condemned: (condemned, { blocks, index, later }) => ({
         ...condemned,
         collect: async (cid) => {
           if (!await condemned.isCondemned(cid) || (await condemned.living(cid, 1)).length > 0) return 'kept'
+          await later()
           await blocks.delete(cid)
           await forget(index, cid)
           return 'collected'
@@ -39,7 +40,7 @@ export const collectionVariants: Readonly<Record<string, { readonly seed: number
     },
   },
   'a reference is not on the disk when the answer goes out': {
-    seed: 2,
+    seed: 1,
     variant: {
       index: (index, later) => indexWith(index, async (changes, options) => {
         if (!changes.some(({ type, key }) => type === 'put' && key[0] === referenceKind)) { await index.batch(changes, options); return }
@@ -49,12 +50,12 @@ export const collectionVariants: Readonly<Record<string, { readonly seed: number
   },
   'the grace is not waited': { seed: 4, variant: { collector: (parts) => ({ ...parts, collectAfterMs: 0 }) } },
   'nobody else is asked who needs a block': {
-    seed: 2,
+    seed: 4,
     isForgetting: true,
     variant: { collector: (parts) => ({ ...parts, peers: { ...parts.peers, living: async (_peer, cids) => cids.map(() => ({ versionIds: [], isMore: false })) } }) },
   },
   'who does not answer is taken to need nothing': {
-    seed: 8,
+    seed: 1,
     isForgetting: true,
     variant: {
       collector: (parts) => ({
@@ -68,12 +69,13 @@ export const collectionVariants: Readonly<Record<string, { readonly seed: number
   'uploads that stand still are never given up': { seed: 2, variant: { undertaker: (parts) => ({ ...parts, timing: { ...parts.timing, giveUpAfterMs: Infinity } }) } },
   'what is removed is not removed durably': { seed: 4, variant: { files: (files) => ({ ...files, syncFolder: async () => {} }) } },
   'references go before their block': {
-    seed: 6,
+    seed: 3,
     variant: {
-      condemned: (condemned, { blocks, index }) => ({
+      condemned: (condemned, { blocks, index, later }) => ({
         ...condemned,
         collect: async (cid) => {
           await forget(index, cid)
+          await later()
           await blocks.delete(cid)
           return 'collected'
         },

@@ -41,12 +41,11 @@ import { memoryListingIndex } from '../support/table-memory-index.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import { VirtualTime } from './virtual-time.ts'
 
-/** Parts of collection with a rule taken out. Product code has no switch for it: they are wrapped here. */
+/** Parts of collection with a rule taken out. Product code has no switch for it: they are wrapped here. `later` resolves after a while, unless the process is dead by then. */
 export interface CollectionVariant {
-  /** `later` resolves after a while, unless the process is dead by then. */
   readonly index?: (index: KeyValue, later: () => Promise<void>) => KeyValue
   readonly files?: (files: Files) => Files
-  readonly condemned?: (condemned: CondemnedBlocks, disk: { blocks: DiskBlocks, index: KeyValue }) => CondemnedBlocks
+  readonly condemned?: (condemned: CondemnedBlocks, disk: { blocks: DiskBlocks, index: KeyValue, later: () => Promise<void> }) => CondemnedBlocks
   readonly collector?: (parts: CollectorParts) => CollectorParts
   readonly undertaker?: (parts: UndertakerParts) => UndertakerParts
 }
@@ -145,7 +144,11 @@ export class CollectingCluster {
     }
     for (const peer of this.peers) {
       const { index } = this.diskOf(peer)
-      for await (const cid of this.processOf(peer).blocks.list()) {
+      const { blocks } = this.processOf(peer)
+      const here = new Set<Cid>()
+      for await (const cid of blocks.list()) here.add(cid)
+      for await (const { cid } of blocks.shards.list()) here.add(cid)
+      for (const cid of here) {
         const versions: string[] = []
         let isRecorded = false
         for await (const key of index.keys(referencesTo(cid))) versions.push(hexOf(key.subarray(1 + 32)))
@@ -175,12 +178,14 @@ export class CollectingCluster {
     const isAlive = (): boolean => process.isAlive
     const clock = time.clock(isAlive)
     const slow = async <T>(work: () => Promise<T>): Promise<T> => {
-      await time.sleep(this.between(0, 3))
+      // most are quick; one of twenty takes long
+      await time.sleep(this.chance(0.05) ? this.between(20, 150) : this.between(0, 3))
       return isAlive() ? await work() : await never()
     }
     const files = variant.files?.(slowFiles(disk.files, slow)) ?? slowFiles(disk.files, slow)
+    const later = async (): Promise<void> => clock.sleep(700)
     const slowIndex = slowKeyValue(disk.index, slow)
-    const index = variant.index?.(slowIndex, async () => clock.sleep(700)) ?? slowIndex
+    const index = variant.index?.(slowIndex, later) ?? slowIndex
     const requests = living(this.network.of(self), isAlive)
     const warn = (): void => {}
     const run = this.random.bytes(16)
@@ -189,7 +194,7 @@ export class CollectingCluster {
     const held = blockHolder({ blocks, index, locks })
     const holder = ledger.noting(self, held)
     const plainCondemned = condemnedBlocks({ blocks, index, locks })
-    const condemned = ledger.judging(self, variant.condemned?.(plainCondemned, { blocks, index }) ?? plainCondemned)
+    const condemned = ledger.judging(self, variant.condemned?.(plainCondemned, { blocks, index, later }) ?? plainCondemned)
     const inventory = blockInventory({ blocks, index })
     const reachable = (): readonly PeerId[] => this.peers.filter((peer) => peer !== self && this.processOf(peer)?.isAlive)
 
@@ -213,7 +218,7 @@ export class CollectingCluster {
     const budget = new Budget(inFlightBytes)
     const peers = blockPeers({ requests, reachable, budget: new Budget(inFlightBytes) })
     const engine = replication({ self, holder, local: blocks, localShards: blocks.shards, cache: nothingCached, clock, warn, peers, placement, providers: { async * find () {} }, hints: () => [], onShort: ({ cid }) => { repair.report(cid) } })
-    const repair = new Repair({ self, holder: { ...holder, release: held.release.bind(held), releaseShard: held.releaseShard.bind(held) }, inventory, local: blocks, shards: blocks.shards, read: async () => never(), peers, clock, warn, placement })
+    const repair = new Repair({ self, holder: { ...holder, release: held.release.bind(held), releaseShard: held.releaseShard.bind(held) }, inventory, local: blocks, shards: blocks.shards, read: async (cid, redundancy, { signal }) => engine.reader({ redundancy, isPassing: true }).get(cid, { signal }), peers, clock, warn, placement })
     const collectorParts: CollectorParts = {
       self, condemned, inventory, peers, placement, clock, warn, run, collectAfterMs: collectionTimes.graceMs,
       deathsOf: async (versionIds, { turn, signal }) => knownDeaths(deaths, versionIds, { turn, signal }),
@@ -315,8 +320,12 @@ export class Ledger {
         return outcome
       },
       store: async (cid, block, reference) => { await holder.store(cid, block, reference); note(cid, reference.versionId) },
-      keepShard: async (name, reference) => holder.keepShard(name, reference),
-      storeShard: async (shard, reference) => holder.storeShard(shard, reference),
+      keepShard: async (name, reference) => {
+        const outcome = await holder.keepShard(name, reference)
+        if (outcome === 'kept') note(name.cid, reference.versionId)
+        return outcome
+      },
+      storeShard: async (shard, reference) => { await holder.storeShard(shard, reference); note(shard.cid, reference.versionId) },
       references: (cid) => holder.references(cid),
       sawRight: (name) => { holder.sawRight(name) },
       mendReference: async (key) => holder.mendReference(key),
@@ -367,7 +376,9 @@ function slowKeyValue (index: MemoryKeyValue, slow: Slow): KeyValue {
 const nothingCached: Blocks = { get: async (cid) => { throw new BlockMissing(cid) }, put: async () => {}, has: async () => false, delete: async () => {}, async * list () {} }
 
 /** A letter is a block: a small one as a small letter, a file of its own as a capital. So a few letters are what many versions share. */
-export const blockOfLetter = (letter: string): Uint8Array => new Uint8Array(letter === letter.toLowerCase() ? 64 : 33_000).fill(letter.charCodeAt(0))
+const isLarge = (letter: string): boolean => letter !== letter.toLowerCase()
+
+export const blockOfLetter = (letter: string): Uint8Array => new Uint8Array(isLarge(letter) ? 80_000 : 64).fill(letter.charCodeAt(0))
 
 const lettersContent: ContentCodec = {
   rootOf: () => undefined,
@@ -380,7 +391,7 @@ const lettersContent: ContentCodec = {
     for await (const piece of source) {
       for (const letter of textOf(piece)) {
         const block = blockOfLetter(letter)
-        await put(cidOf(block), block, { mayBeSpread: false })
+        await put(cidOf(block), block, { mayBeSpread: isLarge(letter) })
         letters.push(letter)
       }
     }
@@ -388,7 +399,7 @@ const lettersContent: ContentCodec = {
   },
   async * read (content, { get }) {
     for (const letter of textOf(content)) {
-      const block = await get(cidOf(blockOfLetter(letter)), { mayBeSpread: false })
+      const block = await get(cidOf(blockOfLetter(letter)), { mayBeSpread: isLarge(letter) })
       if (!equals(block, blockOfLetter(letter))) throw new Error('other bytes')
       yield utf8(letter)
     }
