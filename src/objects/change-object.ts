@@ -1,10 +1,11 @@
 import { equals, fromHex, hexOf } from '../base/bytes.ts'
 import { Corrupt } from '../base/errors.ts'
 import { type RowAddress, tables } from '../tables/index.ts'
-import type { Details, Moved } from './history.ts'
+import { archived, type Details, type Moved } from './history.ts'
 import { checkKey } from './names.ts'
-import { decodeObjectRow, emptyRow, encodeObjectRow, isVacant, type KeptVersion, type ObjectRow } from './object-row.ts'
+import { decodeObjectRow, emptyRow, encodeObjectRow, isVacant, keptOf, type KeptVersion, type ObjectRow } from './object-row.ts'
 import type { ObjectParts } from './ports.ts'
+import { isSameVersion } from './version.ts'
 import { decodeVersionRow, encodeVersionRow, type VersionRow, versionRowKey } from './version-row.ts'
 
 /**
@@ -43,8 +44,8 @@ export async function changeObject<T> (parts: Pick<ObjectParts, 'registers' | 'w
       const row = value === undefined ? fresh : decodeObjectRow(value)
       const decided = decide(row, details)
       if (decided.kind !== 'move') return { kind: 'keep', result: decided }
-      const missing = decided.to.details?.filter((of) => !isWritten(of, written))
-      if (missing !== undefined && missing.length > 0) return { kind: 'keep', result: { kind: 'write', details: missing } }
+      const { details: needed = [] } = decided.to
+      if (!needed.every((of) => isWritten(of, written))) return { kind: 'keep', result: { kind: 'write', details: needed } }
       const next = withEditions(decided.to, written)
       if (next === row) return { kind: 'keep', result: decided }
       return isVacant(next) ? { kind: 'erase', result: decided } : { kind: 'write', value: encodeObjectRow(next), result: decided }
@@ -55,11 +56,18 @@ export async function changeObject<T> (parts: Pick<ObjectParts, 'registers' | 'w
         if (step.to.gone !== undefined) await forget(parts, place, step.to.gone)
         return step.result
       case 'write':
-        for (const of of step.details) written.set(nameOf(of.version), await write(parts, place, of, wait))
+        // what was written for an attempt that failed may have been replaced since
+        written.clear()
+        for (const of of step.details) {
+          const done = await write(parts, place, of, wait)
+          if (done !== undefined) written.set(nameOf(of.version), done)
+        }
         break
-      case 'ask':
-        known.set(nameOf(step.about), { edition: step.about.edition, details: await detailsOf(parts, place, step.about, wait) })
+      case 'ask': {
+        const found = await detailsOf(parts, place, step.about, wait)
+        if (found !== undefined) known.set(nameOf(step.about), { edition: step.about.edition, details: found })
         break
+      }
       default: step satisfies never
     }
   }
@@ -77,7 +85,7 @@ const isWritten = (of: Details, written: ReadonlyMap<string, Written>): boolean 
   return before !== undefined && equals(before.bytes, bytesOf(of))
 }
 
-const bytesOf = (of: Details): Uint8Array => encodeVersionRow({ bucketId: new Uint8Array(16), key: '', edition: 0, ...of })
+const bytesOf = ({ isDeleteMarker, version }: Details): Uint8Array => encodeVersionRow({ bucketId: new Uint8Array(16), key: '', edition: 0, isDeleteMarker, version })
 
 function withEditions ({ row, details = [] }: Moved, written: ReadonlyMap<string, Written>): ObjectRow {
   if (row.kept === undefined || details.length === 0) return row
@@ -85,22 +93,40 @@ function withEditions ({ row, details = [] }: Moved, written: ReadonlyMap<string
   return { ...row, kept: row.kept.map((kept) => ({ ...kept, edition: editions.get(nameOf(kept)) ?? kept.edition })) }
 }
 
-/** Details of one that was kept before, and has come back meanwhile, get the next edition: a change that was begun on them must not be taken for done. */
-async function write ({ registers }: Pick<ObjectParts, 'registers'>, place: ObjectPlace, of: Details, wait: { signal?: AbortSignal }): Promise<Written> {
-  const edition = await registers.change<number>(versionAddress(place, of.version), (value) => {
-    const next = value === undefined ? 0 : nextEdition(decodeVersionRow(value).edition)
-    return { kind: 'write', value: encodeVersionRow({ bucketId: fromHex(place.bucketId), key: place.key, edition: next, ...of }), result: next }
+/**
+ * Details as they are to be kept. Another may have kept the version meanwhile, and its tags and locks may have changed since: so what stands there is replaced only if
+ * it is what stood there while the version was still current, and as it is here. Undefined: it was not; what is to be kept must be decided anew.
+ */
+async function write ({ registers }: Pick<ObjectParts, 'registers'>, place: ObjectPlace, of: Details, wait: { signal?: AbortSignal }): Promise<Written | undefined> {
+  const [address, bytes] = [versionAddress(place, of.version), bytesOf(of)]
+  const before = await registers.read(address, wait)
+  const there = before === undefined ? undefined : decodeVersionRow(before)
+  if (there !== undefined && equals(bytesOf(there), bytes)) return { bytes, edition: there.edition }
+  if (!of.isDeleteMarker && !await isCurrent(registers, place, bytes, wait)) return undefined
+  const edition = there === undefined ? 0 : nextEdition(there.edition)
+  const isDone = await registers.change<boolean>(address, (value) => {
+    const now = value === undefined ? undefined : decodeVersionRow(value).edition
+    if (now !== there?.edition) return { kind: 'keep', result: false }
+    return { kind: 'write', value: encodeVersionRow({ bucketId: fromHex(place.bucketId), key: place.key, edition, ...of }), result: true }
   }, wait)
-  return { bytes: bytesOf(of), edition }
+  return isDone ? { bytes, edition } : undefined
+}
+
+async function isCurrent (registers: ObjectParts['registers'], place: ObjectPlace, bytes: Uint8Array, wait: { signal?: AbortSignal }): Promise<boolean> {
+  const value = await registers.read(objectAddress(place), wait)
+  const current = value === undefined ? undefined : decodeObjectRow(value).current
+  return current !== undefined && equals(bytesOf({ isDeleteMarker: false, version: archived(current) }), bytes)
 }
 
 export const nextEdition = (edition: number): number => (edition + 1) % 2 ** 16
 
-/** @throws Corrupt: the details of a version that lives are missing */
-export async function detailsOf ({ registers }: Pick<ObjectParts, 'registers'>, place: ObjectPlace, kept: KeptVersion, wait: { signal?: AbortSignal }): Promise<VersionRow> {
+/** Undefined: it has been removed since it was seen in the object's row. @throws Corrupt: the details of a version that lives are missing */
+export async function detailsOf ({ registers }: Pick<ObjectParts, 'registers'>, place: ObjectPlace, kept: KeptVersion, wait: { signal?: AbortSignal }): Promise<VersionRow | undefined> {
   const value = await registers.read(versionAddress(place, kept), wait)
-  if (value === undefined) throw new Corrupt(`the row of a version of "${place.key}" is missing`)
-  return decodeVersionRow(value)
+  if (value !== undefined) return decodeVersionRow(value)
+  const row = await registers.read(objectAddress(place), wait)
+  if (row !== undefined && keptOf(decodeObjectRow(row)).some((other) => isSameVersion(other, kept))) throw new Corrupt(`the row of a version of "${place.key}" is missing`)
+  return undefined
 }
 
 /** What is left of it is debris that no listing shows; so failing costs a row. */

@@ -91,11 +91,14 @@ function promoted (row: ObjectRow, next: ArchivedVersion | undefined): ObjectRow
   return withKept({ ...row, current: next }, keptOf(row).filter((other) => !isSameVersion(other, next)))
 }
 
+/** As it is kept: with a place among the others. */
+export const archived = (version: CurrentVersion): ArchivedVersion => ({ ...version, sequence: sequenceOf(version), ...(isNullVersion(version) ? { isNull: true as const } : {}) })
+
 /** What is current goes on top of what is kept. */
 function pushedDown ({ row, ...rest }: Pick<Moved, 'row' | 'gone'>): Moved {
   const { current } = row
   if (current === undefined) return { row, ...rest }
-  const version = { ...current, sequence: sequenceOf(current), ...(isNullVersion(current) ? { isNull: true as const } : {}) }
+  const version = archived(current)
   return { ...rest, details: [{ isDeleteMarker: false, version }], row: withKept({ ...row, current: undefined }, [stubOf(version), ...keptOf(row)]) }
 }
 

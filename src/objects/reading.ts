@@ -51,7 +51,9 @@ export async function versionOf (parts: ObjectParts, buckets: Buckets, { version
       versionId: hexOf(parts.versions.idOf(found)), isNullVersion: found.isNull, wasNamed: versionId !== undefined,
     })
   }
-  return { bucket, version: (await detailsOf(parts, placeIn(bucket, target.key), found, wait)).version }
+  const details = await detailsOf(parts, placeIn(bucket, target.key), found, wait)
+  // removed since; what is asked for by its name may be another by now
+  return details === undefined ? versionOf(parts, buckets, { versionId, ...target }, wait) : { bucket, version: details.version }
 }
 
 /** Of a row, the version that is meant: what readers get, a delete marker in its place, or the one that is named. */

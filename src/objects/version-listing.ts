@@ -103,14 +103,16 @@ async function versionsIn (parts: ObjectParts, bucket: BucketRow, row: ObjectRow
   const shown = row.current === undefined ? [] : [shownCurrent(bucket, row.key, row.current)]
   const kept = keptOf(row)
   for (let at = 0; at < kept.length; at += concurrentReads) {
-    shown.push(...await Promise.all(kept.slice(at, at + concurrentReads).map(async (stub, i) => shownKept(parts, bucket, row, { stub, known: known.get(hexOf(stub.salt)), isLatest: row.current === undefined && at + i === 0 }, wait))))
+    shown.push(...(await Promise.all(kept.slice(at, at + concurrentReads).map(async (stub, i) => shownKept(parts, bucket, row, { stub, known: known.get(hexOf(stub.salt)), isLatest: row.current === undefined && at + i === 0 }, wait)))).flat())
   }
   return shown
 }
 
-async function shownKept (parts: ObjectParts, bucket: BucketRow, { key }: ObjectRow, { stub, known, isLatest }: { stub: KeptVersion, known: VersionRow | undefined, isLatest: boolean }, wait: { signal?: AbortSignal }): Promise<Extract<Shown, { kind: 'version' }>> {
-  const { version } = known ?? await detailsOf(parts, placeIn(bucket, key), stub, wait)
-  return { kind: 'version', info: { ...infoOf({ bucket: bucket.name, key }, version), isLatest, isDeleteMarker: stub.isDeleteMarker }, sequence: stub.sequence }
+async function shownKept (parts: ObjectParts, bucket: BucketRow, { key }: ObjectRow, { stub, known, isLatest }: { stub: KeptVersion, known: VersionRow | undefined, isLatest: boolean }, wait: { signal?: AbortSignal }): Promise<Array<Extract<Shown, { kind: 'version' }>>> {
+  const details = known ?? await detailsOf(parts, placeIn(bucket, key), stub, wait)
+  if (details === undefined) return []
+  const { version } = details
+  return [{ kind: 'version', info: { ...infoOf({ bucket: bucket.name, key }, version), isLatest, isDeleteMarker: stub.isDeleteMarker }, sequence: stub.sequence }]
 }
 
 async function * names (parts: ObjectParts, bucket: BucketRow, { prefix = '', delimiter = '', after, signal }: ListVersionsOptions): AsyncIterable<Named> {
