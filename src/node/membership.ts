@@ -31,8 +31,7 @@ function groupsAt (layout: Layout, partition: number): Electorate['groups'] {
 }
 
 /** As `votersIn`, for what this node accepts: while the layout closes, everybody takes the clear rows that they will decide about once it is settled. */
-export function acceptorsBy (state: ClusterState, self: PeerId): Voters {
-  const voters = votersIn(state)
+export function acceptorsBy (state: ClusterState, self: PeerId, voters: Voters = votersIn(state)): Voters {
   return {
     get version () { return voters.version },
     electorate: (partition) => voters.electorate(partition),

@@ -8,7 +8,7 @@ import { tablePeers } from '../protocols/table.ts'
 import { AntiEntropy } from '../tables/anti-entropy.ts'
 import { Burial } from '../tables/burial.ts'
 import { HandOver } from '../tables/hand-over.ts'
-import { isSelfProving, type Registers, type RowCodec, type RowStore, type TableNumber, type Voters } from '../tables/index.ts'
+import { type Describe, isSelfProving, type Registers, type RowCodec, type RowStore, type TableNumber, type Voters } from '../tables/index.ts'
 import { LateDelivery, type RowSettler } from '../tables/late-delivery.ts'
 import type { ListingIndex } from '../tables/listing-index.ts'
 import type { VoterProgress } from '../tables/messages.ts'
@@ -40,6 +40,10 @@ export interface TableEngineParts {
   readonly clock: Clock
   readonly random: Random
   readonly warn: (message: string, cause: unknown) => void
+  /** Who decides, by what this node knows; the simulation asks what follows when others did. Default: those whom the layout names. */
+  readonly votersOf?: ((state: ClusterState) => Voters) | undefined
+  /** What listings show of a row. Default: of the product's rows. */
+  readonly describe?: Describe
 }
 
 export interface TableEngine {
@@ -57,15 +61,15 @@ export const tableTiming = { antiEntropyEveryMs: 60_000, burialEveryMs: 600_000 
 
 /** The tables of this node: what votes, what proposes, and what makes late replicas like the others. */
 export function tableEngine (parts: TableEngineParts): TableEngine {
-  const { self, state, network, positions, takeovers, rows, codec, index, clock, random, warn } = parts
+  const { self, state, network, positions, takeovers, rows, codec, index, clock, random, warn, votersOf = votersIn, describe = describeRow } = parts
   const isKeyless = index === undefined
-  const voters = votersIn(state)
+  const voters = votersOf(state)
   const peers = tablePeers(network.requests, () => new Set([...network.reachable(), ...network.admission.admitted].filter((peer) => positions.remembers(peer))))
   const guard = layoutGuard(state, () => peers)
   const replica = tableReplica({
-    self, store: rows, codec, voters: acceptorsBy(state, self), layout: guard,
+    self, store: rows, codec, voters: acceptorsBy(state, self, voters), layout: guard,
     isMember: (peer) => state.isMember(peer), isKeyless, succession: eraSuccession(state, codec),
-    listing: isKeyless ? undefined : { index, describe: (table, value) => { parts.noticed(table, value); return describeRow(table, value) } },
+    listing: isKeyless ? undefined : { index, describe: (table, value) => { parts.noticed(table, value); return describe(table, value) } },
     progress: () => progressOf(parts, handOver),
     wallMs: () => clock.wallMs(),
   })
@@ -73,7 +77,7 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
   const settle: RowSettler | undefined = isKeyless ? undefined : async (row, wait) => { await registers.settle(row, wait) }
   const late = new LateDelivery({ peers, voters, settle: async (row, wait) => { await settle?.(row, wait) } })
   const registers = registersOver({
-    self, peers, replica, counters: rows, voters, codec, describe: describeRow, clock, random, late,
+    self, peers, replica, counters: rows, voters, codec, describe, clock, random, late,
     adoptLayout: async (encoded, from) => {
       const { version } = parseLayout(encoded)
       if (version > state.layout.version) await guard.adopt(version, from)
@@ -83,7 +87,7 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
     self, store: rows, replica, codec, takeover: () => takeovers.of(state.layout),
     ask: async (peer, request, wait) => peers.ask(peer, request, wait),
     settle, isTakenFrom: (peer, table) => !isKeyless || isSelfProving(table) || state.isMember(peer), warn,
-    restored: async (partition) => { if (!isKeyless) await indexPartition({ rows, codec, index, describe: describeRow }, partition) },
+    restored: async (partition) => { if (!isKeyless) await indexPartition({ rows, codec, index, describe }, partition) },
   })
   const antiEntropy = new AntiEntropy({
     codec, self, replica, voters, peers, settle,

@@ -1,0 +1,37 @@
+import { parseArgs } from 'node:util'
+import { simulateLayout } from '../test/simulation/layout-run.ts'
+import { layoutVariants } from '../test/simulation/layout-variants.ts'
+
+/**
+ * `npm run sim -- --seed 7 --runs 20 --minutes 3 [--variant NAME] [--replacement] [--json] [--verbose]`: clusters whose layout changes all the time, in one process, on a
+ * virtual clock. The same seed gives the same lines, to the byte, on every machine; with `--json` one object a line, and what the real clock says on lines of
+ * its own that name `wall`. Ends with 1 when a promise was broken.
+ */
+const { values } = parseArgs({ options: {
+  seed: { type: 'string', default: '1' }, runs: { type: 'string', default: '1' }, minutes: { type: 'string', default: '3' },
+  variant: { type: 'string' }, json: { type: 'boolean', default: false }, verbose: { type: 'boolean', default: false }, replacement: { type: 'boolean', default: false },
+} })
+const [firstSeed, runs, minutes] = [number('seed', values.seed), number('runs', values.runs), number('minutes', values.minutes)]
+const variant = values.variant === undefined ? undefined : layoutVariants[values.variant]
+if (values.variant !== undefined && variant === undefined) throw new Error(`there is no variant "${values.variant}"; there are ${Object.keys(layoutVariants).join('; ')}`)
+
+const startMs = performance.now()
+let [nodeMs, broken] = [0, 0]
+for (let seed = firstSeed; seed < firstSeed + runs; seed++) {
+  const { events, ...run } = await simulateLayout({ seed, minutes, variant: variant?.(), isReplacement: values.replacement })
+  nodeMs += run.nodeMs
+  if (run.violations.length > 0) broken++
+  if (values.verbose || (run.violations.length > 0 && !values.json)) for (const line of events) tell({ seed, event: line }, line)
+  tell({ seed, ...run }, `seed ${seed}: ${run.violations.length === 0 ? 'kept' : `BROKEN: ${run.violations.join('; ')}`}; ${run.layouts} layouts, ${run.operations} operations (${run.told} told, ${run.appended} of them acknowledged writes), ${run.messages} messages, ${(run.virtualMs / 60_000).toFixed(1)} virtual minutes, ${run.digest}`)
+}
+tell({ runs, broken, nodeDays: round(nodeMs / 86_400_000) }, `${runs} runs, ${broken} broken, ${round(nodeMs / 86_400_000)} node-days`)
+tell({ wall: { seconds: round((performance.now() - startMs) / 1000) } }, `wall: ${round((performance.now() - startMs) / 1000)} s`)
+if (broken > 0) process.exitCode = 1
+
+function tell (object: object, text: string): void { console.log(values.json ? JSON.stringify(object) : text) }
+function round (value: number): number { return Math.round(value * 1000) / 1000 }
+function number (name: string, text: string): number {
+  const value = Number(text)
+  if (!Number.isFinite(value) || value <= 0) throw new Error(`--${name} takes a number above 0`)
+  return value
+}

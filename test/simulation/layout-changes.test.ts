@@ -1,0 +1,48 @@
+import { describe, expect, test } from 'vitest'
+import { type LogOperation, logViolations } from './append-log.ts'
+import { simulateLayout } from './layout-run.ts'
+import { layoutVariants } from './layout-variants.ts'
+
+// more: LAYOUT_RUNS=50, SIMULATION_SEED starts elsewhere; and npm run sim
+const runs = Number(process.env.LAYOUT_RUNS ?? 1)
+const firstSeed = Number(process.env.SIMULATION_SEED ?? 1)
+
+describe('a cluster whose layout changes, in bad weather', () => {
+  test('keeps what it acknowledged, and settles', { timeout: 120_000 * runs }, async () => {
+    for (let seed = firstSeed; seed < firstSeed + runs; seed++) {
+      const { violations, appended, events } = await simulateLayout({ seed, minutes: 0.4 })
+      expect(violations, `seed ${seed}:\n${events.join('\n')}`).toEqual([])
+      expect(appended).toBeGreaterThan(10)
+    }
+  })
+
+  test('repeats to the byte from its seed', { timeout: 120_000 }, async () => {
+    const [once, again] = [await simulateLayout({ seed: 3, minutes: 0.2 }), await simulateLayout({ seed: 3, minutes: 0.2 })]
+    expect(again.digest).toBe(once.digest)
+    expect(again.events).toEqual(once.events)
+  })
+
+  test('hands over all it knows when every node is followed by another; without that, it is found to forget', { timeout: 120_000 }, async () => {
+    const options = { seed: 1, minutes: 0.2, isReplacement: true } as const
+    const whole = await simulateLayout(options)
+    expect(whole.violations, whole.events.join('\n')).toEqual([])
+    const without = await simulateLayout({ ...options, variant: layoutVariants['nothing is taken over before the change is finished']?.() })
+    expect(without.violations.join()).toMatch(/misses/)
+  })
+})
+
+describe('the checker of appends', () => {
+  const operation = (token: string | undefined, startMs: number, endMs: number, told: string | undefined, isNothing = false): LogOperation =>
+    ({ what: `${token ?? 'read'} at ${startMs}`, token, startMs, endMs, told: told?.split('').filter((one) => one !== ''), isNothing })
+  test('accepts what a register could have told, whatever became of the unknown', () => {
+    expect(logViolations([operation('a', 0, 2, 'a'), operation('b', 1, Infinity, undefined), operation('c', 3, 4, 'abc'), operation(undefined, 3, 5, 'ab'), operation('d', 0, Infinity, undefined)])).toEqual([])
+  })
+  test.each([
+    ['a read that misses what was acknowledged', [operation('a', 0, 1, 'a'), operation(undefined, 2, 3, '')]],
+    ['a read that goes back', [operation('a', 0, 9, 'a'), operation(undefined, 1, 2, 'a'), operation(undefined, 3, 4, '')]],
+    ['two that were appended to the same', [operation('a', 0, 1, 'a'), operation('b', 0, 1, 'b')]],
+    ['an append that happened twice', [operation('a', 0, Infinity, undefined), operation(undefined, 1, 2, 'aa')]],
+    ['what comes from nowhere', [operation(undefined, 1, 2, 'z')]],
+    ['what was told not to have happened', [operation('a', 0, Infinity, undefined, true), operation(undefined, 1, 2, 'a')]],
+  ])('refuses %s', (_, history) => { expect(logViolations(history).length).toBeGreaterThan(0) })
+})

@@ -1,0 +1,293 @@
+import { concat, partitionOf } from '../../src/base/bytes.ts'
+import { DeadlineExceeded } from '../../src/base/clock.ts'
+import { keyOf, type PeerId } from '../../src/base/peer-id.ts'
+import { type Random, seededRandom } from '../../src/base/random.ts'
+import { closing, encodeMemberRow, type Layout, type LayoutMember, type MemberRow, openLayout, settled } from '../../src/cluster/index.ts'
+import { memoryFiles, type MemoryFiles } from '../../src/disk/memory-files.ts'
+import { PeerUnreachable, type RequestHandler, RequestRefused, type Requests } from '../../src/network/index.ts'
+import type { Network } from '../../src/network/libp2p-network.ts'
+import { Absence } from '../../src/node/absence.ts'
+import { type BackgroundTask, runInBackground } from '../../src/node/background.ts'
+import type { AskReplica } from '../../src/node/clear-rows.ts'
+import { everyMemberRow } from '../../src/node/every-member.ts'
+import { LayoutKeeper, setDraining } from '../../src/node/layout-keeper.ts'
+import { clusterAddress, layoutAddress, layoutGuard } from '../../src/node/membership.ts'
+import { ClusterState, readFacts, writeFacts } from '../../src/node/state.ts'
+import type { StorePositions } from '../../src/node/store-positions.ts'
+import { type TableEngine, tableEngine } from '../../src/node/table-engine.ts'
+import { Takeovers } from '../../src/node/takeover.ts'
+import { serveTables } from '../../src/protocols/table.ts'
+import { type Registers, type RowAddress, type RowStore, type StoredRow, tables, type Voters } from '../../src/tables/index.ts'
+import { type MemoryRowDisk, memoryRowDisk, MemoryRowStore } from '../../src/tables/memory-row-store.ts'
+import type { TableReplica } from '../../src/tables/replica.ts'
+import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
+import { memoryListingIndex } from '../support/table-memory-index.ts'
+import { plainCodec } from '../support/table-plain-codec.ts'
+import { VirtualTime } from './virtual-time.ts'
+
+/** How bad the network and the disks are; shares from 0 to 1, times in virtual milliseconds. */
+export interface LayoutWeather {
+  readonly loss: number
+  readonly duplicates: number
+  readonly maxLatencyMs: number
+  readonly stragglers: number
+  readonly maxSyncMs: number
+}
+
+/** Parts with a rule taken out; product code has no switch for it. */
+export interface LayoutVariant {
+  readonly takeovers?: (takeovers: Takeovers, parts: { readonly store: RowStore, readonly state: ClusterState }) => Takeovers
+  readonly store?: (store: RowStore) => RowStore
+  readonly voters?: (state: ClusterState) => Voters
+  /** What a replica is asked by others. */
+  readonly served?: (replica: TableReplica, state: ClusterState) => TableReplica
+  /** What the keeper asks replicas. */
+  readonly keeperAsk?: (ask: AskReplica) => AskReplica
+  /** A request as it leaves a node. */
+  readonly sent?: (body: Uint8Array, state: ClusterState) => Uint8Array
+  /** The layout a node goes by is forgotten when it dies. */
+  readonly forgetsLayout?: boolean
+}
+
+interface Process {
+  isAlive: boolean
+  readonly name: string
+  readonly state: ClusterState
+  readonly engine: TableEngine
+  readonly keeper: LayoutKeeper
+  readonly store: MemoryRowStore
+  readonly handlers: Map<string, RequestHandler>
+  readonly memberRows: (wait: { signal?: AbortSignal }) => Promise<readonly MemberRow[]>
+  reachable: ReadonlySet<PeerId>
+}
+
+const never = <T>(): Promise<T> => new Promise(() => {})
+export const layoutSimulation = { evictAfterMs: 20_000, viewEveryMs: 400, greetEveryMs: 2_000 } as const
+
+/** Nodes as they are wired in the product (table engine, keeper, takeovers, background) over a virtual clock, network and disks. */
+export class LayoutCluster {
+  readonly time = new VirtualTime()
+  readonly random: Random
+  readonly names: readonly string[]
+  readonly weather: LayoutWeather
+  /** Lines of what happened, for whoever compares two runs or reads one that failed. */
+  readonly events: string[] = []
+  readonly #variant: LayoutVariant
+  readonly #paper = paperCluster()
+  readonly #disks = new Map<string, Disk>()
+  readonly #processes = new Map<string, Process>()
+  readonly #byPeer: ReadonlyMap<PeerId, string>
+  readonly #used: ReadonlySet<number>
+  readonly #initial: Layout
+  #split = new Set<string>()
+  messages = 0
+
+  constructor ({ seed, names, founders, weather, variant = {}, addresses }: { seed: number, names: readonly string[], founders: number, weather: LayoutWeather, variant?: LayoutVariant, addresses: readonly RowAddress[] }) {
+    this.random = seededRandom(seed)
+    this.names = names
+    this.weather = weather
+    this.#variant = variant
+    this.#byPeer = new Map(names.map((name) => [peerNamed(name), name]))
+    const clear = [layoutAddress, clusterAddress(tables.era, new Uint8Array(3)), ...names.map((name) => clusterAddress(tables.members, keyOf(peerNamed(name))))]
+    this.#used = new Set([...addresses, ...clear].map((address) => partitionOf(plainCodec.rowKeyOf(address))))
+    const [first] = names
+    this.#initial = settled(closing(openLayout(memberOf(first ?? ''))), names.slice(0, founders).map(memberOf))
+    for (const name of names) this.#disks.set(name, { files: memoryFiles(), rows: memoryRowDisk(memberOf(name).storeId), lost: new Set() })
+  }
+
+  /** On disk and running: the founders, who hold each other's rows of members. */
+  async begin (founders: number): Promise<void> {
+    for (const name of this.names) {
+      const { files } = this.#disk(name)
+      const rows = this.names.map((other) => this.rowOf(other))
+      await writeFacts(files, {
+        clusterId: this.#paper.clusterId, authority: this.#paper.authority, certificate: this.rowOf(name).certificate,
+        era: this.#paper.era(1, rows.map(({ certificate }) => certificate.member)), layout: this.#initial, members: rows,
+      })
+    }
+    for (const name of this.names.slice(0, founders)) await this.start(name)
+  }
+
+  between (low: number, high: number): number { return low + this.random.fraction() * (high - low) }
+  chance (share: number): boolean { return this.random.fraction() < share }
+  pick<T> (items: readonly T[]): T { return items[Math.floor(this.random.fraction() * items.length)] as T }
+  say (what: string): void { this.events.push(`${Math.round(this.time.nowMs)} ${what}`) }
+
+  process (name: string): Process | undefined { return this.#processes.get(name) }
+  isAlive (name: string): boolean { return this.#processes.get(name)?.isAlive === true }
+  rowOf (name: string): MemberRow { return { certificate: certificateOf(this.#paper.member(name)), capacityBytes: 1000, addresses: [], storeId: memberOf(name).storeId } }
+  #disk (name: string): Disk { return this.#disks.get(name) as Disk }
+
+  kill (name: string): void {
+    const process = this.#processes.get(name)
+    if (process?.isAlive !== true) return
+    process.isAlive = false
+    this.say(`${name} dies`)
+    const disk = this.#disk(name)
+    disk.files = disk.files.crash(this.random)
+  }
+
+  /** The disk says that a partition is damaged, and has nothing of it any more. */
+  rot (name: string, partition: number): void {
+    const process = this.#processes.get(name)
+    if (process?.isAlive !== true) return
+    const { rows, lost } = this.#disk(name)
+    for (const [key, { rowKey }] of rows.rows) if (partitionOf(rowKey) === partition) rows.rows.delete(key)
+    lost.add(partition)
+    process.store.lose(partition)
+    this.say(`${name} loses partition ${partition}`)
+  }
+
+  split (names: Iterable<string>): void { this.#split = new Set(names) }
+
+  /** A member's row is written by another, as when it joins. */
+  async join (name: string, through: string): Promise<void> {
+    await this.#change(through, clusterAddress(tables.members, keyOf(peerNamed(name))), encodeMemberRow(this.rowOf(name)))
+  }
+
+  async drain (name: string, isDraining: boolean, through: string): Promise<void> {
+    const process = this.#processes.get(through)
+    if (process?.isAlive !== true) return
+    await setDraining({ state: process.state, registers: process.engine.registers, memberRows: process.memberRows }, peerNamed(name), isDraining)
+  }
+
+  async #change (through: string, address: RowAddress, value: Uint8Array): Promise<void> {
+    const process = this.#processes.get(through)
+    if (process?.isAlive !== true) return
+    await process.engine.registers.change<undefined>(address, () => ({ kind: 'write', value, result: undefined }))
+  }
+
+  registersOf (name: string): Registers | undefined { const process = this.#processes.get(name); return process?.isAlive === true ? process.engine.registers : undefined }
+
+  async start (name: string): Promise<void> {
+    const self = peerNamed(name)
+    const { files, rows: disk, lost } = this.#disk(name)
+    const facts = await readFacts(files)
+    if (facts === undefined) throw new Error(`${name} was never made`)
+    const process = { isAlive: true, name, handlers: new Map(), reachable: new Set<PeerId>() } as unknown as { -readonly [Key in keyof Process]: Process[Key] }
+    const isAlive = (): boolean => process.isAlive
+    const clock = this.time.clock(isAlive)
+    const mortal = { ...files, writeDurable: async (path: string, parts: Iterable<Uint8Array>) => {
+      await this.#sync(isAlive)
+      if (this.#variant.forgetsLayout !== true || path !== 'cluster') await files.writeDurable(path, [...parts])
+    } }
+    const state = new ClusterState(mortal, facts)
+    process.state = state
+    process.store = new SparseRowStore({ used: this.#used, lost }, { disk, ballotOf: (table, record) => plainCodec.ballotOf(table, record), sync: async () => this.#sync(isAlive) })
+    const store = this.#variant.store?.(process.store) ?? process.store
+    const plainTakeovers = await Takeovers.open({ files: mortal, rows: store, self, clearing: async () => {} })
+    const takeovers = this.#variant.takeovers?.(plainTakeovers, { store, state }) ?? plainTakeovers
+    state.beforeLayout = async (layout) => takeovers.prepare(layout)
+    const requests = this.#requestsOf(process)
+    const absence = new Absence(clock)
+    const network = { requests, reachable: () => process.reachable, admission: { admitted: new Set<PeerId>(), onChange: () => {} } } as unknown as Network
+    const engine = tableEngine({
+      self, state, network, takeovers, rows: store, codec: plainCodec, index: memoryListingIndex(), absence, clock, random: this.random,
+      positions: { remembers: () => true } as unknown as StorePositions, warn: () => {}, votersOf: this.#variant.voters, describe: () => undefined, noticed: () => {},
+    })
+    process.engine = engine
+    process.memberRows = async (wait) => everyMemberRow({ state, codec: plainCodec, ask: engine.ask, registers: engine.registers, voters: engine.voters }, wait)
+    await serveTables(requests, this.#variant.served?.(engine.replica, state) ?? engine.replica)
+    const reachable = (): ReadonlySet<PeerId> => new Set([self, ...process.reachable])
+    process.keeper = new LayoutKeeper({
+      self, state, registers: engine.registers, ask: this.#variant.keeperAsk?.(engine.ask) ?? engine.ask, clock, evictAfterMs: layoutSimulation.evictAfterMs,
+      memberRows: process.memberRows, reachable, storeOf: (peer) => this.#disks.get(this.#byPeer.get(peer) ?? '')?.rows.storeId,
+      onChange: (layout, why) => { this.say(`${name}: layout ${layout.version} ${layout.state} of ${(layout.next ?? layout).members.map(({ peerId }) => this.#byPeer.get(peerId) ?? '').toSorted().join()}: ${why}`) },
+    })
+    this.#processes.set(name, process)
+    this.say(`${name} starts`)
+    const guard = layoutGuard(state, () => engine.peers)
+    const tasks: readonly BackgroundTask[] = [
+      ...engine.tasks,
+      { name: 'layout', step: async (wait) => process.keeper.step(wait) },
+      // what a supervisor finds out, a little late
+      every(layoutSimulation.viewEveryMs, clock, 'view', async () => {
+        process.reachable = new Set(this.names.filter((other) => other !== name && this.#isConnected(name, other)).map(peerNamed))
+        absence.seen(process.reachable)
+      }),
+      every(layoutSimulation.greetEveryMs, clock, 'greetings', async () => {
+        const other = this.process(this.pick(this.names))
+        if (other !== undefined && this.#isConnected(name, other.name) && other.state.layout.version > state.layout.version) await guard.adopt(other.state.layout.version, peerNamed(other.name))
+      }),
+    ]
+    runInBackground(tasks, { clock, warn: () => {} })
+  }
+
+  #isConnected (a: string, b: string): boolean { return this.isAlive(a) && this.isAlive(b) && this.#split.has(a) === this.#split.has(b) }
+
+  async #sync (isAlive: () => boolean): Promise<void> {
+    await this.time.sleep(this.between(0, this.weather.maxSyncMs))
+    if (!isAlive()) await never()
+  }
+
+  /** A request may get lost, come twice, or late; so may its answer. A process that died neither hears nor speaks. */
+  #requestsOf (process: Process): Requests {
+    const { weather } = this
+    const from = process.name
+    const latencyMs = (): number => (this.chance(weather.stragglers) ? 20 : 1) * this.between(0.2, weather.maxLatencyMs)
+    return {
+      handle: async (protocol, handler) => { process.handlers.set(protocol, handler) },
+      request: (peer, protocol, parts, { signal, timeoutMs }) => new Promise<Uint8Array>((resolve, reject) => {
+        this.messages++
+        const to = this.#byPeer.get(peer) ?? ''
+        const plain = concat([...parts])
+        const body = this.#variant.sent?.(plain, process.state) ?? plain
+        if (signal?.aborted === true) { reject(signal.reason as Error); return }
+        const ifAlive = (act: () => void) => (): void => { if (process.isAlive) act() }
+        signal?.addEventListener('abort', ifAlive(() => { reject(signal.reason as Error) }), { once: true })
+        if (!this.#isConnected(from, to)) { reject(new PeerUnreachable(peer, 'not connected')); return }
+        this.time.after(timeoutMs, ifAlive(() => { reject(new DeadlineExceeded('no answer')) }))
+        const isLost = (): boolean => !this.#isConnected(from, to) || this.chance(weather.loss)
+        const arrive = (): void => {
+          const target = this.#processes.get(to)
+          const handler = target?.handlers.get(protocol)
+          if (target?.isAlive !== true || handler === undefined || isLost()) return
+          handler(peerNamed(from), body, { signal: new AbortController().signal }).then((answer) => {
+            if (target.isAlive && !isLost()) this.time.after(latencyMs(), ifAlive(() => { resolve(concat([...answer])) }))
+          }, (error: unknown) => {
+            if (target.isAlive && !isLost()) this.time.after(latencyMs(), ifAlive(() => { reject(new RequestRefused(peer, error instanceof Error ? error.message : String(error))) }))
+          })
+        }
+        for (let copy = this.chance(weather.duplicates) ? 2 : 1; copy > 0; copy--) this.time.after(latencyMs(), arrive)
+      }),
+    }
+  }
+}
+
+interface Disk { files: MemoryFiles, readonly rows: MemoryRowDisk, readonly lost: Set<number> }
+
+/** A member as the layout names it. */
+export const memberOf = (name: string): LayoutMember => layoutMember(name)
+
+function every (everyMs: number, clock: { monotonicMs: () => number }, name: string, act: () => Promise<void>): BackgroundTask {
+  let lastMs = -Infinity
+  return { name, step: async () => {
+    if (clock.monotonicMs() - lastMs < everyMs) return 'idle'
+    lastMs = clock.monotonicMs()
+    await act()
+    return 'idle'
+  } }
+}
+
+/** Partitions that no row of the run falls into are empty, and not looked through. */
+class SparseRowStore extends MemoryRowStore {
+  readonly #used: ReadonlySet<number>
+  /** Outlives the process. */
+  readonly #lostOnDisk: Set<number>
+  constructor ({ used, lost }: { used: ReadonlySet<number>, lost: Set<number> }, parts: ConstructorParameters<typeof MemoryRowStore>[0]) {
+    super(parts)
+    this.#used = used
+    this.#lostOnDisk = lost
+    for (const partition of lost) this.lose(partition)
+  }
+
+  override async restore (partition: number): Promise<void> { this.#lostOnDisk.delete(partition); await super.restore(partition) }
+
+  override async clear (partition: number): Promise<void> { if (this.#used.has(partition) || this.lostPartitions().has(partition)) await super.clear(partition) }
+  override async digest (partition: number): Promise<{ count: number, digest: Uint8Array }> { return this.#used.has(partition) || this.lostPartitions().has(partition) ? await super.digest(partition) : nothing }
+  override rows (partition: number, options?: { after?: Uint8Array }): AsyncIterable<StoredRow> { return this.#used.has(partition) || this.lostPartitions().has(partition) ? super.rows(partition, options) : noRows() }
+}
+
+const nothing = await new MemoryRowStore({ ballotOf: () => { throw new Error('no rows') } }).digest(0)
+async function * noRows (): AsyncIterable<StoredRow> { /* none */ }
+

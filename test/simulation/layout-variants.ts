@@ -1,0 +1,54 @@
+import { Generations } from '../../src/tables/generations.ts'
+import { replicasOf, allVotersOf, type Assignment } from '../../src/cluster/index.ts'
+import { votersIn } from '../../src/node/membership.ts'
+import type { Takeovers } from '../../src/node/takeover.ts'
+import { clearPartition } from '../../src/tables/clear-rows.ts'
+import { votersBy } from '../../src/tables/electorate.ts'
+import type { Takeover } from '../../src/tables/hand-over.ts'
+import { decodeRequest, encodeRequest } from '../../src/tables/messages-codec.ts'
+import type { LayoutVariant } from './layout-cluster.ts'
+
+/** An instance with some methods in other words. */
+const objectWith = <T extends object>(object: T, other: Partial<Record<keyof T, unknown>>): T => new Proxy(object, {
+  get: (target, name) => {
+    const value: unknown = Reflect.get(name in other ? other : target, name)
+    return typeof value === 'function' ? value.bind(target) as unknown : value
+  },
+})
+const takingOver = (change: (takeover: Takeover, parts: Parameters<NonNullable<LayoutVariant['takeovers']>>[1]) => Takeover): LayoutVariant['takeovers'] =>
+  (takeovers, parts) => objectWith<Takeovers>(takeovers, { of: (layout: Parameters<Takeovers['of']>[0]) => change(takeovers.of(layout), parts) })
+const at = (assignment: Assignment, partition: number): ReturnType<typeof replicasOf> => (partition === clearPartition ? allVotersOf(assignment) : replicasOf(assignment, partition))
+
+/** Each rule of a layout change, taken out. What it prevents is a history that the simulation must then find. */
+export const layoutVariants: Readonly<Record<string, () => LayoutVariant>> = {
+  'nothing is taken over before the change is finished': () => ({ takeovers: takingOver((takeover) => ({ ...takeover, partitions: [], restoring: new Set() })) }),
+  'a change is finished before all have said that they took over': () => ({
+    keeperAsk: (ask) => async (peer, question, wait) => {
+      const answer = await ask(peer, question, wait)
+      return answer.kind === 'progress' ? { ...answer, remaining: 0 } : answer
+    },
+  }),
+  'it is taken over from one of the old ones, not from a majority': () => ({ takeovers: takingOver((takeover) => ({ ...takeover, from: (partition) => takeover.from(partition).slice(0, 1) })) }),
+  'old and new decide as one group while the layout changes': () => ({
+    voters: (state) => votersBy({
+      version: () => state.layout.version,
+      groupsOf: (partition) => (state.layout.next === undefined ? votersIn(state).electorate(partition).groups : [[...new Set([...at(state.layout, partition), ...at(state.layout.next, partition)])]]),
+    }),
+  }),
+  'whoever enters keeps what it had from an earlier time': () => ({ store: (store) => objectWith(store, { clear: async () => {} }) }),
+  'an older version is answered': () => ({
+    served: (replica, state) => ({ answer: async (from, request) => replica.answer(from, request.version < state.layout.version ? { ...request, version: state.layout.version } : request) }),
+  }),
+  'a question names the version of the moment, not of its round': () => ({
+    sent: (body, state) => {
+      const request = decodeRequest(body)
+      return encodeRequest({ ...request, version: state.layout.version > request.version ? state.layout.version : request.version })
+    },
+  }),
+  'the layout is not on disk before it is gone by': () => ({ forgetsLayout: true }),
+  'what was lost comes back under the version of now': () => ({ takeovers: takingOver((takeover, { store, state }) => (state.layout.next === undefined ? takeover : { ...takeover, partitions: [...new Set([...takeover.partitions, ...store.lostPartitions()])], restoring: store.lostPartitions() })) }),
+  'what was begun under a version goes on under the next': () => {
+    Generations.prototype.run = async (_, act) => act()
+    return {}
+  },
+}
