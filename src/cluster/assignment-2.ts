@@ -11,7 +11,7 @@ const tolerance = 0.02
 const slackOf = (share: number): number => Math.max(share * tolerance, share * 2 * tolerance >= 1 ? 1 : 0)
 
 /** What moving a seat costs, in the search for whom to move: each a seat that changes hands, now or at a later position, and the length of the chain last. */
-const costs = { hop: 1, keptSeat: 8, laterSeat: Number(process.env.LS ?? 12) } as const
+const costs = { hop: 1, keptSeat: 8, laterSeat: 12 } as const
 
 /**
  * Lists of `positions` distinct holders for every partition, position by position: the first n positions are balanced for every n, because a block of rf:n
