@@ -2,6 +2,8 @@ import { defineConfig } from 'vitest/config'
 
 /** Files that run nodes as processes: those want both cores, and side by side would only disturb each other's timing. */
 const withProcesses = ['test/cluster/**/*.test.ts', 'test/cli/cli.test.ts', 'test/package.test.ts']
+/** Of those, what is about src/cluster/ alone. */
+const without = ['assignment', 'certificate', 'layout', 'statement'].map((name) => `test/cluster/${name}.test.ts`)
 /** Files that let other programs loose on nodes, where those are installed: `npm run test:clients`. */
 const withClients = ['s3-clients', 'rpc-clients', 'uploads', 'http-door', 'embed'].map((name) => `test/cluster/${name}.test.ts`).concat('test/client/in-browser.test.ts')
 
@@ -9,8 +11,8 @@ const shared = { testTimeout: 60_000, hookTimeout: 60_000, pool: 'forks' } as co
 const oneByOne = { ...shared, maxWorkers: 1, fileParallelism: false } as const
 
 export const projects = [
-  { test: { ...shared, name: 'alone', include: ['test/**/*.test.ts'], exclude: [...withProcesses, ...withClients], maxWorkers: 2, sequence: { groupOrder: 0 } } },
-  { test: { ...oneByOne, name: 'processes', include: withProcesses, exclude: withClients, sequence: { groupOrder: 1 } } },
+  { test: { ...shared, name: 'alone', include: ['test/!(cluster)/**/*.test.ts', 'test/*.test.ts', ...without], exclude: [...withProcesses.slice(1), ...withClients], maxWorkers: 2, sequence: { groupOrder: 0 } } },
+  { test: { ...oneByOne, name: 'processes', include: withProcesses, exclude: [...without, ...withClients], sequence: { groupOrder: 1 } } },
 ]
 
 export const clients = { test: { ...oneByOne, name: 'clients', include: withClients, sequence: { groupOrder: 2 } } }

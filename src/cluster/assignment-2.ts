@@ -1,5 +1,5 @@
 import type { AssignmentRequest, Holder } from './assignment.ts'
-import { ChainSearch, type Step } from './chain-search.ts'
+import { ChainSearch, searchLimits, type Step } from './chain-search.ts'
 import { type FairShares, fairShares, rounding } from './fair-shares.ts'
 import { holderSets } from './holder-sets.ts'
 import { mixed, saltOf } from './mixing.ts'
@@ -31,6 +31,7 @@ export function assignLevelly ({ holders, positions, previous, widths }: Assignm
 const nobody = -1
 
 class Seating {
+  #looks = 0
   readonly #holders: readonly Holder[]
   readonly #salts: readonly number[]
   readonly #positions: number
@@ -368,6 +369,7 @@ class Seating {
 
   /** The cheapest chain of seats from one of these to somebody below its share; of equally cheap ones to the emptiest. */
   #chainFrom (starts: ReadonlyArray<{ readonly holder: number, readonly cost: number }>): readonly Step[] | undefined {
+    if (this.#looks > searchLimits.maxLooks) return undefined
     const search = new ChainSearch(this.#holders.length)
     for (const { holder, cost } of starts) search.reach(holder, cost, undefined)
     let end: number | undefined
@@ -377,6 +379,7 @@ class Seating {
       if (isEnd && (end === undefined || this.#fillOf(from) < this.#fillOf(end))) end = from
       if (isEnd || end !== undefined) continue
       for (const partition of this.#of[from] ?? []) {
+        this.#looks += this.#among(partition).length
         for (const to of this.#among(partition)) {
           if (to === from || search.isDone(to)) continue
           const cost = search.costOf(from) + this.#costOf(partition, to)
@@ -392,6 +395,7 @@ class Seating {
 
   /** The cheapest chain of seats to this one from somebody above its least; of equally cheap ones from the fullest. */
   #chainTo (holder: number): readonly Step[] | undefined {
+    if (this.#looks > searchLimits.maxLooks) return undefined
     const search = new ChainSearch(this.#holders.length)
     search.reach(holder, 0, undefined)
     let start: number | undefined
@@ -401,6 +405,7 @@ class Seating {
       if (isStart && (start === undefined || this.#slackOf(to) > this.#slackOf(start))) start = to
       if (isStart || start !== undefined) continue
       for (const partition of this.#listsOf[to] ?? []) {
+        this.#looks++
         const from = this.#sitter(partition)
         if (from === to || search.isDone(from)) continue
         const cost = search.costOf(to) + this.#costOf(partition, to)

@@ -1,6 +1,15 @@
 /** One seat of one list changes hands. */
 export interface Step { readonly from: number, readonly partition: number, readonly to: number }
 
+export const searchLimits = {
+  /**
+   * Seats that are looked at for chains in one assignment. Where capacities and zones ask for what is hardly possible (two of a hundred nodes with most of the
+   * room, in a zone of their own) every search looks at all of them, and there are thousands: half a minute in which the node does nothing else. What is not
+   * level by then stays so. Counted, not timed: every node must come to the same table.
+   */
+  maxLooks: 20_000_000,
+} as const
+
 /** Dijkstra's, over holders; few enough that the nearest is found by looking at all. Of equally dear steps that with the lower tie is taken. */
 export class ChainSearch {
   readonly #costs: Float64Array

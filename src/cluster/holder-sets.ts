@@ -1,4 +1,4 @@
-import { ChainSearch, type Step } from './chain-search.ts'
+import { ChainSearch, searchLimits, type Step } from './chain-search.ts'
 import { levelOf, rounding } from './fair-shares.ts'
 import { mixed } from './mixing.ts'
 import type { Zones } from './zones.ts'
@@ -45,6 +45,7 @@ const nobody = -1
 const costs = { hop: 1, parting: 8, laterPlace: 1 } as const
 
 class HolderSets {
+  #looks = 0
   readonly #request: HolderSetsRequest
   readonly #holders: number
   readonly #leastOfZone: readonly number[]
@@ -199,6 +200,7 @@ class HolderSets {
   }
 
   #chainFrom (starts: readonly number[], except?: number): readonly Step[] | undefined {
+    if (this.#looks > searchLimits.maxLooks) return undefined
     const search = new ChainSearch(this.#holders)
     for (const holder of starts) search.reach(holder, 0, undefined)
     let end: number | undefined
@@ -209,6 +211,7 @@ class HolderSets {
       if (isEnd || end !== undefined) continue
       for (const partition of this.#partitionsOf[from] ?? []) {
         const list = this.lists[partition] ?? []
+        this.#looks += this.#holders
         if (partition === except || list.indexOf(from) < this.#from(partition)) continue
         const mayEnter = this.#zonesAfter(list, from)
         for (let to = 0; to < this.#holders; to++) {
@@ -225,6 +228,7 @@ class HolderSets {
   }
 
   #chainTo (holder: number): readonly Step[] | undefined {
+    if (this.#looks > searchLimits.maxLooks) return undefined
     const search = new ChainSearch(this.#holders)
     search.reach(holder, 0, undefined)
     let start: number | undefined
@@ -234,6 +238,7 @@ class HolderSets {
       if (isStart && (start === undefined || this.#fillOf(to) > this.#fillOf(start))) start = to
       if (isStart || start !== undefined) continue
       for (const [partition, list] of this.lists.entries()) {
+        this.#looks += list.length
         if (list.includes(to)) continue
         for (const [position, from] of list.entries()) {
           if (position < this.#from(partition) || from === nobody || search.isDone(from)) continue
