@@ -1,19 +1,21 @@
+import { base16 } from 'multiformats/bases/base16'
+import { base64url } from 'multiformats/bases/base64'
 import { concat } from 'uint8arrays/concat'
 import { equals } from 'uint8arrays/equals'
-import { fromString } from 'uint8arrays/from-string'
-import { toString } from 'uint8arrays/to-string'
 
 export { concat, equals }
 
 export const empty: Uint8Array = new Uint8Array(0)
 
-export const utf8 = (text: string): Uint8Array => fromString(text, 'utf8')
-export const hexOf = (bytes: Uint8Array): string => toString(bytes, 'base16')
-export const base64urlOf = (bytes: Uint8Array): string => toString(bytes, 'base64url')
+// each base by itself: all of them are thirty modules, a fifth of the time that a command takes to start
+const encoder = new TextEncoder()
+export const utf8 = (text: string): Uint8Array => encoder.encode(text)
+export const hexOf = (bytes: Uint8Array): string => base16.baseEncode(bytes)
+export const base64urlOf = (bytes: Uint8Array): string => base64url.baseEncode(bytes)
 /** @throws Error if `text` is not base64url */
-export const fromBase64url = (text: string): Uint8Array => fromString(text, 'base64url')
+export const fromBase64url = (text: string): Uint8Array => base64url.baseDecode(text)
 /** @throws Error if `text` is not hexadecimal of even length */
-export const fromHex = (text: string): Uint8Array => fromString(text, 'base16')
+export const fromHex = (text: string): Uint8Array => base16.baseDecode(text)
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 /** @throws TypeError if `bytes` are not well-formed UTF-8 */
