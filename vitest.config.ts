@@ -4,20 +4,26 @@ import { defineConfig } from 'vitest/config'
 const withProcesses = ['test/cluster/**/*.test.ts', 'test/cli/cli.test.ts', 'test/package.test.ts']
 /** Of those, what is about src/cluster/ alone. */
 const without = ['assignment', 'certificate', 'layout', 'statement'].map((name) => `test/cluster/${name}.test.ts`)
+/** Files that take half a minute and more each: `npm run test:longer`. */
+const longer = [
+  ...['collect', 'demonstration', 'forgetful-stores', 'keyless', 'layout-changes', 'load', 'repair', 'rot', 'shards', 'verify', 'versions'].map((name) => `test/cluster/${name}.test.ts`),
+  'test/node/rot.test.ts', 'test/simulation/layout-changes.test.ts',
+]
 /** Files that let other programs loose on nodes, where those are installed: `npm run test:clients`. */
-const withClients = ['s3-clients', 'rpc-clients', 'uploads', 'http-door', 'embed'].map((name) => `test/cluster/${name}.test.ts`).concat('test/client/in-browser.test.ts')
+const withClients = [...['embed', 'http-door', 'rpc-clients', 's3-clients', 'uploads'].map((name) => `test/cluster/${name}.test.ts`), 'test/client/in-browser.test.ts']
 
 const shared = { testTimeout: 60_000, hookTimeout: 60_000, pool: 'forks' } as const
 const oneByOne = { ...shared, maxWorkers: 1, fileParallelism: false } as const
 
+/** All tests: the first two are `npm test`. */
 export const projects = [
-  { test: { ...shared, name: 'alone', include: ['test/!(cluster)/**/*.test.ts', 'test/*.test.ts', ...without], exclude: [...withProcesses.slice(1), ...withClients], maxWorkers: 2, sequence: { groupOrder: 0 } } },
-  { test: { ...oneByOne, name: 'processes', include: withProcesses, exclude: [...without, ...withClients], sequence: { groupOrder: 1 } } },
+  { test: { ...shared, name: 'alone', include: ['test/!(cluster)/**/*.test.ts', 'test/*.test.ts', ...without], exclude: [...withProcesses.slice(1), ...longer, ...withClients], maxWorkers: 2, sequence: { groupOrder: 0 } } },
+  { test: { ...oneByOne, name: 'processes', include: withProcesses, exclude: [...without, ...longer, ...withClients], sequence: { groupOrder: 1 } } },
+  { test: { ...oneByOne, name: 'longer', include: longer, sequence: { groupOrder: 2 } } },
+  { test: { ...oneByOne, name: 'clients', include: withClients, sequence: { groupOrder: 3 } } },
 ]
 
-export const clients = { test: { ...oneByOne, name: 'clients', include: withClients, sequence: { groupOrder: 2 } } }
-
 /** What takes too long for every change. */
-export const proofs = { test: { ...oneByOne, name: 'proofs', include: ['test/proof/**/*.proof.ts'], testTimeout: 600_000, hookTimeout: 600_000, sequence: { groupOrder: 3 } } }
+export const proofs = { test: { ...oneByOne, name: 'proofs', include: ['test/proof/**/*.proof.ts'], testTimeout: 600_000, hookTimeout: 600_000, sequence: { groupOrder: 4 } } }
 
-export default defineConfig({ test: { projects: [...projects, clients] } })
+export default defineConfig({ test: { projects } })

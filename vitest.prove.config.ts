@@ -1,5 +1,5 @@
 import { defineConfig } from 'vitest/config'
-import { clients, projects, proofs } from './vitest.config.ts'
+import { projects, proofs } from './vitest.config.ts'
 
 /** The tests and the proofs, with a table at the end of what was tried: `npm run prove`, which also sets higher counts. */
-export default defineConfig({ test: { projects: [...projects, clients, proofs], reporters: ['default', './test/proof/table.ts'] } })
+export default defineConfig({ test: { projects: [...projects, proofs], reporters: ['default', './test/proof/table.ts'] } })
