@@ -1,7 +1,8 @@
 import { concat, fromHex, hexOf, MalformedBytes } from '../base/bytes.ts'
 import { type Cid, cidOf, cidOfDigest, digestOf, parseCid } from '../base/cid.ts'
-import { DiskPieces, PieceDisk, type PieceDiskOptions, type PieceStats, type Shelf } from './disk-pieces.ts'
+import { DiskPieces, type PieceStats, type Shelf } from './disk-pieces.ts'
 import { BlockCorrupt, BlockMissing, type Blocks, ShardCorrupt, ShardMissing, type Shards } from './index.ts'
+import { PieceDisk, type PieceDiskOptions } from './piece-disk.ts'
 import { decodeShard, encodeShard, parseShardKey, type ShardKey, shardKeyOf, type ShardName } from './shard.ts'
 
 /**
