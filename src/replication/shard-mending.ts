@@ -2,7 +2,8 @@ import type { Cid } from '../base/cid.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import type { Shards } from '../blockstore/index.ts'
 import type { Shard, ShardName } from '../blockstore/shard.ts'
-import { type BlockPeers, type Holder, presenceLimits, type Redundancy, type Reference, type StoreOutcome } from './index.ts'
+import { type BlockPeers, type Holder, presenceLimits, type Redundancy, type Reference } from './index.ts'
+import type { RepairAccount } from './repair-account.ts'
 import type { ShardPlan } from './shard-plan.ts'
 import { shardsOf } from './shards.ts'
 
@@ -13,8 +14,7 @@ export interface ShardMendingParts {
   readonly peers: Pick<BlockPeers, 'storeShard' | 'tell'>
   /** A block that is kept in shards, from any k of them. */
   readonly read: (cid: Cid, redundancy: Redundancy, options: { signal: AbortSignal }) => Promise<Uint8Array>
-  /** What became of an offer. */
-  readonly onOutcome: (peer: PeerId, outcome: StoreOutcome, bytes: number) => void
+  readonly account: RepairAccount
 }
 
 /** Does what shard-plan.ts says: a shard that is here is sent as it is, one that nobody has is made once for all that lack it. */
@@ -61,16 +61,16 @@ export class ShardMending {
 
   /** The shard, with every reference of here that wants shards of its code, on that peer's disk for good: true only if it says so. */
   async #bring (peer: PeerId, shard: Shard, signal: AbortSignal): Promise<boolean> {
-    const { self, holder, peers, onOutcome } = this.#parts
+    const { self, holder, peers, account } = this.#parts
     for await (const reference of this.#references(shard.cid, shard)) {
       if (peer === self) {
         // its references are here already
         await holder.storeShard(shard, reference)
-        onOutcome(peer, 'stored', shard.bytes.byteLength)
+        account.fetched(shard.bytes.byteLength)
         return true
       }
       const outcome = await peers.storeShard(peer, { shard, reference }, { signal, isBackground: true })
-      onOutcome(peer, outcome, shard.bytes.byteLength)
+      account.offered(outcome, peer, shard.bytes.byteLength)
       if (outcome !== 'stored' && outcome !== 'had') return false
       return await this.tell(peer, shard.cid, { redundancy: { k: shard.k, m: shard.m }, signal })
     }

@@ -7,6 +7,7 @@ import type { PeerId } from '../../src/base/peer-id.ts'
 import { type Shard, shardKeyOf } from '../../src/blockstore/shard.ts'
 import { erasureCode } from '../../src/erasure/index.ts'
 import type { Reference } from '../../src/replication/index.ts'
+import { RepairAccount } from '../../src/replication/repair-account.ts'
 import { ShardMending } from '../../src/replication/shard-mending.ts'
 import { shardPlanFor } from '../../src/replication/shard-plan.ts'
 import { shardsOf } from '../../src/replication/shards.ts'
@@ -119,12 +120,12 @@ describe('repair of shards', () => {
   })
 
   test('gives up nothing that its holder, who had it a moment ago, does not promise', async () => {
-    const { nodes } = await stored(7)
+    const { nodes, world } = await stored(7)
     const [substitute, shard] = [nodes[6] as RepairNode, shards[2] as Shard]
     await substitute.holder.storeShard(shard, referenceOf('version'))
     for (const outcome of ['full', 'refused', 'stored'] as const) {
       const mending = new ShardMending({
-        self: substitute.self, holder: substitute.holder, shards: substitute.blocks.shards, onOutcome: () => {}, read: async () => bytes,
+        self: substitute.self, holder: substitute.holder, shards: substitute.blocks.shards, account: new RepairAccount({ clock: world.time.clock(), warn: () => {} }), read: async () => bytes,
         peers: { storeShard: async () => outcome, tell: async () => ['had'] },
       })
       const release = { redundancy, index: 2, to: (nodes[2] as RepairNode).self, signal: new AbortController().signal }

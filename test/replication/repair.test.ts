@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { blockHolder } from '../../src/blockstore/holder.ts'
-import { repairLimits } from '../../src/replication/repair.ts'
+import { repairLimits } from '../../src/replication/repair-limits.ts'
 import { lose, referenceOf, type RepairNode, repairNodes, type RepairNodes, rot } from '../support/repair-nodes.ts'
 
 type Four = [RepairNode, RepairNode, RepairNode, RepairNode]

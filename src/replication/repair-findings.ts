@@ -1,0 +1,109 @@
+import type { Cid } from '../base/cid.ts'
+import type { Inventory } from '../blockstore/inventory.ts'
+import type { Holder, Placement, Reference } from './index.ts'
+import { repairLimits } from './repair-limits.ts'
+import { type Listed, VersionsAtRisk } from './repair-list.ts'
+import { type BlockPlan, isWork } from './repair-plan.ts'
+import type { Seen } from './repair-view.ts'
+import { asCopies, isShardWork, type ShardPlan } from './shard-plan.ts'
+
+export interface RepairFound {
+  readonly layoutVersion: bigint
+  readonly versionsAtRisk: number
+  /** There are more. */
+  readonly isAtLeast: boolean
+  readonly shortBlocks: number
+  /** Of those, blocks of which no copy is known to live: those who have one are away, or it is lost. */
+  readonly goneBlocks: number
+  /** Here, and to be given up: the layout has moved, or this node was a substitute. */
+  readonly misplacedBlocks: number
+  readonly misplacedBytes: number
+}
+
+/** A block to work on, and how many of its copies survive. */
+export interface Work { readonly item: Listed, readonly surviving: number }
+
+export interface FindingsParts {
+  readonly holder: Pick<Holder, 'references'>
+  readonly inventory: Pick<Inventory, 'sizeOf'>
+  readonly placement: Placement & { version (): bigint }
+}
+
+/** What a survey finds, less what is mended afterwards. */
+export class Findings {
+  readonly atRisk = new VersionsAtRisk()
+  readonly #parts: FindingsParts
+  readonly #layoutVersion: bigint
+  #shortBlocks = 0
+  #goneBlocks = 0
+  #misplacedBlocks = 0
+  #misplacedBytes = 0
+
+  constructor (parts: FindingsParts) {
+    this.#parts = parts
+    this.#layoutVersion = parts.placement.version()
+  }
+
+  get shortBlocks (): number { return this.#shortBlocks }
+
+  /** Counts what is wrong with it, and gives what is to be worked on. */
+  async note ({ cid, plan, shardPlans }: Seen): Promise<readonly Work[]> {
+    const works: Work[] = []
+    if (plan !== undefined) works.push(...await this.#noteBlock(cid, plan))
+    for (const shardPlan of shardPlans) works.push(...await this.#noteShards(cid, shardPlan))
+    return works
+  }
+
+  /** It has as many copies, or shards, as it should. */
+  async mended (cid: Cid): Promise<void> {
+    this.#shortBlocks = Math.max(0, this.#shortBlocks - 1)
+    for await (const { versionId } of this.#parts.holder.references(cid)) this.atRisk.mended(versionId)
+  }
+
+  /** A block, or a shard of one, that did not belong here is gone. */
+  released (bytes: number): void {
+    this.#misplacedBlocks = Math.max(0, this.#misplacedBlocks - 1)
+    this.#misplacedBytes = Math.max(0, this.#misplacedBytes - bytes)
+  }
+
+  told (): RepairFound {
+    return {
+      layoutVersion: this.#layoutVersion, versionsAtRisk: this.atRisk.count, isAtLeast: this.atRisk.isTruncated,
+      shortBlocks: this.#shortBlocks, goneBlocks: this.#goneBlocks, misplacedBlocks: this.#misplacedBlocks, misplacedBytes: this.#misplacedBytes,
+    }
+  }
+
+  async #noteBlock (cid: Cid, plan: BlockPlan): Promise<readonly Work[]> {
+    const { surviving, wanted, isMine, isMisplaced } = plan
+    const isShort = surviving < wanted && (surviving > 0 || isMine)
+    if (isShort) {
+      const places = new Set(this.#parts.placement.holdersOf(cid)).size
+      await this.#short(cid, { isGone: surviving === 0, isAtRisk: ({ redundancy: { k, m } }) => k === 1 && surviving < Math.min(k + m, places) })
+    }
+    return this.#work({ cid, isShort, isWork: isWork(plan), isMisplaced, surviving })
+  }
+
+  async #noteShards (cid: Cid, plan: ShardPlan): Promise<readonly Work[]> {
+    const { surviving, wanted, redundancy: { k, m }, isMine, misplaced } = plan
+    const isShort = surviving < Math.min(wanted, new Set(this.#parts.placement.holdersOf(cid)).size) && (surviving > 0 || isMine)
+    if (isShort) await this.#short(cid, { isGone: surviving < k, isAtRisk: ({ redundancy }) => redundancy.k === k && redundancy.m === m })
+    return this.#work({ cid, isShort, isWork: isShardWork(plan), isMisplaced: misplaced > 0, surviving: asCopies(plan) })
+  }
+
+  async #short (cid: Cid, { isGone, isAtRisk }: { isGone: boolean, isAtRisk: (reference: Reference) => boolean }): Promise<void> {
+    this.#shortBlocks++
+    if (isGone) this.#goneBlocks++
+    let read = 0
+    for await (const reference of this.#parts.holder.references(cid)) {
+      if (isAtRisk(reference)) this.atRisk.add(reference.versionId)
+      if (++read === repairLimits.versionsOfBlock) break
+    }
+  }
+
+  async #work ({ cid, isShort, isWork, isMisplaced, surviving }: { cid: Cid, isShort: boolean, isWork: boolean, isMisplaced: boolean, surviving: number }): Promise<readonly Work[]> {
+    if (!isWork && !isMisplaced) return []
+    const bytes = await this.#parts.inventory.sizeOf(cid)
+    if (isMisplaced) { this.#misplacedBlocks++; this.#misplacedBytes += bytes }
+    return isWork ? [{ item: { cid, bytes, isShort }, surviving }] : []
+  }
+}

@@ -1,0 +1,20 @@
+export const repairLimits = {
+  /** Blocks looked at in one step of a survey, and asked of each peer at once. */
+  page: 500,
+  /** Blocks worked on side by side: as many are in memory. */
+  atOnce: 4,
+  /** Somebody who is gone for less is not missed. */
+  suspicionMs: 10_000,
+  /** Since a sweep began or ended, until the next begins, unless a person asks or the last one has bettered something. */
+  leastRestMs: 30_000,
+  /** A sweep without any reason. */
+  everyMs: 600_000,
+  /** What could not be brought, for a disk is full or a peer did not take it, is tried again. */
+  retryMs: 60_000,
+  askMs: 10_000,
+  bringMs: 120_000,
+  /** Blocks that were reported one by one; with more a sweep finds them. */
+  maxReported: 10_000,
+  /** Of one block, that are told as at risk by their ids. */
+  versionsOfBlock: 1000,
+} as const
