@@ -8,6 +8,8 @@ export interface Wish {
   readonly bucket: string
   /** Of a listing the prefix. */
   readonly key: string
+  /** Of a version that is named, or of all: what a bucket opens to everybody is what is current. */
+  readonly isOfVersions?: boolean
 }
 
 /** Who may do what: access keys, and what buckets let everybody do. */

@@ -10,17 +10,19 @@ import { judged } from './s3/policy.ts'
 /** What policies call it; where there are several, a denial of one is a denial, and it takes leave for all. Rights alone let change a bucket. */
 const operations: Readonly<Record<Wish['action'], readonly string[]>> = { read: ['s3:GetObject'], list: ['s3:ListBucket'], write: ['s3:PutObject', 's3:DeleteObject'], admin: [] }
 
+const versionOperations: typeof operations = { read: ['s3:GetObjectVersion'], list: ['s3:ListBucketVersions'], write: [...operations.write, 's3:DeleteObjectVersion'], admin: [] }
+
 /** Who may what by the cluster's access keys and what buckets say: their policies, as at the S3 face; what a public-read bucket holds anybody may read and list. */
 export function keyGate ({ keys, objects, clock }: { keys: Pick<AccessKeys, 'find'>, objects: Pick<Objects, 'bucket'>, clock: Clock }): Gate {
   const accesses = new BucketAccesses({ node: { objects }, clock })
   return {
-    async judge ({ action, bucket, key }, { keyId, isSecure }) {
+    async judge ({ action, bucket, key, isOfVersions = false }, { keyId, isSecure }) {
       if (bucket === '') return 'silent'
       const { statements, isPublic } = await accesses.of(bucket)
-      const judgements = operations[action].map((operation) => judged(statements, { accessKeyId: keyId, operation, bucket, key: action === 'list' ? '' : key, isSecure }))
+      const judgements = (isOfVersions ? versionOperations : operations)[action].map((operation) => judged(statements, { accessKeyId: keyId, operation, bucket, key: action === 'list' ? '' : key, isSecure }))
       if (judgements.includes('deny')) return 'deny'
       if (judgements.length > 0 && judgements.every((one) => one === 'allow')) return 'allow'
-      return isPublic && (action === 'read' || action === 'list') ? 'allow' : 'silent'
+      return isPublic && !isOfVersions && (action === 'read' || action === 'list') ? 'allow' : 'silent'
     },
     async prove ({ id, secret }) {
       const key = await keys.find(id)

@@ -52,6 +52,19 @@ describe('access keys at the HTTP door', () => {
     expect((await served.ask('/rules/mine/a', { headers: basic(none.id, none.secret) })).headers['cache-control']).toBe('private, no-cache')
   })
 
+  test('what a bucket opens to everybody is what is current: earlier versions take a right, or a policy that names them', async () => {
+    const { parts } = objectWorld()
+    const keys = accessKeys({ registers: parts.registers, clock: systemClock, random: systemRandom, settleLayout: async () => {} })
+    const objects = objectStore(parts)
+    const gate = keyGate({ keys, objects, clock: systemClock })
+    await objects.createBucket('open', { settings: { publicRead: true } })
+    const statement = { Effect: 'Allow', Principal: '*', Action: ['s3:GetObjectVersion', 's3:DeleteObject', 's3:PutObject'], Resource: 'arn:aws:s3:::ruled/*' }
+    await objects.createBucket('ruled', { settings: { policy: JSON.stringify({ Statement: [statement] }) } })
+    const judged = async (bucket: string, action: 'read' | 'list' | 'write', isOfVersions?: boolean): Promise<string> => gate.judge({ action, bucket, key: 'k', isOfVersions }, { keyId: undefined, isSecure: true })
+    expect([await judged('open', 'read'), await judged('open', 'read', true), await judged('open', 'list'), await judged('open', 'list', true)]).toEqual(['allow', 'silent', 'allow', 'silent'])
+    expect([await judged('ruled', 'read'), await judged('ruled', 'read', true), await judged('ruled', 'write'), await judged('ruled', 'write', true)]).toEqual(['silent', 'allow', 'allow', 'silent'])
+  })
+
   test('what cannot be read about a bucket is not taken for a refusal', async () => {
     await using served = await servedWeb({ gate: keyGate({ keys: { find: async () => undefined }, objects: { bucket: async () => { throw new Unavailable('no majority') } }, clock: systemClock }) })
     expect((await served.ask('/open/a')).status).toBe(503)

@@ -105,6 +105,11 @@ describe('gRPC and Connect at a public address', () => {
     const anybody = createClient(ObjectService, transport(undefined))
     expect((await anybody.statObject({ bucket: 'open', key: 'k' })).object).toMatchObject({ sizeBytes: 21n })
     expect(await failureOf(anybody.statObject({ bucket: 'photos', key: 'k' }))).toMatchObject({ code: Code.Unauthenticated })
+    // what was there before is not what anybody may read
+    const versionId = '0'.repeat(64)
+    for (const call of [anybody.statObject({ bucket: 'open', key: 'k', versionId }), collected(anybody.getObject({ bucket: 'open', key: 'k', versionId })), anybody.listVersions({ bucket: 'open' })]) {
+      expect(await failureOf(call as Promise<unknown>)).toMatchObject({ code: Code.Unauthenticated })
+    }
     expect(await failureOf(createClient(ObjectService, transport('Bearer writer:guessed')).statObject({ bucket: 'open', key: 'k' }))).toMatchObject({ code: Code.Unauthenticated })
     expect(await failureOf(createClient(ClusterService, transport(writer)).getStatus({}))).toMatchObject({ code: Code.Unimplemented })
     expect(await failureOf(createClient(KeyService, transport(writer)).listKeys({}))).toMatchObject({ code: Code.Unimplemented })

@@ -484,6 +484,7 @@ describe('settings of a bucket', () => {
     ['policy', '{"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::photos/*","Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}}]}', 'NotImplemented'],
     ['policy', '{"Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::other/*"}]}', 'MalformedPolicy'],
     ['policy', '{"Statement":[{"Effect":"Deny","NotPrincipal":"*","Action":"s3:*","Resource":"arn:aws:s3:::photos/*"}]}', 'NotImplemented'],
+    ['policy', '{"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::photos/*","Condition":{"Bool":{"aws:SecureTransport":["true","false"]}}}]}', 'NotImplemented'],
     ['policy', 'x', 'MalformedPolicy'],
   ])('%s that is not understood is not taken (%#)', async (name, body, code) => {
     expect(await ask('PUT', `/photos?${name}`, { body })).toMatchObject({ code })
@@ -560,6 +561,65 @@ describe('who may', () => {
     expect((await ask('GET', '/ruled')).status).toBe(403)
     expect((await ask('DELETE', '/ruled?policy')).status).toBe(204)
     expect((await ask('DELETE', '/ruled/private')).status).toBe(204)
+  })
+})
+
+describe('what a bucket opens', () => {
+  const [anybody, both] = [{ key: undefined }, (bucket: string): string[] => [`arn:aws:s3:::${bucket}`, `arn:aws:s3:::${bucket}/*`]]
+  let old: string
+  beforeAll(async () => {
+    await ask('PUT', '/opened', { headers: { 'x-amz-bucket-object-lock-enabled': 'true', 'x-amz-acl': 'public-read' } })
+    old = String((await put('/opened/x', 'what was taken back')).headers['x-amz-version-id'])
+    await put('/opened/x', 'what is shown')
+  })
+
+  test('to everybody is what is current, and no way leads to what was', async () => {
+    expect((await ask('GET', '/opened/x', anybody)).body).toBe('what is shown')
+    expect((await ask('GET', `/opened/x?versionId=${old}`, anybody)).status).toBe(403)
+    const guest = await server.keyWith([{ bucket: 'photos', prefix: 'guest/', actions: ['read', 'write'] }])
+    const copied = async (source: string): Promise<number> => (await ask('PUT', '/photos/guest/copy', { key: guest, headers: { 'x-amz-copy-source': source } })).status
+    expect([await copied('/opened/x'), await copied(`/opened/x?versionId=${old}`)]).toEqual([200, 403])
+  })
+
+  test('or shuts for versions by name is shut whichever request names them', async () => {
+    const refused = ['s3:GetObjectVersion', 's3:DeleteObjectVersion', 's3:GetObjectVersionTagging', 's3:PutObjectVersionTagging']
+    await ask('PUT', '/opened?policy', { body: JSON.stringify({ Statement: [{ Effect: 'Deny', Principal: '*', Action: refused, Resource: both('opened') }] }) })
+    const path = `/opened/x?versionId=${old}`
+    const statuses = [await ask('GET', path), await ask('HEAD', path), await ask('DELETE', path), await ask('GET', `${path}&tagging`), await ask('PUT', `${path}&tagging`, { body: '<Tagging><TagSet/></Tagging>' })].map(({ status }) => status)
+    expect(statuses).toEqual([403, 403, 403, 403, 403])
+    expect((await ask('GET', '/opened/x')).status).toBe(200)
+    expect((await ask('DELETE', '/opened?policy')).status).toBe(204)
+    expect((await ask('GET', path)).body).toBe('what was taken back')
+  })
+
+  test('or shuts for lists is shut whatever prefix is asked for', async () => {
+    await ask('PUT', '/opened?policy', { body: JSON.stringify({ Statement: [{ Effect: 'Deny', Principal: '*', Action: 's3:ListBucket*', Resource: 'arn:aws:s3:::opened' }] }) })
+    for (const query of ['', '?prefix=x', '?prefix=', '?versions&prefix=x', '?uploads&prefix=x', '?list-type=2&prefix=x']) expect((await ask('GET', `/opened${query}`)).status).toBe(403)
+    await ask('PUT', '/opened?policy', { body: JSON.stringify({ Statement: [{ Effect: 'Allow', Principal: '*', Action: 's3:ListBucket', Resource: 'arn:aws:s3:::opened' }] }) })
+    expect((await ask('GET', '/opened?prefix=x', anybody)).status).toBe(200)
+    expect((await ask('GET', '/opened?versions&prefix=x', anybody)).status).toBe(403)
+    await ask('DELETE', '/opened?policy')
+  })
+
+  test('for puts is not opened for locks and tags, with which one could be left that nobody removes', async () => {
+    await ask('PUT', '/opened?policy', { body: JSON.stringify({ Statement: [{ Effect: 'Allow', Principal: '*', Action: 's3:PutObject', Resource: both('opened') }] }) })
+    const [until, path] = [new Date(Date.now() + 3_600_000).toISOString(), '/opened/dropped']
+    const status = async (headers: Record<string, string>, method = 'PUT', query = ''): Promise<number> => (await ask(method, path + query, { ...anybody, body: 'x', headers })).status
+    expect(await status({})).toBe(200)
+    const locked = { 'x-amz-object-lock-mode': 'COMPLIANCE', 'x-amz-object-lock-retain-until-date': until }
+    expect([await status(locked), await status({ 'x-amz-object-lock-legal-hold': 'ON' }), await status({ 'x-amz-tagging': 'a=b' }), await status(locked, 'POST', '?uploads')]).toEqual([403, 403, 403, 403])
+    await ask('DELETE', '/opened?policy')
+  })
+
+  test('a hold is released by who may administer the bucket, not by who may write', async () => {
+    const id = String((await put('/opened/held', 'x')).headers['x-amz-version-id'])
+    const writer = await server.keyWith([{ bucket: 'opened', prefix: '', actions: ['read', 'write', 'list'] }])
+    const path = `/opened/held?versionId=${id}`
+    const set = async (status: string, key = server.key): Promise<number> => (await ask('PUT', `${path}&legal-hold`, { key, body: `<LegalHold><Status>${status}</Status></LegalHold>` })).status
+    expect([await set('ON', writer), await set('OFF', writer)]).toEqual([200, 403])
+    expect((await ask('DELETE', path)).status).toBe(403)
+    expect(await set('OFF')).toBe(200)
+    expect((await ask('DELETE', path)).status).toBe(204)
   })
 })
 

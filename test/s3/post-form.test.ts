@@ -1,7 +1,11 @@
 import { createHmac } from 'node:crypto'
+import { Readable } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { formLimits } from '../../src/api/s3/post-form.ts'
+import type { S3Exchange } from '../../src/api/s3/exchange.ts'
+import { formLimits, postObject } from '../../src/api/s3/post-form.ts'
 import { signingKeyOf } from '../../src/api/s3/sigv4.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import type { PutOptions } from '../../src/objects/index.ts'
 import { type S3Answer, sendS3 } from '../support/s3-client.ts'
 import { type S3Server, s3Server } from '../support/s3-server.ts'
 
@@ -13,18 +17,18 @@ const timestamp = (): string => new Date().toISOString().replaceAll(/[-:]|\.\d+/
 type Fields = Readonly<Record<string, string>>
 
 /** A form signed for what it has. */
-function signed (conditions: readonly unknown[], fields: Fields, { expiresMs = 60_000, secret = server.key.secret }: { expiresMs?: number, secret?: string } = {}): Fields {
+function signed (conditions: readonly unknown[], fields: Fields, { expiresMs = 60_000, secret = server.key.secret, id = server.key.id }: { expiresMs?: number, secret?: string, id?: string } = {}): Fields {
   const at = timestamp()
   const date = at.slice(0, 8)
-  const own = { 'x-amz-algorithm': 'AWS4-HMAC-SHA256', 'x-amz-credential': `${server.key.id}/${date}/us-east-1/s3/aws4_request`, 'x-amz-date': at }
+  const own = { 'x-amz-algorithm': 'AWS4-HMAC-SHA256', 'x-amz-credential': `${id}/${date}/us-east-1/s3/aws4_request`, 'x-amz-date': at }
   const policy = Buffer.from(JSON.stringify({ expiration: new Date(Date.now() + expiresMs).toISOString(), conditions: [...conditions, ...Object.entries(own).map(([name, value]) => ({ [name]: value }))] })).toString('base64')
   return { ...fields, ...own, policy, 'x-amz-signature': createHmac('sha256', signingKeyOf(secret, { date, region: 'us-east-1' })).update(policy).digest('hex') }
 }
 
-function post (fields: Fields, file: string | undefined = 'the file', { path = '/photos', boundary = 'XXboundaryXX', cut = 0 }: { path?: string, boundary?: string, cut?: number } = {}): Promise<S3Answer> {
+function post (fields: Fields, file: string | undefined = 'the file', { path = '/photos', boundary = 'XXboundaryXX', cut = 0, port = server.port }: { path?: string, boundary?: string, cut?: number, port?: number } = {}): Promise<S3Answer> {
   const part = (name: string, value: string, more = ''): string => `--${boundary}\r\nContent-Disposition: form-data; name="${name}"${more}\r\n\r\n${value}\r\n`
   const body = Object.entries(fields).map(([name, value]) => part(name, value)).join('') + (file === undefined ? '' : part('file', file, '; filename="C:\\dir\\cat.jpg"\r\nContent-Type: image/jpeg')) + `--${boundary}--\r\n`
-  return sendS3(server.port, 'POST', path, { headers: { host: `127.0.0.1:${server.port}`, 'content-type': `multipart/form-data; boundary=${boundary}` }, body: cut === 0 ? body : body.slice(0, -cut) })
+  return sendS3(port, 'POST', path, { headers: { host: `127.0.0.1:${port}`, 'content-type': `multipart/form-data; boundary=${boundary}` }, body: cut === 0 ? body : body.slice(0, -cut) })
 }
 
 const usual = [{ bucket: 'photos' }, ['starts-with', '$key', 'up/'], ['starts-with', '$Content-Type', 'image/'], { success_action_status: '201' }, ['content-length-range', 1, 20]]
@@ -68,6 +72,32 @@ describe('a form in a web page', () => {
     const before = await server.objects.list('photos')
     expect((await send()).code).toBe(code)
     expect(await server.objects.list('photos')).toEqual(before)
+  })
+
+  test('says nothing behind its file: what comes while the policy is looked at is not under it', async () => {
+    const fields = signed([{ bucket: 'photos' }, ['eq', '$key', 'up/x'], ['eq', '$Content-Type', 'image/jpeg']], { key: 'up/x', 'Content-Type': 'image/jpeg' })
+    const part = (name: string, value: string, more = ''): string => `--B\r\nContent-Disposition: form-data; name="${name}"${more}\r\n\r\n${value}\r\n`
+    const [asked, late] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const body = Readable.from((async function * () {
+      yield Buffer.from(Object.entries(fields).map(([name, value]) => part(name, value)).join('') + part('file', 'the file', '; filename="x"'))
+      await asked.promise
+      yield Buffer.from(`${part('Content-Type', 'text/html')}${part('x-amz-meta-a', 'b')}--B--\r\n`)
+      // asked for more: that has been read
+      late.resolve()
+    })())
+    const puts: PutOptions[] = []
+    const objects = { put: async (_: unknown, file: AsyncIterable<Uint8Array>, options: PutOptions) => { puts.push(options); for await (const _piece of file); return { etag: 'e', versionId: 'v', isNullVersion: true } } }
+    const request = Object.assign(body, { headers: { 'content-type': 'multipart/form-data; boundary=B' } })
+    const response = { writeHead: () => response, end: () => response }
+    const exchange = { node: { objects }, bucket: 'photos', request, response, header: () => undefined, note () {}, goOn () {}, clock: systemClock } as unknown as S3Exchange
+    await postObject(exchange, { region: undefined, admitted: async () => server.key, demand: async () => {}, secretOf: async () => { asked.resolve(); await late.promise; return server.key.secret } })
+    expect(puts).toMatchObject([{ contentType: 'image/jpeg', metadata: {} }])
+  })
+
+  test('shows wrong secrets as often as any other request', async () => {
+    await using other = await s3Server({ listener: { rates: { failures: { perSecond: 0.001, burst: 2 } } } })
+    const wrong = async (): Promise<string | undefined> => (await post(signed(usual, usualFields, { secret: 'x', id: other.key.id }), 'the file', { port: other.port })).code
+    expect([await wrong(), await wrong(), await wrong()]).toEqual(['SignatureDoesNotMatch', 'SignatureDoesNotMatch', 'SlowDown'])
   })
 
   test('without a file is not well-formed', async () => {

@@ -23,7 +23,7 @@ export interface Answer { readonly status: number, readonly headers: IncomingHtt
 
 /** Bucket "open" may be read by anybody, "photos" with the key reader:secret, and listed and written with writer:secret. */
 export const testGate: Gate = {
-  judge: async ({ bucket, action }) => bucket === 'open' && (action === 'read' || action === 'list') ? 'allow' : 'silent',
+  judge: async ({ bucket, action, isOfVersions }) => bucket === 'open' && isOfVersions !== true && (action === 'read' || action === 'list') ? 'allow' : 'silent',
   prove: async ({ id, secret }) => {
     if (secret !== 'secret' || !['reader', 'writer'].includes(id)) return undefined
     return { id, may: ({ bucket, action }: Wish) => bucket === 'photos' && (id === 'writer' || action === 'read'), mayEnter: (bucket) => bucket === 'photos' }

@@ -28,7 +28,7 @@ export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<ty
     },
     async * getObject ({ bucket, key, range, ifMatch, versionId }, context): AsyncIterable<MessageInitShape<typeof GetObjectResponseSchema>> {
       const { signal } = context
-      await demand(context, { action: 'read', bucket, key })
+      await demand(context, { action: 'read', bucket, key, isOfVersions: versionId !== undefined })
       const { info, range: { first, end }, body, sources } = await objects.get({ bucket, key }, { range: rangeOf(range), ifMatch, versionId, signal })
       yield { part: { case: 'head', value: { object: messageOf(info), first: BigInt(first), end: BigInt(end) } } }
       for await (const piece of body) {
@@ -38,7 +38,7 @@ export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<ty
       yield { part: { case: 'end', value: { localBytes: BigInt(sources.local), cacheBytes: BigInt(sources.cache), peerBytes } } }
     },
     async statObject ({ bucket, key, versionId }, context) {
-      await demand(context, { action: 'read', bucket, key })
+      await demand(context, { action: 'read', bucket, key, isOfVersions: versionId !== undefined })
       return { object: messageOf(await objects.head({ bucket, key }, { versionId, signal: context.signal })) }
     },
     async listObjects ({ bucket, prefix, delimiter, after, limit }, context) {
@@ -49,26 +49,28 @@ export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<ty
     },
     async copyObject ({ sourceBucket, sourceKey, sourceVersionId, sourceIfMatch, bucket, key, ifMatch, ifAbsent }, context) {
       const { signal } = context
-      await demand(context, { action: 'read', bucket: sourceBucket, key: sourceKey })
+      await demand(context, { action: 'read', bucket: sourceBucket, key: sourceKey, isOfVersions: sourceVersionId !== undefined })
       await demand(context, { action: 'write', bucket, key })
       return { object: messageOf(await objects.copy({ bucket: sourceBucket, key: sourceKey, versionId: sourceVersionId }, { bucket, key }, { sourceIfMatch, ...conditionOf({ ifMatch, ifAbsent }), signal })) }
     },
     async deleteObject ({ bucket, key, ifMatch, versionId: wanted }, context) {
       const { signal } = context
-      await demand(context, { action: 'write', bucket, key })
+      await demand(context, { action: 'write', bucket, key, isOfVersions: wanted !== undefined })
       const { wasThere, versionId, isDeleteMarker } = await objects.remove({ bucket, key }, { ifMatch, versionId: wanted, signal })
       return { removed: wasThere, versionId, isDeleteMarker }
     },
     async updateObject ({ bucket, key, versionId, tags, retention, isHeld }, context) {
       const { signal } = context
-      await demand(context, { action: 'write', bucket, key })
+      await demand(context, { action: 'write', bucket, key, isOfVersions: versionId !== undefined })
+      // whoever may put and remove would otherwise be held by nothing
+      if (isHeld === false) await demand(context, { action: 'admin', bucket, key })
       const change = { tags: tags === undefined ? undefined : tagsOf(tags.tags), retention: retentionOf(retention), isHeld }
       const named = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined))
       return { object: messageOf(await objects.setAttributes({ bucket, key, versionId }, named, { signal })) }
     },
     async listVersions ({ bucket, prefix, delimiter, afterKey, afterVersionId, limit }, context) {
       const { signal } = context
-      await demand(context, { action: 'list', bucket, key: prefix })
+      await demand(context, { action: 'list', bucket, key: prefix, isOfVersions: true })
       const after = afterKey === '' ? undefined : { key: afterKey, versionId: afterVersionId === '' ? undefined : afterVersionId }
       const page = await objects.listVersions(bucket, { prefix, delimiter, after, limit: limit === 0 ? undefined : limit, signal })
       return {

@@ -62,7 +62,8 @@ export interface Asker {
 /** A key may what its rights say or the bucket's policy allows; anybody what the bucket is open for; and nobody what its policy denies. @throws S3Error AccessDenied */
 export async function demandAccess (accesses: BucketAccesses, { accessKey, isSecure }: Asker, { operation, action, bucket, key = '' }: Demand): Promise<void> {
   const { statements, isPublic } = bucket === '' ? none : await accesses.of(bucket)
-  const judgement = judged(statements, { accessKeyId: accessKey?.id, operation, bucket, key, isSecure })
+  // to policies a list is of the bucket, whatever prefix it is asked for; to rights, of what is below the prefix
+  const judgement = judged(statements, { accessKeyId: accessKey?.id, operation, bucket, key: action === 'list' ? '' : key, isSecure })
   // whoever may change the policy is not locked out by it
   const isDenied = judgement === 'deny' && !(operation.endsWith('BucketPolicy') && accessKey !== undefined && isAllowed(accessKey, { action: 'admin', bucket }))
   const isGranted = (accessKey !== undefined && isAllowed(accessKey, { action, bucket, key })) || judgement === 'allow' || (isPublic && operation === 's3:GetObject')

@@ -11,10 +11,10 @@ import { decoded, parametersOf } from './canonical.ts'
 import { corsHeaders } from './cors.ts'
 import { S3Error, s3ErrorOf } from './errors.ts'
 import { type S3Exchange, sendNothing, sourceOf } from './exchange.ts'
-import { operationOf } from './operations.ts'
+import { ofVersion, operationOf } from './operations.ts'
 import { payloadOf } from './payload.ts'
 import { postObject } from './post-form.ts'
-import { type Authenticated, authenticate } from './sigv4.ts'
+import { authenticate } from './sigv4.ts'
 import { element, plainDocument } from './xml.ts'
 
 /** S3 over a node: finds out who asks for what, sees that they may, and has the operation answer. */
@@ -63,7 +63,11 @@ async function answer (parts: S3FaceParts, accesses: BucketAccesses, incoming: P
   const parameters = new Map(parametersOf(rawQuery).toReversed())
   const isForm = method === 'POST' && place.key === '' && header('content-type')?.startsWith('multipart/form-data') === true
   const admitted = async (id: string): Promise<NonNullable<S3Exchange['accessKey']>> => admit(parts, incoming, id)
-  const signed = isForm ? undefined : await verified(parts, incoming, { method, path, query: rawQuery, rawHeaders })
+  const secretOf = async (id: string): Promise<string | undefined> => {
+    incoming.demandTrust()
+    return (await parts.node.keys.find(id))?.secret
+  }
+  const signed = isForm ? undefined : await counted(incoming, async () => authenticate({ method, path, query: rawQuery, rawHeaders }, { secretOf, nowMs: parts.clock.wallMs(), region: parts.region }))
   const accessKey = signed === undefined ? undefined : await admitted(signed.accessKeyId)
   const asker = { accessKey, isSecure }
   const exchange: S3Exchange = {
@@ -71,11 +75,11 @@ async function answer (parts: S3FaceParts, accesses: BucketAccesses, incoming: P
     demand: async (what) => demandAccess(accesses, asker, what),
     payload: () => payloadOf({ header, signed, isProtected: isSecure || parts.allowInsecure || isLoopback(incoming.address), source: sourceOf(incoming) }),
   }
-  if (isForm) return postObject(exchange, { admitted, secretOf: async (id) => (await parts.node.keys.find(id))?.secret, demand: async (key, what) => demandAccess(accesses, { accessKey: key, isSecure }, what), region: parts.region })
+  if (isForm) return counted(incoming, async () => postObject(exchange, { admitted, secretOf, demand: async (key, what) => demandAccess(accesses, { accessKey: key, isSecure }, what), region: parts.region }))
   const { name, action, run } = operationOf(exchange)
   incoming.note({ operation: name })
   // whoever lists buckets is shown those that it may enter; of many keys each is looked at by itself
-  if (name !== 'ListAllMyBuckets' && name !== 'DeleteObjects') await exchange.demand({ operation: `s3:${name}${name === 'GetObject' && parameters.has('versionId') ? 'Version' : ''}`, action, bucket: place.bucket, key: placeOfRight(exchange, action) })
+  if (name !== 'ListAllMyBuckets' && name !== 'DeleteObjects') await exchange.demand({ operation: `s3:${parameters.has('versionId') ? ofVersion(name) : name}`, action, bucket: place.bucket, key: placeOfRight(exchange, action) })
   try {
     await run(exchange)
   } finally {
@@ -86,13 +90,10 @@ async function answer (parts: S3FaceParts, accesses: BucketAccesses, incoming: P
 /** A list is of what is below its prefix. */
 const placeOfRight = ({ key, parameters }: S3Exchange, action: string): string | undefined => key !== '' ? key : action === 'list' && parameters.has('prefix') ? parameters.get('prefix') : undefined
 
-async function verified (parts: S3FaceParts, incoming: PublicExchange, request: Parameters<typeof authenticate>[0]): Promise<Authenticated | undefined> {
-  const secretOf = async (id: string): Promise<string | undefined> => {
-    incoming.demandTrust()
-    return (await parts.node.keys.find(id))?.secret
-  }
+/** What is signed by nobody's secret is counted against whoever sends it. */
+async function counted<T> (incoming: PublicExchange, work: () => Promise<T>): Promise<T> {
   try {
-    return await authenticate(request, { secretOf, nowMs: parts.clock.wallMs(), region: parts.region })
+    return await work()
   } catch (error) {
     if (error instanceof S3Error && (error.code === 'SignatureDoesNotMatch' || error.code === 'InvalidAccessKeyId')) incoming.countFailure()
     throw error

@@ -9,7 +9,7 @@ import { askedOf, ownerElement } from './listing.ts'
 import { checksumName, checksumText, describedIn, etagIn, retentionIn, tagsIn, versionHeader } from './object-headers.ts'
 import { algorithmIn, digestIn } from './payload.ts'
 import { sendPatiently } from './patience.ts'
-import { copySourceIn, demandPlain, sourceConditionsIn } from './put-object.ts'
+import { copySourceIn, demandBeside, demandPlain, sourceConditionsIn } from './put-object.ts'
 import { childrenOf, childText, type XmlNode } from './xml-reader.ts'
 import { document, element, given, type XmlElement } from './xml.ts'
 
@@ -17,6 +17,7 @@ import { document, element, given, type XmlElement } from './xml.ts'
 export async function createUpload (exchange: S3Exchange): Promise<void> {
   const { node: { objects: { uploads } }, bucket, key, header, signal } = exchange
   demandPlain(exchange)
+  await demandBeside(exchange)
   const algorithm = algorithmIn(header('x-amz-checksum-algorithm'))
   const checksum = algorithm === undefined ? undefined : { algorithm, type: typeIn(header('x-amz-checksum-type'), algorithm) }
   const { uploadId } = await uploads.create(targetOf(exchange), { ...describedIn(exchange), ...retentionIn(exchange), tags: tagsIn(header('x-amz-tagging')), wantsMd5: true, checksum, signal })

@@ -50,6 +50,8 @@ export async function getLegalHold (exchange: S3Exchange): Promise<void> {
 export async function putLegalHold (exchange: S3Exchange): Promise<void> {
   const status = childText(await xmlBody(exchange, 'LegalHold'), 'Status')
   if (status !== 'ON' && status !== 'OFF') throw new S3Error('MalformedXML', 'the Status of a legal hold is ON or OFF')
+  // whoever may put and remove would otherwise be held by nothing
+  if (status === 'OFF') await exchange.demand({ operation: 's3:PutObjectLegalHold', action: 'admin', bucket: exchange.bucket, key: exchange.key })
   await change(exchange, { isHeld: status === 'ON' })
 }
 

@@ -85,6 +85,11 @@ const ofObject: ByMethod = {
   DELETE: operation('DeleteObject', 'write', deleteObject),
 }
 
+/** What policies call an operation on a version that is named: leave to read what is current, or to put a delete marker on it, is none to read or remove what is under it. */
+export const ofVersion = (name: string): string => ofVersions.has(name) ? name.replace('Object', 'ObjectVersion') : name
+
+const ofVersions: ReadonlySet<string> = new Set(['GetObject', 'DeleteObject', 'GetObjectTagging', 'PutObjectTagging', 'DeleteObjectTagging', 'GetObjectAcl', 'PutObjectAcl', 'GetObjectAttributes'])
+
 /** @throws S3Error NotImplemented, MethodNotAllowed */
 export function operationOf ({ request: { method = '' }, bucket, key, parameters }: Pick<S3Exchange, 'request' | 'bucket' | 'key' | 'parameters'>): Operation {
   const unknown = unknownHere.find((name) => parameters.has(name))

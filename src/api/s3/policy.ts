@@ -88,8 +88,8 @@ function secureTransportIn (condition: unknown): boolean | undefined {
   if (condition === undefined) return undefined
   const { Bool: bool, ...others } = recordOf(condition, 'Condition is a JSON object')
   const { 'aws:SecureTransport': secure, ...rest } = bool === undefined ? {} : recordOf(bool, 'Bool is a JSON object')
-  const value = String(listOf(secure)[0])
-  if (Object.keys(others).length > 0 || Object.keys(rest).length > 0 || !['true', 'false'].includes(value)) throw new S3Error('NotImplemented', 'the only condition here is {"Bool": {"aws:SecureTransport": "true" or "false"}}')
+  const [value, ...more] = listOf(secure).map(String)
+  if (value === undefined || more.length > 0 || Object.keys(others).length > 0 || Object.keys(rest).length > 0 || !['true', 'false'].includes(value)) throw new S3Error('NotImplemented', 'the only condition here is {"Bool": {"aws:SecureTransport": "true" or "false"}}')
   return value === 'true'
 }
 

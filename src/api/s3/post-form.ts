@@ -84,6 +84,8 @@ function beginningOf (exchange: S3Exchange): Promise<{ fields: Map<string, strin
     source.unpipe(form)
   }
   form.on('field', (name: string, value: string, isNameCut: boolean, isValueCut: boolean) => {
+    // what comes behind the file comes behind what was looked at
+    if (file !== undefined) return
     if (isNameCut || isValueCut) fail(malformed('a field is too long'))
     else fields.set(name.toLowerCase(), value)
   })

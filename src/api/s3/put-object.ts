@@ -14,6 +14,7 @@ import { document, element } from './xml.ts'
 export async function putObject (exchange: S3Exchange): Promise<void> {
   const { node: { objects }, header, signal } = exchange
   demandPlain(exchange)
+  await demandBeside(exchange)
   const payload = exchange.payload()
   const info = await objects.put(targetOf(exchange), payload, {
     ...describedIn(exchange), ...retentionIn(exchange), ...writeConditionsIn(header), tags: tagsIn(header('x-amz-tagging')),
@@ -26,6 +27,7 @@ export async function putObject (exchange: S3Exchange): Promise<void> {
 export async function copyObject (exchange: S3Exchange): Promise<void> {
   const { node: { objects }, header, signal } = exchange
   demandPlain(exchange)
+  await demandBeside(exchange)
   const source = await copySourceIn(exchange)
   const isReplaced = header('x-amz-metadata-directive') === 'REPLACE'
   // onto itself it has one, or was put where nobody wanted it; to want it would count as a change
@@ -60,6 +62,13 @@ export function demandPlain ({ header, request }: Pick<S3Exchange, 'header' | 'r
   if (acl !== undefined && !['private', 'bucket-owner-full-control', 'bucket-owner-read'].includes(acl)) throw new S3Error('NotImplemented', 'objects have no access lists here; open the bucket (x-amz-acl: public-read when it is made, or a policy)')
 }
 
+/** Who puts may say tags and locks with it only if the policy lets them set those too: a lock that anybody can put on what anybody may upload, nobody can remove. @throws S3Error AccessDenied */
+export async function demandBeside ({ header, demand, bucket, key }: Pick<S3Exchange, 'header' | 'demand' | 'bucket' | 'key'>): Promise<void> {
+  for (const [name, operation] of besides) if (header(name) !== undefined) await demand({ operation, action: 'write', bucket, key })
+}
+
+const besides = [['x-amz-tagging', 's3:PutObjectTagging'], ['x-amz-object-lock-mode', 's3:PutObjectRetention'], ['x-amz-object-lock-legal-hold', 's3:PutObjectLegalHold']] as const
+
 /** The object that x-amz-copy-source names, which who asks may read and which is as it is to be. @throws S3Error */
 export async function copySourceIn (exchange: S3Exchange): Promise<ObjectName & OfVersion> {
   const { header, node: { objects }, signal } = exchange
@@ -68,8 +77,8 @@ export async function copySourceIn (exchange: S3Exchange): Promise<ObjectName & 
   const whole = decoded(path).replace(/^\//, '')
   const at = whole.indexOf('/')
   if (at < 1 || at === whole.length - 1) throw new S3Error('InvalidArgument', 'x-amz-copy-source is BUCKET/KEY, percent-encoded', { fields: { ArgumentName: 'x-amz-copy-source', ArgumentValue: text.slice(0, 200) } })
-  const source = { bucket: whole.slice(0, at), key: whole.slice(at + 1), ...(query === '' ? {} : { versionId: decoded(query) }) }
-  await exchange.demand({ operation: 's3:GetObject', action: 'read', bucket: source.bucket, key: source.key })
+  const source: ObjectName & OfVersion = { bucket: whole.slice(0, at), key: whole.slice(at + 1), ...(query === '' ? {} : { versionId: decoded(query) }) }
+  await exchange.demand({ operation: source.versionId === undefined ? 's3:GetObject' : 's3:GetObjectVersion', action: 'read', bucket: source.bucket, key: source.key })
   if (hasReadConditions(header, sourcePrefix)) checkReadConditions(header, await objects.head(source, { versionId: source.versionId, signal }), sourcePrefix)
   return source
 }
