@@ -7,6 +7,7 @@ import { deduplication } from './deduplication.ts'
 import { erasure } from './erasure.ts'
 import { fetches, firstBytes, readers } from './fetch.ts'
 import { frozenHolder } from './frozen-holder.ts'
+import { gateway } from './gateway.ts'
 import { helia } from './helia.ts'
 import { mebibyte } from './measure.ts'
 import { BenchNodes } from './nodes.ts'
@@ -40,8 +41,8 @@ type Section = (bench: Bench, nodes: BenchNodes) => Promise<void>
 const onThree: Readonly<Record<string, Section>> = { 'start-up': startUp, small: smallObjects, put: puts, s3, multipart, dedup: deduplication, rpc, frozen: frozenHolder }
 /** On three holders and two members that hold nothing. */
 const onReaders: Readonly<Record<string, Section>> = { fetch: fetches, 'first-byte': firstBytes, helia }
-/** In this process. */
-const alone: Readonly<Record<string, (bench: Bench) => Promise<void>>> = { sealing, erasure, layout }
+/** In this process, or on nodes of their own. */
+const alone: Readonly<Record<string, (bench: Bench) => Promise<void>>> = { gateway, sealing, erasure, layout }
 
 const names = [...Object.keys(onThree), ...Object.keys(onReaders), ...Object.keys(alone)]
 const wanted = values.only === undefined ? names : values.only.split(',')

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { Agent, request } from 'node:http'
 import aws4 from 'aws4'
@@ -17,6 +17,23 @@ export class S3 {
   }
 
   async put (key: string, source: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, sizeBytes: number): Promise<void> { await this.#ask('PUT', this.#pathOf(key), { source, sizeBytes }) }
+  /** With the body's hash in what is signed, so it is read twice: `sourceOf` gives the same bytes for the same seed. */
+  async putSigned (key: string, sourceOf: (seed: Uint8Array) => AsyncIterable<Uint8Array>, sizeBytes: number): Promise<void> {
+    const seed = randomBytes(16)
+    const hash = createHash('sha256')
+    for await (const piece of sourceOf(seed)) hash.update(piece)
+    await this.#ask('PUT', this.#pathOf(key), { source: sourceOf(seed), sizeBytes, payload: hash.digest('hex') })
+  }
+
+  /** In chunks that are signed, each over the one before. */
+  async putInSignedChunks (key: string, source: AsyncIterable<Uint8Array>, sizeBytes: number): Promise<void> {
+    const header = 'x-amz-decoded-content-length'
+    const count = Math.ceil(sizeBytes / signedChunkBytes)
+    const lengthOf = (bytes: number): number => bytes.toString(16).length + chunkFrame.length + bytes + 2
+    const all = Math.floor(sizeBytes / signedChunkBytes) * lengthOf(signedChunkBytes) + (count * signedChunkBytes === sizeBytes ? 0 : lengthOf(sizeBytes % signedChunkBytes)) + lengthOf(0)
+    await this.#ask('PUT', this.#pathOf(key), { sizeBytes: all, payload: 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD', headers: { [header]: String(sizeBytes), 'content-encoding': 'aws-chunked' }, sourceOf: (headers) => signedChunks(source, this.#key.secret, headers) })
+  }
+
   async get (key: string): Promise<number> { return (await this.#ask('GET', this.#pathOf(key))).bytes }
 
   async list (prefix: string): Promise<number> {
@@ -58,10 +75,10 @@ export class S3 {
 
   close (): void { this.#agent.destroy() }
 
-  async #ask (method: string, path: string, { source = [], sizeBytes, keepText = false, headers: more = {} }: { source?: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, sizeBytes?: number, keepText?: boolean, headers?: Readonly<Record<string, string>> } = {}): Promise<Answered> {
+  async #ask (method: string, path: string, { source = [], sourceOf = () => source, sizeBytes, payload = 'UNSIGNED-PAYLOAD', keepText = false, headers: more = {} }: Asking = {}): Promise<Answered> {
     const { headers, path: signed = path } = aws4.sign({
       service: 's3', region: 'us-east-1', method, host: this.#url.host, path,
-      headers: { ...more, 'x-amz-content-sha256': sizeBytes === undefined ? emptyHash : 'UNSIGNED-PAYLOAD', ...(sizeBytes === undefined ? {} : { 'content-length': String(sizeBytes) }) },
+      headers: { ...more, 'x-amz-content-sha256': sizeBytes === undefined ? emptyHash : payload, ...(sizeBytes === undefined ? {} : { 'content-length': String(sizeBytes) }) },
     }, { accessKeyId: this.#key.id, secretAccessKey: this.#key.secret })
     const { promise, resolve, reject } = Promise.withResolvers<Answered>()
     const asked = request({ host: this.#url.hostname, port: this.#url.port, agent: this.#agent, method, path: signed, headers: headers as Record<string, string> }, (response) => {
@@ -71,12 +88,43 @@ export class S3 {
       response.on('data', (piece: Buffer) => { bytes += piece.byteLength; if (keepText || !isGood) pieces.push(piece) }).on('error', reject)
       response.on('end', () => { const text = Buffer.concat(pieces).toString(); if (isGood) resolve({ bytes, text, etag: response.headers.etag ?? '' }); else reject(new Error(`${method} ${path} answered ${response.statusCode}: ${text.slice(0, 300)}`)) })
     }).on('error', reject)
-    for await (const piece of source) if (!asked.write(piece)) await once(asked, 'drain')
+    for await (const piece of sourceOf(headers as Record<string, string>)) if (!asked.write(piece)) await once(asked, 'drain')
     asked.end()
     return promise
   }
 }
 
 const emptyHash = createHash('sha256').digest('hex')
+
+interface Asking {
+  readonly source?: Iterable<Uint8Array> | AsyncIterable<Uint8Array>
+  /** Of what depends on the signature. */
+  readonly sourceOf?: (signed: Readonly<Record<string, string>>) => Iterable<Uint8Array> | AsyncIterable<Uint8Array>
+  readonly sizeBytes?: number
+  /** As `x-amz-content-sha256`. */
+  readonly payload?: string
+  readonly keepText?: boolean
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** As many libraries cut. */
+const signedChunkBytes = 64 * 1024
+const chunkFrame = `;chunk-signature=${'0'.repeat(64)}\r\n`
+
+/** https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html */
+async function * signedChunks (source: AsyncIterable<Uint8Array>, secret: string, { Authorization: authorization = '', 'X-Amz-Date': date = '' }: Readonly<Record<string, string>>): AsyncIterable<Uint8Array> {
+  const [scope = '', signature = ''] = /Credential=[^/]+\/([^,]+),.*Signature=([0-9a-f]{64})/.exec(authorization)?.slice(1) ?? []
+  const hmac = (key: string | Buffer, text: string): Buffer => createHmac('sha256', key).update(text).digest()
+  const signingKey = scope.split('/').reduce<string | Buffer>((key, part) => hmac(key, part), `AWS4${secret}`)
+  let last = signature
+  const framed = (piece: Uint8Array): Buffer[] => {
+    last = hmac(signingKey, ['AWS4-HMAC-SHA256-PAYLOAD', date, scope, last, emptyHash, createHash('sha256').update(piece).digest('hex')].join('\n')).toString('hex')
+    return [Buffer.from(`${piece.byteLength.toString(16)};chunk-signature=${last}\r\n`), Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength), Buffer.from('\r\n')]
+  }
+  for await (const piece of source) {
+    for (let at = 0; at < piece.byteLength; at += signedChunkBytes) yield Buffer.concat(framed(piece.subarray(at, at + signedChunkBytes)))
+  }
+  yield Buffer.concat(framed(new Uint8Array(0)))
+}
 
 interface Answered { readonly bytes: number, readonly text: string, readonly etag: string }

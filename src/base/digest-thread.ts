@@ -11,14 +11,17 @@ export const digestThreadLimits = {
   shortBytes: 256 * 1024,
   /** On their way to the thread; then whoever brings more waits. */
   inFlightBytes: 8 * 1024 * 1024,
+  /** Sent at once: pieces come from sockets as small as they like, and a message costs as much as an MD5 of 20 KiB. */
+  batchBytes: 256 * 1024,
 } as const
 
 export type ToThread =
   | { readonly id: number, readonly kind: 'begin', readonly algorithms: readonly DigestName[] }
-  | { readonly id: number, readonly kind: 'bytes', readonly bytes: Uint8Array }
+  | { readonly id: number, readonly kind: 'bytes', readonly buffer: ArrayBuffer, readonly byteLength: number }
   | { readonly id: number, readonly kind: 'finish' | 'drop' }
 export type FromThread =
-  | { readonly id: number, readonly kind: 'took', readonly byteLength: number }
+  /** With the memory, to be filled again. */
+  | { readonly id: number, readonly kind: 'took', readonly buffer: ArrayBuffer }
   | { readonly id: number, readonly kind: 'digests', readonly digests: ReadonlyMap<DigestName, Uint8Array> }
 
 export class DigestThread implements AsyncDisposable {
@@ -26,6 +29,8 @@ export class DigestThread implements AsyncDisposable {
   #failure: Error | undefined
   #lastId = 0
   #inFlightBytes = 0
+  /** Memory that came back: to have it anew and zeroed for each batch costs more than the copy into it. */
+  readonly #spare: ArrayBuffer[] = []
   readonly #waiting: Array<() => void> = []
   readonly #finishing = new Map<number, PromiseWithResolvers<ReadonlyMap<DigestName, Uint8Array>>>()
 
@@ -37,28 +42,52 @@ export class DigestThread implements AsyncDisposable {
     const id = ++this.#lastId
     let held: Uint8Array[] | undefined = []
     let heldBytes = 0
+    let batch: Batch | undefined
+    const gathered = async (bytes: Uint8Array): Promise<void> => {
+      for (let at = 0; at < bytes.byteLength;) {
+        batch ??= { buffer: this.#spare.pop() ?? new ArrayBuffer(digestThreadLimits.batchBytes), byteLength: 0 }
+        const part = bytes.subarray(at, at + batch.buffer.byteLength - batch.byteLength)
+        new Uint8Array(batch.buffer).set(part, batch.byteLength)
+        batch.byteLength += part.byteLength
+        at += part.byteLength
+        if (batch.byteLength === batch.buffer.byteLength) await sent()
+      }
+    }
+    const sent = (): Promise<void> | undefined => {
+      const full = batch
+      batch = undefined
+      return full === undefined ? undefined : this.#send(id, full)
+    }
     const start = async (pieces: readonly Uint8Array[]): Promise<void> => {
       held = undefined
       this.#post({ id, kind: 'begin', algorithms })
-      for (const piece of pieces) await this.#send(id, piece)
+      for (const piece of pieces) await gathered(piece)
     }
     return {
       update: (bytes) => {
-        if (held === undefined) return this.#send(id, bytes)
+        if (held === undefined) return gathered(bytes)
         held.push(bytes)
         heldBytes += bytes.byteLength
         return heldBytes > digestThreadLimits.shortBytes ? start(held) : undefined
       },
-      finish: async () => held === undefined ? this.#finish(id) : ofPieces(algorithms, held),
-      [Symbol.dispose]: () => { if (held === undefined) this.#post({ id, kind: 'drop' }) },
+      finish: async () => {
+        if (held !== undefined) return ofPieces(algorithms, held)
+        void sent()
+        return this.#finish(id)
+      },
+      [Symbol.dispose]: () => {
+        if (held !== undefined) return
+        if (batch !== undefined) this.#keep(batch.buffer)
+        batch = undefined
+        this.#post({ id, kind: 'drop' })
+      },
     }
   }
 
-  #send (id: number, bytes: Uint8Array): Promise<void> | undefined {
-    // a copy of its own: what is sent is gone here, and a view would take along all that it looks at
-    const copy = new Uint8Array(bytes)
-    this.#inFlightBytes += copy.byteLength
-    this.#post({ id, kind: 'bytes', bytes: copy }, [copy.buffer])
+  /** The memory goes along, and comes back when its bytes are digested. */
+  #send (id: number, { buffer, byteLength }: Batch): Promise<void> | undefined {
+    this.#inFlightBytes += buffer.byteLength
+    this.#post({ id, kind: 'bytes', buffer, byteLength }, [buffer])
     return this.#inFlightBytes < digestThreadLimits.inFlightBytes ? undefined : new Promise((resolve) => { this.#waiting.push(resolve) })
   }
 
@@ -80,7 +109,7 @@ export class DigestThread implements AsyncDisposable {
     const worker = new Worker(new URL(import.meta.url.endsWith('.ts') ? './digest-worker.ts' : './digest-worker.js', import.meta.url))
     worker.unref()
     worker.on('message', (message: FromThread) => {
-      if (message.kind === 'took') this.#took(message.byteLength)
+      if (message.kind === 'took') this.#took(message.buffer)
       else {
         this.#finishing.get(message.id)?.resolve(message.digests)
         this.#finishing.delete(message.id)
@@ -90,10 +119,13 @@ export class DigestThread implements AsyncDisposable {
     return worker
   }
 
-  #took (byteLength: number): void {
-    this.#inFlightBytes -= byteLength
+  #took (buffer: ArrayBuffer): void {
+    this.#inFlightBytes -= buffer.byteLength
+    this.#keep(buffer)
     if (this.#inFlightBytes < digestThreadLimits.inFlightBytes) for (const resolve of this.#waiting.splice(0)) resolve()
   }
+
+  #keep (buffer: ArrayBuffer): void { if ((this.#spare.length + 1) * digestThreadLimits.batchBytes <= digestThreadLimits.inFlightBytes) this.#spare.push(buffer) }
 
   #fail (failure: Error): void {
     this.#failure = failure
@@ -102,6 +134,8 @@ export class DigestThread implements AsyncDisposable {
     for (const resolve of this.#waiting.splice(0)) resolve()
   }
 }
+
+interface Batch { readonly buffer: ArrayBuffer, byteLength: number }
 
 async function ofPieces (algorithms: readonly DigestName[], pieces: readonly Uint8Array[]): Promise<ReadonlyMap<DigestName, Uint8Array>> {
   using running = digestsHere(algorithms)

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { chunkLimits } from '../../src/api/s3/aws-chunked.ts'
 import { digesters } from '../../src/base/checksums.ts'
+import { s3ErrorOf } from '../../src/api/s3/errors.ts'
 import { payloadOf } from '../../src/api/s3/payload.ts'
 import { emptyHash, nextSignature, payloads, type SignatureChain, signingKeyOf } from '../../src/api/s3/sigv4.ts'
 import { wholeBody } from '../../src/api/s3/whole-body.ts'
@@ -21,7 +22,7 @@ async function read ({ body, payload, headers = {}, chain = published.chain, isP
 }
 
 async function codeOf (asked: Asked): Promise<string> {
-  try { await read(asked) } catch (error) { return (error as { code?: string }).code ?? String(error) }
+  try { await read(asked) } catch (error) { return s3ErrorOf(error, { isHashSigned: /^[0-9a-f]{64}$/.test(asked.payload) }).code }
   return 'accepted'
 }
 

@@ -44,7 +44,7 @@ const fieldCodes: Readonly<Record<string, S3ErrorCode>> = {
 }
 
 /** The engine's error as a client's. What nobody expected is an InternalError without details; the log has them. */
-export function s3ErrorOf (error: unknown, { isConditional = false }: { isConditional?: boolean } = {}): S3Error {
+export function s3ErrorOf (error: unknown, { isConditional = false, isHashSigned = false }: { isConditional?: boolean, isHashSigned?: boolean } = {}): S3Error {
   if (error instanceof S3Error) return error
   if (!(error instanceof DfsError)) return new S3Error('InternalError', 'something unexpected happened; the node\'s log has the details', { cause: error })
   const { message } = error
@@ -52,6 +52,7 @@ export function s3ErrorOf (error: unknown, { isConditional = false }: { isCondit
     const headers = { 'x-amz-delete-marker': 'true', 'x-amz-version-id': error.isNullVersion ? 'null' : error.versionId }
     return new S3Error(error.wasNamed ? 'MethodNotAllowed' : 'NoSuchKey', message, { cause: error, headers })
   }
+  if (error instanceof DigestMismatch && error.algorithm === 'sha256' && isHashSigned) return new S3Error('XAmzContentSHA256Mismatch', 'the SHA-256 of the body is not the one in x-amz-content-sha256', { cause: error })
   const special = specialCodeOf(error)
   if (special !== undefined) return new S3Error(special, message, { cause: error })
   if (error.code === 'conflict' && isConditional) return new S3Error('PreconditionFailed', message, { cause: error })

@@ -140,7 +140,7 @@ async function preflight (incoming: PublicExchange, header: S3Exchange['header']
 
 /** An error as XML. Of a HEAD, which has no body, in headers. */
 function refusalOf (error: unknown, { id, request, path, rawQuery }: Incoming): Refusal {
-  const told = error instanceof ApiError ? fromListener(error) : s3ErrorOf(error, { isConditional: isConditional(request.headers) })
+  const told = error instanceof ApiError ? fromListener(error) : s3ErrorOf(error, { isConditional: isConditional(request.headers), isHashSigned: isSha256(request.headers['x-amz-content-sha256']) })
   const { message, status, fields, headers } = told
   const code = told.code === 'NoSuchKey' && /(^|&)versionId=/.test(rawQuery) ? 'NoSuchVersion' : told.code
   const body = plainDocument('Error', [element('Code', code), element('Message', message), ...Object.entries(fields).map(([name, value]) => element(name, value)), element('Resource', path), element('RequestId', id)])
@@ -156,6 +156,8 @@ function refusalOf (error: unknown, { id, request, path, rawQuery }: Incoming): 
 const isOfTheNode = (status: number): boolean => status >= 500 && status !== 501
 
 const isConditional = (headers: Incoming['request']['headers']): boolean => Object.keys(headers).some((name) => /^(x-amz-copy-source-)?if-/.test(name))
+
+const isSha256 = (value: string | string[] | undefined): boolean => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value)
 
 /** What the listener refuses, in S3's words. */
 function fromListener ({ status, message }: ApiError): Pick<S3Error, 'message' | 'fields' | 'headers'> & { code: string, status: number } {

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import type { ChecksumAlgorithm, DigestAlgorithm, Digests } from '../../objects/index.ts'
 import { checksumAlgorithms, checksumBytes } from '../../objects/index.ts'
 import { unchunked } from './aws-chunked.ts'
@@ -6,8 +5,9 @@ import { S3Error } from './errors.ts'
 import { type Authenticated, payloads } from './sigv4.ts'
 
 /**
- * The body of a request as it was meant: decoded, and checked against what signs it (chunk signatures, hash) and its length; that fails out of the iteration at
- * its end, before whoever stores it commits. What else the request says of the content (MD5, checksum) is for whoever stores it to compare.
+ * The body of a request as it was meant: decoded, and checked against the signatures of its chunks and its length; that fails out of the iteration at its end,
+ * before whoever stores it commits. What the request says of all of the content (its hash, MD5, checksum) is for whoever stores it to compare: that is done
+ * beside the thread that serves users (base/digest-thread.ts).
  */
 export interface Payload extends AsyncIterable<Uint8Array> {
   /** Bytes that are to come, if that is said. */
@@ -36,36 +36,34 @@ export function payloadOf (request: PayloadRequest): Payload {
   const sizeBytes = sizeOf(header, framing.isChunked)
   const md5 = md5In(header('content-md5'))
   const stated = statedChecksum(header)
+  if (framing.sha256 !== undefined && stated?.algorithm === 'sha256' && !stated.digest.equals(framing.sha256)) throw new S3Error('BadDigest', 'x-amz-checksum-sha256 and x-amz-content-sha256 are two different hashes')
   const announced = announcedTrailer(header('x-amz-trailer'))
   const checksum = stated?.algorithm ?? announced ?? algorithmIn(header('x-amz-sdk-checksum-algorithm') ?? header('x-amz-checksum-algorithm'))
   let trailers: ReadonlyMap<string, string> = new Map()
 
   async function * body (): AsyncIterable<Uint8Array> {
-    const sha256 = framing.sha256 === undefined ? undefined : createHash('sha256')
     let length = 0
     const bytes = framing.isChunked ? unchunked(request.source, { chain: framing.isSigned ? request.signed?.chain : undefined, hasTrailer: framing.hasTrailer, onTrailers: (told) => { trailers = told } }) : request.source
     for await (const piece of bytes) {
       length += piece.byteLength
       if (sizeBytes !== undefined && length > sizeBytes) throw new S3Error('IncompleteBody', `more came than the ${sizeBytes} bytes that were announced`)
-      sha256?.update(piece)
       yield piece
     }
     if (sizeBytes !== undefined && length !== sizeBytes) throw new S3Error('IncompleteBody', `${sizeBytes} bytes were announced, ${length} came`)
-    if (sha256 !== undefined && sha256.digest('hex') !== framing.sha256) throw new S3Error('XAmzContentSHA256Mismatch', 'the SHA-256 of the body is not the one in x-amz-content-sha256')
   }
 
   return {
     sizeBytes,
     checksum,
-    digests: [...(md5 === undefined ? [] : ['md5' as const]), ...(stated === undefined && announced === undefined || checksum === undefined ? [] : [checksum])],
+    digests: [...new Set([...(md5 === undefined ? [] : ['md5' as const]), ...(framing.sha256 === undefined ? [] : ['sha256' as const]), ...(stated === undefined && announced === undefined || checksum === undefined ? [] : [checksum])])],
     expected () {
       const { algorithm, digest } = (announced === undefined ? stated : trailerChecksum(announced, trailers)) ?? {}
-      return { ...(md5 === undefined ? {} : { md5 }), ...(algorithm === undefined ? {} : { [algorithm]: digest }) }
+      return { ...(md5 === undefined ? {} : { md5 }), ...(framing.sha256 === undefined ? {} : { sha256: framing.sha256 }), ...(algorithm === undefined ? {} : { [algorithm]: digest }) }
     },
     [Symbol.asyncIterator]: () => body()[Symbol.asyncIterator](),
   }
 }
-interface Framing { readonly isChunked: boolean, readonly isSigned: boolean, readonly hasTrailer: boolean, readonly sha256: string | undefined }
+interface Framing { readonly isChunked: boolean, readonly isSigned: boolean, readonly hasTrailer: boolean, readonly sha256: Buffer | undefined }
 
 function framingOf (mode: string, { signed, isProtected, header }: PayloadRequest): Framing {
   const plain = { isChunked: false, isSigned: false, hasTrailer: false, sha256: undefined }
@@ -82,7 +80,7 @@ function framingOf (mode: string, { signed, isProtected, header }: PayloadReques
     case payloads.unsignedChunksWithTrailer: demandProtection(); return { ...chunked, hasTrailer: true }
     default:
       if (!/^[0-9a-f]{64}$/.test(mode)) throw new S3Error('InvalidArgument', `x-amz-content-sha256 takes 64 hexadecimal digits, or ${Object.values(payloads).join(', ')}`)
-      return { ...plain, sha256: mode }
+      return { ...plain, sha256: Buffer.from(mode, 'hex') }
   }
 }
 

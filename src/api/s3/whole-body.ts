@@ -1,9 +1,9 @@
 import { digesters } from '../../base/checksums.ts'
-import type { DigestAlgorithm } from '../../objects/index.ts'
+import { type DigestAlgorithm, DigestMismatch } from '../../objects/index.ts'
 import { S3Error } from './errors.ts'
 import type { Payload } from './payload.ts'
 
-/** A short body whole, held against every digest that the request says of it. @throws S3Error */
+/** A short body whole, held against every digest that the request says of it. @throws S3Error, DigestMismatch */
 export async function wholeBody (payload: Pick<Payload, 'expected'> & AsyncIterable<Uint8Array>, maxBytes: number): Promise<Buffer> {
   const pieces: Uint8Array[] = []
   let length = 0
@@ -16,9 +16,7 @@ export async function wholeBody (payload: Pick<Payload, 'expected'> & AsyncItera
   for (const [algorithm, expected] of Object.entries(payload.expected()) as Array<[DigestAlgorithm, Uint8Array]>) {
     const digester = digesters[algorithm]()
     digester.update(body)
-    if (Buffer.compare(digester.digest(), expected) !== 0) throw digestMismatch(algorithm)
+    if (Buffer.compare(digester.digest(), expected) !== 0) throw new DigestMismatch(algorithm)
   }
   return body
 }
-
-export const digestMismatch = (algorithm: string): S3Error => new S3Error('BadDigest', `The ${algorithm.toUpperCase()} you specified did not match the calculated checksum.`)

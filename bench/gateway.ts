@@ -1,0 +1,94 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { connectLocal } from '../src/client/index.ts'
+import type { SecretAccessKey } from '../src/objects/index.ts'
+import type { Bench } from './bench.ts'
+import type { Spent, Task } from './engine-and-doors.ts'
+import { inTurns, median, mib, noise } from './measure.ts'
+import { BenchNodes, get, put } from './nodes.ts'
+import { S3 } from './s3-client.ts'
+
+const program = join(import.meta.dirname, 'engine-and-doors.ts')
+const bucket = 'copies-1'
+
+/**
+ * What a door costs: one node, with one copy on its own disk, puts and gets by its engine alone, through the local API and through S3, in turns, in one process.
+ * Processor time of that process, its threads among it, is what is compared: a client in another process beside it takes the machine's time, not the node's.
+ */
+export async function gateway ({ report, rounds, sizeBytes, folder }: Bench): Promise<void> {
+  const { data, flags, key } = await prepared(join(folder, 'gateway'))
+  await using node = await EngineAndDoors.start(flags, data)
+  const s3 = new S3(node.s3, key, bucket)
+  const local = await connectLocal(data)
+  const large = await inTurns(rounds, {
+    enginePut: async (round) => node.ask({ kind: 'put', bucket, key: `engine-${round}`, sizeBytes }),
+    localPut: async (round) => node.during(async () => put(local, { bucket, key: `local-${round}`, source: noise(sizeBytes), sizeBytes })),
+    unsignedPut: async (round) => node.during(async () => s3.put(`s3-${round}`, noise(sizeBytes), sizeBytes)),
+    signedPut: async (round) => node.during(async () => s3.putSigned(`signed-${round}`, (seed) => noise(sizeBytes, { seed }), sizeBytes)),
+    chunksPut: async (round) => node.during(async () => s3.putInSignedChunks(`chunks-${round}`, noise(sizeBytes), sizeBytes)),
+    engineGet: async (round) => node.ask({ kind: 'get', bucket, key: `engine-${round}`, sizeBytes }),
+    localGet: async (round) => node.during(async () => { for await (const _ of await get(local, { bucket, key: `local-${round}` })); }),
+    s3Get: async (round) => node.during(async () => s3.get(`s3-${round}`)),
+  })
+  local.close()
+  s3.close()
+  const perMib = (samples: readonly Spent[]): number => median(samples.map(({ cpuSeconds }) => cpuSeconds)) * 1000 / mib(sizeBytes)
+  const against = (base: readonly Spent[], samples: readonly Spent[]): number => median(samples.map(({ cpuSeconds }, round) => cpuSeconds / (base[round]?.cpuSeconds ?? Number.NaN)))
+  for (const [way, engine, doors] of [
+    ['put', large.enginePut, { 'the local API': large.localPut, 'S3, body unsigned': large.unsignedPut, 'S3, body hashed': large.signedPut, 'S3, chunks of 64 KiB signed': large.chunksPut }],
+    ['get', large.engineGet, { 'the local API': large.localGet, S3: large.s3Get }],
+  ] as const) {
+    report.add(`processor time of a ${way} by the engine`, perMib(engine), 'ms/MiB')
+    for (const [door, samples] of Object.entries(doors)) report.add(`the same through ${door}`, perMib(samples), 'ms/MiB', { ratio: against(engine, samples), against: 'engine', ...(door.startsWith('S3') ? { target: { atMost: 1.3 } } : {}) })
+  }
+}
+
+/** A data folder with a bucket and a key, and the flags that nodes run under; its node has ended. */
+async function prepared (folder: string): Promise<{ data: string, flags: readonly string[], key: SecretAccessKey }> {
+  await using nodes = await BenchNodes.start(folder, { holders: 1 })
+  const [key] = await nodes.node(0).json<SecretAccessKey>(['key', 'create', 'bench'])
+  if (key === undefined) throw new Error('no key was made')
+  const flags = await nodes.v8Flags()
+  await nodes.node(0).stop()
+  return { data: nodes.node(0).data, flags, key }
+}
+
+class EngineAndDoors implements AsyncDisposable {
+  readonly #child: ChildProcess
+  readonly #lines: AsyncIterator<string>
+  readonly s3: string
+
+  private constructor (child: ChildProcess, lines: AsyncIterator<string>, s3: string) {
+    this.#child = child
+    this.#lines = lines
+    this.s3 = s3
+  }
+
+  static async start (flags: readonly string[], data: string): Promise<EngineAndDoors> {
+    const child = spawn(process.execPath, [...flags, program, data], { stdio: ['pipe', 'pipe', 'inherit'] })
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+    const { s3 } = JSON.parse((await lines.next()).value as string) as { s3: string }
+    return new EngineAndDoors(child, lines, s3)
+  }
+
+  async ask (task: Task): Promise<Spent> {
+    this.#child.stdin?.write(`${JSON.stringify(task)}\n`)
+    const line = await this.#lines.next()
+    if (line.done === true) throw new Error('the process ended')
+    return JSON.parse(line.value) as Spent
+  }
+
+  /** What it spends while somebody uses its doors. */
+  async during (act: () => Promise<unknown>): Promise<Spent> {
+    await this.ask({ kind: 'start' })
+    await act()
+    return this.ask({ kind: 'end' })
+  }
+
+  async [Symbol.asyncDispose] (): Promise<void> {
+    const ended = new Promise((resolve) => { this.#child.once('exit', resolve) })
+    this.#child.kill('SIGTERM')
+    await ended
+  }
+}
