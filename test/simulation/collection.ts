@@ -1,6 +1,6 @@
 import { Budget } from '../../src/base/budget.ts'
-import { concat, equals, hexOf, textOf, utf8 } from '../../src/base/bytes.ts'
-import { type Cid, cidOf } from '../../src/base/cid.ts'
+import { hexOf } from '../../src/base/bytes.ts'
+import type { Cid } from '../../src/base/cid.ts'
 import type { Clock } from '../../src/base/clock.ts'
 import { hash } from '../../src/base/hash.ts'
 import { KeyedQueue } from '../../src/base/keyed-queue.ts'
@@ -8,7 +8,7 @@ import { type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
 import { type Random, seededRandom } from '../../src/base/random.ts'
 import { type CondemnedBlocks, condemnedBlocks, deadReferencesTo } from '../../src/blockstore/condemned.ts'
 import { type DiskBlocks, openDiskBlocks } from '../../src/blockstore/disk-blocks.ts'
-import { type BlockHolder, blockHolder } from '../../src/blockstore/holder.ts'
+import { blockHolder } from '../../src/blockstore/holder.ts'
 import { blockInventory } from '../../src/blockstore/inventory.ts'
 import { BlockMissing, type Blocks } from '../../src/blockstore/index.ts'
 import { referenceKeyOf, referencesTo } from '../../src/blockstore/references.ts'
@@ -17,7 +17,7 @@ import { type MemoryFiles, memoryFiles } from '../../src/disk/memory-files.ts'
 import { type MemoryKeyValue, memoryKeyValue } from '../../src/disk/memory-key-value.ts'
 import type { Requests } from '../../src/network/index.ts'
 import { describeRow } from '../../src/objects/describe.ts'
-import { type ContentCodec, objectStore, type Objects } from '../../src/objects/index.ts'
+import { objectStore, type Objects } from '../../src/objects/index.ts'
 import { decodeObjectRow, type ObjectRow } from '../../src/objects/object-row.ts'
 import { Undertaker, type UndertakerParts } from '../../src/objects/undertaker.ts'
 import { blockPeers } from '../../src/protocols/block-peers.ts'
@@ -39,6 +39,9 @@ import { tableReplica } from '../../src/tables/replica.ts'
 import { type MemoryNetwork, memoryNetwork } from '../support/memory-requests.ts'
 import { memoryListingIndex } from '../support/table-memory-index.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
+import { Ledger, proofOf } from './ledger.ts'
+import { lettersContent } from './letters.ts'
+import { slowFiles, slowKeyValue } from './slow-disk.ts'
 import { VirtualTime } from './virtual-time.ts'
 
 /** Parts of collection with a rule taken out. Product code has no switch for it: they are wrapped here. `later` resolves after a while, unless the process is dead by then. */
@@ -264,144 +267,10 @@ export class CollectingCluster {
   }
 }
 
-/** del, in this world: the salt, under no key. */
-export const proofOf = ({ salt }: { readonly salt: Uint8Array }): Uint8Array => hash(concat([utf8('del'), salt]))
-
-/** What each version is for, and who has promised to keep what. */
-export class Ledger {
-  readonly violations: string[] = []
-  readonly #versions = new Map<string, { readonly key: string, readonly owner: PeerId, isMortal: boolean, isUnderWay: boolean }>()
-  readonly #promises = new Map<string, { readonly peer: PeerId, readonly cid: Cid, readonly versionId: Uint8Array }>()
-  readonly #collected = new Set<string>()
-  readonly #putting = new Map<PeerId, string>()
-
-  /** From now on versions that this node makes are of that key. */
-  begins (owner: PeerId, key: string): void { this.#putting.set(owner, key) }
-
-  /** Every version of the key that there is may die. */
-  replaces (key: string): void { for (const version of this.#versions.values()) if (version.key === key) version.isMortal = true }
-
-  /** Of the last one that it made: whether it stands. */
-  ends (owner: PeerId, isStored: boolean): void {
-    for (const version of this.#versions.values()) {
-      if (version.owner !== owner || !version.isUnderWay) continue
-      version.isUnderWay = false
-      if (!isStored) version.isMortal = true
-    }
-  }
-
-  died (owner: PeerId): void { this.ends(owner, false) }
-
-  fresh (owner: PeerId, random: Random): { id: Uint8Array, salt: Uint8Array, epoch: number } {
-    const salt = random.bytes(16)
-    const id = hash(proofOf({ salt }))
-    const key = this.#putting.get(owner) ?? ''
-    this.replaces(key)
-    // of two puts of one key at once either may replace the other
-    const isContested = [...this.#versions.values()].some((version) => version.key === key && version.isUnderWay)
-    this.#versions.set(hexOf(id), { key, owner, isMortal: isContested, isUnderWay: true })
-    return { id, salt, epoch: 1 }
-  }
-
-  collectedCount = 0
-
-  promisesAt (peer: PeerId): ReadonlyArray<{ cid: Cid, versionId: Uint8Array }> { return [...this.#promises.values()].filter((promise) => promise.peer === peer && this.#isImmortal(promise.versionId)) }
-  wasCollected (peer: PeerId, cid: Cid): boolean { return this.#collected.has(`${peer} ${cid}`) }
-
-  noting (peer: PeerId, holder: BlockHolder): BlockHolder {
-    const note = (cid: Cid, versionId: Uint8Array): void => {
-      this.#collected.delete(`${peer} ${cid}`)
-      this.#promises.set(`${peer} ${cid} ${hexOf(versionId)}`, { peer, cid, versionId })
-    }
-    return {
-      keep: async (cid, reference) => {
-        const outcome = await holder.keep(cid, reference)
-        if (outcome === 'kept') note(cid, reference.versionId)
-        return outcome
-      },
-      store: async (cid, block, reference) => { await holder.store(cid, block, reference); note(cid, reference.versionId) },
-      keepShard: async (name, reference) => {
-        const outcome = await holder.keepShard(name, reference)
-        if (outcome === 'kept') note(name.cid, reference.versionId)
-        return outcome
-      },
-      storeShard: async (shard, reference) => { await holder.storeShard(shard, reference); note(shard.cid, reference.versionId) },
-      references: (cid) => holder.references(cid),
-      sawRight: (name) => { holder.sawRight(name) },
-      mendReference: async (key) => holder.mendReference(key),
-      living: async (cids) => holder.living(cids),
-      presence: async (cids) => holder.presence(cids),
-      release: async (cid, confirm) => holder.release(cid, confirm),
-      releaseShard: async (name, confirm) => holder.releaseShard(name, confirm),
-      shardPresence: async (wanted) => holder.shardPresence(wanted),
-    }
-  }
-
-  judging (peer: PeerId, condemned: CondemnedBlocks): CondemnedBlocks {
-    return {
-      ...condemned,
-      collect: async (cid) => {
-        this.#collected.add(`${peer} ${cid}`)
-        const outcome = await condemned.collect(cid)
-        if (outcome === 'collected') {
-          this.collectedCount++
-          for (const promise of this.#promises.values()) {
-            if (promise.peer === peer && promise.cid === cid && this.#isImmortal(promise.versionId)) this.violations.push(`${peer} took away ${cid}, which version ${hexOf(promise.versionId).slice(0, 8)} of ${this.#versions.get(hexOf(promise.versionId))?.key} needs`)
-          }
-        }
-        return outcome
-      },
-    }
-  }
-
-  #isImmortal (versionId: Uint8Array): boolean { return this.#versions.get(hexOf(versionId))?.isMortal === false }
-}
-
 /** A process that is dead asks nothing more. */
 const living = (requests: Requests, isAlive: () => boolean): Requests => ({
   request: async (...question) => isAlive() ? requests.request(...question) : never(),
   handle: async (protocol, handler, limits) => requests.handle(protocol, async (...question) => isAlive() ? handler(...question) : never(), limits),
 })
 
-type Slow = <T>(work: () => Promise<T>) => Promise<T>
-
-function slowFiles (files: MemoryFiles, slow: Slow): Files {
-  return { ...files, writeDurable: async (path, parts, options) => slow(async () => files.writeDurable(path, parts, options)), remove: async (path) => slow(async () => files.remove(path)), syncFolder: async (path) => slow(async () => files.syncFolder(path)) }
-}
-
-function slowKeyValue (index: MemoryKeyValue, slow: Slow): KeyValue {
-  return { get failure () { return index.failure }, get: async (key) => index.get(key), getMany: async (keys) => index.getMany(keys), entries: (range) => index.entries(range), keys: (range) => index.keys(range), [Symbol.asyncDispose]: async () => {}, batch: async (changes, options) => slow(async () => index.batch(changes, options)) }
-}
-
 const nothingCached: Blocks = { get: async (cid) => { throw new BlockMissing(cid) }, put: async () => {}, has: async () => false, delete: async () => {}, async * list () {} }
-
-/** A letter is a block: a small one as a small letter, a file of its own as a capital. So a few letters are what many versions share. */
-const isLarge = (letter: string): boolean => letter !== letter.toLowerCase()
-
-export const blockOfLetter = (letter: string): Uint8Array => new Uint8Array(isLarge(letter) ? 80_000 : 64).fill(letter.charCodeAt(0))
-
-const lettersContent: ContentCodec = {
-  rootOf: () => undefined,
-  async * blocksOf () {},
-  writePart: async () => never(),
-  join: async () => never(),
-  excerpt: async () => never(),
-  async write (source, { put }) {
-    const letters: string[] = []
-    for await (const piece of source) {
-      for (const letter of textOf(piece)) {
-        const block = blockOfLetter(letter)
-        await put(cidOf(block), block, { mayBeSpread: isLarge(letter) })
-        letters.push(letter)
-      }
-    }
-    return { sizeBytes: letters.length, content: utf8(letters.join('')), hasBlocks: true, root: undefined, chunks: [] }
-  },
-  async * read (content, { get }) {
-    for (const letter of textOf(content)) {
-      const block = await get(cidOf(blockOfLetter(letter)), { mayBeSpread: isLarge(letter) })
-      if (!equals(block, blockOfLetter(letter))) throw new Error('other bytes')
-      yield utf8(letter)
-    }
-  },
-}

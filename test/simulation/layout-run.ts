@@ -5,7 +5,7 @@ import { seededRandom } from '../../src/base/random.ts'
 import { type Change, type Registers, type RowAddress, tables } from '../../src/tables/index.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import { type LogOperation, logViolations } from './append-log.ts'
-import { LayoutCluster, type LayoutVariant, type LayoutWeather } from './layout-cluster.ts'
+import { World, type WorldVariant, type WorldWeather } from './world.ts'
 
 type State = string | undefined
 interface Recorded extends LogOperation { readonly key: string }
@@ -14,7 +14,7 @@ export interface LayoutRunOptions {
   readonly seed: number
   /** Virtual, of trouble; then it is good weather until all is settled. */
   readonly minutes?: number
-  readonly variant?: LayoutVariant | undefined
+  readonly variant?: WorldVariant | undefined
   /** In good weather three nodes are all followed by four others, and nothing else happens: what a rule is for shows in every run. */
   readonly isReplacement?: boolean
 }
@@ -42,7 +42,7 @@ const keys = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'] as const
 const busyKeys = keys.slice(0, 4)
 const addressOf = (key: string): RowAddress => ({ table: tables.accessKeys, scope: new Uint8Array(16), key: utf8(key) })
 
-function weatherOf (seed: number): { weather: LayoutWeather, founders: number } {
+function weatherOf (seed: number): { weather: WorldWeather, founders: number } {
   const random = seededRandom(seed ^ 0x2c1b3c6d)
   return {
     founders: 3 + Math.floor(random.fraction() * 3),
@@ -63,7 +63,7 @@ function weatherOf (seed: number): { weather: LayoutWeather, founders: number } 
  */
 export async function simulateLayout ({ seed, minutes = 3, variant, isReplacement = false }: LayoutRunOptions): Promise<LayoutRun> {
   const { weather, founders } = isReplacement ? { weather: { loss: 0, duplicates: 0, maxLatencyMs: 20, stragglers: 0, maxSyncMs: 5 }, founders: 3 } : weatherOf(seed)
-  const cluster = new LayoutCluster({ seed, names, founders, weather, variant, addresses: keys.map(addressOf) })
+  const cluster = new World({ seed, names, founders, weather, variant, addresses: keys.map(addressOf) })
   const history: Recorded[] = []
   const violations: string[] = []
   let isOver = false
@@ -92,15 +92,15 @@ export async function simulateLayout ({ seed, minutes = 3, variant, isReplacemen
 const ignored = (): void => {}
 
 /** A join that fails is repeated. */
-async function untilJoined (cluster: LayoutCluster, name: string, through: string): Promise<void> {
+async function untilJoined (cluster: World, name: string, through: string): Promise<void> {
   for (let attempt = 0, isDone = false; attempt < 40 && !isDone; attempt++) {
     await cluster.time.sleep(500)
     isDone = cluster.isAlive(through) && await cluster.join(name, through).then(() => true, () => false)
   }
 }
-const isUp = (cluster: LayoutCluster): readonly string[] => names.filter((name) => cluster.isAlive(name))
+const isUp = (cluster: World): readonly string[] => names.filter((name) => cluster.isAlive(name))
 
-async function trouble (cluster: LayoutCluster, { endMs, founders }: { endMs: number, founders: number }): Promise<void> {
+async function trouble (cluster: World, { endMs, founders }: { endMs: number, founders: number }): Promise<void> {
   const joined = new Set<string>(names.slice(0, founders))
   const draining = new Set<string>()
   const used = keys.map((key) => partitionOf(plainCodec.rowKeyOf(addressOf(key))))
@@ -149,7 +149,7 @@ async function trouble (cluster: LayoutCluster, { endMs, founders }: { endMs: nu
   }
 }
 
-async function replaceAll (cluster: LayoutCluster, { joined, draining }: { joined: Set<string>, draining: Set<string> }): Promise<void> {
+async function replaceAll (cluster: World, { joined, draining }: { joined: Set<string>, draining: Set<string> }): Promise<void> {
   const old = [...joined]
   cluster.say(`all follow ${old.join()}`)
   for (const name of names.filter((one) => !joined.has(one))) {
@@ -164,7 +164,7 @@ async function replaceAll (cluster: LayoutCluster, { joined, draining }: { joine
   }
 }
 
-async function crash (cluster: LayoutCluster, name: string, downMs: number): Promise<void> {
+async function crash (cluster: World, name: string, downMs: number): Promise<void> {
   if (!cluster.isAlive(name)) return
   cluster.kill(name)
   await cluster.time.sleep(downMs)
@@ -173,7 +173,7 @@ async function crash (cluster: LayoutCluster, name: string, downMs: number): Pro
 
 interface ClientOptions { readonly name: string, readonly endMs: number, readonly record: (operation: Recorded) => void }
 
-async function client (cluster: LayoutCluster, { name, endMs, record }: ClientOptions): Promise<void> {
+async function client (cluster: World, { name, endMs, record }: ClientOptions): Promise<void> {
   const quietMs = cluster.time.nowMs + Math.min(5_000, (endMs - cluster.time.nowMs) / 5)
   for (let i = 0; cluster.time.nowMs < endMs; i++) {
     await cluster.time.sleep(cluster.between(0, 700))
@@ -185,7 +185,7 @@ async function client (cluster: LayoutCluster, { name, endMs, record }: ClientOp
 }
 
 /** Appends a token that no other has, or reads. What is recorded is what the client may count on. Whether it was told anything. */
-async function carryOut (cluster: LayoutCluster, { by, through, key, token, record }: { by: string, through: string, key: string, token: string | undefined, record: (operation: Recorded) => void }): Promise<boolean> {
+async function carryOut (cluster: World, { by, through, key, token, record }: { by: string, through: string, key: string, token: string | undefined, record: (operation: Recorded) => void }): Promise<boolean> {
   const registers = cluster.registersOf(through)
   if (registers === undefined) return false
   const startMs = cluster.time.nowMs
@@ -218,7 +218,7 @@ async function run (registers: Registers, key: string, token: string | undefined
 const textAt = (value: Uint8Array | undefined): State => (value === undefined ? undefined : textOf(value))
 
 /** In good weather: everybody comes back, the layout settles, and what was acknowledged is there, with any one of the nodes dead too. */
-async function aftermath (cluster: LayoutCluster, record: (operation: Recorded) => void): Promise<string[]> {
+async function aftermath (cluster: World, record: (operation: Recorded) => void): Promise<string[]> {
   cluster.split([])
   Object.assign(cluster.weather, { loss: 0, duplicates: 0, stragglers: 0 })
   await cluster.time.sleep(70_000)

@@ -6,7 +6,7 @@ import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
 import type { Takeover } from '../../src/tables/hand-over.ts'
 import { decodeRequest, encodeRequest } from '../../src/tables/messages-codec.ts'
-import type { LayoutVariant } from './layout-cluster.ts'
+import type { WorldVariant } from './world.ts'
 
 /** An instance with some methods in other words. */
 const objectWith = <T extends object>(object: T, other: Partial<Record<keyof T, unknown>>): T => new Proxy(object, {
@@ -15,12 +15,12 @@ const objectWith = <T extends object>(object: T, other: Partial<Record<keyof T, 
     return typeof value === 'function' ? value.bind(target) as unknown : value
   },
 })
-const takingOver = (change: (takeover: Takeover, parts: Parameters<NonNullable<LayoutVariant['takeovers']>>[1]) => Takeover): LayoutVariant['takeovers'] =>
+const takingOver = (change: (takeover: Takeover, parts: Parameters<NonNullable<WorldVariant['takeovers']>>[1]) => Takeover): WorldVariant['takeovers'] =>
   (takeovers, parts) => objectWith<Takeovers>(takeovers, { of: (layout: Parameters<Takeovers['of']>[0]) => change(takeovers.of(layout), parts) })
 const at = (assignment: Assignment, partition: number): ReturnType<typeof replicasOf> => (partition === clearPartition ? allVotersOf(assignment) : replicasOf(assignment, partition))
 
 /** Each rule of a layout change, taken out. What it prevents is a history that the simulation must then find. */
-export const layoutVariants: Readonly<Record<string, () => LayoutVariant>> = {
+export const layoutVariants: Readonly<Record<string, () => WorldVariant>> = {
   'nothing is taken over before the change is finished': () => ({ takeovers: takingOver((takeover) => ({ ...takeover, partitions: [], restoring: new Set() })) }),
   'a change is finished before all have said that they took over': () => ({
     keeperAsk: (ask) => async (peer, question, wait) => {

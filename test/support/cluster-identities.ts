@@ -6,8 +6,17 @@ import { type AdminStatement, type Certificate, type Era, eraOf, type EraStateme
 
 /** A key pair that is always the same for the same name. */
 export const seedNamed = (name: string): Uint8Array => hash(utf8(name))
-export const keyNamed = (name: string): SigningKey => signingKeyOf(seedNamed(name))
-export const peerNamed = (name: string): PeerId => peerIdOf(keyNamed(name).publicKey)
+export const keyNamed = remembered((name: string): SigningKey => signingKeyOf(seedNamed(name)))
+export const peerNamed = remembered((name: string): PeerId => peerIdOf(keyNamed(name).publicKey))
+
+function remembered<T> (made: (name: string) => T): (name: string) => T {
+  const known = new Map<string, T>()
+  return (name) => {
+    const value = known.get(name) ?? made(name)
+    known.set(name, value)
+    return value
+  }
+}
 
 /** A cluster on paper: its authority and what it signs. */
 export interface PaperCluster {

@@ -26,7 +26,7 @@ import { plainCodec } from '../support/table-plain-codec.ts'
 import { VirtualTime } from './virtual-time.ts'
 
 /** How bad the network and the disks are; shares from 0 to 1, times in virtual milliseconds. */
-export interface LayoutWeather {
+export interface WorldWeather {
   readonly loss: number
   readonly duplicates: number
   readonly maxLatencyMs: number
@@ -35,7 +35,7 @@ export interface LayoutWeather {
 }
 
 /** Parts with a rule taken out; product code has no switch for it. */
-export interface LayoutVariant {
+export interface WorldVariant {
   readonly takeovers?: (takeovers: Takeovers, parts: { readonly store: RowStore, readonly state: ClusterState }) => Takeovers
   readonly store?: (store: RowStore) => RowStore
   readonly voters?: (state: ClusterState) => Voters
@@ -65,14 +65,14 @@ const never = <T>(): Promise<T> => new Promise(() => {})
 export const layoutSimulation = { evictAfterMs: 20_000, viewEveryMs: 400, greetEveryMs: 2_000 } as const
 
 /** Nodes as they are wired in the product (table engine, keeper, takeovers, background) over a virtual clock, network and disks. */
-export class LayoutCluster {
+export class World {
   readonly time = new VirtualTime()
   readonly random: Random
   readonly names: readonly string[]
-  readonly weather: LayoutWeather
+  readonly weather: WorldWeather
   /** Lines of what happened, for whoever compares two runs or reads one that failed. */
   readonly events: string[] = []
-  readonly #variant: LayoutVariant
+  readonly #variant: WorldVariant
   readonly #paper = paperCluster()
   readonly #disks = new Map<string, Disk>()
   readonly #processes = new Map<string, Process>()
@@ -82,7 +82,7 @@ export class LayoutCluster {
   #split = new Set<string>()
   messages = 0
 
-  constructor ({ seed, names, founders, weather, variant = {}, addresses }: { seed: number, names: readonly string[], founders: number, weather: LayoutWeather, variant?: LayoutVariant, addresses: readonly RowAddress[] }) {
+  constructor ({ seed, names, founders, weather, variant = {}, addresses }: { seed: number, names: readonly string[], founders: number, weather: WorldWeather, variant?: WorldVariant, addresses: readonly RowAddress[] }) {
     this.random = seededRandom(seed)
     this.names = names
     this.weather = weather

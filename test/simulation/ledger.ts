@@ -1,0 +1,100 @@
+import { concat, hexOf, utf8 } from '../../src/base/bytes.ts'
+import type { Cid } from '../../src/base/cid.ts'
+import { hash } from '../../src/base/hash.ts'
+import type { PeerId } from '../../src/base/peer-id.ts'
+import type { Random } from '../../src/base/random.ts'
+import type { CondemnedBlocks } from '../../src/blockstore/condemned.ts'
+import type { BlockHolder } from '../../src/blockstore/holder.ts'
+
+/** del, in this world: the salt, under no key. */
+export const proofOf = ({ salt }: { readonly salt: Uint8Array }): Uint8Array => hash(concat([utf8('del'), salt]))
+
+/** What each version is for, and who has promised to keep what. */
+export class Ledger {
+  readonly violations: string[] = []
+  readonly #versions = new Map<string, { readonly key: string, readonly owner: PeerId, isMortal: boolean, isUnderWay: boolean }>()
+  readonly #promises = new Map<string, { readonly peer: PeerId, readonly cid: Cid, readonly versionId: Uint8Array }>()
+  readonly #collected = new Set<string>()
+  readonly #putting = new Map<PeerId, string>()
+
+  /** From now on versions that this node makes are of that key. */
+  begins (owner: PeerId, key: string): void { this.#putting.set(owner, key) }
+
+  /** Every version of the key that there is may die. */
+  replaces (key: string): void { for (const version of this.#versions.values()) if (version.key === key) version.isMortal = true }
+
+  /** Of the last one that it made: whether it stands. */
+  ends (owner: PeerId, isStored: boolean): void {
+    for (const version of this.#versions.values()) {
+      if (version.owner !== owner || !version.isUnderWay) continue
+      version.isUnderWay = false
+      if (!isStored) version.isMortal = true
+    }
+  }
+
+  died (owner: PeerId): void { this.ends(owner, false) }
+
+  fresh (owner: PeerId, random: Random): { id: Uint8Array, salt: Uint8Array, epoch: number } {
+    const salt = random.bytes(16)
+    const id = hash(proofOf({ salt }))
+    const key = this.#putting.get(owner) ?? ''
+    this.replaces(key)
+    // of two puts of one key at once either may replace the other
+    const isContested = [...this.#versions.values()].some((version) => version.key === key && version.isUnderWay)
+    this.#versions.set(hexOf(id), { key, owner, isMortal: isContested, isUnderWay: true })
+    return { id, salt, epoch: 1 }
+  }
+
+  collectedCount = 0
+
+  promisesAt (peer: PeerId): ReadonlyArray<{ cid: Cid, versionId: Uint8Array }> { return [...this.#promises.values()].filter((promise) => promise.peer === peer && this.#isImmortal(promise.versionId)) }
+  wasCollected (peer: PeerId, cid: Cid): boolean { return this.#collected.has(`${peer} ${cid}`) }
+
+  noting (peer: PeerId, holder: BlockHolder): BlockHolder {
+    const note = (cid: Cid, versionId: Uint8Array): void => {
+      this.#collected.delete(`${peer} ${cid}`)
+      this.#promises.set(`${peer} ${cid} ${hexOf(versionId)}`, { peer, cid, versionId })
+    }
+    return {
+      keep: async (cid, reference) => {
+        const outcome = await holder.keep(cid, reference)
+        if (outcome === 'kept') note(cid, reference.versionId)
+        return outcome
+      },
+      store: async (cid, block, reference) => { await holder.store(cid, block, reference); note(cid, reference.versionId) },
+      keepShard: async (name, reference) => {
+        const outcome = await holder.keepShard(name, reference)
+        if (outcome === 'kept') note(name.cid, reference.versionId)
+        return outcome
+      },
+      storeShard: async (shard, reference) => { await holder.storeShard(shard, reference); note(shard.cid, reference.versionId) },
+      references: (cid) => holder.references(cid),
+      sawRight: (name) => { holder.sawRight(name) },
+      mendReference: async (key) => holder.mendReference(key),
+      living: async (cids) => holder.living(cids),
+      presence: async (cids) => holder.presence(cids),
+      release: async (cid, confirm) => holder.release(cid, confirm),
+      releaseShard: async (name, confirm) => holder.releaseShard(name, confirm),
+      shardPresence: async (wanted) => holder.shardPresence(wanted),
+    }
+  }
+
+  judging (peer: PeerId, condemned: CondemnedBlocks): CondemnedBlocks {
+    return {
+      ...condemned,
+      collect: async (cid) => {
+        this.#collected.add(`${peer} ${cid}`)
+        const outcome = await condemned.collect(cid)
+        if (outcome === 'collected') {
+          this.collectedCount++
+          for (const promise of this.#promises.values()) {
+            if (promise.peer === peer && promise.cid === cid && this.#isImmortal(promise.versionId)) this.violations.push(`${peer} took away ${cid}, which version ${hexOf(promise.versionId).slice(0, 8)} of ${this.#versions.get(hexOf(promise.versionId))?.key} needs`)
+          }
+        }
+        return outcome
+      },
+    }
+  }
+
+  #isImmortal (versionId: Uint8Array): boolean { return this.#versions.get(hexOf(versionId))?.isMortal === false }
+}
