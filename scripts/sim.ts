@@ -1,28 +1,35 @@
 import { parseArgs } from 'node:util'
 import { simulateLayout } from '../test/simulation/layout-run.ts'
-import { layoutVariants } from '../test/simulation/layout-variants.ts'
+import { simulateWhole } from '../test/simulation/whole-run.ts'
+import { worldVariants } from '../test/simulation/world-variants.ts'
 
 /**
- * `npm run sim -- --seed 7 --runs 20 --minutes 3 [--variant NAME] [--replacement] [--json] [--verbose]`: clusters whose layout changes all the time, in one process, on a
- * virtual clock. The same seed gives the same lines, to the byte, on every machine; with `--json` one object a line, and what the real clock says on lines of
- * its own that name `wall`. Ends with 1 when a promise was broken.
+ * `npm run sim -- --seed 7 --runs 20 --minutes 3 [--variant NAME] [--rows] [--replacement] [--json] [--verbose]`: small clusters that do everything at once, in one
+ * process, on a virtual clock; with `--rows` rows and layouts alone, with `--replacement` of those every node is followed by another in good weather. The same seed
+ * gives the same lines, to the byte, on every machine; with `--json` one object a line, and what the real clock says on lines of its own that name `wall`. Ends
+ * with 1 when a promise was broken.
  */
 const { values } = parseArgs({ options: {
-  seed: { type: 'string', default: '1' }, runs: { type: 'string', default: '1' }, minutes: { type: 'string', default: '3' },
-  variant: { type: 'string' }, json: { type: 'boolean', default: false }, verbose: { type: 'boolean', default: false }, replacement: { type: 'boolean', default: false },
+  seed: { type: 'string', default: '1' }, runs: { type: 'string', default: '1' }, minutes: { type: 'string', default: '3' }, variant: { type: 'string' },
+  json: { type: 'boolean', default: false }, verbose: { type: 'boolean', default: false }, rows: { type: 'boolean', default: false }, replacement: { type: 'boolean', default: false },
 } })
 const [firstSeed, runs, minutes] = [number('seed', values.seed), number('runs', values.runs), number('minutes', values.minutes)]
-const variant = values.variant === undefined ? undefined : layoutVariants[values.variant]
-if (values.variant !== undefined && variant === undefined) throw new Error(`there is no variant "${values.variant}"; there are ${Object.keys(layoutVariants).join('; ')}`)
+const variant = values.variant === undefined ? undefined : worldVariants[values.variant]
+if (values.variant !== undefined && variant === undefined) throw new Error(`there is no variant "${values.variant}"; there are ${Object.keys(worldVariants).join('; ')}`)
+const isRows = values.rows || values.replacement
 
 const startMs = performance.now()
 let [nodeMs, broken] = [0, 0]
 for (let seed = firstSeed; seed < firstSeed + runs; seed++) {
-  const { events, ...run } = await simulateLayout({ seed, minutes, variant: variant?.(), isReplacement: values.replacement })
+  const cpu = process.cpuUsage()
+  const { events, ...run } = isRows ? await simulateLayout({ seed, minutes, variant: variant?.(), isReplacement: values.replacement }) : await simulateWhole({ seed, minutes, variant: variant?.() })
+  const used = process.cpuUsage(cpu)
   nodeMs += run.nodeMs
   if (run.violations.length > 0) broken++
   if (values.verbose || (run.violations.length > 0 && !values.json)) for (const line of events) tell({ seed, event: line }, line)
-  tell({ seed, ...run }, `seed ${seed}: ${run.violations.length === 0 ? 'kept' : `BROKEN: ${run.violations.join('; ')}`}; ${run.layouts} layouts, ${run.operations} operations (${run.told} told, ${run.appended} of them acknowledged writes), ${run.messages} messages, ${(run.virtualMs / 60_000).toFixed(1)} virtual minutes, ${run.digest}`)
+  const { violations, ...counts } = run
+  tell({ seed, ...run }, `seed ${seed}: ${violations.length === 0 ? 'kept' : `BROKEN: ${violations.join('; ')}`}; ${Object.entries(counts).map(([name, value]) => `${name} ${typeof value === 'number' ? Math.round(value) : value}`).join(', ')}`)
+  tell({ wall: { seed, cpuSeconds: round((used.user + used.system) / 1e6) } }, `wall: seed ${seed}: ${round((used.user + used.system) / 1e6)} s of CPU`)
 }
 tell({ runs, broken, nodeDays: round(nodeMs / 86_400_000) }, `${runs} runs, ${broken} broken, ${round(nodeMs / 86_400_000)} node-days`)
 tell({ wall: { seconds: round((performance.now() - startMs) / 1000) } }, `wall: ${round((performance.now() - startMs) / 1000)} s`)

@@ -9,13 +9,15 @@ import { type KeyRange, type KeyValue, type KeyValueChange, SyncFailed } from '.
  */
 export interface MemoryKeyValue extends KeyValue {
   crash (random: Random): MemoryKeyValue
-  /** The next batch fails, or as many as said: the disk is full, or says that it could not write or sync. Or the next look does, with EIO. */
+  /** The next batch fails, or as many as said (0: none any more): the disk is full, or says that it could not write or sync. Or the next look does, with EIO. */
   fail (kind: 'write' | 'write error' | 'sync' | 'read', times?: number): void
   /** Changes a record as a failing disk would, without a batch. */
   damage (key: Uint8Array, value: Uint8Array | undefined): void
+  /** Any of those that are there. */
+  record (random: Random): Entry | undefined
 }
 
-type Entry = readonly [Uint8Array, Uint8Array]
+export type Entry = readonly [Uint8Array, Uint8Array]
 
 export function memoryKeyValue (initial: Iterable<Entry> = []): MemoryKeyValue {
   let entries = new Map<string, Entry>([...initial].map((entry) => [hexOf(entry[0]), entry]))
@@ -74,7 +76,8 @@ export function memoryKeyValue (initial: Iterable<Entry> = []): MemoryKeyValue {
       }
       return memoryKeyValue(survived.values())
     },
-    fail: (kind, times = 1) => { failing = kind; timesFailing = times },
+    fail: (kind, times = 1) => { failing = times === 0 ? undefined : kind; timesFailing = times },
+    record: (random) => [...entries.values()][Math.floor(random.fraction() * entries.size)],
     damage: (key, value) => {
       logged = logged.map((batch) => ({ ...batch, changes: batch.changes.filter((change) => !equals(change.key, key)) }))
       for (const map of [entries, settled]) {

@@ -63,7 +63,7 @@ function weatherOf (seed: number): { weather: WorldWeather, founders: number } {
  */
 export async function simulateLayout ({ seed, minutes = 3, variant, isReplacement = false }: LayoutRunOptions): Promise<LayoutRun> {
   const { weather, founders } = isReplacement ? { weather: { loss: 0, duplicates: 0, maxLatencyMs: 20, stragglers: 0, maxSyncMs: 5 }, founders: 3 } : weatherOf(seed)
-  const cluster = new World({ seed, names, founders, weather, variant, addresses: keys.map(addressOf) })
+  const cluster = new World({ seed, names, founders, weather, variant })
   const history: Recorded[] = []
   const violations: string[] = []
   let isOver = false

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { concat, hexOf, utf8 } from '../../src/base/bytes.ts'
 import type { Cid } from '../../src/base/cid.ts'
 import { hash } from '../../src/base/hash.ts'
@@ -9,12 +10,17 @@ import type { BlockHolder } from '../../src/blockstore/holder.ts'
 /** del, in this world: the salt, under no key. */
 export const proofOf = ({ salt }: { readonly salt: Uint8Array }): Uint8Array => hash(concat([utf8('del'), salt]))
 
+/** A put that is under way, for whoever makes its version. */
+export interface PutUnderWay { readonly key: string, readonly began?: (versionId: string) => void, version?: string }
+
 /** What each version is for, and who has promised to keep what. */
 export class Ledger {
   readonly violations: string[] = []
   readonly #versions = new Map<string, { readonly key: string, readonly owner: PeerId, isMortal: boolean, isUnderWay: boolean }>()
   readonly #promises = new Map<string, { readonly peer: PeerId, readonly cid: Cid, readonly versionId: Uint8Array }>()
   readonly #collected = new Set<string>()
+  /** Versions that are made within are of that put, whatever else the node does. */
+  readonly puts = new AsyncLocalStorage<PutUnderWay>()
   readonly #putting = new Map<PeerId, string>()
 
   /** From now on versions that this node makes are of that key. */
@@ -37,11 +43,13 @@ export class Ledger {
   fresh (owner: PeerId, random: Random): { id: Uint8Array, salt: Uint8Array, epoch: number } {
     const salt = random.bytes(16)
     const id = hash(proofOf({ salt }))
-    const key = this.#putting.get(owner) ?? ''
+    const put = this.puts.getStore()
+    const key = put?.key ?? this.#putting.get(owner) ?? ''
     this.replaces(key)
     // of two puts of one key at once either may replace the other
     const isContested = [...this.#versions.values()].some((version) => version.key === key && version.isUnderWay)
     this.#versions.set(hexOf(id), { key, owner, isMortal: isContested, isUnderWay: true })
+    if (put !== undefined) { put.version = hexOf(id); put.began?.(put.version) }
     return { id, salt, epoch: 1 }
   }
 
@@ -73,8 +81,17 @@ export class Ledger {
       mendReference: async (key) => holder.mendReference(key),
       living: async (cids) => holder.living(cids),
       presence: async (cids) => holder.presence(cids),
-      release: async (cid, confirm) => holder.release(cid, confirm),
-      releaseShard: async (name, confirm) => holder.releaseShard(name, confirm),
+      release: async (cid, confirm) => {
+        const outcome = await holder.release(cid, confirm)
+        // others have promised it
+        if (outcome === 'released') this.#forget(peer, cid)
+        return outcome
+      },
+      releaseShard: async (name, confirm) => {
+        const outcome = await holder.releaseShard(name, confirm)
+        if (outcome === 'released') this.#forget(peer, name.cid)
+        return outcome
+      },
       shardPresence: async (wanted) => holder.shardPresence(wanted),
     }
   }
@@ -95,6 +112,16 @@ export class Ledger {
       },
     }
   }
+
+  /** Whether it stands. */
+  ended (versionId: string, isStored: boolean): void {
+    const version = this.#versions.get(versionId)
+    if (version?.isUnderWay !== true) return
+    version.isUnderWay = false
+    if (!isStored) version.isMortal = true
+  }
+
+  #forget (peer: PeerId, cid: Cid): void { for (const [name, promise] of this.#promises) if (promise.peer === peer && promise.cid === cid) this.#promises.delete(name) }
 
   #isImmortal (versionId: Uint8Array): boolean { return this.#versions.get(hexOf(versionId))?.isMortal === false }
 }

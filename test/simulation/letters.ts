@@ -2,7 +2,7 @@ import { equals, textOf, utf8 } from '../../src/base/bytes.ts'
 import { type Cid, cidOf } from '../../src/base/cid.ts'
 import type { ContentCodec } from '../../src/objects/index.ts'
 
-/** A letter is a block: a small one as a small letter, a file of its own as a capital. So a few letters are what many versions share. */
+/** A letter is a block: a small one as a small letter, a file of its own as a capital. So a few letters are what many versions share. Whatever else there is stands in the row. */
 export const isLarge = (letter: string): boolean => letter !== letter.toLowerCase()
 
 const blocks = new Map(Array.from('abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ', (letter) => {
@@ -26,15 +26,17 @@ export const lettersContent: ContentCodec = {
     const letters: string[] = []
     for await (const piece of source) {
       for (const letter of textOf(piece)) {
+        letters.push(letter)
+        if (!blocks.has(letter)) continue
         const { cid, block } = blockOfLetter(letter)
         await put(cid, block, { mayBeSpread: isLarge(letter) })
-        letters.push(letter)
       }
     }
-    return { sizeBytes: letters.length, content: utf8(letters.join('')), hasBlocks: true, root: undefined, chunks: [] }
+    return { sizeBytes: letters.length, content: utf8(letters.join('')), hasBlocks: letters.some((letter) => blocks.has(letter)), root: undefined, chunks: [] }
   },
   async * read (content, { get }) {
     for (const letter of textOf(content)) {
+      if (!blocks.has(letter)) { yield utf8(letter); continue }
       const { cid, block } = blockOfLetter(letter)
       if (!equals(await get(cid, { mayBeSpread: isLarge(letter) }), block)) throw new Error('other bytes')
       yield utf8(letter)

@@ -1,9 +1,13 @@
-import { concat, partitionOf } from '../../src/base/bytes.ts'
+import { concat, hexOf, partitionOf } from '../../src/base/bytes.ts'
 import { DeadlineExceeded } from '../../src/base/clock.ts'
+import { StoreFull } from '../../src/base/errors.ts'
 import { keyOf, type PeerId } from '../../src/base/peer-id.ts'
 import { type Random, seededRandom } from '../../src/base/random.ts'
+import { type Files } from '../../src/disk/index.ts'
 import { closing, encodeMemberRow, type Layout, type LayoutMember, type MemberRow, openLayout, settled } from '../../src/cluster/index.ts'
 import { memoryFiles, type MemoryFiles } from '../../src/disk/memory-files.ts'
+import { memoryKeyValue, type MemoryKeyValue } from '../../src/disk/memory-key-value.ts'
+import { Admission } from '../../src/network/admission.ts'
 import { PeerUnreachable, type RequestHandler, RequestRefused, type Requests } from '../../src/network/index.ts'
 import type { Network } from '../../src/network/libp2p-network.ts'
 import { Absence } from '../../src/node/absence.ts'
@@ -20,10 +24,17 @@ import { serveTables } from '../../src/protocols/table.ts'
 import { type Registers, type RowAddress, type RowStore, type StoredRow, tables, type Voters } from '../../src/tables/index.ts'
 import { type MemoryRowDisk, memoryRowDisk, MemoryRowStore } from '../../src/tables/memory-row-store.ts'
 import type { TableReplica } from '../../src/tables/replica.ts'
+import { describeRow } from '../../src/objects/index.ts'
+import { decodeObjectRow, type ObjectRow } from '../../src/objects/object-row.ts'
+import { compareBallots } from '../../src/tables/ballot.ts'
+import { openRecord } from '../../src/tables/opened-record.ts'
 import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
 import { memoryListingIndex } from '../support/table-memory-index.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
+import { Ledger } from './ledger.ts'
+import { slowFiles, slowKeyValue } from './slow-disk.ts'
 import { VirtualTime } from './virtual-time.ts'
+import { type BlocksVariant, type WorldBlocks, worldBlocks } from './world-blocks.ts'
 
 /** How bad the network and the disks are; shares from 0 to 1, times in virtual milliseconds. */
 export interface WorldWeather {
@@ -35,7 +46,7 @@ export interface WorldWeather {
 }
 
 /** Parts with a rule taken out; product code has no switch for it. */
-export interface WorldVariant {
+export interface WorldVariant extends BlocksVariant {
   readonly takeovers?: (takeovers: Takeovers, parts: { readonly store: RowStore, readonly state: ClusterState }) => Takeovers
   readonly store?: (store: RowStore) => RowStore
   readonly voters?: (state: ClusterState) => Voters
@@ -47,6 +58,8 @@ export interface WorldVariant {
   readonly sent?: (body: Uint8Array, state: ClusterState) => Uint8Array
   /** The layout a node goes by is forgotten when it dies. */
   readonly forgetsLayout?: boolean
+  /** What the files of a node are told, before the disk's own time. */
+  readonly disk?: (files: Files) => Files
 }
 
 interface Process {
@@ -59,6 +72,8 @@ interface Process {
   readonly handlers: Map<string, RequestHandler>
   readonly memberRows: (wait: { signal?: AbortSignal }) => Promise<readonly MemberRow[]>
   reachable: ReadonlySet<PeerId>
+  /** Undefined: a world of rows alone. */
+  readonly blocks: WorldBlocks | undefined
 }
 
 const never = <T>(): Promise<T> => new Promise(() => {})
@@ -77,28 +92,32 @@ export class World {
   readonly #disks = new Map<string, Disk>()
   readonly #processes = new Map<string, Process>()
   readonly #byPeer: ReadonlyMap<PeerId, string>
-  readonly #used: ReadonlySet<number>
+  /** Partitions that a row was ever saved in, anywhere. */
+  readonly #used: Set<number>
   readonly #initial: Layout
-  #split = new Set<string>()
+  readonly #hasBlocks: boolean
+  readonly ledger = new Ledger()
+  /** "a b": what a sends does not arrive at b. */
+  #cut = new Set<string>()
   messages = 0
 
-  constructor ({ seed, names, founders, weather, variant = {}, addresses }: { seed: number, names: readonly string[], founders: number, weather: WorldWeather, variant?: WorldVariant, addresses: readonly RowAddress[] }) {
+  constructor ({ seed, names, founders, weather, variant = {}, hasBlocks = false }: { seed: number, names: readonly string[], founders: number, weather: WorldWeather, variant?: WorldVariant, hasBlocks?: boolean }) {
     this.random = seededRandom(seed)
     this.names = names
     this.weather = weather
     this.#variant = variant
     this.#byPeer = new Map(names.map((name) => [peerNamed(name), name]))
-    const clear = [layoutAddress, clusterAddress(tables.era, new Uint8Array(3)), ...names.map((name) => clusterAddress(tables.members, keyOf(peerNamed(name))))]
-    this.#used = new Set([...addresses, ...clear].map((address) => partitionOf(plainCodec.rowKeyOf(address))))
+    this.#hasBlocks = hasBlocks
+    this.#used = new Set([partitionOf(plainCodec.rowKeyOf(layoutAddress))])
     const [first] = names
     this.#initial = settled(closing(openLayout(memberOf(first ?? ''))), names.slice(0, founders).map(memberOf))
-    for (const name of names) this.#disks.set(name, { files: memoryFiles(), rows: memoryRowDisk(memberOf(name).storeId), lost: new Set() })
+    for (const name of names) this.#disks.set(name, { files: memoryFiles(), index: memoryKeyValue(), rows: memoryRowDisk(memberOf(name).storeId), lost: new Set(), isFull: false, hangsUntilMs: 0 })
   }
 
   /** On disk and running: the founders, who hold each other's rows of members. */
   async begin (founders: number): Promise<void> {
     for (const name of this.names) {
-      const { files } = this.#disk(name)
+      const { files } = this.disk(name)
       const rows = this.names.map((other) => this.rowOf(other))
       await writeFacts(files, {
         clusterId: this.#paper.clusterId, authority: this.#paper.authority, certificate: this.rowOf(name).certificate,
@@ -116,29 +135,100 @@ export class World {
   process (name: string): Process | undefined { return this.#processes.get(name) }
   isAlive (name: string): boolean { return this.#processes.get(name)?.isAlive === true }
   rowOf (name: string): MemberRow { return { certificate: certificateOf(this.#paper.member(name)), capacityBytes: 1000, addresses: [], storeId: memberOf(name).storeId } }
-  #disk (name: string): Disk { return this.#disks.get(name) as Disk }
+  disk (name: string): Disk { return this.#disks.get(name) as Disk }
 
   kill (name: string): void {
     const process = this.#processes.get(name)
     if (process?.isAlive !== true) return
     process.isAlive = false
     this.say(`${name} dies`)
-    const disk = this.#disk(name)
+    const disk = this.disk(name)
     disk.files = disk.files.crash(this.random)
+    disk.index = disk.index.crash(this.random)
+    this.ledger.died(peerNamed(name))
   }
 
   /** The disk says that a partition is damaged, and has nothing of it any more. */
   rot (name: string, partition: number): void {
     const process = this.#processes.get(name)
     if (process?.isAlive !== true) return
-    const { rows, lost } = this.#disk(name)
+    const { rows, lost } = this.disk(name)
     for (const [key, { rowKey }] of rows.rows) if (partitionOf(rowKey) === partition) rows.rows.delete(key)
     lost.add(partition)
     process.store.lose(partition)
     this.say(`${name} loses partition ${partition}`)
   }
 
-  split (names: Iterable<string>): void { this.#split = new Set(names) }
+  /** Partitions in which a node has rows of objects. */
+  partitionsOf (name: string): readonly number[] { return [...new Set([...this.disk(name).rows.rows.values()].flatMap(({ table, rowKey }) => table === tables.objects ? [partitionOf(rowKey)] : []))] }
+
+  /** A bit of a file, or a record of the index, is not what was written. */
+  flip (name: string): void {
+    const { files, index } = this.disk(name)
+    const paths = files.paths.filter((path) => path.startsWith('blocks/large/'))
+    if (paths.length > 0 && this.chance(0.6)) {
+      const path = this.pick(paths.toSorted())
+      files.flip(path, Math.floor(this.random.fraction() * 500))
+      this.say(`${name}: ${path} rots`)
+    } else {
+      const record = index.record(this.random)
+      if (record === undefined) return
+      const [key, value] = record
+      const wrong = value.slice()
+      const at = Math.floor(this.random.fraction() * wrong.byteLength)
+      if (wrong.byteLength > 0) wrong[at] = (wrong[at] ?? 0) ^ (1 << Math.floor(this.random.fraction() * 8))
+      index.damage(key, wrong)
+      this.say(`${name}: a record of kind ${key[0]} rots`)
+    }
+  }
+
+  /** A record of the index is gone without a word. */
+  async forget (name: string): Promise<void> {
+    const { index } = this.disk(name)
+    const record = index.record(this.random)
+    if (record === undefined) return
+    index.damage(record[0], undefined)
+    this.say(`${name} forgets a record of kind ${record[0][0]}`)
+  }
+
+  /** Of every object, the newest that any disk has: for when all are equal. */
+  objectRows (): readonly ObjectRow[] {
+    const newest = new Map<string, StoredRow>()
+    for (const { rows } of this.#disks.values()) {
+      for (const row of rows.rows.values()) {
+        if (row.table !== tables.objects || row.accepted === undefined) continue
+        const known = newest.get(hexOf(row.rowKey))
+        if (known?.accepted === undefined || compareBallots(plainCodec.ballotOf(row.table, row.accepted), plainCodec.ballotOf(known.table, known.accepted)) > 0) newest.set(hexOf(row.rowKey), row)
+      }
+    }
+    return [...newest.values()].flatMap(({ table, rowKey, accepted }) => {
+      const { value } = openRecord(plainCodec, { table, rowKey, record: accepted as Uint8Array })
+      return value === undefined ? [] : [decodeObjectRow(value)]
+    })
+  }
+
+  /** Cuts these off from all others, both ways. */
+  split (names: Iterable<string>): void {
+    const some = new Set(names)
+    this.cut(this.names.flatMap((a) => this.names.filter((b) => some.has(a) !== some.has(b)).map((b) => [a, b] as const)))
+  }
+
+  /** From now on what the one sends does not arrive at the other, and nothing else gets lost by this. */
+  cut (links: ReadonlyArray<readonly [from: string, to: string]>): void { this.#cut = new Set(links.map(([from, to]) => `${from} ${to}`)) }
+
+  /** The disk has no room, or has again. */
+  fill (name: string, isFull: boolean): void {
+    const disk = this.disk(name)
+    disk.isFull = isFull
+    disk.files.fail('write', { times: isFull ? Infinity : 0, error: 'ENOSPC' })
+    disk.index.fail('write', isFull ? Infinity : 0)
+    this.say(`${name}'s disk ${isFull ? 'is full' : 'has room'}`)
+  }
+
+  hang (name: string, durationMs: number): void {
+    this.disk(name).hangsUntilMs = this.time.nowMs + durationMs
+    this.say(`${name}'s disk hangs for ${Math.round(durationMs)} ms`)
+  }
 
   /** A member's row is written by another, as when it joins. */
   async join (name: string, through: string): Promise<void> {
@@ -161,29 +251,33 @@ export class World {
 
   async start (name: string): Promise<void> {
     const self = peerNamed(name)
-    const { files, rows: disk, lost } = this.#disk(name)
+    const { files: plainFiles, index, rows: disk, lost } = this.disk(name)
+    const files = this.#variant.disk?.(plainFiles) ?? plainFiles
     const facts = await readFacts(files)
     if (facts === undefined) throw new Error(`${name} was never made`)
     const process = { isAlive: true, name, handlers: new Map(), reachable: new Set<PeerId>() } as unknown as { -readonly [Key in keyof Process]: Process[Key] }
     const isAlive = (): boolean => process.isAlive
     const clock = this.time.clock(isAlive)
-    const mortal = { ...files, writeDurable: async (path: string, parts: Iterable<Uint8Array>) => {
-      await this.#sync(isAlive)
-      if (this.#variant.forgetsLayout !== true || path !== 'cluster') await files.writeDurable(path, [...parts])
-    } }
+    const slow = async <T>(work: () => Promise<T>): Promise<T> => { await this.#sync(name, isAlive); return work() }
+    const slowly = slowFiles(files, slow)
+    const mortal: Files = this.#variant.forgetsLayout === true ? { ...slowly, writeDurable: async (path, parts, options) => { if (path !== 'cluster') await slowly.writeDurable(path, parts, options) } } : slowly
     const state = new ClusterState(mortal, facts)
     process.state = state
-    process.store = new SparseRowStore({ used: this.#used, lost }, { disk, ballotOf: (table, record) => plainCodec.ballotOf(table, record), sync: async () => this.#sync(isAlive) })
+    process.store = new SparseRowStore({ used: this.#used, lost }, { disk, ballotOf: (table, record) => plainCodec.ballotOf(table, record), sync: async () => {
+      await this.#sync(name, isAlive)
+      if (this.disk(name).isFull) throw new StoreFull('the disk is full')
+    } })
     const store = this.#variant.store?.(process.store) ?? process.store
     const plainTakeovers = await Takeovers.open({ files: mortal, rows: store, self, clearing: async () => {} })
     const takeovers = this.#variant.takeovers?.(plainTakeovers, { store, state }) ?? plainTakeovers
     state.beforeLayout = async (layout) => takeovers.prepare(layout)
     const requests = this.#requestsOf(process)
     const absence = new Absence(clock)
-    const network = { requests, reachable: () => process.reachable, admission: { admitted: new Set<PeerId>(), onChange: () => {} } } as unknown as Network
+    const admission = new Admission()
+    const network = { peerId: self, requests, reachable: () => [...process.reachable], admission, providers: { async * find () {} } } as unknown as Network
     const engine = tableEngine({
       self, state, network, takeovers, rows: store, codec: plainCodec, index: memoryListingIndex(), absence, clock, random: this.random,
-      positions: { remembers: () => true } as unknown as StorePositions, warn: () => {}, votersOf: this.#variant.voters, describe: () => undefined, noticed: () => {},
+      positions: { remembers: () => true } as unknown as StorePositions, warn: () => {}, votersOf: this.#variant.voters, describe: this.#hasBlocks ? describeRow : () => undefined, noticed: (table, value) => { process.blocks?.undertaker.noticed(table, value) },
     })
     process.engine = engine
     process.memberRows = async (wait) => everyMemberRow({ state, codec: plainCodec, ask: engine.ask, registers: engine.registers, voters: engine.voters }, wait)
@@ -202,8 +296,11 @@ export class World {
       { name: 'layout', step: async (wait) => process.keeper.step(wait) },
       // what a supervisor finds out, a little late
       every(layoutSimulation.viewEveryMs, clock, 'view', async () => {
+        const before = process.reachable
         process.reachable = new Set(this.names.filter((other) => other !== name && this.#isConnected(name, other)).map(peerNamed))
         absence.seen(process.reachable)
+        for (const peer of before) if (!process.reachable.has(peer)) admission.expel(peer)
+        for (const peer of process.reachable) admission.admit(peer)
       }),
       every(layoutSimulation.greetEveryMs, clock, 'greetings', async () => {
         const other = this.process(this.pick(this.names))
@@ -211,12 +308,15 @@ export class World {
       }),
     ]
     runInBackground(tasks, { clock, warn: () => {} })
+    if (this.#hasBlocks) process.blocks = await worldBlocks({ self, state, network, tables: engine, rows: store, files: slowly, index: slowKeyValue(index, slow), clock, random: this.random, ledger: this.ledger, variant: this.#variant })
   }
 
-  #isConnected (a: string, b: string): boolean { return this.isAlive(a) && this.isAlive(b) && this.#split.has(a) === this.#split.has(b) }
+  /** Somebody knows that a connection is gone when nothing comes any more; who only is not heard does not know. */
+  #isConnected (a: string, b: string): boolean { return this.isAlive(a) && this.isAlive(b) && !this.#cut.has(`${b} ${a}`) }
 
-  async #sync (isAlive: () => boolean): Promise<void> {
+  async #sync (name: string, isAlive: () => boolean): Promise<void> {
     await this.time.sleep(this.between(0, this.weather.maxSyncMs))
+    while (isAlive() && this.disk(name).hangsUntilMs > this.time.nowMs) await this.time.sleep(this.disk(name).hangsUntilMs - this.time.nowMs)
     if (!isAlive()) await never()
   }
 
@@ -227,25 +327,29 @@ export class World {
     const latencyMs = (): number => (this.chance(weather.stragglers) ? 20 : 1) * this.between(0.2, weather.maxLatencyMs)
     return {
       handle: async (protocol, handler) => { process.handlers.set(protocol, handler) },
-      request: (peer, protocol, parts, { signal, timeoutMs }) => new Promise<Uint8Array>((resolve, reject) => {
+      request: (peer, protocol, parts, { signal, timeoutMs }) => new Promise<Uint8Array>((onAnswer, onFailure) => {
         this.messages++
         const to = this.#byPeer.get(peer) ?? ''
         const plain = concat([...parts])
         const body = this.#variant.sent?.(plain, process.state) ?? plain
-        if (signal?.aborted === true) { reject(signal.reason as Error); return }
+        if (signal?.aborted === true) { onFailure(signal.reason as Error); return }
         const ifAlive = (act: () => void) => (): void => { if (process.isAlive) act() }
-        signal?.addEventListener('abort', ifAlive(() => { reject(signal.reason as Error) }), { once: true })
+        const onAbort = ifAlive(() => { reject(signal?.reason as Error) })
+        const end = (): void => { cancel(); signal?.removeEventListener('abort', onAbort) }
+        const resolve = (answer: Uint8Array): void => { end(); onAnswer(answer) }
+        const reject = (error: Error): void => { end(); onFailure(error) }
+        const cancel = this.time.after(timeoutMs, ifAlive(() => { reject(new DeadlineExceeded('no answer')) }))
+        signal?.addEventListener('abort', onAbort)
         if (!this.#isConnected(from, to)) { reject(new PeerUnreachable(peer, 'not connected')); return }
-        this.time.after(timeoutMs, ifAlive(() => { reject(new DeadlineExceeded('no answer')) }))
-        const isLost = (): boolean => !this.#isConnected(from, to) || this.chance(weather.loss)
+        const isLost = (a: string, b: string): boolean => this.#cut.has(`${a} ${b}`) || this.chance(weather.loss)
         const arrive = (): void => {
           const target = this.#processes.get(to)
           const handler = target?.handlers.get(protocol)
-          if (target?.isAlive !== true || handler === undefined || isLost()) return
+          if (target?.isAlive !== true || handler === undefined || isLost(from, to)) return
           handler(peerNamed(from), body, { signal: new AbortController().signal }).then((answer) => {
-            if (target.isAlive && !isLost()) this.time.after(latencyMs(), ifAlive(() => { resolve(concat([...answer])) }))
+            if (target.isAlive && !isLost(to, from)) this.time.after(latencyMs(), ifAlive(() => { resolve(concat([...answer])) }))
           }, (error: unknown) => {
-            if (target.isAlive && !isLost()) this.time.after(latencyMs(), ifAlive(() => { reject(new RequestRefused(peer, error instanceof Error ? error.message : String(error))) }))
+            if (target.isAlive && !isLost(to, from)) this.time.after(latencyMs(), ifAlive(() => { reject(new RequestRefused(peer, error instanceof Error ? error.message : String(error))) }))
           })
         }
         for (let copy = this.chance(weather.duplicates) ? 2 : 1; copy > 0; copy--) this.time.after(latencyMs(), arrive)
@@ -254,7 +358,7 @@ export class World {
   }
 }
 
-interface Disk { files: MemoryFiles, readonly rows: MemoryRowDisk, readonly lost: Set<number> }
+interface Disk { files: MemoryFiles, index: MemoryKeyValue, readonly rows: MemoryRowDisk, readonly lost: Set<number>, isFull: boolean, hangsUntilMs: number }
 
 /** A member as the layout names it. */
 export const memberOf = (name: string): LayoutMember => layoutMember(name)
@@ -271,16 +375,18 @@ function every (everyMs: number, clock: { monotonicMs: () => number }, name: str
 
 /** Partitions that no row of the run falls into are empty, and not looked through. */
 class SparseRowStore extends MemoryRowStore {
-  readonly #used: ReadonlySet<number>
+  readonly #used: Set<number>
   /** Outlives the process. */
   readonly #lostOnDisk: Set<number>
-  constructor ({ used, lost }: { used: ReadonlySet<number>, lost: Set<number> }, parts: ConstructorParameters<typeof MemoryRowStore>[0]) {
+  constructor ({ used, lost }: { used: Set<number>, lost: Set<number> }, parts: ConstructorParameters<typeof MemoryRowStore>[0]) {
     super(parts)
     this.#used = used
     this.#lostOnDisk = lost
     for (const partition of lost) this.lose(partition)
   }
 
+  override async save (rows: readonly StoredRow[]): Promise<void> { await super.save(rows); for (const { rowKey } of rows) this.#used.add(partitionOf(rowKey)) }
+  override async fill (rows: readonly StoredRow[]): Promise<void> { await super.fill(rows); for (const { rowKey } of rows) this.#used.add(partitionOf(rowKey)) }
   override async restore (partition: number): Promise<void> { this.#lostOnDisk.delete(partition); await super.restore(partition) }
 
   override async clear (partition: number): Promise<void> { if (this.#used.has(partition) || this.lostPartitions().has(partition)) await super.clear(partition) }

@@ -1,0 +1,9 @@
+import { collectionVariants } from './collection-variants.ts'
+import { layoutVariants } from './layout-variants.ts'
+import type { WorldVariant } from './world.ts'
+
+/** What can be taken out where everything works together. */
+export const worldVariants: Readonly<Record<string, () => WorldVariant>> = {
+  ...layoutVariants,
+  ...Object.fromEntries(Object.entries(collectionVariants).map(([name, { variant }]) => [name, () => variant])),
+}
