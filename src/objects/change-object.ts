@@ -38,14 +38,14 @@ export async function changeObject<T> (parts: Pick<ObjectParts, 'registers' | 'w
     const found = known.get(nameOf(kept))
     return found?.edition === kept.edition ? found.details : undefined
   }
-  const written = new Map<string, Written>()
+  let written: Prepared = { revision: -1n, details: new Map() }
   for (;;) {
-    const step: Outcome<T> = await parts.registers.change<Outcome<T>>(objectAddress(place), (value) => {
+    const step: Outcome<T> = await parts.registers.change<Outcome<T>>(objectAddress(place), (value, revision) => {
       const row = value === undefined ? fresh : decodeObjectRow(value)
       const decided = decide(row, details)
       if (decided.kind !== 'move') return { kind: 'keep', result: decided }
       const { details: needed = [] } = decided.to
-      if (!needed.every((of) => isWritten(of, written))) return { kind: 'keep', result: { kind: 'write', details: needed } }
+      if (!needed.every((of) => isWritten(of, written, revision))) return { kind: 'keep', result: { kind: 'write', details: needed, revision } }
       const next = withEditions(decided.to, written)
       if (next === row) return { kind: 'keep', result: decided }
       return isVacant(next) ? { kind: 'erase', result: decided } : { kind: 'write', value: encodeObjectRow(next), result: decided }
@@ -57,10 +57,10 @@ export async function changeObject<T> (parts: Pick<ObjectParts, 'registers' | 'w
         return step.result
       case 'write':
         // what was written for an attempt that failed may have been replaced since
-        written.clear()
+        written = { revision: step.revision, details: new Map() }
         for (const of of step.details) {
           const done = await write(parts, place, of, wait)
-          if (done !== undefined) written.set(nameOf(of.version), done)
+          if (done !== undefined) written.details.set(nameOf(of.version), done)
         }
         break
       case 'ask': {
@@ -73,35 +73,44 @@ export async function changeObject<T> (parts: Pick<ObjectParts, 'registers' | 'w
   }
 }
 
-type Outcome<T> = ObjectStep<T> | { readonly kind: 'write', readonly details: readonly Details[] }
+type Outcome<T> = ObjectStep<T> | { readonly kind: 'write', readonly details: readonly Details[], readonly revision: bigint }
 
 const nameOf = ({ salt }: Pick<KeptVersion, 'salt'>): string => hexOf(salt)
+
+/** Details that were written for a change of the object's row as it was at that revision. */
+interface Prepared { readonly revision: bigint, readonly details: Map<string, Written> }
 
 /** What was written of a version, and as which edition. */
 interface Written { readonly bytes: Uint8Array, readonly edition: number }
 
-const isWritten = (of: Details, written: ReadonlyMap<string, Written>): boolean => {
-  const before = written.get(nameOf(of.version))
-  return before !== undefined && equals(before.bytes, bytesOf(of))
+/**
+ * Of an object the row must not have changed since: a version whose tags or hold were changed and changed back looks the same, and another who saw it in between may
+ * be about to replace what was written.
+ */
+const isWritten = (of: Details, { revision: since, details }: Prepared, revision: bigint): boolean => {
+  const before = details.get(nameOf(of.version))
+  return before !== undefined && equals(before.bytes, bytesOf(of)) && (of.isDeleteMarker || since === revision)
 }
 
 const bytesOf = ({ isDeleteMarker, version }: Details): Uint8Array => encodeVersionRow({ bucketId: new Uint8Array(16), key: '', edition: 0, isDeleteMarker, version })
 
-function withEditions ({ row, details = [] }: Moved, written: ReadonlyMap<string, Written>): ObjectRow {
+function withEditions ({ row, details = [] }: Moved, written: Prepared): ObjectRow {
   if (row.kept === undefined || details.length === 0) return row
-  const editions = new Map(details.map(({ version }) => [nameOf(version), written.get(nameOf(version))?.edition]))
+  const editions = new Map(details.map(({ version }) => [nameOf(version), written.details.get(nameOf(version))?.edition]))
   return { ...row, kept: row.kept.map((kept) => ({ ...kept, edition: editions.get(nameOf(kept)) ?? kept.edition })) }
 }
 
 /**
  * Details as they are to be kept. Another may have kept the version meanwhile, and its tags and locks may have changed since: so what stands there is replaced only if
- * it is what stood there while the version was still current, and as it is here. Undefined: it was not; what is to be kept must be decided anew.
+ * it is what stood there while the version was still current, and as it is here. It is replaced though it be equal: whoever looked at it before must not replace this.
+ * So of all who saw the version in different states only one writes last whose change of the object's row is the next; the others find another edition, or the version
+ * current no more. Undefined: what is to be kept must be decided anew.
  */
 async function write ({ registers }: Pick<ObjectParts, 'registers'>, place: ObjectPlace, of: Details, wait: { signal?: AbortSignal }): Promise<Written | undefined> {
   const [address, bytes] = [versionAddress(place, of.version), bytesOf(of)]
   const before = await registers.read(address, wait)
   const there = before === undefined ? undefined : decodeVersionRow(before)
-  if (there !== undefined && equals(bytesOf(there), bytes)) return { bytes, edition: there.edition }
+  if (of.isDeleteMarker && there !== undefined && equals(bytesOf(there), bytes)) return { bytes, edition: there.edition }
   if (!of.isDeleteMarker && !await isCurrent(registers, place, bytes, wait)) return undefined
   const edition = there === undefined ? 0 : nextEdition(there.edition)
   const isDone = await registers.change<boolean>(address, (value) => {

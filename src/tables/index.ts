@@ -148,8 +148,11 @@ export interface Registers {
    * @throws Unavailable without a majority, at once when too few are connected
    */
   read (address: RowAddress, options?: { signal?: AbortSignal, from?: 'majority' | 'reachable' }): Promise<Uint8Array | undefined>
-  /** Applies `change` atomically. @throws Unavailable (nothing happened), UnknownOutcome (it may have) */
-  change<T> (address: RowAddress, change: (current: Uint8Array | undefined) => Change<T>, options?: { signal?: AbortSignal }): Promise<T>
+  /**
+   * Applies `change` atomically. `revision`: as long as it is the same nothing has been written in between, not even what would make the value equal again; 0 where
+   * there is no row. @throws Unavailable (nothing happened), UnknownOutcome (it may have)
+   */
+  change<T> (address: RowAddress, change: (current: Uint8Array | undefined, revision: bigint) => Change<T>, options?: { signal?: AbortSignal }): Promise<T>
   /** Names in one scope in byte order, by a majority of every partition; see ListRequest. @throws Unavailable */
   list (request: ListRequest, options?: { signal?: AbortSignal }): Promise<ListPage>
 }

@@ -82,7 +82,7 @@ export class Proposer<T> {
     const own = top === undefined ? undefined : this.#attempts.find(({ id }) => hasOperation(top.operations, id))
     if (own !== undefined) return this.#keep(state, { top, isChosen, result: own.result })
     if (!this.#attempts.every((attempt) => isRuledOut(attempt, top, state.floor))) return this.#fail('too many changes since to tell')
-    const decision = this.#plan.change(top?.value)
+    const decision = this.#plan.change(top?.value, top?.content.revision ?? 0n)
     const isNothingToErase = decision.kind === 'erase' && top?.value === undefined
     if (decision.kind === 'keep' || isNothingToErase) return this.#keep(state, { top, isChosen: isChosen && this.#attempts.length === 0, result: decision.result })
     const attempt = { id: this.#plan.newOperationId(), ballot: state.ballot, baseRevision: top?.content.revision ?? 0n, baseOperation: top?.operations.at(-1), result: decision.result }
@@ -126,7 +126,7 @@ export class Proposer<T> {
 export interface ProposerPlan<T> {
   /** Own Ed25519 key, for ballots. */
   readonly proposer: Uint8Array
-  readonly change: (current: Uint8Array | undefined) => Change<T>
+  readonly change: (current: Uint8Array | undefined, revision: bigint) => Change<T>
   /** What a tombstone carries in the place of a value (envelope.ts). */
   readonly erased: Uint8Array
   readonly newOperationId: () => Uint8Array

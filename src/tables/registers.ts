@@ -94,13 +94,13 @@ class RegisterDriver {
     throw this.#errorOf(outcome, signal)
   }
 
-  async change<T> (address: RowAddress, change: (current: Uint8Array | undefined) => Change<T>, { signal }: { signal: AbortSignal | undefined }): Promise<T> {
+  async change<T> (address: RowAddress, change: (current: Uint8Array | undefined, revision: bigint) => Change<T>, { signal }: { signal: AbortSignal | undefined }): Promise<T> {
     const row = this.#rowOf(address)
     using limit = deadline(this.#options.clock, this.#timing.operationMs, { signal, what: 'change of a row' })
     // one after the other: two proposers of one node would only outbid each other
     const result = await this.#queue.run(nameOf(row), async () => {
       signal?.throwIfAborted()
-      return await this.#changeRow<() => T>(row, (current) => laterResult(() => change(current)), limit.signal, { signal })
+      return await this.#changeRow<() => T>(row, (current, revision) => laterResult(() => change(current, revision)), limit.signal, { signal })
     })
     return result()
   }
@@ -123,7 +123,7 @@ class RegisterDriver {
     return answer
   }
 
-  async #changeRow<T> (row: Row, change: (current: Uint8Array | undefined) => Change<T>, limit: AbortSignal, { signal, isAfresh }: { signal?: AbortSignal, isAfresh?: boolean } = {}): Promise<T> {
+  async #changeRow<T> (row: Row, change: (current: Uint8Array | undefined, revision: bigint) => Change<T>, limit: AbortSignal, { signal, isAfresh }: { signal?: AbortSignal, isAfresh?: boolean } = {}): Promise<T> {
     const { codec, random, self } = this.#options
     const { table, rowKey } = row
     const proposer = new Proposer<T>({

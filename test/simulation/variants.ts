@@ -96,7 +96,7 @@ export const variants: Readonly<Record<string, { readonly variant: () => Variant
         change: async (address, change, options) => {
           try { return await registers.change(address, change, options) } catch (error) {
             if (!(error instanceof UnknownOutcome)) throw error
-            const decision = change(await registers.read(address, options))
+            const decision = change(await registers.read(address, options), 0n)
             if (decision.kind === 'keep') return decision.result
             throw new Unavailable('nothing happened', { cause: error })
           }

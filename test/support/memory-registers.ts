@@ -17,11 +17,13 @@ export interface MemoryRegisters extends Registers {
 /** `isShown`: what listings leave out. */
 export function memoryRegisters ({ isShown = () => true }: { isShown?: (address: RowAddress, value: Uint8Array) => boolean } = {}): MemoryRegisters {
   const rows = new Map<string, { address: RowAddress, value: Uint8Array }>()
+  const revisions = new Map<string, bigint>()
+  const changed = (name: string): void => { revisions.set(name, (revisions.get(name) ?? 0n) + 1n) }
   const nameOf = ({ table, scope, key }: RowAddress): string => `${table} ${hexOf(scope)} ${hexOf(key)}`
   const self: MemoryRegisters = {
     isUnavailable: false,
-    put (address, value) { rows.set(nameOf(address), { address, value: value.slice() }) },
-    erase (address) { rows.delete(nameOf(address)) },
+    put (address, value) { rows.set(nameOf(address), { address, value: value.slice() }); changed(nameOf(address)) },
+    erase (address) { rows.delete(nameOf(address)); changed(nameOf(address)) },
     valuesOf: (table) => [...rows.values()].filter(({ address }) => address.table === table)
       .sort((a, b) => Buffer.compare(a.address.key, b.address.key)).map(({ value }) => value),
     async read (address, { signal } = {}) {
@@ -30,9 +32,9 @@ export function memoryRegisters ({ isShown = () => true }: { isShown?: (address:
     },
     async change (address, change, { signal } = {}) {
       await turn(signal)
-      const decided = change(rows.get(nameOf(address))?.value.slice())
+      const decided = change(rows.get(nameOf(address))?.value.slice(), revisions.get(nameOf(address)) ?? 0n)
       if (decided.kind === 'write') self.put(address, decided.value)
-      if (decided.kind === 'erase') rows.delete(nameOf(address))
+      if (decided.kind === 'erase') self.erase(address)
       return decided.result
     },
     async list (request, { signal } = {}) {

@@ -21,6 +21,14 @@ describe('registers', () => {
     for (const { registers } of nodes) expect(textAt(await registers.read(address()))).toBe('x')
   })
 
+  test('show a value that came back under another revision, on any node', async () => {
+    const { nodes } = tableNodes(3)
+    const seen = async (i: number) => at(nodes, i).registers.change<[string | undefined, bigint]>(address(), (value, revision) => ({ kind: 'keep', result: [textAt(value), revision] }))
+    expect(await seen(first)).toEqual([undefined, 0n])
+    for (const value of ['x', 'y', 'x']) await at(nodes, second).registers.change(address(), write(value))
+    expect([await seen(first), await seen(third)]).toEqual([['x', 3n], ['x', 3n]])
+  })
+
   test('read a settled row in one round trip', async () => {
     const { nodes } = tableNodes(3)
     await at(nodes, first).registers.change(address(), write('x'))
