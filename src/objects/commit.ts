@@ -3,6 +3,7 @@ import type { BucketRow } from './bucket-row.ts'
 import type { Buckets } from './buckets.ts'
 import { changeObject, type ObjectPlace } from './change-object.ts'
 import { heirOf, withNewest, withoutCurrentVersion, withoutKept } from './history.ts'
+import { keepingOf } from './keeping.ts'
 import { checkPrecondition, type CurrentVersion, keptOf, type Precondition } from './object-row.ts'
 import type { ObjectParts } from './ports.ts'
 import { isSameVersion } from './version.ts'
@@ -15,10 +16,12 @@ export const placeIn = (bucket: Pick<BucketRow, 'id'>, key: string): ObjectPlace
  */
 export async function commitVersion (parts: ObjectParts, { bucket, key }: { bucket: BucketRow, key: string }, version: CurrentVersion, precondition: Precondition): Promise<CurrentVersion> {
   await parts.quotas?.demandRoom(bucket, version.sizeBytes)
-  const committed = await changeObject<CurrentVersion | undefined>(parts, placeIn(bucket, key), (row) => {
+  const committed = await changeObject<CurrentVersion | undefined>(parts, placeIn(bucket, key), (row, details) => {
     const isOurs = row.current !== undefined && isSameVersion(row.current, version)
     if (!isOurs) checkPrecondition(row, precondition)
-    const to = withNewest(row, version, bucket.settings?.versioning)
+    const keeping = keepingOf(row, bucket.settings?.versioning, details)
+    if ('about' in keeping) return { kind: 'ask', about: keeping.about }
+    const to = withNewest(row, version, keeping.versioning)
     return to === undefined ? { kind: 'keep', result: undefined } : { kind: 'move', to, result: to.row.current }
   })
   if (committed === undefined) throw new Unavailable('the upload was given up before it finished; put the object again')

@@ -1,6 +1,7 @@
 import { empty } from '../base/bytes.ts'
 import { Refused } from '../base/errors.ts'
 import type { BucketSettings } from './bucket-settings.ts'
+import { isLocked } from './locks.ts'
 import { type CurrentVersion, droppedWith, historyBytes, isNullVersion, keptOf, type KeptVersion, keptLength, objectRowLimits, type ObjectRow } from './object-row.ts'
 import { isSameVersion, type Version } from './version.ts'
 import type { VersionRow } from './version-row.ts'
@@ -24,8 +25,15 @@ export type ArchivedVersion = CurrentVersion & { readonly sequence: number }
 
 export type Details = Pick<VersionRow, 'isDeleteMarker' | 'version'>
 
-/** A row in which versions are kept says so itself: whoever read the bucket before that was enabled must not forget them. */
-const effective = ({ current, kept = [] }: ObjectRow, versioning: Versioning): Versioning => versioning ?? (kept.length > 0 || current?.sequence !== undefined ? 'enabled' : undefined)
+/** A row in which versions are kept, or one is locked, says so itself: whoever read the bucket before that was enabled must not forget them. */
+const effective = ({ current, kept = [] }: ObjectRow, versioning: Versioning): Versioning =>
+  isLocked(current?.attributes) ? 'enabled' : versioning ?? (kept.length > 0 || current?.sequence !== undefined ? 'enabled' : undefined)
+
+/** The earlier null version that a new one takes the place of. */
+export function replacedNull (row: ObjectRow, versioning: Versioning): KeptVersion | undefined {
+  if (effective(row, versioning) !== 'suspended' || (row.current !== undefined && isNullVersion(row.current))) return undefined
+  return keptOf(row).find(({ isNull, isDeleteMarker }) => isNull && !isDeleteMarker)
+}
 
 export const keepsVersions = (row: ObjectRow, versioning: Versioning): boolean => effective(row, versioning) !== undefined
 

@@ -9,6 +9,7 @@ import { withDeleted } from './history.ts'
 import type { LifecycleRule } from './bucket-settings.ts'
 import type { Uploads, VersionPage } from './index.ts'
 import { type Expiry, expiriesOf, isUploadDue } from './lifecycle-rules.ts'
+import { keepingOf } from './keeping.ts'
 import { demandUnlocked } from './locks.ts'
 import { keptOf, type CurrentVersion } from './object-row.ts'
 import type { ObjectParts } from './ports.ts'
@@ -147,7 +148,9 @@ async function expire (parts: LifecycleParts, bucket: BucketRow, { kind, version
     if (found === undefined || isCurrent !== (kind === 'current')) return { kind: 'keep', result: undefined }
     if (isCurrent) {
       if (!hasTags(found)) return { kind: 'keep', result: undefined }
-      const { marker: _, ...to } = withDeleted(row, marker, bucket.settings?.versioning)
+      const keeping = keepingOf(row, bucket.settings?.versioning, details)
+      if ('about' in keeping) return { kind: 'ask', about: keeping.about }
+      const { marker: _, ...to } = withDeleted(row, marker, keeping.versioning)
       return { kind: 'move', to, result: undefined }
     }
     if (tags.length > 0) {

@@ -22,6 +22,9 @@ export function checkLocks ({ retention, isHeld }: Pick<AttributesChange, 'reten
   if (retention.untilMs <= nowMs) throw new InvalidInput('retention', 'a retention ends in the future')
 }
 
+/** Whether anything was ever said of it that may hold. */
+export const isLocked = ({ retention, isHeld }: Attributes = {}): boolean => retention !== undefined || isHeld === true
+
 interface Leave { readonly nowMs: number, readonly mayBypassGovernance?: boolean }
 
 /** @throws LockedVersion if the version must not be removed */

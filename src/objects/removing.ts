@@ -5,6 +5,7 @@ import { changeObject, type KnownDetails, type ObjectStep } from './change-objec
 import { placeIn } from './commit.ts'
 import { heirOf, withDeleted, withoutCurrentVersion, withoutKept } from './history.ts'
 import type { ObjectName, Removal, RemoveOptions } from './index.ts'
+import { keepingOf } from './keeping.ts'
 import { demandUnlocked } from './locks.ts'
 import { checkKey } from './names.ts'
 import { checkPrecondition, type CurrentVersion, isNullVersion, type KeptVersion, type ObjectRow } from './object-row.ts'
@@ -21,10 +22,12 @@ export async function removeObject (parts: ObjectParts, buckets: Buckets, target
 /** Nothing is current any more. */
 async function removeCurrent (parts: ObjectParts, bucket: BucketRow, { key }: ObjectName, { ifMatch, signal }: RemoveOptions): Promise<Removal> {
   const marker = { ...parts.versions.fresh(), modifiedMs: await parts.dates.present() }
-  return changeObject<Removal>(parts, placeIn(bucket, key), (row) => {
+  return changeObject<Removal>(parts, placeIn(bucket, key), (row, details) => {
     checkPrecondition(row, { ifMatch })
     const wasThere = row.current !== undefined
-    const { marker: stub, ...to } = withDeleted(row, marker, bucket.settings?.versioning)
+    const keeping = keepingOf(row, bucket.settings?.versioning, details)
+    if ('about' in keeping) return { kind: 'ask', about: keeping.about }
+    const { marker: stub, ...to } = withDeleted(row, marker, keeping.versioning)
     if (stub !== undefined) return { kind: 'move', to, result: { wasThere, versionId: hexOf(parts.versions.idOf(stub)), isNullVersion: stub.isNull, isDeleteMarker: true } }
     return wasThere ? { kind: 'move', to, result: { wasThere, isDeleteMarker: false } } : { kind: 'keep', result: { wasThere, isDeleteMarker: false } }
   }, { signal })

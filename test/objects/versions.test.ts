@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { concat, utf8 } from '../../src/base/bytes.ts'
 import { Conflict, InvalidInput, NotFound, Refused, Unavailable } from '../../src/base/errors.ts'
 import { DeletedObject, LockedVersion, type Objects, objectStore, type SettingsChange, type VersionPage } from '../../src/objects/index.ts'
@@ -309,6 +309,40 @@ describe('a locked version', () => {
     const { world } = await worldOf({ versioning: 'enabled', objectLock: { defaultRetention: { mode: 'governance', days: 2 } } })
     const store = objectStore({ ...world.parts, clock: { ...world.parts.clock, wallMs: () => 1_000_000 }, dates: { ...world.parts.dates, present: async () => Promise.resolve(1_000_000) } })
     expect((await put(store, 'one')).attributes.retention).toEqual({ mode: 'governance', untilMs: 1_000_000 + 2 * 86_400_000 })
+  })
+
+  test.each([undefined, 'suspended'] as const)('is not replaced by a put, or a delete, that began before versions were kept (%s)', async (versioning) => {
+    const { world, store } = await worldOf(versioning === undefined ? {} : { versioning })
+    const first = await put(store, large(1))
+    expect(first.isNullVersion).toBe(true)
+    const [asked, sent] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const putting = store.put(target, (async function * () { asked.resolve(); await sent.promise; yield utf8(large(2)) })())
+    let isMarked = false
+    const removing = objectStore({ ...world.parts, dates: { ...world.parts.dates, present: async () => { isMarked = true; await sent.promise; return 1 } } }).remove(target)
+    await asked.promise
+    await vi.waitFor(() => { expect(isMarked).toBe(true) })
+    await store.setBucketSettings('photos', lockable)
+    await store.setAttributes(target, { retention: { mode: 'compliance', untilMs: future } })
+    sent.resolve()
+    await Promise.all([putting, removing])
+    expect((await store.head(target, { versionId: first.versionId })).attributes.retention).toEqual({ mode: 'compliance', untilMs: future })
+    expect(await textOf(store, first.versionId)).toBe(large(1))
+    expect(world.rowOf('k')?.dropped).toEqual([])
+  })
+
+  test('is not replaced, earlier already, by a put that began while keeping was suspended', async () => {
+    const { world, store } = await worldOf({ versioning: 'suspended' })
+    const first = await put(store, large(1))
+    const [asked, sent] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const putting = store.put(target, (async function * () { asked.resolve(); await sent.promise; yield utf8(large(2)) })())
+    await asked.promise
+    await store.setBucketSettings('photos', lockable)
+    await put(store, large(3))
+    await store.setAttributes({ ...target, versionId: 'null' }, { isHeld: true })
+    sent.resolve()
+    await putting
+    expect((await store.head(target, { versionId: first.versionId })).attributes.isHeld).toBe(true)
+    expect(world.rowOf('k')?.dropped).toEqual([])
   })
 
   test('is refused where the bucket has no locks, and a date that is past', async () => {
