@@ -8,11 +8,12 @@ import type { Config } from '../config.ts'
 import { type ClusterKeys, deathProof, UnknownEpoch } from '../encryption/index.ts'
 import type { Network } from '../network/libp2p-network.ts'
 import type { CollectReport, DfsNode } from '../node.ts'
+import type { OwedRows } from '../objects/owed-rows.ts'
 import { Undertaker } from '../objects/undertaker.ts'
 import { livingAt } from '../protocols/store.ts'
 import { Collector } from '../replication/collector.ts'
 import { type DeathPorts, knownDeaths, publishDeaths } from '../tables/death-rounds.ts'
-import type { RowCodec, RowStore, TableNumber } from '../tables/index.ts'
+import type { OpenedRow, RowCodec, RowStore } from '../tables/index.ts'
 import { type Background, type BackgroundTask, runInBackground } from './background.ts'
 import type { ClusterState } from './state.ts'
 import type { BlockStores } from './stores.ts'
@@ -27,6 +28,7 @@ export interface CollectingParts {
   readonly tables: Pick<TableEngine, 'registers' | 'voters' | 'ask' | 'peers'>
   readonly rows: RowStore
   readonly codec: RowCodec
+  readonly owed: OwedRows
   /** Undefined: a node without keys, which cannot prove a death. */
   readonly keys: ClusterKeys | undefined
   readonly users: UserActivity
@@ -37,8 +39,8 @@ export interface CollectingParts {
 
 /** What brings the space of dead versions back: on members the deaths are published, on all who hold blocks those that nobody needs are taken away. */
 export interface Collecting {
-  /** This node's replica was shown a row. */
-  noticed (table: TableNumber, value: Uint8Array): void
+  /** A row as this node's replica has it on disk now. */
+  saved (row: OpenedRow): void
   /** From now on, until what it gives is disposed. */
   begin (): AsyncDisposable
   /** Undefined: a witness, or it has not begun. */
@@ -76,7 +78,7 @@ export function collectingOf (parts: CollectingParts): Collecting {
     }
   }
   return {
-    noticed: (table, value) => { undertaker?.noticed(table, value) },
+    saved: (row) => { undertaker?.saved(row) },
     begin () {
       const tasks: BackgroundTask[] = []
       if (collector !== undefined) tasks.push({ name: names.collector, step: async (wait) => collector.step(wait), long: { progress: () => collector.status(), now: () => { collector.now() } } })
@@ -98,9 +100,9 @@ const deathPortsOf = ({ network, tables: { voters, ask } }: CollectingParts): De
   self: network.peerId, voters, reachable: () => network.reachable(), ask: async (peer, request, wait) => ask(peer, request, wait),
 })
 
-function undertakerOf ({ network, state, tables: { registers, voters, peers }, rows, codec, clock, warn }: CollectingParts, keys: ClusterKeys, deaths: DeathPorts): Undertaker {
+function undertakerOf ({ network, state, tables: { registers, voters, peers }, rows, codec, owed, clock, warn }: CollectingParts, keys: ClusterKeys, deaths: DeathPorts): Undertaker {
   return new Undertaker({
-    self: network.peerId, registers, store: rows, codec, voters, clock, warn,
+    self: network.peerId, registers, store: rows, codec, owed, voters, clock, warn,
     isMember: (peer) => state.isMember(peer),
     reachable: () => peers.reachable(),
     publish: async (proofs, wait) => publishDeaths(deaths, proofs, wait),

@@ -1,5 +1,5 @@
 import { partitionCount } from '../base/bytes.ts'
-import { type Describe, isSelfProving, PartitionLost, type RowCodec, type RowStore } from '../tables/index.ts'
+import { type Describe, isSelfProving, type OpenedRow, PartitionLost, type RowCodec, type RowStore } from '../tables/index.ts'
 import type { IndexedRow, ListingIndex } from '../tables/listing-index.ts'
 import { openRecord } from '../tables/opened-record.ts'
 
@@ -8,6 +8,8 @@ export interface RebuildParts {
   readonly codec: RowCodec
   readonly index: ListingIndex
   readonly describe: Describe
+  /** Shown each row too, as it was a moment ago. */
+  readonly found?: (row: OpenedRow) => void
   readonly warn: (message: string, cause: unknown) => void
 }
 
@@ -27,7 +29,7 @@ export async function rebuildIndex (parts: RebuildParts): Promise<void> {
 
 /** Shows every accepted row of one partition to the index. @throws PartitionLost */
 export async function indexPartition (parts: Omit<RebuildParts, 'warn'>, partition: number): Promise<void> {
-  const rows = await listedIn(parts, partition)
+  const rows = await listedIn(parts, partition, parts.found)
   if (rows.length > 0) await parts.index.update(rows)
 }
 
@@ -38,11 +40,12 @@ export async function forgetPartition (parts: Omit<RebuildParts, 'warn'>, partit
   if (rows.length > 0) await parts.index.forget(rows)
 }
 
-async function listedIn ({ rows, codec, describe }: Omit<RebuildParts, 'warn'>, partition: number): Promise<readonly IndexedRow[]> {
+async function listedIn ({ rows, codec, describe }: Omit<RebuildParts, 'warn'>, partition: number, found?: RebuildParts['found']): Promise<readonly IndexedRow[]> {
   const listed: IndexedRow[] = []
   for await (const { table, rowKey, accepted: record } of rows.rows(partition)) {
     if (record === undefined || isSelfProving(table)) continue
     const { ballot, value, erased } = openRecord(codec, { table, rowKey, record })
+    found?.({ table, rowKey, value, erased })
     listed.push({ table, rowKey, ballot, listed: value === undefined ? erased === undefined ? undefined : { name: erased.key, scope: erased.scope, summary: undefined } : describe(table, value) })
   }
   return listed

@@ -17,6 +17,7 @@ import { addressBytes, addressText } from '../network/addresses.ts'
 import { type Network, startNetwork } from '../network/libp2p-network.ts'
 import type { DfsNode, Secrets } from '../node.ts'
 import { accessKeys, describeRow, expiring, type Lifecycle, type ObjectParts, objectStore, shares } from '../objects/index.ts'
+import { OwedRows } from '../objects/owed-rows.ts'
 import { serveFetch } from '../protocols/fetch.ts'
 import { type Hello, helloProtocol } from '../protocols/hello.ts'
 import { joinProtocol } from '../protocols/join.ts'
@@ -112,6 +113,7 @@ class Node {
   readonly #absence: Absence
   readonly #hints = new Hints()
   readonly #users: UserActivity
+  readonly #owed = new OwedRows()
   readonly #startedMs: number
   readonly #space: FreeSpace
   readonly #keys: ClusterKeys | undefined
@@ -180,7 +182,11 @@ class Node {
     this.#stores = open.use(await openBlocks({ config, files, onDamage: this.#damaged, onCorrupt: (cid) => { this.#metrics.count('wrongBlocks'); logger.warn({ cid }, 'a block was corrupt and is set aside'); (this.#repairing as Repairing | undefined)?.report(cid) } }))
     this.#codec = rowCodec({ clusterId: state.clusterId, keys: this.#keys, signer: signingKeyOf(keyring.nodeSeed), random, checkClear: clearRowRule(state), floor: () => state.era.floor, demanded: () => this.#retag?.demanded ?? newestEpochOf(state.era) })
     this.#index = memoryListingIndex()
-    if (this.#keys !== undefined) await rebuildIndex({ rows: this.#rows, codec: this.#codec, index: this.#index, describe: describeRow, warn: this.#warn })
+    if (this.#keys !== undefined) {
+      this.#owed.beginPass()
+      await rebuildIndex({ rows: this.#rows, codec: this.#codec, index: this.#index, describe: describeRow, found: (row) => { this.#owed.foundIn(row) }, warn: this.#warn })
+      this.#owed.endPass()
+    }
     await this.#space.measure()
   }
 
@@ -243,9 +249,9 @@ class Node {
     const repairing = this.#openRepairing()
     const engine = tableEngine({
       self, state, network: this.#network, positions: this.#positions, takeovers: this.#takeovers, rows: this.#rows, codec: this.#codec, index: this.#keys === undefined ? undefined : this.#index, clock, random, warn: this.#warn,
-      absence: this.#absence, noticed: (table, value) => { (this.#collecting as Collecting | undefined)?.noticed(table, value) },
+      absence: this.#absence, found: (row) => { this.#owed.foundIn(row) }, saved: (row) => { (this.#collecting as Collecting | undefined)?.saved(row) },
     })
-    this.#collecting = collectingOf({ ...this.#parts, network: this.#network, stores: this.#stores, tables: engine, rows: this.#rows, codec: this.#codec, keys: this.#keys, users: this.#users, warn: this.#warn })
+    this.#collecting = collectingOf({ ...this.#parts, network: this.#network, stores: this.#stores, tables: engine, rows: this.#rows, codec: this.#codec, owed: this.#owed, keys: this.#keys, users: this.#users, warn: this.#warn })
     const { replica, registers: driver, peers, ask, voters } = engine
     this.#peers = peers
     this.#registers = driver

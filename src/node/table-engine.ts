@@ -1,3 +1,4 @@
+import { partitionOf } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
 import type { Random } from '../base/random.ts'
@@ -8,7 +9,7 @@ import { tablePeers } from '../protocols/table.ts'
 import { AntiEntropy } from '../tables/anti-entropy.ts'
 import { Burial } from '../tables/burial.ts'
 import { HandOver } from '../tables/hand-over.ts'
-import { type Describe, isSelfProving, type Registers, type RowCodec, type RowStore, type TableNumber, type Voters } from '../tables/index.ts'
+import { type Describe, isSelfProving, type OpenedRow, type Registers, type RowCodec, type RowStore, type Voters } from '../tables/index.ts'
 import { LateDelivery, type RowSettler } from '../tables/late-delivery.ts'
 import type { ListingIndex } from '../tables/listing-index.ts'
 import type { VoterProgress } from '../tables/messages.ts'
@@ -35,8 +36,10 @@ export interface TableEngineParts {
   /** Undefined: a node without keys, which lists nothing and proposes nothing. */
   readonly index: ListingIndex | undefined
   readonly absence: Absence
-  /** Told of each row that this replica is shown. */
-  readonly noticed: (table: TableNumber, value: Uint8Array) => void
+  /** Told of each row that this replica saves, as it is on disk then. */
+  readonly saved: (row: OpenedRow) => void
+  /** Shown each row of a partition that comes back into service. */
+  readonly found: (row: OpenedRow) => void
   readonly clock: Clock
   readonly random: Random
   readonly warn: (message: string, cause: unknown) => void
@@ -69,7 +72,11 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
   const replica = tableReplica({
     self, store: rows, codec, voters: acceptorsBy(state, self, voters), layout: guard,
     isMember: (peer) => state.isMember(peer), isKeyless, succession: eraSuccession(state, codec),
-    listing: isKeyless ? undefined : { index, describe: (table, value) => { parts.noticed(table, value); return describe(table, value) } },
+    listing: isKeyless ? undefined : { index, describe },
+    saved: (row) => {
+      if (row.value === undefined) burial?.suspect(partitionOf(row.rowKey))
+      parts.saved(row)
+    },
     progress: () => progressOf(parts, handOver),
     wallMs: () => clock.wallMs(),
   })
@@ -87,14 +94,17 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
     self, store: rows, replica, codec, takeover: () => takeovers.of(state.layout),
     ask: async (peer, request, wait) => peers.ask(peer, request, wait),
     settle, isTakenFrom: (peer, table) => !isKeyless || isSelfProving(table) || state.isMember(peer), warn,
-    restored: async (partition) => { if (!isKeyless) await indexPartition({ rows, codec, index, describe }, partition) },
+    restored: async (partition) => {
+      burial?.suspect(partition)
+      if (!isKeyless) await indexPartition({ rows, codec, index, describe, found: parts.found }, partition)
+    },
   })
   const antiEntropy = new AntiEntropy({
     codec, self, replica, voters, peers, settle,
     isTakenBy: (peer, table) => !isKeyless || isSelfProving(table) || state.isMember(peer),
   })
   network.admission.onChange((peer, isAdmitted) => { if (isAdmitted && (state.layout.state === 'settled' || state.layout.state === 'changing')) antiEntropy.begin(peer) })
-  const burial = isKeyless
+  const burial: Burial | undefined = isKeyless
     ? undefined
     : new Burial({ self, replica, store: rows, codec, voters, peers, isMember: (peer) => state.isMember(peer), isChanging: () => state.layout.state !== 'settled' })
   return {

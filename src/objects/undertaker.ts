@@ -1,9 +1,10 @@
-import { hexOf, partitionCount, utf8 } from '../base/bytes.ts'
+import { hexOf, partitionCount } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import type { PeerId } from '../base/peer-id.ts'
-import { PartitionLost, type Registers, type RowAddress, type RowCodec, type RowStore, type TableNumber, tables, type Voters } from '../tables/index.ts'
+import { type OpenedRow, PartitionLost, type Registers, type RowAddress, type RowCodec, type RowStore, tables, type Voters } from '../tables/index.ts'
 import { openRecord } from '../tables/opened-record.ts'
 import { decodeObjectRow, encodeObjectRow, isVacant, type ObjectRow, type PendingVersion, withAbandoned, withoutDropped } from './object-row.ts'
+import { addressOf, nameOf, type OwedRows } from './owed-rows.ts'
 import type { Version } from './version.ts'
 
 /**
@@ -14,12 +15,15 @@ import type { Version } from './version.ts'
  * everything else that the row says; a row that owes nothing and has nothing becomes a tombstone, and is buried in time.
  *
  * Each row has one member that looks after it, the first of its replicas that answers. Two who both think they are it do the same, twice. What this replica
- * accepts with something in `dropped` is noticed at once; a walk over all rows finds what was missed, and how long uploads have stood still.
+ * saves with something in `dropped` is noticed at once; a walk over the rows that owe something (owed-rows.ts) finds what was missed, or was another's who is gone,
+ * and how long uploads have stood still.
  */
 export interface UndertakerParts {
   readonly self: PeerId
   readonly registers: Pick<Registers, 'read' | 'change'>
-  readonly store: Pick<RowStore, 'rows'>
+  readonly store: Pick<RowStore, 'get' | 'rows'>
+  /** Told of what the store has, here and by whoever opens it. */
+  readonly owed: OwedRows
   readonly codec: RowCodec
   readonly voters: Voters
   readonly isMember: (peer: PeerId) => boolean
@@ -63,7 +67,11 @@ export interface UndertakerStatus {
 
 interface Watched { readonly heartbeat: number, readonly sinceMs: number, walk: number }
 
-interface Walk { readonly number: number, partition: number, after: Uint8Array | undefined }
+/** Over the rows that are known to owe something, or over all. */
+type Walk = { readonly number: number } & (
+  | { readonly over: 'owed', readonly rows: readonly RowAddress[], at: number }
+  | { readonly over: 'all', partition: number, after: Uint8Array | undefined })
+type WalkOver<Kind extends Walk['over']> = Extract<Walk, { over: Kind }>
 
 export class Undertaker {
   readonly #parts: UndertakerParts
@@ -83,14 +91,13 @@ export class Undertaker {
     this.#timing = { ...undertakerLimits, ...parts.timing }
   }
 
-  /** Of a row that this replica is shown. A hint, no more: what comes of it is read again. */
-  noticed (table: TableNumber, value: Uint8Array): void {
-    if (table !== tables.objects || this.#noticed.size >= undertakerLimits.maxNoticed) return
-    const row = decodeObjectRow(value)
-    if (row.dropped.length > 0) this.#notice(addressIn(row))
+  /** A row as this replica has it on disk now. A hint, no more: what comes of it is read again. */
+  saved (opened: OpenedRow): void {
+    const row = this.#parts.owed.saved(opened)
+    if (row !== undefined && row.dropped.length > 0) this.#notice(addressOf(row))
   }
 
-  /** A walk over all rows as soon as possible. */
+  /** A walk as soon as possible. */
   now (): void { this.#nextWalkMs = this.#restUntilMs = -Infinity }
 
   async step ({ signal }: { signal: AbortSignal }): Promise<'busy' | 'idle'> {
@@ -104,19 +111,19 @@ export class Undertaker {
     }
     if (this.#walk === undefined) {
       if (nowMs < this.#nextWalkMs) return 'idle'
-      this.#walk = { number: ++this.#walks, partition: 0, after: undefined }
+      this.#walk = this.#begunWalk()
     }
-    await this.#walkPage(this.#walk, signal)
+    await (this.#walk.over === 'owed' ? this.#walkOwed(this.#walk, signal) : this.#walkPage(this.#walk, signal))
     return 'busy'
   }
 
   status (): UndertakerStatus {
     const phase = this.#noticed.size > 0 ? 'publishing' : this.#walk !== undefined ? 'walking' : 'waiting'
-    return { phase, doneShare: this.#walk === undefined ? 1 : this.#walk.partition / partitionCount, total: { ...this.#total }, failure: this.#failure }
+    return { phase, doneShare: this.#walk === undefined ? 1 : shareOf(this.#walk), total: { ...this.#total }, failure: this.#failure }
   }
 
   #notice (address: RowAddress): void {
-    const name = `${hexOf(address.scope)} ${hexOf(address.key)}`
+    const name = nameOf(address)
     if (!this.#noticed.has(name) && this.#noticed.size < undertakerLimits.maxNoticed) this.#noticed.set(name, { address, atMs: this.#parts.clock.monotonicMs() })
   }
 
@@ -161,7 +168,33 @@ export class Undertaker {
     }
   }
 
-  async #walkPage (walk: Walk, signal: AbortSignal): Promise<void> {
+  #begunWalk (): Walk {
+    const [{ owed }, number] = [this.#parts, ++this.#walks]
+    if (owed.isWhole) return { number, over: 'owed', rows: owed.all(), at: 0 }
+    owed.beginPass()
+    return { number, over: 'all', partition: 0, after: undefined }
+  }
+
+  async #walkOwed (walk: WalkOver<'owed'>, signal: AbortSignal): Promise<void> {
+    const { codec, owed, store, voters, self } = this.#parts
+    for (const address of walk.rows.slice(walk.at, walk.at + undertakerLimits.page)) {
+      signal.throwIfAborted()
+      walk.at++
+      const rowKey = codec.rowKeyOf(address)
+      if (!voters.of(tables.objects, rowKey).includes(self)) { owed.settled(address); continue }
+      try {
+        const record = (await store.get(tables.objects, rowKey))?.accepted
+        const row = record === undefined ? undefined : await this.#look({ rowKey, record }, walk, signal)
+        if (row === undefined || (row.dropped.length === 0 && row.pending.length === 0)) owed.settled(address)
+      } catch (error) {
+        // it comes back with a hand-over, which tells of its rows
+        if (!(error instanceof PartitionLost)) throw error
+      }
+    }
+    if (walk.at >= walk.rows.length) this.#endWalk(walk)
+  }
+
+  async #walkPage (walk: WalkOver<'all'>, signal: AbortSignal): Promise<void> {
     const { page, partitionsAStep } = undertakerLimits
     const { voters, self } = this.#parts
     for (let [rows, partitions] = [0, 0]; rows < page && partitions < partitionsAStep && walk.partition < partitionCount;) {
@@ -173,11 +206,13 @@ export class Undertaker {
       walk.partition++
       walk.after = undefined
     }
-    if (walk.partition >= partitionCount) this.#endWalk(walk)
+    if (walk.partition < partitionCount) return
+    this.#parts.owed.endPass()
+    this.#endWalk(walk)
   }
 
   /** Gives how many rows were looked at; as many as `limit`: there may be more. */
-  async #walkPartition (walk: Walk, limit: number, signal: AbortSignal): Promise<number> {
+  async #walkPartition (walk: WalkOver<'all'>, limit: number, signal: AbortSignal): Promise<number> {
     let rows = 0
     try {
       for await (const { table, rowKey, accepted } of this.#parts.store.rows(walk.partition, { after: walk.after })) {
@@ -199,17 +234,19 @@ export class Undertaker {
     this.#nextWalkMs = this.#parts.clock.monotonicMs() + this.#timing.everyMs
   }
 
-  async #look ({ rowKey, record }: { rowKey: Uint8Array, record: Uint8Array }, { number }: { number: number }, signal: AbortSignal): Promise<void> {
+  async #look ({ rowKey, record }: { rowKey: Uint8Array, record: Uint8Array }, walk: Walk, signal: AbortSignal): Promise<ObjectRow | undefined> {
     const row = this.#rowIn({ rowKey, record })
-    if (row === undefined) return
-    if (row.dropped.length > 0 && this.#isOwn(rowKey)) this.#notice(addressIn(row))
+    if (row === undefined) return undefined
+    if (walk.over === 'all') this.#parts.owed.found(row)
+    if (row.dropped.length > 0 && this.#isOwn(rowKey)) this.#notice(addressOf(row))
     for (const version of row.pending) {
-      if (!this.#hasStoodStill(version, number) || !this.#isOwn(rowKey)) continue
-      const address = addressIn(row)
+      if (!this.#hasStoodStill(version, walk.number) || !this.#isOwn(rowKey)) continue
+      const address = addressOf(row)
       if (!await this.#tried(address, false, async () => this.#change(address, (current) => withAbandoned(current, version), signal), signal)) continue
       this.#total.abandonedUploads++
       this.#notice(address)
     }
+    return row
   }
 
   #rowIn ({ rowKey, record }: { rowKey: Uint8Array, record: Uint8Array }): ObjectRow | undefined {
@@ -258,4 +295,4 @@ export class Undertaker {
   }
 }
 
-const addressIn = ({ bucketId, key }: ObjectRow): RowAddress => ({ table: tables.objects, scope: bucketId, key: utf8(key) })
+const shareOf = (walk: Walk): number => walk.over === 'all' ? walk.partition / partitionCount : walk.rows.length === 0 ? 1 : walk.at / walk.rows.length

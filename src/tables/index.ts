@@ -56,6 +56,14 @@ export interface RowCodec {
   ballotOf (table: TableNumber, record: Uint8Array): Ballot
 }
 
+/** What a replica has of a row, opened. `value` undefined: it is deleted, and was what `erased` says, where that is known. */
+export interface OpenedRow {
+  readonly table: TableNumber
+  readonly rowKey: Uint8Array
+  readonly value: Uint8Array | undefined
+  readonly erased: { readonly scope: Uint8Array, readonly key: Uint8Array } | undefined
+}
+
 /** An acceptor's memory of one row. A row that was only ever promised is not the same as no row. */
 export interface StoredRow {
   readonly table: TableNumber

@@ -6,7 +6,7 @@ import { type Held, judge, type Proposal } from './acceptor.ts'
 import { ballotLimits, compareBallots, isSameBallot } from './ballot.ts'
 import { clearPartition, ClearRows } from './clear-rows.ts'
 import { checkDeath, deathOf } from './deaths.ts'
-import { type Ballot, type Describe, isClear, isSelfProving, PartitionLost, type RowCodec, rowLimits, type RowStore, type StoredRow, type TableNumber, tables, type Voters } from './index.ts'
+import { type Ballot, type Describe, isClear, isSelfProving, type OpenedRow, PartitionLost, type RowCodec, rowLimits, type RowStore, type StoredRow, type TableNumber, tables, type Voters } from './index.ts'
 import { KeyedQueue } from '../base/keyed-queue.ts'
 import { listingIndexLimits, type ListingIndex } from './listing-index.ts'
 import { messageLimits, type PartitionDigest, type RowBallot, type RowQuestion, type TableAnswer, type TableQuestion, type TableRequest, type VoterProgress } from './messages.ts'
@@ -53,6 +53,8 @@ export interface ReplicaOptions {
   readonly wallMs?: () => number
   /** Without it (a node without keys) this replica answers no listing. */
   readonly listing?: { readonly index: ListingIndex, readonly describe: Describe }
+  /** Told of each row that it takes, when it is on disk, and of one row in the order of its saves. Only where rows can be opened. */
+  readonly saved?: (row: OpenedRow) => void
 }
 
 /** Which layout this node goes by; the highest it has seen, on disk. */
@@ -194,7 +196,8 @@ class Replica {
       ? { kind: 'prepare', ballot: question.ballot }
       : { kind: question.kind, ballot: codec.ballotOf(table, question.record), record: question.record }
     this.#demandAdmission(from, question, proposal)
-    const listed = proposal.kind === 'prepare' ? undefined : this.#verified({ table, rowKey, record: proposal.record })
+    const opened = proposal.kind === 'prepare' ? undefined : this.#verified({ table, rowKey, record: proposal.record })
+    const listed = opened === undefined ? undefined : this.#listedOf(opened)
     // judged and saved in one go: between the two no other proposal for this row may be judged
     return await this.#queue.run(nameOf({ table, rowKey }), async () => {
       const row = await store.get(table, rowKey)
@@ -208,7 +211,10 @@ class Replica {
         this.#clear.saved({ table, rowKey, accepted: verdict.save.accepted })
       }
       if (verdict.kind === 'promised') return { kind: 'promised', accepted: verdict.accepted?.record, floor }
-      if (verdict.save !== undefined) await this.#options.listing?.index.update([{ table, rowKey, ballot: proposal.ballot, listed }])
+      if (verdict.save !== undefined) {
+        if (opened !== undefined) this.#options.saved?.(opened)
+        await this.#options.listing?.index.update([{ table, rowKey, ballot: proposal.ballot, listed }])
+      }
       return { kind: 'accepted' }
     })
   }
@@ -222,13 +228,18 @@ class Replica {
     return { promised: row.promised, accepted }
   }
 
-  /** What the listing shows of a record, once it is verified; a node with keys verifies by opening. */
-  #verified (row: { table: TableNumber, rowKey: Uint8Array, record: Uint8Array }): ReturnType<Describe> {
+  /** What a record says, once it is verified; a node with keys verifies by opening, one without has nothing to open. */
+  #verified (row: { table: TableNumber, rowKey: Uint8Array, record: Uint8Array }): OpenedRow | undefined {
     const { codec, listing } = this.#options
     if (row.record.byteLength > rowLimits.maxRecordBytes) throw new Corrupt(`a record of ${row.record.byteLength} bytes`)
     if (listing === undefined) { codec.verify(row); return undefined }
     const { value, erased } = openRecord(codec, row)
-    if (value !== undefined) return listing.describe(row.table, value)
+    return { table: row.table, rowKey: row.rowKey, value, erased }
+  }
+
+  /** What the listing shows of it. */
+  #listedOf ({ table, value, erased }: OpenedRow): ReturnType<Describe> {
+    if (value !== undefined) return this.#options.listing?.describe(table, value)
     return erased === undefined ? undefined : { name: erased.key, scope: erased.scope, summary: undefined }
   }
 

@@ -3,8 +3,9 @@ import { hexOf, utf8 } from '../../src/base/bytes.ts'
 import { hash } from '../../src/base/hash.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
 import { decodeObjectRow, emptyRow, encodeObjectRow, type ObjectRow, withHeartbeat, withPending } from '../../src/objects/object-row.ts'
+import { OwedRows } from '../../src/objects/owed-rows.ts'
 import { Undertaker, undertakerLimits } from '../../src/objects/undertaker.ts'
-import { type Registers, type RowAddress, tables } from '../../src/tables/index.ts'
+import { type Registers, type RowAddress, type RowStore, tables } from '../../src/tables/index.ts'
 import { VirtualTime } from '../simulation/virtual-time.ts'
 import { type TableNode, tableNodes } from '../support/table-nodes.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
@@ -17,18 +18,20 @@ const current = (n: number): ObjectRow['current'] => ({ ...version(n), sizeBytes
 const rowOf = (key: string, other: Partial<ObjectRow>): ObjectRow => ({ ...emptyRow({ bucketId, key }), ...other })
 
 /** Three replicas, an undertaker on each; deaths go to a list. */
-function world ({ registers = (own: Registers) => own, published = () => true }: { registers?: (own: Registers) => Pick<Registers, 'read' | 'change'>, published?: () => boolean } = {}) {
-  const nodes = tableNodes(3)
+function world ({ registers = (own) => own, published = () => true, maxOwed = 1000 }: { registers?: (own: Registers) => Pick<Registers, 'read' | 'change'>, published?: () => boolean, maxOwed?: number } = {}) {
+  const nodes = tableNodes(3, { saved: (self, row) => { undertakers[nodes.nodes.findIndex((node) => node.self === self)]?.saved(row) } })
   const time = new VirtualTime()
   const deaths: string[] = []
-  const undertakers = nodes.nodes.map((node) => new Undertaker({
-    self: node.self, registers: registers(node.registers), store: node.store, codec: plainCodec, voters: nodes.voters, isMember: () => true, clock: time.clock(), warn: () => {}, proofOf,
+  /** How many rows each took out of its store. */
+  const looks = nodes.nodes.map(() => 0)
+  const undertakers: readonly Undertaker[] = nodes.nodes.map((node, i) => new Undertaker({
+    self: node.self, registers: registers(node.registers), store: counted(node.store, () => { looks[i] = (looks[i] ?? 0) + 1 }), codec: plainCodec, owed: new OwedRows({ maxRows: maxOwed }), voters: nodes.voters, isMember: () => true, clock: time.clock(), warn: () => {}, proofOf,
     reachable: () => new Set(nodes.nodes.map(({ self }) => self).filter((peer) => !nodes.dead.has(peer))),
     publish: async (proofs) => proofs.map((proof) => { if (published()) deaths.push(hexOf(proof)); return published() }),
   }))
   const [first] = nodes.nodes as [TableNode]
   return {
-    nodes, time, deaths, undertakers,
+    nodes, time, deaths, undertakers, looks,
     write: async (row: ObjectRow) => first.registers.change<void>(address(row.key), () => ({ kind: 'write', value: encodeObjectRow(row), result: undefined })),
     read: async (key: string) => { const value = await first.registers.read(address(key)); return value === undefined ? undefined : decodeObjectRow(value) },
     /** All that is due now, of the given ones. */
@@ -44,6 +47,12 @@ function world ({ registers = (own: Registers) => own, published = () => true }:
     firstOf: (key: string): number => nodes.nodes.findIndex(({ self }) => self === nodes.voters.of(tables.objects, plainCodec.rowKeyOf(address(key)))[0]),
   }
 }
+
+/** Calls back for each row that is taken out. */
+const counted = (store: Pick<RowStore, 'get' | 'rows'>, look: () => void): Pick<RowStore, 'get' | 'rows'> => ({
+  get: async (...of) => { look(); return store.get(...of) },
+  async * rows (...of) { for await (const row of store.rows(...of)) { look(); yield row } },
+})
 
 describe('the undertaker', () => {
   test('publishes what is dropped, and clears it; what lives it leaves alone', async () => {
@@ -106,10 +115,45 @@ describe('the undertaker', () => {
     await undertaker.step({ signal: new AbortController().signal })
     while (await undertaker.step({ signal: new AbortController().signal }) === 'busy');
     await write(row)
-    undertaker.noticed(tables.objects, encodeObjectRow(row))
     time.nowMs += undertakerLimits.noticeMs
     expect(await undertaker.step({ signal: new AbortController().signal })).toBe('busy')
     expect(await read('key')).toBeUndefined()
+  })
+
+  test('looks at all rows once, and from then on at those alone that owe something', async () => {
+    const { write, read, work, time, looks } = world()
+    for (let n = 0; n < 100; n++) await write(rowOf(`living ${n}`, { current: current(n) }))
+    await write(withPending(rowOf('upload', {}), version(101)))
+    await work(0)
+    expect(looks[0]).toBeGreaterThan(100)
+    looks[0] = 0
+    await work(0)
+    expect(looks[0]).toBe(1)
+    // what comes later is among them, and what is over is not
+    await write(withPending(rowOf('later', {}), version(102)))
+    await write(rowOf('upload', { current: current(101) }))
+    await work(0, 1, 2)
+    time.nowMs += undertakerLimits.giveUpAfterMs
+    looks[0] = 0
+    await work(0, 1, 2)
+    expect(looks[0]).toBe(1)
+    expect(await read('later')).toBeUndefined()
+    expect((await read('upload'))?.current).toBeDefined()
+  })
+
+  test('looks at all rows again as long as more owe something than it can remember', async () => {
+    const { write, read, work, time, looks } = world({ maxOwed: 3 })
+    const keys = Array.from({ length: 10 }, (_, n) => `upload ${n}`)
+    for (const [n, key] of keys.entries()) await write(withPending(rowOf(key, {}), version(n)))
+    await work(0, 1, 2)
+    time.nowMs += undertakerLimits.giveUpAfterMs
+    await work(0, 1, 2)
+    for (const key of keys) expect(await read(key)).toBeUndefined()
+    // the pass that finds room for what is left is the last one
+    await work(0, 1, 2)
+    looks[0] = 0
+    await work(0, 1, 2)
+    expect(looks[0]).toBe(0)
   })
 
   describe('gives up an upload', () => {

@@ -147,6 +147,7 @@ export class SimulatedCluster {
     this.#rebuild(index, disk)
     const replica = tableReplica({
       self, store, codec: this.#codec, voters, isMember: () => true, listing: { index, describe: this.#describe },
+      saved: ({ rowKey, value }) => { if (value === undefined) process.burial?.suspect(partitionOf(rowKey)) },
       layout: { version: 1n, encoded: () => new Uint8Array(0), adopt: async () => {} },
     })
     process.replica = this.#variant.replica?.(replica, store) ?? replica

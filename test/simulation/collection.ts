@@ -19,6 +19,7 @@ import type { Requests } from '../../src/network/index.ts'
 import { describeRow } from '../../src/objects/describe.ts'
 import { objectStore, type Objects } from '../../src/objects/index.ts'
 import { decodeObjectRow, type ObjectRow } from '../../src/objects/object-row.ts'
+import { OwedRows } from '../../src/objects/owed-rows.ts'
 import { Undertaker, type UndertakerParts } from '../../src/objects/undertaker.ts'
 import { blockPeers } from '../../src/protocols/block-peers.ts'
 import { serveFetch } from '../../src/protocols/fetch.ts'
@@ -30,7 +31,7 @@ import { Repair } from '../../src/replication/repair.ts'
 import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
 import { type DeathPorts, knownDeaths, publishDeaths } from '../../src/tables/death-rounds.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
-import { type Describe, type Registers, tables } from '../../src/tables/index.ts'
+import { type Registers, tables } from '../../src/tables/index.ts'
 import { LateDelivery } from '../../src/tables/late-delivery.ts'
 import { type MemoryRowDisk, memoryRowDisk, MemoryRowStore } from '../../src/tables/memory-row-store.ts'
 import { openRecord } from '../../src/tables/opened-record.ts'
@@ -205,14 +206,14 @@ export class CollectingCluster {
     const voters = votersBy({ version: () => 1n, groupsOf: () => [this.peers] })
     const table = tablePeers(requests, () => new Set(reachable()))
     let undertaker: Undertaker | undefined
-    const describe: Describe = (kind, value) => { undertaker?.noticed(kind, value); return describeRow(kind, value) }
     const replica = tableReplica({
-      self, store, codec: plainCodec, voters, isMember: () => true, listing: { index: memoryListingIndex(), describe },
+      self, store, codec: plainCodec, voters, isMember: () => true, listing: { index: memoryListingIndex(), describe: describeRow },
+      saved: (row) => { undertaker?.saved(row) },
       layout: { version: 1n, encoded: () => new Uint8Array(0), adopt: async () => {} },
     })
     const late: LateDelivery = new LateDelivery({ peers: table, voters, settle: async (row, wait) => { await driver.settle(row, wait) } })
     const driver = registers({
-      self, peers: table, replica, counters: store, voters, codec: plainCodec, describe, clock, random: this.random, late, adoptLayout: async () => {},
+      self, peers: table, replica, counters: store, voters, codec: plainCodec, describe: describeRow, clock, random: this.random, late, adoptLayout: async () => {},
       timing: { operationMs: 1000, askMs: 200, pauseMs: 4, maxPauseMs: 60, patience: { leastMs: 5, mostMs: 60, firstMs: 30 } },
     })
     const deaths: DeathPorts = { self, voters, reachable, ask: async (peer, request, wait) => peer === self ? replica.answer(self, request) : table.ask(peer, request, wait) }
@@ -228,7 +229,7 @@ export class CollectingCluster {
     }
     const collector = new Collector(variant.collector?.(collectorParts) ?? collectorParts)
     const undertakerParts: UndertakerParts = {
-      self, registers: driver, store, codec: plainCodec, voters, isMember: () => true, reachable: () => new Set(reachable()), clock, warn,
+      self, registers: driver, store, codec: plainCodec, owed: new OwedRows(), voters, isMember: () => true, reachable: () => new Set(reachable()), clock, warn,
       proofOf: proofOf,
       publish: async (proofs, { signal }) => publishDeaths(deaths, proofs, { signal }),
       timing: { noticeMs: 100, everyMs: 2500, retryMs: 500, giveUpAfterMs: collectionTimes.giveUpAfterMs, giveUpPartsAfterMs: collectionTimes.giveUpAfterMs },

@@ -23,6 +23,7 @@ import type { BlockStores } from '../../src/node/stores.ts'
 import type { TableEngine } from '../../src/node/table-engine.ts'
 import { UserActivity } from '../../src/node/user-activity.ts'
 import { objectStore, type Objects } from '../../src/objects/index.ts'
+import { OwedRows } from '../../src/objects/owed-rows.ts'
 import { Undertaker } from '../../src/objects/undertaker.ts'
 import { serveFetch } from '../../src/protocols/fetch.ts'
 import { livingAt, serveStore } from '../../src/protocols/store.ts'
@@ -60,6 +61,7 @@ export interface WorldBlocks {
   readonly stores: BlockStores
   readonly repairing: Repairing
   readonly undertaker: Undertaker
+  readonly owed: OwedRows
   /** Reads everything here, once. */
   readonly scrub: () => Promise<void>
 }
@@ -86,8 +88,9 @@ export async function worldBlocks ({ self, state, network, tables, rows, files, 
   const repairing = repairingOf({ config: { inFlightBytes }, state, network, stores, hints: { of: () => [] }, users, clock, warn, onShort: () => {} })
   const { registers, voters, ask, peers } = tables
   const deaths: DeathPorts = { self, voters, reachable: () => network.reachable(), ask: async (peer, request, wait) => ask(peer, request, wait) }
+  const owed = new OwedRows()
   const undertakerParts: ConstructorParameters<typeof Undertaker>[0] = {
-    self, registers, store: rows, codec: plainCodec, voters, clock, warn, proofOf,
+    self, registers, store: rows, codec: plainCodec, owed, voters, clock, warn, proofOf,
     isMember: (peer) => state.isMember(peer), reachable: () => peers.reachable(),
     publish: async (proofs, wait) => publishDeaths(deaths, proofs, wait),
     timing: { noticeMs: 300, everyMs: 30_000, retryMs: 2_000, giveUpAfterMs: worldTimes.giveUpAfterMs, giveUpPartsAfterMs: worldTimes.giveUpAfterMs },
@@ -127,7 +130,7 @@ export async function worldBlocks ({ self, state, network, tables, rows, files, 
     } },
   ]
   runInBackground(tasks, { clock, warn })
-  return { objects, stores, repairing, undertaker, scrub }
+  return { objects, stores, repairing, undertaker, owed, scrub }
 }
 
 const nothingCached: BlockCache = {

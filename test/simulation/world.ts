@@ -277,7 +277,7 @@ export class World {
     const network = { peerId: self, requests, reachable: () => [...process.reachable], admission, providers: { async * find () {} } } as unknown as Network
     const engine = tableEngine({
       self, state, network, takeovers, rows: store, codec: plainCodec, index: memoryListingIndex(), absence, clock, random: this.random,
-      positions: { remembers: () => true } as unknown as StorePositions, warn: () => {}, votersOf: this.#variant.voters, describe: this.#hasBlocks ? describeRow : () => undefined, noticed: (table, value) => { process.blocks?.undertaker.noticed(table, value) },
+      positions: { remembers: () => true } as unknown as StorePositions, warn: () => {}, votersOf: this.#variant.voters, describe: this.#hasBlocks ? describeRow : () => undefined, saved: (row) => { process.blocks?.undertaker.saved(row) }, found: (row) => { process.blocks?.owed.foundIn(row) },
     })
     process.engine = engine
     process.memberRows = async (wait) => everyMemberRow({ state, codec: plainCodec, ask: engine.ask, registers: engine.registers, voters: engine.voters }, wait)

@@ -3,7 +3,7 @@ import { type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
-import type { Describe, Registers, Voters } from '../../src/tables/index.ts'
+import type { Describe, OpenedRow, Registers, Voters } from '../../src/tables/index.ts'
 import type { RowSettler } from '../../src/tables/late-delivery.ts'
 import { MemoryRowStore } from '../../src/tables/memory-row-store.ts'
 import type { TableRequest } from '../../src/tables/messages.ts'
@@ -37,7 +37,7 @@ export interface TableNodes {
 export const describeValue: Describe = (_, value) => ({ name: value, scope: new Uint8Array(16), summary: value })
 
 /** Nodes that vote on every row, over calls in place of a network. Nothing gets lost unless told to. */
-export function tableNodes (count: number, { isMember = () => true, layout, options = () => ({}), peersOf, votersAmong = (all) => all, version = () => 1n, groupsAmong = (all, partition) => [votersAmong(all, partition)] }: {
+export function tableNodes (count: number, { isMember = () => true, layout, options = () => ({}), peersOf, votersAmong = (all) => all, version = () => 1n, groupsAmong = (all, partition) => [votersAmong(all, partition)], saved = () => {} }: {
   isMember?: (peer: PeerId) => boolean
   layout?: LayoutGuard
   options?: (self: PeerId) => Partial<RegistersOptions>
@@ -48,6 +48,7 @@ export function tableNodes (count: number, { isMember = () => true, layout, opti
   /** Of the layout, which all adopt at once. */
   version?: () => bigint
   groupsAmong?: (peers: readonly PeerId[], partition: number) => ReadonlyArray<readonly PeerId[]>
+  saved?: (self: PeerId, row: OpenedRow) => void
 } = {}): TableNodes {
   const peers = Array.from({ length: count }, (_, i) => peerIdOf(hash(Uint8Array.of(i))))
   const voters = votersBy({ version, groupsOf: (partition) => groupsAmong(peers, partition) })
@@ -55,7 +56,7 @@ export function tableNodes (count: number, { isMember = () => true, layout, opti
   const all = new Map<PeerId, TableNode>()
   for (const [i, self] of peers.entries()) {
     const store = new MemoryRowStore({ ballotOf: (table, record) => plainCodec.ballotOf(table, record) })
-    const restarted = (): TableReplica => tableReplica({ self, store, codec: plainCodec, voters, isMember, listing: { index: memoryListingIndex(), describe: describeValue }, layout: layout ?? { get version () { return version() }, encoded: () => new Uint8Array(0), adopt: async () => {} } })
+    const restarted = (): TableReplica => tableReplica({ self, store, codec: plainCodec, voters, isMember, listing: { index: memoryListingIndex(), describe: describeValue }, saved: (row) => { saved(self, row) }, layout: layout ?? { get version () { return version() }, encoded: () => new Uint8Array(0), adopt: async () => {} } })
     const replica = restarted()
     const asked: TableNode['asked'] = []
     const direct: TablePeers = {

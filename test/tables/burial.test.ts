@@ -4,6 +4,7 @@ import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
 import { Burial } from '../../src/tables/burial.ts'
 import { HandOver } from '../../src/tables/hand-over.ts'
 import { type RowAddress, type StoredRow, tables } from '../../src/tables/index.ts'
+import { messageLimits } from '../../src/tables/messages.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import { type TableNode, type TableNodes, tableNodes } from '../support/table-nodes.ts'
 
@@ -82,6 +83,49 @@ describe('a tombstone', () => {
     expect((await held(cluster)).every((row) => row !== undefined)).toBe(true)
     const two = tableNodes(3, { groupsAmong: (peers) => [peers.slice(0, 2), peers] })
     await expect(first(two).replica.answer(first(two).self, { version: 1n, kind: 'bury', partition, rows: [] })).rejects.toThrow('layout changes')
+  })
+
+  test('is looked for once in each partition, and again only where one was saved, or stays', async () => {
+    const cluster = await deleted()
+    const looks: number[] = []
+    const { store } = first(cluster)
+    const looking = { ...first(cluster), store: { rows: (...of: Parameters<typeof store.rows>) => { looks.push(of[0]); return store.rows(...of) } } }
+    const burial = new Burial({ ...looking, codec: plainCodec, voters: cluster.voters, isMember: () => true, isChanging: () => false })
+    cluster.dead.add((cluster.nodes[2] as TableNode).self)
+    await pass(burial)
+    expect(new Set(looks).size).toBe(4096)
+    for (const revived of [false, true]) {
+      if (revived) cluster.dead.clear()
+      looks.length = 0
+      await pass(burial)
+      expect(looks).toEqual([partition])
+    }
+    expect(await held(cluster)).toEqual([undefined, undefined, undefined])
+    looks.length = 0
+    await pass(burial)
+    await pass(burial)
+    expect(looks).toEqual([partition])
+    burial.suspect(7)
+    await pass(burial)
+    expect(looks).toEqual([partition, 7])
+  })
+
+  test('in a partition of which a change of the layout left a part is looked for again', async () => {
+    const cluster = await deleted()
+    const { store } = first(cluster)
+    const before = (n: number): Uint8Array => Uint8Array.from([rowKey[0] ?? 0, (rowKey[1] ?? 0) & 0xf0, ...new Uint8Array(28), n >> 8, n & 0xff])
+    await store.save(Array.from({ length: messageLimits.maxBallots }, (_, n) => ({ table: tables.objects, rowKey: before(n), promised: { counter: 1n, proposer: new Uint8Array(32) }, accepted: undefined })))
+    const looks: number[] = []
+    let isChanging = false
+    const looking = { ...first(cluster), store: { rows: (...of: Parameters<typeof store.rows>) => { looks.push(of[0]); return store.rows(...of) } } }
+    const burial = new Burial({ ...looking, codec: plainCodec, voters: cluster.voters, isMember: () => true, isChanging: () => isChanging })
+    burial.begin()
+    while (!looks.includes(partition)) await burial.step()
+    isChanging = true
+    await burial.step()
+    isChanging = false
+    await pass(burial)
+    expect(await held(cluster)).toEqual([undefined, undefined, undefined])
   })
 
   test('is buried by members alone, and a row that is none never', async () => {
