@@ -22,6 +22,8 @@ export const exchangeLimits = {
   leastBytesPerSecond: 16 * 1024,
   graceMs: 10_000,
   maxRefusalBytes: 1024,
+  /** Requests that were given up and whose answers may still come; beyond it the peer takes them and answers none. */
+  maxForgotten: 4096,
   /** A batch of frames this long takes no more; a frame may be longer. */
   batchBytes: 128 * 1024,
 } as const
@@ -136,6 +138,7 @@ export class Asker {
     const onAbort = (): void => {
       this.#waiting.delete(id)
       this.#forgotten.set(id, maxAnswerBytes)
+      if (this.#forgotten.size > exchangeLimits.maxForgotten) this.#end(new RangeError(`${this.#forgotten.size} requests were never answered`))
       // the answerer may stop working; that the word gets there is not essential
       this.#line.send(id, kinds.cancel, []).catch(() => {})
       reject(signal.reason as Error)

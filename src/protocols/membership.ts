@@ -31,6 +31,9 @@ export const membershipCheck = (sources: MembershipSources): Verify => async (pe
   if (!equals(certificate.member.subject, keyOf(peer))) return { isValid: false, why: 'a certificate of another peer' }
   const era = await risenEra(sources, shown)
   if (era === undefined) return { isValid: false, why: 'an era by nobody in the chain' }
+  // a chain that anybody can make for himself is not worth a majority's answer
+  const chain = verdictOf(certificate, { clusterId, authority, era, memberRowHash: 'unchecked' })
+  if (!chain.isValid) return chain
   const memberRowHash = isInEra(certificate, era) ? undefined : await sources.memberRowHash(certificate.member.subject)
   const verdict = verdictOf(certificate, { clusterId, authority, era, memberRowHash })
   if (verdict.isValid && !isSameEra(mergedEra(era, sources.era()), sources.era())) await sources.adopt(mergedEra(era, sources.era()))

@@ -49,6 +49,22 @@ describe('an asker whose peer', () => {
   })
 })
 
+test('a peer that takes requests and never answers is not remembered without end', async () => {
+  const [near] = streamPair()
+  const asker = new Asker(near, { peer, clock: systemClock })
+  const waiting = asker.ask(asking)
+  waiting.catch(() => {}) // it is looked at below
+  for (let i = 0; i <= exchangeLimits.maxForgotten; i++) {
+    expect(asker.isOpen).toBe(true)
+    const over = new AbortController()
+    const given = asker.ask({ ...asking, signal: over.signal })
+    over.abort(new Error('never mind'))
+    await expect(given).rejects.toThrow('never mind')
+  }
+  expect(asker.isOpen).toBe(false)
+  await expect(waiting).rejects.toThrow(PeerUnreachable)
+})
+
 describe('a request that waits', () => {
   const start = (time: VirtualTime): { far: FarEnd, asked: Promise<unknown>, isOver: () => boolean } => {
     const [near, far] = streamPair()

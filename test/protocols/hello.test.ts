@@ -18,14 +18,14 @@ const eraOne = cluster.era(1, [alice, bob])
 
 interface Side { readonly hello: Hello, readonly greetings: Greeting[], era: Era }
 
-async function side (network: MemoryNetwork, name: string, certificate: Certificate, options: { era?: Era, versions?: readonly number[], trust?: ReturnType<typeof paperCluster>, rows?: readonly Certificate[] } = {}): Promise<Side> {
+async function side (network: MemoryNetwork, name: string, certificate: Certificate, options: { era?: Era, versions?: readonly number[], trust?: ReturnType<typeof paperCluster>, rows?: readonly Certificate[], asked?: Uint8Array[] } = {}): Promise<Side> {
   const { versions = [1], trust = cluster, rows = [] } = options
   const greetings: Greeting[] = []
   const state = { era: options.era ?? eraOne }
   const verify = membershipCheck({
     askVoters: async () => {},
     ...trust, era: () => state.era, async adopt (era) { state.era = era },
-    memberRowHash: async (key) => rows.map(({ member }) => member).filter(({ subject }) => Buffer.compare(subject, key) === 0).map(hashOfStatement)[0],
+    memberRowHash: async (key) => { options.asked?.push(key); return rows.map(({ member }) => member).filter(({ subject }) => Buffer.compare(subject, key) === 0).map(hashOfStatement)[0] },
   })
   const self = (_peer: PeerId, yours?: StorePosition): Introduction => ({ certificate, era: state.era, versions, capabilities: ['fetch'], freeBytes: 123, layoutVersion: 7n, addresses: [Uint8Array.of(1, 2)], store: { id: hash(utf8(name)).subarray(0, 16), position: 12n }, yours })
   const hello = helloProtocol({ self, verify, greeted: (greeting) => { greetings.push(greeting) } })
@@ -66,7 +66,8 @@ describe('hello', () => {
 
   test('a stranger, a member of another cluster and garbage get the same bare refusal', async () => {
     const network = memoryNetwork()
-    const b = await side(network, 'bob', certificateOf(bob))
+    const asked: Uint8Array[] = []
+    const b = await side(network, 'bob', certificateOf(bob), { asked })
     const other = paperCluster('other')
     const mallory = other.member('mallory')
     await side(network, 'mallory', certificateOf(mallory), { trust: other, era: other.era(1, [mallory]) })
@@ -78,6 +79,8 @@ describe('hello', () => {
       expect((refusal as Error).message).toBe('no')
     }
     expect(b.greetings).toEqual([])
+    // and no majority was asked about any of them
+    expect(asked).toEqual([])
   })
 
   test('an initiator refuses a responder that is no member', async () => {
