@@ -15,7 +15,7 @@ import { puts } from './put.ts'
 import { Report } from './report.ts'
 import { layout } from './layout.ts'
 import { rpc } from './rpc.ts'
-import { s3 } from './s3.ts'
+import { s3, s3Large, s3List } from './s3.ts'
 import { multipart } from './multipart.ts'
 import { sealing } from './sealing.ts'
 import { smallObjects } from './small-objects.ts'
@@ -30,6 +30,7 @@ const { values } = parseArgs({
     size: { type: 'string', default: '256' },
     rounds: { type: 'string', default: '3' },
     count: { type: 'string', default: '3000' },
+    listed: { type: 'string', default: '100000' },
     only: { type: 'string' },
     json: { type: 'string' },
   },
@@ -38,7 +39,7 @@ const { values } = parseArgs({
 type Section = (bench: Bench, nodes: BenchNodes) => Promise<void>
 
 /** On three nodes, all of them holders. */
-const onThree: Readonly<Record<string, Section>> = { 'start-up': startUp, small: smallObjects, put: puts, s3, multipart, dedup: deduplication, rpc, frozen: frozenHolder }
+const onThree: Readonly<Record<string, Section>> = { 'start-up': startUp, small: smallObjects, put: puts, s3, 's3-large': s3Large, multipart, dedup: deduplication, rpc, frozen: frozenHolder, 's3-list': s3List }
 /** On three holders and two members that hold nothing. */
 const onReaders: Readonly<Record<string, Section>> = { fetch: fetches, 'first-byte': firstBytes, helia }
 /** In this process, or on nodes of their own. */
@@ -50,12 +51,14 @@ const unknown = wanted.filter((name) => !names.includes(name))
 if (unknown.length > 0) throw new Error(`there is no section ${unknown.join(', ')}; there are ${names.join(', ')}`)
 
 const [sizeMiB, rounds, count] = [positive('size', values.size), positive('rounds', values.rounds), positive('count', values.count)]
-const settings = { sizeMiB, rounds, count, sections: wanted.join(' ') }
+const listed = positive('listed', values.listed)
+const settings = { sizeMiB, rounds, count, listed, sections: wanted.join(' ') }
 const folder = await mkdtemp(join(tmpdir(), 'dfs-bench-'))
 const bench: Bench = {
   sizeBytes: sizeMiB * mebibyte,
   rounds,
   count,
+  listed,
   report: new Report(settings),
   folder,
   secondsPerByte: {},

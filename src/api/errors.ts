@@ -24,7 +24,7 @@ export function errorHeaderOf ({ error }: ErrorAnswer['body']): string {
   return json.replaceAll(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-/** Why a request was refused, for the log of a face that others reach: names of buckets and keys, which messages hold, are sealed on disk. Undefined: nobody expected it. */
+/** Why a request was refused, for the log: names of buckets and keys, which messages hold, are sealed on disk. Undefined: nobody expected it. */
 export function loggedReasonOf (error: unknown): string | undefined {
   if (error instanceof ApiError) return error.code
   if (!(error instanceof DfsError)) return undefined

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { errorAnswerOf, errorHeaderOf } from './errors.ts'
+import { errorAnswerOf, errorHeaderOf, loggedReasonOf } from './errors.ts'
 import type { Refusal } from './listener.ts'
 
 /** An error as JSON; of a HEAD, which has no body, in the header x-dfs-error. */
@@ -14,6 +14,6 @@ export function jsonRefusalOf (error: unknown, { headers, method }: Pick<Incomin
       ...(method === 'HEAD' ? { 'x-dfs-error': errorHeaderOf(body) } : {}),
     },
     body: Buffer.from(`${JSON.stringify(body)}\n`),
-    reason: status === 500 ? undefined : body.error.message,
+    reason: loggedReasonOf(error),
   }
 }

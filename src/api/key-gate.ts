@@ -12,7 +12,7 @@ const operations: Readonly<Record<Wish['action'], readonly string[]>> = { read: 
 
 const versionOperations: typeof operations = { read: ['s3:GetObjectVersion'], list: ['s3:ListBucketVersions'], write: [...operations.write, 's3:DeleteObjectVersion'], admin: [] }
 
-/** Who may what by the cluster's access keys and what buckets say: their policies, as at the S3 face; what a public-read bucket holds anybody may read and list. */
+/** Who may what by the cluster's access keys and what buckets say: their policies, as at the S3 face; what a public-read bucket holds anybody may read, and whether they may list it its policy says (docs/decisions/0029-public-read.md). */
 export function keyGate ({ keys, objects, clock }: { keys: Pick<AccessKeys, 'find'>, objects: Pick<Objects, 'bucket'>, clock: Clock }): Gate {
   const accesses = new BucketAccesses({ node: { objects }, clock })
   return {
@@ -22,7 +22,7 @@ export function keyGate ({ keys, objects, clock }: { keys: Pick<AccessKeys, 'fin
       const judgements = (isOfVersions ? versionOperations : operations)[action].map((operation) => judged(statements, { accessKeyId: keyId, operation, bucket, key: action === 'list' ? '' : key, isSecure }))
       if (judgements.includes('deny')) return 'deny'
       if (judgements.length > 0 && judgements.every((one) => one === 'allow')) return 'allow'
-      return isPublic && !isOfVersions && (action === 'read' || action === 'list') ? 'allow' : 'silent'
+      return isPublic && !isOfVersions && action === 'read' ? 'allow' : 'silent'
     },
     async prove ({ id, secret }) {
       const key = await keys.find(id)

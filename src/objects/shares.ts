@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import { base64urlOf, empty, utf8 } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
-import { Conflict, InvalidInput, NotFound } from '../base/errors.ts'
+import { Conflict, InvalidInput, NotFound, Refused } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import { passwordHash, passwordHolds } from '../encryption/index.ts'
 import { type Change, type Registers, type RowAddress, tables } from '../tables/index.ts'
@@ -11,7 +11,7 @@ import { decodeShareRow, encodeShareRow, publicShare, type Share, type ShareRow,
 
 /** Share links of the cluster: one sealed row each, so that every node with the data key honours it, and refuses it from the moment it is revoked. */
 export interface Shares {
-  /** The secret is told here and never again. @throws NotFound where there is no such object, InvalidInput, Unavailable, UnknownOutcome */
+  /** The secret is told here and never again. @throws NotFound where there is no such object, Refused where there are too many, InvalidInput, Unavailable, UnknownOutcome */
   create (wanted: NewShare, wait?: { signal?: AbortSignal }): Promise<Share & { readonly secret: string }>
   /** In order of id; those that have ended too. */
   list (wait?: { signal?: AbortSignal }): Promise<readonly Share[]>
@@ -45,25 +45,43 @@ export interface SharesParts {
   readonly objects: Pick<Objects, 'bucket' | 'head'>
   readonly clock: Clock
   readonly random: Random
+  readonly maxShares?: number
 }
 
 export const shareLimits = {
   idBytes: 12,
   secretBytes: 32,
   maxPasswordBytes: 256,
+  /** Of the cluster, those that have ended among them; several nodes that make some at once may pass it by a few. */
+  maxShares: 10_000,
 } as const
 
 const addressOf = (id: string): RowAddress => ({ table: tables.shares, scope: clusterScope, key: utf8(id) })
 const idPattern = /^[\w-]{16}$/
 const pageSize = 1000
 
-export function shares ({ registers, objects, clock, random }: SharesParts): Shares {
+export function shares ({ registers, objects, clock, random, maxShares = shareLimits.maxShares }: SharesParts): Shares {
   const change = async <T>(id: string, next: (current: ShareRow | undefined) => Change<T>, wait: { signal?: AbortSignal }): Promise<T> =>
     registers.change<T>(addressOf(id), (value) => next(value === undefined ? undefined : decodeShareRow(value)), wait)
+
+  const pagesOf = async function * (wait: { signal?: AbortSignal }): AsyncIterable<readonly Uint8Array[]> {
+    for (let after: Uint8Array | undefined, more = true; more; more = after !== undefined) {
+      const page = await registers.list({ table: tables.shares, scope: clusterScope, prefix: empty, after, limit: pageSize }, wait)
+      yield page.entries.map(({ summary }) => summary)
+      after = page.next
+    }
+  }
+  /** Looks no further than `enough`. */
+  const countOf = async (enough: number, wait: { signal?: AbortSignal }): Promise<number> => {
+    let count = 0
+    for await (const page of pagesOf(wait)) if ((count += page.length) >= enough) break
+    return count
+  }
 
   return {
     async create ({ bucket, key, notAfterMs, isOnce = false, password }, wait = {}) {
       checkWanted({ notAfterMs, password })
+      if (await countOf(maxShares, wait) >= maxShares) throw new Refused(`there are ${maxShares} shares already: revoke some that have ended ("dfs share ls", "dfs share revoke")`)
       const [{ id: bucketId }] = await Promise.all([objects.bucket(bucket, wait), objects.head({ bucket, key }, wait)])
       const [id, secret] = [base64urlOf(random.bytes(shareLimits.idBytes)), base64urlOf(random.bytes(shareLimits.secretBytes))]
       const row: ShareRow = {
@@ -77,12 +95,7 @@ export function shares ({ registers, objects, clock, random }: SharesParts): Sha
     },
     async list (wait = {}) {
       const all: Share[] = []
-      for (let after: Uint8Array | undefined, more = true; more;) {
-        const page = await registers.list({ table: tables.shares, scope: clusterScope, prefix: empty, after, limit: pageSize }, wait)
-        all.push(...page.entries.map(({ summary }) => publicShare(decodeShareRow(summary))))
-        after = page.next
-        more = after !== undefined
-      }
+      for await (const page of pagesOf(wait)) all.push(...page.map((summary) => publicShare(decodeShareRow(summary))))
       return all
     },
     async revoke (id, wait = {}) {

@@ -5,6 +5,7 @@ import type { LocalApi } from '../../src/api/http.ts'
 import { hexOf, utf8 } from '../../src/base/bytes.ts'
 import { Corrupt, Unavailable } from '../../src/base/errors.ts'
 import { keyedHash } from '../../src/base/hash.ts'
+import { objectPath } from '../../src/client/index.ts'
 import { servedApi, type ServedApi } from '../support/local-api.ts'
 
 let served: ServedApi
@@ -89,6 +90,16 @@ describe('the local API', () => {
     socket.destroy()
     await expect.poll(() => served.logged.some((line) => line.includes('"PUT"') && line.includes('refused'))).toBe(true)
     expect((await ask('GET', '/v1/objects/photos/half')).status).toBe(404)
+  })
+
+  test('no name of a bucket or a key stands in the log, of what is answered and of what is refused', async () => {
+    await using other = await servedApi()
+    await expect(other.client.head(objectPath('photos', 'not-there'))).rejects.toThrow()
+    await expect(other.client.json('GET', '/v1/buckets/unheard-of')).rejects.toThrow()
+    await expect(other.client.json('PUT', '/v1/buckets/Not-Allowed', { body: {} })).rejects.toThrow()
+    await expect.poll(() => other.logged.length).toBeGreaterThanOrEqual(4)
+    expect(other.logged.join('\n')).not.toMatch(/photos|not-there|unheard-of|not-allowed/i)
+    expect(other.logged.join('\n')).toContain('"reason":"not-found"')
   })
 
   test('a read that fails before its first byte is told with its reason (it was a connection broken off)', async () => {

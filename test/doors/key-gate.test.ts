@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { keyGate } from '../../src/api/key-gate.ts'
+import { s3Face } from '../../src/api/s3/face.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { Unavailable } from '../../src/base/errors.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { accessKeys, objectStore } from '../../src/objects/index.ts'
 import { objectWorld } from '../support/object-parts.ts'
+import { servedPublicly } from '../support/public-listener.ts'
 import { basic, servedWeb } from '../support/web-face.ts'
 
 describe('access keys at the HTTP door', () => {
@@ -27,7 +29,7 @@ describe('access keys at the HTTP door', () => {
     expect(await status('/photos/dogs/1', basic(id, secret))).toBe(403)
     expect(await status('/photos/cats/', basic(id, secret))).toBe(403)
     expect(await status('/open/a', basic(id, secret))).toBe(200)
-    expect([await status('/open/a'), await status('/open/'), await status('/photos/cats/1'), await status('/nothing/a')]).toEqual([200, 200, 401, 401])
+    expect([await status('/open/a'), await status('/open/'), await status('/photos/cats/1'), await status('/nothing/a')]).toEqual([200, 401, 401, 401])
     nowMs = 2001
     expect(await status('/photos/cats/1', basic(id, secret))).toBe(401)
   })
@@ -52,6 +54,22 @@ describe('access keys at the HTTP door', () => {
     expect((await served.ask('/rules/mine/a', { headers: basic(none.id, none.secret) })).headers['cache-control']).toBe('private, no-cache')
   })
 
+  test('a public-read bucket shows its keys to nobody, unless its policy says so too, at the S3 door as at this one', async () => {
+    const { parts } = objectWorld()
+    const keys = accessKeys({ registers: parts.registers, clock: systemClock, random: systemRandom, settleLayout: async () => {} })
+    const objects = objectStore(parts)
+    const listing = { Effect: 'Allow', Principal: '*', Action: 's3:ListBucket', Resource: 'arn:aws:s3:::shown' }
+    await objects.createBucket('open', { settings: { publicRead: true } })
+    await objects.createBucket('shown', { settings: { publicRead: true, policy: JSON.stringify({ Statement: [listing] }) } })
+    for (const bucket of ['open', 'shown']) await objects.put({ bucket, key: 'unlisted' }, (async function * () { yield Buffer.from('x') })())
+    await using web = await servedWeb({ objects, gate: keyGate({ keys, objects, clock: systemClock }) })
+    const face = s3Face({ node: { objects, keys }, clock: systemClock, region: undefined, hosts: [], allowInsecure: false })
+    await using s3 = await servedPublicly((exchange) => face.answer(exchange), { face })
+    const statuses = async (ask: (path: string) => Promise<{ status: number }>, list: string): Promise<number[]> => [(await ask('/open/unlisted')).status, (await ask(`/open${list}`)).status, (await ask(`/shown${list}`)).status]
+    expect(await statuses(async (path) => web.ask(path), '/')).toEqual([200, 401, 200])
+    expect(await statuses(async (path) => fetch(`http://127.0.0.1:${s3.listener.port}${path}`), '?list-type=2')).toEqual([200, 403, 200])
+  })
+
   test('what a bucket opens to everybody is what is current: earlier versions take a right, or a policy that names them', async () => {
     const { parts } = objectWorld()
     const keys = accessKeys({ registers: parts.registers, clock: systemClock, random: systemRandom, settleLayout: async () => {} })
@@ -61,7 +79,7 @@ describe('access keys at the HTTP door', () => {
     const statement = { Effect: 'Allow', Principal: '*', Action: ['s3:GetObjectVersion', 's3:DeleteObject', 's3:PutObject'], Resource: 'arn:aws:s3:::ruled/*' }
     await objects.createBucket('ruled', { settings: { policy: JSON.stringify({ Statement: [statement] }) } })
     const judged = async (bucket: string, action: 'read' | 'list' | 'write', isOfVersions?: boolean): Promise<string> => gate.judge({ action, bucket, key: 'k', isOfVersions }, { keyId: undefined, isSecure: true })
-    expect([await judged('open', 'read'), await judged('open', 'read', true), await judged('open', 'list'), await judged('open', 'list', true)]).toEqual(['allow', 'silent', 'allow', 'silent'])
+    expect([await judged('open', 'read'), await judged('open', 'read', true), await judged('open', 'list'), await judged('open', 'list', true)]).toEqual(['allow', 'silent', 'silent', 'silent'])
     expect([await judged('ruled', 'read'), await judged('ruled', 'read', true), await judged('ruled', 'write'), await judged('ruled', 'write', true)]).toEqual(['silent', 'allow', 'allow', 'silent'])
   })
 

@@ -3,8 +3,9 @@ import { encode } from 'cborg'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { fromHex, hexOf, MalformedBytes } from '../../src/base/bytes.ts'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
-import { UnknownOutcome } from '../../src/base/errors.ts'
-import { describeRow, type NewShare } from '../../src/objects/index.ts'
+import { Refused, UnknownOutcome } from '../../src/base/errors.ts'
+import { systemRandom } from '../../src/base/random.ts'
+import { describeRow, type NewShare, type Share, shares } from '../../src/objects/index.ts'
 import { decodeShareRow, encodeShareRow, shareSecretHash, type ShareRow, summaryOfShare } from '../../src/objects/share.ts'
 import { tables } from '../../src/tables/index.ts'
 import { servedApi } from '../support/local-api.ts'
@@ -44,6 +45,16 @@ describe('rows of shares', () => {
     expect(describeRow(tables.shares, row)?.summary).toEqual(summaryOfShare(row))
     expect(decodeShareRow(summaryOfShare(row))).toMatchObject({ id, secretHash: new Uint8Array(0), password: '' })
     expect(await served.shares.list()).toMatchObject([{ id, hasPassword: true }])
+  })
+
+  test('have a bound in number, in which those that have ended count', async () => {
+    const bounded = shares({ registers: served.world.parts.registers, objects: served.objects, clock, random: systemRandom, maxShares: 2 })
+    const make = async (): Promise<Share> => bounded.create({ bucket: 'photos', key: 'trip/film.mp4', notAfterMs: 1 })
+    const { id } = await make()
+    await make()
+    await expect(make()).rejects.toThrow(Refused)
+    await bounded.revoke(id)
+    await make()
   })
 
   test('hold no secret and no password', async () => {

@@ -1,14 +1,12 @@
 import type { CorsRule } from '../../objects/index.ts'
+import { corsRuleFor } from '../cors.ts'
 import { S3Error } from './errors.ts'
-import { matches } from './policy.ts'
 import { childrenOf, childText, type XmlNode } from './xml-reader.ts'
 import { document, element, given } from './xml.ts'
 
 /** The rule that lets a page of the origin send this, and the headers that say so (https://fetch.spec.whatwg.org/#http-cors-protocol). Undefined: none does. */
 export function corsHeaders (rules: readonly CorsRule[] = [], { origin, method, headers = [] }: { origin: string, method: string, headers?: readonly string[] }): Record<string, string> | undefined {
-  const rule = rules.find(({ allowedOrigins, allowedMethods, allowedHeaders = [] }) =>
-    allowedMethods.includes(method) && allowedOrigins.some((pattern) => matches(pattern, origin)) &&
-    headers.every((header) => allowedHeaders.some((pattern) => matches(pattern.toLowerCase(), header.toLowerCase()))))
+  const rule = corsRuleFor(rules, { origin, method, headers: headers.map((name) => name.toLowerCase()) })
   if (rule === undefined) return undefined
   const isAny = rule.allowedOrigins.includes('*')
   return {

@@ -1,12 +1,12 @@
 import { DfsError } from '../../base/errors.ts'
-import { ApiError, errorAnswerOf, loggedReasonOf } from '../errors.ts'
+import { ApiError, errorAnswerOf } from '../errors.ts'
 import { jsonRefusalOf } from '../json-refusal.ts'
 import type { Incoming, Refusal } from '../listener.ts'
 import { html, page, pageHeaders, plainHeaders } from './html.ts'
 
 /** A page for people, JSON for programs. */
 export function webRefusalOf (error: unknown, { request }: Incoming): Refusal {
-  const refusal = { ...jsonRefusalOf(error, request), reason: loggedReasonOf(error) }
+  const refusal = jsonRefusalOf(error, request)
   const asks = error instanceof ApiError && error.status === 401 ? { 'www-authenticate': 'Basic realm="dfs", charset="UTF-8"' } : {}
   if (!(request.headers.accept ?? '').includes('text/html')) return { ...refusal, headers: { ...refusal.headers, ...asks, ...plainHeaders, 'cache-control': 'no-store' } }
   const { status, body: { error: { message } } } = errorAnswerOf(error)
