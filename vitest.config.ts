@@ -3,10 +3,10 @@ import { defineConfig } from 'vitest/config'
 /** Files that run nodes as processes: those want both cores, and side by side would only disturb each other's timing. */
 const withProcesses = ['test/cluster/**/*.test.ts', 'test/cli/cli.test.ts', 'test/package.test.ts']
 /** Of those, what is about src/cluster/ alone. */
-const without = ['assignment', 'certificate', 'layout', 'statement'].map((name) => `test/cluster/${name}.test.ts`)
+const without = ['assignment', 'certificate', 'layout', 'recovery', 'statement'].map((name) => `test/cluster/${name}.test.ts`)
 /** Files that take half a minute and more each: `npm run test:longer`. */
 const longer = [
-  ...['collect', 'demonstration', 'forgetful-stores', 'keyless', 'layout-changes', 'load', 'repair', 'rot', 'shards', 'verify', 'versions'].map((name) => `test/cluster/${name}.test.ts`),
+  ...['collect', 'demonstration', 'forget-lost', 'forgetful-stores', 'keyless', 'layout-changes', 'load', 'repair', 'rot', 'shards', 'verify', 'versions'].map((name) => `test/cluster/${name}.test.ts`),
   'test/node/rot.test.ts', 'test/simulation/layout-changes.test.ts', 'test/simulation/whole.test.ts',
 ]
 /** Files that let other programs loose on nodes, where those are installed: `npm run test:clients`. */

@@ -32,6 +32,11 @@ export interface DfsNode extends AsyncDisposable {
    * @throws Refused, NotFound, Unavailable (nothing happened), UnknownOutcome (repeat it)
    */
   removeMember (peer: PeerId, wait?: { signal?: AbortSignal }): Promise<{ readonly era: number, readonly epoch: number }>
+  /**
+   * When a majority is gone for good: these nodes are given up, and what survived them goes on. With `isDryRun` only says what that would mean.
+   * @throws InvalidInput, Refused (one of them answers, a majority answers, this node may not), Unavailable (one that is not named does not answer; or repeat it)
+   */
+  forgetLost (lost: readonly PeerId[], options?: { isDryRun?: boolean, signal?: AbortSignal }): Promise<LossReport>
   /** That a member shall hold and decide nothing from now on, or again something; the layout follows. @throws Refused, Unavailable */
   setDraining (peer: PeerId, isDraining: boolean, wait?: { signal?: AbortSignal }): Promise<void>
   /** Nodes that invite and remove beside the one that made the cluster. */
@@ -100,6 +105,23 @@ export interface InviteState {
   readonly zone: string
   readonly notAfterMs: number | undefined
   readonly madeMs: number
+}
+
+/** What the loss of some nodes means, as a survivor sees it. */
+export interface LossReport {
+  readonly lost: readonly string[]
+  readonly survivors: readonly string[]
+  /** Of 4,096 partitions of rows: with a majority left; with some replicas left, whose rows may be older than what was acknowledged; with none left. */
+  readonly rows: { readonly whole: number, readonly stale: number, readonly gone: number }
+  /** Of 4,096 partitions of blocks: of their first three holders all, some or none are left. Of blocks without a holder left a substitute may have a copy. */
+  readonly blocks: { readonly whole: number, readonly fewer: number, readonly gone: number }
+  /** That this node knows of; `examples`, at most 100, are of those that may be stale, as BUCKET/KEY. */
+  readonly objects: { readonly known: number, readonly possiblyStale: number, readonly examples: readonly string[] }
+  readonly isDone: boolean
+  /** When it is done: the era without them, the epoch that began, and the layout in which the survivors decide. */
+  readonly era?: number
+  readonly epoch?: number
+  readonly layoutVersion?: string
 }
 
 export interface NodeStatus {

@@ -104,6 +104,15 @@ export async function memberRoute (exchange: Exchange, peer: string): Promise<vo
   sendJson(exchange, { removed: true, ...await exchange.node.removeMember(peerIn(peer), { signal: exchange.signal }) })
 }
 
+/** POST /v1/cluster/forget-lost {"lost": [PEER, …], "dryRun": true} */
+export async function forgetLostRoute (exchange: Exchange): Promise<void> {
+  requireMethod(exchange, 'POST')
+  const { lost, dryRun = false, ...others } = await jsonBody(exchange)
+  if (!Array.isArray(lost) || !lost.every((peer) => typeof peer === 'string')) throw new InvalidInput('lost', 'lost takes a list of peer ids')
+  if (typeof dryRun !== 'boolean' || Object.keys(others).length > 0) throw new InvalidInput('dryRun', 'beside lost there is dryRun, true or false')
+  sendJson(exchange, await exchange.node.forgetLost(lost.map(peerIn), { isDryRun: dryRun, signal: exchange.signal }))
+}
+
 /** GET /v1/admins; PUT, DELETE /v1/admins/PEER */
 export async function adminRoute (exchange: Exchange, peer: string | undefined): Promise<void> {
   const { node, request, signal } = exchange

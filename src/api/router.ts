@@ -1,6 +1,6 @@
 import type { Exchange } from './context.ts'
 import { ApiError } from './errors.ts'
-import { adminRoute, bucketRoute, cacheRoute, configRoute, doctorRoute, inspectRoute, inviteRoute, memberRoute, metricsRoute, peersRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
+import { adminRoute, bucketRoute, cacheRoute, configRoute, doctorRoute, forgetLostRoute, inspectRoute, inviteRoute, memberRoute, metricsRoute, peersRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
 import { keyRoute } from './key-routes.ts'
 import { listRoute, objectRoute } from './object-routes.ts'
 import { verifyRoute } from './verify-route.ts'
@@ -28,6 +28,9 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
     case 'members':
       if (name === undefined || key.length > 0) break
       return memberRoute(exchange, name)
+    case 'cluster':
+      if (name !== 'forget-lost' || key.length > 0) break
+      return forgetLostRoute(exchange)
     case 'admins': return adminRoute(exchange, name)
     case 'shares':
       if (key.length > 0) break

@@ -2,6 +2,7 @@ import { ByteReader, ByteWriter, compareBytes, equals, MalformedBytes, partition
 import { keyOf, peerIdOf } from '../base/peer-id.ts'
 import { type AssignmentAlgorithm, assignmentAlgorithms } from './assignment.ts'
 import { type Assignment, assigned, type Layout, type LayoutMember } from './layout.ts'
+import { recoveryLimits } from './recovery.ts'
 import { roles } from './statement.ts'
 
 export const layoutLimits = {
@@ -25,17 +26,31 @@ const noStore = new Uint8Array(16)
  * `01 | u64 version | u8 state | u16 n | n × (key(32) | u8 role | u64 capacity | storeId(16; zeros: none) | u8 length, zone) | rows | blocks`, where each
  * table is `u8 positions | 4096 × positions indexes`, an index packed into as few bits as n - 1 needs. Of one that changes the members of the next follow,
  * `u16 n | n × member`: its tables are the pure function of what stands before. So begins one whose tables are made by the first algorithm; of any other it
- * begins with `02 | u8 algorithm`.
+ * begins with `02 | u8 algorithm`. One that was declared after a loss begins with `03 | u8 algorithm`, is changing, and has after the present tables
+ * `u8 k | k × (u16 n, n × member)` of the layouts that were to follow and do not, then the members of the next, issuer(32) and signature(64).
  * @throws MalformedBytes for what could not be parsed again
  */
 export function encodeLayout (layout: Layout): Uint8Array {
+  const bytes = layout.recovery === undefined ? encodeChosen(layout) : new ByteWriter().raw(encodeDeclared(layout)).raw(layout.recovery.issuer).raw(layout.recovery.signature).finish()
+  if (bytes.byteLength > layoutLimits.maxBytes) throw new MalformedBytes(`a layout of ${bytes.byteLength} bytes exceeds ${layoutLimits.maxBytes}`)
+  return bytes
+}
+
+function encodeChosen (layout: Layout): Uint8Array {
   const writer = layout.algorithm === assignmentAlgorithms.greedy ? new ByteWriter().u8(1) : new ByteWriter().u8(2).u8(layout.algorithm)
   writer.u64(layout.version).u8(states.indexOf(layout.state))
   writer.raw(encodedTables(layout))
   if (layout.next !== undefined) writer.raw(encodedMembers(layout.next.members))
-  const bytes = writer.finish()
-  if (bytes.byteLength > layoutLimits.maxBytes) throw new MalformedBytes(`a layout of ${bytes.byteLength} bytes exceeds ${layoutLimits.maxBytes}`)
-  return bytes
+  return writer.finish()
+}
+
+/** Of a layout declared after a loss, what is signed. */
+export function encodeDeclared (layout: Pick<Layout, keyof Assignment | 'algorithm' | 'version' | 'next'> & { readonly recovery?: { readonly abandoned: readonly Assignment[] } | undefined }): Uint8Array {
+  const { algorithm, version, next, recovery } = layout
+  const writer = new ByteWriter().u8(3).u8(algorithm).u64(version).u8(states.indexOf('changing')).raw(encodedTables(layout))
+  writer.u8(recovery?.abandoned.length ?? 0)
+  for (const { members } of [...recovery?.abandoned ?? [], ...next === undefined ? [] : [next]]) writer.raw(encodedMembers(members))
+  return writer.finish()
 }
 
 /** Members and who holds what. */
@@ -58,28 +73,37 @@ export const encodedMember = ({ peerId, role, zone, capacityBytes, storeId }: La
 export function parseLayout (bytes: Uint8Array): Layout {
   if (bytes.byteLength > layoutLimits.maxBytes) throw new MalformedBytes(`a layout of ${bytes.byteLength} bytes exceeds ${layoutLimits.maxBytes}`)
   const reader = new ByteReader(bytes)
-  const algorithm = algorithmOf(reader)
+  const { algorithm, isDeclared } = headOf(reader)
   const [version, state] = [reader.u64(), states[reader.u8()]]
   if (version === 0n || state === undefined) throw new MalformedBytes('not a layout')
   const members = readMembers(reader)
   const rowHolders = readTable(reader, members.length, layoutLimits.maxRowPositions)
   const blockHolders = readTable(reader, members.length, layoutLimits.maxBlockPositions)
   const present = { members, rowHolders, blockHolders }
+  if (isDeclared && state !== 'changing') throw new MalformedBytes('a layout declared after a loss changes')
+  const abandoned = isDeclared ? readAbandoned(reader, present, algorithm) : []
   const next = state === 'changing' ? nextOf(present, readMembers(reader), algorithm) : undefined
+  const recovery = isDeclared ? { recovery: { abandoned, issuer: reader.raw(32).slice(), signature: reader.raw(64).slice() } } : {}
   reader.end()
-  const layout: Layout = { version, state, algorithm, ...present, next }
+  const layout: Layout = { version, state, algorithm, ...present, next, ...recovery }
   if (!equals(encodeLayout(layout), bytes)) throw new MalformedBytes('not the only spelling of a layout')
   return layout
 }
 
-function algorithmOf (reader: ByteReader): AssignmentAlgorithm {
+function readAbandoned (reader: ByteReader, present: Assignment, algorithm: AssignmentAlgorithm): readonly Assignment[] {
+  const count = reader.u8()
+  if (count > recoveryLimits.maxAbandoned) throw new MalformedBytes(`${count} layouts that do not follow`)
+  return Array.from({ length: count }, () => nextOf(present, readMembers(reader), algorithm))
+}
+
+function headOf (reader: ByteReader): { readonly algorithm: AssignmentAlgorithm, readonly isDeclared: boolean } {
   const format = reader.u8()
-  if (format === 1) return assignmentAlgorithms.greedy
-  if (format !== 2) throw new MalformedBytes('unknown version of a layout')
+  if (format === 1) return { algorithm: assignmentAlgorithms.greedy, isDeclared: false }
+  if (format !== 2 && format !== 3) throw new MalformedBytes('unknown version of a layout')
   const number = reader.u8()
   const algorithm = Object.values(assignmentAlgorithms).find((known) => known === number)
   if (algorithm === undefined) throw new MalformedBytes(`a layout by algorithm ${number}, which a newer dfs knows`)
-  return algorithm
+  return { algorithm, isDeclared: format === 3 }
 }
 
 function readMembers (reader: ByteReader): readonly LayoutMember[] {

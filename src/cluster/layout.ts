@@ -4,6 +4,7 @@ import { hash } from '../base/hash.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
 import { assign, type AssignmentAlgorithm, type Holder, newestAlgorithm } from './assignment.ts'
 import { encodedMember, encodedMembers, encodedTables, encodeLayout, layoutLimits } from './layout-codec.ts'
+import type { Recovery } from './recovery.ts'
 import { type Role, roles } from './statement.ts'
 
 /**
@@ -21,6 +22,8 @@ export interface Layout extends Assignment {
   readonly algorithm: AssignmentAlgorithm
   /** While it changes; a pure function of the present assignment and of its own members. */
   readonly next: Assignment | undefined
+  /** Of one that was declared, not chosen, when a majority was lost for good (`recovery.ts`): it changes, and follows from no other. */
+  readonly recovery?: Recovery | undefined
 }
 
 export interface Assignment {
@@ -71,6 +74,7 @@ export function settled (previous: Layout, members: readonly LayoutMember[]): La
 export function changing (previous: Layout, members: readonly LayoutMember[], algorithm: AssignmentAlgorithm = previous.algorithm): Layout {
   if (previous.state !== 'settled' && previous.state !== 'changing') throw new Refused(`a layout that is ${previous.state} does not change`)
   if (algorithm < previous.algorithm) throw new Refused(`a layout made by algorithm ${previous.algorithm} is not followed by one of algorithm ${algorithm}`)
+  if (previous.recovery !== undefined) throw new Refused('what survived is put together first')
   const { rowHolders, blockHolders } = previous
   return { version: previous.version + 1n, state: 'changing', algorithm, members: previous.members, rowHolders, blockHolders, next: assigned(previous, members, algorithm) }
 }
@@ -140,7 +144,7 @@ function expectedAfter (previous: Layout, next: Layout): Layout | undefined {
     case 'open': return undefined
     case 'closing': return closing(previous)
     case 'settled': return previous.state === 'closing' ? settled(previous, next.members) : changed(previous)
-    case 'changing': return changing(previous, next.next?.members ?? [], next.algorithm)
+    case 'changing': return next.recovery === undefined ? changing(previous, next.next?.members ?? [], next.algorithm) : undefined
     default: return next.state satisfies never
   }
 }

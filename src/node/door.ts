@@ -16,6 +16,7 @@ import type { ClusterHealth } from './cluster-health.ts'
 import { findingsOf } from './doctor.ts'
 import type { EraChangeParts } from './era-change.ts'
 import type { FreeSpace } from './free-space.ts'
+import type { GivenUp } from './given-up.ts'
 import { Invites } from './invites.ts'
 import { IssuedInvites } from './issued-invites.ts'
 import { setDraining } from './layout-keeper.ts'
@@ -63,6 +64,8 @@ export interface DoorParts {
   readonly eraParts: EraChangeParts | undefined
   /** What keeps the layout from changing as it should. */
   readonly layoutTrouble: () => string | undefined
+  readonly givenUp: GivenUp
+  readonly forgetLost: DfsNode['forgetLost']
 }
 
 /** The open node as faces and embedding programs see it; disposing it closes what `closing` holds. */
@@ -70,7 +73,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
   const { config, files, keyring, state, clock, random, log, startedMs, space, network, positions, greetings, stores, rows, codec, registers, objects, keys, shares, repairing, collecting, scrubbing, clusterHealth, metrics, isKeyless, layoutTrouble } = parts
   const facts = (): Parameters<typeof statusOf>[0] => ({
     config, state, peerId: network.peerId, addresses: network.addresses(), uptimeMs: clock.monotonicMs() - startedMs,
-    reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(), collect: collecting.status(), scrub: scrubbing.status(), indexDamage: stores.damage, atRisk: clusterHealth.atRisk(),
+    reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(), collect: collecting.status(), scrub: scrubbing.status(), indexDamage: stores.damage, atRisk: clusterHealth.atRisk(), givenUp: parts.givenUp.isUnverified ? parts.givenUp.peers : [],
   })
   const eraParts = (): EraChangeParts => {
     if (parts.eraParts === undefined) throw new Refused(`this is a ${nameOfRole(state.certificate.member.role)} node: it may neither invite nor remove. Ask a member`)
@@ -102,6 +105,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
     invites: async (wait) => invites.list(wait),
     revokeInvite: async (invite, wait) => { await invites.revoke(invite, wait) },
     removeMember: async (peer, wait) => removeMember(eraParts(), peer, wait),
+    forgetLost: parts.forgetLost,
     setDraining: async (peer, isDraining, wait) => setDraining({ state, registers, memberRows: eraParts().memberRows }, peer, isDraining, wait),
     admins: () => listAdmins({ state }),
     addAdmin: async (peer, wait) => { await addAdmin(eraParts(), peer, wait) },
@@ -115,7 +119,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
       const now = facts()
       return findingsOf({
         status: statusOf(now), peers: known(), healthOfPeers: clusterHealth.peers(), hasMajority: hasMajority(now), belongs: state.belongs(network.peerId), layoutTrouble: layoutTrouble(),
-        forgetful: now.forgetful ?? [], reserveBytes: config.reserveBytes, blocksReadOnlyReason: now.blocks.readOnlyReason, rowsReadOnlyReason: rows.readOnlyReason,
+        forgetful: now.forgetful ?? [], reserveBytes: config.reserveBytes, givenUp: now.givenUp ?? [], blocksReadOnlyReason: now.blocks.readOnlyReason, rowsReadOnlyReason: rows.readOnlyReason,
       })
     },
     emptyCache: async () => ({ freedBytes: await stores.cache.empty() }),

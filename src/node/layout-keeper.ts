@@ -80,6 +80,8 @@ export class LayoutKeeper {
 
   async #look (layout: Layout, wait: { signal?: AbortSignal }): Promise<void> {
     const { reachable, state, clock } = this.#parts
+    // nothing else changes before what survived a loss is put together
+    if (layout.recovery !== undefined && layout.next !== undefined) { await this.#finishRecovery(layout, layout.next, wait); return }
     const rows = await Promise.all((await this.#memberRows(wait)).filter((row) => state.belongs(describeMember(row).peerId)).map(async (row) => this.#withShownStore(row, wait)))
     const voters = await this.#progressOf(layout, wait)
     const evicted = this.#evicted(layout, voters)
@@ -99,6 +101,13 @@ export class LayoutKeeper {
       this.#restoredMs = clock.monotonicMs()
       await this.#propose(layout, (current) => changing(current, wanted), 'memory of rows that was lost is to be taken over', wait)
     }
+  }
+
+  async #finishRecovery (layout: Layout, next: Assignment, wait: { signal?: AbortSignal }): Promise<void> {
+    const voters = await this.#progressOf(layout, wait)
+    const late = allVotersOf(next).filter((peer) => voters.get(peer)?.remaining !== 0)
+    this.#trouble = late.length === 0 ? undefined : `what survived the loss of a majority is put together, and waits for ${late.join(', ')}; who of them is lost too has to be given up as well`
+    if (late.length === 0) await this.#propose(layout, changed, 'what survived the loss of a majority has been put together', wait)
   }
 
   /** The newest that all know who are to read it; who is away may be of any age. */
@@ -132,8 +141,9 @@ export class LayoutKeeper {
     const { registers, state, onChange } = this.#parts
     const chosen = await registers.change<Layout>(layoutAddress, (value) => {
       const current = value === undefined ? layout : parseLayout(value)
-      // another was quicker, or this one missed what was chosen
-      if (current.version !== layout.version) return { kind: 'keep', result: current }
+      // another was quicker, or this one missed what was chosen; one that was declared after a loss never stood in the row
+      const isBefore = layout.recovery !== undefined && current.version < layout.version
+      if (current.version !== layout.version && !isBefore) return { kind: 'keep', result: current }
       const result = next(layout)
       return { kind: 'write', value: encodeLayout(result), result }
     }, wait)

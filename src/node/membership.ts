@@ -2,7 +2,7 @@ import { equals, MalformedBytes } from '../base/bytes.ts'
 import { Corrupt, Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
 import { clearRowKey } from '../cluster/clear-row.ts'
-import { allVotersOf, type Assignment, clusterRowKeys, describeMember, encodeLayout, encodeMemberRow, hashOfStatement, isEraByRight, type Layout, parseEra, parseInviteRow, parseLayout, parseMemberRow, replicasOf, verdictOf } from '../cluster/index.ts'
+import { allVotersOf, type Assignment, clusterRowKeys, describeMember, encodeLayout, encodeMemberRow, hashOfStatement, isEraByRight, type Layout, parseEra, parseInviteRow, parseLayout, parseMemberRow, replicasOf, survivorsOf, verdictOf } from '../cluster/index.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
 import type { RowCodecParts } from '../tables/codec.ts'
 import { type Electorate, votersBy } from '../tables/electorate.ts'
@@ -21,12 +21,13 @@ export const votersIn = (state: ClusterState): Voters => votersBy({
   groupsOf: (partition) => groupsAt(state.layout, partition),
 })
 
-/** The old ones and the new ones while it changes; once, where they are the same. */
+/** The old ones and the new ones while it changes; once, where they are the same. After the loss of a majority each of the old ones that is left, and the new ones. */
 function groupsAt (layout: Layout, partition: number): Electorate['groups'] {
   const at = (assignment: Assignment): readonly PeerId[] => partition === clearPartition ? allVotersOf(assignment) : replicasOf(assignment, partition)
   const present = at(layout)
   if (layout.next === undefined) return [present]
   const next = at(layout.next)
+  if (layout.recovery !== undefined) return [...survivorsOf(layout, at).map((peer) => [peer]), next]
   return present.length === next.length && next.every((peer) => present.includes(peer)) ? [present] : [present, next]
 }
 
@@ -93,7 +94,7 @@ function isAllowed ({ clusterId, authority, era, layout: known }: ClusterState, 
       return operations.length === 1
     case tables.layout: {
       const layout = parseLayout(value)
-      return isAt(clusterRowKeys.layout) && (layout.version <= known.version || follows(known, layout))
+      return isAt(clusterRowKeys.layout) && layout.recovery === undefined && (layout.version <= known.version || follows(known, layout))
     }
     // that it follows from the one before is asked when it is proposed: `eraSuccession`
     case tables.era: return isAt(clusterRowKeys.era) && isEraByRight(parseEra(value), { clusterId, authority })

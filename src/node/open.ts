@@ -44,9 +44,12 @@ import { Eras } from './eras.ts'
 import { everyMemberRow } from './every-member.ts'
 import { doorOf } from './door.ts'
 import { FloorKeeper } from './floor-keeper.ts'
+import { forgetLost, type ForgetParts } from './forget-lost.ts'
 import { FreeSpace } from './free-space.ts'
+import { GivenUp } from './given-up.ts'
 import { Greetings } from './greetings.ts'
 import { Absence } from './absence.ts'
+import type { AskReplica } from './clear-rows.ts'
 import { Hints } from './hints.ts'
 import { keyringKeyOf, readKeyring } from './keys.ts'
 import { readKnownPeers, writeKnownPeers } from './known-peers.ts'
@@ -122,6 +125,7 @@ class Node {
   #positions!: StorePositions
   #greetings!: Greetings
   #takeovers!: Takeovers
+  #givenUp!: GivenUp
   #keeper: LayoutKeeper | undefined
   #stores!: BlockStores
   #repairing!: Repairing
@@ -136,6 +140,7 @@ class Node {
   #epochs: Epochs | undefined
   #retag: Retag | undefined
   #eraParts: EraChangeParts | undefined
+  #ask!: AskReplica
   #peers!: TablePeers
   #objects!: DfsNode['objects']
   #lifecycle: Lifecycle | undefined
@@ -177,7 +182,11 @@ class Node {
       files, rows: this.#rows, self: peerIdOf(signingKeyOf(keyring.nodeSeed).publicKey),
       clearing: async (partition) => { if (this.#keys !== undefined) await forgetPartition({ rows: this.#rows, codec: this.#codec, index: this.#index, describe: describeRow }, partition) },
     })
-    state.beforeLayout = async (layout) => this.#takeovers.prepare(layout)
+    this.#givenUp = await GivenUp.open(files)
+    state.beforeLayout = async (layout) => {
+      await this.#givenUp.note(layout)
+      await this.#takeovers.prepare(layout)
+    }
     this.#positions = await StorePositions.open({ files, state, rows: this.#rows, warn: this.#warn })
     this.#stores = open.use(await openBlocks({ config, files, onDamage: this.#damaged, onCorrupt: (cid) => { this.#metrics.count('wrongBlocks'); logger.warn({ cid }, 'a block was corrupt and is set aside'); (this.#repairing as Repairing | undefined)?.report(cid) } }))
     this.#codec = rowCodec({ clusterId: state.clusterId, keys: this.#keys, signer: signingKeyOf(keyring.nodeSeed), random, checkClear: clearRowRule(state), floor: () => state.era.floor, demanded: () => this.#retag?.demanded ?? newestEpochOf(state.era) })
@@ -222,6 +231,10 @@ class Node {
         this.#greetings.heard(greeting)
         if (this.#network.admit(greeting.peer) && !isKnown) this.#greetings.met(greeting)
       },
+      refused: async (peer) => {
+        // one that was lost and is back: it learns from our greeting that an era has begun without it; that it is let in no more is no news to us
+        if (this.#givenUp.has(peer)) await hello.greet(peer).catch(() => {})
+      },
     })
     this.#network = open.use(await startNetwork({
       seed: keyring.nodeSeed, listen: config.listen, announce: config.announce, bootstrap: config.bootstrap, mdns: config.mdns, clock, random,
@@ -254,6 +267,7 @@ class Node {
     this.#collecting = collectingOf({ ...this.#parts, network: this.#network, stores: this.#stores, tables: engine, rows: this.#rows, codec: this.#codec, owed: this.#owed, keys: this.#keys, users: this.#users, warn: this.#warn })
     const { replica, registers: driver, peers, ask, voters } = engine
     this.#peers = peers
+    this.#ask = ask
     this.#registers = driver
     await serveTables(this.#network.requests, replica)
     const retag = new Retag({ state, store: this.#rows, replica, codec: this.#codec, voters, ask, taggedIn: this.#keys === undefined ? undefined : () => this.#keys?.currentEpoch ?? 0, reachable: () => this.#network.reachable() })
@@ -352,7 +366,7 @@ class Node {
     this.#lifecycle = expiring({ ...parts, isTurn: () => this.#isFirstMember() })
     this.#shares = shares({ registers: this.#registers, objects: this.#objects, clock, random })
     const verified = { ...repairing.copies, engine: repairing.engine, objectsOver: (engine: Pick<typeof repairing.engine, 'reader'>) => objectStore({ ...parts, replication: { ...repairing.engine, ...engine } }) }
-    this.#verify = (options = {}) => verifyObjects(verified, options)
+    this.#verify = (options = {}) => verifyObjects(verified, { ...options, onAll: async () => this.#givenUp.verified() })
   }
 
   async #openBlockProtocols (open: AsyncDisposableStack): Promise<void> {
@@ -382,11 +396,26 @@ class Node {
     logger.info({ era: state.era.number, left }, 'an era has begun')
   }
 
+  /** @throws Refused on a node without keys */
+  #forgetParts (): ForgetParts {
+    const { clock, logger, state } = this.#parts
+    if (this.#eraParts === undefined) throw new Refused(`this is a ${nameOfRole(state.certificate.member.role)} node: it may give nobody up. Ask a member`)
+    return {
+      ...this.#eraParts, ask: this.#ask, clock, index: this.#index, storeOf: (peer) => peer === this.#network.peerId ? this.#rows.storeId : this.#positions.shownBy(peer),
+      answers: async (peer, wait) => {
+        const addresses = this.#network.known.get(peer) ?? []
+        // who has no address that is known here cannot be looked for; that it is not connected was seen
+        return addresses.length > 0 && await this.#network.dial(addresses, wait).then((found) => found === peer, () => false)
+      },
+      loud: (fields, message) => { logger.error(fields, message) },
+    }
+  }
+
   door (closing: AsyncDisposable): DfsNode {
     return doorOf({
       ...this.#parts, log: this.#parts.logger, startedMs: this.#startedMs, space: this.#space, network: this.#network, positions: this.#positions, greetings: this.#greetings.all,
       stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, shares: this.#shares, repairing: this.#repairing, collecting: this.#collecting, verify: this.#verify, scrubbing: this.#scrubbing, clusterHealth: this.#clusterHealth, metrics: this.#metrics,
-      isKeyless: this.#keys === undefined, eraParts: this.#eraParts, layoutTrouble: () => this.#keeper?.trouble,
+      isKeyless: this.#keys === undefined, eraParts: this.#eraParts, givenUp: this.#givenUp, forgetLost: async (lost, { isDryRun = false, ...wait } = {}) => forgetLost(this.#forgetParts(), { lost, isDryRun }, wait), layoutTrouble: () => this.#keeper?.trouble,
     }, closing)
   }
 }

@@ -3,7 +3,7 @@ import { equals, MalformedBytes } from '../base/bytes.ts'
 import { Corrupt } from '../base/errors.ts'
 import { withDigest, withoutDigest } from '../base/hash.ts'
 import type { PeerId } from '../base/peer-id.ts'
-import { type Certificate, closing, describeMember, encodeCertificate, encodeLayout, encodeMemberRow, type Era, eraOf, eraPartOf, hashOfStatement, isSameEra, isSuccessor, type Layout, type MemberRow, mergedEra, parseCertificate, parseLayout, parseMemberRow, parseStatement, roles, statementsOfEra, verdictOf } from '../cluster/index.ts'
+import { type Certificate, closing, describeMember, encodeCertificate, encodeLayout, encodeMemberRow, type Era, eraOf, eraPartOf, hashOfStatement, isDeclaredByRight, isSameEra, isSuccessor, type Layout, type MemberRow, mergedEra, parseCertificate, parseLayout, parseMemberRow, parseStatement, roles, statementsOfEra, verdictOf } from '../cluster/index.ts'
 import type { Files } from '../disk/index.ts'
 
 /** What this node knows of its cluster, public and durable: who it is in it, who else, and who decides. */
@@ -76,13 +76,14 @@ export class ClusterState {
 
   /**
    * A layout of a higher version that follows from the one known; `isChosen`: or any, for whoever says so is known to speak of what was chosen, and some may
-   * have been missed. @throws Corrupt if it does not follow
+   * have been missed. One that was declared after a loss follows from none, and is believed by who declared it. @throws Corrupt if it does not follow
    */
   async adoptLayout (encoded: Uint8Array, { isChosen = false }: { isChosen?: boolean } = {}): Promise<void> {
     const layout = readLayout(encoded)
     await this.#change((facts) => {
       if (layout.version <= facts.layout.version) return facts
-      if (!isChosen && !follows(facts.layout, layout)) throw new Corrupt(`layout ${layout.version} does not follow from layout ${facts.layout.version}`)
+      if (layout.recovery !== undefined && !isDeclaredByRight(layout, facts)) throw new Corrupt(`layout ${layout.version} was declared by nobody who may`)
+      if (layout.recovery === undefined && !isChosen && !follows(facts.layout, layout)) throw new Corrupt(`layout ${layout.version} does not follow from layout ${facts.layout.version}`)
       return { ...facts, layout }
     })
   }

@@ -24,6 +24,8 @@ export interface StatusFacts {
   readonly blocks: BlockStats
   readonly cache: { readonly bytes: number, readonly limitBytes: number }
   readonly freeBytes: number
+  /** Nodes that were given up as lost with a majority, of whose loss nobody has looked at the outcome. */
+  readonly givenUp?: readonly PeerId[]
   /** What keeps the layout from changing as it should. */
   readonly layoutTrouble?: string | undefined
   /** Undefined: a witness. */
@@ -92,8 +94,9 @@ function healthOf (facts: StatusFacts): readonly string[] {
   const voters = allVotersOf(state.layout)
   const away = awayOf(facts)
   return [
-    ...(state.belongs(peerId) ? [] : ['this node has been removed from the cluster: the others let it in no more']),
-    ...(hasMajority(facts) ? [] : [`fewer than a majority of the ${voters.length} voters answer: writes and reads fail until more are back`]),
+    ...(state.belongs(peerId) ? [] : ['this node has been removed from the cluster, or given up as lost while it was away: the others let it in no more']),
+    ...givenUpHealthOf(facts),
+    ...(hasMajority(facts) ? [] : [`fewer than a majority of the ${voters.length} voters answer: writes and reads fail until more are back; if they are gone for good, "dfs cluster forget --lost"`]),
     ...(facts.layoutTrouble === undefined ? [] : [facts.layoutTrouble]),
     ...(away > 0 ? [`${away} of ${state.layout.members.length} members do not answer: what they hold has fewer copies now`] : []),
     ...forgetful.map((peer) => `the row store of ${peer} was emptied, put back from a copy or damaged: it does not vote`),
@@ -108,6 +111,10 @@ function healthOf (facts: StatusFacts): readonly string[] {
     ...scrubHealthOf(facts),
     ...(freeBytes <= config.reserveBytes ? [`the disk has no more free than the reserve of ${config.reserveBytes} bytes: this node takes no more blocks`] : []),
   ]
+}
+
+function givenUpHealthOf ({ givenUp = [] }: StatusFacts): readonly string[] {
+  return givenUp.length === 0 ? [] : [`a majority was lost, and ${givenUp.length} nodes given up (${givenUp.join(', ')}): what was written last may be older than what was acknowledged, and some may be gone; "dfs verify" says what`]
 }
 
 function riskHealthOf (facts: StatusFacts): readonly string[] {

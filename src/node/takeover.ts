@@ -1,7 +1,7 @@
 import { ByteReader, ByteWriter, partitionCount } from '../base/bytes.ts'
 import { withDigest, withoutDigest } from '../base/hash.ts'
 import type { PeerId } from '../base/peer-id.ts'
-import { allVotersOf, type Layout, replicasOf } from '../cluster/index.ts'
+import { allVotersOf, type Assignment, type Layout, replicasOf, survivorsOf } from '../cluster/index.ts'
 import { FileMissing, type Files } from '../disk/index.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
 import type { Takeover } from '../tables/hand-over.ts'
@@ -48,11 +48,16 @@ export class Takeovers {
   }
 
   #takeoverOf (layout: Layout): Takeover {
-    const from = (partition: number): readonly PeerId[] => partition === clearPartition ? allVotersOf(layout) : replicasOf(layout, partition)
+    const from = (partition: number): readonly PeerId[] => decidersAt(layout, partition)
     const { next, version } = layout
     if (next === undefined) return { version, partitions: [], restoring: new Set(), from }
     const isVoter = allVotersOf(next).includes(this.#parts.self)
     const restoring = isVoter && this.#lostBefore.version === version ? this.#lostBefore.partitions : new Set<number>()
+    if (layout.recovery !== undefined) {
+      // whoever is to decide has to have what any that is left has: also of what it decided about before
+      const partitions = Array.from({ length: partitionCount }, (_, partition) => partition).filter((partition) => replicasOf(next, partition).includes(this.#parts.self))
+      return { version, partitions: isVoter ? [...partitions, clearPartition] : [], restoring, from, isOfAll: true }
+    }
     return { version, partitions: [...new Set([...this.#entered(layout), ...restoring])], restoring, from }
   }
 
@@ -60,9 +65,15 @@ export class Takeovers {
     const { self } = this.#parts
     const { next } = layout
     if (next === undefined) return []
-    const partitions = Array.from({ length: partitionCount }, (_, partition) => partition).filter((partition) => replicasOf(next, partition).includes(self) && !replicasOf(layout, partition).includes(self))
-    return allVotersOf(next).includes(self) && !allVotersOf(layout).includes(self) ? [...partitions, clearPartition] : partitions
+    const partitions = Array.from({ length: partitionCount }, (_, partition) => partition).filter((partition) => replicasOf(next, partition).includes(self) && !decidersAt(layout, partition).includes(self))
+    return allVotersOf(next).includes(self) && !decidersAt(layout, clearPartition).includes(self) ? [...partitions, clearPartition] : partitions
   }
+}
+
+/** Who decided about a partition before; after a loss, those that are left. */
+function decidersAt (layout: Layout, partition: number): readonly PeerId[] {
+  const at = (assignment: Assignment): readonly PeerId[] => partition === clearPartition ? allVotersOf(assignment) : replicasOf(assignment, partition)
+  return layout.recovery === undefined ? at(layout) : survivorsOf(layout, at)
 }
 
 export interface TakeoversParts {

@@ -25,7 +25,8 @@ export const verifyLimits = {
 
 type Counts = { -readonly [C in keyof VerifyCounts]: number }
 
-export async function * verifyObjects (parts: VerifyParts, { bucket, prefix = '', isDeep = false, signal }: VerifyOptions): AsyncIterable<VerifyEvent> {
+/** `onAll`: everything has been looked at, not one bucket. */
+export async function * verifyObjects (parts: VerifyParts, { bucket, prefix = '', isDeep = false, signal, onAll }: VerifyOptions & { readonly onAll?: () => Promise<void> }): AsyncIterable<VerifyEvent> {
   const idle = Array.from({ length: verifyLimits.objectsAtOnce }, () => new Verifier(parts, isDeep))
   const [{ objects }] = idle as [Verifier]
   const buckets = bucket === undefined ? await everyBucket(objects, { signal }) : [await objects.bucket(bucket, { signal })]
@@ -58,6 +59,7 @@ export async function * verifyObjects (parts: VerifyParts, { bucket, prefix = ''
     }
   }
   while (under.length > 0) yield * first()
+  if (bucket === undefined) await onAll?.()
   yield { kind: 'done', ...sum }
 }
 

@@ -67,6 +67,8 @@ export interface HelloOptions {
   readonly verify: Verify
   /** A peer has greeted us and is a member: admit it. Resolves before the answer goes out, so the peer's next request is served. */
   greeted (greeting: Greeting): void | Promise<void>
+  /** A peer has greeted us and is no member, or could not be looked at. Resolves before it hears so, for then it hangs up. */
+  refused? (peer: PeerId): Promise<void>
 }
 
 export interface Hello {
@@ -84,7 +86,10 @@ export function helloProtocol (options: HelloOptions): Hello {
   let network: Requests | undefined
 
   async function answer (peer: PeerId, body: Uint8Array): Promise<readonly Uint8Array[]> {
-    const theirs = await verified(peer, body, options.verify).catch((cause: unknown) => { throw new Refused(uniformRefusal, { cause }) })
+    const theirs = await verified(peer, body, options.verify).catch(async (cause: unknown) => {
+      await options.refused?.(peer)
+      throw new Refused(uniformRefusal, { cause })
+    })
     const ours = options.self(peer, theirs.store)
     await options.greeted(greetingOf(peer, theirs, commonVersion(ours, theirs)))
     return [encodeIntroduction(ours)]

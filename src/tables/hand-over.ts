@@ -19,6 +19,8 @@ export interface Takeover {
   readonly restoring: ReadonlySet<number>
   /** Who decided about a partition before. */
   readonly from: (partition: number) => readonly PeerId[]
+  /** From each of those, not from a majority: they are what is left after a loss. One whose memory of a partition is lost has nothing of it. */
+  readonly isOfAll?: boolean
 }
 
 export interface HandOverPorts {
@@ -95,9 +97,10 @@ export class HandOver {
     })))
     const done: number[] = []
     for (const partition of partitions) {
-      const digests = takeover.from(partition).flatMap((peer) => { const digest = told.get(peer)?.get(partition); return digest === undefined ? [] : [{ peer, digest }] })
+      const digests = takeover.from(partition).flatMap((peer) => { const digest = told.get(peer)?.digests.get(partition); return digest === undefined ? [] : [{ peer, digest }] })
       // what one partition does not allow is no reason to leave the others
-      const isDone = await this.#takePartition(takeover, { partition, digests, own: own.get(partition) }, signal).catch((error: unknown) => {
+      const empty = takeover.isOfAll === true ? takeover.from(partition).filter((peer) => told.get(peer)?.lost.has(partition) === true || (peer === self && takeover.restoring.has(partition))) : []
+      const isDone = await this.#takePartition(takeover, { partition, digests, empty, own: own.digests.get(partition) }, signal).catch((error: unknown) => {
         signal?.throwIfAborted()
         this.#ports.warn('a partition could not be taken over now', error)
         return false
@@ -107,10 +110,10 @@ export class HandOver {
     return done
   }
 
-  async #takePartition (takeover: Takeover, { partition, digests, own }: { partition: number, digests: ReadonlyArray<{ peer: PeerId, digest: PartitionDigest }>, own: PartitionDigest | undefined }, signal: AbortSignal | undefined): Promise<boolean> {
+  async #takePartition (takeover: Takeover, { partition, digests, empty, own }: { partition: number, digests: ReadonlyArray<{ peer: PeerId, digest: PartitionDigest }>, empty: readonly PeerId[], own: PartitionDigest | undefined }, signal: AbortSignal | undefined): Promise<boolean> {
     const isRestoring = takeover.restoring.has(partition)
     const isNothingNew = ({ digest }: { digest: PartitionDigest }): boolean => digest.count === 0 || (own !== undefined && own.count === digest.count && equals(own.digest, digest.digest))
-    const heard = new Set(digests.filter(isNothingNew).map(({ peer }) => peer))
+    const heard = new Set([...empty, ...digests.filter(isNothingNew).map(({ peer }) => peer)])
     const held: Held[] = []
     const floors = digests.map(({ digest }) => digest.floor)
     for (const { peer, digest } of digests) {
@@ -120,7 +123,7 @@ export class HandOver {
       heard.add(peer)
       held.push(...ballots.filter(({ table }) => isClear(table) === (partition === clearPartition)))
     }
-    if (!isMajority({ version: takeover.version, groups: [takeover.from(partition)] }, (peer) => heard.has(peer))) return false
+    if (!isEnough(takeover, takeover.from(partition), heard)) return false
     const floor = highestOf(floors)
     if (isRestoring) return await this.#restore(takeover, { partition, held, floor }, signal)
     if (!await this.#deliver(takeover, held, signal)) return false
@@ -151,7 +154,13 @@ export class HandOver {
 
   /** What was lost comes back whole: its sealed rows, and the clear ones that lie among them. */
   async #restore (takeover: Takeover, { partition, held, floor }: { partition: number, held: readonly Held[], floor: Ballot | undefined }, signal: AbortSignal | undefined): Promise<boolean> {
-    const { store, codec, restored } = this.#ports
+    const { self, store, codec, restored } = this.#ports
+    if (takeover.isOfAll === true && takeover.from(partition).every((peer) => peer === self)) {
+      // nobody else is left who could tell: what of it is still intact is all that there is
+      await store.restore(partition)
+      await restored(partition)
+      return true
+    }
     const clear = await (this.#clearRows ??= this.#clearRowsOf(takeover, signal).catch((error: unknown) => { this.#clearRows = undefined; throw error }))
     if (clear.length === 0) { this.#clearRows = undefined; return false }
     const rows: StoredRow[] = []
@@ -173,9 +182,10 @@ export class HandOver {
   /** Those of a majority of the voters of before; none if they cannot be had. */
   async #clearRowsOf (takeover: Takeover, signal: AbortSignal | undefined): Promise<readonly Held[]> {
     const voters = takeover.from(clearPartition)
-    const told = await Promise.all(voters.filter((peer) => peer !== this.#ports.self).map(async (peer) => ({ peer, ballots: await this.#ballotsAt(takeover, peer, clearPartition, signal) })))
+    const others = voters.filter((peer) => peer !== this.#ports.self)
+    const told = await Promise.all(others.map(async (peer) => ({ peer, ballots: await this.#ballotsAt(takeover, peer, clearPartition, signal) })))
     const heard = told.filter(({ ballots }) => ballots !== undefined)
-    if (!isMajority({ version: takeover.version, groups: [voters] }, (peer) => heard.some((one) => one.peer === peer))) return []
+    if (!isEnough(takeover, takeover.isOfAll === true ? others : voters, new Set(heard.map(({ peer }) => peer)))) return []
     return heard.flatMap(({ ballots }) => ballots ?? [])
   }
 
@@ -188,10 +198,13 @@ export class HandOver {
     return undefined
   }
 
-  async #digestsAt (takeover: Takeover, peer: PeerId, partitions: readonly number[], signal: AbortSignal | undefined): Promise<ReadonlyMap<number, PartitionDigest>> {
+  async #digestsAt (takeover: Takeover, peer: PeerId, partitions: readonly number[], signal: AbortSignal | undefined): Promise<{ readonly digests: ReadonlyMap<number, PartitionDigest>, readonly lost: ReadonlySet<number> }> {
     const answer = partitions.length === 0 ? undefined : await this.#ask(takeover, peer, { kind: 'digest', partitions }, signal)
     const digests = answer?.kind === 'digests' && answer.digests.length === partitions.length ? answer.digests : []
-    return new Map(partitions.flatMap((partition, i) => { const digest = digests[i]; return digest === undefined ? [] : [[partition, digest]] }))
+    return {
+      digests: new Map(partitions.flatMap((partition, i) => { const digest = digests[i]; return digest === undefined ? [] : [[partition, digest]] })),
+      lost: new Set(digests.length === 0 ? [] : partitions.filter((_, i) => digests[i] === undefined)),
+    }
   }
 
   async #ballotsAt (takeover: Takeover, peer: PeerId, partition: number, signal: AbortSignal | undefined, onFloor: (floor: Ballot | undefined) => void = () => {}): Promise<readonly Held[] | undefined> {
@@ -222,6 +235,10 @@ export class HandOver {
 
 interface Held extends RowBallot { readonly peer: PeerId }
 interface Row extends RowBallot { readonly holders: readonly PeerId[] }
+
+/** A majority of those that decided before; after a loss all of those that are left. */
+const isEnough = ({ version, isOfAll = false }: Takeover, from: readonly PeerId[], heard: ReadonlySet<PeerId>): boolean =>
+  isOfAll ? from.every((peer) => heard.has(peer)) : isMajority({ version, groups: [from] }, (peer) => heard.has(peer))
 
 const highestOf = (floors: ReadonlyArray<Ballot | undefined>): Ballot | undefined =>
   floors.reduce((a, b) => (b === undefined || (a !== undefined && compareBallots(a, b) >= 0) ? a : b), undefined)

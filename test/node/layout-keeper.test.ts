@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { peerIdOf } from '../../src/base/peer-id.ts'
-import { changed, changing, closing, type Layout, type MemberRow, openLayout, replicasOf, settled } from '../../src/cluster/index.ts'
+import { changed, changing, closing, declaredBy, type Layout, type MemberRow, openLayout, recovering, replicasOf, settled } from '../../src/cluster/index.ts'
 import { memoryFiles, type MemoryFiles } from '../../src/disk/memory-files.ts'
 import { wantedMembers } from '../../src/node/layout-keeper.ts'
 import { Takeovers } from '../../src/node/takeover.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
-import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
+import { certificateOf, keyNamed, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
 
 const cluster = paperCluster()
 const names = ['founder', 'bob', 'carol']
@@ -78,6 +78,19 @@ describe('what a node takes over', () => {
     expect(restarted.takeovers.of(again).restoring).toEqual(new Set())
     await restarted.takeovers.prepare(again)
     expect(restarted.takeovers.of(again).restoring).toEqual(new Set([5, 9, 11]))
+  })
+
+  test('is everything that it is to decide about, after the loss of a majority, of each that is left; and what it had it keeps', async () => {
+    const five = settled(closing(openLayout(layoutMember('founder'))), [...names, 'dave', 'eve'].map((name) => layoutMember(name)))
+    const recovery = declaredBy(keyNamed('cluster authority'), cluster.clusterId, recovering(five, ['bob', 'eve'].map((name) => layoutMember(name))))
+    const { takeovers, cleared } = await takeoversOf('bob')
+    await takeovers.prepare(recovery)
+    expect(cleared).toEqual([])
+    const takeover = takeovers.of(recovery)
+    expect(takeover).toMatchObject({ isOfAll: true, version: recovery.version })
+    expect(takeover.partitions).toHaveLength(4097)
+    for (const partition of [0, 77, clearPartition]) expect(takeover.from(partition).toSorted()).toEqual(['bob', 'eve'].map(peerNamed).toSorted())
+    expect((await takeoversOf('carol')).takeovers.of(recovery).partitions).toEqual([])
   })
 
   test('is nothing that was lost, for whoever is to vote no more', async () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { utf8 } from '../../src/base/bytes.ts'
 import { Corrupt } from '../../src/base/errors.ts'
 import { clearRowKey } from '../../src/cluster/clear-row.ts'
-import { closing, clusterRowKeys, encodeEra, encodeInviteRow, encodeLayout, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, type Layout, type MemberRow, type MemberStatement, openLayout, settled } from '../../src/cluster/index.ts'
+import { closing, clusterRowKeys, declaredBy, encodeEra, encodeInviteRow, encodeLayout, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, type Layout, type MemberRow, type MemberStatement, openLayout, recovering, settled } from '../../src/cluster/index.ts'
 import { memoryFiles } from '../../src/disk/memory-files.ts'
 import { clearRowRule, votersIn } from '../../src/node/membership.ts'
 import { type ClusterFacts, ClusterState } from '../../src/node/state.ts'
@@ -25,6 +25,18 @@ describe('who decides', () => {
     const voters = votersIn(stateWith({ layout }))
     expect(voters.ofPartition(clearPartition).toSorted()).toEqual(names.map(peerNamed).toSorted())
     expect(voters.ofPartition(0)).toHaveLength(5)
+  })
+
+  test('after the loss of a majority are all that are left of those who did, each of them, and a majority of those to follow', () => {
+    const names = ['founder', 'bob', 'carol', 'dave', 'eve', 'frank', 'grace']
+    const layout = settled(closing(openLayout(layoutMember('founder'))), names.map((name) => layoutMember(name)))
+    const left = ['bob', 'eve', 'grace'].map((name) => layoutMember(name))
+    const recovery = declaredBy(keyNamed('cluster authority'), cluster.clusterId, recovering(layout, left))
+    const { version, groups } = votersIn(stateWith({ layout: recovery })).electorate(clearPartition)
+    expect(version).toBe(recovery.version)
+    expect(groups.slice(0, -1).flat().toSorted()).toEqual(left.map(({ peerId }) => peerId).toSorted())
+    expect(groups.slice(0, -1).every((group) => group.length === 1)).toBe(true)
+    expect(groups.at(-1)?.toSorted()).toEqual(left.map(({ peerId }) => peerId).toSorted())
   })
 })
 

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { Corrupt } from '../../src/base/errors.ts'
-import { closing, encodeLayout, openLayout, settled } from '../../src/cluster/index.ts'
+import { closing, declaredBy, encodeLayout, openLayout, recovering, settled } from '../../src/cluster/index.ts'
 import type { Files } from '../../src/disk/index.ts'
 import { memoryFiles } from '../../src/disk/memory-files.ts'
 import { ClusterState, readFacts, writeFacts } from '../../src/node/state.ts'
-import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
+import { certificateOf, keyNamed, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
 import { flips } from '../support/damage.ts'
 
 const cluster = paperCluster()
@@ -77,6 +77,18 @@ describe('what a node knows of its cluster', () => {
     await Promise.all(changes)
     expect((await onDisk())?.layout).toEqual(done)
     await expect(state.adoptLayout(encodeLayout({ ...done, version: 4n }))).rejects.toThrow('does not follow')
+  })
+
+  test('may be one that was declared after a loss, if by who may, whatever was known before', async () => {
+    const { state, next } = slowDisk()
+    const done = settled(closed, [layoutMember('founder'), layoutMember('bob')])
+    const declared = (signer: string) => encodeLayout(declaredBy(keyNamed(signer), cluster.clusterId, recovering(done, [layoutMember('founder')])))
+    // members are believed about what was chosen; this was not
+    for (const isChosen of [true, false]) await expect(state.adoptLayout(declared('bob'), { isChosen })).rejects.toThrow(/declared by nobody who may/)
+    const adopting = state.adoptLayout(declared('cluster authority'));
+    (await next()).resolve()
+    await adopting
+    expect(state.layout.recovery).toBeDefined()
   })
 
   test('is never an older era, though two come at once', async () => {

@@ -34,10 +34,10 @@ class Changing {
     return (await this.node(i).store.get(table, rowKeyOf(of)))?.accepted !== undefined
   }
 
-  handOver (i: number, keys: readonly RowAddress[], { restoring = [], isKeyless = false, isMember = () => true }: { restoring?: readonly number[], isKeyless?: boolean, isMember?: (peer: PeerId) => boolean } = {}): HandOver {
+  handOver (i: number, keys: readonly RowAddress[], { restoring = [], isKeyless = false, isMember = () => true, left }: { restoring?: readonly number[], isKeyless?: boolean, isMember?: (peer: PeerId) => boolean, left?: readonly number[] } = {}): HandOver {
     const { self, store, replica, peers, registers } = this.node(i)
-    const from = this.world.nodes.slice(0, 3).map((node) => node.self)
-    const takeover: Takeover = { version: 2n, partitions: [...new Set([...keys.map((of) => partitionOfTable({ table: of.table, rowKey: rowKeyOf(of) })), ...restoring])], restoring: new Set(restoring), from: () => from }
+    const from = (left ?? [a, b, c]).map((of) => this.node(of).self)
+    const takeover: Takeover = { version: 2n, partitions: [...new Set([...keys.map((of) => partitionOfTable({ table: of.table, rowKey: rowKeyOf(of) })), ...restoring])], restoring: new Set(restoring), from: () => from, isOfAll: left !== undefined }
     return new HandOver({
       self, store, replica, codec: plainCodec, takeover: () => takeover, ask: async (peer, request, wait) => peers.ask(peer, request, wait),
       settle: isKeyless ? undefined : registers.settle, isTakenFrom: (peer, table) => !isKeyless || table >= 16 || isMember(peer), restored: async () => {}, warn: () => {},
@@ -71,6 +71,37 @@ describe('a new replica', () => {
     all.world.dead.delete(all.node(c).self)
     expect(await run(handOver)).toBe(0)
     expect(await all.has(d, 'by b and c')).toBe(true)
+  })
+
+  test('after the loss of a majority has what any one of those that are left has: it asks each, not a majority of them', async () => {
+    const all = new Changing()
+    await all.put('by b and c', { away: a })
+    await all.put('by a and b', { away: c })
+    all.begin()
+    // of seven, three of whom are left: of what four acknowledged one of them may have it alone
+    await all.node(c).registers.change(address('by c'), write('by c'))
+    for (const i of [a, b]) await all.node(i).store.clear(partitionOf(rowKeyOf(address('by c'))))
+    all.world.dead.add(all.node(c).self)
+    const handOver = all.handOver(d, [address('by b and c'), address('by a and b'), address('by c')], { left: [a, b, c] })
+    expect(await run(handOver)).toBe(3)
+    all.world.dead.delete(all.node(c).self)
+    expect(await run(handOver)).toBe(0)
+    expect(await Promise.all([all.has(d, 'by b and c'), all.has(d, 'by a and b'), all.has(d, 'by c')])).toEqual([true, true, true])
+  })
+
+  test('after the loss of a majority does not wait for one that is left and has lost its memory too, nor where nobody is left', async () => {
+    const all = new Changing()
+    await all.put('row')
+    const partition = partitionOf(rowKeyOf(address('row')))
+    all.begin()
+    all.node(c).store.lose(partition)
+    expect(await run(all.handOver(d, [address('row')], { left: [a, c] }))).toBe(0)
+    expect(await all.has(d, 'row')).toBe(true)
+    expect(await run(all.handOver(d, [address('row')], { left: [] }))).toBe(0)
+    // its own memory of it is lost, and nobody else is left to ask
+    all.node(a).store.lose(partition)
+    expect(await run(all.handOver(a, [], { left: [a], restoring: [partition] }))).toBe(0)
+    expect(all.node(a).store.lostPartitions().size).toBe(0)
   })
 
   test('does not count a replica that has lost the partition', async () => {

@@ -1,0 +1,82 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { until } from '../../scripts/local-cluster.ts'
+import { utf8 } from '../../src/base/bytes.ts'
+import type { LossReport, NodeStatus } from '../../src/node.ts'
+import { noiseBytes } from '../support/file-world.ts'
+import { digestOfBytes, eachOf, realCluster, type RealCluster } from '../support/real-cluster.ts'
+
+/** Five nodes, of whom three die for good: the founder stays, and has the authority's key. */
+let real: RealCluster
+const [survivors, dead] = [[0, 1], [2, 3, 4]]
+const peersOf = (indexes: readonly number[]): string => indexes.map((index) => real.node(index).ready?.peerId ?? '').join()
+async function nodeStatus (index: number): Promise<NodeStatus> {
+  const { client } = await real.via(index)
+  try { return await client.json<NodeStatus>('GET', '/v1/status') } finally { client.close() }
+}
+const forget = (lost: readonly number[], ...options: readonly string[]): readonly string[] => ['cluster', 'forget', '--lost', peersOf(lost), ...options]
+const contents = new Map<string, Uint8Array>([...Array.from({ length: 30 }, (_, i) => [`small/${i}`, utf8(`content ${i}`)] as const), ...Array.from({ length: 6 }, (_, i) => [`large/${i}`, noiseBytes(400_000, i)] as const)])
+
+beforeAll(async () => {
+  real = await realCluster(5)
+  const node = await real.via(0)
+  await eachOf(contents, 4, async ([key, content]) => { await node.put(key, content) })
+}, 180_000)
+afterAll(async () => { await real?.[Symbol.asyncDispose]() })
+
+describe('a cluster whose majority is gone for good', () => {
+  test('is not given up while that majority answers', async () => {
+    await real.node(4).stop('SIGKILL')
+    await until('it is missed', 30_000, async () => (await nodeStatus(0)).members.filter(({ isConnected }) => isConnected).length === 4)
+    expect(await real.node(0).run([...forget([4]), '--yes-lose-data'])).toMatchObject({ code: 8, stderr: expect.stringMatching(/a majority of everything answers.*dfs node remove/) as string })
+    expect(await real.node(0).run([...forget([3, 4]), '--yes-lose-data'])).toMatchObject({ code: 8, stderr: expect.stringMatching(/answers: it is not lost/) as string })
+  }, 60_000)
+
+  test('refuses writes, and says what to do; to look at what would be left changes nothing', async () => {
+    await Promise.all(dead.map(async (index) => real.node(index).stop('SIGKILL')))
+    await until('it says so', 30_000, async () => (await nodeStatus(0)).health.join().includes('dfs cluster forget --lost'))
+    await expect((await real.via(0)).put('refused', utf8('x'))).rejects.toThrow(/majority/)
+    expect(await real.node(0).run([...forget([2, 3]), '--dry-run'])).toMatchObject({ stderr: expect.stringMatching(/does not answer and is not named/) as string })
+    const [report] = await real.node(0).json<LossReport>([...forget(dead), '--dry-run'])
+    expect(report).toMatchObject({ isDone: false, rows: { whole: 0, stale: 4096, gone: 0 }, objects: { known: contents.size, possiblyStale: contents.size } })
+    expect((await nodeStatus(0)).layout).toMatchObject({ state: 'settled', members: 5 })
+    expect(await real.node(0).run(forget(dead))).toMatchObject({ code: 2, stderr: expect.stringMatching(/--yes-lose-data/) as string })
+    // who holds neither the authority's key nor an admin's may not
+    expect(await real.node(1).run([...forget(dead), '--yes-lose-data'])).toMatchObject({ code: 8, stderr: expect.stringMatching(/may neither invite nor remove/) as string })
+  }, 90_000)
+
+  test('goes on with what survived: what is left is read through either survivor, writes work, health says that something was lost until all is verified', async () => {
+    const [done] = await real.node(0).json<LossReport>([...forget(dead), '--yes-lose-data'])
+    expect(done).toMatchObject({ isDone: true, era: 2, epoch: 2 })
+    await until('what survived is put together', 60_000, async () => (await Promise.all(survivors.map(nodeStatus))).every(({ layout, isReady }) => layout.state === 'settled' && layout.members === 2 && isReady))
+    for (const index of survivors) {
+      const node = await real.via(index)
+      for (const [key, content] of contents) {
+        if (key.startsWith('small/')) expect(await node.get(key), `${key} through node ${index + 1}`).toEqual(content)
+        else expect(await node.digest(key).catch((error: Error) => error.message), key).toMatch(new RegExp(`${digestOfBytes(content)}|no node|not be had|block|holder`))
+      }
+      expect((await node.keys()).filter((key) => contents.has(key)).toSorted()).toEqual([...contents.keys()].toSorted())
+      await node.put(`after/${index}`, noiseBytes(300_000, index))
+    }
+    expect(await (await real.via(1)).digest('after/0')).toBe(digestOfBytes(noiseBytes(300_000, 0)))
+    expect((await nodeStatus(1)).health.join()).toMatch(/a majority was lost, and 3 nodes given up/)
+    const { stdout } = await real.node(1).run(['verify', '--json'])
+    const gone = stdout.split('\n').filter((line) => line.includes('"large/'))
+    const unread = await Promise.all([...contents].map(async ([key, content]) => await (await real.via(1)).digest(key).catch(() => '') === digestOfBytes(content) ? [] : [key]))
+    for (const key of unread.flat()) expect(gone.join('\n'), key).toContain(key)
+    await until('it is said no more', 20_000, async () => !(await nodeStatus(1)).health.join().includes('a majority was lost'))
+  }, 180_000)
+
+  test('lets in none of the lost that comes back, which says why, though all of them are a majority of what was', async () => {
+    await Promise.all(dead.map(async (index) => real.node(index).start()))
+    await until('they know', 60_000, async () => (await Promise.all(dead.map(nodeStatus))).every(({ health, isReady }) => !isReady && health.join().includes('given up as lost while it was away')))
+    await expect((await real.via(2)).put('among the lost', utf8('x'))).rejects.toThrow(/majority/)
+    expect((await nodeStatus(0)).members.map(({ peerId }) => peerId)).toHaveLength(2)
+    await Promise.all(dead.map(async (index) => real.node(index).stop('SIGKILL')))
+  }, 120_000)
+
+  test('takes it in as a new node, with an empty folder', async () => {
+    await real.cluster.add()
+    await until('it holds and decides', 60_000, async () => (await Promise.all([0, 1, 5].map(nodeStatus))).every(({ layout }) => layout.state === 'settled' && layout.members === 3))
+    expect(Buffer.from(await (await real.via(5)).get('small/7')).toString()).toBe('content 7')
+  }, 120_000)
+})
