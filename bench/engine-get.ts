@@ -14,12 +14,13 @@ const { config } = configOf({ home: '/', options: { data, listen, capacity: '0',
 await using node = await openNode(config, { kind: 'key-file', path: keyFileIn(data) })
 await until('the other members are connected', 20_000, async () => (await node.status()).members.every(({ isConnected }) => isConnected))
 const before = totalOf(socketBytes())
-const start = performance.now()
+const [start, cpuStart] = [performance.now(), process.cpuUsage()]
 const reading = await node.objects.get({ bucket, key })
 const rowSeconds = (performance.now() - start) / 1000
 const { firstSeconds, bytes } = await drain(reading.body)
 const seconds = (performance.now() - start) / 1000
+const { user, system } = process.cpuUsage(cpuStart)
 const after = totalOf(socketBytes())
 const blockBytes = [...reading.sources.peers.values()].reduce((sum, of) => sum + of, 0)
 await node.emptyCache()
-console.log(JSON.stringify({ seconds, firstSeconds: rowSeconds + firstSeconds, bytes, blockBytes, wire: { received: after.received - before.received, sent: after.sent - before.sent } }))
+console.log(JSON.stringify({ seconds, cpuSeconds: (user + system) / 1e6, firstSeconds: rowSeconds + firstSeconds, bytes, blockBytes, wire: { received: after.received - before.received, sent: after.sent - before.sent } }))

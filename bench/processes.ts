@@ -15,6 +15,12 @@ export function residentPeakBytes (pid: number | undefined): number | undefined 
   }
 }
 
+/** Of processor time, in user and system, over all threads (proc(5), whose ticks are hundredths of a second): Linux alone. */
+export function cpuSeconds (pid: number | undefined): number {
+  const [, , , , , , , , , , , , , user, system] = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/\(.*\)/, 'name').split(' ')
+  return (Number(user) + Number(system)) / 100
+}
+
 export interface Ended {
   /** From its start to its end. */
   readonly seconds: number
@@ -24,6 +30,7 @@ export interface Ended {
 export interface Launched<T> {
   /** The first line it prints, as JSON. */
   readonly answer: Promise<T>
+  readonly pid: number | undefined
   /** Rejects unless it ends well or `end` ended it. */
   readonly ended: Promise<Ended>
   end (): Promise<Ended>
@@ -47,6 +54,7 @@ export function launch<T> (command: string, args: readonly string[], { output = 
   ended.catch(() => { /* whoever awaits it hears of it */ })
   return {
     answer: firstLine<T>(child, ended),
+    pid: child.pid,
     ended,
     end: () => { isEnding = true; child.kill('SIGKILL'); return ended },
   }
