@@ -11,6 +11,8 @@ export const transportLimits = {
   streamBufferBytes: 8 * 1024 * 1024,
   /** Messages up to here wait for the end of the turn, so that all of it goes out in one system call. */
   gatheredBytes: 16 * 1024,
+  /** Of one connection, handed to the socket and not yet taken by the kernel, before senders wait. Node's own mark is one message. */
+  unsentBytes: 256 * 1024,
 } as const
 
 /** TCP, noise and yamux as every node uses them; by themselves, what our protocols are measured against. */
@@ -24,11 +26,12 @@ interface RawConnection { readonly socket?: unknown, sendData: (data: Iterable<U
 type Upgrader = Record<'upgradeInbound' | 'upgradeOutbound', (connection: RawConnection, options: unknown) => unknown>
 
 /**
- * TCP whose small messages of one turn of the event loop leave together. The library hands the socket each noise message in two pieces, length and content,
- * and each is a system call (@libp2p/tcp 11.0): of a question and its answer, most of the processor time.
+ * TCP whose small messages of one turn of the event loop leave together, and large ones each at once. The library hands the socket each noise message in its
+ * pieces, length, content and tag, and each is a system call (@libp2p/tcp 11.0): of a question and its answer, most of the processor time.
  */
 function gatheringTcp (): unknown {
-  const make = tcp()
+  const highWaterMark = transportLimits.unsentBytes
+  const make = tcp({ dialOpts: { writableHighWaterMark: highWaterMark } as never, listenOpts: { highWaterMark } as never })
   return (components: never) => {
     const transport = make(components)
     const [dial, createListener] = [transport.dial.bind(transport), transport.createListener.bind(transport)]
@@ -51,14 +54,17 @@ function gathered (connection: RawConnection): RawConnection {
   if (!(socket instanceof Socket)) return connection
   const send = connection.sendData.bind(connection)
   connection.sendData = (data) => {
-    if (data.byteLength > transportLimits.gatheredBytes) {
-      // whatever waits goes first
-      while (socket.writableCorked > 0) socket.uncork()
-    } else if (socket.writableCorked === 0) {
+    const isSmall = data.byteLength <= transportLimits.gatheredBytes
+    if (socket.writableCorked === 0) {
       socket.cork()
-      afterThisTurn(() => { socket.uncork() })
+      if (isSmall) afterThisTurn(() => { socket.uncork() })
     }
-    return send(data)
+    try {
+      return send(data)
+    } finally {
+      // with whatever waited before it
+      while (!isSmall && socket.writableCorked > 0) socket.uncork()
+    }
   }
   return connection
 }

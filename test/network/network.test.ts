@@ -1,3 +1,5 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Stream } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { describe, expect, test } from 'vitest'
@@ -5,7 +7,7 @@ import { until } from '../../scripts/local-cluster.ts'
 import { cidOf } from '../../src/base/cid.ts'
 import { backoffLimits, afterFailure, isDue, untried } from '../../src/network/backoff.ts'
 import { decodeAnnouncements, encodeAnnouncements } from '../../src/network/announcements.ts'
-import { flowReader, write } from '../../src/network/flow.ts'
+import { flowLimits, flowReader, write } from '../../src/network/flow.ts'
 import { type Announcement, PeerUnreachable, RequestRefused } from '../../src/network/index.ts'
 import { transportLimits, transportOptions } from '../../src/network/transport.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
@@ -105,6 +107,28 @@ describe('a stream', () => {
       expect(reader.bufferedBytes).toBeLessThan(transportLimits.windowBytes + 2 * mib)
       for (let got = 1000; got < 50 * mib; got += mib) await reader.read(mib)
       expect(sent).toBeGreaterThan(45 * mib)
+    } finally {
+      await Promise.all([server.stop(), client.stop()])
+    }
+  }, 60_000)
+
+  test('whose window is full keeps a frame, however often its connection drains', async () => {
+    const [server, client] = [await createLibp2p({ addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] }, ...transportOptions() } as never), await createLibp2p(transportOptions() as never)]
+    try {
+      let written: (Stream & { onMuxerDrain (): void }) | undefined
+      await server.handle('/test/stalled', async (stream) => {
+        written = stream as typeof written
+        await write(stream, [new Uint8Array(4 * mib)], new AbortController().signal)
+      })
+      const connection = await client.dial(multiaddr(server.getMultiaddrs()[0]?.toString() ?? ''))
+      const reader = flowReader(await connection.newStream('/test/stalled'), { highBytes: 64 * 1024 })
+      await until('its window is full', 10_000, () => reader.bufferedBytes >= 64 * 1024 && (written?.writeBufferLength ?? 0) > 0)
+      for (let i = 0; i < 50; i++) {
+        written?.onMuxerDrain()
+        await nextTurn()
+      }
+      expect(written?.writeBufferLength).toBeLessThanOrEqual(2 * flowLimits.frameBytes)
+      expect((await reader.read(4 * mib)).byteLength).toBe(4 * mib)
     } finally {
       await Promise.all([server.stop(), client.stop()])
     }
