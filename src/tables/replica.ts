@@ -251,8 +251,10 @@ class Replica {
   #demandAdmission (from: PeerId, { table, rowKey }: { table: TableNumber, rowKey: Uint8Array }, { kind, ballot }: Proposal): void {
     const { isMember, voters, isKeyless = false } = this.#options
     if (kind === 'handOver') {
-      // whoever verifies may take it from anyone who could hold it; the record is another's and unchanged
-      if (!isClear(table) && !isMember(from) && (isKeyless || !voters.of(table, rowKey).includes(from))) throw new Refused(isKeyless ? 'a witness takes sealed rows from members' : 'late delivery comes from members and voters')
+      // whoever verifies may take it from anyone who could hold it; the record is another's and unchanged. Of clear rows too: what a removed member signs counts
+      // as if it had been chosen before, so a node that holds none of them, and is in league with it, must not bring any
+      const isVoter = voters.of(table, rowKey).includes(from)
+      if (!isMember(from) && (!isVoter || (isKeyless && !isClear(table)))) throw new Refused(isVoter ? 'a witness takes sealed rows from members' : 'late delivery comes from members and voters')
       return
     }
     // clear rows too: every voter refuses what another signs (`checkClear`), and the promises before it, for any keys it makes up, would stay for ever

@@ -3,7 +3,7 @@ import { textOf, utf8 } from '../../src/base/bytes.ts'
 import { Conflict, Unavailable, UnknownOutcome } from '../../src/base/errors.ts'
 import { keyOf } from '../../src/base/peer-id.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
-import { decodeEnvelope } from '../../src/tables/envelope.ts'
+import { decodeEnvelope, encodeEnvelope } from '../../src/tables/envelope.ts'
 import { type Change, type RowAddress, rowLimits, tables } from '../../src/tables/index.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import { type TableNode, tableNodes } from '../support/table-nodes.ts'
@@ -149,6 +149,17 @@ describe('a replica', () => {
     const rowKey = new Uint8Array(32).fill(7)
     await expect(replica.answer(at(nodes, second).self, { ...prepareBy(at(nodes, second), 1n), table: tables.members, rowKey })).rejects.toThrow('only members')
     expect(await store.get(tables.members, rowKey)).toBeUndefined()
+  })
+
+  test.each([tables.objects, tables.members])('takes rows of table %i from no node that could hold none', async (table) => {
+    const { nodes } = tableNodes(4, { isMember: (peer) => peer !== at(nodes, 3).self, votersAmong: (all) => all.slice(0, 3) })
+    const row = { ...address(), table }
+    await at(nodes, first).registers.change(row, write('x'))
+    const rowKey = plainCodec.rowKeyOf(row)
+    const before = await at(nodes, first).store.get(table, rowKey)
+    const record = plainCodec.encode({ table, rowKey, content: { revision: 9n, isTombstone: false, body: encodeEnvelope({ operations: [], value: utf8('forged') }) }, ballot: { counter: 99n, proposer: keyOf(at(nodes, first).self) } })
+    await expect(at(nodes, first).replica.answer(at(nodes, 3).self, { version: 1n, kind: 'handOver', table, rowKey, record })).rejects.toThrow('members and voters')
+    expect(await at(nodes, first).store.get(table, rowKey)).toEqual(before)
   })
 
   test('looks at no clear row that is only promised when it is compared', async () => {
