@@ -6,6 +6,7 @@ import type { InviteOptions } from '../node.ts'
 import type { BucketOptions, SettingsChange } from '../objects/index.ts'
 import { type Exchange, jsonBody, requireMethod, sendJson } from './context.ts'
 import { ApiError } from './errors.ts'
+import { settingsChangeIn } from './settings-change.ts'
 
 /** GET /v1/buckets; PUT, PATCH, GET, DELETE /v1/buckets/NAME */
 export async function bucketRoute (exchange: Exchange, name: string | undefined): Promise<void> {
@@ -16,7 +17,7 @@ export async function bucketRoute (exchange: Exchange, name: string | undefined)
   } else if (request.method === 'PUT') {
     sendJson(exchange, await objects.createBucket(name, bucketOptionsOf(await jsonBody(exchange)), { signal }), { status: 201 })
   } else if (request.method === 'PATCH') {
-    const { settings, redundancy } = changeOf(await jsonBody(exchange))
+    const { settings, redundancy } = changeOf(name, await jsonBody(exchange))
     const changed = settings === undefined ? undefined : await objects.setBucketSettings(name, settings, { signal })
     sendJson(exchange, redundancy === undefined ? changed : await objects.setRedundancy(name, redundancy, { signal }))
   } else if (request.method === 'DELETE') {
@@ -29,26 +30,24 @@ export async function bucketRoute (exchange: Exchange, name: string | undefined)
 
 const bucketFields: Readonly<Record<keyof BucketOptions, 'number' | 'boolean' | 'string'>> = { copies: 'number', shards: 'string', isPrivate: 'boolean', compression: 'string', chunking: 'string', dedup: 'string', degraded: 'string' }
 
-/** What a bucket may be set to here; what only clients of S3 speak of (lifecycle, locks, policies) is set there. */
-const settingFields = { versioning: 'string', quotaBytes: 'number', quotaObjects: 'number', publicRead: 'boolean' } as const satisfies { readonly [name in keyof SettingsChange]?: string }
+/** What a bucket may be set to, beside its redundancy. */
+const settingFields = ['versioning', 'quotaBytes', 'quotaObjects', 'publicRead', 'lifecycle', 'cors', 'website', 'policy', 'objectLock', 'tags'] as const satisfies ReadonlyArray<keyof SettingsChange>
 
 /** Settings, redundancy, or both. null takes a setting away. */
-function changeOf (body: Readonly<Record<string, unknown>>): { settings: SettingsChange | undefined, redundancy: { copies: number } | { shards: string } | undefined } {
+function changeOf (bucket: string, body: Readonly<Record<string, unknown>>): { settings: SettingsChange | undefined, redundancy: { copies: number } | { shards: string } | undefined } {
   const [settings, rest]: [Record<string, unknown>, Record<string, unknown>] = [{}, {}]
   for (const [name, value] of Object.entries(body)) {
-    const type = (settingFields as Readonly<Record<string, string>>)[name]
-    if (type === undefined) { rest[name] = value; continue }
-    if (value !== null && typeof value !== type) throw new InvalidInput(name, `${name} takes a ${type} or null, not ${JSON.stringify(value)}`)
-    settings[name] = value === false ? null : value
+    if (!(settingFields as readonly string[]).includes(name)) rest[name] = value
+    else settings[name] = name === 'publicRead' && value === false ? null : value
   }
   const hasSettings = Object.keys(settings).length > 0
-  return { settings: hasSettings ? settings as SettingsChange : undefined, redundancy: hasSettings && Object.keys(rest).length === 0 ? undefined : redundancyOf(rest) }
+  return { settings: hasSettings ? settingsChangeIn(bucket, settings) : undefined, redundancy: hasSettings && Object.keys(rest).length === 0 ? undefined : redundancyOf(rest) }
 }
 
 function redundancyOf (body: Readonly<Record<string, unknown>>): { copies: number } | { shards: string } {
   const { copies, shards, ...rest } = bucketOptionsOf(body)
   const [other] = Object.keys(rest)
-  if (other !== undefined) throw new InvalidInput(other, `${other} is chosen when a bucket is made; what can be changed is its redundancy, ${Object.keys(settingFields).join(', ')}`)
+  if (other !== undefined) throw new InvalidInput(other, `${other} is chosen when a bucket is made; what can be changed is its redundancy, ${settingFields.join(', ')}`)
   if (shards !== undefined && copies === undefined) return { shards }
   if (copies !== undefined && shards === undefined) return { copies }
   throw new InvalidInput('redundancy', 'a bucket is set to either copies or shards')

@@ -131,8 +131,16 @@ function objectCommands (dfs: Command): void {
     .option('--versioning <state>', 'enabled: what is overwritten or deleted is kept as a version; suspended')
     .option('--quota <size>', 'of all versions together, such as 500GiB; none')
     .option('--quota-objects <n>', 'of all versions together; none')
-    .option('--public <yes|no>', 'yes: anybody may read objects at the public faces')
+    .option('--public <yes|no>', 'yes: anybody may get objects at the public faces, and not list them')
     .action(async (name, options) => { await (await import('./commands/bucket.ts')).set(name, options) })
+  for (const [kind, does] of [
+    ['lifecycle', 'rules by which objects, versions and abandoned uploads end'], ['lock', 'that versions may be locked, and for how long by default'], ['policy', 'who may do what, beside rights of keys'],
+    ['cors', 'which web pages may use it'], ['website', 'its index and error pages'],
+  ] as const) {
+    command(bucket, `${kind} <name> [file]`, `${does}: show it as JSON, or set it from FILE (- for standard input)`)
+      .option('--none', 'take it away')
+      .action(async (name, file, options) => { await (await import('./commands/bucket-settings.ts')).document(kind, name, file, options) })
+  }
   command(bucket, 'ls', 'list buckets')
     .action(async (options) => { await (await import('./commands/bucket.ts')).list(options) })
   command(bucket, 'rm <name>', 'remove an empty bucket')

@@ -1,6 +1,7 @@
 import { encode } from 'cborg'
 import { MalformedBytes } from '../base/bytes.ts'
 import { InvalidInput } from '../base/errors.ts'
+import { checkShape } from './settings-shape.ts'
 
 /** What a bucket says beside how it stores its bytes; all of it optional and changeable. What faces alone understand (cors, policy, website) is kept as it is. */
 export interface BucketSettings {
@@ -81,6 +82,7 @@ const names = ['versioning', 'objectLock', 'lifecycle', 'cors', 'website', 'poli
 export function changedSettings (settings: BucketSettings, change: SettingsChange): BucketSettings {
   const unknown = Object.keys(change).find((name) => !(names as readonly string[]).includes(name))
   if (unknown !== undefined) throw new InvalidInput('settings', `"${unknown.slice(0, 80)}" is no setting of a bucket`)
+  checkShape(change)
   const merged = { ...settings, ...change }
   const changed = Object.fromEntries(names.flatMap((name) => merged[name] === undefined || merged[name] === null ? [] : [[name, merged[name]]])) as BucketSettings
   if (settings.versioning !== undefined && changed.versioning === undefined) throw new InvalidInput('versioning', 'versioning that was enabled can be suspended, not undone')

@@ -53,6 +53,20 @@ describe('the command line', () => {
     expect((await readdir(folder.path)).filter((name) => name.startsWith('gone'))).toEqual([])
   })
 
+  test('the documents of a bucket are set, shown and taken away as docs/CLI.md shows it', async () => {
+    await node.json(['bucket', 'create', 'documents', '--redundancy', 'rf:1'])
+    const [, commands = ''] = /\*\*Documents of a bucket\*\*[\s\S]*?```sh\n([\s\S]*?)```/.exec(await readFile(new URL('../../docs/CLI.md', import.meta.url), 'utf8')) ?? []
+    const { stdout, code, stderr } = await shell(`set -e\n${commands.replaceAll('photos', 'documents')}`, { cwd: folder.path, env: { DFS_DATA: node.data } })
+    expect({ code, stderr }).toMatchObject({ code: 0 })
+    expect(stdout.match(/is set$/gm)).toHaveLength(5)
+    expect(JSON.parse(await readFile(at('rules.json'), 'utf8'))).toMatchObject([{ id: 'old', expireDays: 30 }, { id: 'versions', noncurrentKept: 3 }])
+    expect(await node.json(['bucket', 'lifecycle', 'documents'])).toEqual([{ bucket: 'documents', lifecycle: null }])
+    expect(await node.json(['bucket', 'lock', 'documents'])).toEqual([{ bucket: 'documents', objectLock: { defaultRetention: { mode: 'governance', days: 30 } } }])
+    expect((await node.run(['bucket', 'policy', 'documents'])).stdout).toContain('documents/public/*')
+    expect(await node.run(['bucket', 'policy', 'documents', '-'], { input: '{"Statement": [{"Effect": "Deny", "NotPrincipal": "*"}]}' })).toMatchObject({ code: 2 })
+    expect(await node.run(['bucket', 'cors', 'documents', '-'], { input: '[{"origins": []}]' })).toMatchObject({ code: 2, stderr: expect.stringContaining('cors[0] has no "origins"') as string })
+  })
+
   test('reads standard input and writes standard output', async () => {
     expect((await node.run(['put', '-', 'photos/in'], { input: 'from a pipe' })).code).toBe(0)
     expect((await node.run(['get', 'photos/in', '-'])).stdout).toBe('from a pipe')

@@ -160,6 +160,9 @@ describe.each(protocols)('the service over %s', (protocol) => {
     expect((await buckets.updateBucket({ name: 'kept', settings: { quotaBytes: 1000, publicRead: true } })).bucket).toMatchObject({ settings: { quotaBytes: 1000, publicRead: true, versioning: 'enabled' } })
     expect((await buckets.updateBucket({ name: 'kept', settings: { publicRead: null } })).bucket?.settings).not.toHaveProperty('publicRead')
     expect(await failureOf(buckets.updateBucket({ name: 'kept', settings: { colour: 'red' } }))).toMatchObject({ code: Code.InvalidArgument })
+    // one that is passed over later may be a denial
+    expect(await failureOf(buckets.updateBucket({ name: 'kept', settings: { policy: '{"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"*","Condition":{"DateGreaterThan":{}}}]}' } }))).toMatchObject({ code: Code.InvalidArgument })
+    expect(await failureOf(buckets.createBucket({ name: 'unruled', settings: { lifecycle: [{}] } }))).toMatchObject({ code: Code.InvalidArgument })
     await buckets.deleteBucket({ name: 'kept' })
   })
 

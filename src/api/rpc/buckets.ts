@@ -2,7 +2,8 @@ import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect'
 import { Conflict, InvalidInput } from '../../base/errors.ts'
-import type { Bucket, BucketOptions, BucketSettings, SettingsChange } from '../../objects/index.ts'
+import type { Bucket, BucketOptions, BucketSettings } from '../../objects/index.ts'
+import { settingsChangeIn } from '../settings-change.ts'
 import { connectErrorOf } from './errors.ts'
 import { type BucketOptions as OptionsMessage, type BucketOptionsSchema, type BucketSchema, type BucketService, Chunking, Compression, Dedup, Degraded } from './generated/dfs/v1/bucket_pb.ts'
 import { nameIn, numberIn } from './names.ts'
@@ -15,7 +16,7 @@ export function bucketService ({ node: { objects } }: Pick<RpcParts, 'node'>): S
       const { signal } = context
       await demand(context, { action: 'admin', bucket: name, key: '' })
       try {
-        return { bucket: messageOf(await objects.createBucket(name, { ...options === undefined ? {} : optionsOf(options), ...settings === undefined ? {} : { settings: settings as BucketSettings } }, { signal })) }
+        return { bucket: messageOf(await objects.createBucket(name, { ...options === undefined ? {} : optionsOf(options), ...settings === undefined ? {} : { settings: settingsChangeIn(name, settings) as BucketSettings } }, { signal })) }
       } catch (error) {
         throw error instanceof Conflict ? existing(error) : error
       }
@@ -30,7 +31,7 @@ export function bucketService ({ node: { objects } }: Pick<RpcParts, 'node'>): S
       await demand(context, { action: 'admin', bucket: name, key: '' })
       if (redundancy.case === undefined && settings === undefined) throw new InvalidInput('redundancy', 'a bucket is set to copies, shards or settings')
       // two writes: a reader in between sees the one without the other
-      let bucket = settings === undefined ? undefined : await objects.setBucketSettings(name, settings as SettingsChange, { signal })
+      let bucket = settings === undefined ? undefined : await objects.setBucketSettings(name, settingsChangeIn(name, settings), { signal })
       if (redundancy.case !== undefined) bucket = await objects.setRedundancy(name, redundancy.case === 'copies' ? { copies: redundancy.value } : { shards: redundancy.value }, { signal })
       return { bucket: bucket === undefined ? undefined : messageOf(bucket) }
     },

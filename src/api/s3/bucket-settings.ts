@@ -123,7 +123,7 @@ export async function getPolicyStatus (exchange: S3Exchange): Promise<void> {
 export const tagsOf = (tagging: XmlNode): Tags => childrenOf(child(tagging, 'TagSet'), 'Tag').map((tag) => [childText(tag, 'Key') ?? '', childText(tag, 'Value') ?? ''] as const)
 export const taggingDocument = (tags: Tags): string => document('Tagging', element('TagSet', tags.map(([key, value]): XmlElement => element('Tag', [element('Key', key), element('Value', value)]))))
 
-function websiteIn (configuration: XmlNode): NonNullable<BucketSettings['website']> {
+export function websiteIn (configuration: XmlNode): NonNullable<BucketSettings['website']> {
   if (child(configuration, 'RoutingRules') !== undefined) throw new S3Error('NotImplemented', 'routing rules of websites are not understood here')
   const redirect = child(configuration, 'RedirectAllRequestsTo')
   const [index, error, host, protocol] = [childText(child(configuration, 'IndexDocument'), 'Suffix'), childText(child(configuration, 'ErrorDocument'), 'Key'), childText(redirect, 'HostName'), childText(redirect, 'Protocol')]
@@ -132,7 +132,7 @@ function websiteIn (configuration: XmlNode): NonNullable<BucketSettings['website
   return { ...(index === undefined ? {} : { index }), ...(error === undefined ? {} : { error }), ...(host === undefined ? {} : { redirectAllTo: { host, ...(protocol === undefined ? {} : { protocol }) } }) }
 }
 
-function objectLockIn (configuration: XmlNode): ObjectLock {
+export function objectLockIn (configuration: XmlNode): ObjectLock {
   if (childText(configuration, 'ObjectLockEnabled') !== 'Enabled') throw new S3Error('MalformedXML', 'ObjectLockEnabled is Enabled')
   const rule = child(child(configuration, 'Rule'), 'DefaultRetention')
   if (rule === undefined) return {}
