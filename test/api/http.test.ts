@@ -158,7 +158,7 @@ describe('the local API', () => {
     const set = async (body: unknown) => { const { status, body: answer } = await ask('PATCH', '/v1/buckets/photos', { body: JSON.stringify(body) }); return { status, ...JSON.parse(answer) as { settings?: unknown, copies?: number } } }
     expect(await set({ versioning: 'enabled', quotaBytes: 1e9, publicRead: true })).toMatchObject({ status: 200, settings: { versioning: 'enabled', quotaBytes: 1e9, publicRead: true } })
     expect(await set({ quotaBytes: null, publicRead: false, copies: 2 })).toMatchObject({ status: 200, settings: { versioning: 'enabled' }, copies: 2 })
-    for (const wrong of [{ versioning: 'on' }, { versioning: null }, { quotaBytes: -1 }, { quotaBytes: '1' }, { lifecycle: [] }, { quotaObjects: 1, compression: 'off' }]) expect(await set(wrong), JSON.stringify(wrong)).toMatchObject({ status: 400 })
+    for (const wrong of [{ versioning: 'on' }, { versioning: null }, { quotaBytes: -1 }, { quotaBytes: '1' }, { lifecycle: {} }, { lifecycle: [{}] }, { policy: 'x' }, { policy: '{}' }, { quotaObjects: 1, compression: 'off' }]) expect(await set(wrong), JSON.stringify(wrong)).toMatchObject({ status: 400 })
     await set({ versioning: 'suspended' })
   })
 
