@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { ObjectInfo, ObjectName, PutOptions } from '../objects/index.ts'
 import { bodyOf, type Exchange, requireMethod, sendJson } from './context.ts'
 import { ApiError } from './errors.ts'
+import { headerText } from './header-text.ts'
 import { metadataHeaders, metadataIn } from './metadata-headers.ts'
 import { byteRangeOf } from './range-header.ts'
 import { streamed } from './streamed.ts'
@@ -91,7 +92,7 @@ function headersOf (info: ObjectInfo): Record<string, string> {
   return {
     etag: `"${info.etag}"`,
     'accept-ranges': 'bytes',
-    'content-type': info.contentType ?? 'application/octet-stream',
+    'content-type': headerText(info.contentType ?? 'application/octet-stream'),
     'last-modified': new Date(info.modified).toUTCString(),
     'x-dfs-modified': info.modified,
     'x-dfs-version': info.versionId,

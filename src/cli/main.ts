@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from 'commander'
 import { errorNameOf, exitCodes } from './exit-codes.ts'
 import { fileError } from './file-errors.ts'
+import { harmlessText } from './output.ts'
 
 /**
  * The command line. Every command's code is imported when it runs, so that `--help` and a quick `dfs ls` do not wait for what only a node needs.
@@ -265,7 +266,7 @@ function failed (error: unknown, { isJson }: { isJson: boolean }): number {
   const exit = exitCodes[code]
   if (isJson) process.stderr.write(`${JSON.stringify({ error: { code, exit, message: messageOf(error) } })}\n`)
   // what is wrong with the arguments has been said, with the help
-  else if (!(error instanceof CommanderError)) process.stderr.write(`dfs: ${messageOf(error)}\n`)
+  else if (!(error instanceof CommanderError)) process.stderr.write(`dfs: ${harmlessText(messageOf(error))}\n`)
   if (code === 'unexpected' && process.env.DFS_DEBUG !== undefined) console.error(error)
   return exit
 }

@@ -11,10 +11,14 @@ export interface Output {
 
 export const outputOf = ({ json = false }: { json?: boolean }): Output => ({
   isJson: json,
-  fact: (fact, text) => { process.stdout.write(json ? `${JSON.stringify(fact)}\n` : text === '' ? '' : `${text}\n`) },
-  note: (text) => { if (!json) process.stderr.write(`${text}\n`) },
-  warn: (text) => { process.stderr.write(json ? `${JSON.stringify({ warning: { message: text } })}\n` : `dfs: ${text}\n`) },
+  fact: (fact, text) => { process.stdout.write(json ? `${JSON.stringify(fact)}\n` : text === '' ? '' : `${harmlessText(text)}\n`) },
+  note: (text) => { if (!json) process.stderr.write(`${harmlessText(text)}\n`) },
+  warn: (text) => { process.stderr.write(json ? `${JSON.stringify({ warning: { message: text } })}\n` : `dfs: ${harmlessText(text)}\n`) },
 })
+
+/** A key is any text, and others choose it: what a terminal would take for a command (ESC above all) is shown by its number. Lines stay lines. */
+// eslint-disable-next-line no-control-regex
+export const harmlessText = (text: string): string => text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`)
 
 /** Columns aligned by their widest cell; the last is left as it is. */
 export function table (rows: ReadonlyArray<readonly string[]>): string {

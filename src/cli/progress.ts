@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts'
-import { durationText, sizeText } from './output.ts'
+import { durationText, harmlessText, sizeText } from './output.ts'
 
 /** A progress line with rate and time left, on a terminal only. */
 export interface Progress {
@@ -31,7 +31,7 @@ export function progressOf ({ label, totalBytes, doneBytes = 0, clock, terminal 
       const now = clock.monotonicMs()
       if (now - drawnMs < redrawMs) return
       drawnMs = now
-      terminal.write(`\r\x1b[2K${progressLine({ label, doneBytes: doneBytes + runBytes, runBytes, totalBytes, seconds: (now - start) / 1000, columns: terminal.columns })}`)
+      terminal.write(`\r\x1b[2K${progressLine({ label: harmlessText(label), doneBytes: doneBytes + runBytes, runBytes, totalBytes, seconds: (now - start) / 1000, columns: terminal.columns })}`)
     },
     end () { terminal.write('\r\x1b[2K') },
   }

@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { systemClock } from '../../src/base/clock.ts'
+import { harmlessText } from '../../src/cli/output.ts'
 import { progressLine, progressOf } from '../../src/cli/progress.ts'
 
 const mib = 1024 * 1024
@@ -29,4 +31,12 @@ describe('a progress line', () => {
     progress.add(mib)
     expect(written).toContain('90%  9.0 MiB of 10.0 MiB  1.0 MiB/s  1s left')
   })
+})
+
+test('what others have put into a name gives no command to the terminal', () => {
+  expect(harmlessText('photos/\u001b[2J\u001b]0;x\u0007\r\u009b\u202eгород\tb\nc')).toBe('photos/\\u001b[2J\\u001b]0;x\\u0007\\u000d\\u009b\\u202eгород\tb\nc')
+  let shown = ''
+  const progress = progressOf({ label: 'a\u001b[2Jb', totalBytes: 10, clock: { ...systemClock, monotonicMs: () => 1 }, terminal: { isTTY: true, write: (text) => { shown += text; return true } } })
+  progress.add(5)
+  expect(shown.replace('\r\u001b[2K', '')).toMatch(/^a\\u001b\[2Jb/)
 })

@@ -24,6 +24,15 @@ describe('an object by plain HTTP', () => {
     expect(head).toMatchObject({ status: 200, body: '', headers: { 'content-length': '21', etag: answer.headers.etag } })
   })
 
+  test('comes whatever another door has stored beside it, though no header can say it', async () => {
+    await served.put('open/strange', content, { contentType: 'a/b\nc: 日', headers: { 'cache-control': 'no-cache, 日本', 'content-language': 'a\r\nset-cookie: b' } })
+    const answer = await get('/open/strange')
+    expect(answer).toMatchObject({ status: 200, body: content, headers: { 'content-language': 'a  set-cookie: b', 'cache-control': Buffer.from('no-cache, 日本').toString('latin1') } })
+    expect(answer.headers['content-type']).toMatch(/^a\/b c: /)
+    expect(answer.headers['set-cookie']).toBeUndefined()
+    expect((await served.ask('/open/strange', { method: 'HEAD' })).status).toBe(200)
+  })
+
   test.each([
     ['bytes=5-8', 206, 'than', 'bytes 5-8/21'], ['bytes=16-', 206, 'bytes', 'bytes 16-20/21'], ['bytes=-5', 206, 'bytes', 'bytes 16-20/21'], ['bytes=16-999', 206, 'bytes', 'bytes 16-20/21'], ['bytes=0-0', 206, 'm', 'bytes 0-0/21'],
     ['bytes=21-', 416, undefined, 'bytes */21'],

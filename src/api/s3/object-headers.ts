@@ -1,5 +1,6 @@
 import type { ChecksumAlgorithm, ObjectInfo, Retention, SystemHeaders, Tags } from '../../objects/index.ts'
 import { systemHeaderNames } from '../../objects/index.ts'
+import { headerText } from '../header-text.ts'
 import { parametersOf } from './canonical.ts'
 import { S3Error } from './errors.ts'
 import type { S3Exchange } from './exchange.ts'
@@ -34,9 +35,6 @@ function textOf (value: string): string {
   const bytes = Buffer.from(value, 'latin1')
   try { return new TextDecoder('utf-8', { fatal: true }).decode(bytes) } catch { return value } // bytes of some other kind are kept as they are
 }
-// what another door has stored may hold what no header can
-// eslint-disable-next-line no-control-regex
-const headerOf = (text: string): string => Buffer.from(text, 'utf8').toString('latin1').replaceAll(/[\u0000-\u0008\u000a-\u001f\u007f]/g, ' ')
 const isHeaderName = (name: string): boolean => /^[\w!#$%&'*+.^`|~-]+$/.test(name)
 
 /** x-amz-tagging: as a query. @throws S3Error */
@@ -71,10 +69,10 @@ export function headersOf (info: ObjectInfo, { withChecksum }: HeaderOptions): R
     etag: `"${info.etag}"`,
     'last-modified': new Date(info.modified).toUTCString(),
     'accept-ranges': 'bytes',
-    'content-type': headerOf(info.contentType ?? 'binary/octet-stream'),
+    'content-type': headerText(info.contentType ?? 'binary/octet-stream'),
     'x-content-type-options': 'nosniff',
     ...versionHeader(info),
-    ...Object.fromEntries(Object.entries(headers).map(([name, value]) => [name === 'website-redirect-location' ? `x-amz-${name}` : name, headerOf(value)])),
+    ...Object.fromEntries(Object.entries(headers).map(([name, value]) => [name === 'website-redirect-location' ? `x-amz-${name}` : name, headerText(value)])),
     ...metadataHeaders(info),
     ...(tags.length === 0 ? {} : { 'x-amz-tagging-count': String(tags.length) }),
     ...(retention === undefined ? {} : { 'x-amz-object-lock-mode': retention.mode.toUpperCase(), 'x-amz-object-lock-retain-until-date': new Date(retention.untilMs).toISOString() }),
@@ -86,7 +84,7 @@ export function headersOf (info: ObjectInfo, { withChecksum }: HeaderOptions): R
 /** A name that another door has taken, and no header can be, is counted. */
 function metadataHeaders ({ metadata }: ObjectInfo): Record<string, string> {
   const [names, others] = [Object.keys(metadata).filter(isHeaderName), Object.keys(metadata).filter((name) => !isHeaderName(name))]
-  return { ...Object.fromEntries(names.map((name) => [metadataPrefix + name, headerOf(metadata[name] ?? '')])), ...(others.length === 0 ? {} : { 'x-amz-missing-meta': String(others.length) }) }
+  return { ...Object.fromEntries(names.map((name) => [metadataPrefix + name, headerText(metadata[name] ?? '')])), ...(others.length === 0 ? {} : { 'x-amz-missing-meta': String(others.length) }) }
 }
 
 /** Versions put while the bucket kept none have no id to tell: some clients ask for it at once, and would ask for "null". */
@@ -114,7 +112,7 @@ export function overridesIn ({ parameters, accessKey }: Pick<S3Exchange, 'parame
   if (overrides.length > 0 && accessKey === undefined) throw new S3Error('InvalidRequest', 'Request specific response headers cannot be used for anonymous GET requests.')
   // eslint-disable-next-line no-control-regex
   if (overrides.some(([, value]) => /[\u0000-\u001f\u007f]/.test(value))) throw new S3Error('InvalidArgument', 'a header has no control characters')
-  return Object.fromEntries(overrides.map(([name, value]) => [name, headerOf(value)]))
+  return Object.fromEntries(overrides.map(([name, value]) => [name, headerText(value)]))
 }
 
 /** As If-Match and its like have them; '*' stays. */

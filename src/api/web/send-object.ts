@@ -3,6 +3,7 @@ import { InvalidInput } from '../../base/errors.ts'
 import type { ByteRange, ObjectInfo, ObjectName, ObjectReading, Objects } from '../../objects/index.ts'
 import { mayBePart, verdictOf } from '../conditions.ts'
 import { ApiError } from '../errors.ts'
+import { headerText } from '../header-text.ts'
 import type { PublicExchange } from '../public-listener.ts'
 import { byteRangeOf } from '../range-header.ts'
 import { streamed } from '../streamed.ts'
@@ -59,10 +60,10 @@ const representationOf = ({ etag, modified }: ObjectInfo): { etag: string, modif
 
 function headersOf (info: ObjectInfo, { isPublic, asFile = false, isSite = false }: SendOptions): OutgoingHttpHeaders {
   const contentType = contentTypeOf(info)
-  const { 'website-redirect-location': _, ...stored } = info.attributes.headers ?? {}
+  const { 'website-redirect-location': _, ...stored } = Object.fromEntries(Object.entries(info.attributes.headers ?? {}).map(([name, value]) => [name, headerText(value)]))
   return {
     ...stored,
-    'content-type': contentType,
+    'content-type': headerText(contentType),
     etag: `"${info.etag}"`,
     'last-modified': new Date(info.modified).toUTCString(),
     'accept-ranges': 'bytes',

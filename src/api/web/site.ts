@@ -3,6 +3,7 @@ import type { ObjectInfo, ObjectName, Objects, Website } from '../../objects/ind
 import { requireMethod } from '../context.ts'
 import { ApiError } from '../errors.ts'
 import type { Gate } from '../gate.ts'
+import { headerText } from '../header-text.ts'
 import { hostNameOf } from '../hosts.ts'
 import type { PublicExchange } from '../public-listener.ts'
 import { streamed } from '../streamed.ts'
@@ -89,7 +90,7 @@ function redirect ({ response }: PublicExchange, status: 301 | 302, location: st
 async function sendErrorDocument (exchange: PublicExchange, objects: Objects, target: { bucket: string, key: string }, instead: Error): Promise<void> {
   const { request, response, signal } = exchange
   const reading = await objects.get(target, { signal }).catch((error: unknown) => { throw error instanceof NotFound ? instead : error })
-  const headers = { 'content-type': contentTypeOf(reading.info as ObjectInfo), ...plainHeaders, 'cache-control': 'no-cache' }
+  const headers = { 'content-type': headerText(contentTypeOf(reading.info as ObjectInfo)), ...plainHeaders, 'cache-control': 'no-cache' }
   if (request.method === 'HEAD') response.writeHead(404, { ...headers, 'content-length': reading.info.sizeBytes }).end()
   else await streamed(exchange, reading, { headers, status: 404 })
 }
