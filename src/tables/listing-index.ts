@@ -6,7 +6,7 @@ import type { Ballot, TableNumber } from './index.ts'
  * an index that is not proven to match the store is rebuilt by showing every row to `update`, before the first `page`.
  */
 export interface ListingIndex {
-  /** Takes the place of whatever was kept for these rows. Seen by every `page` that starts after it resolves; need not be durable. */
+  /** Takes the place of whatever was kept for these rows, unless that has a later ballot. Seen by every `page` that starts after it resolves; need not be durable. */
   update (rows: readonly IndexedRow[]): Promise<void>
   /** Keeps nothing more of these rows, which are buried: unless a name stands for another row by now, or a later ballot. */
   forget (rows: ReadonlyArray<{ readonly table: TableNumber, readonly rowKey: Uint8Array, readonly ballot: Ballot, readonly name: Uint8Array, readonly scope: Uint8Array }>): Promise<void>

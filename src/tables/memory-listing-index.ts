@@ -1,6 +1,7 @@
 import { compareBytes, empty, fromHex, hexOf } from '../base/bytes.ts'
-import { isSameBallot } from './ballot.ts'
+import { compareBallots } from './ballot.ts'
 import type { IndexedRow, IndexEntry, IndexPage, IndexPageRequest, ListingIndex } from './listing-index.ts'
+import { PackedNames } from './packed-names.ts'
 import { startsWith } from './roll-up.ts'
 
 /**
@@ -39,38 +40,39 @@ export function memoryListingIndex (): ListingIndex {
 const scopeName = (table: number, scope: Uint8Array): string => `${table} ${hexOf(scope)}`
 
 class SortedNames {
-  readonly #runs: IndexEntry[][] = [[]]
+  readonly #runs: PackedNames[] = [new PackedNames()]
 
+  /** In the place of what stands there for the name, unless that is of a later ballot: rows are shown again while they are written. */
   set (entry: IndexEntry): void {
     const at = this.#runOf(entry.name)
-    const run = this.#runs[at] as IndexEntry[]
-    const position = lowerBound(run, entry.name)
-    const found = run[position]
-    if (found !== undefined && compareBytes(found.name, entry.name) === 0) run[position] = entry
-    else run.splice(position, 0, entry)
-    if (run.length > memoryIndexLimits.runLength) this.#runs.splice(at + 1, 0, run.splice(run.length / 2))
+    const run = this.#runs[at] as PackedNames
+    const position = run.lowerBound(entry.name)
+    const found = foundAt(run, position, entry.name)
+    if (found === undefined) run.insert(position, entry)
+    else if (compareBytes(found.rowKey, entry.rowKey) !== 0 || compareBallots(found.ballot, entry.ballot) <= 0) run.replace(position, entry)
+    if (run.count > memoryIndexLimits.runLength) this.#runs.splice(at + 1, 0, run.split())
   }
 
-  get isEmpty (): boolean { return this.#runs.every((run) => run.length === 0) }
+  get isEmpty (): boolean { return this.#runs.every(({ count }) => count === 0) }
 
   /** If it stands for that row still, under that ballot. */
   delete ({ name, rowKey, ballot }: Pick<IndexEntry, 'name' | 'rowKey' | 'ballot'>): void {
     const at = this.#runOf(name)
-    const run = this.#runs[at] as IndexEntry[]
-    const position = lowerBound(run, name)
-    const found = run[position]
-    if (found === undefined || compareBytes(found.name, name) !== 0 || compareBytes(found.rowKey, rowKey) !== 0 || !isSameBallot(found.ballot, ballot)) return
-    run.splice(position, 1)
-    if (run.length === 0 && this.#runs.length > 1) this.#runs.splice(at, 1)
+    const run = this.#runs[at] as PackedNames
+    const position = run.lowerBound(name)
+    const found = foundAt(run, position, name)
+    if (found === undefined || compareBytes(found.rowKey, rowKey) !== 0 || compareBallots(found.ballot, ballot) !== 0) return
+    run.remove(position)
+    if (run.count === 0 && this.#runs.length > 1) this.#runs.splice(at, 1)
   }
 
   page ({ prefix, after, limit }: IndexPageRequest): IndexPage {
     const from = after !== undefined && compareBytes(after, prefix) > 0 ? after : prefix
     const entries: IndexEntry[] = []
     for (let at = this.#runOf(from); at < this.#runs.length; at++) {
-      const run = this.#runs[at] as IndexEntry[]
-      for (let i = lowerBound(run, from); i < run.length; i++) {
-        const entry = run[i] as IndexEntry
+      const run = this.#runs[at] as PackedNames
+      // one more than is wanted tells that there is more, and one for a name that stands at `after`
+      for (const entry of run.entries(run.lowerBound(from), limit - entries.length + 2)) {
         if (after !== undefined && compareBytes(entry.name, after) <= 0) continue
         if (!startsWith(entry.name, prefix)) return { entries, truncated: false }
         if (entries.length === limit) return { entries, truncated: true }
@@ -85,20 +87,13 @@ class SortedNames {
     let [low, high] = [0, this.#runs.length - 1]
     while (low < high) {
       const middle = Math.ceil((low + high) / 2)
-      const first = this.#runs[middle]?.[0]
-      if (first !== undefined && compareBytes(first.name, name) <= 0) low = middle
+      const run = this.#runs[middle]
+      if (run !== undefined && run.count > 0 && run.compareAt(0, name) <= 0) low = middle
       else high = middle - 1
     }
     return low
   }
 }
 
-function lowerBound (run: readonly IndexEntry[], name: Uint8Array): number {
-  let [low, high] = [0, run.length]
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (compareBytes((run[middle] as IndexEntry).name, name) < 0) low = middle + 1
-    else high = middle
-  }
-  return low
-}
+const foundAt = (run: PackedNames, position: number, name: Uint8Array): IndexEntry | undefined =>
+  position < run.count && run.compareAt(position, name) === 0 ? run.entry(position) : undefined
