@@ -28,7 +28,7 @@ import { serveTables } from '../protocols/table.ts'
 import { AgreedDate } from '../tables/agreed-date.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
 import { rowCodec } from '../tables/codec.ts'
-import { type Registers, type RowCodec, tables } from '../tables/index.ts'
+import { type OpenedRow, type Registers, type RowCodec, tables } from '../tables/index.ts'
 import type { DiskRows } from '../tables/row-store.ts'
 import type { ListingIndex } from '../tables/listing-index.ts'
 import { memoryListingIndex } from '../tables/memory-listing-index.ts'
@@ -54,7 +54,7 @@ import { Hints } from './hints.ts'
 import { keyringKeyOf, readKeyring } from './keys.ts'
 import { readKnownPeers, writeKnownPeers } from './known-peers.ts'
 import { LayoutKeeper } from './layout-keeper.ts'
-import { forgetPartition, rebuildIndex } from './listing.ts'
+import { IndexRebuild } from './listing.ts'
 import { addressesIn, clearRowRule, layoutGuard, memberRowHash, writeFoundation } from './membership.ts'
 import { nodeMetrics } from './metrics.ts'
 import { looseBallotOf } from './records.ts'
@@ -134,6 +134,7 @@ class Node {
   #clusterHealth!: ClusterHealth
   #codec!: RowCodec
   #index!: ListingIndex
+  #rebuild: IndexRebuild | undefined
   #network!: Network
   #registers!: Registers
   #eras!: Eras
@@ -180,7 +181,7 @@ class Node {
     }))
     this.#takeovers = await Takeovers.open({
       files, rows: this.#rows, self: peerIdOf(signingKeyOf(keyring.nodeSeed).publicKey),
-      clearing: async (partition) => { if (this.#keys !== undefined) await forgetPartition({ rows: this.#rows, codec: this.#codec, index: this.#index, describe: describeRow }, partition) },
+      clearing: async (partition) => { await this.#rebuild?.forget(partition) },
     })
     this.#givenUp = await GivenUp.open(files)
     state.beforeLayout = async (layout) => {
@@ -193,8 +194,9 @@ class Node {
     this.#index = memoryListingIndex()
     if (this.#keys !== undefined) {
       this.#owed.beginPass()
-      await rebuildIndex({ rows: this.#rows, codec: this.#codec, index: this.#index, describe: describeRow, found: (row) => { this.#owed.foundIn(row) }, warn: this.#warn })
-      this.#owed.endPass()
+      const parts = { rows: this.#rows, codec: this.#codec, index: this.#index, describe: describeRow, found: (row: OpenedRow) => { this.#owed.foundIn(row) }, warn: this.#warn }
+      this.#rebuild = new IndexRebuild(parts, { whenWhole: () => { this.#owed.endPass() } })
+      await this.#rebuild.begin()
     }
     await this.#space.measure()
   }
@@ -261,8 +263,8 @@ class Node {
     const self = this.#network.peerId
     const repairing = this.#openRepairing()
     const engine = tableEngine({
-      self, state, network: this.#network, positions: this.#positions, takeovers: this.#takeovers, rows: this.#rows, codec: this.#codec, index: this.#keys === undefined ? undefined : this.#index, clock, random, warn: this.#warn,
-      absence: this.#absence, found: (row) => { this.#owed.foundIn(row) }, saved: (row) => { (this.#collecting as Collecting | undefined)?.saved(row) },
+      self, state, network: this.#network, positions: this.#positions, takeovers: this.#takeovers, rows: this.#rows, codec: this.#codec, index: this.#keys === undefined ? undefined : this.#index, rebuild: this.#rebuild, clock, random, warn: this.#warn,
+      absence: this.#absence, saved: (row) => { (this.#collecting as Collecting | undefined)?.saved(row) },
     })
     this.#collecting = collectingOf({ ...this.#parts, network: this.#network, stores: this.#stores, tables: engine, rows: this.#rows, codec: this.#codec, owed: this.#owed, keys: this.#keys, users: this.#users, warn: this.#warn })
     const { replica, registers: driver, peers, ask, voters } = engine

@@ -19,7 +19,7 @@ import type { Absence } from './absence.ts'
 import { type BackgroundTask, regularly } from './background.ts'
 import type { AskReplica } from './clear-rows.ts'
 import { eraSuccession } from './eras.ts'
-import { indexPartition } from './listing.ts'
+import type { IndexRebuild } from './listing.ts'
 import { acceptorsBy, layoutGuard, votersIn } from './membership.ts'
 import type { ClusterState } from './state.ts'
 import type { StorePositions } from './store-positions.ts'
@@ -38,8 +38,8 @@ export interface TableEngineParts {
   readonly absence: Absence
   /** Told of each row that this replica saves, as it is on disk then. */
   readonly saved: (row: OpenedRow) => void
-  /** Shown each row of a partition that comes back into service. */
-  readonly found: (row: OpenedRow) => void
+  /** Undefined: the index has all rows. */
+  readonly rebuild?: Pick<IndexRebuild, 'left' | 'restored' | 'step'> | undefined
   readonly clock: Clock
   readonly random: Random
   readonly warn: (message: string, cause: unknown) => void
@@ -72,7 +72,7 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
   const replica = tableReplica({
     self, store: rows, codec, voters: acceptorsBy(state, self, voters), layout: guard,
     isMember: (peer) => state.isMember(peer), isKeyless, succession: eraSuccession(state, codec),
-    listing: isKeyless ? undefined : { index, describe },
+    listing: isKeyless ? undefined : { index, describe, missing: () => parts.rebuild?.left ?? [] },
     saved: (row) => {
       if (row.value === undefined) burial?.suspect(partitionOf(row.rowKey))
       parts.saved(row)
@@ -96,7 +96,7 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
     settle, isTakenFrom: (peer, table) => !isKeyless || isSelfProving(table) || state.isMember(peer), warn,
     restored: async (partition) => {
       burial?.suspect(partition)
-      if (!isKeyless) await indexPartition({ rows, codec, index, describe, found: parts.found }, partition)
+      await parts.rebuild?.restored(partition)
     },
   })
   const antiEntropy = new AntiEntropy({
@@ -114,6 +114,7 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
       return peer === self ? replica.answer(self, request) : peers.ask(peer, request, { signal })
     },
     tasks: [
+      ...parts.rebuild === undefined ? [] : [{ name: 'listing index', step: async () => await parts.rebuild?.step() ?? 'idle' }],
       { name: 'late delivery', step: async (wait) => late.step(wait) },
       ...burial === undefined ? [] : [regularly({ name: 'burial', everyMs: tableTiming.burialEveryMs, clock, begin: () => { burial.begin() }, step: async (wait) => burial.step(wait) })],
       { name: 'hand-over', step: async (wait) => handOver.step(wait) },

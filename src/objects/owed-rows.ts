@@ -16,6 +16,7 @@ export class OwedRows {
   readonly #rows = new Map<string, RowAddress>()
   readonly #maxRows: number
   #isWhole = false
+  #isPassing = false
   /** Nothing was left out since the last pass began. */
   #hasAll = false
 
@@ -23,10 +24,16 @@ export class OwedRows {
 
   /** Every row that owes something is here. */
   get isWhole (): boolean { return this.#isWhole }
+  /** A pass over all rows is under way. */
+  get isPassing (): boolean { return this.#isPassing }
 
   /** A pass over all rows that this replica has begins: each is shown to `found`. */
-  beginPass (): void { this.#hasAll = true }
-  endPass (): void { this.#isWhole = this.#hasAll }
+  beginPass (): void { this.#hasAll = this.#isPassing = true }
+
+  endPass (): void {
+    this.#isPassing = false
+    this.#isWhole = this.#hasAll
+  }
 
   /** A row as it was a moment ago: it may have been saved again since. */
   found (row: ObjectRow): void {

@@ -110,7 +110,8 @@ export class Undertaker {
       return 'busy'
     }
     if (this.#walk === undefined) {
-      if (nowMs < this.#nextWalkMs) return 'idle'
+      // whoever rebuilds the listing index opens all rows already
+      if (nowMs < this.#nextWalkMs || this.#parts.owed.isPassing) return 'idle'
       this.#walk = this.#begunWalk()
     }
     await (this.#walk.over === 'owed' ? this.#walkOwed(this.#walk, signal) : this.#walkPage(this.#walk, signal))

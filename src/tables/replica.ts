@@ -52,7 +52,12 @@ export interface ReplicaOptions {
   /** Without it nothing is ever past, as far as this voter says. */
   readonly wallMs?: () => number
   /** Without it (a node without keys) this replica answers no listing. */
-  readonly listing?: { readonly index: ListingIndex, readonly describe: Describe }
+  readonly listing?: {
+    readonly index: ListingIndex
+    readonly describe: Describe
+    /** Partitions of which the index has not all rows yet. Default: none. */
+    readonly missing?: () => Iterable<number>
+  }
   /** Told of each row that it takes, when it is on disk, and of one row in the order of its saves. Only where rows can be opened. */
   readonly saved?: (row: OpenedRow) => void
 }
@@ -276,7 +281,7 @@ class Replica {
     const { isMember, listing, store } = this.#options
     if (!isMember(from)) throw new Refused('names are for members')
     if (listing === undefined) throw new Refused('no names are known here')
-    const lost = [...store.lostPartitions()]
+    const lost = [...new Set([...store.lostPartitions(), ...listing.missing?.() ?? []])]
     const { entries, truncated } = await listing.index.page({ ...request, limit: Math.min(request.limit, listingIndexLimits.maxPageEntries) })
     let sizeBytes = 0
     const fitting = entries.findIndex(({ name, summary }) => (sizeBytes += name.byteLength + (summary?.byteLength ?? 0)) > messageLimits.maxPageBytes)

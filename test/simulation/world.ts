@@ -15,13 +15,15 @@ import { type BackgroundTask, runInBackground } from '../../src/node/background.
 import type { AskReplica } from '../../src/node/clear-rows.ts'
 import { everyMemberRow } from '../../src/node/every-member.ts'
 import { LayoutKeeper, setDraining } from '../../src/node/layout-keeper.ts'
+import { IndexRebuild } from '../../src/node/listing.ts'
 import { clusterAddress, layoutAddress, layoutGuard } from '../../src/node/membership.ts'
 import { ClusterState, readFacts, writeFacts } from '../../src/node/state.ts'
 import type { StorePositions } from '../../src/node/store-positions.ts'
 import { type TableEngine, tableEngine } from '../../src/node/table-engine.ts'
 import { Takeovers } from '../../src/node/takeover.ts'
 import { serveTables } from '../../src/protocols/table.ts'
-import { type Registers, type RowAddress, type RowStore, type StoredRow, tables, type Voters } from '../../src/tables/index.ts'
+import { type Describe, type Registers, type RowAddress, type RowStore, type StoredRow, tables, type Voters } from '../../src/tables/index.ts'
+import type { ListingIndex } from '../../src/tables/listing-index.ts'
 import { type MemoryRowDisk, memoryRowDisk, MemoryRowStore } from '../../src/tables/memory-row-store.ts'
 import type { TableReplica } from '../../src/tables/replica.ts'
 import { describeRow } from '../../src/objects/index.ts'
@@ -275,9 +277,13 @@ export class World {
     const absence = new Absence(clock)
     const admission = new Admission()
     const network = { peerId: self, requests, reachable: () => [...process.reachable], admission, providers: { async * find () {} } } as unknown as Network
+    const [listed, describe]: [ListingIndex, Describe] = [memoryListingIndex(), this.#hasBlocks ? describeRow : () => undefined]
+    const rebuild = new IndexRebuild({ rows: store, codec: plainCodec, index: listed, describe, found: (row) => { process.blocks?.owed.foundIn(row) }, warn: () => {} })
     const engine = tableEngine({
-      self, state, network, takeovers, rows: store, codec: plainCodec, index: memoryListingIndex(), absence, clock, random: this.random,
-      positions: { remembers: () => true } as unknown as StorePositions, warn: () => {}, votersOf: this.#variant.voters, describe: this.#hasBlocks ? describeRow : () => undefined, saved: (row) => { process.blocks?.undertaker.saved(row) }, found: (row) => { process.blocks?.owed.foundIn(row) },
+      self, state, network, takeovers, rows: store, codec: plainCodec, index: listed, absence, clock, random: this.random,
+      positions: { remembers: () => true } as unknown as StorePositions, warn: () => {}, votersOf: this.#variant.voters, describe, saved: (row) => { process.blocks?.undertaker.saved(row) },
+      // nobody lists here, so nobody waits for the index of all partitions
+      rebuild: { left: new Set(), restored: async (partition) => rebuild.restored(partition), step: async () => 'idle' },
     })
     process.engine = engine
     process.memberRows = async (wait) => everyMemberRow({ state, codec: plainCodec, ask: engine.ask, registers: engine.registers, voters: engine.voters }, wait)

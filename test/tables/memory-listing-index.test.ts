@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { utf8 } from '../../src/base/bytes.ts'
+import { hexOf, utf8 } from '../../src/base/bytes.ts'
 import { hash } from '../../src/base/hash.ts'
 import { type Random, seededRandom } from '../../src/base/random.ts'
 import { tables } from '../../src/tables/index.ts'
@@ -15,6 +15,9 @@ const none = new Uint8Array(0)
 const rowOf = (name: string, counter: bigint, summary: Uint8Array | undefined): IndexedRow => ({ table, rowKey: hash(utf8(name)), ballot: { counter, proposer }, listed: { name: utf8(name), scope, summary } })
 const below = (random: Random, end: number): number => Math.floor(random.fraction() * end)
 const nameOf = (random: Random): string => `${'abc'.charAt(below(random, 3))}${random.fraction() < 0.5 ? '/' : ''}${below(random, 4000)}${'x'.repeat(random.fraction() < 0.01 ? 900 : 0)}`
+
+/** As one text: what differs in a thousand arrays of bytes takes a runner minutes to print. */
+const shown = ({ entries, truncated }: IndexPage): string => JSON.stringify({ truncated, entries: entries.map(({ name, rowKey, ballot, summary }) => [hexOf(name), hexOf(rowKey), String(ballot.counter), hexOf(ballot.proposer), summary === undefined ? null : hexOf(summary)]) })
 
 describe('the listing index in memory', () => {
   test.each([1, 2, 3])('gives what an index would that sorts everything on every page (%i)', async (seed) => {
@@ -34,7 +37,7 @@ describe('the listing index in memory', () => {
       for (const index of [packed, plain]) await index.update([row])
     }
     const asked = [{ prefix: none, after: undefined, limit: 1001 }, ...Array.from({ length: 60 }, () => ({ prefix: utf8(nameOf(random).slice(0, below(random, 3))), after: random.fraction() < 0.5 ? undefined : utf8(nameOf(random)), limit: 1 + below(random, 1001) }))]
-    for (const one of asked) expect(await packed.page({ table, scope, ...one })).toEqual(await plain.page({ table, scope, ...one }))
+    for (const one of asked) expect(shown(await packed.page({ table, scope, ...one })) === shown(await plain.page({ table, scope, ...one }))).toBe(true)
     expect(await packed.scopes(table)).toEqual([scope])
   })
 
@@ -42,9 +45,10 @@ describe('the listing index in memory', () => {
     const index = memoryListingIndex()
     for (let i = 0; i < 100; i++) await index.update([rowOf(`name ${i}`, 1n, utf8(`summary ${i}`))])
     const ask = async (): Promise<IndexPage> => index.page({ table, scope, prefix: none, after: undefined, limit: 50 })
-    const [page, same] = [await ask(), await ask()]
+    const page = await ask()
+    const same = shown(await ask())
     for (let i = 0; i < 1000; i++) await index.update([rowOf(`name ${i}`, 2n, utf8('other'))])
-    expect(page).toEqual(same)
+    expect(shown(page) === same).toBe(true)
   })
 
   test('keeps the later ballot, whichever is shown last', async () => {
