@@ -1,4 +1,5 @@
 import { type Cid, cidOf, parseCid } from '../base/cid.ts'
+import { hold } from '../base/lease.ts'
 import { BlockCorrupt, BlockMissing, type Blocks } from './index.ts'
 
 /** Blocks in a map: for tests, and wherever nothing needs to last. */
@@ -12,6 +13,7 @@ export function memoryBlocks (): Blocks {
     },
     async put (cid, block) {
       if (cidOf(block) !== parseCid(cid)) throw new BlockCorrupt(cid)
+      hold(block)
       blocks.set(cid, block)
     },
     has: async (cid) => blocks.has(parseCid(cid)),

@@ -1,13 +1,14 @@
 import { type Cid, cidOfDigest } from '../base/cid.ts'
 import { blockOverhead } from '../encryption/index.ts'
 import { Corrupt } from '../base/errors.ts'
+import { giveBack } from '../base/lease.ts'
 import type { Content } from './content.ts'
 import { decodeNode, type Entry, type ExpectedNode, manifestLimits } from './manifest.ts'
 import type { Sealer } from './sealing.ts'
 
 export interface ReadOptions {
   readonly sealer: Sealer
-  /** The whole block (`mayBeSpread`: a chunk, not a node of the manifest); verified by the source or not, it is verified here. */
+  /** The whole block (`mayBeSpread`: a chunk, not a node of the manifest); verified by the source or not, it is verified here. If it is lent, it is given back. */
   readonly get: (cid: Cid, options: { signal?: AbortSignal, mayBeSpread: boolean }) => Promise<Uint8Array>
   /** Bytes fetched ahead of the reader, which bounds the memory of a read. Asked before each fetch: readers share what there is. */
   readonly windowBytes: () => number
@@ -62,8 +63,11 @@ export async function * readFile (content: Content, { first, end }: { first: num
  */
 async function opened (head: { readonly piece: Piece, readonly block: Promise<Uint8Array> } | undefined, { sealer }: ReadOptions): Promise<Uint8Array | undefined> {
   if (head === undefined) return undefined
-  const { piece: { entry, skip, take }, block } = head
-  return sealer.openChunk(await block, entry).subarray(skip, skip + take)
+  const { piece: { entry, skip, take } } = head
+  const block = await head.block
+  const plaintext = sealer.openChunk(block, entry)
+  giveBack(block)
+  return plaintext.subarray(skip, skip + take)
 }
 
 /** The chunks that hold the range, in order; manifest nodes are fetched as the walk comes to them. */

@@ -2,6 +2,7 @@ import type { Budget } from '../base/budget.ts'
 import { ByteReader } from '../base/bytes.ts'
 import { type Cid, cidOf, cidOfDigest, digestOf } from '../base/cid.ts'
 import { Corrupt, NotFound } from '../base/errors.ts'
+import { lend } from '../base/lease.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { BlockCorrupt, type Blocks, type Shards } from '../blockstore/index.ts'
 import type { Requests } from '../network/index.ts'
@@ -66,13 +67,13 @@ async function found (cid: Cid, sources: FetchParts['sources'], signal: AbortSig
   return undefined
 }
 
-/** The whole block, its bytes checked against the CID. @throws PeerUnreachable, RequestRefused; BlockCorrupt if the peer lies */
+/** The whole block, its bytes checked against the CID, lent (base/lease.ts). @throws PeerUnreachable, RequestRefused; BlockCorrupt if the peer lies */
 export async function fetchFrom (requests: Requests, peer: PeerId, cid: Cid, { signal }: { signal?: AbortSignal }): Promise<Uint8Array | 'not here'> {
   const { timeoutMs, maxAnswerBytes } = fetchLimits
   const answer = await requests.request(peer, fetchProtocol, [digestOf(cid)], { signal, timeoutMs, maxAnswerBytes })
   if (answer.byteLength === 1 && answer[0] === notHere) return 'not here'
   const block = answer.subarray(1)
   if (answer[0] !== here || cidOf(block) !== cid) throw new BlockCorrupt(cid, { cause: new Error(`${peer} sent other bytes`) })
-  return block
+  return lend(block)
 }
 

@@ -1,6 +1,7 @@
 import { type Cid, digestOf } from '../base/cid.ts'
 import type { Clock } from '../base/clock.ts'
 import { Corrupt, NotFound, Unavailable } from '../base/errors.ts'
+import { giveBack, hold } from '../base/lease.ts'
 import { Paces, type Patience } from '../base/pace.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { BlockMissing, type Blocks, type Shards } from '../blockstore/index.ts'
@@ -80,8 +81,9 @@ export class Reader {
     if (kept !== undefined) return { bytes: kept, from: 'cache' }
     const found = await this.#fromElsewhere(cid, of, signal)
     if (of.isPassing === true) return found
+    hold(found.bytes)
     // not awaited: the reader has its bytes, the cache bounds what waits
-    cache.put(cid, found.bytes).catch((error: unknown) => { warn('a fetched block could not be cached', error) })
+    cache.put(cid, found.bytes).catch((error: unknown) => { warn('a fetched block could not be cached', error) }).finally(() => { giveBack(found.bytes) })
     return found
   }
 
@@ -260,15 +262,22 @@ class Flight {
   readonly #result: Promise<Found>
   readonly #end: () => void
   #readers = 0
+  #joined = 0
 
   constructor (begin: (signal: AbortSignal) => Promise<Found>, end: () => void) {
     this.#end = end
-    this.#result = begin(this.#controller.signal).finally(end)
+    this.#result = begin(this.#controller.signal).then((found) => {
+      // from here on nobody joins, and as many may give it back as hold it
+      end()
+      for (let i = 1; i < this.#joined; i++) hold(found.bytes)
+      return found
+    }, (error: unknown) => { end(); throw error })
     this.#result.catch(() => {}) // told to whoever joined
   }
 
   async join (signal: AbortSignal | undefined): Promise<Found> {
     this.#readers++
+    this.#joined++
     try {
       return await abortable(this.#result, signal)
     } finally {
