@@ -62,6 +62,15 @@ export interface DfsNode extends AsyncDisposable {
     pause (): CollectReport
     resume (): CollectReport
   }
+  /** What gives objects the redundancy that their bucket was set to. Each member does its share, and is asked for it. @throws Refused on a node without keys */
+  readonly convert: {
+    status (wait?: { signal?: AbortSignal }): Promise<ConvertReport & { readonly cluster: ClusterConversion }>
+    /** Everything is looked at now. @throws Refused while paused */
+    now (wait?: { signal?: AbortSignal }): Promise<ConvertReport & { readonly cluster: ClusterConversion }>
+    /** This node's share, until `resume`, or the next start. */
+    pause (wait?: { signal?: AbortSignal }): Promise<ConvertReport & { readonly cluster: ClusterConversion }>
+    resume (wait?: { signal?: AbortSignal }): Promise<ConvertReport & { readonly cluster: ClusterConversion }>
+  }
   /** What reads everything on this node's disk again, to find what has rotted. */
   readonly scrub: {
     status (): ScrubReport
@@ -140,6 +149,8 @@ export interface NodeStatus {
   readonly rows: { readonly lostPartitions: number, readonly isReadOnly: boolean }
   /** Undefined: a witness, which holds no blocks. */
   readonly collect?: CollectReport | undefined
+  /** Undefined: a node without keys. */
+  readonly convert?: ConvertReport | undefined
   /** Undefined: a witness, which holds no blocks. */
   readonly repair: RepairReport | undefined
   /** Of the whole cluster, as its nodes tell. */
@@ -191,6 +202,41 @@ export interface CollectFound {
   readonly unreferencedBytes: number
   /** The grace is over, and too few of those that may need them answer. */
   readonly heldUpBlocks: number
+}
+
+/** How far this node has come with its share of what is to have another redundancy. */
+export interface ConvertReport {
+  readonly state: 'busy' | 'idle' | 'paused'
+  /** waiting; surveying: what is to be converted is looked for; converting. */
+  readonly phase: string
+  /** 0 to 1, of the phase; bytes of versions, of those that the last survey listed. */
+  readonly doneShare: number
+  readonly doneBytes: number
+  readonly totalBytes: number
+  /** Undefined: it is not busy, or it is too early to say. */
+  readonly etaMs: number | undefined
+  /** Why the last version could not be converted; it is tried again. */
+  readonly failure: string | undefined
+  /** What is left of this node's share; undefined: it has not been looked at since the start, or since a bucket was changed. */
+  readonly found: { readonly versions: number, readonly bytes: number, readonly isAtLeast: boolean } | undefined
+  /** Since the start. */
+  readonly total: { readonly convertedVersions: number, readonly convertedBytes: number, readonly failures: number }
+}
+
+/** What all members tell together. */
+export interface ClusterConversion {
+  /** Left to be converted. */
+  readonly versions: number
+  readonly bytes: number
+  /** Somebody has not told, or not looked at everything since a bucket was changed, or could not count all. */
+  readonly isAtLeast: boolean
+  /** Everything has the redundancy of its bucket, as far as it was put before the members last looked. */
+  readonly isDone: boolean
+  readonly doneBytes: number
+  readonly totalBytes: number
+  /** Members that have not told. */
+  readonly silent: readonly string[]
+  readonly paused: readonly string[]
 }
 
 /** What this node knows of the redundancy of the blocks that it holds or should, and what it does about it. */

@@ -55,6 +55,9 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
     case 'collect':
       if (name !== undefined) break
       return workRoute(exchange, 'collect')
+    case 'convert':
+      if (name !== undefined) break
+      return workRoute(exchange, 'convert')
     case 'cache': return cacheRoute(exchange)
     case 'watch': return watchRoute(exchange)
     case 'metrics': return metricsRoute(exchange)

@@ -4,7 +4,7 @@ import type { KeyedQueue } from '../base/keyed-queue.ts'
 import type { KeyRange, KeyValue, KeyValueChange } from '../disk/index.ts'
 import type { DiskBlocks } from './disk-blocks.ts'
 import { hash } from '../base/hash.ts'
-import { type BlockReference, referenceKeyOf, referenceOf, referencesTo } from './references.ts'
+import { type BlockReference, type FormName, formNameOf, isWanted, referenceKeyOf, referenceOf, referencesTo, sumOfReferences } from './references.ts'
 
 /**
  * A reference whose version is proven dead is no reference any more: with the proof beside it, it stands for itself, and is put aside as a *dead* one in the step
@@ -30,6 +30,11 @@ export interface CondemnedBlocks {
   page (options: { after: Uint8Array | undefined, limit: number }): Promise<{ items: ReadonlyArray<{ cid: Cid, since: Since }>, next: Uint8Array | undefined }>
   /** 'collected': block, shards, references and mark are gone, durably. 'kept': a reference lives after all, and the mark is gone. */
   collect (cid: Cid): Promise<'collected' | 'kept'>
+  /**
+   * Of a block that some version needs, what is kept in these forms, as far as no reference that lives wants it so; the rest, and all references, stay. Only where a
+   * version has died: what nobody is known to have wanted is kept. On disk when it resolves.
+   */
+  strip (cid: Cid, forms: ReadonlySet<FormName>): Promise<'stripped' | 'kept'>
 }
 
 /** When a block was condemned, by a clock that means something only to the process that had it. */
@@ -61,7 +66,7 @@ export const condemnedLimits = {
 } as const
 
 export interface CondemnedParts {
-  readonly blocks: Pick<DiskBlocks, 'delete' | 'shards'>
+  readonly blocks: Pick<DiskBlocks, 'delete' | 'has' | 'shards'>
   readonly index: KeyValue
   /** Those of the holder of the same blocks. */
   readonly locks: KeyedQueue
@@ -117,7 +122,21 @@ export function condemnedBlocks ({ blocks, index, locks }: CondemnedParts): Cond
       await forget(index, cid)
       return 'collected'
     }),
+    strip: async (cid, forms) => locks.run(cid, async () => {
+      const sum = await sumOfReferences(index, cid)
+      if (sum.count === 0 || sum.damaged > 0 || !await isAnyDead(index, cid)) return 'kept'
+      const goes = (form: FormName): boolean => forms.has(form) && !isWanted(sum, form)
+      let outcome: 'stripped' | 'kept' = 'kept'
+      if (goes('whole') && await blocks.has(cid)) { await blocks.delete(cid); outcome = 'stripped' }
+      for await (const name of blocks.shards.of(cid)) if (goes(formNameOf(name))) { await blocks.shards.delete(name); outcome = 'stripped' }
+      return outcome
+    }),
   }
+}
+
+async function isAnyDead (index: KeyValue, cid: Cid): Promise<boolean> {
+  for await (const [key, proof] of index.entries(deadReferencesTo(cid))) if (equals(hash(proof), key.subarray(1 + 32))) return true
+  return false
 }
 
 /** There are dead references, each with its proof, and no other: not even one that cannot be read. */

@@ -27,7 +27,7 @@ export interface BlockHolder {
   /** Those that live. */
   references (cid: Cid): AsyncIterable<BlockReference>
   /** Of each block some references that live, and whether there are more: what others ask before they take theirs away. */
-  living (cids: readonly Cid[]): Promise<ReadonlyArray<{ versionIds: readonly Uint8Array[], isMore: boolean }>>
+  living (cids: readonly Cid[]): Promise<ReadonlyArray<{ versionIds: readonly Uint8Array[], redundancies: ReadonlyArray<BlockReference['redundancy']>, isMore: boolean }>>
   /** For each block whether it is here for good, and what its references come to. A question promises nothing and records nothing. @throws StoreReadOnly: nothing is certain */
   presence (cids: readonly Cid[]): Promise<readonly BlockPresence[]>
   /**
@@ -140,16 +140,18 @@ class Holder implements BlockHolder {
     }
   }
 
-  async living (cids: readonly Cid[]): Promise<ReadonlyArray<{ versionIds: readonly Uint8Array[], isMore: boolean }>> {
+  async living (cids: readonly Cid[]): ReturnType<BlockHolder['living']> {
     return Promise.all(cids.map(async (cid) => {
       const versionIds: Uint8Array[] = []
+      const redundancies: Array<BlockReference['redundancy']> = []
       for await (const [key, value] of this.#index.entries(referencesTo(cid))) {
         const reference = referenceOf(key, value)
         // one that cannot be read may be of anybody
-        if (reference === 'damaged' || versionIds.length === holderLimits.maxLivingTold) return { versionIds, isMore: true }
+        if (reference === 'damaged' || versionIds.length === holderLimits.maxLivingTold) return { versionIds, redundancies, isMore: true }
         versionIds.push(reference.versionId)
+        redundancies.push(reference.redundancy)
       }
-      return { versionIds, isMore: false }
+      return { versionIds, redundancies, isMore: false }
     }))
   }
 

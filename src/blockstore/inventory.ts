@@ -3,7 +3,7 @@ import { type Cid, cidOfDigest, digestOf } from '../base/cid.ts'
 import type { KeyValue } from '../disk/index.ts'
 import { deadKind, deadReferencesTo } from './condemned.ts'
 import type { Blocks, Shards } from './index.ts'
-import { noReferences, referenceKind, referenceOf, type ReferenceSum, sumOfReferences, withReference } from './references.ts'
+import { type FormName, formNameOf, noReferences, referenceKind, referenceOf, type ReferenceSum, sumOfReferences, withReference } from './references.ts'
 import type { ShardName } from './shard.ts'
 
 /** One block as this node knows it: held, or only referenced, be it by what is dead. */
@@ -25,9 +25,12 @@ export interface Inventory {
   /** Up to `limit` blocks behind `after`, or from the first. `next` is where the following page begins; undefined: there is no more. */
   page (options: { after: Uint8Array | undefined, limit: number }): Promise<{ items: readonly InventoryItem[], next: Uint8Array | undefined }>
   find (cid: Cid): Promise<InventoryItem>
-  /** Bytes of a block that is here, or of its shards; 0 if nothing is. */
-  sizeOf (cid: Cid): Promise<number>
+  /** Bytes of a block that is here, or of its shards; 0 if nothing is. `forms`: of what is kept so. */
+  sizeOf (cid: Cid, forms?: ReadonlySet<FormName>): Promise<number>
 }
+
+/** In which forms a block is here. */
+export const formsHere = ({ isHere, shards }: Pick<InventoryItem, 'isHere' | 'shards'>): ReadonlySet<FormName> => new Set([...isHere ? ['whole' as const] : [], ...shards.map(formNameOf)])
 
 const kinds = { small: 1, large: 2, smallShard: 8, largeShard: 9 } as const
 const digestLength = 32
@@ -76,13 +79,19 @@ export function blockInventory ({ blocks, index }: { blocks: Pick<Blocks, 'has'>
       const [isHere, shards, references, dead] = await Promise.all([blocks.has(cid), shardsHere(cid), sumOfReferences(index, cid), countOf(index.keys(deadReferencesTo(cid)))])
       return { cid, isHere, shards, references, dead }
     },
-    async sizeOf (cid) {
-      const small = await index.get(concat([Uint8Array.of(kinds.small), digestOf(cid)]))
-      if (small !== undefined) return small.byteLength
-      let bytes = sizeIn(await index.get(concat([Uint8Array.of(kinds.large), digestOf(cid)])))
+    async sizeOf (cid, forms) {
+      const isAsked = (form: FormName): boolean => forms === undefined || forms.has(form)
+      let bytes = 0
+      if (isAsked('whole')) {
+        const small = await index.get(concat([Uint8Array.of(kinds.small), digestOf(cid)]))
+        bytes += small?.byteLength ?? sizeIn(await index.get(concat([Uint8Array.of(kinds.large), digestOf(cid)])))
+      }
       for (const kind of [kinds.smallShard, kinds.largeShard]) {
         const from = concat([Uint8Array.of(kind), digestOf(cid)])
-        for await (const [, value] of index.entries({ from, to: concat([from, new Uint8Array(33).fill(0xff)]) })) bytes += kind === kinds.smallShard ? value.byteLength : sizeIn(value)
+        for await (const [key, value] of index.entries({ from, to: concat([from, new Uint8Array(33).fill(0xff)]) })) {
+          const [k = 0, m = 0] = key.subarray(1 + digestLength)
+          if (isAsked(formNameOf({ k, m }))) bytes += kind === kinds.smallShard ? value.byteLength : sizeIn(value)
+        }
       }
       return bytes
     },

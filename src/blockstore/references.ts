@@ -55,6 +55,14 @@ export interface ReferenceSum {
   readonly codes: ReadonlyArray<{ readonly redundancy: BlockReference['redundancy'], readonly digest: number }>
 }
 
+/** In which a block, or a part of it, is kept: whole, or in shards of a code. */
+export type FormName = 'whole' | `${number}+${number}`
+
+export const formNameOf = ({ k, m }: BlockReference['redundancy']): FormName => k === 1 ? 'whole' : `${k}+${m}`
+
+/** Whether some of the references want a block to be kept so. */
+export const isWanted = ({ redundancy, codes }: ReferenceSum, form: FormName): boolean => form === 'whole' ? redundancy !== undefined : codes.some((code) => formNameOf(code.redundancy) === form)
+
 export const noReferences: ReferenceSum = { count: 0, damaged: 0, digest: 0, redundancy: undefined, codes: [] }
 
 export function withReference (sum: ReferenceSum, reference: BlockReference | 'damaged'): ReferenceSum {

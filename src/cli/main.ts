@@ -242,6 +242,13 @@ function clusterCommands (dfs: Command): void {
     command(collect, action, does)
       .action(async (options) => { await (await import('./commands/collect.ts')).steer(action, options) })
   }
+  const convert = dfs.command('convert').description('the work that gives objects the redundancy that their bucket was set to').showHelpAfterError()
+  command(convert, 'status', 'show what is left of all members\' shares, and of this node\'s')
+    .action(async (options) => { await (await import('./commands/convert.ts')).status(options) })
+  for (const [action, does] of [['now', 'look at everything now that this node looks after'], ['pause', 'rest until it is resumed, or the node is started again'], ['resume', 'go on']] as const) {
+    command(convert, action, does)
+      .action(async (options) => { await (await import('./commands/convert.ts')).steer(action, options) })
+  }
   const cache = dfs.command('cache').description('the cache of fetched blocks').showHelpAfterError()
   command(cache, 'clear', 'forget fetched copies; what this node holds stays')
     .action(async (options) => { await (await import('./commands/node.ts')).clearCache(options) })

@@ -10,7 +10,7 @@ import type { Network } from '../network/libp2p-network.ts'
 import type { CollectReport, DfsNode } from '../node.ts'
 import type { OwedRows } from '../objects/owed-rows.ts'
 import { Undertaker } from '../objects/undertaker.ts'
-import { livingAt } from '../protocols/store.ts'
+import { livingAt, presenceAt, shardPresenceAt } from '../protocols/store.ts'
 import { Collector } from '../replication/collector.ts'
 import { type DeathPorts, knownDeaths, publishDeaths } from '../tables/death-rounds.ts'
 import type { OpenedRow, RowCodec, RowStore } from '../tables/index.ts'
@@ -121,6 +121,7 @@ function collectorOf ({ config, network, state, stores: { condemned, inventory }
   return new Collector({
     self: network.peerId, condemned, inventory, clock, warn, collectAfterMs: config.collectAfterMs, run: random.bytes(16),
     peers: { reachable: () => network.reachable(), living: async (peer, cids, wait) => livingAt(network.requests, peer, cids, wait) },
+    pieces: { presence: async (peer, cids, wait) => presenceAt(network.requests, peer, cids, wait), shardPresence: async (peer, wanted, wait) => shardPresenceAt(network.requests, peer, wanted, wait) },
     placement: { holdersOf: (cid) => blockHoldersOf(state.layout, partitionOf(digestOf(cid))), isMoving: () => state.layout.state === 'changing' },
     deathsOf: async (versionIds, { turn, signal }) => knownDeaths(deaths, versionIds, { turn, signal }),
   })

@@ -27,9 +27,11 @@ export const copyCountLimits = {
 
 export interface NotedBlock {
   readonly cid: Cid
-  /** Undefined: whole copies. */
+  /** Undefined: whole copies, as many as the object's bucket says. */
   readonly redundancy: Redundancy | undefined
 }
+
+const isWhole = ({ redundancy }: NotedBlock): boolean => redundancy === undefined || redundancy.k === 1
 
 /** What a holder has of a block: a whole copy, or the shards with these indexes. */
 type Held = ReadonlySet<number> | 'whole' | 'nothing'
@@ -72,10 +74,11 @@ export class CopyCount {
     }
   }
 
-  #note ({ redundancy }: NotedBlock, held: ReadonlyMap<PeerId, Held>, placed: readonly PeerId[]): void {
+  #note (block: NotedBlock, held: ReadonlyMap<PeerId, Held>, placed: readonly PeerId[]): void {
+    const { redundancy } = block
     const asked = redundancy === undefined ? this.#options.copies : redundancy.k + redundancy.m
     const wanted = Math.min(asked, placed.length)
-    const found = redundancy === undefined ? [...held.values()].filter((what) => what === 'whole').length : new Set([...held.values()].flatMap((what) => typeof what === 'string' ? [] : [...what])).size
+    const found = isWhole(block) ? [...held.values()].filter((what) => what === 'whole').length : new Set([...held.values()].flatMap((what) => typeof what === 'string' ? [] : [...what])).size
     if (found >= wanted) return
     this.#short.blocks++
     if (found < this.#short.found) this.#short = { ...this.#short, found, wanted, unknown: placed.filter((peer) => !held.has(peer)).length }
@@ -87,8 +90,8 @@ export class CopyCount {
     const found = new Map<Cid, Held>()
     if (peer !== self && !peers.reachable().includes(peer)) return found
     using limit = deadline(clock, copyCountLimits.askMs, { signal: this.#options.signal, what: 'asking what a peer holds' })
-    const whole = blocks.filter(({ redundancy }) => redundancy === undefined).map(({ cid }) => cid)
-    const spread = blocks.flatMap(({ cid, redundancy }) => redundancy === undefined ? [] : [{ cid, redundancy }])
+    const whole = blocks.filter(isWhole).map(({ cid }) => cid)
+    const spread = blocks.flatMap((block) => block.redundancy === undefined || isWhole(block) ? [] : [{ cid: block.cid, redundancy: block.redundancy }])
     try {
       for (let at = 0; at < whole.length; at += presenceLimits.maxAsked) {
         const page = whole.slice(at, at + presenceLimits.maxAsked)

@@ -31,7 +31,7 @@ export const doctorLimits = {
 
 /** Pure: what is to be said of these facts. */
 export function findingsOf (facts: DoctorFacts): readonly Finding[] {
-  return [...membership(facts), ...stores(facts), ...away(facts), ...redundancy(facts), ...behind(facts), ...collection(facts), ...differences(facts)]
+  return [...membership(facts), ...stores(facts), ...away(facts), ...redundancy(facts), ...behind(facts), ...collection(facts), ...conversion(facts), ...differences(facts)]
 }
 
 function * membership ({ status, belongs, hasMajority, layoutTrouble, forgetful, givenUp = [] }: DoctorFacts): Iterable<Finding> {
@@ -99,6 +99,12 @@ function * collection ({ status: { collect } }: DoctorFacts): Iterable<Finding> 
   const { heldUpBlocks = 0, unreferencedBlocks = 0, unreferencedBytes = 0 } = found ?? {}
   if (heldUpBlocks > 0) yield aWarning('collect-held-up', `${heldUpBlocks} blocks that nobody is known to need stay`, { means: 'too few of the nodes that may need them answer', todo: 'bring nodes back; they go by themselves' })
   if (unreferencedBlocks > 0) yield aNote('unreferenced', `${unreferencedBlocks} blocks, ${unreferencedBytes} bytes, are recorded for no version`, { means: 'a crash left them so, or the index of blocks was damaged: they stay, for others may yet tell who needs them', todo: 'nothing' })
+}
+
+function * conversion ({ status: { convert } }: DoctorFacts): Iterable<Finding> {
+  if (convert === undefined) return
+  if (convert.state === 'paused') yield aWarning('convert-paused', 'conversion is paused', { means: 'objects keep the redundancy they were put with, whatever their bucket says now', todo: 'dfs convert resume' })
+  if (convert.failure !== undefined) yield aWarning('convert-waits', `objects wait to be converted: ${convert.failure}`, { means: 'they are as durable as before; every copy or shard of the new form must be stored before the old one goes', todo: 'bring the nodes back that are away, or make room; it is tried again' })
 }
 
 function * differences ({ status: { version }, healthOfPeers }: DoctorFacts): Iterable<Finding> {

@@ -23,6 +23,7 @@ import { setDraining } from './layout-keeper.ts'
 import type { nodeMetrics } from './metrics.ts'
 import { removeMember } from './removal.ts'
 import type { Collecting } from './collecting.ts'
+import type { Converting } from './converting.ts'
 import type { Repairing } from './repairing.ts'
 import { nameOfRow } from './row-names.ts'
 import type { ClusterState } from './state.ts'
@@ -55,6 +56,7 @@ export interface DoorParts {
   readonly shares: DfsNode['shares']
   readonly repairing: Repairing
   readonly collecting: Collecting
+  readonly converting: Converting
   readonly verify: DfsNode['verify']
   readonly scrubbing: Scrubbing
   readonly clusterHealth: ClusterHealth
@@ -70,10 +72,10 @@ export interface DoorParts {
 
 /** The open node as faces and embedding programs see it; disposing it closes what `closing` holds. */
 export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
-  const { config, files, keyring, state, clock, random, log, startedMs, space, network, positions, greetings, stores, rows, codec, registers, objects, keys, shares, repairing, collecting, scrubbing, clusterHealth, metrics, isKeyless, layoutTrouble } = parts
+  const { config, files, keyring, state, clock, random, log, startedMs, space, network, positions, greetings, stores, rows, codec, registers, objects, keys, shares, repairing, collecting, converting, scrubbing, clusterHealth, metrics, isKeyless, layoutTrouble } = parts
   const facts = (): Parameters<typeof statusOf>[0] => ({
     config, state, peerId: network.peerId, addresses: network.addresses(), uptimeMs: clock.monotonicMs() - startedMs,
-    reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(), collect: collecting.status(), scrub: scrubbing.status(), indexDamage: stores.damage, atRisk: clusterHealth.atRisk(), givenUp: parts.givenUp.isUnverified ? parts.givenUp.peers : [],
+    reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(), collect: collecting.status(), convert: converting.status(), scrub: scrubbing.status(), indexDamage: stores.damage, atRisk: clusterHealth.atRisk(), givenUp: parts.givenUp.isUnverified ? parts.givenUp.peers : [],
   })
   const eraParts = (): EraChangeParts => {
     if (parts.eraParts === undefined) throw new Refused(`this is a ${nameOfRole(state.certificate.member.role)} node: it may neither invite nor remove. Ask a member`)
@@ -112,6 +114,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
     removeAdmin: async (peer, wait) => { await removeAdmin(eraParts(), peer, wait) },
     repair: repairing.door,
     collect: collecting.door,
+    convert: converting.door,
     scrub: scrubbing.door,
     verify: parts.verify,
     async doctor (wait) {

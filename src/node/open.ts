@@ -59,6 +59,7 @@ import { addressesIn, clearRowRule, layoutGuard, memberRowHash, writeFoundation 
 import { nodeMetrics } from './metrics.ts'
 import { looseBallotOf } from './records.ts'
 import { type Collecting, collectingOf } from './collecting.ts'
+import { type Converting, convertingOf } from './converting.ts'
 import { type Repairing, repairingOf } from './repairing.ts'
 import { Retag } from './retag.ts'
 import { keylessRing, ringOf } from './ring-keeper.ts'
@@ -130,6 +131,9 @@ class Node {
   #stores!: BlockStores
   #repairing!: Repairing
   #collecting!: Collecting
+  #converting!: Converting
+  /** What converts; undefined: a node without keys. */
+  #engine: ObjectParts | undefined
   #scrubbing!: Scrubbing
   #clusterHealth!: ClusterHealth
   #codec!: RowCodec
@@ -267,6 +271,7 @@ class Node {
       absence: this.#absence, saved: (row) => { (this.#collecting as Collecting | undefined)?.saved(row) },
     })
     this.#collecting = collectingOf({ ...this.#parts, network: this.#network, stores: this.#stores, tables: engine, rows: this.#rows, codec: this.#codec, owed: this.#owed, keys: this.#keys, users: this.#users, warn: this.#warn })
+    this.#converting = convertingOf({ ...this.#parts, network: this.#network, tables: engine, rows: this.#rows, codec: this.#codec, users: this.#users })
     const { replica, registers: driver, peers, ask, voters } = engine
     this.#peers = peers
     this.#ask = ask
@@ -364,6 +369,7 @@ class Node {
         if (provided !== undefined) this.#network.providers.provide(provided)
       },
     }
+    this.#engine = parts
     this.#objects = countedObjects(objectStore(parts), this.#users)
     this.#lifecycle = expiring({ ...parts, isTurn: () => this.#isFirstMember() })
     this.#shares = shares({ registers: this.#registers, objects: this.#objects, clock, random })
@@ -383,6 +389,7 @@ class Node {
       await serveFetch(requests, { sources: [blocks, cache], shards: blocks.shards, budget, users: this.#users })
       open.use(this.#repairing.begin())
       open.use(this.#collecting.begin())
+      if (this.#engine !== undefined) open.use(await this.#converting.begin({ ...this.#engine, buckets: objectStore(this.#engine) }))
     }
     this.#scrubbing = scrubbingOf({ ...this.#parts, stores: this.#stores, rows: this.#rows, repairing: this.#repairing, users: this.#users, warn: this.#warn })
     open.use(await this.#scrubbing.begin())
@@ -416,7 +423,7 @@ class Node {
   door (closing: AsyncDisposable): DfsNode {
     return doorOf({
       ...this.#parts, log: this.#parts.logger, startedMs: this.#startedMs, space: this.#space, network: this.#network, positions: this.#positions, greetings: this.#greetings.all,
-      stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, shares: this.#shares, repairing: this.#repairing, collecting: this.#collecting, verify: this.#verify, scrubbing: this.#scrubbing, clusterHealth: this.#clusterHealth, metrics: this.#metrics,
+      stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, shares: this.#shares, repairing: this.#repairing, collecting: this.#collecting, converting: this.#converting, verify: this.#verify, scrubbing: this.#scrubbing, clusterHealth: this.#clusterHealth, metrics: this.#metrics,
       isKeyless: this.#keys === undefined, eraParts: this.#eraParts, givenUp: this.#givenUp, forgetLost: async (lost, { isDryRun = false, ...wait } = {}) => forgetLost(this.#forgetParts(), { lost, isDryRun }, wait), layoutTrouble: () => this.#keeper?.trouble,
     }, closing)
   }

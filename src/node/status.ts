@@ -4,7 +4,7 @@ import type { BlockStats } from '../blockstore/disk-blocks.ts'
 import { allVotersOf, describeMember, nameOfRole } from '../cluster/index.ts'
 import type { Config } from '../config.ts'
 import type { LevelDamage } from '../disk/level-damage.ts'
-import type { CollectReport, NodeStatus, RepairReport, ScrubReport } from '../node.ts'
+import type { CollectReport, ConvertReport, NodeStatus, RepairReport, ScrubReport } from '../node.ts'
 import type { RowStore } from '../tables/index.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
 import { isMajority } from '../tables/electorate.ts'
@@ -31,6 +31,7 @@ export interface StatusFacts {
   /** Undefined: a witness. */
   readonly repair: RepairReport | undefined
   readonly collect?: CollectReport | undefined
+  readonly convert?: ConvertReport | undefined
   readonly scrub?: ScrubReport | undefined
   readonly atRisk?: AtRisk
   /** Files of the index of blocks that were found damaged at the start. */
@@ -79,6 +80,7 @@ export function statusOf (facts: StatusFacts): NodeStatus {
     rows: { lostPartitions: rows.lostPartitions().size, isReadOnly: rows.readOnlyReason !== undefined },
     repair: facts.repair,
     collect: facts.collect,
+    ...(facts.convert === undefined ? {} : { convert: facts.convert }),
     scrub: facts.scrub,
     atRisk: atRiskOf(facts),
     isDegraded: isDegraded(facts),
@@ -108,6 +110,7 @@ function healthOf (facts: StatusFacts): readonly string[] {
     ...riskHealthOf(facts),
     ...repairHealthOf(facts.repair),
     ...collectHealthOf(facts.collect),
+    ...convertHealthOf(facts.convert),
     ...scrubHealthOf(facts),
     ...(freeBytes <= config.reserveBytes ? [`the disk has no more free than the reserve of ${config.reserveBytes} bytes: this node takes no more blocks`] : []),
   ]
@@ -143,6 +146,15 @@ function collectHealthOf (collect: CollectReport | undefined): readonly string[]
     ...(publishing?.failure === undefined ? [] : [`the space of what was overwritten or deleted does not come back: ${publishing.failure}`]),
     ...(state === 'paused' ? ['collection is paused: space does not come back until "dfs collect resume"'] : []),
     ...(failure === undefined ? [] : [`collection fails: ${failure}`]),
+  ]
+}
+
+function convertHealthOf (convert: ConvertReport | undefined): readonly string[] {
+  if (convert === undefined) return []
+  const { state, failure, found } = convert
+  return [
+    ...(state === 'paused' ? ['conversion is paused: objects keep the redundancy they were put with until "dfs convert resume"'] : []),
+    ...(failure === undefined ? [] : [`${found?.versions ?? 0} objects have not the redundancy of their bucket yet: ${failure}`]),
   ]
 }
 

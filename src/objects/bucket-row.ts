@@ -40,20 +40,26 @@ export function checkBucketOptions ({ copies, shards, compression, chunking, ded
   if (isPrivate && dedup === 'cluster') throw new InvalidInput('dedup', 'a private bucket shares no blocks, so it cannot deduplicate over the cluster')
 }
 
-// a row is written in the first version that can say it: the first had marks without a name, the second no rule for two holders, the third no settings
-const versions = { plain: 1, withRemoval: 2, withExtras: 3, withSettings: 4 } as const
+// a row is written in the first version that can say it: the first had marks without a name, the second no rule for two holders, the third no settings,
+// the fourth not that it was changed
+const versions = { plain: 1, withRemoval: 2, withExtras: 3, withSettings: 4, withOriginal: 5 } as const
 
 /** What is not the default, by name: deterministic, for a map of CBOR is written in order of its keys. */
-interface Extras { readonly removal?: Uint8Array, readonly degraded?: 'allow', readonly shards?: string, readonly settings?: BucketSettings }
+interface Extras { readonly removal?: Uint8Array, readonly degraded?: 'allow', readonly shards?: string, readonly settings?: BucketSettings, readonly original?: readonly [copies: number, shards: string | null] }
 
-const extraNames = { [versions.withExtras]: ['removal', 'degraded', 'shards'], [versions.withSettings]: ['removal', 'degraded', 'shards', 'settings'] } as const
+const extraNames = {
+  [versions.withExtras]: ['removal', 'degraded', 'shards'], [versions.withSettings]: ['removal', 'degraded', 'shards', 'settings'],
+  [versions.withOriginal]: ['removal', 'degraded', 'shards', 'settings', 'original'],
+} as const
 
 export function encodeBucketRow (row: BucketRow): Uint8Array {
   const fields = [row.name, fromHex(row.id), row.state, row.created, row.copies, row.isPrivate, row.compression, row.chunking, row.dedup]
   const removal = row.removal === undefined ? undefined : fromHex(row.removal)
-  const { shards, degraded, settings = {} } = row
+  const { shards, degraded, original, settings = {} } = row
   const extras: Extras = { ...(removal === undefined ? {} : { removal }), ...(degraded === 'allow' ? { degraded } : {}), ...(shards === undefined ? {} : { shards }) }
-  if (Object.keys(settings).length > 0) return encode([versions.withSettings, ...fields, { ...extras, settings }])
+  const hasSettings = Object.keys(settings).length > 0
+  if (original !== undefined) return encode([versions.withOriginal, ...fields, { ...extras, ...(hasSettings ? { settings } : {}), original: [original.copies, original.shards ?? null] }])
+  if (hasSettings) return encode([versions.withSettings, ...fields, { ...extras, settings }])
   if (extras.degraded !== undefined || extras.shards !== undefined) return encode([versions.withExtras, ...fields, extras])
   return encode(removal === undefined ? [versions.plain, ...fields] : [versions.withRemoval, ...fields, removal])
 }
@@ -65,7 +71,7 @@ export const encodeBucketSummary = ({ settings: _, ...row }: BucketRow): Uint8Ar
 export function decodeBucketRow (value: Uint8Array): BucketRow {
   const [version, name, id, state, created, copies, isPrivate, compression, chunking, dedup, rest] = decode(value) as
     [number, string, Uint8Array, BucketRow['state'], string, number, boolean, BucketOptions['compression'], BucketOptions['chunking'], BucketOptions['dedup'], unknown]
-  const { removal, degraded, shards, settings } = extrasOf(version, rest)
+  const { removal, degraded, shards, settings, original } = extrasOf(version, rest)
   const row = { name, id: hexOf(id), state, created, copies, isPrivate, compression, chunking, dedup }
   return {
     ...row,
@@ -73,6 +79,7 @@ export function decodeBucketRow (value: Uint8Array): BucketRow {
     ...(degraded === undefined ? {} : { degraded }),
     ...(shards === undefined ? {} : { shards }),
     ...(settings === undefined ? {} : { settings: decodeSettings(settings) }),
+    ...(original === undefined ? {} : { original: { copies: original[0], ...(original[1] === null ? {} : { shards: original[1] }) } }),
   }
 }
 
@@ -80,7 +87,7 @@ function extrasOf (version: number, rest: unknown): Extras {
   if (version === versions.plain) return {}
   if (version === versions.withRemoval) return { removal: rest as Uint8Array }
   const extras = rest as Extras | undefined
-  const known: readonly string[] = version === versions.withExtras || version === versions.withSettings ? extraNames[version] : []
+  const known: readonly string[] = version === versions.withExtras || version === versions.withSettings || version === versions.withOriginal ? extraNames[version] : []
   const isKnown = known.length > 0 && typeof extras === 'object' && Object.keys(extras).every((name) => known.includes(name))
   if (!isKnown) throw new MalformedBytes(`bucket row of version ${version}`)
   return extras

@@ -64,8 +64,9 @@ export class Buckets {
     this.#demandPlaces(chosen)
     const changed = await this.#change<BucketRow | undefined>(name, (current) => {
       if (current === undefined || current.state !== 'active') return { kind: 'keep', result: current }
-      const { shards: _, ...rest } = current
-      const row: BucketRow = { ...rest, ...chosen }
+      const { shards, ...rest } = current
+      if (rest.copies === chosen.copies && shards === chosen.shards) return { kind: 'keep', result: current }
+      const row: BucketRow = { ...rest, ...chosen, original: current.original ?? { copies: rest.copies, ...(shards === undefined ? {} : { shards }) } }
       return { kind: 'write', value: encodeBucketRow(row), result: row }
     }, wait)
     return publicBucket(demandActive(name, changed))

@@ -11,6 +11,7 @@ import type { ObjectParts, StoredObject } from './ports.ts'
 import { attributesIn, checkOptions, putObject, type Put } from './put.ts'
 import { blocksReader, type FoundVersion, infoOf, readVersion, versionOf } from './reading.ts'
 import { redundancyLimits, redundancyOf } from './redundancy.ts'
+import { spreadOf } from './stored.ts'
 import { isSameVersion } from './version.ts'
 
 /**
@@ -54,7 +55,7 @@ function optionsOf ({ contentType, metadata, attributes = {} }: CurrentVersion, 
 }
 
 function sourceFor (parts: ObjectParts, found: FoundVersion, { bucket, carried, put, options: { wantsMd5, checksum } }: { bucket: BucketRow, carried: Attributes | undefined, put: PutOptions, options: CopyOptions }): Omit<Put, 'target'> {
-  if (carried !== undefined && isSharable(found, bucket)) return { source: { version: found.version, get: blocksReader(parts, found.version).get }, options: put, carried }
+  if (carried !== undefined && isSharable(found, bucket)) return { source: { version: found.version, get: blocksReader(parts, found).get }, options: put, carried }
   const { version } = found
   const { body } = readVersion(parts, found, { range: { first: 0, end: version.sizeBytes }, signal: put.signal })
   return { source: body, options: { ...put, sizeBytes: version.sizeBytes, ...(carried === undefined ? { wantsMd5, checksum } : {}) }, carried }
@@ -66,7 +67,8 @@ function isSharable ({ bucket: from, version }: FoundVersion, to: BucketRow): bo
   if (!version.hasBlocks) return true
   const { large } = redundancyOf(to)
   const isSpread = large.k > 1 && version.sizeBytes >= redundancyLimits.spreadFromBytes
-  const isKeptAlike = version.redundancy === undefined ? !isSpread : version.redundancy.k === large.k && version.redundancy.m === large.m
+  const spread = spreadOf(version)
+  const isKeptAlike = spread === undefined ? !isSpread : spread.k === large.k && spread.m === large.m
   return isOneDomain && isKeptAlike && !from.isPrivate && !to.isPrivate
 }
 

@@ -2,7 +2,8 @@ import { empty } from '../base/bytes.ts'
 import { Refused } from '../base/errors.ts'
 import type { BucketSettings } from './bucket-settings.ts'
 import { isLocked } from './locks.ts'
-import { type CurrentVersion, droppedWith, historyBytes, isNullVersion, keptOf, type KeptVersion, keptLength, objectRowLimits, type ObjectRow } from './object-row.ts'
+import { type CurrentVersion, droppedWith, historyBytes, isNullVersion, keptOf, type KeptVersion, objectRowLimits, type ObjectRow } from './object-row.ts'
+import type { Stored } from './stored.ts'
 import { isSameVersion, type Version } from './version.ts'
 import type { VersionRow } from './version-row.ts'
 
@@ -69,8 +70,8 @@ export function withDeleted (row: ObjectRow, marker: Version & { readonly modifi
 const emptyContent = { sizeBytes: 0, contentType: undefined, metadata: {}, hasBlocks: false, content: empty } as const
 
 const stubOf = (version: ArchivedVersion): KeptVersion => {
-  const { salt, epoch, sequence, hasBlocks } = version
-  return { salt, epoch, sequence, edition: 0, isDeleteMarker: false, isNull: isNullVersion(version), hasBlocks }
+  const { salt, epoch, sequence, hasBlocks, stored } = version
+  return { salt, epoch, sequence, edition: 0, isDeleteMarker: false, isNull: isNullVersion(version), hasBlocks, ...(stored === undefined ? {} : { stored }) }
 }
 
 /** Of what is current. `next`: the details of the newest kept version, if that is an object: it becomes current. */
@@ -96,18 +97,24 @@ export function heirOf (row: ObjectRow, leaving: 'current' | KeptVersion): KeptV
 
 function promoted (row: ObjectRow, next: ArchivedVersion | undefined): ObjectRow {
   if (next === undefined || row.current !== undefined) return row
-  return withKept({ ...row, current: next }, keptOf(row).filter((other) => !isSameVersion(other, next)))
+  const stored = keptOf(row).find((other) => isSameVersion(other, next))?.stored
+  return withKept({ ...row, current: withStored(next, stored) }, keptOf(row).filter((other) => !isSameVersion(other, next)))
 }
 
-/** As it is kept: with a place among the others. */
-export const archived = (version: CurrentVersion): ArchivedVersion => ({ ...version, sequence: sequenceOf(version), ...(isNullVersion(version) ? { isNull: true as const } : {}) })
+/** As it is kept: with a place among the others. What its blocks are kept as is said by the object's row alone. */
+export const archived = (version: CurrentVersion): ArchivedVersion => ({ ...withStored(version, undefined), sequence: sequenceOf(version), ...(isNullVersion(version) ? { isNull: true as const } : {}) })
+
+/** What the object's row says of a version's blocks, whatever its details do. */
+export function withStored<V extends CurrentVersion> ({ stored: _, ...version }: V, stored: Stored | undefined): Omit<V, 'stored'> & { stored?: Stored } {
+  return stored === undefined ? version : { ...version, stored }
+}
 
 /** What is current goes on top of what is kept. */
 function pushedDown ({ row, ...rest }: Pick<Moved, 'row' | 'gone'>): Moved {
   const { current } = row
   if (current === undefined) return { row, ...rest }
   const version = archived(current)
-  return { ...rest, details: [{ isDeleteMarker: false, version }], row: withKept({ ...row, current: undefined }, [stubOf(version), ...keptOf(row)]) }
+  return { ...rest, details: [{ isDeleteMarker: false, version }], row: withKept({ ...row, current: undefined }, [stubOf(withStored(version, current.stored)), ...keptOf(row)]) }
 }
 
 /** There is one null version: a new one takes the place of the one before. */
@@ -120,7 +127,7 @@ function withoutNull (row: ObjectRow): Pick<Moved, 'row' | 'gone'> {
 function withKept (row: ObjectRow, kept: readonly KeptVersion[]): ObjectRow {
   const { kept: before = [], ...rest } = row
   const isMore = kept.length > before.length
-  if (isMore && (kept.length > objectRowLimits.maxKept || historyBytes(row) + keptLength > objectRowLimits.maxHistoryBytes)) {
+  if (isMore && (kept.length > objectRowLimits.maxKept || historyBytes({ ...row, kept }) > objectRowLimits.maxHistoryBytes)) {
     throw new Refused(`this key has ${before.length} earlier versions, and no more fit; remove some of them, or have the bucket's lifecycle do so`)
   }
   return kept.length === 0 ? rest : { ...rest, kept }

@@ -7,6 +7,7 @@ export { accessKeys, type AccessKeys, type NewAccessKey } from './access-keys.ts
 export { type AccessAction, accessActions, type AccessKey, accessKeyLimits, type AccessRight, isAllowed, isExpired, mayEnter, type SecretAccessKey } from './access-key.ts'
 export { endOf, type Share } from './share.ts'
 export { type FoundShare, type NewShare, shareLimits, type ShareLink, shares, type Shares } from './shares.ts'
+export { Conversion, conversionLimits, type ConversionStatus } from './conversion.ts'
 export { describeRow } from './describe.ts'
 export type { ContentCodec, ObjectParts, StoredObject, WrittenContent } from './ports.ts'
 export { redundancyLimits, redundancyOf, redundancyText } from './redundancy.ts'
@@ -26,7 +27,7 @@ export interface Objects {
   /** @throws Conflict if the name is taken, InvalidInput, Refused, Unavailable */
   createBucket (name: string, options?: Partial<BucketOptions> & { readonly settings?: BucketSettings }, wait?: { signal?: AbortSignal }): Promise<Bucket>
   /**
-   * For what is put from now on; what is there stays as it was stored. One of the two: the other no longer holds.
+   * For what is put from now on, and, in the background, for what is there (conversion.ts). One of the two: the other no longer holds.
    * @throws NotFound, Conflict while it is being removed, InvalidInput, Refused if fewer nodes hold blocks than there are shards
    */
   setRedundancy (name: string, redundancy: { readonly copies: number } | { readonly shards: string }, wait?: { signal?: AbortSignal }): Promise<Bucket>
@@ -97,6 +98,8 @@ export interface Bucket extends BucketOptions {
   readonly created: string
   /** Undefined: none; a listing of buckets has them not. */
   readonly settings?: BucketSettings
+  /** What its redundancy was when it was made, if that was changed since: what says nothing else was put with that. */
+  readonly original?: Pick<BucketOptions, 'copies' | 'shards'>
 }
 
 export interface ObjectInfo extends ObjectName {

@@ -3,6 +3,7 @@ import { ByteReader, ByteWriter, concat, hexOf, MalformedBytes, textOf, utf8 } f
 import { Conflict, Refused } from '../base/errors.ts'
 import type { Redundancy } from '../replication/index.ts'
 import { type Attributes, decodeAttributes, encodeAttributes, listedAttributes } from './attributes.ts'
+import { blocksOf, encodeStored, readStored, type Stored, storedLength } from './stored.ts'
 import { isSameVersion, type Version } from './version.ts'
 
 /**
@@ -40,6 +41,8 @@ export interface KeptVersion extends Pick<Version, 'salt' | 'epoch'> {
   /** Made while the bucket kept no versions: of those there is one at most. */
   readonly isNull: boolean
   readonly hasBlocks: boolean
+  /** Undefined: under its own id, as its details say. */
+  readonly stored?: Stored
 }
 
 export interface CurrentVersion extends Version {
@@ -49,8 +52,10 @@ export interface CurrentVersion extends Version {
   readonly metadata: Readonly<Record<string, string>>
   /** file/'s encoding: the bytes themselves, a few chunks, or the root of a manifest. */
   readonly content: Uint8Array
-  /** What its chunks were written with, if that is shards; undefined: whole copies. */
+  /** What its chunks were first written with, if that is shards; undefined: whole copies. */
   readonly redundancy?: Redundancy
+  /** What they are kept as and for now; undefined: under its own id, as they were written. */
+  readonly stored?: Stored
   /** Whether blocks exist for it; without, nothing needs to be dropped. */
   readonly hasBlocks: boolean
   /** Undefined: none. */
@@ -148,35 +153,58 @@ export const isVacant = (row: ObjectRow): boolean => row.current === undefined &
 
 export const keptOf = (row: Pick<ObjectRow, 'kept'>): readonly KeptVersion[] => row.kept ?? []
 
-export function droppedWith (row: ObjectRow, version: (Pick<Version, 'salt' | 'epoch'> & { hasBlocks: boolean }) | undefined): ObjectRow['dropped'] {
+/** What holders know its blocks under is what dies. */
+export function droppedWith (row: ObjectRow, version: (Pick<Version, 'salt' | 'epoch'> & { hasBlocks: boolean, stored?: Stored }) | undefined): ObjectRow['dropped'] {
   if (version === undefined || !version.hasBlocks) return row.dropped
   if (row.dropped.length >= objectRowLimits.maxDropped || historyBytes(row) + droppedLength > objectRowLimits.maxHistoryBytes) {
     throw new Refused(`this key has ${row.dropped.length} earlier versions whose space has not been collected; use another key`)
   }
-  return [...row.dropped, { salt: version.salt, epoch: version.epoch }]
+  const { salt, epoch } = blocksOf(version)
+  return [...row.dropped, { salt, epoch }]
+}
+
+/**
+ * A version's blocks have been written for `pending` too, in another form: from now on they are kept for that, and what they were kept for dies. Undefined if they are
+ * not kept any more as they were read, or that was given up: then nothing may change.
+ */
+export function withConverted (row: ObjectRow, version: Pick<Version, 'salt'>, { from, to, pending }: { readonly from: Pick<Stored, 'salt'>, readonly to: Stored, readonly pending: Version }): ObjectRow | undefined {
+  const isIt = (other: Pick<Version, 'salt' | 'epoch'> & { readonly stored?: Stored }): boolean => isSameVersion(other, version) && isSameVersion(blocksOf(other), from)
+  const [current, kept] = [row.current !== undefined && isIt(row.current) ? row.current : undefined, keptOf(row).find(isIt)]
+  const found = current ?? kept
+  if (found === undefined || !row.pending.some((other) => isSameVersion(other, pending))) return undefined
+  const next: ObjectRow = {
+    ...row, pending: row.pending.filter((other) => !isSameVersion(other, pending)), dropped: droppedWith(row, found),
+    ...(current === undefined ? {} : { current: { ...current, stored: to } }),
+    ...(row.kept === undefined ? {} : { kept: row.kept.map((other) => other === kept ? { ...other, stored: to } : other) }),
+  }
+  if (historyBytes(next) > objectRowLimits.maxHistoryBytes) throw new Refused(`this key has ${keptOf(row).length} earlier versions, and the row has no room to say how more of them are kept`)
+  return next
 }
 
 const saltLength = 16
 const droppedLength = saltLength + 4
-export const keptLength = saltLength + 4 + 6 + 2 + 1
+const keptLength = saltLength + 4 + 6 + 2 + 1
 
-export const historyBytes = (row: ObjectRow): number => row.dropped.length * droppedLength + keptOf(row).length * keptLength
+export const historyBytes = (row: Pick<ObjectRow, 'dropped' | 'kept'>): number =>
+  row.dropped.length * droppedLength + keptOf(row).reduce((bytes, { stored }) => bytes + keptLength + (stored === undefined ? 0 : storedLength), 0)
 
-// a row is written in the first version that can say it: the first knew no shards, the second neither attributes nor kept versions nor uploads in parts
-const versions = { plain: 1, withShards: 2, withHistory: 3 } as const
+// a row is written in the first version that can say it: the first knew no shards, the second neither attributes nor kept versions nor uploads in parts, the third
+// no other id for a version's blocks than its own
+const versions = { plain: 1, withShards: 2, withHistory: 3, withStored: 4 } as const
 
 function versionOf ({ current, pending, kept = [] }: ObjectRow): number {
+  if (current?.stored !== undefined || kept.some(({ stored }) => stored !== undefined)) return versions.withStored
   if (kept.length > 0 || pending.some(({ isMultipart }) => isMultipart) || (current !== undefined && isExtended(current))) return versions.withHistory
   return current?.redundancy === undefined ? versions.plain : versions.withShards
 }
 
-const isExtended = ({ attributes = {}, sequence }: CurrentVersion): boolean => sequence !== undefined || Object.keys(encodeAttributes(attributes)).length > 0
+const isExtended = ({ attributes = {}, sequence, stored }: CurrentVersion): boolean => sequence !== undefined || stored !== undefined || Object.keys(encodeAttributes(attributes)).length > 0
 
 export function encodeObjectRow (row: ObjectRow): Uint8Array {
   const current = row.current === undefined ? null : encodeCurrent(row.current)
   const pending = row.pending.map(({ id, salt, epoch, heartbeat, isMultipart }) => [id, salt, epoch, heartbeat, ...(isMultipart === undefined ? [] : [true])])
   const version = versionOf(row)
-  const history = version === versions.withHistory ? [concat(keptOf(row).map(encodeKept))] : []
+  const history = version >= versions.withHistory ? [concat(keptOf(row).map(encodeKept))] : []
   return encode([version, row.bucketId, utf8(row.key), pending, current, concat(row.dropped.map(encodeDropped)), ...history])
 }
 
@@ -192,7 +220,7 @@ export function decodeObjectRow (value: Uint8Array): ObjectRow {
       pending: pending.map(([id, salt, epoch, heartbeat, isMultipart]) => ({ id, salt, epoch, heartbeat, ...(isMultipart === undefined ? {} : { isMultipart }) })),
       current: current === null ? undefined : decodeCurrent(current),
       dropped: recordsIn(dropped, droppedLength).map(decodeDropped),
-      ...(kept === undefined || kept.byteLength === 0 ? {} : { kept: recordsIn(kept, keptLength).map(decodeKept) }),
+      ...(kept === undefined || kept.byteLength === 0 ? {} : { kept: decodeAllKept(kept) }),
     }
   } catch (cause) {
     throw new MalformedBytes('an object row could not be read', { cause })
@@ -206,16 +234,16 @@ function recordsIn (bytes: Uint8Array, length: number): Uint8Array[] {
 
 /** With everything that `decodeCurrent` reads; fields at the end are left out as long as nothing is in them. */
 export function encodeCurrent (version: CurrentVersion): unknown[] {
-  const { redundancy, attributes = {}, sequence, isNull = false } = version
+  const { redundancy, attributes = {}, sequence, isNull = false, stored } = version
   const shards = redundancy === undefined ? null : [redundancy.k, redundancy.m]
   const fields = [version.id, version.salt, version.epoch, version.sizeBytes, version.modifiedMs, version.contentType ?? null, version.metadata, version.hasBlocks, version.content]
-  if (isExtended(version)) return [...fields, shards, encodeAttributes(attributes), sequence ?? null, isNull]
+  if (isExtended(version)) return [...fields, shards, encodeAttributes(attributes), sequence ?? null, isNull, ...(stored === undefined ? [] : [encodeStored(stored)])]
   return shards === null ? fields : [...fields, shards]
 }
 
 export function decodeCurrent (fields: unknown[]): CurrentVersion {
-  const [id, salt, epoch, sizeBytes, modifiedMs, contentType, metadata, hasBlocks, content, shards = null, encoded = {}, sequence = null, isNull = false] = fields as
-    [Uint8Array, Uint8Array, number, number, number, string | null, Record<string, string>, boolean, Uint8Array, ([number, number] | null)?, unknown?, (number | null)?, boolean?]
+  const [id, salt, epoch, sizeBytes, modifiedMs, contentType, metadata, hasBlocks, content, shards = null, encoded = {}, sequence = null, isNull = false, stored = null] = fields as
+    [Uint8Array, Uint8Array, number, number, number, string | null, Record<string, string>, boolean, Uint8Array, ([number, number] | null)?, unknown?, (number | null)?, boolean?, Uint8Array?]
   const attributes = decodeAttributes(encoded)
   return {
     id, salt, epoch, sizeBytes, modifiedMs, contentType: contentType ?? undefined, metadata, hasBlocks, content,
@@ -223,6 +251,7 @@ export function decodeCurrent (fields: unknown[]): CurrentVersion {
     ...(Object.keys(attributes).length === 0 ? {} : { attributes }),
     ...(sequence === null ? {} : { sequence }),
     ...(isNull ? { isNull } : {}),
+    ...(stored === null ? {} : { stored: decodeStored(stored) }),
   }
 }
 
@@ -233,27 +262,42 @@ function decodeDropped (bytes: Uint8Array): Pick<Version, 'salt' | 'epoch'> {
   return { salt: reader.raw(saltLength), epoch: reader.u32() }
 }
 
-const keptFlags = { isDeleteMarker: 1, isNull: 2, hasBlocks: 4 } as const
-const sequenceHigh = 2 ** 32
-
-function encodeKept ({ salt, epoch, sequence, edition, isDeleteMarker, isNull, hasBlocks }: KeptVersion): Uint8Array {
-  const flags = (isDeleteMarker ? keptFlags.isDeleteMarker : 0) | (isNull ? keptFlags.isNull : 0) | (hasBlocks ? keptFlags.hasBlocks : 0)
-  return new ByteWriter().raw(salt).u32(epoch).u16(Math.floor(sequence / sequenceHigh)).u32(sequence % sequenceHigh).u16(edition).u8(flags).finish()
+function decodeStored (bytes: Uint8Array): Stored {
+  const reader = new ByteReader(bytes)
+  const stored = readStored(reader)
+  reader.end()
+  return stored
 }
 
-function decodeKept (bytes: Uint8Array): KeptVersion {
+const keptFlags = { isDeleteMarker: 1, isNull: 2, hasBlocks: 4, isStored: 8 } as const
+const sequenceHigh = 2 ** 32
+
+function encodeKept ({ salt, epoch, sequence, edition, isDeleteMarker, isNull, hasBlocks, stored }: KeptVersion): Uint8Array {
+  const flags = (isDeleteMarker ? keptFlags.isDeleteMarker : 0) | (isNull ? keptFlags.isNull : 0) | (hasBlocks ? keptFlags.hasBlocks : 0) | (stored === undefined ? 0 : keptFlags.isStored)
+  const writer = new ByteWriter().raw(salt).u32(epoch).u16(Math.floor(sequence / sequenceHigh)).u32(sequence % sequenceHigh).u16(edition).u8(flags)
+  return (stored === undefined ? writer : writer.raw(encodeStored(stored))).finish()
+}
+
+function decodeAllKept (bytes: Uint8Array): KeptVersion[] {
   const reader = new ByteReader(bytes)
+  const found: KeptVersion[] = []
+  while (reader.offset < bytes.byteLength) found.push(readKept(reader))
+  return found
+}
+
+function readKept (reader: ByteReader): KeptVersion {
   const [salt, epoch, high, low, edition, flags] = [reader.raw(saltLength), reader.u32(), reader.u16(), reader.u32(), reader.u16(), reader.u8()]
-  if (flags > 7) throw new MalformedBytes(`a kept version with flags ${flags}`)
+  if (flags > 15) throw new MalformedBytes(`a kept version with flags ${flags}`)
   const has = (flag: number): boolean => (flags & flag) !== 0
-  return { salt, epoch, sequence: high * sequenceHigh + low, edition, isDeleteMarker: has(keptFlags.isDeleteMarker), isNull: has(keptFlags.isNull), hasBlocks: has(keptFlags.hasBlocks) }
+  const kept = { salt, epoch, sequence: high * sequenceHigh + low, edition, isDeleteMarker: has(keptFlags.isDeleteMarker), isNull: has(keptFlags.isNull), hasBlocks: has(keptFlags.hasBlocks) }
+  return has(keptFlags.isStored) ? { ...kept, stored: readStored(reader) } : kept
 }
 
 /** What a listing shows, without the content and without what has no bound to speak of. */
-export type ObjectSummary = Omit<CurrentVersion, 'content' | 'hasBlocks' | 'redundancy'>
+export type ObjectSummary = Omit<CurrentVersion, 'content' | 'hasBlocks' | 'redundancy' | 'stored'>
 
 export const encodeSummary = (version: CurrentVersion): Uint8Array => {
-  const { attributes, ...rest } = version
+  const { attributes, stored: _, ...rest } = version
   return encode(encodeCurrent({ ...rest, ...(attributes === undefined ? {} : { attributes: listedAttributes(attributes) }), content: new Uint8Array(0) }))
 }
 

@@ -13,6 +13,7 @@ import { checkKey } from './names.ts'
 import { checkPrecondition, type CurrentVersion, type ObjectRow, withHeartbeat, withoutPending, withPending } from './object-row.ts'
 import type { BlockKind, ObjectParts, StoredObject, WrittenContent } from './ports.ts'
 import { redundancyOf } from './redundancy.ts'
+import { spreadOf, storedAs } from './stored.ts'
 import type { Version } from './version.ts'
 
 /**
@@ -105,8 +106,9 @@ class Upload {
   }
 
   /** Holders record that they keep the blocks for this version too; what too few of them have is read and put. */
-  async #share ({ version: { content, sizeBytes, hasBlocks, redundancy }, get }: SharedSource): Promise<WrittenContent> {
+  async #share ({ version, get }: SharedSource): Promise<WrittenContent> {
     const { signal } = this.#put.options
+    const [{ content, sizeBytes, hasBlocks }, redundancy] = [version, spreadOf(version)]
     const chunks: Cid[] = []
     let isTree = false
     for await (const batch of batches(this.#parts.content.blocksOf(content, { get, signal }))) {
@@ -165,8 +167,9 @@ class Upload {
     const { large } = redundancyOf(this.#bucket)
     const nowMs = await this.#parts.dates.present()
     const attributes = { ...attributesIn(this.#put.options, this.#bucket, nowMs), ...digests }
+    const spread = this.#isSpread && large.k > 1 ? { redundancy: large } : {}
     return {
-      ...this.#version, ...(this.#isSpread && large.k > 1 ? { redundancy: large } : {}), sizeBytes, modifiedMs: nowMs, contentType, metadata, content, hasBlocks,
+      ...this.#version, ...spread, ...(hasBlocks ? storedAs(this.#version, this.#bucket, { copies: this.#bucket.copies, ...spread }) : {}), sizeBytes, modifiedMs: nowMs, contentType, metadata, content, hasBlocks,
       ...(Object.keys(attributes).length === 0 ? {} : { attributes }),
     }
   }

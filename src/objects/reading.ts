@@ -7,11 +7,13 @@ import type { Buckets } from './buckets.ts'
 import { detailsOf, objectAddress } from './change-object.ts'
 import { placeIn } from './commit.ts'
 import { DeletedObject } from './errors.ts'
+import { withStored } from './history.ts'
 import type { GetOptions, ObjectInfo, ObjectName, ObjectReading, OfVersion } from './index.ts'
 import { checkKey } from './names.ts'
 import { type CurrentVersion, decodeObjectRow, etagOf, isNullVersion, type KeptVersion, type ObjectRow, type ObjectSummary } from './object-row.ts'
 import type { BlockKind, ObjectParts } from './ports.ts'
 import { resolveRange } from './range.ts'
+import { formOf } from './stored.ts'
 import type { Versions } from './version.ts'
 
 export interface FoundVersion {
@@ -28,15 +30,17 @@ export async function getObject (parts: ObjectParts, buckets: Buckets, target: O
 }
 
 export function readVersion (parts: ObjectParts, { bucket, version }: FoundVersion, { range, signal }: { range: { first: number, end: number }, signal: AbortSignal | undefined }): Pick<ObjectReading, 'body' | 'sources'> {
-  const { get, sources } = blocksReader(parts, version)
+  const { get, sources } = blocksReader(parts, { bucket, version })
   return { body: parts.content.read(version.content, { bucket, range, signal, get }), sources }
 }
 
-/** Gets blocks of a version; `sources` fills as they come. */
-export function blocksReader (parts: ObjectParts, version: CurrentVersion): { get: (cid: Cid, options: BlockKind & { signal?: AbortSignal }) => Promise<Uint8Array>, sources: TransferReport } {
+/** Gets blocks of a version; `sources` fills as they come. Each is asked for as it is kept, copies too: whoever counts them knows how many there should be. */
+export function blocksReader (parts: ObjectParts, { bucket, version }: FoundVersion): { get: (cid: Cid, options: BlockKind & { signal?: AbortSignal }) => Promise<Uint8Array>, sources: TransferReport } {
   const sources: TransferReport = { local: 0, cache: 0, peers: new Map() }
   const of = { report: sources, versionId: version.id, root: parts.content.rootOf(version.content) }
-  const [whole, spread] = [parts.replication.reader(of), parts.replication.reader({ ...of, redundancy: version.redundancy })]
+  const form = formOf(version, bucket)
+  const copies = { k: 1, m: form.copies - 1 }
+  const [whole, spread] = [parts.replication.reader({ ...of, redundancy: copies }), parts.replication.reader({ ...of, redundancy: form.redundancy ?? copies })]
   return { get: async (cid, { mayBeSpread, ...options }) => (mayBeSpread ? spread : whole).get(cid, options), sources }
 }
 
@@ -53,7 +57,7 @@ export async function versionOf (parts: ObjectParts, buckets: Buckets, { version
   }
   const details = await detailsOf(parts, placeIn(bucket, target.key), found, wait)
   // removed since; what is asked for by its name may be another by now
-  return details === undefined ? versionOf(parts, buckets, { versionId, ...target }, wait) : { bucket, version: details.version }
+  return details === undefined ? versionOf(parts, buckets, { versionId, ...target }, wait) : { bucket, version: withStored(details.version, found.stored) }
 }
 
 /** Of a row, the version that is meant: what readers get, a delete marker in its place, or the one that is named. */

@@ -4,7 +4,7 @@ import { type Cid, cidOf, cidOfDigest, digestOf } from '../base/cid.ts'
 import { Corrupt, Refused, StoreFull } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { checkCode, decodeShard, encodeShard, listLength, type Shard } from '../blockstore/shard.ts'
-import type { Requests } from '../network/index.ts'
+import { RequestRefused, type Requests } from '../network/index.ts'
 import { type Holder, type Living, type Presence, presenceLimits, type Redundancy, type Reference, type ShardPresence, type StoreOutcome } from '../replication/index.ts'
 
 /**
@@ -16,6 +16,7 @@ import { type Holder, type Living, type Presence, presenceLimits, type Redundanc
  * ask     = 03 | 00 | u16 n | n × H(block)               answer: n × (u8 state (absent, held, verified) | u32 digest of references)
  * shards  = 03 | 02 | u16 n | n × (H(block) | k u8 | m u8) answer: n × (u32 bits of the indexes that are here | u32 digest of references that want them)
  * living  = 03 | 03 | u16 n | n × H(block)              answer: n × (u8 count (at most 16) | u8 1: there are more | count × versionId(32))
+ * wants   = 03 | 04 | u16 n | n × H(block)              answer: as of living, with versionId(32) | k u8 | m u8
  * tell    = 03 | 01 | u16 n | n × reference              answer: n × u8 outcome (want, had, refused)
  * offer   = 04 | reference | u8 index | list(16)         answer: u8 outcome (want, had, refused): of a shard of the code that the reference names
  * payload = 05 | reference | record of a shard           answer: u8 outcome (stored, full, refused, corrupt)
@@ -41,7 +42,7 @@ export const storeLimits = {
 const kinds = { offer: 1, payload: 2, many: 3, shardOffer: 4, shardPayload: 5 } as const
 /** Set in a kind: no user waits for it. */
 const background = 0x80
-const ofMany = { ask: 0, tell: 1, shards: 2, living: 3 } as const
+const ofMany = { ask: 0, tell: 1, shards: 2, living: 3, wants: 4 } as const
 const outcomes = ['want', 'had', 'stored', 'full', 'refused', 'corrupt'] as const
 type Outcome = typeof outcomes[number]
 const states = ['absent', 'held', 'verified'] as const
@@ -181,14 +182,24 @@ export async function shardPresenceAt (requests: Requests, peer: PeerId, wanted:
   })
 }
 
-/** Who needs blocks, as a peer has recorded it. @throws PeerUnreachable, RequestRefused, Corrupt */
-export async function livingAt (requests: Requests, peer: PeerId, cids: readonly Cid[], { signal }: { signal?: AbortSignal }): Promise<readonly Living[]> {
+/** Who needs blocks, and kept how, as a peer has recorded it; one of an older version tells who alone. @throws PeerUnreachable, RequestRefused, Corrupt */
+export async function livingAt (requests: Requests, peer: PeerId, cids: readonly Cid[], wait: { signal?: AbortSignal }): Promise<readonly Living[]> {
+  try {
+    return await livingIn(requests, peer, cids, { ...wait, isToldHow: true })
+  } catch (error) {
+    if (!(error instanceof RequestRefused)) throw error
+    return livingIn(requests, peer, cids, { ...wait, isToldHow: false })
+  }
+}
+
+async function livingIn (requests: Requests, peer: PeerId, cids: readonly Cid[], { isToldHow, signal }: { isToldHow: boolean, signal?: AbortSignal }): Promise<readonly Living[]> {
   const { maxAskedLiving, maxLiving } = presenceLimits
-  const question = concat([Uint8Array.of(kinds.many, ofMany.living), new ByteWriter().u16(cids.length).finish(), ...cids.map(digestOf)])
-  const reader = new ByteReader(await requests.request(peer, storeProtocol, [question], { signal, timeoutMs: storeLimits.timeoutMs, maxAnswerBytes: maxAskedLiving * (2 + 32 * maxLiving) }))
-  const living = cids.map(() => {
+  const question = concat([Uint8Array.of(kinds.many, isToldHow ? ofMany.wants : ofMany.living), new ByteWriter().u16(cids.length).finish(), ...cids.map(digestOf)])
+  const reader = new ByteReader(await requests.request(peer, storeProtocol, [question], { signal, timeoutMs: storeLimits.timeoutMs, maxAnswerBytes: maxAskedLiving * (2 + 34 * maxLiving) }))
+  const living = cids.map((): Living => {
     const [count, isMore] = [reader.u8(), reader.u8() !== 0]
-    return { versionIds: Array.from({ length: count }, () => reader.raw(32).slice()), isMore }
+    const each = Array.from({ length: count }, () => ({ versionId: reader.raw(32).slice(), redundancy: isToldHow ? { k: reader.u8(), m: reader.u8() } : undefined }))
+    return { versionIds: each.map(({ versionId }) => versionId), ...(isToldHow ? { redundancies: each.flatMap(({ redundancy }) => redundancy ?? []) } : {}), isMore }
   })
   reader.end()
   return living
@@ -227,15 +238,18 @@ async function answerToMany (holder: Holder, reader: ByteReader, warn: StorePart
     for (const { indexes, references } of await holder.shardPresence(wanted)) answer.u32(bitsOf(indexes)).u32(references)
     return answer.finish()
   }
-  if (kind === ofMany.living) {
+  if (kind === ofMany.living || kind === ofMany.wants) {
     if (count > presenceLimits.maxAskedLiving) throw new MalformedBytes(`a question who needs ${count} blocks`)
     const cids = Array.from({ length: count }, () => cidOfDigest(reader.raw(32)))
     reader.end()
     const answer = new ByteWriter()
-    for (const { versionIds, isMore } of await holder.living(cids)) {
+    for (const { versionIds, redundancies, isMore } of await holder.living(cids)) {
       const told = versionIds.slice(0, presenceLimits.maxLiving)
       answer.u8(told.length).u8(isMore || told.length < versionIds.length ? 1 : 0)
-      for (const versionId of told) answer.raw(versionId)
+      for (const [i, versionId] of told.entries()) {
+        answer.raw(versionId)
+        if (kind === ofMany.wants) answer.raw(wantOf(redundancies?.[i]))
+      }
     }
     return answer.finish()
   }
@@ -243,6 +257,11 @@ async function answerToMany (holder: Holder, reader: ByteReader, warn: StorePart
   const told = Array.from({ length: count }, () => readReference(reader))
   reader.end()
   return Uint8Array.from(await Promise.all(told.map(async ({ cid, reference }) => outcomes.indexOf(await outcomeOfReference(holder, { cid, reference }, warn)))))
+}
+
+function wantOf (redundancy: Redundancy | undefined): Uint8Array {
+  if (redundancy === undefined) throw new Error('a holder that does not say how its blocks are wanted')
+  return Uint8Array.of(redundancy.k, redundancy.m)
 }
 
 async function outcomeOfReference (holder: Holder, { cid, reference }: { cid: Cid, reference: Reference }, warn: StoreParts['warn']): Promise<Outcome> {

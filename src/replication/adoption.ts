@@ -1,6 +1,6 @@
 import type { Cid } from '../base/cid.ts'
 import type { PeerId } from '../base/peer-id.ts'
-import { type BlockPeers, type Holder, type Placement, presenceLimits, type Reference, writeQuorumOf } from './index.ts'
+import { type BlockPeers, type Holder, type Placement, presenceLimits, type Reference, type WriteOptions, writeQuorumOf } from './index.ts'
 
 /**
  * Blocks that are there already become another version's as well: their holders record the reference, and no bytes move. What too few of them keep is left to
@@ -13,8 +13,9 @@ export interface AdoptionParts {
   readonly placement: Placement
 }
 
-/** Those of the blocks that are on disk at their write quorum, each with the reference. At most `presenceLimits.maxTold`. */
-export async function adopt (parts: AdoptionParts, cids: readonly Cid[], reference: Reference, { isDegradedAllowed, signal }: { isDegradedAllowed: boolean, signal: AbortSignal | undefined }): Promise<ReadonlySet<Cid>> {
+/** Those of the blocks that are on disk at their write quorum (or, if all are needed, everywhere), each with the reference. At most `presenceLimits.maxTold`. */
+export async function adopt (parts: AdoptionParts, cids: readonly Cid[], reference: Reference, options: WriteOptions & { signal: AbortSignal | undefined }): Promise<ReadonlySet<Cid>> {
+  const { signal } = options
   if (cids.length > presenceLimits.maxTold) throw new RangeError(`${cids.length} blocks at once`)
   const up = new Set([parts.self, ...parts.peers.reachable()])
   const placed = new Map([...new Set(cids)].map((cid) => [cid, [...new Set(parts.placement.holdersOf(cid))]]))
@@ -25,7 +26,7 @@ export async function adopt (parts: AdoptionParts, cids: readonly Cid[], referen
     for (const { cid, what } of await kept(parts, peer, theirs, reference, signal)) for (const piece of what) pieces.set(cid, (pieces.get(cid) ?? new Set()).add(piece))
   }))
   signal?.throwIfAborted()
-  return new Set([...placed].filter(([cid, { length }]) => (pieces.get(cid)?.size ?? 0) >= neededOf(reference, length, isDegradedAllowed)).map(([cid]) => cid))
+  return new Set([...placed].filter(([cid, { length }]) => (pieces.get(cid)?.size ?? 0) >= neededOf(reference, length, options)).map(([cid]) => cid))
 }
 
 interface Kept {
@@ -53,8 +54,9 @@ async function kept (parts: AdoptionParts, peer: PeerId, cids: readonly Cid[], r
   }
 }
 
-function neededOf ({ redundancy: { k, m } }: Reference, placed: number, isDegradedAllowed: boolean): number {
+function neededOf ({ redundancy: { k, m } }: Reference, placed: number, { isDegradedAllowed = false, isAllNeeded = false }: WriteOptions): number {
   const want = k === 1 ? Math.min(k + m, placed) : k + m
+  if (isAllNeeded) return Math.max(1, want)
   const quorum = Math.max(1, Math.min(writeQuorumOf({ k, m: Math.max(0, want - k) }), want))
   return isDegradedAllowed && placed === 2 ? Math.min(k, quorum) : quorum
 }

@@ -4,8 +4,9 @@ import { type Clock, deadline } from '../base/clock.ts'
 import { StoreFull } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { type CondemnedBlocks, isSameRun, type Since } from '../blockstore/condemned.ts'
-import type { Inventory } from '../blockstore/inventory.ts'
-import { type BlockPeers, type Placement, presenceLimits } from './index.ts'
+import { formsHere, type Inventory, type InventoryItem } from '../blockstore/inventory.ts'
+import { type FormName, formNameOf, isWanted } from '../blockstore/references.ts'
+import { type BlockPeers, type Placement, presenceLimits, type Redundancy } from './index.ts'
 
 /**
  * Space of what nobody needs comes back. Every holder collects its own, and needs no key: it walks its references, asks which of their versions are dead, and
@@ -19,8 +20,10 @@ import { type BlockPeers, type Placement, presenceLimits } from './index.ts'
 export interface CollectorParts {
   readonly self: PeerId
   readonly condemned: CondemnedBlocks
-  readonly inventory: Pick<Inventory, 'page' | 'sizeOf'>
+  readonly inventory: Pick<Inventory, 'page' | 'find' | 'sizeOf'>
   readonly peers: Pick<BlockPeers, 'living' | 'reachable'>
+  /** With which pieces of other forms are counted; undefined: no form makes room for another. */
+  readonly pieces?: Pick<BlockPeers, 'presence' | 'shardPresence'>
   readonly placement: Placement & {
     /** A change of the layout is under way: what is where it is to be is not known, so nothing is taken away. */
     isMoving (): boolean
@@ -43,6 +46,8 @@ export const collectorLimits = {
   /** Condemned blocks looked at in one step, and asked of each peer at once. */
   condemnedPage: presenceLimits.maxAskedLiving,
   askMs: 10_000,
+  /** Blocks kept in a form that nobody wants any more, whose grace is counted in memory; with more of them some wait until others are gone. */
+  maxSuperseded: 100_000,
   /** Between two walks: so many in the grace, within these bounds. */
   walksInGrace: 24,
   leastEveryMs: 500,
@@ -74,7 +79,8 @@ type Found = { -readonly [K in keyof CollectorFound]: number }
 export class Collector {
   readonly #parts: CollectorParts
   readonly #total = { collectedBlocks: 0, collectedBytes: 0, sparedBlocks: 0 }
-  #pass: { phase: 'walking' | 'collecting', after: Uint8Array | undefined, readonly found: Found } | undefined
+  #pass: { phase: 'walking' | 'collecting', after: Uint8Array | undefined, superseded: readonly Cid[] | undefined, readonly found: Found } | undefined
+  readonly #superseded = new Map<Cid, { readonly sinceMs: number, turn: number }>()
   #found: Found | undefined
   #turn = 0
   #nextMs = -Infinity
@@ -90,13 +96,22 @@ export class Collector {
     if (this.#pass === undefined) {
       if (nowMs < this.#nextMs) return 'idle'
       this.#turn++
-      this.#pass = { phase: 'walking', after: undefined, found: { condemnedBlocks: 0, condemnedBytes: 0, unreferencedBlocks: 0, unreferencedBytes: 0, heldUpBlocks: 0 } }
+      this.#pass = { phase: 'walking', after: undefined, superseded: undefined, found: { condemnedBlocks: 0, condemnedBytes: 0, unreferencedBlocks: 0, unreferencedBytes: 0, heldUpBlocks: 0 } }
     }
     const pass = this.#pass
-    const next = pass.phase === 'walking' ? await this.#walkPage(pass.after, pass.found, signal) : await this.#collectPage(pass.after, pass.found, signal)
-    pass.after = next
-    if (next !== undefined) return 'busy'
-    if (pass.phase === 'walking') { pass.phase = 'collecting'; return 'busy' }
+    if (pass.superseded === undefined) {
+      const next = pass.phase === 'walking' ? await this.#walkPage(pass.after, pass.found, signal) : await this.#collectPage(pass.after, pass.found, signal)
+      pass.after = next
+      if (next !== undefined) return 'busy'
+      if (pass.phase === 'walking') { pass.phase = 'collecting'; return 'busy' }
+      pass.superseded = this.#dueSuperseded()
+    }
+    if (pass.superseded.length > 0) {
+      const some = pass.superseded.slice(0, collectorLimits.condemnedPage)
+      pass.superseded = pass.superseded.slice(some.length)
+      await this.#stripPage(some, pass.found, signal)
+      return 'busy'
+    }
     this.#pass = undefined
     this.#found = pass.found
     this.#nextMs = this.#parts.clock.monotonicMs() + everyMs(this.#parts.collectAfterMs)
@@ -113,7 +128,9 @@ export class Collector {
     const { inventory, condemned } = this.#parts
     const { items, next } = await inventory.page({ after, limit: collectorLimits.page })
     const living = new Map<Cid, readonly Uint8Array[]>()
-    for (const { cid, isHere, shards, references: { count, damaged }, dead } of items) {
+    for (const item of items) {
+      const { cid, isHere, shards, references: { count, damaged }, dead } = item
+      if (count > 0 && damaged === 0 && dead > 0 && supersededIn(item).size > 0) await this.#noteSuperseded(item, found)
       if (count > 0) living.set(cid, await condemned.living(cid, collectorLimits.versionsOfBlock))
       else if (dead > 0) living.set(cid, [])
       else if (damaged === 0 && (isHere || shards.length > 0)) { found.unreferencedBlocks++; found.unreferencedBytes += await inventory.sizeOf(cid) }
@@ -171,13 +188,53 @@ export class Collector {
     return next
   }
 
+  /** A form of a block that only dead versions wanted, while others live: it waits for the grace as what is condemned does. */
+  async #noteSuperseded (item: InventoryItem, found: Found): Promise<void> {
+    const { inventory, clock, pieces } = this.#parts
+    if (pieces === undefined) return
+    const known = this.#superseded.get(item.cid)
+    if (known !== undefined) known.turn = this.#turn
+    else if (this.#superseded.size < collectorLimits.maxSuperseded) this.#superseded.set(item.cid, { sinceMs: clock.monotonicMs(), turn: this.#turn })
+    found.condemnedBlocks++
+    found.condemnedBytes += await inventory.sizeOf(item.cid, supersededIn(item))
+  }
+
+  /** Those that are for long enough; what was not found so in this walk is wanted again. */
+  #dueSuperseded (): readonly Cid[] {
+    const { clock, collectAfterMs, placement } = this.#parts
+    for (const [cid, { turn }] of this.#superseded) if (turn !== this.#turn) this.#superseded.delete(cid)
+    return placement.isMoving() ? [] : [...this.#superseded].filter(([, { sinceMs }]) => clock.monotonicMs() - sinceMs >= collectAfterMs).map(([cid]) => cid)
+  }
+
+  /** Takes away forms that nobody wants, of blocks that are whole in those that are wanted. */
+  async #stripPage (cids: readonly Cid[], found: Found, signal: AbortSignal): Promise<void> {
+    const { condemned, inventory, placement } = this.#parts
+    const forms = new Map<Cid, ReadonlySet<FormName>>()
+    for (const cid of cids) forms.set(cid, supersededIn(await inventory.find(cid)))
+    const elsewhere = await this.#elsewhere(cids, signal, forms)
+    for (const cid of cids) {
+      const going = forms.get(cid) ?? new Set()
+      if (elsewhere.get(cid) === 'unknown') found.heldUpBlocks++
+      if (elsewhere.get(cid) !== 'dead' || placement.isMoving()) continue
+      const bytes = await inventory.sizeOf(cid, going)
+      const outcome = await this.#unlessFull(async () => condemned.strip(cid, going))
+      if (outcome === 'full') continue
+      this.#superseded.delete(cid)
+      found.condemnedBlocks--
+      found.condemnedBytes -= bytes
+      if (outcome === 'kept') { this.#total.sparedBlocks++; continue }
+      this.#total.collectedBlocks++
+      this.#total.collectedBytes += bytes
+    }
+  }
+
   /**
-   * Whether somebody else may need these blocks: a version that is not proven dead, at anybody who answers; 'unknown' where fewer than a majority of those
-   * have answered where the block may lie.
+   * Whether somebody else may need these blocks in the forms in which they are here: a version that is not proven dead, at anybody who answers, unless it wants another form, in which
+   * the block is whole; 'unknown' where fewer than a majority of those have answered where the block may lie. `forms`: all that is here, unless they are given.
    */
-  async #elsewhere (cids: readonly Cid[], signal: AbortSignal): Promise<ReadonlyMap<Cid, Elsewhere>> {
-    const { self, peers, placement, clock, warn } = this.#parts
-    const blocks = cids.map((cid) => ({ cid, places: [...new Set(placement.holdersOf(cid))], answered: new Set([self]), versionIds: new Set<string>(), isMore: false }))
+  async #elsewhere (cids: readonly Cid[], signal: AbortSignal, forms?: ReadonlyMap<Cid, ReadonlySet<FormName>>): Promise<ReadonlyMap<Cid, Elsewhere>> {
+    const { self, peers, placement, clock, warn, inventory } = this.#parts
+    const blocks = cids.map((cid): Asked => ({ cid, places: [...new Set(placement.holdersOf(cid))], answered: new Set([self]), wanted: new Map(), isMore: false }))
     await Promise.all(peers.reachable().filter((peer) => peer !== self).map(async (peer) => {
       const asked = blocks.filter(({ places }) => places.includes(peer))
       if (asked.length === 0) return
@@ -189,18 +246,70 @@ export class Collector {
           if (answer === undefined) continue
           block.answered.add(peer)
           if (answer.isMore) block.isMore = true
-          for (const versionId of answer.versionIds) block.versionIds.add(hexOf(versionId))
+          for (const [at, versionId] of answer.versionIds.entries()) noteWant(block, hexOf(versionId), answer.redundancies?.[at])
         }
       } catch (error) {
         signal.throwIfAborted()
         warn(`${peer} did not say which blocks are needed: nothing is collected that it may need`, error)
       }
     }))
-    const deaths = await this.#deathsOf(blocks.flatMap(({ versionIds }) => [...versionIds].map(fromHex)), signal)
-    return new Map(blocks.map(({ cid, places, answered, versionIds, isMore }): [Cid, Elsewhere] => {
-      if (isMore || [...versionIds].some((versionId) => !deaths.has(versionId))) return [cid, 'needed']
-      return [cid, places.filter((peer) => answered.has(peer)).length > places.length / 2 ? 'dead' : 'unknown']
+    const deaths = await this.#deathsOf(blocks.flatMap(({ wanted }) => [...wanted.keys()].map(fromHex)), signal)
+    const judged = new Map<Cid, Elsewhere>()
+    const otherwise: Array<{ readonly cid: Cid, readonly places: readonly PeerId[], readonly wants: readonly Redundancy[], readonly outcome: Elsewhere }> = []
+    for (const { cid, places, answered, wanted, isMore } of blocks) {
+      const living = [...wanted].filter(([versionId]) => !deaths.has(versionId)).flatMap(([, wants]) => wants)
+      const outcome = places.filter((peer) => answered.has(peer)).length > places.length / 2 ? 'dead' : 'unknown'
+      if (isMore || living.includes(undefined)) { judged.set(cid, 'needed'); continue }
+      if (living.length === 0 && forms === undefined) { judged.set(cid, outcome); continue }
+      const item = await inventory.find(cid)
+      const here = forms?.get(cid) ?? formsHere(item)
+      const wants = [...living as Redundancy[], ...item.references.redundancy === undefined ? [] : [item.references.redundancy], ...item.references.codes.map(({ redundancy }) => redundancy)]
+      if (item.references.damaged > 0 || wants.some((redundancy) => here.has(formNameOf(redundancy)))) judged.set(cid, 'needed')
+      else otherwise.push({ cid, places, wants, outcome })
+    }
+    const whole = await this.#wholeIn(otherwise, signal)
+    for (const { cid, outcome } of otherwise) judged.set(cid, whole.has(cid) ? outcome : 'needed')
+    return judged
+  }
+
+  /** Those of which every piece is known to be where it may lie, in each form that is wanted. */
+  async #wholeIn (blocks: ReadonlyArray<{ readonly cid: Cid, readonly places: readonly PeerId[], readonly wants: readonly Redundancy[] }>, signal: AbortSignal): Promise<ReadonlySet<Cid>> {
+    const { pieces, self, peers, inventory, clock } = this.#parts
+    if (pieces === undefined || blocks.length === 0) return new Set()
+    const seen = new Map<Cid, { readonly whole: Set<PeerId>, readonly shards: Map<FormName, Set<number>> }>()
+    for (const { cid } of blocks) {
+      const { isHere, shards } = await inventory.find(cid)
+      const indexes = new Map<FormName, Set<number>>()
+      for (const shard of shards) indexes.set(formNameOf(shard), (indexes.get(formNameOf(shard)) ?? new Set()).add(shard.index))
+      seen.set(cid, { whole: new Set(isHere ? [self] : []), shards: indexes })
+    }
+    await Promise.all(peers.reachable().filter((peer) => peer !== self).map(async (peer) => {
+      const asked = blocks.filter(({ places }) => places.includes(peer))
+      const codes = asked.flatMap(({ cid, wants }) => distinct(wants).filter(({ k }) => k > 1).map((redundancy) => ({ cid, redundancy })))
+      if (asked.length === 0) return
+      using limit = deadline(clock, collectorLimits.askMs, { signal, what: 'asking what a peer holds' })
+      try {
+        const wholes = await pieces.presence(peer, asked.map(({ cid }) => cid), { signal: limit.signal })
+        for (const [i, { cid }] of asked.entries()) if (wholes[i] !== undefined && wholes[i].state !== 'absent') seen.get(cid)?.whole.add(peer)
+        for (let at = 0; at < codes.length; at += presenceLimits.maxAsked) {
+          const page = codes.slice(at, at + presenceLimits.maxAsked)
+          for (const [i, { indexes }] of (await pieces.shardPresence(peer, page, { signal: limit.signal })).entries()) {
+            const { cid, redundancy } = page[i] as typeof page[number]
+            const shards = seen.get(cid)?.shards
+            const name = formNameOf(redundancy)
+            shards?.set(name, new Set([...shards.get(name) ?? [], ...indexes]))
+          }
+        }
+      } catch (error) {
+        signal.throwIfAborted()
+        this.#parts.warn(`${peer} did not say what it holds: its copies count for nothing until it does`, error)
+      }
     }))
+    return new Set(blocks.filter(({ cid, places, wants }) => wants.every((redundancy) => {
+      const { k, m } = redundancy
+      const found = k === 1 ? seen.get(cid)?.whole.size : seen.get(cid)?.shards.get(formNameOf(redundancy))?.size
+      return (found ?? 0) >= Math.min(k + m, places.length)
+    })).map(({ cid }) => cid))
   }
 
   async #deathsOf (versionIds: readonly Uint8Array[], signal: AbortSignal): Promise<ReadonlyMap<string, Uint8Array>> {
@@ -223,6 +332,22 @@ export class Collector {
 }
 
 type Elsewhere = 'dead' | 'needed' | 'unknown'
+
+interface Asked {
+  readonly cid: Cid
+  readonly places: readonly PeerId[]
+  readonly answered: Set<PeerId>
+  /** Version ids, hexadecimal, and how each wants the block to be kept; undefined: somebody does not tell. */
+  readonly wanted: Map<string, Array<Redundancy | undefined>>
+  isMore: boolean
+}
+
+function noteWant ({ wanted }: Asked, versionId: string, redundancy: Redundancy | undefined): void { wanted.set(versionId, [...wanted.get(versionId) ?? [], redundancy]) }
+
+const distinct = (redundancies: readonly Redundancy[]): readonly Redundancy[] => [...new Map(redundancies.map((redundancy) => [`${redundancy.k}+${redundancy.m}`, redundancy])).values()]
+
+/** Forms in which a block is here, and no reference that lives wants it. */
+const supersededIn = (item: InventoryItem): ReadonlySet<FormName> => new Set([...formsHere(item)].filter((form) => !isWanted(item.references, form)))
 
 const everyMs = (collectAfterMs: number): number => Math.min(collectorLimits.mostEveryMs, Math.max(collectorLimits.leastEveryMs, collectAfterMs / collectorLimits.walksInGrace))
 

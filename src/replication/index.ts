@@ -28,6 +28,10 @@ export interface Reference {
 export interface WriteOptions {
   /** Where only two nodes hold blocks, one of them may acknowledge alone: the death of one leaves writes going, and of both the last ones may be lost. */
   readonly isDegradedAllowed?: boolean
+  /** Acknowledged with every copy, or shard, on disk, not at the write quorum: for what may go elsewhere once it is. */
+  readonly isAllNeeded?: boolean
+  /** No user waits for it: peers' own long work need not give way. */
+  readonly isBackground?: boolean
 }
 
 /** What the engine asks of peers; protocols/ implements it over /dfs/store and /dfs/fetch, tests in memory. */
@@ -92,6 +96,8 @@ export interface ShardPresence {
 export interface Living {
   /** Versions that this holder does not know to be dead, at most `presenceLimits.maxLiving`. */
   readonly versionIds: readonly Uint8Array[]
+  /** How each of them wants it to be kept, in their order; undefined: a node that does not tell. */
+  readonly redundancies?: readonly Redundancy[]
   readonly isMore: boolean
 }
 

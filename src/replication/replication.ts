@@ -8,9 +8,9 @@ export function replication (parts: WriterParts & ReaderParts): Replication & { 
   const reader = new Reader(parts)
   const writer = new Writer(parts, async (cid, redundancy) => reader.get(cid, { redundancy, isPassing: true }))
   return {
-    writer: (reference, { isDegradedAllowed = false } = {}) => ({
-      put: async (cid, block, { signal } = {}) => { await writer.put({ cid, bytes: block, reference, isDegradedAllowed }, signal) },
-      adopt: async (cids, { signal } = {}) => adopt(parts, cids, reference, { isDegradedAllowed, signal }),
+    writer: (reference, options = {}) => ({
+      put: async (cid, block, { signal } = {}) => { await writer.put({ cid, bytes: block, reference, ...options }, signal) },
+      adopt: async (cids, { signal } = {}) => adopt(parts, cids, reference, { ...options, signal }),
       settled: async () => { await writer.settled() },
     }),
     reader: (of = {}) => ({ get: async (cid, { signal } = {}) => reader.get(cid, { ...of, signal }) }),

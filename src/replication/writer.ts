@@ -6,7 +6,7 @@ import { Paces, type Patience } from '../base/pace.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import type { Blocks } from '../blockstore/index.ts'
 import type { Shard } from '../blockstore/shard.ts'
-import { type BlockPeers, type Holder, type Placement, type Reference, writeQuorumOf } from './index.ts'
+import { type BlockPeers, type Holder, type Placement, type Reference, type WriteOptions, writeQuorumOf } from './index.ts'
 import { shardsOf } from './shards.ts'
 import { type Read, Stragglers } from './stragglers.ts'
 
@@ -72,7 +72,7 @@ export class Writer {
 /** A piece of a block on its way: a whole copy, or a shard, that the holder at its position should have. */
 interface Slot { readonly position: number, isStored: boolean }
 
-interface Block { readonly cid: Cid, readonly bytes: Uint8Array, readonly reference: Reference, readonly isDegradedAllowed?: boolean, readonly shards?: readonly Shard[] | undefined }
+interface Block extends WriteOptions { readonly cid: Cid, readonly bytes: Uint8Array, readonly reference: Reference, readonly shards?: readonly Shard[] | undefined }
 
 class BlockWrite {
   readonly #parts: WriterParts
@@ -106,7 +106,8 @@ class BlockWrite {
     // fewer nodes than copies count as copies of those nodes; fewer shards are fewer
     this.#want = block.shards === undefined ? Math.min(k + m, placed.length) : k + m
     const quorum = Math.min(writeQuorumOf({ k, m: Math.max(0, this.#want - k) }), this.#want)
-    this.#needed = block.isDegradedAllowed === true && placed.length === 2 ? Math.min(k, quorum) : quorum
+    if (block.isAllNeeded === true) this.#needed = this.#want
+    else this.#needed = block.isDegradedAllowed === true && placed.length === 2 ? Math.min(k, quorum) : quorum
     this.#slots = Array.from({ length: this.#want }, (_, position) => ({ position, isStored: false }))
     this.#candidates = ordered(placed, this.#want, parts, paces)
     this.#quorum.promise.catch(() => {}) // whoever put it hears of it; the background must not be an unhandled rejection
@@ -224,14 +225,15 @@ class BlockWrite {
 
   async #store (peer: PeerId, { position }: Slot, signal: AbortSignal): Promise<void> {
     const { self, holder, peers } = this.#parts
-    const { cid, bytes, reference, shards } = this.#block
+    const { cid, bytes, reference, shards, isBackground } = this.#block
+    const options = { signal, ...(isBackground === undefined ? {} : { isBackground }) }
     const shard = shards?.[position]
     if (peer === self) {
       if (shard !== undefined) { if (await holder.keepShard(shard, reference) === 'want') await holder.storeShard(shard, reference) }
       else if (await holder.keep(cid, reference) === 'want') await holder.store(cid, bytes, reference)
       return
     }
-    const outcome = await (shard === undefined ? peers.store(peer, { cid, bytes, reference }, { signal }) : peers.storeShard(peer, { shard, reference }, { signal }))
+    const outcome = await (shard === undefined ? peers.store(peer, { cid, bytes, reference }, options) : peers.storeShard(peer, { shard, reference }, options))
     if (outcome === 'full') throw new StoreFull('its disk is full')
     if (outcome === 'refused') throw new Refused('it refused the block')
   }

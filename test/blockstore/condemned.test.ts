@@ -65,7 +65,7 @@ describe.each(sizes)('a block whose versions are all dead: %s', (_size, block) =
     const key = referenceKeyOf(cid, version('new'))
     here.index.damage(key, new Uint8Array(10).fill(7))
     expect(await here.condemned.condemn(cid, since)).toBe('kept')
-    expect(await here.holder.living([cid])).toEqual([{ versionIds: [], isMore: true }])
+    expect(await here.holder.living([cid])).toEqual([{ versionIds: [], redundancies: [], isMore: true }])
   })
 
   test('is kept if nothing is recorded of it at all: a missing reference proves nothing', async () => {

@@ -13,11 +13,12 @@ describe('bucket rows', () => {
   })
 
   test('of a version to come are not guessed at', () => {
-    expect(() => decodeBucketRow(encode([5, 'photos']))).toThrow(MalformedBytes)
+    expect(() => decodeBucketRow(encode([6, 'photos']))).toThrow(MalformedBytes)
     const fields = ['photos', new Uint8Array(16), 'active', '', 2, false, 'auto', 'content', 'bucket']
     expect(() => decodeBucketRow(encode([3, ...fields, { removal: new Uint8Array(16), later: 1 }]))).toThrow(MalformedBytes)
     expect(() => decodeBucketRow(encode([3, ...fields]))).toThrow(MalformedBytes)
     expect(() => decodeBucketRow(encode([3, ...fields, { settings: {} }]))).toThrow(MalformedBytes)
+    expect(() => decodeBucketRow(encode([4, ...fields, { original: [3, null] }]))).toThrow(MalformedBytes)
     expect(() => decodeBucketRow(encode([4, ...fields, { settings: { versioning: 'enabled', frozen: true } }]))).toThrow(MalformedBytes)
   })
 })

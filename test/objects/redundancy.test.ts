@@ -44,7 +44,7 @@ describe('a bucket of shards', () => {
       expect(await get(store, key)).toBe(text)
       return [...world.lookedFor.values()][0]
     }
-    expect(await lookedFor('copies', large)).toBeUndefined()
+    expect(await lookedFor('copies', large)).toEqual({ k: 1, m: 2 })
     expect(await lookedFor('shards', `${large} and something else`)).toEqual({ k: 4, m: 2 })
     const back = await store.setRedundancy('photos', { copies: 2 })
     expect(back).toMatchObject({ copies: 2 })

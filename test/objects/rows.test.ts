@@ -23,7 +23,7 @@ describe('object rows', () => {
   })
 
   test('of a version to come are not guessed at, nor are attributes that this version does not know', () => {
-    expect(() => decodeObjectRow(encode([4, bytes(16, 0), utf8('k'), [], null, bytes(0, 0), bytes(0, 0)]))).toThrow(MalformedBytes)
+    expect(() => decodeObjectRow(encode([5, bytes(16, 0), utf8('k'), [], null, bytes(0, 0), bytes(0, 0)]))).toThrow(MalformedBytes)
     const fields = [current.id, current.salt, 1, 3, 0, null, {}, false, bytes(4, 0), null]
     const rowWith = (attributes: unknown): Uint8Array => encode([3, bytes(16, 0), utf8('k'), [], [...fields, attributes, null, false], bytes(0, 0), bytes(0, 0)])
     expect(decodeObjectRow(rowWith({ held: true })).current?.attributes).toEqual({ isHeld: true })
@@ -34,6 +34,7 @@ describe('object rows', () => {
     const row = { ...emptyRow({ bucketId: bytes(16, 3), key: 'k' }), current: { ...current, attributes: {} }, kept: [] }
     expect(encodeObjectRow(row)[1]).toBe(1)
     expect(encodeObjectRow({ ...row, current: { ...current, attributes: { isHeld: true as const } } })[1]).toBe(3)
+    expect(encodeObjectRow({ ...row, current: { ...current, stored: { salt: bytes(16, 9), epoch: 1, copies: 2 } } })[1]).toBe(4)
   })
 
   test('fit a record however full they are', () => {

@@ -17,7 +17,7 @@ async function put (world: BlockNodes, reference: Reference): Promise<void> {
   await world.until(engine.settled())
 }
 
-const adopted = async (world: BlockNodes, redundancy: Reference['redundancy'], options: { isDegradedAllowed?: boolean } = {}) =>
+const adopted = async (world: BlockNodes, redundancy: Reference['redundancy'], options: { isDegradedAllowed?: boolean, isAllNeeded?: boolean } = {}) =>
   world.until((world.nodes[0] as BlockNode).engine.writer(other(redundancy), options).adopt([first.cid, second.cid, unknown.cid]))
 
 async function referencesAt (node: BlockNode | undefined): Promise<number> {
@@ -40,6 +40,7 @@ describe('blocks that are there', () => {
     await put(world, referenceTo(3))
     world.network.kill((world.nodes[2] as BlockNode).self)
     expect(await adopted(world, { k: 1, m: 2 })).toEqual(new Set([first.cid, second.cid]))
+    expect(await adopted(world, { k: 1, m: 2 }, { isAllNeeded: true })).toEqual(new Set())
     world.network.kill((world.nodes[1] as BlockNode).self)
     expect(await adopted(world, { k: 1, m: 2 })).toEqual(new Set())
   })

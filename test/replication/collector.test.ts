@@ -12,6 +12,8 @@ import { memoryFiles } from '../../src/disk/memory-files.ts'
 import { memoryKeyValue } from '../../src/disk/memory-key-value.ts'
 import { Collector, type CollectorParts } from '../../src/replication/collector.ts'
 import type { Living, Reference } from '../../src/replication/index.ts'
+import type { Shard } from '../../src/blockstore/shard.ts'
+import { shardsOf } from '../../src/replication/shards.ts'
 import { noiseBytes } from '../support/file-world.ts'
 import { VirtualTime } from '../simulation/virtual-time.ts'
 
@@ -35,6 +37,8 @@ async function world ({ places = ids.slice(0, 3), run = 1, disk = { files: memor
   const dead = new Map<string, Uint8Array>()
   const asked: PeerId[] = []
   const state = { isMoving: false }
+  /** What others have of the block, as they say. */
+  const present = new Map<PeerId, { isWhole?: boolean, indexes?: readonly number[] }>()
   const parts: CollectorParts = {
     self, condemned: condemnedBlocks({ blocks, index, locks }), inventory: blockInventory({ blocks, index }), clock: time.clock(), warn: () => {}, run: new Uint8Array(16).fill(run), collectAfterMs: graceMs,
     peers: {
@@ -46,12 +50,16 @@ async function world ({ places = ids.slice(0, 3), run = 1, disk = { files: memor
         return cids.map(() => answer)
       },
     },
+    pieces: {
+      presence: async (peer, cids) => cids.map(() => ({ state: present.get(peer)?.isWhole === true ? 'held' : 'absent', references: 0 })),
+      shardPresence: async (peer, wanted) => wanted.map(() => ({ indexes: new Set(present.get(peer)?.indexes), references: 0 })),
+    },
     placement: { holdersOf: () => places, isMoving: () => state.isMoving },
     deathsOf: async (versionIds) => new Map(versionIds.flatMap((id) => { const proof = dead.get(hexOf(id)); return proof === undefined ? [] : [[hexOf(id), proof]] })),
   }
   const collector = new Collector(parts)
   return {
-    ...parts, disk, time, holder, blocks, said, dead, asked, state, collector,
+    ...parts, disk, time, holder, blocks, present, said, dead, asked, state, collector,
     die: (name: string) => { dead.set(hexOf(idOf(name)), proofOf(name)) },
     /** One pass over everything, now. */
     pass: async (): Promise<void> => {
@@ -212,5 +220,112 @@ describe('the collector', () => {
     await pass()
     expect(collector.status().total.collectedBlocks).toBe(260)
     expect(blocks.stats().count).toBe(260)
+  })
+})
+
+/** Kept in shards for one version, and whole for another. */
+async function inTwoForms (): Promise<Awaited<ReturnType<typeof world>> & { shards: readonly Shard[], isWhole: () => Promise<boolean>, shardsHere: () => Promise<number> }> {
+  const here = await world()
+  const shards = await shardsOf(cid, block, { k: 2, m: 1 })
+  await here.holder.store(cid, block, version('old'))
+  await here.holder.storeShard(shards[0] as Shard, spread)
+  for (const [i, peer] of ids.slice(1, 3).entries()) {
+    here.present.set(peer, { indexes: [i + 1] })
+    here.said.set(peer, { versionIds: [spread.versionId], redundancies: [spread.redundancy], isMore: false })
+  }
+  return { ...here, shards, isWhole: async () => here.isHere(), shardsHere: async () => { let n = 0; for await (const _ of here.blocks.shards.of(cid)) n++; return n } }
+}
+
+const spread: Reference = { versionId: idOf('spread'), redundancy: { k: 2, m: 1 } }
+
+describe('the collector of a block in a form that nobody wants any more', () => {
+  test('takes that away, after the grace and not before, and leaves what is wanted', async () => {
+    const { die, pass, time, isWhole, shardsHere, found, collector, holder } = await inTwoForms()
+    await pass()
+    expect(found()).toMatchObject({ condemnedBlocks: 0 })
+    die('old')
+    await pass()
+    await pass()
+    expect(found()).toMatchObject({ condemnedBlocks: 1, condemnedBytes: block.byteLength })
+    time.nowMs += graceMs - 1
+    await pass()
+    expect(await isWhole()).toBe(true)
+    time.nowMs += 1
+    await pass()
+    expect([await isWhole(), await shardsHere()]).toEqual([false, 1])
+    expect(collector.status().total).toEqual({ collectedBlocks: 1, collectedBytes: block.byteLength, sparedBlocks: 0 })
+    expect(found()).toMatchObject({ condemnedBlocks: 0, condemnedBytes: 0 })
+    expect((await holder.shardPresence([{ cid, redundancy: spread.redundancy }]))[0]?.indexes).toEqual(new Set([0]))
+    // whoever comes to want it whole has to bring it
+    expect(await holder.keep(cid, version('new'))).toBe('want')
+  })
+
+  test('of shards of another code too', async () => {
+    const { die, pass, time, shardsHere, isWhole, holder, said, present, shards } = await inTwoForms()
+    die('spread')
+    await holder.keepShard(shards[0] as Shard, spread)
+    for (const peer of ids.slice(1, 3)) { said.set(peer, { versionIds: [idOf('old')], redundancies: [{ k: 1, m: 2 }], isMore: false }); present.set(peer, { isWhole: true }) }
+    await pass()
+    await pass()
+    time.nowMs += graceMs
+    await pass()
+    expect([await isWhole(), await shardsHere()]).toEqual([true, 0])
+  })
+
+  test.each<[string, (of: Awaited<ReturnType<typeof inTwoForms>>) => void | Promise<void>]>([
+    ['a shard of it is nowhere', ({ present }) => { present.set(ids[2], {}) }],
+    ['another has recorded a version that wants it whole', ({ said }) => { said.set(ids[2], { versionIds: [idOf('third')], redundancies: [{ k: 1, m: 1 }], isMore: false }) }],
+    ['another knows of a version, and does not tell how it wants it', ({ said }) => { said.set(ids[2], { versionIds: [spread.versionId], isMore: false }) }],
+    ['another knows of more than it tells', ({ said }) => { said.set(ids[2], { versionIds: [spread.versionId], redundancies: [spread.redundancy], isMore: true }) }],
+    ['too few of those answer who may need it', ({ said }) => { for (const peer of ids.slice(1, 3)) said.set(peer, 'nothing') }],
+    ['the layout moves', ({ state }) => { state.isMoving = true }],
+    ['a version that wants it whole has come meanwhile', async ({ holder }) => { await holder.keep(cid, version('new')) }],
+  ])('keeps it while %s', async (_what, change) => {
+    const here = await inTwoForms()
+    here.die('old')
+    await here.pass()
+    await here.pass()
+    await change(here)
+    here.time.nowMs += graceMs
+    await here.pass()
+    expect(await here.isWhole()).toBe(true)
+  })
+
+  test('begins the grace anew when the form was wanted in between', async () => {
+    const { die, pass, time, isWhole, holder } = await inTwoForms()
+    die('old')
+    await pass()
+    await pass()
+    time.nowMs += graceMs / 2
+    await holder.keep(cid, version('new'))
+    await pass()
+    die('new')
+    await pass()
+    await pass()
+    time.nowMs += graceMs / 2
+    await pass()
+    expect(await isWhole()).toBe(true)
+    time.nowMs += graceMs / 2
+    await pass()
+    expect(await isWhole()).toBe(false)
+  })
+
+  test('gives up all that is here of a block that others need in another form alone, once that is whole', async () => {
+    const { holder, die, pass, time, isHere, said, present } = await world()
+    await holder.store(cid, block, version('old'))
+    die('old')
+    for (const [i, peer] of ids.slice(1, 3).entries()) {
+      said.set(peer, { versionIds: [spread.versionId], redundancies: [spread.redundancy], isMore: false })
+      present.set(peer, { indexes: [i] })
+    }
+    await pass()
+    time.nowMs += graceMs
+    await pass()
+    expect(await isHere()).toBe(true)
+    present.set(ids[1], { indexes: [0, 2] })
+    await pass()
+    time.nowMs += graceMs
+    await pass()
+    expect(await isHere()).toBe(false)
   })
 })

@@ -40,6 +40,15 @@ describe('a put of a block', () => {
     else await expect(allowed).rejects.toThrow(/reached 1 of the 2 holders/)
   })
 
+  test('of which all copies are needed waits for the last one, and fails where one is missing', async () => {
+    const all = async (world: BlockNodes): Promise<readonly string[]> => world.until((world.nodes[0] as BlockNode).engine.writer(referenceTo(3), { isAllNeeded: true }).put(block.cid, block.bytes).then(() => world.holdersOf(block.cid)))
+    const [slow, dead] = [await blockNodes(3), await blockNodes(3)]
+    ;(slow.nodes[2] as BlockNode).holder.writeMs = 400
+    expect(await all(slow)).toEqual(ids(...slow.nodes))
+    dead.network.kill((dead.nodes[2] as BlockNode).self)
+    await expect(all(dead)).rejects.toThrow(/reached 2 of the 3 holders/)
+  })
+
   test('goes to the holders alone, by position, while they are well', async () => {
     const world = await blockNodes(5)
     world.placed = [4, 2, 3, 0, 1].map((i) => (world.nodes[i] as BlockNode).self)

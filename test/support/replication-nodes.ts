@@ -133,7 +133,7 @@ function memoryHolder ({ blocks, shards, sleep }: { blocks: Blocks, shards: Shar
       record(shard.cid, reference)
     },
     async * references (cid) { yield * references.get(cid) ?? [] },
-    living: async (cids) => cids.map((cid) => ({ versionIds: (references.get(cid) ?? []).map(({ versionId }) => versionId), isMore: false })),
+    living: async (cids) => cids.map((cid) => ({ versionIds: (references.get(cid) ?? []).map(({ versionId }) => versionId), redundancies: (references.get(cid) ?? []).map(({ redundancy }) => redundancy), isMore: false })),
     shardPresence: async (wanted) => Promise.all(wanted.map(async ({ cid, redundancy }) => {
       const indexes = await indexesOf(cid, redundancy)
       return { indexes, references: references.get(cid)?.length ?? 0 }

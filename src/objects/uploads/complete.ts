@@ -8,6 +8,7 @@ import type { CurrentVersion } from '../object-row.ts'
 import type { StoredObject, WrittenContent } from '../ports.ts'
 import { attributesIn } from '../put.ts'
 import { redundancyOf } from '../redundancy.ts'
+import { storedAs } from '../stored.ts'
 import { checksumOfParts, demandChecksum, type SummedPart } from './checksums.ts'
 import { NoSuchUpload, PartTooSmall, WrongOffset, WrongPart, WrongPartOrder } from './errors.ts'
 import { type CompleteOptions, type FinishOptions, type NamedPart, uploadLimits } from './index.ts'
@@ -108,8 +109,9 @@ async function versionOf ({ parts: { dates } }: UploadParts, { bucket, head }: O
   const nowMs = await dates.present()
   const { large } = redundancyOf(head)
   const attributes = { ...attributesIn(head.attributes, bucket, nowMs), ...made }
+  const spread = large.k > 1 ? { redundancy: large } : {}
   return {
-    ...head.version, ...(large.k > 1 ? { redundancy: large } : {}), sizeBytes, modifiedMs: nowMs, contentType: head.contentType, metadata: head.metadata, content,
+    ...head.version, ...spread, ...storedAs(head.version, bucket, { copies: head.copies, ...spread }), sizeBytes, modifiedMs: nowMs, contentType: head.contentType, metadata: head.metadata, content,
     // even without a byte in it: parts that are not named may have stored some
     hasBlocks: true,
     ...(Object.keys(attributes).length === 0 ? {} : { attributes }),

@@ -1,6 +1,7 @@
 import { blocksReader, type FoundVersion } from '../reading.ts'
 import type { WrittenContent } from '../ports.ts'
 import { redundancyOf } from '../redundancy.ts'
+import { spreadOf } from '../stored.ts'
 import { blockWriter, bucketOf, type OpenUpload, type UploadParts } from './open-upload.ts'
 
 /** A range of an object, of which a part is to be a copy. */
@@ -15,13 +16,14 @@ export interface PartSource extends FoundVersion {
 export function isSharable ({ bucket: from, version }: PartSource, { bucket: to, head }: OpenUpload): boolean {
   const isOneDomain = from.id === to.id || (from.dedup === 'cluster' && to.dedup === 'cluster')
   const { large } = redundancyOf(head)
-  const isKeptAlike = version.redundancy === undefined ? large.k === 1 : version.redundancy.k === large.k && version.redundancy.m === large.m
+  const spread = spreadOf(version)
+  const isKeptAlike = spread === undefined ? large.k === 1 : spread.k === large.k && spread.m === large.m
   return version.hasBlocks && isOneDomain && isKeptAlike && !from.isPrivate && !to.isPrivate
 }
 
 /** Chunks that lie whole in the range are recorded for this version by their holders; what too few of them keep is read and put. */
-export async function sharePart ({ parts }: UploadParts, upload: OpenUpload, { version, range }: PartSource, { signal }: { signal?: AbortSignal }): Promise<WrittenContent> {
-  const { get } = blocksReader(parts, version)
+export async function sharePart ({ parts }: UploadParts, upload: OpenUpload, { bucket: from, version, range }: PartSource, { signal }: { signal?: AbortSignal }): Promise<WrittenContent> {
+  const { get } = blocksReader(parts, { bucket: from, version })
   const writer = blockWriter(parts, upload)
   return parts.content.excerpt(version.content, {
     bucket: bucketOf(upload), range, signal, get,
