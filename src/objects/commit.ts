@@ -15,7 +15,7 @@ export const placeIn = (bucket: Pick<BucketRow, 'id'>, key: string): ObjectPlace
  * @throws Conflict (precondition), QuotaExceeded, Unavailable if the upload was given up, Refused if no more versions fit, UnknownOutcome
  */
 export async function commitVersion (parts: ObjectParts, { bucket, key }: { bucket: BucketRow, key: string }, version: CurrentVersion, precondition: Precondition): Promise<CurrentVersion> {
-  await parts.quotas?.demandRoom(bucket, version.sizeBytes)
+  using claim = await parts.quotas?.claim(bucket, version.sizeBytes)
   const committed = await changeObject<CurrentVersion | undefined>(parts, placeIn(bucket, key), (row, details) => {
     const isOurs = row.current !== undefined && isSameVersion(row.current, version)
     if (!isOurs) checkPrecondition(row, precondition)
@@ -25,7 +25,7 @@ export async function commitVersion (parts: ObjectParts, { bucket, key }: { buck
     return to === undefined ? { kind: 'keep', result: undefined } : { kind: 'move', to, result: to.row.current }
   })
   if (committed === undefined) throw new Unavailable('the upload was given up before it finished; put the object again')
-  parts.quotas?.added(bucket, version.sizeBytes)
+  claim?.keep()
   return committed
 }
 

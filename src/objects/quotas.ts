@@ -15,22 +15,32 @@ export class Quotas {
   constructor (parts: Omit<ObjectParts, 'quotas'>) { this.#parts = parts }
 
   /** @throws QuotaExceeded if so many bytes in one more object are too much, by what is known */
-  async demandRoom (bucket: BucketRow, sizeBytes: number): Promise<void> {
+  async demandRoom (bucket: BucketRow, sizeBytes: number): Promise<void> { await this.#room(bucket, sizeBytes, () => {}) }
+
+  /**
+   * As `demandRoom`, and the room is taken: of many that commit at once none passes by what the others are about to. What is kept counts from then on; what is not
+   * when it is disposed is given back. @throws QuotaExceeded
+   */
+  async claim (bucket: BucketRow, sizeBytes: number): Promise<Claim> {
+    let claim = noClaim
+    await this.#room(bucket, sizeBytes, (count) => { claim = count.claim(sizeBytes) })
+    return claim
+  }
+
+  /** `take` is called in the moment in which it was found that there is room. */
+  async #room (bucket: BucketRow, sizeBytes: number, take: (count: Count) => void): Promise<void> {
     const { quotaBytes, quotaObjects } = bucket.settings ?? {}
     if (quotaBytes === undefined && quotaObjects === undefined) return
     const count = this.#countOf(bucket)
     const { clock } = this.#parts
     if (count.isDue(clock)) await waited(clock, count.again(this.#parts, bucket), count.isKnown ? 0 : quotaLimits.firstCountMs)
-    if (fits(count, bucket, sizeBytes)) return
+    if (fits(count, bucket, sizeBytes)) { take(count); return }
     // what was removed since may have made room
     await waited(clock, count.again(this.#parts, bucket), quotaLimits.recountMs)
-    if (fits(count, bucket, sizeBytes)) return
+    if (fits(count, bucket, sizeBytes)) { take(count); return }
     const used = `it has ${count.bytes} bytes in ${count.objects} objects`
     throw new QuotaExceeded(`bucket "${bucket.name}" is full: ${used}, and may have ${quotaBytes === undefined ? '' : `${quotaBytes} bytes`}${quotaBytes === undefined || quotaObjects === undefined ? '' : ' and '}${quotaObjects === undefined ? '' : `${quotaObjects} objects`}; nothing was stored`)
   }
-
-  /** Committed by this node. */
-  added ({ id }: BucketRow, sizeBytes: number): void { this.#counts.get(id)?.add(sizeBytes) }
 
   #countOf ({ id }: BucketRow): Count {
     const known = this.#counts.get(id) ?? new Count()
@@ -41,6 +51,13 @@ export class Quotas {
     return known
   }
 }
+
+export interface Claim extends Disposable {
+  /** It was committed. */
+  keep (): void
+}
+
+const noClaim: Claim = { keep: () => {}, [Symbol.dispose]: () => {} }
 
 export const quotaLimits = {
   /** A put waits so long for the first count of its bucket, and for a new one before it is refused; then what is known decides. */
@@ -59,11 +76,13 @@ const fits = (count: Count, { settings: { quotaBytes = Number.POSITIVE_INFINITY,
 class Count {
   #counted = { bytes: 0, objects: 0 }
   #added = { bytes: 0, objects: 0 }
+  /** Taken, and not committed yet. */
+  readonly #claimed = { bytes: 0, objects: 0 }
   #last: { readonly atMs: number, readonly tookMs: number } | undefined
   #counting: Promise<void> | undefined
 
-  get bytes (): number { return this.#counted.bytes + this.#added.bytes }
-  get objects (): number { return this.#counted.objects + this.#added.objects }
+  get bytes (): number { return this.#counted.bytes + this.#added.bytes + this.#claimed.bytes }
+  get objects (): number { return this.#counted.objects + this.#added.objects + this.#claimed.objects }
   get isKnown (): boolean { return this.#last !== undefined }
 
   isDue (clock: Clock): boolean {
@@ -71,9 +90,20 @@ class Count {
     return clock.monotonicMs() - this.#last.atMs >= Math.max(quotaLimits.everyMs, quotaLimits.restShare * this.#last.tookMs)
   }
 
-  add (sizeBytes: number): void {
-    this.#added.bytes += sizeBytes
-    this.#added.objects++
+  claim (sizeBytes: number): Claim {
+    let isOpen = true
+    const move = (to: { bytes: number, objects: number } | undefined): void => {
+      if (!isOpen) return
+      isOpen = false
+      this.#claimed.bytes -= sizeBytes
+      this.#claimed.objects--
+      if (to === undefined) return
+      to.bytes += sizeBytes
+      to.objects++
+    }
+    this.#claimed.bytes += sizeBytes
+    this.#claimed.objects++
+    return { keep: () => { move(this.#added) }, [Symbol.dispose]: () => { move(undefined) } }
   }
 
   /** One count at a time. Never rejects: one that fails leaves what was known. */

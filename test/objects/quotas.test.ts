@@ -33,6 +33,18 @@ describe('a bucket with a quota', () => {
     await put(store, 'c', 100)
   })
 
+  test('takes no more of many puts at once than of one after the other, and gives back what a failed one had', async () => {
+    const { world, store } = await worldOf({ quotaBytes: 45 })
+    await put(store, 'a', 5)
+    const outcomes = await Promise.allSettled(Array.from({ length: 12 }, async (_, i) => put(store, `b${i}`, 10)))
+    expect(outcomes.filter(({ status }) => status === 'fulfilled').length).toBe(4)
+    expect(outcomes.filter((outcome) => outcome.status === 'rejected' && outcome.reason instanceof QuotaExceeded).length).toBe(8)
+    await store.setBucketSettings('photos', { quotaBytes: 65 })
+    const failing = objectStore({ ...world.parts, registers: registersWith(world.parts.registers, { list: () => Promise.reject(new Error('no count')) }) })
+    for (let i = 0; i < 9; i++) await expect(put(failing, 'a', 10, { ifNoneMatch: '*' })).rejects.toThrow('exists')
+    await put(failing, 'c', 20)
+  })
+
   test('refuses what is announced as too much before a byte of it is read', async () => {
     const { store } = await worldOf({ quotaBytes: 40 })
     let isRead = false
