@@ -43,10 +43,10 @@ export async function shownKey (exchange: PublicExchange, gate: Gate): Promise<P
   const { signal, request } = exchange
   const credentials = credentialsOf(request.headers.authorization)
   if (credentials === undefined) return undefined
-  exchange.demandTrust()
+  exchange.demandTrust(credentials.id)
   const key = await gate.prove(credentials, { signal })
   if (key === undefined) {
-    exchange.countFailure()
+    exchange.countFailure(credentials.id)
     throw new ApiError(401, 'refused', 'there is no such access key, or its secret is another')
   }
   exchange.note({ key: key.id })

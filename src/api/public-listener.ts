@@ -8,7 +8,7 @@ import { ApiError } from './errors.ts'
 import { isOurHost } from './hosts.ts'
 import { type HttpServerLimits, httpServers } from './http-servers.ts'
 import { type ApiLog, type Face, type Incoming, listen, type Refusal, serve } from './listener.ts'
-import { type Rate, RateLimit } from './rate-limit.ts'
+import { type Rate, RateLimit, rateLimits, RecentNames } from './rate-limit.ts'
 import { readTls, type TlsFiles } from './tls-files.ts'
 import { demandWellFormed } from './well-formed.ts'
 
@@ -56,10 +56,10 @@ export interface PublicExchange extends Incoming {
   readonly isSecure: boolean
   /** Counts a request of this access key, once it is known to be its. @throws TooMany */
   countKey (keyId: string): void
-  /** Counts a wrong secret shown by this client. @throws TooMany when there were too many */
-  countFailure (): void
-  /** To be asked before a secret is compared. @throws TooMany while this client has shown too many wrong ones */
-  demandTrust (): void
+  /** Counts a wrong secret of this key, or share, shown by this client. @throws TooMany when there were too many */
+  countFailure (of: string): void
+  /** To be asked before a secret is compared. @throws TooMany while this client has shown too many wrong ones of this key; or of any, unless it has shown a right one of this */
+  demandTrust (of: string): void
 }
 
 export interface PublicRates {
@@ -138,7 +138,9 @@ function demandSafe ({ name, listen: { host }, tls, allowInsecure = false }: Pub
 function guarded (options: PublicListenerOptions): Face {
   const { face, clock, hosts = [], tls } = options
   const rates = { ...publicRates, ...options.rates }
-  const [addresses, keys, failures] = [rates.perAddress, rates.perKey, rates.failures].map((rate) => new RateLimit({ ...rate, clock })) as [RateLimit, RateLimit, RateLimit]
+  const [addresses, keys, failures, guesses] = [rates.perAddress, rates.perKey, rates.failures, rates.failures].map((rate) => new RateLimit({ ...rate, clock })) as [RateLimit, RateLimit, RateLimit, RateLimit]
+  // behind a proxy all have one address: who guesses there must not keep those out who are in
+  const trusted = new RecentNames(rateLimits.maxNames)
   return {
     async answer (incoming) {
       const { request, stopping } = incoming
@@ -153,9 +155,19 @@ function guarded (options: PublicListenerOptions): Face {
         ...incoming,
         address,
         isSecure: tls !== undefined,
-        countKey: (keyId) => { demand(keys.take(keyId), 'this access key asks too often') },
-        countFailure: () => { demand(failures.take(address), tooManyWrong) },
-        demandTrust: () => { demand(failures.wait(address), tooManyWrong) },
+        countKey: (keyId) => {
+          trusted.add(`${address} ${keyId}`)
+          demand(keys.take(keyId), 'this access key asks too often')
+        },
+        countFailure: (of) => {
+          guesses.take(nameAt(address, of))
+          demand(failures.take(address), tooManyWrong)
+        },
+        demandTrust: (of) => {
+          const name = nameAt(address, of)
+          demand(guesses.wait(name), tooManyWrong)
+          if (!trusted.has(name)) demand(failures.wait(address), tooManyWrong)
+        },
       })
     },
     refusalOf (error, incoming) {
@@ -164,6 +176,8 @@ function guarded (options: PublicListenerOptions): Face {
     },
   }
 }
+
+const nameAt = (address: string, of: string): string => `${address} ${of.slice(0, 64)}`
 
 const tooManyWrong = 'too many wrong secrets came from this address'
 

@@ -57,3 +57,22 @@ export class RateLimit {
     return bucket
   }
 }
+
+/** So many names, those that were added last. */
+export class RecentNames {
+  readonly #names = new Set<string>()
+  readonly #limit: number
+
+  constructor (limit: number) { this.#limit = limit }
+
+  add (name: string): void {
+    this.#names.delete(name)
+    this.#names.add(name)
+    for (const oldest of this.#names) {
+      if (this.#names.size <= this.#limit) break
+      this.#names.delete(oldest)
+    }
+  }
+
+  has (name: string): boolean { return this.#names.has(name) }
+}

@@ -105,13 +105,31 @@ describe('too much', () => {
 
   test('requests of one access key, and wrong secrets of one address, are counted when the face says so', async () => {
     await using served = await servedPublicly(async (exchange) => {
-      if (exchange.path === '/wrong') { exchange.demandTrust(); exchange.countFailure(); throw new ApiError(403, 'refused', 'wrong') }
+      if (exchange.path === '/wrong') { exchange.demandTrust('a key'); exchange.countFailure('a key'); throw new ApiError(403, 'refused', 'wrong') }
       exchange.countKey(exchange.path)
       exchange.response.end()
     }, { rates: { perKey: { perSecond: 0.001, burst: 1 }, failures: { perSecond: 0.001, burst: 1 } } })
     const statuses = []
     for (const path of ['/a', '/a', '/b', '/wrong', '/wrong', '/c']) statuses.push((await answerTo(served.listener.port, get('host: localhost', path))).slice(9, 12))
     expect(statuses).toEqual(['200', '429', '200', '403', '429', '200'])
+  })
+
+  test('who guesses keeps nobody out who is in, and nobody in whose key is guessed', async () => {
+    await using served = await servedPublicly(async (exchange) => {
+      const [, id = '', proof] = exchange.path.split('/')
+      exchange.demandTrust(id)
+      if (proof !== 'right') { exchange.countFailure(id); throw new ApiError(403, 'refused', 'wrong') }
+      exchange.countKey(id)
+      exchange.response.end()
+    }, { rates: { failures: { perSecond: 0.001, burst: 3 } } })
+    const statuses = async (...paths: readonly string[]): Promise<string[]> => {
+      const told = []
+      for (const path of paths) told.push((await answerTo(served.listener.port, get('host: localhost', path))).slice(9, 12))
+      return told
+    }
+    expect(await statuses('/mine/right', '/a/wrong', '/b/wrong', '/c/wrong')).toEqual(['200', '403', '403', '403'])
+    expect(await statuses('/d/wrong', '/new/right', '/mine/right')).toEqual(['429', '429', '200'])
+    expect(await statuses('/mine/wrong', '/mine/wrong', '/mine/wrong', '/mine/right')).toEqual(['429', '429', '429', '429'])
   })
 
   test('connections of one address beyond a bound are closed', async () => {

@@ -63,11 +63,14 @@ async function answer (parts: S3FaceParts, accesses: BucketAccesses, incoming: P
   const parameters = new Map(parametersOf(rawQuery).toReversed())
   const isForm = method === 'POST' && place.key === '' && header('content-type')?.startsWith('multipart/form-data') === true
   const admitted = async (id: string): Promise<NonNullable<S3Exchange['accessKey']>> => admit(parts, incoming, id)
+  let shown = ''
   const secretOf = async (id: string): Promise<string | undefined> => {
-    incoming.demandTrust()
+    shown = id
+    incoming.demandTrust(id)
     return (await parts.node.keys.find(id))?.secret
   }
-  const signed = isForm ? undefined : await counted(incoming, async () => authenticate({ method, path, query: rawQuery, rawHeaders }, { secretOf, nowMs: parts.clock.wallMs(), region: parts.region }))
+  const counted = async <T>(work: () => Promise<T>): Promise<T> => countingWrong(incoming, () => shown, work)
+  const signed = isForm ? undefined : await counted(async () => authenticate({ method, path, query: rawQuery, rawHeaders }, { secretOf, nowMs: parts.clock.wallMs(), region: parts.region }))
   const accessKey = signed === undefined ? undefined : await admitted(signed.accessKeyId)
   const asker = { accessKey, isSecure }
   const exchange: S3Exchange = {
@@ -75,7 +78,7 @@ async function answer (parts: S3FaceParts, accesses: BucketAccesses, incoming: P
     demand: async (what) => demandAccess(accesses, asker, what),
     payload: () => payloadOf({ header, signed, isProtected: isSecure || parts.allowInsecure || isLoopback(incoming.address), source: sourceOf(incoming) }),
   }
-  if (isForm) return counted(incoming, async () => postObject(exchange, { admitted, secretOf, demand: async (key, what) => demandAccess(accesses, { accessKey: key, isSecure }, what), region: parts.region }))
+  if (isForm) return counted(async () => postObject(exchange, { admitted, secretOf, demand: async (key, what) => demandAccess(accesses, { accessKey: key, isSecure }, what), region: parts.region }))
   const { name, action, run } = operationOf(exchange)
   incoming.note({ operation: name })
   // whoever lists buckets is shown those that it may enter; of many keys each is looked at by itself
@@ -91,11 +94,11 @@ async function answer (parts: S3FaceParts, accesses: BucketAccesses, incoming: P
 const placeOfRight = ({ key, parameters }: S3Exchange, action: string): string | undefined => key !== '' ? key : action === 'list' && parameters.has('prefix') ? parameters.get('prefix') : undefined
 
 /** What is signed by nobody's secret is counted against whoever sends it. */
-async function counted<T> (incoming: PublicExchange, work: () => Promise<T>): Promise<T> {
+async function countingWrong<T> (incoming: PublicExchange, shown: () => string, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
-    if (error instanceof S3Error && (error.code === 'SignatureDoesNotMatch' || error.code === 'InvalidAccessKeyId')) incoming.countFailure()
+    if (error instanceof S3Error && (error.code === 'SignatureDoesNotMatch' || error.code === 'InvalidAccessKeyId')) incoming.countFailure(shown())
     throw error
   }
 }

@@ -85,7 +85,7 @@ async function sendAbout ({ objects, ...door }: Door, exchange: PublicExchange, 
 async function sendShared (door: Door, exchange: PublicExchange, link: ShareLink & { password: string }): Promise<void> {
   const { share, isPassword } = await found(door, exchange, link)
   if (share.hasPassword && !await door.passwords.holds(share.id, async () => isPassword(link.password))) {
-    exchange.countFailure()
+    exchange.countFailure(share.id)
     throw new ApiError(403, 'refused', 'the password of this share is another')
   }
   const onBegun = share.isOnce ? async (): Promise<void> => door.shares.use(share.id, { signal: exchange.signal }).catch(usedUp) : undefined
@@ -94,11 +94,11 @@ async function sendShared (door: Door, exchange: PublicExchange, link: ShareLink
 
 /** @throws ApiError, unless the link is right and still opens the object that it was made for */
 async function found ({ shares, objects, clock }: Door, exchange: PublicExchange, link: ShareLink): Promise<FoundShare> {
-  exchange.demandTrust()
+  exchange.demandTrust(link.id)
   const { signal } = exchange
   const one = await shares.find(link, { signal })
   if (one === undefined) {
-    exchange.countFailure()
+    exchange.countFailure(link.id)
     throw nothing()
   }
   const end = endOf(one.share, clock.wallMs())
