@@ -14,7 +14,10 @@ import { temporaryFolder } from '../support/temporary.ts'
 import { tried } from '../support/tried.ts'
 import { addressOfNode, Walls, whyNoWalls } from '../support/walls.ts'
 
-/** Five nodes, of whom some do not hear others. */
+/**
+ * Five nodes, of whom some do not hear others. Seen red with halves: with a fixed two in the place of a majority (`majorityOf`) the minority goes on writing; without
+ * anti-entropy and late delivery partitions of rows differ 30 seconds after healing.
+ */
 const count = 5
 const everybody = [0, 1, 2, 3, 4]
 const cutMs = 15_000
@@ -88,13 +91,7 @@ async function healed ({ cluster, walls }: { cluster: LocalCluster, walls: Walls
   await cluster.connected({ timeoutMs: healingMs })
   await cluster.ready({ timeoutMs: healingMs })
   const gone: string[] = []
-  for (const node of cluster.nodes) {
-    const objects = await through(node)
-    const listed = new Set(await objects.keys())
-    await eachOf(acknowledged, 8, async ([key, digest]) => { if (!listed.has(key) || await objects.digest(key) !== digest) gone.push(`${key} through ${node.data}`) })
-    objects.client.close()
-  }
-  // nothing outside tells when rows are equal: they have to be by then
+  // nothing outside tells when rows are equal: they have to be by then, without anybody reading them, for a read brings what a replica lacks
   await new Promise((resolve) => { setTimeout(resolve, Math.max(0, healingMs - (performance.now() - healedMs))) })
   await cluster.stop()
   const digests = await Promise.all(cluster.nodes.map(digestsOf))
@@ -105,6 +102,12 @@ async function healed ({ cluster, walls }: { cluster: LocalCluster, walls: Walls
   await Promise.all(cluster.nodes.map(async (node) => node.start()))
   await cluster.connected()
   await cluster.ready()
+  for (const node of cluster.nodes) {
+    const objects = await through(node)
+    const listed = new Set(await objects.keys())
+    await eachOf(acknowledged, 8, async ([key, digest]) => { if (!listed.has(key) || await objects.digest(key) !== digest) gone.push(`${key} through ${node.data}`) })
+    objects.client.close()
+  }
   return gone
 }
 
