@@ -6,11 +6,10 @@ import { type Exchange, requireMethod, sendJson } from './context.ts'
 import { checkOrigin, checkToken, loopback, proofOf } from './guard.ts'
 import { httpServers } from './http-servers.ts'
 import { jsonRefusalOf } from './json-refusal.ts'
-import { type ApiLog, type Face, listen, serve } from './listener.ts'
+import { type ApiLog, type Face, type Incoming, listen, serve } from './listener.ts'
 import { metricsRoute } from './node-routes.ts'
 import { route, type RouteOptions } from './router.ts'
-import { type RpcFace, rpcFace, rpcRefusalOf } from './rpc/face.ts'
-import { everything } from './rpc/permit.ts'
+import { LateRpc } from './rpc/late.ts'
 import { Transfers } from './transfers.ts'
 
 /** The local API: HTTP, and gRPC, gRPC-Web and Connect at the same port; on loopback, for whoever can read api.json (docs/API.md). It translates; it decides nothing. */
@@ -54,7 +53,7 @@ export async function serveApi (options: LocalApiOptions): Promise<LocalApi> {
   const { server, readers } = httpServers({ tls: undefined, http2: true, limits: apiLimits, clock: options.clock })
   server.maxConnections = apiLimits.maxConnections
   const port = await listen(server, { host: loopback, port: options.port })
-  const rpc = rpcFace({ ...options, offers: 'everything', permitOf: ({ request }) => { checkToken(request.headers, token); return everything } })
+  const rpc = new LateRpc<Incoming>({ ...options, offers: 'everything', permitOf: async ({ request }) => { checkToken(request.headers, token); return (await import('./rpc/permit.ts')).everything } })
   const served = serve(server, { ...options, face: localFace({ options, port, token, rpc, transfers: new Transfers() }) }, readers)
   return { port, token, [Symbol.asyncDispose]: () => served[Symbol.asyncDispose]() }
 }
@@ -63,7 +62,7 @@ interface Served {
   readonly options: LocalApiOptions
   readonly port: number
   readonly token: Uint8Array
-  readonly rpc: RpcFace
+  readonly rpc: LateRpc<Incoming>
   readonly transfers: Transfers
 }
 
@@ -74,16 +73,17 @@ function localFace (served: Served): Face {
       incoming.note({ area: incoming.path.split('/')[2] })
       return dispatch(served, { ...incoming, node, transfers, query: new URLSearchParams(incoming.rawQuery) })
     },
-    refusalOf: (error, incoming) => served.rpc.has(incoming.path) ? rpcRefusalOf(error, incoming) : jsonRefusalOf(error, incoming.request),
+    refusalOf: (error, incoming) => served.rpc.refusalOf(error, incoming) ?? jsonRefusalOf(error, incoming.request),
   }
 }
 
 async function dispatch ({ port, token, rpc, options }: Served, exchange: Exchange): Promise<void> {
   const { path, query, request, response, node, stopping } = exchange
+  const call = await rpc.of(path)
   checkOrigin(request.headers, port)
   if (stopping.aborted) throw new Unavailable('the node is stopping')
   // it asks for the token itself, once it knows which protocol to say no in
-  if (rpc.has(path)) return rpc.answer(exchange)
+  if (call !== undefined) return call.answer(exchange)
   switch (path) {
     case '/healthz':
       requireMethod(exchange, 'GET', 'HEAD')

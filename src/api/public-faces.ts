@@ -5,10 +5,7 @@ import { type Config, type ConfigOrigins, listenAddressOf } from '../config.ts'
 import type { DfsNode } from '../node.ts'
 import { keyGate } from './key-gate.ts'
 import type { ApiLog } from './listener.ts'
-import { publicApiFace } from './public-api.ts'
 import { openPublicListener, type PublicFace, type PublicListener } from './public-listener.ts'
-import { webFace } from './web/index.ts'
-import { s3Face } from './s3/face.ts'
 
 export type FaceName = 's3' | 'http' | 'rpc'
 
@@ -38,13 +35,14 @@ export interface FaceParts {
 interface FaceRule {
   readonly listen: 's3Listen' | 'httpListen' | 'rpcListen'
   readonly http2: boolean
-  readonly face: (parts: FaceParts) => PublicFace
+  readonly face: (parts: FaceParts) => Promise<PublicFace>
 }
 
+// what is off is not loaded
 const faces: Readonly<Record<FaceName, FaceRule>> = {
-  s3: { listen: 's3Listen', http2: false, face: ({ node, config, clock }) => s3Face({ node, clock, region: config.s3Region, hosts: config.publicHosts, allowInsecure: config.insecurePublic }) },
-  http: { listen: 'httpListen', http2: false, face: ({ node: { objects, keys, shares }, config, clock }) => webFace({ objects, shares, clock, gate: keyGate({ keys, objects, clock }), hosts: config.publicHosts }) },
-  rpc: { listen: 'rpcListen', http2: true, face: ({ node, config, clock }) => publicApiFace({ node, config, clock, gate: keyGate({ keys: node.keys, objects: node.objects, clock }) }) },
+  s3: { listen: 's3Listen', http2: false, face: async ({ node, config, clock }) => (await import('./s3/face.ts')).s3Face({ node, clock, region: config.s3Region, hosts: config.publicHosts, allowInsecure: config.insecurePublic }) },
+  http: { listen: 'httpListen', http2: false, face: async ({ node: { objects, keys, shares }, config, clock }) => (await import('./web/index.ts')).webFace({ objects, shares, clock, gate: keyGate({ keys, objects, clock }), hosts: config.publicHosts }) },
+  rpc: { listen: 'rpcListen', http2: true, face: async ({ node, config, clock }) => (await import('./public-api.ts')).publicApiFace({ node, config, clock, gate: keyGate({ keys: node.keys, objects: node.objects, clock }) }) },
 }
 
 /** Opens what the configuration asks for; disposing stops all at once. @throws what openPublicListener says; nothing stays open then */
@@ -73,7 +71,7 @@ async function opened (name: FaceName, rule: FaceRule, { log, origins, ...parts 
   if (listen === undefined) return undefined
   // without the data key there are no objects to speak of
   if (name !== 'rpc' && (await parts.node.status()).role !== 'member') return undefined
-  const face = rule.face(parts)
+  const face = await rule.face(parts)
   return openPublicListener({
     name, listen, face, clock, random, log,
     http2: rule.http2,
