@@ -1,11 +1,13 @@
 import { fromHex, hexOf } from '../base/bytes.ts'
 import { NotFound } from '../base/errors.ts'
+import type { BucketRow } from './bucket-row.ts'
 import type { Buckets } from './buckets.ts'
 import { changeObject, nextEdition, type ObjectPlace, versionAddress } from './change-object.ts'
 import { placeIn } from './commit.ts'
 import { DeletedObject } from './errors.ts'
 import { type AttributesChange, type ObjectInfo, type ObjectName, type OfVersion } from './index.ts'
 import { checkAttributes } from './attributes.ts'
+import { byAgreedDate } from './lock-dates.ts'
 import { changedAttributes, checkLocks } from './locks.ts'
 import { checkKey } from './names.ts'
 import { type CurrentVersion, type KeptVersion, keptOf } from './object-row.ts'
@@ -18,8 +20,11 @@ import { decodeVersionRow, encodeVersionRow, type VersionRow } from './version-r
 export async function setAttributes (parts: ObjectParts, buckets: Buckets, { versionId, ...target }: ObjectName & OfVersion, change: AttributesChange, { signal, mayBypassGovernance }: { signal?: AbortSignal, mayBypassGovernance?: boolean } = {}): Promise<ObjectInfo> {
   checkKey(target.key)
   const bucket = await buckets.active(target.bucket)
-  const leave = { nowMs: parts.clock.wallMs(), mayBypassGovernance }
-  checkLocks(change, bucket, leave.nowMs)
+  checkLocks(change, bucket, parts.clock.wallMs())
+  return byAgreedDate(parts, async (nowMs) => setBy(parts, bucket, { ...target, versionId }, change, { nowMs, mayBypassGovernance, signal }), { signal })
+}
+
+async function setBy (parts: ObjectParts, bucket: BucketRow, { versionId, ...target }: ObjectName & OfVersion, change: AttributesChange, { signal, ...leave }: { nowMs: number, mayBypassGovernance: boolean | undefined, signal: AbortSignal | undefined }): Promise<ObjectInfo> {
   const changed = <V extends CurrentVersion>(version: V): V => {
     const { attributes = {}, ...rest } = version
     const next = changedAttributes(attributes, change, leave)

@@ -33,9 +33,15 @@ export class DeletedObject extends NotFound {
   }
 }
 
-/** The version is held, or its retention has not ended by this node's clock. */
+/** The version is held, or its retention has not ended. */
 export class LockedVersion extends Refused {
   override name = 'LockedVersion'
+  /** When that ends; undefined: by no date. */
+  readonly endsMs: number | undefined
+  constructor (message: string, { endsMs }: { endsMs?: number } = {}) {
+    super(message)
+    this.endsMs = endsMs
+  }
 }
 
 /** The bucket has as much as it may have, by a count that is as exact as `Quotas` says. */

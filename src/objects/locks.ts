@@ -4,7 +4,7 @@ import type { BucketRow } from './bucket-row.ts'
 import { LockedVersion } from './errors.ts'
 import type { AttributesChange } from './index.ts'
 
-/** Locks of versions, by S3's rules (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html). The date is judged by the clock of the node that is asked: it can only refuse. */
+/** Locks of versions, by S3's rules (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html). Of a retention's end the caller says the date (lock-dates.ts); by the node's own clock a new one can only be refused. */
 const dayMs = 86_400_000
 
 /** What a version put now without a retention of its own gets. */
@@ -31,7 +31,7 @@ interface Leave { readonly nowMs: number, readonly mayBypassGovernance?: boolean
 export function demandUnlocked ({ retention, isHeld }: Attributes, { nowMs, mayBypassGovernance = false }: Leave): void {
   if (isHeld === true) throw new LockedVersion('this version is held; release it before removing it')
   if (retention === undefined || retention.untilMs <= nowMs || (retention.mode === 'governance' && mayBypassGovernance)) return
-  throw new LockedVersion(`this version is retained (${retention.mode}) until ${new Date(retention.untilMs).toISOString()}`)
+  throw new LockedVersion(`this version is retained (${retention.mode}) until ${new Date(retention.untilMs).toISOString()}`, { endsMs: retention.untilMs })
 }
 
 /** What the attributes become. @throws LockedVersion if that would loosen a lock which must not be */
@@ -51,5 +51,5 @@ function demandNotLoosened (before: Retention | undefined, after: Retention | un
   if (before === undefined || before.untilMs <= nowMs) return
   const isTighter = after !== undefined && after.untilMs >= before.untilMs && (before.mode === after.mode || after.mode === 'compliance')
   if (isTighter || (before.mode === 'governance' && mayBypassGovernance)) return
-  throw new LockedVersion(before.mode === 'compliance' ? 'a retention in compliance mode can only be made longer' : 'a retention in governance mode is shortened or lifted only by those who may bypass it')
+  throw new LockedVersion(before.mode === 'compliance' ? 'a retention in compliance mode can only be made longer' : 'a retention in governance mode is shortened or lifted only by those who may bypass it', { endsMs: before.untilMs })
 }

@@ -6,6 +6,7 @@ import { placeIn } from './commit.ts'
 import { heirOf, withDeleted, withoutCurrentVersion, withoutKept } from './history.ts'
 import type { ObjectName, Removal, RemoveOptions } from './index.ts'
 import { keepingOf } from './keeping.ts'
+import { byAgreedDate } from './lock-dates.ts'
 import { demandUnlocked } from './locks.ts'
 import { checkKey } from './names.ts'
 import { checkPrecondition, type CurrentVersion, isNullVersion, type KeptVersion, type ObjectRow } from './object-row.ts'
@@ -35,13 +36,12 @@ async function removeCurrent (parts: ObjectParts, bucket: BucketRow, { key }: Ob
 
 /** That version is gone for good; if it was the newest, the one before it is current again. */
 async function removeVersion (parts: ObjectParts, bucket: BucketRow, { key }: ObjectName, { versionId, ifMatch, signal, mayBypassGovernance }: RemoveOptions & { versionId: string }): Promise<Removal> {
-  const nowMs = parts.clock.wallMs()
-  return changeObject<Removal>(parts, placeIn(bucket, key), (row, details) => {
+  return byAgreedDate(parts, async (nowMs) => changeObject<Removal>(parts, placeIn(bucket, key), (row, details) => {
     const found = foundIn(row, versionId, parts.versions)
     if (found === undefined) return { kind: 'keep', result: { wasThere: false, versionId, isNullVersion: versionId === 'null', isDeleteMarker: false } }
     if (ifMatch !== undefined) checkPrecondition(row, { ifMatch })
     return stepWithout(row, found, details, { ...parts, check: (attributes) => { demandUnlocked(attributes, { nowMs, mayBypassGovernance }) } })
-  }, { signal })
+  }, { signal }), { signal })
 }
 
 /** A row without one of its versions, whose locks have been looked at. */

@@ -297,12 +297,31 @@ describe('a locked version', () => {
     await expect(store.remove(target, { versionId, mayBypassGovernance: true })).rejects.toThrow(LockedVersion)
   })
 
-  test('is free when its date is past, by the clock of the node that is asked', async () => {
+  test('is free when its date is past by a majority of the voters\' clocks, and by the node\'s own: one that is ahead opens no lock', async () => {
     const { world, store } = await worldOf(lockable)
     const { versionId } = await put(store, large(1), { retention: { mode: 'compliance', untilMs: future } })
-    const later = objectStore({ ...world.parts, clock: { ...world.parts.clock, wallMs: () => future + 1 } })
-    await later.remove(target, { versionId })
+    const at = (own: number, past: () => Promise<number>): Objects => objectStore({ ...world.parts, clock: { ...world.parts.clock, wallMs: () => own }, dates: { ...world.parts.dates, past } })
+    const named = { ...target, versionId }
+    for (const [own, majority] of [[future + 1, future - 1], [future - 1, future + 1]] as const) {
+      await expect(at(own, async () => majority).remove(target, { versionId })).rejects.toThrow(LockedVersion)
+      await expect(at(own, async () => majority).setAttributes(named, { retention: { mode: 'governance', untilMs: future + 9 } })).rejects.toThrow(LockedVersion)
+    }
+    await expect(at(future + 1, async () => { throw new Unavailable('too few voters') }).remove(target, { versionId })).rejects.toThrow(Unavailable)
+    await at(future + 1, async () => future + 1).setAttributes(named, { retention: { mode: 'governance', untilMs: future + 9 } })
+    await at(future + 10, async () => future + 9).remove(target, { versionId })
     await expect(store.head(target, { versionId })).rejects.toThrow(NotFound)
+  })
+
+  test('of no date, or of one that has not come, has no voter asked', async () => {
+    const { world } = await worldOf(lockable)
+    const store = objectStore({ ...world.parts, dates: { ...world.parts.dates, past: () => Promise.reject(new Error('asked')) } })
+    const free = await put(store, 'one')
+    await store.setAttributes(target, { retention: { mode: 'governance', untilMs: future } })
+    await store.setAttributes(target, { tags: [['a', 'b']] })
+    await store.setAttributes(target, { retention: null }, { mayBypassGovernance: true })
+    await store.remove(target, { versionId: free.versionId })
+    const held = await put(store, 'two', { retention: { mode: 'compliance', untilMs: future } })
+    await expect(store.remove(target, { versionId: held.versionId })).rejects.toThrow(LockedVersion)
   })
 
   test('takes the bucket\'s default when it is put without a retention', async () => {
