@@ -80,3 +80,32 @@ describe('a cluster whose majority is gone for good', () => {
     expect(Buffer.from(await (await real.via(5)).get('small/7')).toString()).toBe('content 7')
   }, 120_000)
 })
+
+describe('of three nodes whose founder and one more are gone', () => {
+  let three: RealCluster
+  beforeAll(async () => {
+    three = await realCluster(3)
+    await three.node(0).json(['admin', 'add', three.node(1).ready?.peerId ?? ''])
+    const node = await three.via(0)
+    for (let i = 0; i < 10; i++) await node.put(`kept/${i}`, noiseBytes(100_000, i))
+    await until('the third has all copies', 30_000, async () => (await three.node(1).json<{ found?: { shortBlocks: number } }>(['repair', 'status'])).every(({ found }) => (found?.shortBlocks ?? 0) === 0))
+    await Promise.all([0, 2].map(async (index) => three.node(index).stop('SIGKILL')))
+  }, 120_000)
+  afterAll(async () => { await three?.[Symbol.asyncDispose]() })
+
+  test('the one that is left goes on alone, on the word of an admin, and the founder, come back, is let in no more', async () => {
+    const lost = [0, 2].map((index) => three.node(index).ready?.peerId ?? '').join()
+    const alone = async (): Promise<NodeStatus> => { const { client } = await three.via(1); try { return await client.json<NodeStatus>('GET', '/v1/status') } finally { client.close() } }
+    await until('they are missed', 30_000, async () => (await alone()).members.filter(({ isConnected }) => isConnected).length === 1)
+    expect(await three.node(1).json(['cluster', 'forget', '--lost', lost, '--yes-lose-data'])).toMatchObject([{ isDone: true, rows: { stale: 4096 } }])
+    await until('it is alone', 60_000, async () => { const { layout, isReady } = await alone(); return layout.state === 'settled' && layout.members === 1 && isReady })
+    const node = await three.via(1)
+    for (let i = 0; i < 10; i++) expect(await node.digest(`kept/${i}`)).toBe(digestOfBytes(noiseBytes(100_000, i)))
+    await node.put('after', utf8('alone'))
+    await three.node(0).start()
+    const refused = three.node(1).ready?.peerId ?? ''
+    await until('it has tried', 30_000, async () => three.node(0).log.includes(refused))
+    expect((await alone()).members.map(({ peerId }) => peerId)).toEqual([refused])
+    await expect((await three.via(0)).get('after')).rejects.toThrow(/majority/)
+  }, 180_000)
+})
