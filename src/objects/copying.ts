@@ -4,7 +4,7 @@ import type { BucketRow } from './bucket-row.ts'
 import type { Buckets } from './buckets.ts'
 import { changeObject } from './change-object.ts'
 import { placeIn } from './commit.ts'
-import { keepsVersions } from './history.ts'
+import { keepsVersions, withStored } from './history.ts'
 import type { CopyOptions, ObjectInfo, ObjectName, OfVersion, PutOptions } from './index.ts'
 import { checkPrecondition, type CurrentVersion, etagOf } from './object-row.ts'
 import type { ObjectParts, StoredObject } from './ports.ts'
@@ -84,7 +84,8 @@ async function changeInPlace (parts: ObjectParts, { bucket, version }: FoundVers
   const isDone = await changeObject<boolean>(parts, placeIn(bucket, target.key), (row) => {
     if (row.current === undefined || !isSameVersion(row.current, version) || keepsVersions(row, bucket.settings?.versioning)) return { kind: 'keep', result: false }
     checkPrecondition(row, options)
-    return { kind: 'move', to: { row: { ...row, current: changed } }, result: true }
+    // its blocks may have been converted since it was read
+    return { kind: 'move', to: { row: { ...row, current: withStored(changed, row.current.stored) } }, result: true }
   }, { signal: put.signal })
   return isDone ? infoOf(target, changed) : undefined
 }

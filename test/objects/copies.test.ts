@@ -3,6 +3,8 @@ import { describe, expect, test } from 'vitest'
 import { concat, hexOf, utf8 } from '../../src/base/bytes.ts'
 import { Conflict, InvalidInput, NotFound, Unavailable } from '../../src/base/errors.ts'
 import { type BucketOptions, type BucketSettings, type Objects, objectStore, redundancyLimits } from '../../src/objects/index.ts'
+import { objectAddress } from '../../src/objects/change-object.ts'
+import { type CurrentVersion, encodeObjectRow, type ObjectRow } from '../../src/objects/object-row.ts'
 import { objectWorld } from '../support/object-parts.ts'
 
 async function * bytesOf (text: string): AsyncIterable<Uint8Array> { await Promise.resolve(); yield utf8(text) }
@@ -129,6 +131,21 @@ describe('a copy', () => {
     expect(await textOf(store, source)).toBe(large)
     expect(world.rowOf('from')?.dropped).toEqual([])
     await expect(store.copy(source, source, { replace: {}, ifMatch: 'another' })).rejects.toThrow(Conflict)
+  })
+
+  test('onto itself leaves what its blocks are kept for as it is, though they were converted meanwhile', async () => {
+    const { world, store } = await worldOf()
+    await store.put(source, bytesOf(large))
+    const stored = { salt: new Uint8Array(16).fill(7), epoch: 1, copies: 2 }
+    let isConverted = false
+    const copying = objectStore({ ...world.parts, dates: { ...world.parts.dates, present: async () => {
+      const row = world.rowOf('from') as ObjectRow
+      if (!isConverted) world.registers.put(objectAddress({ bucketId: hexOf(row.bucketId), key: 'from' }), encodeObjectRow({ ...row, current: { ...row.current as CurrentVersion, stored } }))
+      isConverted = true
+      return 1
+    } } })
+    await copying.copy(source, source, { replace: { metadata: { a: 'b' } } })
+    expect(world.rowOf('from')?.current).toMatchObject({ stored, metadata: { a: 'b' } })
   })
 
   test('onto itself where versions are kept is a new version with the same blocks', async () => {
