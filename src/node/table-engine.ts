@@ -84,6 +84,7 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
   const settle: RowSettler | undefined = isKeyless ? undefined : async (row, wait) => { await registers.settle(row, wait) }
   const late = new LateDelivery({ peers, voters, settle: async (row, wait) => { await settle?.(row, wait) } })
   const registers = registersOver({
+    isLister: (peer) => state.isMember(peer),
     self, peers, replica, counters: rows, voters, codec, describe, clock, random, late,
     adoptLayout: async (encoded, from) => {
       const { version } = parseLayout(encoded)

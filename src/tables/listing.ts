@@ -1,12 +1,13 @@
-import { partitionCount } from '../base/bytes.ts'
+import { partitionCount, partitionOf } from '../base/bytes.ts'
 import { type Clock, deadline, DeadlineExceeded } from '../base/clock.ts'
 import { InvalidInput, Unavailable } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
-import { type Electorate, electorsOf } from './electorate.ts'
-import type { Describe, ListPage, ListRequest, RowAddress, Voters } from './index.ts'
+import { type Electorate, electorsOf, isMajority } from './electorate.ts'
+import type { Describe, ListPage, ListRequest, RowAddress, TableNumber, Voters } from './index.ts'
 import { listingIndexLimits } from './listing-index.ts'
 import { coversEveryPartition, type MergedName, type MergedPage, mergePages, type PartitionGroup, type ReplicaPage } from './merge-pages.ts'
-import type { TableAnswer, TableRequest } from './messages.ts'
+import type { TableAnswer, TableQuestion, TableRequest } from './messages.ts'
+import { Vouching } from './witnessed-listing.ts'
 import { commonPrefixOf, lastNameWith, startAfter, startsWith } from './roll-up.ts'
 
 export interface ListingPorts {
@@ -17,6 +18,10 @@ export interface ListingPorts {
   readonly describe: Describe
   readonly timing: { readonly operationMs: number }
   readonly ask: (peer: PeerId, request: TableRequest, options: { signal?: AbortSignal }) => Promise<TableAnswer>
+  /** Who knows names; undefined: everybody. The others are witnesses. */
+  readonly isLister?: (peer: PeerId) => boolean
+  /** An identity round, for rows that a witness knows and who lists does not. */
+  readonly settle: (row: { readonly table: TableNumber, readonly rowKey: Uint8Array }, options: { signal: AbortSignal }) => Promise<void>
   /** A proper read, for names on which replicas differ. */
   readonly read: (address: RowAddress, options: { signal: AbortSignal }) => Promise<Uint8Array | undefined>
 }
@@ -67,30 +72,38 @@ async function pageOf (ports: ListingPorts, request: ListRequest, signal: AbortS
   }
 }
 
-/** Asks the replicas of every partition at once and goes on with the first majorities. */
-async function mergedPage ({ self, peers, voters, ask }: ListingPorts, request: Omit<ListRequest, 'delimiter'>, signal: AbortSignal): Promise<MergedPage> {
+/** Asks the replicas of every partition at once and goes on with the first majorities; where those that know names are none, with what witnesses vouch for. */
+async function mergedPage (ports: ListingPorts, request: Omit<ListRequest, 'delimiter'>, signal: AbortSignal): Promise<MergedPage> {
+  const { self, peers, voters, ask, isLister = () => true } = ports
   const { version } = voters
   const [groups, electorates] = partitionGroups(voters)
   const reachable = new Set([...peers.reachable(), self])
-  const asked = new Set(groups.flatMap(({ electorate }) => electorsOf(electorate)).filter((peer) => reachable.has(peer)))
+  const electors = new Set(groups.flatMap(({ electorate }) => electorsOf(electorate)).filter((peer) => reachable.has(peer)))
+  const asked = [...electors].filter(isLister)
+  const witnesses = [...electors].filter((peer) => !isLister(peer))
   const pages: ReplicaPage[] = []
   const over = new AbortController()
   const { promise, resolve, reject } = Promise.withResolvers<MergedPage>()
   const onAbort = (): void => { over.abort(signal.reason); reject(signal.reason as Error) }
   signal.addEventListener('abort', onAbort, { once: true })
-  let open = asked.size
+  let open = asked.length
+  const merged = (all: readonly ReplicaPage[]): MergedPage => mergePages(all, (partition) => electorates[partition] as Electorate)
   const settle = (cause?: unknown): void => {
-    if (coversEveryPartition(pages, groups)) resolve(mergePages(pages, (partition) => electorates[partition] as Electorate))
-    else if (open === 0) reject(new Unavailable('no majority of the replicas lists every partition', { cause }))
+    if (coversEveryPartition(pages, groups)) resolve(merged(pages))
+    else if (open > 0) return
+    else if (witnesses.length === 0 || pages.length === 0) reject(new Unavailable('no majority of the replicas lists every partition', { cause }))
+    else witnessedPages(ports, request, { listers: pages.map(({ peer }) => peer), witnesses, electorates, signal: over.signal }).then((all) => {
+      if (coversEveryPartition(all, groups)) resolve(merged(all))
+      else reject(new Unavailable('no majority of the replicas, witnesses among them, lists every partition', { cause }))
+    }, reject)
   }
   try {
     signal.throwIfAborted()
     if (open === 0) settle()
     for (const peer of asked) {
-      const question: TableRequest = { version, kind: 'list', table: request.table, scope: request.scope, prefix: request.prefix, after: request.after, limit: Math.min(request.limit + 1, listingIndexLimits.maxPageEntries) }
-      ask(peer, question, { signal: over.signal }).then((answer) => {
+      ask(peer, { version, ...questionOf(request) }, { signal: over.signal }).then((answer) => {
         open--
-        if (answer.kind === 'page') pages.push({ peer, entries: answer.entries, truncated: answer.truncated && answer.entries.length > 0, lost: new Set(answer.lost) })
+        if (answer.kind === 'page') pages.push(pageFrom(peer, answer))
         settle()
       }, (cause: unknown) => { open--; settle(cause) })
     }
@@ -99,6 +112,29 @@ async function mergedPage ({ self, peers, voters, ask }: ListingPorts, request: 
     signal.removeEventListener('abort', onAbort)
     over.abort()
   }
+}
+
+const questionOf = ({ table, scope, prefix, after, limit }: Omit<ListRequest, 'delimiter'>): Extract<TableQuestion, { kind: 'list' }> =>
+  ({ kind: 'list', table, scope, prefix, after, limit: Math.min(limit + 1, listingIndexLimits.maxPageEntries) })
+
+const pageFrom = (peer: PeerId, { entries, truncated, lost }: Extract<TableAnswer, { kind: 'page' }>): ReplicaPage => ({ peer, entries, truncated: truncated && entries.length > 0, lost: new Set(lost) })
+
+/** Pages of those that know names, asked for anew, and of witnesses that vouch for one of them. */
+async function witnessedPages ({ self, voters: { version }, ask, settle }: ListingPorts, request: Omit<ListRequest, 'delimiter'>, { listers, witnesses, electorates, signal }: { listers: readonly PeerId[], witnesses: readonly PeerId[], electorates: readonly Electorate[], signal: AbortSignal }): Promise<readonly ReplicaPage[]> {
+  const lister = listers.find((peer) => peer === self) ?? listers[0] as PeerId
+  const partitions = [...electorates.keys()].filter((partition) => !isMajority(electorates[partition] as Electorate, (peer) => listers.includes(peer)))
+  const vouching = new Vouching({
+    ask: async (peer, question) => ask(peer, { version, ...question }, { signal }),
+    settle: async (row) => settle(row, { signal }),
+  }, { lister, witnesses, table: request.table, electorates, partitions })
+  await vouching.before()
+  const pages = await Promise.all(listers.map(async (peer) => {
+    const answer = await ask(peer, { version, ...questionOf(request) }, { signal })
+    if (answer.kind !== 'page') throw new Unavailable(`${peer} does not list any more`)
+    return pageFrom(peer, answer)
+  }))
+  const vouchedFor = pages.find(({ peer }) => peer === lister) as ReplicaPage
+  return [...pages, ...await vouching.pages(vouchedFor.entries, { truncated: vouchedFor.truncated, partitionOf: ({ rowKey }) => partitionOf(rowKey) })]
 }
 
 /** The names that are there, in order: agreed ones as they stand, doubtful ones read, a few at once. */

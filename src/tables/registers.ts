@@ -44,6 +44,8 @@ export interface RegistersOptions {
   /** Where chosen records go that some voters have not confirmed. */
   readonly late?: Pick<LateDelivery, 'offer'>
   readonly timing?: Partial<RegisterTiming>
+  /** Who knows names, for listings; undefined: everybody. The others are witnesses. */
+  readonly isLister?: (peer: PeerId) => boolean
   /** How a reader is made; the simulation puts one with a rule taken out. */
   readonly newReader?: () => RoundMachine<OpenedRecord | undefined>
 }
@@ -67,7 +69,7 @@ export function registers (options: RegistersOptions): Registers & { readonly se
   return {
     read: (address, { signal, from = 'majority' } = {}) => driver.read(address, { signal, from }),
     change: (address, change, { signal } = {}) => driver.change(address, change, { signal }),
-    list: (request, { signal } = {}) => listRows({ ...options, read: (address) => driver.read(address, { signal, from: 'majority' }), ask: (peer, asked, wait) => driver.ask(peer, asked, wait), timing: { ...registerTiming, ...options.timing } }, request, { signal }),
+    list: (request, { signal } = {}) => listRows({ ...options, settle: (row, wait) => driver.settle(row, wait), read: (address) => driver.read(address, { signal, from: 'majority' }), ask: (peer, asked, wait) => driver.ask(peer, asked, wait), timing: { ...registerTiming, ...options.timing } }, request, { signal }),
     settle: (row, options) => driver.settle(row, options),
   }
 }

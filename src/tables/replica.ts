@@ -82,6 +82,8 @@ class Replica {
   readonly #generations = new Generations()
   readonly #clear: ClearRows
   readonly #saving = new Set<Promise<void>>()
+  /** Rows on their way to the disk and from there to the index of names: what is told of rows is told when names of the same rows are. */
+  readonly #showing = new Set<Promise<void>>()
   #knownCounter: bigint | undefined
   constructor (options: ReplicaOptions) {
     this.#options = options
@@ -129,8 +131,8 @@ class Replica {
       case 'prepare': case 'accept': case 'handOver': return question.table === tables.deaths ? await this.#takeDeath(from, question) : await this.#propose(from, question)
       case 'read': return await this.#read(question)
       case 'list': return await this.#list(from, question)
-      case 'digest': return { kind: 'digests', digests: await Promise.all(question.partitions.map((partition) => this.#digest(partition))) }
-      case 'ballots': return await this.#ballots(question)
+      case 'digest': return this.#shown({ kind: 'digests', digests: await Promise.all(question.partitions.map((partition) => this.#digest(partition))) })
+      case 'ballots': return this.#shown(await this.#ballots(question))
       case 'progress': return { kind: 'progress', ...this.#options.progress?.() ?? { remaining: 0, lost: this.#options.store.lostPartitions().size, away: [] } }
       case 'clock': return { kind: 'clock', wallMs: Math.max(0, Math.floor(this.#options.wallMs?.() ?? 0)) }
       case 'bury': return await this.#bury(from, question)
@@ -211,6 +213,7 @@ class Replica {
       const verdict = judge(this.#heldOf(row), proposal, floor)
       if (verdict.kind === 'refused') return verdict
       if (proposal.kind !== 'prepare' && verdict.save !== undefined) this.#options.succession?.({ table, rowKey }, { held: row?.accepted, record: proposal.record, kind: proposal.kind })
+      using _showing = this.#beginShowing()
       if (verdict.save !== undefined) {
         await this.#save({ table, rowKey, promised: verdict.save.promised, accepted: verdict.save.accepted?.record }, { isNew: proposal.kind !== 'prepare' })
         this.#clear.saved({ table, rowKey, accepted: verdict.save.accepted })
@@ -222,6 +225,18 @@ class Replica {
       }
       return { kind: 'accepted' }
     })
+  }
+
+  /** An answer about rows, when the index has the names of all that it tells of: a page that is asked for afterwards lacks none of them. */
+  async #shown (answer: TableAnswer): Promise<TableAnswer> {
+    await Promise.all(this.#showing)
+    return answer
+  }
+
+  #beginShowing (): Disposable {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#showing.add(promise)
+    return { [Symbol.dispose]: () => { this.#showing.delete(promise); resolve() } }
   }
 
   /** Clear rows are in no partition, and never buried. */

@@ -98,6 +98,8 @@ describe('a node without keys', () => {
     await until('the dead are missed', 30_000, async () => ((await cluster.node(0).json<NodeStatus>(['status']))[0]?.members.filter(({ isConnected }) => isConnected).length ?? 0) === 2)
     await objects.put('alone', content)
     expect(await objects.get('alone')).toEqual(content)
+    // the witness knows no names, and vouches for the one that does
+    expect(await objects.keys()).toEqual(expect.arrayContaining(['alone', key]))
     await witness.stop('SIGKILL')
     await expect(objects.put('nobody votes', Uint8Array.of(1))).rejects.toThrow()
   }, 60_000)
