@@ -58,8 +58,8 @@ export interface PublicExchange extends Incoming {
   countKey (keyId: string): void
   /** Counts a wrong secret of this key, or share, shown by this client. @throws TooMany when there were too many */
   countFailure (of: string): void
-  /** To be asked before a secret is compared. @throws TooMany while this client has shown too many wrong ones of this key; or of any, unless it has shown a right one of this */
-  demandTrust (of: string): void
+  /** To be asked before a secret is compared. @throws TooMany while this client has shown too many wrong ones of this key; or of any, unless it has shown a right one of this, or `isForAll`: who has a link comes for the first time */
+  demandTrust (of: string, options?: { isForAll?: boolean }): void
 }
 
 export interface PublicRates {
@@ -163,10 +163,10 @@ function guarded (options: PublicListenerOptions): Face {
           guesses.take(nameAt(address, of))
           demand(failures.take(address), tooManyWrong)
         },
-        demandTrust: (of) => {
+        demandTrust: (of, { isForAll = false } = {}) => {
           const name = nameAt(address, of)
           demand(guesses.wait(name), tooManyWrong)
-          if (!trusted.has(name)) demand(failures.wait(address), tooManyWrong)
+          if (!isForAll && !trusted.has(name)) demand(failures.wait(address), tooManyWrong)
         },
       })
     },

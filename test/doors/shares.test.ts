@@ -196,6 +196,18 @@ describe('a share for one download', () => {
   })
 })
 
+test('whoever has a link comes in, however many tried links that are none from the same address, which behind a proxy is everybody\'s', async () => {
+  await using other = await servedWeb({ clock }, { rates: { failures: { perSecond: 0.001, burst: 3 } } })
+  await other.put('photos/trip/film.mp4', content)
+  const { id, secret } = await other.shares.create({ bucket: 'photos', key: 'trip/film.mp4' })
+  const status = async (at: string, shown: string): Promise<number> => (await other.ask(`/s/${at}`, { headers: { 'x-dfs-share': shown } })).status
+  const statuses = []
+  for (let i = 0; i < 5; i++) statuses.push(await status(`${i}`.padStart(16, 'x'), secret))
+  expect(statuses).toEqual([404, 404, 404, 429, 429])
+  expect(await status(id, secret)).toBe(200)
+  expect([await status(id, 'another'), await status(id, 'another'), await status(id, 'another'), await status(id, secret)]).toEqual([429, 429, 429, 429])
+})
+
 describe('a share with a password', () => {
   test('takes that password alone, in any normal form', async () => {
     const share = await shared({ password: 'Caf\u00e9' })

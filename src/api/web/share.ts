@@ -94,7 +94,7 @@ async function sendShared (door: Door, exchange: PublicExchange, link: ShareLink
 
 /** @throws ApiError, unless the link is right and still opens the object that it was made for */
 async function found ({ shares, objects, clock }: Door, exchange: PublicExchange, link: ShareLink): Promise<FoundShare> {
-  exchange.demandTrust(link.id)
+  exchange.demandTrust(link.id, { isForAll: true })
   const { signal } = exchange
   const one = await shares.find(link, { signal })
   if (one === undefined) {
