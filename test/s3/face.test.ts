@@ -506,6 +506,14 @@ describe('who may', () => {
     expect(await ask('GET', '/photos/secret', { key: removed })).toMatchObject({ status: 403, code: 'InvalidAccessKeyId' })
   })
 
+  test('nobody who means the bucket of another owner', async () => {
+    await put('/photos/owned', 'x')
+    for (const name of ['x-amz-expected-bucket-owner', 'x-amz-source-expected-bucket-owner']) {
+      expect((await ask('GET', '/photos/owned', { headers: { [name]: '123456789012' } })).status).toBe(403)
+      expect((await ask('GET', '/photos/owned', { headers: { [name]: 'dfs' } })).status).toBe(200)
+    }
+  })
+
   test('a key what its rights say, and no more', async () => {
     const reader = await server.keyWith([{ bucket: 'photos', prefix: 'cats/', actions: ['read', 'list'] }])
     await put('/photos/cats/1', 'meow')

@@ -10,7 +10,7 @@ import { BucketAccesses, demandAccess } from './access.ts'
 import { decoded, parametersOf } from './canonical.ts'
 import { corsHeaders } from './cors.ts'
 import { S3Error, s3ErrorOf } from './errors.ts'
-import { type S3Exchange, sendNothing, sourceOf } from './exchange.ts'
+import { owner, type S3Exchange, sendNothing, sourceOf } from './exchange.ts'
 import { ofVersion, operationOf } from './operations.ts'
 import { payloadOf } from './payload.ts'
 import { postObject } from './post-form.ts'
@@ -79,6 +79,7 @@ async function answer (parts: S3FaceParts, accesses: BucketAccesses, incoming: P
     payload: () => payloadOf({ header, signed, isProtected: isSecure || parts.allowInsecure || isLoopback(incoming.address), source: sourceOf(incoming) }),
   }
   if (isForm) return counted(async () => postObject(exchange, { admitted, secretOf, demand: async (key, what) => demandAccess(accesses, { accessKey: key, isSecure }, what), region: parts.region }))
+  demandOwner(header)
   const { name, action, run } = operationOf(exchange)
   incoming.note({ operation: name })
   // whoever lists buckets is shown those that it may enter; of many keys each is looked at by itself
@@ -88,6 +89,12 @@ async function answer (parts: S3FaceParts, accesses: BucketAccesses, incoming: P
   } finally {
     if (place.key === '' && method !== 'GET' && method !== 'HEAD') accesses.forget(place.bucket)
   }
+}
+
+/** Who names an owner will have no other's bucket written to or read; here one owns them all. @throws S3Error AccessDenied */
+function demandOwner (header: S3Exchange['header']): void {
+  const other = ['x-amz-expected-bucket-owner', 'x-amz-source-expected-bucket-owner'].find((name) => (header(name) ?? owner.id) !== owner.id)
+  if (other !== undefined) throw new S3Error('AccessDenied', `${other} names another than "${owner.id}", who owns every bucket here`)
 }
 
 /** A list is of what is below its prefix. */
