@@ -1,6 +1,7 @@
 import { type FileHandle, mkdir, open, opendir, rename, rm, stat, statfs } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { StoreFull } from '../base/errors.ts'
+import { lend } from '../base/lease.ts'
 import { type AppendFile, FileMissing, type Files, SyncFailed } from './index.ts'
 
 /** The files port over a folder of the real disk. */
@@ -10,8 +11,8 @@ export function nodeFiles (root: string): Files {
   // pid and count make the name unique on this machine; a name left by a crash is overwritten, or removed as debris
   const beside = (target: string): string => `${target}.tmp-${process.pid}-${temporaries++}`
   return {
-    // into one piece of memory of the right size: readFile gathers pieces and joins them
-    read: async (path) => withFile(at(path), 'r', path, async (file) => exactly(file, { offset: 0, length: (await file.stat()).size }, path)),
+    // into one piece of memory of the right size: readFile gathers pieces and joins them; it is nobody else's, so whoever is done with it may give it back
+    read: async (path) => withFile(at(path), 'r', path, async (file) => lend(await exactly(file, { offset: 0, length: (await file.stat()).size }, path))),
     readRange: async (path, range) => withFile(at(path), 'r', path, async (file) => exactly(file, range, path)),
     async size (path) {
       const found = await stat(at(path)).catch(absent)

@@ -50,26 +50,30 @@ export async function * fixedChunks (source: AsyncIterable<Uint8Array>, chunkByt
 /** Content-defined chunks; the same cuts however the source is split. */
 export async function * contentChunks (source: AsyncIterable<Uint8Array>, profile: ChunkProfile, table: Uint32Array): AsyncIterable<Uint8Array> {
   const finder = await cutFinder(profile, table)
-  // a window long enough to hold the longest chunk is all there is of the file in memory
-  let window: Uint8Array[] = []
+  // a window of twice the longest chunk is all there is of the file in memory, however long the source makes us wait; what is not filled yet of it takes none
+  let window = new Uint8Array(profile.maxBytes * 2)
   let length = 0
   for await (const piece of source) {
-    window.push(piece)
-    length += piece.byteLength
-    if (length < profile.maxBytes * 2) continue
-    const bytes = concat(window)
-    // the pieces are let go while their chunks are on their way
-    window = []
-    let at = 0
-    while (bytes.byteLength - at >= profile.maxBytes) {
-      const end = at + finder(bytes.subarray(at, at + profile.maxBytes))
-      yield bytes.subarray(at, end)
-      at = end
+    for (let taken = 0; taken < piece.byteLength;) {
+      const part = piece.subarray(taken, taken + window.byteLength - length)
+      window.set(part, length)
+      length += part.byteLength
+      taken += part.byteLength
+      if (length < window.byteLength) break
+      const full = window
+      let at = 0
+      while (length - at >= profile.maxBytes) {
+        const end = at + finder(full.subarray(at, at + profile.maxBytes))
+        // chunks look at their window, so the next one is another
+        yield full.subarray(at, end)
+        at = end
+      }
+      window = new Uint8Array(profile.maxBytes * 2)
+      window.set(full.subarray(at))
+      length -= at
     }
-    window = [bytes.subarray(at)]
-    length = bytes.byteLength - at
   }
-  let rest = concat(window)
+  let rest = window.subarray(0, length)
   while (rest.byteLength > 0) {
     const end = finder(rest.subarray(0, profile.maxBytes))
     yield rest.subarray(0, end)

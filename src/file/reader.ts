@@ -12,6 +12,8 @@ export interface ReadOptions {
   readonly get: (cid: Cid, options: { signal?: AbortSignal, mayBeSpread: boolean }) => Promise<Uint8Array>
   /** Bytes fetched ahead of the reader, which bounds the memory of a read. Asked before each fetch: readers share what there is. */
   readonly windowBytes: () => number
+  /** Runs `act` when this has gone on for a while, unless what it gives is called before. Undefined: never. */
+  readonly whenStalled?: (act: () => void) => () => void
   readonly signal?: AbortSignal
 }
 
@@ -36,33 +38,49 @@ export async function * readFile (content: Content, { first, end }: { first: num
   if (content.kind === 'inline') { yield content.bytes.subarray(first, end); return }
   using stop = abortable(options.signal)
   const pieces = piecesOf(content, { first, end }, { ...options, signal: stop.signal })[Symbol.asyncIterator]()
-  const ahead: Array<{ piece: Piece, block: Promise<Uint8Array> }> = []
+  const ahead: Ahead[] = []
   let [aheadBytes, windowBytes] = [0, readLimits.firstWindowBytes]
   let isExhausted = false
+  const begun = ({ entry }: Piece): Promise<Uint8Array> => {
+    const block = fetched(entry, { ...options, signal: stop.signal, mayBeSpread: true })
+    // a failure is the reader's when its turn comes; until then nobody waits for it
+    block.catch(() => {})
+    return block
+  }
+  // a reader that has stopped reading holds the chunk it was given; what lies ready for it would lie there as long as it likes
+  const letGo = (): void => {
+    for (const one of ahead) {
+      one.block?.then(giveBack, () => { /* it will be fetched again, and fail again */ })
+      one.block = undefined
+    }
+    windowBytes = readLimits.firstWindowBytes
+  }
   for (;;) {
+    for (const one of ahead) one.block ??= begun(one.piece)
     while (!isExhausted && (ahead.length === 0 || aheadBytes < Math.min(windowBytes, options.windowBytes()))) {
       const next = await pieces.next()
       if (next.done === true) { isExhausted = true; break }
-      const block = fetched(next.value.entry, { ...options, signal: stop.signal, mayBeSpread: true })
-      // a failure is the reader's when its turn comes; until then nobody waits for it
-      block.catch(() => {})
-      ahead.push({ piece: next.value, block })
+      ahead.push({ piece: next.value, block: begun(next.value) })
       aheadBytes += next.value.entry.sizeBytes
     }
     aheadBytes -= ahead[0]?.piece.entry.sizeBytes ?? 0
     const bytes = await opened(ahead.shift(), options)
     if (bytes === undefined) return
     windowBytes *= 2
-    yield bytes
+    const goesOn = options.whenStalled?.(letGo)
+    try { yield bytes } finally { goesOn?.() }
   }
 }
+
+/** `block` is undefined while the reader stalls. */
+interface Ahead { readonly piece: Piece, block: Promise<Uint8Array> | undefined }
 
 /**
  * What is wanted of the chunk; opened when its turn comes, not when it arrives: the window holds each byte once. A function of its own, for the frame of a
  * generator that waits for a slow reader would keep the sealed block beside the opened one.
  */
-async function opened (head: { readonly piece: Piece, readonly block: Promise<Uint8Array> } | undefined, { sealer }: ReadOptions): Promise<Uint8Array | undefined> {
-  if (head === undefined) return undefined
+async function opened (head: Ahead | undefined, { sealer }: ReadOptions): Promise<Uint8Array | undefined> {
+  if (head?.block === undefined) return undefined
   const { piece: { entry, skip, take } } = head
   const block = await head.block
   const plaintext = sealer.openChunk(block, entry)

@@ -43,7 +43,7 @@ export async function writeFile (source: AsyncIterable<Uint8Array>, options: Wri
     await pipe(
       all,
       (bytes) => chunked(bytes, options),
-      (chunks) => lookingAhead(chunks),
+      (chunks) => options.isPrivate ? lookingAhead(chunks) : nothingAhead(chunks),
       async (chunks) => {
         for await (const { chunk, isLast } of chunks) {
           options.signal?.throwIfAborted()
@@ -67,6 +67,11 @@ export async function writeFile (source: AsyncIterable<Uint8Array>, options: Wri
 function chunked (source: AsyncIterable<Uint8Array>, { chunking, isPrivate, gearKey }: WriteOptions): AsyncIterable<Uint8Array> {
   if (isPrivate || chunking === 'fixed') return fixedChunks(source, fixedChunkBytes)
   return contentChunks(source, profiles[chunking], gearTable(gearKey))
+}
+
+/** Only what is padded must know that it is the last, and nobody holds a chunk until the next is there who need not. */
+async function * nothingAhead (chunks: AsyncIterable<Uint8Array>): AsyncIterable<{ chunk: Uint8Array, isLast: boolean }> {
+  for await (const chunk of chunks) yield { chunk, isLast: false }
 }
 
 async function * lookingAhead (chunks: AsyncIterable<Uint8Array>): AsyncIterable<{ chunk: Uint8Array, isLast: boolean }> {

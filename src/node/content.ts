@@ -1,6 +1,7 @@
 import { Budget } from '../base/budget.ts'
 import { empty, fromHex } from '../base/bytes.ts'
 import { type Cid, cidOfDigest } from '../base/cid.ts'
+import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { ClusterKeys } from '../encryption/index.ts'
 import { type Content, decodeContent, encodeContent, type Entry, excerptOf, joinContents, leavesOf, readFile, sealerOf, sizeOfContent, writeFile, type WriteOptions } from '../file/index.ts'
@@ -12,20 +13,21 @@ export const contentFlow = {
   inFlightBlocks: 16,
   /** Of all puts together, in bytes of chunks. */
   inFlightBytes: 24 * 1024 * 1024,
-  /** Fetched ahead of one reader; many share what all may have, each at least the least. */
+  /** Fetched ahead of one reader; many share what all may have. Of very many each has the chunk that it is being sent and nothing else: they keep the disk busy without it. */
   windowBytes: 8 * 1024 * 1024,
   allWindowsBytes: 48 * 1024 * 1024,
-  leastWindowBytes: 1024 * 1024,
+  /** A reader that has not asked for more for so long has nothing fetched ahead any more. */
+  stallMs: 1000,
   /** In the row of a part, 76 bytes each; one with more has a manifest, which is read when the object is completed. */
   listedChunksOfPart: 64,
 } as const
 
 /** Files of buckets as blocks, under the cluster's keys. */
-export function contentCodec (keys: ClusterKeys, random: Random): ContentCodec {
+export function contentCodec (keys: ClusterKeys, random: Random, clock: Pick<Clock, 'after'>): ContentCodec {
   const sealer = sealerOf(keys, random)
   const room = new Budget(contentFlow.inFlightBytes)
   let readers = 0
-  const windowBytes = (): number => Math.max(contentFlow.leastWindowBytes, Math.min(contentFlow.windowBytes, contentFlow.allWindowsBytes / readers))
+  const windowBytes = (): number => Math.min(contentFlow.windowBytes, contentFlow.allWindowsBytes / readers)
   const write = async (source: AsyncIterable<Uint8Array>, { bucket, signal, put }: Parameters<ContentCodec['write']>[1], how: Pick<WriteOptions, 'spreadFromBytes' | 'maxInlineBytes' | 'maxListedChunks'>): Promise<Content> => {
     const domain = domainOf(bucket)
     const { isPrivate, compression, chunking } = bucket
@@ -45,7 +47,7 @@ export function contentCodec (keys: ClusterKeys, random: Random): ContentCodec {
     async * read (content, { range, get, signal }) {
       readers++
       try {
-        yield * readFile(decodeContent(content), range, { sealer, get, signal, windowBytes })
+        yield * readFile(decodeContent(content), range, { sealer, get, signal, windowBytes, whenStalled: (act) => clock.after(contentFlow.stallMs, act) })
       } finally {
         readers--
       }

@@ -356,7 +356,7 @@ class Node {
     })
     this.#accessKeys = accessKeys({ registers: this.#registers, clock, random, settleLayout })
     const parts: ObjectParts = {
-      registers: this.#registers, replication: repairing.engine, content: contentCodec(keys, random), versions: { fresh: () => freshVersion(keys, random), idOf: (version) => versionIdOf(keys, version) }, clock, random, warn: this.#warn,
+      registers: this.#registers, replication: repairing.engine, content: contentCodec(keys, random, clock), versions: { fresh: () => freshVersion(keys, random), idOf: (version) => versionIdOf(keys, version) }, clock, random, warn: this.#warn,
       blockPlaces: () => blockHoldersOf(state.layout, 0).length,
       dates: new AgreedDate({ voters, ask, clock }),
       digesting: this.#digests.digesting,

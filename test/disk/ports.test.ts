@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { utf8 } from '../../src/base/bytes.ts'
 import { StoreFull } from '../../src/base/errors.ts'
+import { giveBack } from '../../src/base/lease.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { lockFolder } from '../../src/disk/folder-lock.ts'
 import { FileMissing, type Files, type KeyValue, SyncFailed } from '../../src/disk/index.ts'
@@ -87,6 +88,15 @@ describe.each([
     await Promise.all(Array.from({ length: 100 }, (_, i) => store.batch([{ type: 'put', key: Uint8Array.of(i), value: Uint8Array.of(i) }], { sync: i % 3 > 0 })))
     expect(await all(store.keys({}))).toHaveLength(100)
   }))
+})
+
+test('memory that a file was read into is the reader\'s own: given back it is gone, and the file is not', async () => {
+  await using folder = await temporaryFolder()
+  const files = nodeFiles(folder.path)
+  await files.writeDurable('a', [new Uint8Array(mib).fill(7)])
+  const [one, other] = [await files.read('a'), await files.read('a')]
+  giveBack(one)
+  expect([one.byteLength, other.byteLength, (await files.read('a')).byteLength]).toEqual([0, mib, mib])
 })
 
 test('what a kill left of writes is removed, and nothing else (it stayed for ever)', async () => {

@@ -6,6 +6,7 @@ import { concat, equals } from '../../src/base/bytes.ts'
 import { type Cid, cidOfDigest } from '../../src/base/cid.ts'
 import { streamingHash } from '../../src/base/hash.ts'
 import { Corrupt } from '../../src/base/errors.ts'
+import { lend } from '../../src/base/lease.ts'
 import type { SealedBlock } from '../../src/encryption/index.ts'
 import { decodeContent, decodeNode, encodeContent, encodeNode, type Entry, type ManifestNode, manifestLimits, readFile, sealerOf, sizeOfContent } from '../../src/file/index.ts'
 import { padded, padmeLength, unpadded } from '../../src/file/padding.ts'
@@ -184,6 +185,28 @@ describe('files', () => {
     async function * source (): AsyncIterable<Uint8Array> { try { yield * noise(64 * mib) } finally { isStopped = true } }
     await expect(world.write(source(), { put: async () => { throw new Error('no room') } })).rejects.toThrow('no room')
     expect(isStopped).toBe(true)
+  })
+
+  test('a reader that stalls lets go of what lies ready for it, and has it again when it goes on (200 of them held a window each)', async () => {
+    const world = fileWorld({ chunking: 'fixed' })
+    const content = await world.write(noise(20 * mib))
+    const lent = new Set<Uint8Array>()
+    let stall = (): void => {}
+    const reading = readFile(content, { first: 0, end: 20 * mib }, {
+      sealer: sealerOf(testKeys, seededRandom(1)), windowBytes: () => 6 * mib, whenStalled: (act) => { stall = act; return () => { stall = () => {} } },
+      // nobody else knows of this memory, so it is seen to be given back
+      get: async (cid) => { const block = lend((world.blocks.get(cid) as Uint8Array).slice()); lent.add(block); return block },
+    })[Symbol.asyncIterator]()
+    const got: Uint8Array[] = []
+    const held = (): number => [...lent].filter(({ byteLength }) => byteLength > 100_000).length
+    for (let next = await reading.next(); next.done !== true; next = await reading.next()) {
+      got.push(next.value)
+      if (got.length !== 5) continue
+      await expect.poll(held).toBeGreaterThan(3)
+      stall()
+      await expect.poll(held).toBe(0)
+    }
+    expect(equals(concat(got), await collected(noise(20 * mib)))).toBe(true)
   })
 
   test('a reader that stops early aborts what is under way', async () => {

@@ -11,8 +11,8 @@ import { demand, permitIn } from './permit.ts'
 import type { RpcParts } from './service.ts'
 
 export const chunkLimits = {
-  /** Of one message of a GetObject. Readers' libraries take 4 MiB unless told. */
-  maxSentBytes: 1024 * 1024,
+  /** Of one message of a GetObject: the library copies it twice, and a reader that is slow holds the copies. Readers' libraries take 4 MiB unless told. */
+  maxSentBytes: 256 * 1024,
 } as const
 
 export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<typeof ObjectService> {
