@@ -30,6 +30,10 @@ export const listingLimits = {
   maxNames: 1000,
   /** Names on which replicas differ, read at once. */
   concurrentReads: 16,
+  /** Names asked for behind a folder that filled a page: the next one may fill it too, and of each one name is needed. */
+  namesBehindFolder: 16,
+  /** So many times more where they were of several folders. */
+  namesGrowth: 4,
 } as const
 
 /** One page, key by key as current as a read that starts with the call. @throws Unavailable */
@@ -52,9 +56,11 @@ async function pageOf (ports: ListingPorts, request: ListRequest, signal: AbortS
   const prefixes: Uint8Array[] = []
   let after = startAfter(request)
   let last: Uint8Array | undefined
+  let names: number = limit
   const isFull = (): boolean => entries.length + prefixes.length >= limit
   for (;;) {
-    const page = await mergedPage(ports, { ...request, after }, signal)
+    const page = await mergedPage(ports, { ...request, after, limit: names }, signal)
+    const given = entries.length + prefixes.length
     const present = presentNames(ports, { ...request, names: page.names, wanted: limit - entries.length - prefixes.length }, signal)
     let skipped: Uint8Array | undefined
     for await (const { name, summary } of present) {
@@ -69,6 +75,8 @@ async function pageOf (ports: ListingPorts, request: ListRequest, signal: AbortS
     }
     if (page.through === undefined) return { entries, prefixes, next: undefined }
     after = skipped !== undefined && startsWith(page.through, skipped) ? lastNameWith(skipped) : page.through
+    const isOneFolder = skipped !== undefined && after !== page.through && entries.length + prefixes.length - given === 1
+    names = isOneFolder ? Math.min(limit, listingLimits.namesBehindFolder) : Math.min(limit, names * listingLimits.namesGrowth)
   }
 }
 

@@ -93,6 +93,18 @@ describe('a listing', () => {
     expect(names(await list(nodeOf(nodes, 0), { delimiter: '/', limit: 2 }))).toEqual(['b/', 'c'])
   })
 
+  test('asks for little behind a folder that filled a page, and for much again where many fit into one', async () => {
+    const { nodes } = tableNodes(3)
+    const node = nodeOf(nodes, 0)
+    const [big, small] = [['a', 'b', 'c', 'd', 'e'], Array.from({ length: 30 }, (_, i) => `f${String(i).padStart(2, '0')}`)]
+    for (const folder of big) for (let i = 0; i < 60; i++) await put(node, `${folder}/${String(i).padStart(2, '0')}`)
+    for (const folder of small) await put(node, `${folder}/only`)
+    node.asked.length = 0
+    expect(names(await list(node, { delimiter: '/', limit: 40 }))).toEqual([...big, ...small].map((folder) => `${folder}/`))
+    const limits = node.asked.flatMap(({ to, request }) => request.kind === 'list' && to === node.asked[0]?.to ? [request.limit] : [])
+    expect(limits).toEqual([41, 17, 17, 17, 17, 17, 41])
+  })
+
   test('shows a write that a minority missed', async () => {
     const { nodes, dead } = tableNodes(3)
     dead.add(nodeOf(nodes, 2).self)
