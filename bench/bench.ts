@@ -7,6 +7,8 @@ export interface Bench {
   readonly rounds: number
   /** Small objects put and got with 32 in flight. */
   readonly count: number
+  /** Objects in the bucket of the member that has many. */
+  readonly objects: number
   /** Objects of the long list. */
   readonly listed: number
   readonly report: Report

@@ -21,6 +21,15 @@ export function cpuSeconds (pid: number | undefined): number {
   return (Number(user) + Number(system)) / 100
 }
 
+/** Processor time of a process since its start, all threads (proc(5): Linux alone). */
+export function cpuSecondsOf (pid: number | undefined): number {
+  const [user, system] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ').slice(11, 13) ?? []
+  return (Number(user) + Number(system)) / ticksPerSecond
+}
+
+/** USER_HZ, the same on every Linux that Node runs on. */
+const ticksPerSecond = 100
+
 export interface Ended {
   /** From its start to its end. */
   readonly seconds: number

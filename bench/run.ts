@@ -14,9 +14,11 @@ import { BenchNodes } from './nodes.ts'
 import { puts } from './put.ts'
 import { Report } from './report.ts'
 import { layout } from './layout.ts'
+import { repair } from './repair.ts'
 import { rpc } from './rpc.ts'
 import { s3, s3Large, s3List } from './s3.ts'
 import { multipart } from './multipart.ts'
+import { scale } from './scale/scale.ts'
 import { sealing } from './sealing.ts'
 import { smallObjects } from './small-objects.ts'
 import { startUp } from './start-up.ts'
@@ -30,6 +32,7 @@ const { values } = parseArgs({
     size: { type: 'string', default: '256' },
     rounds: { type: 'string', default: '3' },
     count: { type: 'string', default: '3000' },
+    objects: { type: 'string', default: '1000000' },
     listed: { type: 'string', default: '100000' },
     only: { type: 'string' },
     json: { type: 'string' },
@@ -43,7 +46,7 @@ const onThree: Readonly<Record<string, Section>> = { 'start-up': startUp, small:
 /** On three holders and two members that hold nothing. */
 const onReaders: Readonly<Record<string, Section>> = { fetch: fetches, 'first-byte': firstBytes, helia }
 /** In this process, or on nodes of their own. */
-const alone: Readonly<Record<string, (bench: Bench) => Promise<void>>> = { gateway, sealing, erasure, layout }
+const alone: Readonly<Record<string, (bench: Bench) => Promise<void>>> = { gateway, sealing, erasure, layout, scale, repair }
 
 const names = [...Object.keys(onThree), ...Object.keys(onReaders), ...Object.keys(alone)]
 const wanted = values.only === undefined ? names : values.only.split(',')
@@ -52,12 +55,14 @@ if (unknown.length > 0) throw new Error(`there is no section ${unknown.join(', '
 
 const [sizeMiB, rounds, count] = [positive('size', values.size), positive('rounds', values.rounds), positive('count', values.count)]
 const listed = positive('listed', values.listed)
-const settings = { sizeMiB, rounds, count, listed, sections: wanted.join(' ') }
+const objects = positive('objects', values.objects)
+const settings = { sizeMiB, rounds, count, objects, listed, sections: wanted.join(' ') }
 const folder = await mkdtemp(join(tmpdir(), 'dfs-bench-'))
 const bench: Bench = {
   sizeBytes: sizeMiB * mebibyte,
   rounds,
   count,
+  objects,
   listed,
   report: new Report(settings),
   folder,

@@ -1,0 +1,75 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { until } from '../scripts/local-cluster.ts'
+import type { Bench } from './bench.ts'
+import { median, mebibyte, mib, percentile, secondsOf } from './measure.ts'
+import { patienceMs, type RedundancyKind, RepairedNodes } from './repaired-nodes.ts'
+
+const tenGiB = 10 * 1024 * mebibyte
+/** Repair may work in one and may not in the next, so that what else the machine does disturbs both. */
+const [windows, windowMs] = [6, 4000]
+
+const kinds: Readonly<Record<string, RedundancyKind>> = {
+  'rf:3': { nodes: 3, options: { copies: 3 }, redundancyFactor: 3 },
+  'rs:4+2': { nodes: 6, options: { shards: '4+2' }, redundancyFactor: 1.5 },
+}
+
+/** How soon what a holder lost is missed, and is there again, and what users feel of it; then what a node that joins is brought, and what users feel of that. */
+export async function repair (bench: Bench): Promise<void> {
+  for (const [name, kind] of Object.entries(kinds)) {
+    const home = join(bench.folder, `repair-${kind.nodes}`)
+    {
+      await using nodes = await RepairedNodes.start(home, kind)
+      await nodes.fill(bench.sizeBytes)
+      await lost(name, nodes, bench)
+      if (name === 'rf:3') await joined(name, nodes, bench)
+    }
+    await rm(home, { recursive: true, force: true })
+  }
+}
+
+async function lost (name: string, nodes: RepairedNodes, { report }: Bench): Promise<void> {
+  const victim = nodes.cluster.nodes.length - 1
+  const bytes = (await nodes.status(victim)).blocks.bytes
+  await nodes.cluster.node(victim).stop('SIGKILL')
+  const detection = await secondsOf(async () => until('the loss is told', patienceMs, async () => (await nodes.status(0)).isDegraded))
+  report.add(`${name}: a node killed, until status says that redundancy is short`, detection, 's')
+  await nodes.emptied(victim)
+  const started = performance.now()
+  await until('the first blocks are back', patienceMs, async () => (await nodes.status(victim)).blocks.count > 0)
+  report.add(`${name}: a node back without its blocks, until the first is brought`, (performance.now() - started) / 1000, 's')
+  const seconds = await secondsOf(async () => until('all blocks are back', patienceMs, async () => (await nodes.status(victim)).blocks.bytes >= bytes))
+  report.add(`${name}: its ${mib(bytes).toFixed(0)} MiB there again, no user waits`, seconds, 's')
+  report.add(`${name}: the same for 10 GiB, in proportion`, seconds * tenGiB / bytes / 60, 'min')
+  await nodes.emptied(victim)
+  await felt(`${name}: while repair brings ${mib(bytes).toFixed(0)} MiB`, nodes, report)
+}
+
+async function joined (name: string, nodes: RepairedNodes, { report }: Bench): Promise<void> {
+  await nodes.whole()
+  const before = await nodes.moved()
+  await nodes.add()
+  await felt(`${name}: while a node that joined is filled`, nodes, report)
+  await nodes.whole()
+  const brought = (await nodes.status(nodes.cluster.nodes.length - 1)).blocks.bytes
+  report.add(`${name}: bytes moved by the join`, mib(await nodes.moved() - before), 'MiB', { ratio: (await nodes.moved() - before) / brought, against: 'what the node holds then', target: { atMost: 1.1 } })
+}
+
+/** The 99th percentile of what users wait, with repair at work against the windows in which it is paused. */
+async function felt (what: string, nodes: RepairedNodes, report: Bench['report']): Promise<void> {
+  const [paused, working]: [number[][], number[][]] = [[], []]
+  let moved = 0
+  for (let window = 0; window < windows; window++) {
+    for (const [action, times] of [['pause', paused], ['resume', working]] as const) {
+      await nodes.all(async (client) => client.json('POST', '/v1/repair', { body: { action } }))
+      const before = await nodes.moved()
+      times.push(await nodes.usedFor(windowMs))
+      if (action === 'resume') moved += await nodes.moved() - before
+    }
+  }
+  const p99 = (times: readonly number[]): number => percentile(times, 0.99) * 1000
+  const ratio = median(working.map((times, window) => p99(times) / p99(paused[window] ?? [])))
+  report.add(`${what}: p99 of a user, repair paused`, p99(paused.flat()), 'ms')
+  report.add(`${what}: p99 of a user, repair at work`, p99(working.flat()), 'ms', { ratio, against: 'paused', target: { atMost: 3 } })
+  report.add(`${what}: moved meanwhile`, mib(moved) / (windows * windowMs / 1000), 'MiB/s')
+}
