@@ -25,6 +25,8 @@ export interface ShareRow extends Omit<Share, 'hasPassword'> {
   readonly secretHash: Uint8Array
   /** Argon2id, in the form that says its costs and salt ("$argon2id$v=19$…"). */
   readonly password: string | undefined
+  /** Of the use that used it up, 16 random bytes: whoever does not hear whether its write happened finds its own again. */
+  readonly usedBy?: Uint8Array
 }
 
 const label = utf8('dfs/v1/share')
@@ -41,19 +43,21 @@ export function endOf ({ notAfterMs, usedMs }: Pick<Share, 'notAfterMs' | 'usedM
   return notAfterMs !== undefined && nowMs > notAfterMs ? 'expired' : undefined
 }
 
-const version = 1
+/** 2 says by which use it was used up, and is written where it was. */
+const versions = { plain: 1, used: 2 } as const
 
-export function encodeShareRow ({ id, secretHash, bucket, bucketId, key, createdMs, notAfterMs, isOnce, password, usedMs }: ShareRow): Uint8Array {
-  return encode([version, id, secretHash, bucket, fromHex(bucketId), key, createdMs, notAfterMs ?? null, isOnce, password ?? null, usedMs ?? null])
+export function encodeShareRow ({ id, secretHash, bucket, bucketId, key, createdMs, notAfterMs, isOnce, password, usedMs, usedBy }: ShareRow): Uint8Array {
+  return encode([usedBy === undefined ? versions.plain : versions.used, id, secretHash, bucket, fromHex(bucketId), key, createdMs, notAfterMs ?? null, isOnce, password ?? null, usedMs ?? null, ...(usedBy === undefined ? [] : [usedBy])])
 }
 
 /** @throws MalformedBytes */
 export function decodeShareRow (value: Uint8Array): ShareRow {
   try {
-    const [found, id, secretHash, bucket, bucketId, key, createdMs, notAfterMs, isOnce, password, usedMs] =
-      decode(value) as [number, string, Uint8Array, string, Uint8Array, string, number, number | null, boolean, string | null, number | null]
-    if (found !== version) throw new MalformedBytes(`share of version ${found}`)
-    return { id, secretHash, bucket, bucketId: hexOf(bucketId), key, createdMs, notAfterMs: notAfterMs ?? undefined, isOnce, password: password ?? undefined, usedMs: usedMs ?? undefined }
+    const [found, id, secretHash, bucket, bucketId, key, createdMs, notAfterMs, isOnce, password, usedMs, usedBy] =
+      decode(value) as [number, string, Uint8Array, string, Uint8Array, string, number, number | null, boolean, string | null, number | null, Uint8Array | undefined]
+    if (found !== versions.plain && found !== versions.used) throw new MalformedBytes(`share of version ${found}`)
+    if ((found === versions.used) !== (usedBy instanceof Uint8Array && usedBy.byteLength === 16 && usedMs !== null)) throw new MalformedBytes(`a share of version ${found} that is not like one`)
+    return { id, secretHash, bucket, bucketId: hexOf(bucketId), key, createdMs, notAfterMs: notAfterMs ?? undefined, isOnce, password: password ?? undefined, usedMs: usedMs ?? undefined, ...(usedBy === undefined ? {} : { usedBy }) }
   } catch (cause) {
     throw new MalformedBytes('a share could not be read', { cause })
   }
@@ -62,5 +66,5 @@ export function decodeShareRow (value: Uint8Array): ShareRow {
 /** What a listing keeps: neither the secret's hash nor the password's, but whether there is one. */
 export function summaryOfShare (value: Uint8Array): Uint8Array {
   const row = decodeShareRow(value)
-  return encodeShareRow({ ...row, secretHash: new Uint8Array(0), password: row.password === undefined ? undefined : '' })
+  return encodeShareRow({ ...row, usedBy: undefined, secretHash: new Uint8Array(0), password: row.password === undefined ? undefined : '' })
 }

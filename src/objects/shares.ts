@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
-import { base64urlOf, empty, utf8 } from '../base/bytes.ts'
+import { base64urlOf, empty, equals, utf8 } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
-import { Conflict, InvalidInput, NotFound, Refused } from '../base/errors.ts'
+import { Conflict, InvalidInput, NotFound, Refused, UnknownOutcome } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import { passwordHash, passwordHolds } from '../encryption/index.ts'
 import { type Change, type Registers, type RowAddress, tables } from '../tables/index.ts'
@@ -51,6 +51,7 @@ export interface SharesParts {
 export const shareLimits = {
   idBytes: 12,
   secretBytes: 32,
+  useBytes: 16,
   maxPasswordBytes: 256,
   /** Of the cluster, those that have ended among them; several nodes that make some at once may pass it by a few. */
   maxShares: 10_000,
@@ -111,13 +112,21 @@ export function shares ({ registers, objects, clock, random, maxShares = shareLi
       return { share: publicShare(row), isPassword: async (password) => row.password === undefined || (Buffer.byteLength(password) <= shareLimits.maxPasswordBytes && passwordHolds(row.password, password)) }
     },
     async use (id, wait = {}) {
-      const before = demanded(id, await change<ShareRow | undefined>(id, (current) => {
+      const usedBy = random.bytes(shareLimits.useBytes)
+      const attempt = async (): Promise<ShareRow | undefined> => change<ShareRow | undefined>(id, (current) => {
         if (current === undefined || current.usedMs !== undefined) return { kind: 'keep', result: current }
-        return { kind: 'write', value: encodeShareRow({ ...current, usedMs: clock.wallMs() }), result: current }
-      }, wait))
-      if (before.usedMs !== undefined) throw new Conflict('this share is used up')
+        return { kind: 'write', value: encodeShareRow({ ...current, usedMs: clock.wallMs(), usedBy }), result: current }
+      }, wait)
+      // whether an earlier attempt happened the next one finds out: it meets its own mark, or makes it, and nobody else makes the same
+      const before = demanded(id, await attempt().catch(onceMoreIfUnknown(attempt)).catch(onceMoreIfUnknown(attempt)))
+      if (before.usedMs !== undefined && !equals(before.usedBy ?? empty, usedBy)) throw new Conflict('this share is used up')
     },
   }
+}
+
+const onceMoreIfUnknown = <T>(attempt: () => Promise<T>) => async (error: unknown): Promise<T> => {
+  if (error instanceof UnknownOutcome) return attempt()
+  throw error
 }
 
 function checkWanted ({ notAfterMs, password }: Pick<NewShare, 'notAfterMs' | 'password'>): void {
