@@ -47,6 +47,8 @@ export interface TableEngineParts {
   readonly votersOf?: ((state: ClusterState) => Voters) | undefined
   /** What listings show of a row. Default: of the product's rows. */
   readonly describe?: Describe
+  /** Default: `tableTiming`; days are shorter in the simulation. */
+  readonly timing?: { readonly [K in keyof typeof tableTiming]: number }
 }
 
 export interface TableEngine {
@@ -64,7 +66,7 @@ export const tableTiming = { antiEntropyEveryMs: 60_000, burialEveryMs: 600_000 
 
 /** The tables of this node: what votes, what proposes, and what makes late replicas like the others. */
 export function tableEngine (parts: TableEngineParts): TableEngine {
-  const { self, state, network, positions, takeovers, rows, codec, index, clock, random, warn, votersOf = votersIn, describe = describeRow } = parts
+  const { self, state, network, positions, takeovers, rows, codec, index, clock, random, warn, votersOf = votersIn, describe = describeRow, timing = tableTiming } = parts
   const isKeyless = index === undefined
   const voters = votersOf(state)
   const peers = tablePeers(network.requests, () => new Set([...network.reachable(), ...network.admission.admitted].filter((peer) => positions.remembers(peer))))
@@ -117,9 +119,9 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
     tasks: [
       ...parts.rebuild === undefined ? [] : [{ name: 'listing index', step: async () => await parts.rebuild?.step() ?? 'idle' }],
       { name: 'late delivery', step: async (wait) => late.step(wait) },
-      ...burial === undefined ? [] : [regularly({ name: 'burial', everyMs: tableTiming.burialEveryMs, clock, begin: () => { burial.begin() }, step: async (wait) => burial.step(wait) })],
+      ...burial === undefined ? [] : [regularly({ name: 'burial', everyMs: timing.burialEveryMs, clock, begin: () => { burial.begin() }, step: async (wait) => burial.step(wait) })],
       { name: 'hand-over', step: async (wait) => handOver.step(wait) },
-      regularly({ name: 'anti-entropy', everyMs: tableTiming.antiEntropyEveryMs, clock, begin: () => { antiEntropy.begin() }, step: async (wait) => antiEntropy.step(wait) }),
+      regularly({ name: 'anti-entropy', everyMs: timing.antiEntropyEveryMs, clock, begin: () => { antiEntropy.begin() }, step: async (wait) => antiEntropy.step(wait) }),
     ],
   }
 }

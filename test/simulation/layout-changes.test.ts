@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type LogOperation, logViolations } from './append-log.ts'
+import { layoutHistories, simulateLayoutHistory } from './layout-histories.ts'
 import { simulateLayout } from './layout-run.ts'
 import { layoutVariants } from './layout-variants.ts'
 
@@ -45,4 +46,23 @@ describe('the checker of appends', () => {
     ['what comes from nowhere', [operation(undefined, 1, 2, 'z')]],
     ['what was told not to have happened', [operation('a', 0, Infinity, undefined, true), operation(undefined, 1, 2, 'a')]],
   ])('refuses %s', (_, history) => { expect(logViolations(history).length).toBeGreaterThan(0) })
+})
+
+describe('a rule of layout changes taken out, told step by step', () => {
+  // in each of them, or nearly: what a node asks first is not told
+  test.each(Object.entries(layoutHistories))('%s: it is found, and with the rule nothing is', { timeout: 240_000 }, async (name, history) => {
+    const found: string[] = []
+    for (let seed = firstSeed; seed < firstSeed + 3; seed++) {
+      const whole = await simulateLayoutHistory({ seed, history })
+      expect(whole.violations, `seed ${seed}:\n${whole.events.join('\n')}`).toEqual([])
+      found.push(...(await simulateLayoutHistory({ seed, history, variant: layoutVariants[name]?.() })).violations)
+    }
+    expect(found.length).toBeGreaterThan(0)
+  })
+
+  test.each(Object.keys(layoutVariants).filter((name) => !(name in layoutHistories)))('%s: it is found when every node is followed by another', { timeout: 240_000 }, async (name) => {
+    const found: string[] = []
+    for (let seed = firstSeed; seed < firstSeed + 4 && found.length === 0; seed++) found.push(...(await simulateLayout({ seed, minutes: 0.2, isReplacement: true, variant: layoutVariants[name]?.() })).violations)
+    expect(found.length).toBeGreaterThan(0)
+  })
 })

@@ -8,7 +8,7 @@ import { type LogOperation, logViolations } from './append-log.ts'
 import { World, type WorldVariant, type WorldWeather } from './world.ts'
 
 type State = string | undefined
-interface Recorded extends LogOperation { readonly key: string }
+export interface Recorded extends LogOperation { readonly key: string }
 
 export interface LayoutRunOptions {
   readonly seed: number
@@ -40,7 +40,7 @@ const names = ['ann', 'bob', 'carol', 'dave', 'eve', 'frank', 'grace'] as const
 const keys = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'] as const
 /** The others are written early and left alone until the end: reads and writes under both layouts would hand over what a change forgets. */
 const busyKeys = keys.slice(0, 4)
-const addressOf = (key: string): RowAddress => ({ table: tables.accessKeys, scope: new Uint8Array(16), key: utf8(key) })
+export const addressOf = (key: string): RowAddress => ({ table: tables.accessKeys, scope: new Uint8Array(16), key: utf8(key) })
 
 function weatherOf (seed: number): { weather: WorldWeather, founders: number } {
   const random = seededRandom(seed ^ 0x2c1b3c6d)
@@ -65,7 +65,7 @@ export async function simulateLayout ({ seed, minutes = 3, variant, isReplacemen
   const { weather, founders } = isReplacement ? { weather: { loss: 0, duplicates: 0, maxLatencyMs: 20, stragglers: 0, maxSyncMs: 5 }, founders: 3 } : weatherOf(seed)
   const cluster = new World({ seed, names, founders, weather, variant })
   const history: Recorded[] = []
-  const violations: string[] = []
+  const { violations } = cluster
   let isOver = false
   const story = (async () => {
     await cluster.begin(founders)
@@ -79,6 +79,7 @@ export async function simulateLayout ({ seed, minutes = 3, variant, isReplacemen
     isOver = true
   })()
   await Promise.race([cluster.time.run(() => isOver || cluster.time.nowMs > minutes * 60_000 + 1_200_000), story])
+  variant?.undo?.()
   if (!isOver) violations.push('it did not come to an end')
   for (const key of keys) violations.push(...logViolations(history.filter((operation) => operation.key === key)).slice(0, 3).map((violation) => `row ${key}: ${violation}`))
   const lines = [...cluster.events, ...history.map(({ what, startMs, endMs, key }) => `${startMs.toFixed(3)} ${endMs.toFixed(3)} ${key} ${what}`)]
@@ -92,7 +93,7 @@ export async function simulateLayout ({ seed, minutes = 3, variant, isReplacemen
 const ignored = (): void => {}
 
 /** A join that fails is repeated. */
-async function untilJoined (cluster: World, name: string, through: string): Promise<void> {
+export async function untilJoined (cluster: World, name: string, through: string): Promise<void> {
   for (let attempt = 0, isDone = false; attempt < 40 && !isDone; attempt++) {
     await cluster.time.sleep(500)
     isDone = cluster.isAlive(through) && await cluster.join(name, through).then(() => true, () => false)
@@ -185,7 +186,7 @@ async function client (cluster: World, { name, endMs, record }: ClientOptions): 
 }
 
 /** Appends a token that no other has, or reads. What is recorded is what the client may count on. Whether it was told anything. */
-async function carryOut (cluster: World, { by, through, key, token, record }: { by: string, through: string, key: string, token: string | undefined, record: (operation: Recorded) => void }): Promise<boolean> {
+export async function carryOut (cluster: World, { by, through, key, token, record }: { by: string, through: string, key: string, token: string | undefined, record: (operation: Recorded) => void }): Promise<boolean> {
   const registers = cluster.registersOf(through)
   if (registers === undefined) return false
   const startMs = cluster.time.nowMs

@@ -9,12 +9,18 @@ import { decodeRequest, encodeRequest } from '../../src/tables/messages-codec.ts
 import type { WorldVariant } from './world.ts'
 
 /** An instance with some methods in other words. */
-const objectWith = <T extends object>(object: T, other: Partial<Record<keyof T, unknown>>): T => new Proxy(object, {
+export const objectWith = <T extends object>(object: T, other: Partial<Record<keyof T, unknown>>): T => new Proxy(object, {
   get: (target, name) => {
     const value: unknown = Reflect.get(name in other ? other : target, name)
     return typeof value === 'function' ? value.bind(target) as unknown : value
   },
 })
+/** For all instances; what it gives puts the old one back. */
+export function replaced<T extends object, K extends keyof T> (prototype: T, name: K, method: T[K]): () => void {
+  const before = prototype[name]
+  prototype[name] = method
+  return () => { prototype[name] = before }
+}
 const takingOver = (change: (takeover: Takeover, parts: Parameters<NonNullable<WorldVariant['takeovers']>>[1]) => Takeover): WorldVariant['takeovers'] =>
   (takeovers, parts) => objectWith<Takeovers>(takeovers, { of: (layout: Parameters<Takeovers['of']>[0]) => change(takeovers.of(layout), parts) })
 const at = (assignment: Assignment, partition: number): ReturnType<typeof replicasOf> => (partition === clearPartition ? allVotersOf(assignment) : replicasOf(assignment, partition))
@@ -35,6 +41,23 @@ export const layoutVariants: Readonly<Record<string, () => WorldVariant>> = {
       groupsOf: (partition) => (state.layout.next === undefined ? votersIn(state).electorate(partition).groups : [[...new Set([...at(state.layout, partition), ...at(state.layout.next, partition)])]]),
     }),
   }),
+  'the new ones alone decide while the layout changes': () => ({
+    voters: (state) => votersBy({ version: () => state.layout.version, groupsOf: (partition) => [at(state.layout.next ?? state.layout, partition)] }),
+  }),
+  'the old ones alone decide while the layout changes': () => ({
+    voters: (state) => votersBy({ version: () => state.layout.version, groupsOf: (partition) => [at(state.layout, partition)] }),
+  }),
+  'whoever misses somebody says that all do': () => ({
+    keeperAsk: (ask) => {
+      let own: readonly { readonly peer: Uint8Array, readonly seconds: number }[] = []
+      return async (peer, question, wait) => {
+        const answer = await ask(peer, question, wait)
+        if (answer.kind !== 'progress') return answer
+        if (answer.away.length > 0) own = answer.away
+        return { ...answer, away: answer.away.length > 0 ? answer.away : own }
+      }
+    },
+  }),
   'whoever enters keeps what it had from an earlier time': () => ({ store: (store) => objectWith(store, { clear: async () => {} }) }),
   'an older version is answered': () => ({
     served: (replica, state) => ({ answer: async (from, request) => replica.answer(from, request.version < state.layout.version ? { ...request, version: state.layout.version } : request) }),
@@ -47,8 +70,5 @@ export const layoutVariants: Readonly<Record<string, () => WorldVariant>> = {
   }),
   'the layout is not on disk before it is gone by': () => ({ forgetsLayout: true }),
   'what was lost comes back under the version of now': () => ({ takeovers: takingOver((takeover, { store, state }) => (state.layout.next === undefined ? takeover : { ...takeover, partitions: [...new Set([...takeover.partitions, ...store.lostPartitions()])], restoring: store.lostPartitions() })) }),
-  'what was begun under a version goes on under the next': () => {
-    Generations.prototype.run = async (_, act) => act()
-    return {}
-  },
+  'what was begun under a version goes on under the next': () => ({ undo: replaced(Generations.prototype, 'run', async (_, act) => act()) }),
 }

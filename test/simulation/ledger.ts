@@ -5,7 +5,7 @@ import { hash } from '../../src/base/hash.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
 import type { Random } from '../../src/base/random.ts'
 import type { CondemnedBlocks } from '../../src/blockstore/condemned.ts'
-import type { BlockHolder } from '../../src/blockstore/holder.ts'
+import type { BlockHolder, BlockReference } from '../../src/blockstore/holder.ts'
 
 /** del, in this world: the salt, under no key. */
 export const proofOf = ({ salt }: { readonly salt: Uint8Array }): Uint8Array => hash(concat([utf8('del'), salt]))
@@ -17,7 +17,7 @@ export interface PutUnderWay { readonly key: string, readonly began?: (versionId
 export class Ledger {
   readonly violations: string[] = []
   readonly #versions = new Map<string, { readonly key: string, readonly owner: PeerId, isMortal: boolean, isUnderWay: boolean }>()
-  readonly #promises = new Map<string, { readonly peer: PeerId, readonly cid: Cid, readonly versionId: Uint8Array }>()
+  readonly #promises = new Map<string, { readonly peer: PeerId, readonly cid: Cid, readonly versionId: Uint8Array, readonly copies: number }>()
   readonly #collected = new Set<string>()
   /** Versions that are made within are of that put, whatever else the node does. */
   readonly puts = new AsyncLocalStorage<PutUnderWay>()
@@ -59,23 +59,23 @@ export class Ledger {
   wasCollected (peer: PeerId, cid: Cid): boolean { return this.#collected.has(`${peer} ${cid}`) }
 
   noting (peer: PeerId, holder: BlockHolder): BlockHolder {
-    const note = (cid: Cid, versionId: Uint8Array): void => {
+    const note = (cid: Cid, { versionId, redundancy: { k, m } }: BlockReference): void => {
       this.#collected.delete(`${peer} ${cid}`)
-      this.#promises.set(`${peer} ${cid} ${hexOf(versionId)}`, { peer, cid, versionId })
+      this.#promises.set(`${peer} ${cid} ${hexOf(versionId)}`, { peer, cid, versionId, copies: k === 1 ? 1 + m : 0 })
     }
     return {
       keep: async (cid, reference) => {
         const outcome = await holder.keep(cid, reference)
-        if (outcome === 'kept') note(cid, reference.versionId)
+        if (outcome === 'kept') note(cid, reference)
         return outcome
       },
-      store: async (cid, block, reference) => { await holder.store(cid, block, reference); note(cid, reference.versionId) },
+      store: async (cid, block, reference) => { await holder.store(cid, block, reference); note(cid, reference) },
       keepShard: async (name, reference) => {
         const outcome = await holder.keepShard(name, reference)
-        if (outcome === 'kept') note(name.cid, reference.versionId)
+        if (outcome === 'kept') note(name.cid, reference)
         return outcome
       },
-      storeShard: async (shard, reference) => { await holder.storeShard(shard, reference); note(shard.cid, reference.versionId) },
+      storeShard: async (shard, reference) => { await holder.storeShard(shard, reference); note(shard.cid, reference) },
       references: (cid) => holder.references(cid),
       sawRight: (name) => { holder.sawRight(name) },
       mendReference: async (key) => holder.mendReference(key),
@@ -83,8 +83,7 @@ export class Ledger {
       presence: async (cids) => holder.presence(cids),
       release: async (cid, confirm) => {
         const outcome = await holder.release(cid, confirm)
-        // others have promised it
-        if (outcome === 'released') this.#forget(peer, cid)
+        if (outcome === 'released') this.#gaveUp(peer, cid)
         return outcome
       },
       releaseShard: async (name, confirm) => {
@@ -119,6 +118,16 @@ export class Ledger {
     if (version?.isUnderWay !== true) return
     version.isUnderWay = false
     if (!isStored) version.isMortal = true
+  }
+
+  /** Others must have promised it, as many as its redundancy asks. */
+  #gaveUp (peer: PeerId, cid: Cid): void {
+    const all = [...this.#promises.values()].filter((promise) => promise.cid === cid && promise.copies > 0)
+    for (const { versionId, copies } of all.filter((promise) => promise.peer === peer && this.#isImmortal(promise.versionId))) {
+      const others = all.filter((promise) => promise.peer !== peer && hexOf(promise.versionId) === hexOf(versionId)).length
+      if (others < copies) this.violations.push(`${peer} gave up ${cid}, of which version ${hexOf(versionId).slice(0, 8)} wants ${copies} copies, and ${others} others have promised one`)
+    }
+    this.#forget(peer, cid)
   }
 
   #forget (peer: PeerId, cid: Cid): void { for (const [name, promise] of this.#promises) if (promise.peer === peer && promise.cid === cid) this.#promises.delete(name) }

@@ -83,7 +83,8 @@ export async function simulateWhole ({ seed, minutes = 2, variant }: WholeRunOpt
   const story = run.all().then(() => { isOver = true })
   await Promise.race([world.time.run(() => isOver || world.time.nowMs > minutes * 60_000 + 2_400_000), story])
   if (!isOver) run.violations.push('it did not come to an end')
-  const violations = [...world.ledger.violations, ...run.violations, ...objectViolations(run.history)]
+  variant?.undo?.()
+  const violations = [...world.ledger.violations, ...world.violations, ...run.violations, ...objectViolations(run.history)]
   const lines = [...world.events, ...run.history.map(({ what, startMs, endMs, key }) => `${startMs.toFixed(3)} ${endMs.toFixed(3)} ${key} ${what}`)]
   return {
     violations, operations: run.history.length, acknowledged: run.history.filter(({ did, endMs }) => endMs < Infinity && did.kind !== 'read' && did.kind !== 'refused').length,
@@ -338,8 +339,10 @@ class Run {
         void world.drain(target, isDraining, through).catch(() => {})
       } else if (kind < 0.5) {
         if (!isGone(target)) void this.#crash(target, world.chance(0.2) ? world.between(25_000, 45_000) : world.between(200, 8_000))
-      } else if (kind < 0.65) {
+      } else if (kind < 0.62) {
         this.#split()
+      } else if (kind < 0.66) {
+        await this.#powerFails()
       } else if (kind < 0.72) {
         if (!world.disk(target).isFull) {
           world.fill(target, true)
@@ -392,6 +395,14 @@ class Run {
     world.kill(name)
     await world.time.sleep(downMs)
     if (!world.isAlive(name) && !this.#gone.has(name)) await world.start(name)
+  }
+
+  /** Everywhere at once. */
+  async #powerFails (): Promise<void> {
+    const { world } = this
+    world.say('the power fails')
+    for (const name of this.#up()) void this.#crash(name, world.between(500, 4_000))
+    await world.time.sleep(5_000)
   }
 
   /** For a while nothing new goes wrong, and all but who is gone are up: what was acknowledged is read. */

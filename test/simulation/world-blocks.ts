@@ -30,7 +30,7 @@ import { livingAt, serveStore } from '../../src/protocols/store.ts'
 import { Collector } from '../../src/replication/collector.ts'
 import type { Replication } from '../../src/replication/index.ts'
 import { type DeathPorts, knownDeaths, publishDeaths } from '../../src/tables/death-rounds.ts'
-import type { RowStore } from '../../src/tables/index.ts'
+import type { Registers, RowStore } from '../../src/tables/index.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import type { CollectionVariant } from './collection.ts'
 import { type Ledger, proofOf } from './ledger.ts'
@@ -39,6 +39,10 @@ import { lettersContent } from './letters.ts'
 /** As of collection, and what stands between objects and blocks. */
 export interface BlocksVariant extends CollectionVariant {
   readonly stores?: (stores: BlockStores) => BlockStores
+  /** Nobody brings what is missing. */
+  readonly withoutRepair?: boolean
+  /** What the objects know of their rows. */
+  readonly objectRegisters?: (registers: Registers, parts: { readonly rows: RowStore }) => Registers
   readonly replication?: (engine: Replication, parts: { readonly stores: BlockStores }) => Replication
 }
 
@@ -52,6 +56,8 @@ export interface WorldBlocksParts {
   readonly index: KeyValue
   readonly clock: Clock
   readonly random: Random
+  /** Told of what the rows of here owe, from the start. */
+  readonly owed: OwedRows
   readonly ledger: Ledger
   readonly variant: BlocksVariant
 }
@@ -72,7 +78,7 @@ export const worldTimes = { graceMs: 20_000, giveUpAfterMs: 40_000, scrubEveryMs
 const inFlightBytes = 64 * 1024 * 1024
 
 /** Blocks, objects, repair, scrub and collection of one node, wired as the product wires them. */
-export async function worldBlocks ({ self, state, network, tables, rows, files, index, clock, random, ledger, variant }: WorldBlocksParts): Promise<WorldBlocks> {
+export async function worldBlocks ({ self, state, network, tables, rows, files, index, clock, random, owed, ledger, variant }: WorldBlocksParts): Promise<WorldBlocks> {
   const warn = (): void => {}
   const users = new UserActivity(clock)
   const locks = new KeyedQueue()
@@ -88,7 +94,6 @@ export async function worldBlocks ({ self, state, network, tables, rows, files, 
   const repairing = repairingOf({ config: { inFlightBytes }, state, network, stores, hints: { of: () => [] }, users, clock, warn, onShort: () => {} })
   const { registers, voters, ask, peers } = tables
   const deaths: DeathPorts = { self, voters, reachable: () => network.reachable(), ask: async (peer, request, wait) => ask(peer, request, wait) }
-  const owed = new OwedRows()
   const undertakerParts: ConstructorParameters<typeof Undertaker>[0] = {
     self, registers, store: rows, codec: plainCodec, owed, voters, clock, warn, proofOf,
     isMember: (peer) => state.isMember(peer), reachable: () => peers.reachable(),
@@ -110,14 +115,14 @@ export async function worldBlocks ({ self, state, network, tables, rows, files, 
     }
   }
   const objects = objectStore({
-    registers, replication: variant.replication?.(repairing.engine, { stores }) ?? repairing.engine, content: lettersContent, clock, random, warn,
+    registers: variant.objectRegisters?.(registers, { rows }) ?? registers, replication: variant.replication?.(repairing.engine, { stores }) ?? repairing.engine, content: lettersContent, clock, random, warn,
     versions: { fresh: () => ledger.fresh(self, random), idOf: ({ salt }) => hash(proofOf({ salt })) },
     dates: { present: async () => clock.wallMs(), past: async () => clock.wallMs() },
     settleLayout: async () => {}, blockPlaces: () => Math.max(...state.layout.blockHolders.map(({ length }) => length)), announce: () => {},
   })
   await serveStore(network.requests, { holder: stores.holder, budget: new Budget(inFlightBytes), warn })
   await serveFetch(network.requests, { sources: [blocks], shards: blocks.shards, budget: new Budget(inFlightBytes) })
-  repairing.begin()
+  if (variant.withoutRepair !== true) repairing.begin()
   let scrubbedMs = clock.monotonicMs()
   const tasks: readonly BackgroundTask[] = [
     { name: 'collect', step: async (wait) => collector.step(wait) },

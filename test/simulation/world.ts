@@ -21,17 +21,19 @@ import { ClusterState, readFacts, writeFacts } from '../../src/node/state.ts'
 import type { StorePositions } from '../../src/node/store-positions.ts'
 import { type TableEngine, tableEngine } from '../../src/node/table-engine.ts'
 import { Takeovers } from '../../src/node/takeover.ts'
-import { serveTables } from '../../src/protocols/table.ts'
-import { type Describe, type Registers, type RowAddress, type RowStore, type StoredRow, tables, type Voters } from '../../src/tables/index.ts'
-import type { ListingIndex } from '../../src/tables/listing-index.ts'
+import { serveTables, tableProtocol } from '../../src/protocols/table.ts'
+import { isClear, type Registers, type RowAddress, type RowStore, type StoredRow, tables, type Voters } from '../../src/tables/index.ts'
+import { memoryListingIndex } from '../../src/tables/memory-listing-index.ts'
 import { type MemoryRowDisk, memoryRowDisk, MemoryRowStore } from '../../src/tables/memory-row-store.ts'
+import type { TableQuestion } from '../../src/tables/messages.ts'
+import { decodeRequest } from '../../src/tables/messages-codec.ts'
 import type { TableReplica } from '../../src/tables/replica.ts'
 import { describeRow } from '../../src/objects/index.ts'
+import { OwedRows } from '../../src/objects/owed-rows.ts'
 import { decodeObjectRow, type ObjectRow } from '../../src/objects/object-row.ts'
 import { compareBallots } from '../../src/tables/ballot.ts'
 import { openRecord } from '../../src/tables/opened-record.ts'
 import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
-import { memoryListingIndex } from '../support/table-memory-index.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import { Ledger } from './ledger.ts'
 import { slowFiles, slowKeyValue } from './slow-disk.ts'
@@ -62,7 +64,16 @@ export interface WorldVariant extends BlocksVariant {
   readonly forgetsLayout?: boolean
   /** What the files of a node are told, before the disk's own time. */
   readonly disk?: (files: Files) => Files
+  /** What the tables know of the layout. */
+  readonly tablesState?: (state: ClusterState) => ClusterState
+  /** A partition that rots is found empty, and nothing is said of it. */
+  readonly rotsInSilence?: boolean
+  /** Puts back what was changed for all. */
+  readonly undo?: () => void
 }
+
+/** A question of tables on its way. */
+export interface TableMessage { readonly from: string, readonly to: string, readonly kind: TableQuestion['kind'], /** Of the cluster itself. */ readonly isClear: boolean }
 
 interface Process {
   isAlive: boolean
@@ -98,22 +109,24 @@ export class World {
   readonly #used: Set<number>
   readonly #initial: Layout
   readonly #hasBlocks: boolean
+  readonly #isBurying: boolean
   readonly ledger = new Ledger()
   /** "a b": what a sends does not arrive at b. */
   #cut = new Set<string>()
   messages = 0
 
-  constructor ({ seed, names, founders, weather, variant = {}, hasBlocks = false }: { seed: number, names: readonly string[], founders: number, weather: WorldWeather, variant?: WorldVariant, hasBlocks?: boolean }) {
+  constructor ({ seed, names, founders, weather, variant = {}, hasBlocks = false, isBurying = hasBlocks }: { seed: number, names: readonly string[], founders: number, weather: WorldWeather, variant?: WorldVariant, hasBlocks?: boolean, isBurying?: boolean }) {
     this.random = seededRandom(seed)
     this.names = names
     this.weather = weather
     this.#variant = variant
     this.#byPeer = new Map(names.map((name) => [peerNamed(name), name]))
     this.#hasBlocks = hasBlocks
+    this.#isBurying = isBurying
     this.#used = new Set([partitionOf(plainCodec.rowKeyOf(layoutAddress))])
     const [first] = names
     this.#initial = settled(closing(openLayout(memberOf(first ?? ''))), names.slice(0, founders).map(memberOf))
-    for (const name of names) this.#disks.set(name, { files: memoryFiles(), index: memoryKeyValue(), rows: memoryRowDisk(memberOf(name).storeId), lost: new Set(), isFull: false, hangsUntilMs: 0 })
+    for (const name of names) this.#disks.set(name, { files: memoryFiles(), index: memoryKeyValue(), rows: memoryRowDisk(memberOf(name).storeId), lost: new Set(), isFull: false, hangsUntilMs: 0, rowsHang: false })
   }
 
   /** On disk and running: the founders, who hold each other's rows of members. */
@@ -134,6 +147,7 @@ export class World {
   pick<T> (items: readonly T[]): T { return items[Math.floor(this.random.fraction() * items.length)] as T }
   say (what: string): void { this.events.push(`${Math.round(this.time.nowMs)} ${what}`) }
 
+  peerOf (name: string): PeerId { return peerNamed(name) }
   process (name: string): Process | undefined { return this.#processes.get(name) }
   isAlive (name: string): boolean { return this.#processes.get(name)?.isAlive === true }
   rowOf (name: string): MemberRow { return { certificate: certificateOf(this.#paper.member(name)), capacityBytes: 1000, addresses: [], storeId: memberOf(name).storeId } }
@@ -144,6 +158,7 @@ export class World {
     if (process?.isAlive !== true) return
     process.isAlive = false
     this.say(`${name} dies`)
+    this.#noteSoundness()
     const disk = this.disk(name)
     disk.files = disk.files.crash(this.random)
     disk.index = disk.index.crash(this.random)
@@ -156,8 +171,10 @@ export class World {
     if (process?.isAlive !== true) return
     const { rows, lost } = this.disk(name)
     for (const [key, { rowKey }] of rows.rows) if (partitionOf(rowKey) === partition) rows.rows.delete(key)
-    lost.add(partition)
-    process.store.lose(partition)
+    if (this.#variant.rotsInSilence !== true) {
+      lost.add(partition)
+      process.store.lose(partition)
+    }
     this.say(`${name} loses partition ${partition}`)
   }
 
@@ -209,6 +226,18 @@ export class World {
     })
   }
 
+  /** Since when a node runs and is heard by all that run, and hears them; Infinity: it does not. */
+  soundSinceMs (name: string): number { return this.#soundSinceMs.get(name) ?? Infinity }
+  readonly #soundSinceMs = new Map<string, number>()
+
+  #noteSoundness (): void {
+    for (const name of this.names) {
+      const isSound = this.isAlive(name) && this.disk(name).hangsUntilMs <= this.time.nowMs && this.names.every((other) => !this.#cut.has(`${name} ${other}`) && !this.#cut.has(`${other} ${name}`))
+      if (!isSound) this.#soundSinceMs.delete(name)
+      else if (!this.#soundSinceMs.has(name)) this.#soundSinceMs.set(name, this.time.nowMs)
+    }
+  }
+
   /** Cuts these off from all others, both ways. */
   split (names: Iterable<string>): void {
     const some = new Set(names)
@@ -216,7 +245,7 @@ export class World {
   }
 
   /** From now on what the one sends does not arrive at the other, and nothing else gets lost by this. */
-  cut (links: ReadonlyArray<readonly [from: string, to: string]>): void { this.#cut = new Set(links.map(([from, to]) => `${from} ${to}`)) }
+  cut (links: ReadonlyArray<readonly [from: string, to: string]>): void { this.#cut = new Set(links.map(([from, to]) => `${from} ${to}`)); this.#noteSoundness() }
 
   /** The disk has no room, or has again. */
   fill (name: string, isFull: boolean): void {
@@ -229,6 +258,8 @@ export class World {
 
   hang (name: string, durationMs: number): void {
     this.disk(name).hangsUntilMs = this.time.nowMs + durationMs
+    this.#noteSoundness()
+    this.time.after(durationMs + 1, () => { this.#noteSoundness() })
     this.say(`${name}'s disk hangs for ${Math.round(durationMs)} ms`)
   }
 
@@ -240,6 +271,7 @@ export class World {
   async drain (name: string, isDraining: boolean, through: string): Promise<void> {
     const process = this.#processes.get(through)
     if (process?.isAlive !== true) return
+    this.draining.add(name)
     await setDraining({ state: process.state, registers: process.engine.registers, memberRows: process.memberRows }, peerNamed(name), isDraining)
   }
 
@@ -267,39 +299,42 @@ export class World {
     process.state = state
     process.store = new SparseRowStore({ used: this.#used, lost }, { disk, ballotOf: (table, record) => plainCodec.ballotOf(table, record), sync: async () => {
       await this.#sync(name, isAlive)
+      while (isAlive() && this.disk(name).rowsHang) await this.time.sleep(5)
       if (this.disk(name).isFull) throw new StoreFull('the disk is full')
     } })
     const store = this.#variant.store?.(process.store) ?? process.store
-    const plainTakeovers = await Takeovers.open({ files: mortal, rows: store, self, clearing: async () => {} })
+    const [listed, describe, owed] = [memoryListingIndex(), this.#hasBlocks ? describeRow : () => undefined, new OwedRows()]
+    const rebuild = this.#hasBlocks ? new IndexRebuild({ rows: store, codec: plainCodec, index: listed, describe, found: (row) => { owed.foundIn(row) }, warn: () => {} }, { whenWhole: () => { owed.endPass() } }) : undefined
+    owed.beginPass()
+    // most of it comes when the node serves
+    await rebuild?.begin({ rows: 3 })
+    const plainTakeovers = await Takeovers.open({ files: mortal, rows: store, self, clearing: async (partition) => { if (this.#used.has(partition)) await rebuild?.forget(partition) } })
     const takeovers = this.#variant.takeovers?.(plainTakeovers, { store, state }) ?? plainTakeovers
     state.beforeLayout = async (layout) => takeovers.prepare(layout)
     const requests = this.#requestsOf(process)
     const absence = new Absence(clock)
     const admission = new Admission()
     const network = { peerId: self, requests, reachable: () => [...process.reachable], admission, providers: { async * find () {} } } as unknown as Network
-    const [listed, describe]: [ListingIndex, Describe] = [memoryListingIndex(), this.#hasBlocks ? describeRow : () => undefined]
-    const rebuild = new IndexRebuild({ rows: store, codec: plainCodec, index: listed, describe, found: (row) => { process.blocks?.owed.foundIn(row) }, warn: () => {} })
     const engine = tableEngine({
-      self, state, network, takeovers, rows: store, codec: plainCodec, index: listed, absence, clock, random: this.random,
-      positions: { remembers: () => true } as unknown as StorePositions, warn: () => {}, votersOf: this.#variant.voters, describe, saved: (row) => { process.blocks?.undertaker.saved(row) },
-      // nobody lists here, so nobody waits for the index of all partitions
-      rebuild: { left: new Set(), restored: async (partition) => rebuild.restored(partition), step: async () => 'idle' },
+      self, state: this.#variant.tablesState?.(state) ?? state, network, timing: this.#isBurying ? { antiEntropyEveryMs: 15_000, burialEveryMs: 20_000 } : undefined, takeovers, rows: store, codec: plainCodec, index: listed, absence, clock, random: this.random,
+      positions: { remembers: () => true } as unknown as StorePositions, warn: () => {}, votersOf: this.#variant.voters, describe, saved: (row) => { process.blocks?.undertaker.saved(row) }, rebuild,
     })
     process.engine = engine
     process.memberRows = async (wait) => everyMemberRow({ state, codec: plainCodec, ask: engine.ask, registers: engine.registers, voters: engine.voters }, wait)
     await serveTables(requests, this.#variant.served?.(engine.replica, state) ?? engine.replica)
     const reachable = (): ReadonlySet<PeerId> => new Set([self, ...process.reachable])
     process.keeper = new LayoutKeeper({
-      self, state, registers: engine.registers, ask: this.#variant.keeperAsk?.(engine.ask) ?? engine.ask, clock, evictAfterMs: layoutSimulation.evictAfterMs,
+      self, state, registers: engine.registers, ask: this.#unfinished(this.#variant.keeperAsk?.(engine.ask) ?? engine.ask), clock, evictAfterMs: layoutSimulation.evictAfterMs,
       memberRows: process.memberRows, reachable, storeOf: (peer) => this.#disks.get(this.#byPeer.get(peer) ?? '')?.rows.storeId,
-      onChange: (layout, why) => { this.say(`${name}: layout ${layout.version} ${layout.state} of ${(layout.next ?? layout).members.map(({ peerId }) => this.#byPeer.get(peerId) ?? '').toSorted().join()}: ${why}`) },
+      onChange: (layout, why) => { this.#layoutChanged(layout); this.onLayout(layout, name); if (layout.state === 'changing') this.onChanging(name); this.say(`${name}: layout ${layout.version} ${layout.state} of ${(layout.next ?? layout).members.map(({ peerId }) => this.#byPeer.get(peerId) ?? '').toSorted().join()}: ${why}`) },
     })
     this.#processes.set(name, process)
     this.say(`${name} starts`)
+    this.#noteSoundness()
     const guard = layoutGuard(state, () => engine.peers)
     const tasks: readonly BackgroundTask[] = [
       ...engine.tasks,
-      { name: 'layout', step: async (wait) => process.keeper.step(wait) },
+      { name: 'layout', step: async (wait) => this.isFrozen ? 'idle' : process.keeper.step(wait) },
       // what a supervisor finds out, a little late
       every(layoutSimulation.viewEveryMs, clock, 'view', async () => {
         const before = process.reachable
@@ -314,8 +349,51 @@ export class World {
       }),
     ]
     runInBackground(tasks, { clock, warn: () => {} })
-    if (this.#hasBlocks) process.blocks = await worldBlocks({ self, state, network, tables: engine, rows: store, files: slowly, index: slowKeyValue(index, slow), clock, random: this.random, ledger: this.ledger, variant: this.#variant })
+    if (this.#hasBlocks) process.blocks = await worldBlocks({ self, state, network, tables: engine, rows: store, files: slowly, index: slowKeyValue(index, slow), clock, random: this.random, owed, ledger: this.ledger, variant: this.#variant })
   }
+
+  #unfinished (ask: AskReplica): AskReplica {
+    return async (peer, question, wait) => {
+      const answer = await ask(peer, question, wait)
+      return answer.kind === 'progress' && !this.mayFinish ? { ...answer, remaining: answer.remaining + 1 } : answer
+    }
+  }
+
+  /** Who runs, and is heard by all, is not left out for being away. */
+  #layoutChanged ({ state, members, next }: Layout): void {
+    if (state !== 'changing' || next === undefined) return
+    for (const { peerId } of members) {
+      const name = this.#byPeer.get(peerId) ?? ''
+      if (next.members.some((member) => member.peerId === peerId) || this.draining.has(name)) continue
+      const soundMs = this.time.nowMs - this.soundSinceMs(name)
+      if (soundMs > layoutSimulation.evictAfterMs) this.violations.push(`${name} is evicted, and has been there for ${Math.round(soundMs)} ms`)
+    }
+  }
+
+  /** From now on questions of tables like this are held back, before they are on their way, and no others. Given up by their time limits. */
+  hold (isHeld: ((message: TableMessage) => boolean) | undefined): void { this.#isHeld = isHeld }
+  held (isMeant: (message: TableMessage) => boolean): number { return this.#held.filter(({ message }) => isMeant(message)).length }
+
+  /** Sends on what was held back and is like this. */
+  release (isReleased: (message: TableMessage) => boolean): void {
+    const held = this.#held
+    this.#held = held.filter(({ message }) => !isReleased(message))
+    for (const { message, send } of held) if (isReleased(message)) send()
+  }
+
+  #isHeld: ((message: TableMessage) => boolean) | undefined
+  #held: Array<{ readonly message: TableMessage, readonly send: () => void }> = []
+  /** Nobody proposes a layout. */
+  isFrozen = false
+  /** While false, nobody hears that all has been taken over. */
+  mayFinish = true
+  /** Told of each layout that is chosen, at once. */
+  onLayout: (layout: Layout, by: string) => void = () => {}
+  onChanging: (by: string) => void = () => {}
+
+  /** Who was ever told to drain. */
+  readonly draining = new Set<string>()
+  readonly violations: string[] = []
 
   /** Somebody knows that a connection is gone when nothing comes any more; who only is not heard does not know. */
   #isConnected (a: string, b: string): boolean { return this.isAlive(a) && this.isAlive(b) && !this.#cut.has(`${b} ${a}`) }
@@ -328,15 +406,28 @@ export class World {
 
   /** A request may get lost, come twice, or late; so may its answer. A process that died neither hears nor speaks. */
   #requestsOf (process: Process): Requests {
+    const from = process.name
+    return {
+      handle: async (protocol, handler) => { process.handlers.set(protocol, handler) },
+      request: async (peer, protocol, parts, options) => {
+        const to = this.#byPeer.get(peer) ?? ''
+        const plain = concat([...parts])
+        if (this.#isHeld !== undefined && protocol === tableProtocol) {
+          const request = decodeRequest(plain)
+          const message = { from, to, kind: request.kind, isClear: 'table' in request && isClear(request.table) }
+          if (this.#isHeld(message)) await new Promise<void>((resolve, reject) => { this.#held.push({ message, send: resolve }); this.time.after(options.timeoutMs, () => { reject(new DeadlineExceeded('held back')) }) })
+        }
+        return this.#send(process, { to, peer, protocol, plain, ...options })
+      },
+    }
+  }
+
+  #send (process: Process, { to, peer, protocol, plain, signal, timeoutMs }: { to: string, peer: PeerId, protocol: string, plain: Uint8Array, signal?: AbortSignal, timeoutMs: number }): Promise<Uint8Array> {
     const { weather } = this
     const from = process.name
     const latencyMs = (): number => (this.chance(weather.stragglers) ? 20 : 1) * this.between(0.2, weather.maxLatencyMs)
-    return {
-      handle: async (protocol, handler) => { process.handlers.set(protocol, handler) },
-      request: (peer, protocol, parts, { signal, timeoutMs }) => new Promise<Uint8Array>((onAnswer, onFailure) => {
+    return new Promise<Uint8Array>((onAnswer, onFailure) => {
         this.messages++
-        const to = this.#byPeer.get(peer) ?? ''
-        const plain = concat([...parts])
         const body = this.#variant.sent?.(plain, process.state) ?? plain
         if (signal?.aborted === true) { onFailure(signal.reason as Error); return }
         const ifAlive = (act: () => void) => (): void => { if (process.isAlive) act() }
@@ -359,12 +450,11 @@ export class World {
           })
         }
         for (let copy = this.chance(weather.duplicates) ? 2 : 1; copy > 0; copy--) this.time.after(latencyMs(), arrive)
-      }),
-    }
+    })
   }
 }
 
-interface Disk { files: MemoryFiles, index: MemoryKeyValue, readonly rows: MemoryRowDisk, readonly lost: Set<number>, isFull: boolean, hangsUntilMs: number }
+interface Disk { files: MemoryFiles, index: MemoryKeyValue, readonly rows: MemoryRowDisk, readonly lost: Set<number>, isFull: boolean, hangsUntilMs: number, rowsHang: boolean }
 
 /** A member as the layout names it. */
 export const memberOf = (name: string): LayoutMember => layoutMember(name)

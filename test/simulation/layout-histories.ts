@@ -1,0 +1,288 @@
+import { partitionOf } from '../../src/base/bytes.ts'
+import { tables } from '../../src/tables/index.ts'
+import { plainCodec } from '../support/table-plain-codec.ts'
+import { logViolations } from './append-log.ts'
+import { addressOf, carryOut, type Recorded, untilJoined } from './layout-run.ts'
+import { World, type WorldVariant, type WorldWeather } from './world.ts'
+
+/**
+ * What goes wrong with a change of the layout without a rule, told step by step: bad weather comes upon these too, but in one run of a hundred or a thousand, and
+ * any change of the product's timing moves them; told, they happen in every run. Ann, bob and carol hold everything, and dave, eve and frank follow them, unless
+ * it says otherwise. What is held back never arrives unless it is released.
+ */
+export const layoutHistories = {
+  'it is taken over from one of the old ones, not from a majority': async ({ world, old, fresh, appendAll, move, settled, ends }) => {
+    // carol misses what the others decide, and those who follow ask her too
+    world.cut(between(['carol'], ['ann', 'bob']))
+    await appendAll('ann')
+    await move({ from: old, to: fresh })
+    await settled(fresh)
+    await ends(old)
+  },
+
+  'old and new decide as one group while the layout changes': async ({ world, old, fresh, move, changing, does, pause }) => {
+    await does('ann', 'before')
+    // who proposes it is cut off with those who follow, before the other two know
+    world.onLayout = (layout, by) => { if (layout.state === 'changing') world.cut(between(old.filter((name) => name !== by), [by, ...fresh])) }
+    await move({ from: old, to: fresh })
+    const by = await changing()
+    world.isFrozen = true
+    await pause(4_000)
+    await does(by, 'new')
+    await does(old.find((name) => name !== by) as string, undefined)
+    world.cut([])
+  },
+
+  'the new ones alone decide while the layout changes': async ({ world, old, fresh, move, changing, does, pause }) => {
+    await does('ann', 'before')
+    world.onLayout = (layout, by) => { if (layout.state === 'changing') world.cut(between(old.filter((name) => name !== by), [by, ...fresh])) }
+    await move({ from: old, to: fresh })
+    const by = await changing()
+    world.isFrozen = true
+    await pause(4_000)
+    await does(by, 'new')
+    await does(old.find((name) => name !== by) as string, undefined)
+    world.cut([])
+  },
+
+  'the old ones alone decide while the layout changes': async ({ world, old, fresh, move, changing, does, settled, pause, ends }) => {
+    await move({ from: old, to: fresh })
+    await changing()
+    world.isFrozen = true
+    await pause(3_000)
+    // taken over is what there was; what comes now reaches none of those who follow
+    world.hold((message) => fresh.includes(message.to) && (message.kind === 'accept' || message.kind === 'handOver'))
+    await does('ann', 'late')
+    world.isFrozen = false
+    await pause(1_000)
+    world.hold((message) => message.kind === 'handOver')
+    await settled(fresh)
+    await ends(old)
+  },
+
+  'whoever enters keeps what it had from an earlier time': async ({ old, fresh, move, appendAll, eraseAll, readAll, settled, pause, buried }) => {
+    const [dave = ''] = fresh
+    await move({ from: [], to: [dave] })
+    await settled([...old, dave])
+    await appendAll('ann')
+    await pause(3_000)
+    await move({ from: [dave], to: [] })
+    await settled(old)
+    await eraseAll('ann')
+    await buried(old)
+    await move({ from: [], to: [dave] })
+    await settled([...old, dave])
+    await readAll(dave)
+    await readAll('ann')
+  },
+
+  'a question names the version of the moment, not of its round': async ({ world, old, fresh, last, move, does, pause, settled, ends }) => {
+    // nothing of its own is taken over from the last of the old ones
+    world.cut(between([last], fresh))
+    let isOver = false
+    world.mayFinish = false
+    await move({ from: old, to: fresh })
+    world.hold(({ from, to, kind, isClear }) => !isClear && from === last && kind === 'accept' && old.includes(to))
+    world.onLayout = (layout) => { if (layout.state === 'changing') isOver = true }
+    // one of these was prepared before, and is accepted after
+    for (let i = 0; !isOver && i < 200; i++) { void does(last, `a${i}`, i % keys.length); await pause(300) }
+    await pause(1_000)
+    world.hold((message) => message.kind === 'handOver')
+    world.release(({ kind }) => kind === 'accept')
+    await pause(1_500)
+    await ends([last])
+    world.mayFinish = true
+    await settled(fresh)
+    await ends(old)
+  },
+
+  'the layout is not on disk before it is gone by': async ({ world, old, fresh, move, changing, does, pause, settled, ends, restart }) => {
+    world.cut(between(['carol'], [...old, ...fresh]))
+    await move({ from: old, to: fresh })
+    await changing()
+    world.isFrozen = true
+    await pause(3_000)
+    // bob, who has told those who follow what he has, forgets that they do
+    await restart('bob', () => { world.cut(between(['bob', 'carol'], ['ann', ...fresh])) })
+    await pause(1_000)
+    await does('carol', 'late')
+    world.hold((message) => message.kind === 'handOver')
+    world.cut([])
+    world.isFrozen = false
+    await settled(fresh)
+    await ends(old)
+  },
+
+  'what was lost comes back under the version of now': async ({ world, changing, does, pause, restart, used }) => {
+    const [lost, other] = [used(0), used(1)]
+    // a change for nothing but memory that was lost
+    world.rot('ann', other)
+    await changing()
+    world.isFrozen = true
+    await pause(3_000)
+    world.cut(between(['bob'], ['carol']))
+    world.hold(({ kind, to }) => kind === 'accept' && to === 'ann')
+    const first = does('bob', 'w', 0)
+    await pause(300)
+    world.hold(({ from, to, kind }) => to === 'ann' && (kind === 'accept' || (kind === 'prepare' && from === 'carol')))
+    const second = does('carol', 'v', 0)
+    await pause(100)
+    // what carol proposes is on nobody's disk yet
+    world.disk('carol').rowsHang = true
+    world.release(({ kind }) => kind === 'prepare')
+    await pause(100)
+    // ann has promised carol to take nothing of bob's any more
+    world.rot('ann', lost)
+    await restart('ann', () => {})
+    for (let i = 0; i < 40 && world.process('ann')?.store.lostPartitions().has(lost) === true; i++) await pause(25)
+    world.say(`ann has ${world.process('ann')?.store.lostPartitions().has(lost) === true ? 'lost' : 'back'} partition ${lost}`)
+    world.release(({ from }) => from === 'bob')
+    await pause(50)
+    world.disk('carol').rowsHang = false
+    world.release(({ from }) => from === 'carol')
+    await pause(50)
+    world.hold(undefined)
+    await Promise.all([first, second])
+    world.cut([])
+    world.isFrozen = false
+    await pause(8_000)
+    await does('carol', undefined, 0)
+  },
+
+  'what was begun under a version goes on under the next': async ({ world, old, fresh, last, move, does, pause, settled, ends }) => {
+    const [keeper, slow] = old.filter((name) => name !== last) as [string, string]
+    world.cut(between([last], fresh))
+    let isOver = false
+    world.mayFinish = false
+    await move({ from: old, to: fresh })
+    // promised is what the two promise, accepted what the slow one has let in
+    world.hold(({ from, to, kind, isClear }) => !isClear && from === last && to === keeper && kind === 'accept')
+    world.onLayout = (layout) => { if (layout.state === 'changing') isOver = true }
+    world.disk(slow).rowsHang = true
+    for (let i = 0; !isOver && i < 200; i++) { void does(last, `a${i}`, i % keys.length); await pause(300) }
+    await pause(1_000)
+    world.disk(slow).rowsHang = false
+    await pause(1_500)
+    world.hold((message) => message.kind === 'handOver')
+    await ends([last])
+    world.mayFinish = true
+    await settled(fresh)
+    await ends(old)
+  },
+
+  'whoever misses somebody says that all do': async ({ world, old, fresh, last, move, settled, pause }) => {
+    const [dave = ''] = fresh
+    const [keeper = ''] = old.filter((name) => name !== last)
+    await move({ from: [], to: [dave] })
+    await settled([...old, dave])
+    world.onLayout = (layout) => { if (layout.state === 'changing') world.violations.push(`${dave} is left out, whom ${keeper} alone does not hear`) }
+    world.cut(between([keeper], [dave]))
+    await pause(30_000)
+    world.cut([])
+  },
+} as const satisfies Readonly<Record<string, LayoutHistory>>
+
+export type LayoutHistory = (stage: Stage) => Promise<void>
+
+interface Stage {
+  readonly world: World
+  readonly old: readonly string[]
+  readonly fresh: readonly string[]
+  /** Of the old ones, the last to propose a layout. */
+  readonly last: string
+  /** Those drain, these join: as soon as `isFrozen` is false, one change of the layout. */
+  readonly move: (who: { from: readonly string[], to: readonly string[] }) => Promise<void>
+  /** Until a layout changes: who proposed it. */
+  readonly changing: () => Promise<string>
+  /** Until a layout of these alone is settled. */
+  readonly settled: (names: readonly string[]) => Promise<void>
+  /** A client of this node appends a token, or reads. */
+  readonly does: (name: string, token: string | undefined, key?: number) => Promise<void>
+  readonly appendAll: (name: string) => Promise<void>
+  readonly eraseAll: (name: string) => Promise<void>
+  readonly readAll: (name: string) => Promise<void>
+  /** Until none of these has a trace of the rows. */
+  readonly buried: (names: readonly string[]) => Promise<void>
+  readonly restart: (name: string, meanwhile: () => void) => Promise<void>
+  /** They are gone for good. */
+  readonly ends: (names: readonly string[]) => Promise<void>
+  readonly pause: (durationMs: number) => Promise<void>
+  /** Partition of a row. */
+  readonly used: (key: number) => number
+}
+
+const between = (some: readonly string[], others: readonly string[]): ReadonlyArray<readonly [string, string]> =>
+  some.flatMap((a) => others.filter((b) => b !== a && !some.includes(b)).flatMap((b) => [[a, b], [b, a]] as const))
+
+const calm: WorldWeather = { loss: 0, duplicates: 0, maxLatencyMs: 5, stragglers: 0, maxSyncMs: 3 }
+const keys = 'abcdefghijkl'.split('')
+
+/** What no register could have told in the end, when whoever is not gone answers again. */
+export async function simulateLayoutHistory ({ seed, history, variant }: { seed: number, history: LayoutHistory, variant?: WorldVariant }): Promise<{ violations: readonly string[], events: readonly string[] }> {
+  const [old, fresh] = [['ann', 'bob', 'carol'], ['dave', 'eve', 'frank']]
+  const world = new World({ seed, names: [...old, ...fresh], founders: 3, weather: calm, variant, isBurying: true })
+  const recorded: Recorded[] = []
+  const { violations } = world
+  let proposer: string | undefined
+  const pause = async (durationMs: number): Promise<void> => world.time.sleep(durationMs)
+  const until = async (what: string, isTrue: () => boolean): Promise<void> => {
+    for (const endMs = world.time.nowMs + 120_000; !isTrue();) {
+      if (world.time.nowMs > endMs) throw new Stuck(`never: ${what}`)
+      await pause(50)
+    }
+  }
+  const does = async (through: string, token: string | undefined, key = 0): Promise<void> => {
+    await pause(1)
+    await carryOut(world, { by: 'client', through, key: keys[key] as string, token, record: (operation) => { recorded.push(operation) } })
+  }
+  const rowKeys = new Map(keys.map((key) => [key, plainCodec.rowKeyOf(addressOf(key))]))
+  const stage: Stage = {
+    world, old, fresh, pause, does,
+    last: old.toSorted((a, b) => world.peerOf(a) < world.peerOf(b) ? -1 : 1).at(-1) ?? '',
+    used: (key) => partitionOf(rowKeys.get(keys[key] as string) as Uint8Array),
+    appendAll: async (through) => { for (const [i, key] of keys.entries()) await does(through, `${key}1`, i) },
+    async move ({ from, to }) {
+      world.isFrozen = true
+      for (const name of to) {
+        if (!world.isAlive(name)) await world.start(name)
+        if (world.draining.has(name)) await world.drain(name, false, 'ann')
+        else await untilJoined(world, name, 'ann')
+      }
+      for (const name of from) await world.drain(name, true, from.includes('ann') ? 'ann' : 'bob')
+      await pause(600)
+      world.isFrozen = false
+    },
+    async changing () { await until('a layout changes', () => proposer !== undefined); return proposer ?? '' },
+    settled: async (names) => until(`a settled layout of ${names.join()}`, () => names.every((name) => {
+      const layout = world.process(name)?.state.layout
+      return layout?.state === 'settled' && layout.members.length === names.length && names.every((one) => layout.members.some(({ peerId }) => peerId === world.peerOf(one)))
+    })),
+    readAll: async (through) => { for (const i of keys.keys()) await does(through, undefined, i) },
+    async eraseAll (through) {
+      for (const key of keys) await world.registersOf(through)?.change(addressOf(key), () => ({ kind: 'erase', result: undefined }))
+      // from here on there was nothing before
+      recorded.length = 0
+    },
+    buried: async (names) => until('the rows are buried', () => names.every((name) => ![...world.disk(name).rows.rows.values()].some(({ table }) => table === tables.accessKeys))),
+    async restart (name, meanwhile) { world.kill(name); meanwhile(); await pause(20); await world.start(name) },
+    async ends (names) { for (const name of names) world.kill(name); await pause(1_000) },
+  }
+  let isOver = false
+  const story = (async () => {
+    await world.begin(3)
+    for (const name of old) await untilJoined(world, name, 'ann')
+    await pause(2_000)
+    world.onChanging = (by) => { proposer = by }
+    await history(stage)
+    world.hold(undefined)
+    await pause(1_000)
+    for (const [i] of keys.entries()) await does(fresh.find((name) => world.isAlive(name)) ?? old.find((name) => world.isAlive(name)) ?? '', undefined, i)
+  })().catch((error: unknown) => { if (!(error instanceof Stuck)) throw error; violations.push(error.message) }).finally(() => { isOver = true })
+  await Promise.race([world.time.run(() => isOver), story])
+  await story
+  variant?.undo?.()
+  for (const key of keys) violations.push(...logViolations(recorded.filter((operation) => operation.key === key)).map((violation) => `row ${key}: ${violation}`))
+  return { violations, events: [...world.events, ...recorded.map(({ what, startMs, endMs, key }) => `${startMs.toFixed(1)} ${endMs.toFixed(1)} ${key} ${what}`)] }
+}
+
+class Stuck extends Error {}
