@@ -450,7 +450,7 @@ class Run {
     // whoever was to come back has; what was begun has ended
     await world.time.sleep(50_000)
     await this.#good()
-    const untilMs = world.time.nowMs + 900_000
+    const untilMs = world.time.nowMs + 450_000
     let wrong: readonly string[] = ['']
     while (wrong.length > 0 && world.time.nowMs < untilMs) {
       await world.time.sleep(5_000)
