@@ -109,7 +109,7 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
   network.admission.onChange((peer, isAdmitted) => { if (isAdmitted && (state.layout.state === 'settled' || state.layout.state === 'changing')) antiEntropy.begin(peer) })
   const burial: Burial | undefined = isKeyless
     ? undefined
-    : new Burial({ self, replica, store: rows, codec, voters, peers, isMember: (peer) => state.isMember(peer), isChanging: () => state.layout.state !== 'settled' })
+    : new Burial({ self, replica, store: rows, codec, voters, peers, isMember: (peer) => state.isMember(peer), settle, isChanging: () => state.layout.state !== 'settled' })
   return {
     replica, registers, peers, voters,
     ask: async (peer, question, { signal }) => {

@@ -3,6 +3,7 @@ import type { PeerId } from '../base/peer-id.ts'
 import { compareBallots, isSameBallot } from './ballot.ts'
 import { type Electorate, electorsOf } from './electorate.ts'
 import { isClear, PartitionLost, type RowCodec, type RowStore, type Voters } from './index.ts'
+import type { RowSettler } from './late-delivery.ts'
 import { messageLimits, type RowBallot, type TableAnswer, type TableQuestion } from './messages.ts'
 import { nameOf } from './recent-rows.ts'
 import type { TablePeers } from './registers.ts'
@@ -16,6 +17,8 @@ export interface BurialPorts {
   readonly voters: Voters
   readonly peers: TablePeers
   readonly isMember: (peer: PeerId) => boolean
+  /** An identity round, for a tombstone above which something was promised. Undefined: it stays until somebody writes or reads it. */
+  readonly settle?: RowSettler | undefined
   /** While the layout changes nothing is buried: a replica that takes the partition over could miss the tombstone and the floor. */
   readonly isChanging: () => boolean
 }
@@ -97,12 +100,23 @@ export class Burial {
   }
 
   async #buryWhere (electorate: Electorate, { partition, after, tombstones }: { partition: number, after: Uint8Array | undefined, tombstones: readonly RowBallot[] }, signal: AbortSignal | undefined): Promise<void> {
-    const { isChanging, self } = this.#ports
+    const { isChanging, self, settle } = this.#ports
     const others = electorsOf(electorate).filter((peer) => peer !== self)
     const pages = await Promise.all(others.map(async (peer) => await this.#ask(peer, electorate, { kind: 'ballots', partition, after }, signal)))
     const rows = tombstones.filter((row) => pages.every((page) => page?.kind === 'ballots' && isGoneOrSame(row, page)))
     if (rows.length === 0 || isChanging()) return
-    await Promise.all([self, ...others].map(async (peer) => await this.#ask(peer, electorate, { kind: 'bury', partition, rows }, signal)))
+    const answers = await Promise.all(others.map(async (peer) => await this.#ask(peer, electorate, { kind: 'bury', partition, rows }, signal)))
+    // this one last: as long as it has the tombstone, it comes back to those who could not
+    const gone = rows.filter((_, i) => answers.every((answer) => answer?.kind === 'buried' && answer.buried[i] === true))
+    const own = gone.length === 0 ? undefined : await this.#ask(self, electorate, { kind: 'bury', partition, rows: gone }, signal)
+    const refused = [...rows.filter((_, i) => answers.some((answer) => answer?.kind === 'buried' && answer.buried[i] === false)), ...gone.filter((_, i) => own?.kind === 'buried' && own.buried[i] === false)]
+    // more was promised there, perhaps to somebody who never came back: above that the tombstone is chosen anew, and goes with the next pass
+    if (settle === undefined) return
+    for (const { table, rowKey } of refused) {
+      const held = await Promise.all([self, ...others].map(async (peer) => await this.#ask(peer, electorate, { kind: 'read', table, rowKey }, signal)))
+      const above = held.reduce((most, answer) => answer?.kind === 'value' && answer.promised !== undefined && answer.promised.counter > most ? answer.promised.counter : most, 0n)
+      await settle({ table, rowKey }, { signal, above })
+    }
   }
 
   /** Undefined: it does not answer, or will not. Then not all replicas agree, and the next pass asks again. */

@@ -1,4 +1,4 @@
-import { partitionOf } from '../../src/base/bytes.ts'
+import { hexOf, partitionOf } from '../../src/base/bytes.ts'
 import { hash } from '../../src/base/hash.ts'
 import { type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
 import { type Random, seededRandom } from '../../src/base/random.ts'
@@ -6,7 +6,7 @@ import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
 import { Burial } from '../../src/tables/burial.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
 import type { Describe, Registers, RowAddress, RowCodec, RowStore } from '../../src/tables/index.ts'
-import { LateDelivery } from '../../src/tables/late-delivery.ts'
+import { LateDelivery, type RowSettler } from '../../src/tables/late-delivery.ts'
 import type { ListingIndex } from '../../src/tables/listing-index.ts'
 import { type MemoryRowDisk, memoryRowDisk, MemoryRowStore } from '../../src/tables/memory-row-store.ts'
 import type { TableAnswer, TableRequest } from '../../src/tables/messages.ts'
@@ -50,6 +50,8 @@ export interface Variant {
   readonly registers?: (registers: Registers) => Registers
   readonly newReader?: () => RoundMachine<OpenedRecord | undefined>
   readonly index?: (index: ListingIndex) => ListingIndex
+  /** What follows a delivery that is refused. */
+  readonly settle?: RowSettler
 }
 
 /** A question that one node asks another. */
@@ -82,7 +84,7 @@ export class SimulatedCluster {
 
   constructor ({ seed, weather, variant = {}, addresses, describe }: { seed: number, weather: Weather, variant?: Variant, addresses: readonly RowAddress[], describe: Describe }) {
     this.random = seededRandom(seed)
-    this.weather = weather
+    this.weather = { ...weather }
     this.#variant = variant
     this.#codec = variant.codec?.(plainCodec) ?? plainCodec
     this.#addresses = addresses
@@ -103,6 +105,19 @@ export class SimulatedCluster {
     this.processOf(peer).isAlive = false
     await this.time.sleep(downMs)
     this.#processes.set(peer, this.#start(peer))
+  }
+
+  /** Good weather, until every replica has the same of every row: whether that comes. */
+  async becomesEqual (): Promise<boolean> {
+    Object.assign(this.weather, { loss: 0, duplicates: 0, stragglers: 0, maxRestMs: 60 })
+    const endMs = this.time.nowMs + 20_000
+    while (!this.#isEqual() && this.time.nowMs < endMs) await this.time.sleep(50)
+    return this.#isEqual()
+  }
+
+  #isEqual (): boolean {
+    const all = this.#disks.map(({ rows }) => [...rows].map(([name, { table, accepted }]) => `${name} ${accepted === undefined ? '' : `${plainCodec.ballotOf(table, accepted).counter} ${hexOf(plainCodec.ballotOf(table, accepted).proposer)}`}`).filter((row) => !row.endsWith(' ')).toSorted().join())
+    return new Set(all).size === 1
   }
 
   /** Has a node bury until no row is left anywhere. Gives up after a while. */
@@ -154,21 +169,21 @@ export class SimulatedCluster {
     const plainPeers: TablePeers = { ask: (peer, request, { signal }) => this.#ask(process, { from: self, to: peer, request, signal }), reachable: () => new Set(this.peers) }
     const peers = this.#variant.peers?.(plainPeers, self) ?? plainPeers
     const clock = this.time.clock(() => process.isAlive)
-    const late = new LateDelivery({ peers, voters, settle: (row, options) => engine.settle(row, options) })
+    const late = new LateDelivery({ peers, voters, settle: this.#variant.settle ?? ((row, options) => engine.settle(row, options)) })
     const engine = registers({
       self, peers, replica: process.replica, counters: store, voters, codec: this.#codec, describe: this.#describe, clock, random: this.random,
       adoptLayout: async () => {}, late, timing: simulatedTimes, newReader: this.#variant.newReader,
     })
     process.registers = this.#variant.registers?.(engine) ?? engine
     const used = new Set(this.#addresses.map((address) => partitionOf(plainCodec.rowKeyOf(address))))
-    const antiEntropy = new AntiEntropy({ self, replica: process.replica, codec: plainCodec, peers, settle: engine.settle, voters: { ...voters, ofPartition: (partition) => (used.has(partition) ? this.peers : []) } })
+    const antiEntropy = new AntiEntropy({ self, replica: process.replica, codec: plainCodec, peers, settle: this.#variant.settle ?? engine.settle, voters: { ...voters, ofPartition: (partition) => (used.has(partition) ? this.peers : []) } })
     this.#background(process, async () => {
       antiEntropy.begin(this.pick(this.peers))
       while (process.isAlive && await antiEntropy.step() === 'busy');
     })
     this.#background(process, async () => { await late.step() })
     const ofUsed = { ...voters, electorate: (partition: number) => ({ version: 1n, groups: used.has(partition) ? [this.peers] : [] }) }
-    const burial = new Burial({ self, replica: process.replica, store, codec: plainCodec, voters: ofUsed, peers: this.#variant.burialPeers?.(peers, self) ?? peers, isMember: () => true, isChanging: () => false })
+    const burial = new Burial({ self, replica: process.replica, store, codec: plainCodec, voters: ofUsed, peers: this.#variant.burialPeers?.(peers, self) ?? peers, isMember: () => true, settle: engine.settle, isChanging: () => false })
     process.burial = burial
     this.#background(process, async () => {
       burial.begin()
