@@ -30,18 +30,25 @@ export function weatherOf (seed: number): Weather {
 }
 
 /** One small cluster, a few clients, bad weather: what every client was told, by key; and whether a register could have said so. */
-export async function simulateRegisters ({ seed, variant, weather = weatherOf(seed), withLists = false }: { seed: number, variant?: Variant, weather?: Weather, withLists?: boolean }): Promise<{ violated: readonly string[], history: readonly Recorded[], told: number }> {
+export async function simulateRegisters ({ seed, variant, weather = weatherOf(seed), withLists = false, untilEqual = false }: { seed: number, variant?: Variant, weather?: Weather, withLists?: boolean, untilEqual?: boolean }): Promise<{ violated: readonly string[], history: readonly Recorded[], told: number }> {
   const keys = ['a', 'b', 'c', 'd'].slice(0, withLists ? 4 : weather.keys)
   const cluster = new SimulatedCluster({ seed, weather, variant, addresses: keys.map(addressOf), describe })
   const history: Recorded[] = []
   const clients = Array.from({ length: 4 }, (_, i) => client(cluster, { name: `c${i}`, keys, withLists, record: (operation) => { history.push(operation) } }))
   let isOver = false
-  const done = Promise.all(clients).then(() => { isOver = true })
-  trouble(cluster, () => isOver)
+  let isEqual = true
+  let isQuiet = false
+  const done = Promise.all(clients).then(async () => {
+    isQuiet = true
+    if (untilEqual) isEqual = await cluster.becomesEqual()
+    isOver = true
+  })
+  trouble(cluster, () => isQuiet)
   await cluster.time.run(() => isOver || cluster.time.nowMs > 60_000)
   if (!isOver) throw new Error('the clients did not come to an end')
   await done
-  const violated = keys.filter((key) => !isLinearizable(history.filter((operation) => operation.key === key), undefined))
+  const violated = isEqual ? [] : ['that replicas become equal']
+  violated.push(...keys.filter((key) => !isLinearizable(history.filter((operation) => operation.key === key), undefined)))
   return { violated, history, told: history.filter(({ endMs }) => endMs !== Infinity).length }
 }
 

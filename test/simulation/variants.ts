@@ -22,7 +22,7 @@ const inHandOver = new AsyncLocalStorage<boolean>()
 const asked = new AsyncLocalStorage<Ballot>()
 
 /** Each rule of the registers, taken out. What it prevents is a history that the simulation must then find. */
-export const variants: Readonly<Record<string, { readonly variant: () => Variant, readonly withLists?: boolean }>> = {
+export const variants: Readonly<Record<string, { readonly variant: () => Variant, readonly withLists?: boolean, readonly untilEqual?: boolean }>> = {
   'rule 1: answers before it is on disk': {
     variant: () => ({
       store: (store) => {
@@ -170,6 +170,18 @@ export const variants: Readonly<Record<string, { readonly variant: () => Variant
         },
       }),
     }),
+  },
+  'rule 6: one replica is believed for all': {
+    withLists: true,
+    variant: () => ({ peers: (peers, self) => peersWith(peers, async (peer, request, options) => await peers.ask(request.kind === 'list' ? self : peer, request, options)) }),
+  },
+  'rule 4: nothing follows a late delivery that is refused': {
+    untilEqual: true,
+    variant: () => ({ settle: async () => {} }),
+  },
+  'rule 4: nothing is handed over late': {
+    untilEqual: true,
+    variant: () => ({ peers: (peers) => peersWith(peers, async (peer, request, options) => (request.kind === 'handOver' ? { kind: 'accepted' } : await peers.ask(peer, request, options))) }),
   },
   'rule 7: a row that was only promised is no row': {
     variant: () => ({
