@@ -8,7 +8,7 @@ import { type BucketSettings, changedSettings, type SettingsChange } from './buc
 import { clusterScope } from './describe.ts'
 import { NoSuchBucket } from './errors.ts'
 import type { Bucket, BucketOptions } from './index.ts'
-import { chosenRedundancy, redundancyOf, redundancyText } from './redundancy.ts'
+import { chosenRedundancy, redundancyOf, redundancyText, suggestionFor } from './redundancy.ts'
 import { sharedReads } from './shared-read.ts'
 
 export interface BucketsParts {
@@ -89,7 +89,7 @@ export class Buckets {
     if (options.shards === undefined) return
     const { k, m } = redundancyOf(options).large
     const places = this.#parts.blockPlaces()
-    if (k + m > places) throw new Refused(`${redundancyText(options)} puts ${k + m} shards on as many nodes, and ${places} ${places === 1 ? 'node holds' : 'nodes hold'} blocks; add nodes, or choose fewer shards or whole copies (rf:n)`)
+    if (k + m > places) throw new Refused(`${redundancyText(options)} puts ${k + m} shards on as many nodes, and ${places} ${places === 1 ? 'node holds' : 'nodes hold'} blocks; add nodes, or choose ${suggestionFor(places)}`)
   }
 
   async list (wait: { signal?: AbortSignal } = {}): Promise<readonly Bucket[]> {

@@ -28,6 +28,8 @@ export interface PendingVersion extends Version {
   readonly heartbeat: number
   /** In parts, by a client that may take its time between them: its count is raised by what it does, and may stand still for seven days. */
   readonly isMultipart?: true
+  /** No upload: blocks of a version that stands here, by its salt and epoch, in another form. Whoever converts it goes on with this one. */
+  readonly converts?: Stored
 }
 
 /** What decides about a version that is not current; its details stand in a row of their own (version-row.ts). */
@@ -105,11 +107,11 @@ export function checkPrecondition (row: ObjectRow | undefined, { ifMatch, ifNone
 }
 
 /** An upload begins. @throws Refused when the row is full */
-export function withPending (row: ObjectRow, version: Version & Pick<PendingVersion, 'isMultipart'>): ObjectRow {
+export function withPending (row: ObjectRow, version: Version & Pick<PendingVersion, 'isMultipart' | 'converts'>): ObjectRow {
   if (row.pending.some((other) => isSameVersion(other, version))) return row
   if (row.pending.length >= objectRowLimits.maxPending) throw new Refused(`${row.pending.length} uploads of this key are under way already`)
-  const { id, salt, epoch, isMultipart } = version
-  return { ...row, pending: [...row.pending, { id, salt, epoch, heartbeat: 0, ...(isMultipart === undefined ? {} : { isMultipart }) }] }
+  const { id, salt, epoch, isMultipart, converts } = version
+  return { ...row, pending: [...row.pending, { id, salt, epoch, heartbeat: 0, ...(isMultipart === undefined ? {} : { isMultipart }), ...(converts === undefined ? {} : { converts }) }] }
 }
 
 /** The writer is still there; undefined if its upload was given up. */
@@ -193,7 +195,7 @@ export const historyBytes = (row: Pick<ObjectRow, 'dropped' | 'kept'>): number =
 const versions = { plain: 1, withShards: 2, withHistory: 3, withStored: 4 } as const
 
 function versionOf ({ current, pending, kept = [] }: ObjectRow): number {
-  if (current?.stored !== undefined || kept.some(({ stored }) => stored !== undefined)) return versions.withStored
+  if (current?.stored !== undefined || kept.some(({ stored }) => stored !== undefined) || pending.some(({ converts }) => converts !== undefined)) return versions.withStored
   if (kept.length > 0 || pending.some(({ isMultipart }) => isMultipart) || (current !== undefined && isExtended(current))) return versions.withHistory
   return current?.redundancy === undefined ? versions.plain : versions.withShards
 }
@@ -202,7 +204,7 @@ const isExtended = ({ attributes = {}, sequence, stored }: CurrentVersion): bool
 
 export function encodeObjectRow (row: ObjectRow): Uint8Array {
   const current = row.current === undefined ? null : encodeCurrent(row.current)
-  const pending = row.pending.map(({ id, salt, epoch, heartbeat, isMultipart }) => [id, salt, epoch, heartbeat, ...(isMultipart === undefined ? [] : [true])])
+  const pending = row.pending.map(({ id, salt, epoch, heartbeat, isMultipart, converts }) => [id, salt, epoch, heartbeat, ...(converts !== undefined ? [false, encodeStored(converts)] : isMultipart === undefined ? [] : [true])])
   const version = versionOf(row)
   const history = version >= versions.withHistory ? [concat(keptOf(row).map(encodeKept))] : []
   return encode([version, row.bucketId, utf8(row.key), pending, current, concat(row.dropped.map(encodeDropped)), ...history])
@@ -212,12 +214,12 @@ export function encodeObjectRow (row: ObjectRow): Uint8Array {
 export function decodeObjectRow (value: Uint8Array): ObjectRow {
   try {
     const [version, bucketId, key, pending, current, dropped, kept] = decode(value) as
-      [number, Uint8Array, Uint8Array, Array<[Uint8Array, Uint8Array, number, number, true?]>, unknown[] | null, Uint8Array, Uint8Array?]
+      [number, Uint8Array, Uint8Array, Array<[Uint8Array, Uint8Array, number, number, boolean?, Uint8Array?]>, unknown[] | null, Uint8Array, Uint8Array?]
     if (!Object.values<number>(versions).includes(version)) throw new MalformedBytes(`object row of version ${version}`)
     return {
       bucketId,
       key: textOf(key),
-      pending: pending.map(([id, salt, epoch, heartbeat, isMultipart]) => ({ id, salt, epoch, heartbeat, ...(isMultipart === undefined ? {} : { isMultipart }) })),
+      pending: pending.map(([id, salt, epoch, heartbeat, isMultipart, converts]) => ({ id, salt, epoch, heartbeat, ...(isMultipart === true ? { isMultipart } : {}), ...(converts === undefined ? {} : { converts: decodeStored(converts) }) })),
       current: current === null ? undefined : decodeCurrent(current),
       dropped: recordsIn(dropped, droppedLength).map(decodeDropped),
       ...(kept === undefined || kept.byteLength === 0 ? {} : { kept: decodeAllKept(kept) }),

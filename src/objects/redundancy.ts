@@ -34,6 +34,13 @@ export function chosenRedundancy ({ copies, shards }: Partial<Pick<BucketOptions
   return { copies: most, shards }
 }
 
+/** What suits so many nodes that hold blocks, for people: with shards a node or more is left over, so that puts go on while one is away. */
+export function suggestionFor (places: number): string {
+  if (places <= 2) return `rf:${Math.max(1, places)}`
+  if (places <= 4) return 'rs:2+1 (any one node may be lost, 1.5 bytes for each) or rf:3 (two, 3 bytes)'
+  return places <= 6 ? 'rs:2+2 (any two nodes may be lost, 2 bytes for each) or rf:3 (two, 3 bytes)' : 'rs:4+2 (any two nodes may be lost, 1.5 bytes for each) or rf:3 (two, 3 bytes)'
+}
+
 export const defaultCopies = 3
 
 function checkCopies (copies: number): number {

@@ -50,6 +50,9 @@ export function isInForm (version: Versioned & { readonly sizeBytes: number, rea
   return isSameCode(is.redundancy, wanted.redundancy) || (large.k > 1 && isSameCode(is.redundancy, large))
 }
 
+/** Whether blocks are kept alike. */
+export const isSameForm = (a: Form, b: Form): boolean => a.copies === b.copies && isSameCode(a.redundancy, b.redundancy)
+
 const isSameCode = (a: Redundancy | undefined, b: Redundancy | undefined): boolean => a?.k === b?.k && a?.m === b?.m
 
 /** Of a version that is put under its own id. */

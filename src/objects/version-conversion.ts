@@ -4,13 +4,14 @@ import type { Replication } from '../replication/index.ts'
 import { changeObject, type ObjectPlace } from './change-object.ts'
 import { type CurrentVersion, type ObjectRow, withConverted, withHeartbeat, withoutPending, withPending } from './object-row.ts'
 import type { BlockKind, ObjectParts } from './ports.ts'
-import { blocksOf, type Form, spreadOf } from './stored.ts'
+import { blocksOf, type Form, isSameForm, spreadOf } from './stored.ts'
 import { isSameVersion, type Version } from './version.ts'
 
 /**
  * One version's blocks, in another form. As in a put, a fresh id stands in the row's `pending` before any block is offered for it, and one compare-and-set ends it: the
  * version's blocks are kept for that id from then on, and the id they were kept for moves to `dropped`. The version itself stays what it is. A crash anywhere
- * before that leaves an upload that stands still, and is given up; whoever overwrites or removes the version meanwhile wins.
+ * before that leaves the id in `pending`, with what it is for: whoever converts the version next goes on with it. Two that share it write the same, and one commits. Whoever overwrites or removes the version meanwhile wins; what is left then
+ * stands still, and is given up.
  */
 export interface Converting {
   readonly place: ObjectPlace
@@ -31,8 +32,8 @@ type ConversionPorts = Pick<ObjectParts, 'registers' | 'replication' | 'content'
 export class VersionConversion {
   readonly #parts: ConversionPorts
   readonly #of: Converting
-  readonly #pending: Version
-  readonly #writers: Readonly<Record<'whole' | 'large', ReturnType<Replication['writer']>>>
+  #pending: Version
+  #writers: Readonly<Record<'whole' | 'large', ReturnType<Replication['writer']>>> | undefined
   readonly #readers: Readonly<Record<'whole' | 'spread', ReturnType<Replication['reader']>>>
   #blocks: AsyncIterator<BlockKind & { readonly cid: Cid }> | undefined
   #chunks = 0
@@ -42,11 +43,7 @@ export class VersionConversion {
     this.#parts = parts
     this.#of = of
     this.#pending = parts.versions.fresh()
-    const { version, to } = of
-    const writerOf = (redundancy: { k: number, m: number }): ReturnType<Replication['writer']> =>
-      parts.replication.writer({ versionId: this.#pending.id, redundancy }, { isAllNeeded: true, isBackground: true })
-    const whole = { k: 1, m: to.copies - 1 }
-    this.#writers = { whole: writerOf(whole), large: writerOf(to.redundancy ?? whole) }
+    const { version } = of
     const from = { versionId: version.id, isPassing: true }
     const spread = spreadOf(version)
     this.#readers = { whole: parts.replication.reader(from), spread: parts.replication.reader({ ...from, ...(spread === undefined ? {} : { redundancy: spread }) }) }
@@ -84,14 +81,29 @@ export class VersionConversion {
   [Symbol.dispose] (): void { this.#stopHeartbeat() }
 
   async #begin (signal: AbortSignal): Promise<boolean> {
-    const { version } = this.#of
-    const isBegun = await this.#change((row) => {
-      if (!isKeptAs(row, version)) return undefined
-      if (row.pending.length > versionConversionLimits.maxOthersPending) throw new Refused(`${row.pending.length} uploads of a key are under way: it is converted when they are over`)
-      return withPending(row, this.#pending)
+    const { version, to } = this.#of
+    const { salt, epoch } = version
+    const fresh = this.#pending
+    let isThere = false
+    await this.#change((row) => {
+      isThere = isKeptAs(row, version)
+      if (!isThere) return undefined
+      const ours = row.pending.filter(({ converts }) => converts !== undefined && isSameVersion(converts, version))
+      const same = ours.find(({ converts }) => converts !== undefined && isSameForm(converts, to))
+      this.#pending = same ?? fresh
+      // what was begun for a form that is no longer wanted
+      const cleared = ours.reduce((left, other) => other === same ? left : withoutPending(left, other), row)
+      if (same !== undefined) return cleared === row ? undefined : cleared
+      if (cleared.pending.length > versionConversionLimits.maxOthersPending) throw new Refused(`${cleared.pending.length} uploads of a key are under way: it is converted when they are over`)
+      return withPending(cleared, { ...fresh, converts: { salt, epoch, ...to } })
     }, signal)
-    if (isBegun) this.#beat()
-    return isBegun
+    if (!isThere) return false
+    const writerOf = (redundancy: { k: number, m: number }): ReturnType<Replication['writer']> =>
+      this.#parts.replication.writer({ versionId: this.#pending.id, redundancy }, { isAllNeeded: true, isBackground: true })
+    const whole = { k: 1, m: to.copies - 1 }
+    this.#writers = { whole: writerOf(whole), large: writerOf(to.redundancy ?? whole) }
+    this.#beat()
+    return true
   }
 
   async #commit (signal: AbortSignal): Promise<boolean> {
@@ -106,7 +118,8 @@ export class VersionConversion {
   /** What is there already in that form is recorded for the fresh id; the rest is read and written. */
   async #write (kind: 'whole' | 'large', blocks: ReadonlyArray<BlockKind & { readonly cid: Cid }>, { atOnce, signal }: { atOnce: number, signal: AbortSignal }): Promise<void> {
     if (blocks.length === 0) return
-    const writer = this.#writers[kind]
+    const writer = this.#writers?.[kind]
+    if (writer === undefined) throw new Error('a conversion that has not begun')
     const adopted = await writer.adopt([...new Set(blocks.map(({ cid }) => cid))], { signal })
     const waiting = blocks.filter(({ cid }) => !adopted.has(cid)).values()
     await Promise.all(Array.from({ length: atOnce }, async () => {

@@ -70,8 +70,7 @@ describe('a bucket whose redundancy is changed', () => {
     await until('all is well after the restarts', 90_000, isDone)
     await real.node(2).run(['bucket', 'set', bucketName, '--redundancy', 'rf:2'])
     await until('all is converted', 180_000, isDone)
-    // what a killed converter had begun keeps its shards until it is given up, a day later
-    await until('the shards are collected', 120_000, async () => await bytesEverywhere() < 2.5 * totalBytes)
+    await until('the shards are collected', 180_000, async () => (await Promise.all(all.map(shardFiles))).flat().length === 0)
     for (const index of all) await readAll(index)
     await until('nothing is short, and nobody is missed', 90_000, async () => {
       const { client } = await real.via(0)

@@ -39,7 +39,7 @@ beforeAll(async () => {
   await client.json('PUT', `/v1/buckets/${bucket}`, { body: { copies: 2, degraded: 'allow' } })
   objects = objectsOf(client, bucket)
   needles = await needlesOf(cluster.node(0).data)
-}, 60_000)
+}, 180_000)
 afterAll(async () => {
   await cluster[Symbol.asyncDispose]()
   await folder[Symbol.asyncDispose]()
@@ -102,5 +102,5 @@ describe('a node without keys', () => {
     expect(await objects.keys()).toEqual(expect.arrayContaining(['alone', key]))
     await witness.stop('SIGKILL')
     await expect(objects.put('nobody votes', Uint8Array.of(1))).rejects.toThrow()
-  }, 60_000)
+  }, 120_000)
 })

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { utf8 } from '../../src/base/bytes.ts'
 import { InvalidInput, NotFound, Refused } from '../../src/base/errors.ts'
 import { objectStore } from '../../src/objects/index.ts'
+import { chosenRedundancy, redundancyOf, suggestionFor } from '../../src/objects/redundancy.ts'
 import { objectWorld } from '../support/object-parts.ts'
 
 async function * bytesOf (text: string): AsyncIterable<Uint8Array> { yield utf8(text) }
@@ -54,7 +55,7 @@ describe('a bucket of shards', () => {
 
   test('is refused where its shards would not be on as many nodes, with the reason; so is a change to it', async () => {
     const { store } = await worldOf(5)
-    await expect(store.createBucket('photos', { shards: '4+2' })).rejects.toThrow('rs:4+2 puts 6 shards on as many nodes, and 5 nodes hold blocks')
+    await expect(store.createBucket('photos', { shards: '4+2' })).rejects.toThrow('rs:4+2 puts 6 shards on as many nodes, and 5 nodes hold blocks; add nodes, or choose rs:2+2 (any two nodes may be lost, 2 bytes for each) or rf:3 (two, 3 bytes)')
     await expect(store.bucket('photos')).rejects.toThrow(NotFound)
     await store.createBucket('photos', { shards: '3+2' })
     await expect(store.setRedundancy('photos', { shards: '4+2' })).rejects.toThrow(Refused)
@@ -71,5 +72,18 @@ describe('a bucket of shards', () => {
     const { store } = await worldOf(8)
     await expect(store.createBucket('photos', { shards: '4+2', copies: 2 })).rejects.toThrow('not given together')
     for (const copies of [0, 4, 1.5]) await expect(store.createBucket('photos', { copies })).rejects.toThrow(InvalidInput)
+  })
+})
+
+describe('a suggestion', () => {
+  test.each([0, 1, 2, 3, 4, 5, 6, 7, 8, 20])('for %d nodes is one that is taken', (places) => {
+    const each = [...suggestionFor(places).matchAll(/r[sf]:\d(?:\+\d)?/g)].map(([text]) => text)
+    expect(each.length).toBeGreaterThan(0)
+    for (const text of each) {
+      const shards = text.startsWith('rs:') ? text.slice(3) : undefined
+      const { copies } = chosenRedundancy(shards === undefined ? { copies: Number(text.slice(3)) } : { shards })
+      const { large } = redundancyOf({ copies, ...(shards === undefined ? {} : { shards }) })
+      expect(large.k + large.m).toBeLessThanOrEqual(Math.max(1, places))
+    }
   })
 })
