@@ -27,7 +27,7 @@ export interface RawPeer extends AsyncDisposable {
   /** What comes first after these bytes; nothing, if the stream is refused or ends. Rejects if the peer does neither. */
   firstAnswer (peer: PeerId, protocol: string, bytes: Uint8Array): Promise<Uint8Array>
   /** Introduces itself, and believes whatever the other shows. @throws RequestRefused */
-  greet (peer: PeerId, as: Pick<Introduction, 'certificate' | 'era'>): Promise<Greeting>
+  greet (peer: PeerId, as: Pick<Introduction, 'certificate' | 'era'> & Partial<Introduction>): Promise<Greeting>
 }
 
 const answerTimeoutMs = 30_000
@@ -68,8 +68,8 @@ export async function rawPeer (seed: Uint8Array): Promise<RawPeer> {
       }
       return await answerOn(stream, bytes, limit.signal)
     },
-    async greet (to, { certificate, era }) {
-      introduction = introductionOf({ certificate, era })
+    async greet (to, { certificate, era, ...more }) {
+      introduction = { ...introductionOf({ certificate, era }), ...more }
       return hello.greet(to)
     },
     async [Symbol.asyncDispose] () { await node.stop() },
