@@ -1,4 +1,4 @@
-import { isIPv4, isIPv6 } from 'node:net'
+import { isIP, isIPv4, isIPv6 } from 'node:net'
 import { join, resolve } from 'node:path'
 import { InvalidInput } from './base/errors.ts'
 import { parsePeerId } from './base/peer-id.ts'
@@ -39,6 +39,8 @@ export interface Config {
   readonly publicHosts: readonly string[]
   /** That the three may be reached by others without TLS. */
   readonly insecurePublic: boolean
+  /** Addresses and networks of servers before the three, whose X-Forwarded-For and -Proto count. */
+  readonly trustedProxies: readonly string[]
   /** Requests a second that one address, and one access key, may send; twice as many at once after a rest. */
   readonly ratePerAddress: number
   readonly ratePerKey: number
@@ -103,6 +105,7 @@ const rules: Rules = {
   tlsKey: { fallback: undefined, takes: 'a file', parse: text((value) => resolve(value)) },
   publicHosts: { fallback: [], takes: 'host names such as files.example.org, *.s3.example.org for all below one, or *', parse: list((value) => value === '*' || isHostName(value.replace(/^\*\./, '')) ? value : undefined) },
   insecurePublic: { fallback: false, takes: 'true or false', parse: boolean },
+  trustedProxies: { fallback: [], takes: 'addresses or networks such as 127.0.0.1, 10.0.0.0/8', parse: list((value) => isNetwork(value) ? value : undefined) },
   ratePerAddress: { fallback: 1000, takes: 'requests a second, 1 to 1000000', parse: integer(1, 1_000_000) },
   ratePerKey: { fallback: 1000, takes: 'requests a second, 1 to 1000000', parse: integer(1, 1_000_000) },
   rpcOrigins: { fallback: [], takes: 'origins of web pages such as https://app.example.org', parse: list((value) => /^https?:\/\/[^/\s,]+$/.test(value) && isOrigin(value) ? value : undefined) },
@@ -121,11 +124,17 @@ const rules: Rules = {
   logFormat: { fallback: 'json', takes: 'json or pretty', parse: oneOf('json', 'pretty') },
 }
 
+/** An address, or one with the length of its network, such as 10.0.0.0/8. */
+export function isNetwork (text: string): boolean {
+  const [address = '', prefix, ...more] = text.split('/')
+  return isIP(address) !== 0 && more.length === 0 && (prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (isIPv4(address) ? 32 : 128)))
+}
+
 /** Names in the file and of options; the environment has them as DFS_LISTEN, DFS_API_PORT, … */
 export const optionNames: Readonly<Record<ConfigField, string>> = {
   data: 'data', listen: 'listen', announce: 'announce', bootstrap: 'bootstrap', mdns: 'mdns', apiPort: 'api-port', metricsOpen: 'metrics-open',
   rpcOrigins: 'rpc-origins', rpcReflection: 'rpc-reflection',
-  s3Listen: 's3-listen', s3Region: 's3-region', httpListen: 'http-listen', httpUrl: 'http-url', rpcListen: 'rpc-listen', tlsCert: 'tls-cert', tlsKey: 'tls-key', publicHosts: 'public-hosts', insecurePublic: 'insecure-public',
+  s3Listen: 's3-listen', s3Region: 's3-region', httpListen: 'http-listen', httpUrl: 'http-url', rpcListen: 'rpc-listen', tlsCert: 'tls-cert', tlsKey: 'tls-key', publicHosts: 'public-hosts', insecurePublic: 'insecure-public', trustedProxies: 'trusted-proxies',
   ratePerAddress: 'rate-per-address', ratePerKey: 'rate-per-key',
   capacityBytes: 'capacity', reserveBytes: 'reserve', cacheBytes: 'cache', inFlightBytes: 'in-flight', evictAfterMs: 'evict-after', collectAfterMs: 'collect-after', scrubEveryMs: 'scrub-every', zone: 'zone', keyFile: 'key-file', passphraseFile: 'passphrase-file',
   logLevel: 'log-level', logFormat: 'log-format',

@@ -78,6 +78,7 @@ async function opened (name: FaceName, rule: FaceRule, { log, origins, ...parts 
     tls: tlsOf(config),
     allowInsecure: config.insecurePublic,
     hosts: config.publicHosts,
+    trustedProxies: config.trustedProxies,
     rates: { perAddress: rateOf(config.ratePerAddress), perKey: rateOf(config.ratePerKey) },
   }).catch((cause: unknown) => {
     const error = busyError(name, config[rule.listen], cause)

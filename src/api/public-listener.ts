@@ -10,6 +10,7 @@ import { type HttpServerLimits, httpServers } from './http-servers.ts'
 import { type ApiLog, type Face, type Incoming, listen, type Refusal, serve } from './listener.ts'
 import { type Rate, RateLimit, rateLimits, RecentNames } from './rate-limit.ts'
 import { readTls, type TlsFiles } from './tls-files.ts'
+import { clientBehind, plainAddressOf, type TrustedProxies, trustedProxies } from './trusted-proxies.ts'
 import { demandWellFormed } from './well-formed.ts'
 
 /**
@@ -34,6 +35,8 @@ export interface PublicListenerOptions {
   readonly allowInsecure?: boolean
   /** Names of this server beside its addresses and localhost; "*.NAME" for all below it, "*" for any. */
   readonly hosts?: readonly string[]
+  /** Addresses and networks of servers before this one, which say who asks and whether by TLS (X-Forwarded-For, -Proto). */
+  readonly trustedProxies?: readonly string[]
   readonly http2?: boolean
   readonly face: PublicFace
   readonly rates?: Partial<PublicRates>
@@ -54,6 +57,8 @@ export interface PublicExchange extends Incoming {
   /** The client's, as it is counted: of IPv6 the first 64 bits. */
   readonly address: string
   readonly isSecure: boolean
+  /** What sends the request is on this machine: the client, or a proxy that is. */
+  readonly isNear: boolean
   /** Counts a request of this access key, once it is known to be its. @throws TooMany */
   countKey (keyId: string): void
   /** Counts a wrong secret of this key, or share, shown by this client. @throws TooMany when there were too many */
@@ -114,9 +119,10 @@ export async function openPublicListener (options: PublicListenerOptions): Promi
   const tls = options.tls === undefined ? undefined : await readTls(options.tls)
   const { server, readers, setTls } = httpServers({ tls, http2: options.http2 === true, limits, clock: options.clock })
   server.maxConnections = limits.maxConnections
-  server.on('connection', connectionsOfEach(limits.maxConnectionsPerAddress))
+  const proxies = trustedProxies(options.trustedProxies ?? [])
+  server.on('connection', connectionsOfEach(limits.maxConnectionsPerAddress, proxies))
   const port = await listen(server, options.listen)
-  const served = serve(server, { ...options, face: guarded(options) }, readers)
+  const served = serve(server, { ...options, face: guarded(options, proxies) }, readers)
   const certificate = watchedCertificate({ ...options, files: options.tls, tls, setTls, everyMs: limits.certificateCheckMs })
   return {
     port,
@@ -135,7 +141,7 @@ function demandSafe ({ name, listen: { host }, tls, allowInsecure = false }: Pub
 }
 
 /** Before a request reaches the face. */
-function guarded (options: PublicListenerOptions): Face {
+function guarded (options: PublicListenerOptions, proxies: TrustedProxies): Face {
   const { face, clock, hosts = [], tls } = options
   const rates = { ...publicRates, ...options.rates }
   const [addresses, keys, failures, guesses] = [rates.perAddress, rates.perKey, rates.failures, rates.failures].map((rate) => new RateLimit({ ...rate, clock })) as [RateLimit, RateLimit, RateLimit, RateLimit]
@@ -144,7 +150,8 @@ function guarded (options: PublicListenerOptions): Face {
   return {
     async answer (incoming) {
       const { request, stopping } = incoming
-      const address = clientAddressOf(request.socket.remoteAddress)
+      const client = clientBehind(proxies, { address: request.socket.remoteAddress ?? '', isSecure: tls !== undefined }, request.headers)
+      const address = clientAddressOf(client.address)
       incoming.note({ address })
       demand(addresses.take(address), 'this address asks too often')
       if (stopping.aborted) throw new Unavailable('the node is stopping')
@@ -154,7 +161,8 @@ function guarded (options: PublicListenerOptions): Face {
       await face.answer({
         ...incoming,
         address,
-        isSecure: tls !== undefined,
+        isSecure: client.isSecure,
+        isNear: isLoopback(plainAddressOf(request.socket.remoteAddress ?? '')),
         countKey: (keyId) => {
           trusted.add(`${address} ${keyId}`)
           demand(keys.take(keyId), 'this access key asks too often')

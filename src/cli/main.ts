@@ -69,6 +69,7 @@ const nodeOptions = (of: Command): Command => of
   .option('--tls-key <file>', 'its key (PEM)')
   .option('--public-hosts <names>', 'names by which clients reach the three, comma-separated; *.NAME: all below')
   .option('--insecure-public', 'let others reach the three without TLS')
+  .option('--trusted-proxies <list>', 'addresses or networks of servers before the three, whose X-Forwarded-For counts')
   .option('--rate-per-address <n>', 'requests a second from one address (1000)')
   .option('--rate-per-key <n>', 'requests a second with one access key (1000)')
   .option('--rpc-origins <list>', 'origins of web pages that may use the API at rpc-listen')

@@ -12,6 +12,7 @@ import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from '../.
 import { concat } from '../../src/base/bytes.ts'
 import { Unavailable } from '../../src/base/errors.ts'
 import type { AnnouncementSeen, CollectReport, InviteOptions, NodeStatus, RepairReport, ScrubReport } from '../../src/node.ts'
+import { hexOf } from '../../src/base/bytes.ts'
 import { type ServedApi, servedApi } from '../support/local-api.ts'
 import { collected, failureOf, protocols, rpcClient, type RpcClient } from '../support/rpc-client.ts'
 
@@ -333,4 +334,12 @@ describe.each(protocols)('the service over %s', (protocol) => {
     await watched.return?.()
     expect(await failureOf(health.check({ service: 'nobody' }))).toMatchObject({ code: Code.NotFound })
   })
+})
+
+test('the interface is not to be read from the node, unless that is set', async () => {
+  for (const reflection of [false, true]) {
+    await using other = await servedApi({}, { reflection })
+    const { status } = await fetch(`http://127.0.0.1:${other.api.port}/grpc.reflection.v1.ServerReflection/ServerReflectionInfo`, { method: 'POST', headers: { 'content-type': 'application/connect+json', authorization: `Bearer ${hexOf(other.api.token)}` }, body: new Uint8Array(5) })
+    expect(status === 404).toBe(!reflection)
+  }
 })

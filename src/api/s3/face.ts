@@ -1,7 +1,6 @@
 import type { Clock } from '../../base/clock.ts'
 import type { DfsNode } from '../../node.ts'
 import { isExpired } from '../../objects/index.ts'
-import { isLoopback } from '../client-address.ts'
 import { ApiError } from '../errors.ts'
 import { hostNameOf } from '../hosts.ts'
 import type { Incoming, Refusal } from '../listener.ts'
@@ -76,7 +75,7 @@ async function answer (parts: S3FaceParts, accesses: BucketAccesses, incoming: P
   const exchange: S3Exchange = {
     ...incoming, ...place, node: parts.node, clock: parts.clock, parameters, header, accessKey, region: parts.region ?? signed?.region ?? defaultRegion,
     demand: async (what) => demandAccess(accesses, asker, what),
-    payload: () => payloadOf({ header, signed, isProtected: isSecure || parts.allowInsecure || isLoopback(incoming.address), source: sourceOf(incoming) }),
+    payload: () => payloadOf({ header, signed, isProtected: isSecure || parts.allowInsecure || incoming.isNear, source: sourceOf(incoming) }),
   }
   if (isForm) return counted(async () => postObject(exchange, { admitted, secretOf, demand: async (key, what) => demandAccess(accesses, { accessKey: key, isSecure }, what), region: parts.region }))
   demandOwner(header)
