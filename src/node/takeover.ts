@@ -31,11 +31,9 @@ export class Takeovers {
     const { files, rows } = this.#parts
     if (layout.next === undefined) return
     const lost = new Set(rows.lostPartitions())
-    for (const partition of this.#entered(layout)) {
-      if (partition === clearPartition || lost.has(partition)) continue
-      await this.#parts.clearing(partition)
-      await rows.clear(partition)
-    }
+    const entered = this.#entered(layout).filter((partition) => partition !== clearPartition && !lost.has(partition))
+    for (const partition of entered) await this.#parts.clearing(partition)
+    if (entered.length > 0) await rows.clear(...entered)
     const lostBefore = { version: layout.version, partitions: lost }
     await writeLost(files, lostBefore)
     this.#lostBefore = lostBefore

@@ -14,6 +14,12 @@ export interface Electorate {
 
 export const majorityOf = (voters: number): number => Math.floor(voters / 2) + 1
 
+/**
+ * Of those who decide, so many others must be heard by one that has forgotten, to be sure to hear of everything that was decided: a majority without the one that forgot has one fewer, and these
+ * share one with each of them. Of two it is the other alone, for nothing was decided without it.
+ */
+export const enoughOthers = (voters: number): number => voters - majorityOf(voters) + 1
+
 /** Everybody who has a vote, each once, in order of preference. */
 export function electorsOf ({ groups }: Electorate): readonly PeerId[] {
   const [only, ...others] = groups

@@ -3,7 +3,7 @@ import { Corrupt } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { compareBallots, isSameBallot } from './ballot.ts'
 import { clearPartition } from './clear-rows.ts'
-import { isMajority } from './electorate.ts'
+import { enoughOthers, isMajority } from './electorate.ts'
 import { type Ballot, isClear, type RowCodec, type RowStore, type StoredRow, type TableNumber } from './index.ts'
 import type { RowSettler } from './late-delivery.ts'
 import { messageLimits, type PartitionDigest, type RowBallot, type TableAnswer, type TableQuestion } from './messages.ts'
@@ -22,6 +22,13 @@ export interface Takeover {
   /** From each of those, not from a majority: they are what is left after a loss. One whose memory of a partition is lost has nothing of it. */
   readonly isOfAll?: boolean
 }
+
+export const handOverLimits = {
+  /** Rows of a partition that are fetched and saved side by side. */
+  rowsAtOnce: 16,
+  /** Records of partitions that come back together. */
+  maxRestoredBytes: 8 * 1024 * 1024,
+} as const
 
 export interface HandOverPorts {
   readonly self: PeerId
@@ -96,21 +103,24 @@ export class HandOver {
       return [peer, await this.#digestsAt(takeover, peer, asked, signal)] as const
     })))
     const done: number[] = []
+    const restorations = new Restorations(this.#ports)
     for (const partition of partitions) {
       const digests = takeover.from(partition).flatMap((peer) => { const digest = told.get(peer)?.digests.get(partition); return digest === undefined ? [] : [{ peer, digest }] })
       // what one partition does not allow is no reason to leave the others
       const empty = takeover.isOfAll === true ? takeover.from(partition).filter((peer) => told.get(peer)?.lost.has(partition) === true || (peer === self && takeover.restoring.has(partition))) : []
-      const isDone = await this.#takePartition(takeover, { partition, digests, empty, own: own.digests.get(partition) }, signal).catch((error: unknown) => {
+      const isDone = await this.#takePartition(takeover, { partition, digests, empty, own: own.digests.get(partition), restorations }, signal).catch((error: unknown) => {
         signal?.throwIfAborted()
         this.#ports.warn('a partition could not be taken over now', error)
         return false
       })
-      if (isDone) done.push(partition)
+      if (isDone === true) done.push(partition)
+      if (restorations.isDue) done.push(...await restorations.carryOut())
     }
-    return done
+    return [...done, ...await restorations.carryOut()]
   }
 
-  async #takePartition (takeover: Takeover, { partition, digests, empty, own }: { partition: number, digests: ReadonlyArray<{ peer: PeerId, digest: PartitionDigest }>, empty: readonly PeerId[], own: PartitionDigest | undefined }, signal: AbortSignal | undefined): Promise<boolean> {
+  /** 'to be restored': what it is to have is known, and is carried out together with others. */
+  async #takePartition (takeover: Takeover, { partition, digests, empty, own, restorations }: { partition: number, digests: ReadonlyArray<{ peer: PeerId, digest: PartitionDigest }>, empty: readonly PeerId[], own: PartitionDigest | undefined, restorations: Restorations }, signal: AbortSignal | undefined): Promise<boolean | 'to be restored'> {
     const isRestoring = takeover.restoring.has(partition)
     const isNothingNew = ({ digest }: { digest: PartitionDigest }): boolean => digest.count === 0 || (own !== undefined && own.count === digest.count && equals(own.digest, digest.digest))
     const heard = new Set([...empty, ...digests.filter(isNothingNew).map(({ peer }) => peer)])
@@ -123,9 +133,20 @@ export class HandOver {
       heard.add(peer)
       held.push(...ballots.filter(({ table }) => isClear(table) === (partition === clearPartition)))
     }
-    if (!isEnough(takeover, takeover.from(partition), heard)) return false
+    if (!isEnough(takeover, takeover.from(partition), heard, isRestoring ? this.#ports.self : undefined)) return false
     const floor = highestOf(floors)
-    if (isRestoring) return await this.#restore(takeover, { partition, held, floor }, signal)
+    if (isRestoring && takeover.isOfAll === true && takeover.from(partition).every((peer) => peer === this.#ports.self)) {
+      // nobody else is left who could tell: what of it is still intact is all that there is
+      await this.#ports.store.restore(partition)
+      await this.#ports.restored(partition)
+      return true
+    }
+    if (isRestoring) {
+      const rows = await this.#lostRows(takeover, { partition, held }, signal)
+      if (rows === undefined) return false
+      restorations.add({ partition, rows, floor })
+      return 'to be restored'
+    }
     if (!await this.#deliver(takeover, held, signal)) return false
     if (floor !== undefined) await this.#ports.store.raiseFloor(partition, floor)
     return true
@@ -139,53 +160,46 @@ export class HandOver {
       const row = await store.get(table, rowKey)
       return row?.accepted === undefined ? undefined : codec.ballotOf(table, row.accepted)
     }
+    const waiting = highestEach(held).values()
     let isWhole = true
-    for (const row of highestEach(held)) {
-      const { table, rowKey, ballot } = row
-      const isThere = (own: Ballot | undefined): boolean => own !== undefined && compareBallots(own, ballot) >= 0
-      if (isThere(await ownBallot(row))) continue
-      const record = await this.#recordOf(takeover, row, signal)
-      const answer = record === undefined ? undefined : await replica.answer(self, { version, kind: 'handOver', table, rowKey, record })
-      if (answer?.kind === 'refused') await settle?.({ table, rowKey }, { signal, above: answer.promised.counter })
-      if (answer?.kind !== 'accepted' && !isThere(await ownBallot(row))) isWhole = false
-    }
+    // side by side, so that those that are saved share syncs of the disk
+    await Promise.all(Array.from({ length: handOverLimits.rowsAtOnce }, async () => {
+      for (const row of waiting) {
+        const { table, rowKey, ballot } = row
+        const isThere = (own: Ballot | undefined): boolean => own !== undefined && compareBallots(own, ballot) >= 0
+        if (isThere(await ownBallot(row))) continue
+        const record = await this.#recordOf(takeover, row, signal)
+        const answer = record === undefined ? undefined : await replica.answer(self, { version, kind: 'handOver', table, rowKey, record })
+        if (answer?.kind === 'refused') await settle?.({ table, rowKey }, { signal, above: answer.promised.counter })
+        if (answer?.kind !== 'accepted' && !isThere(await ownBallot(row))) isWhole = false
+      }
+    }))
     return isWhole
   }
 
-  /** What was lost comes back whole: its sealed rows, and the clear ones that lie among them. */
-  async #restore (takeover: Takeover, { partition, held, floor }: { partition: number, held: readonly Held[], floor: Ballot | undefined }, signal: AbortSignal | undefined): Promise<boolean> {
-    const { self, store, codec, restored } = this.#ports
-    if (takeover.isOfAll === true && takeover.from(partition).every((peer) => peer === self)) {
-      // nobody else is left who could tell: what of it is still intact is all that there is
-      await store.restore(partition)
-      await restored(partition)
-      return true
-    }
+  /** What was lost comes back whole: its sealed rows, and the clear ones that lie among them. Undefined: it cannot be had now. */
+  async #lostRows (takeover: Takeover, { partition, held }: { partition: number, held: readonly Held[] }, signal: AbortSignal | undefined): Promise<readonly StoredRow[] | undefined> {
+    const { codec } = this.#ports
     const clear = await (this.#clearRows ??= this.#clearRowsOf(takeover, signal).catch((error: unknown) => { this.#clearRows = undefined; throw error }))
-    if (clear.length === 0) { this.#clearRows = undefined; return false }
+    if (clear.length === 0) { this.#clearRows = undefined; return undefined }
     const rows: StoredRow[] = []
     for (const row of highestEach([...held, ...clear.filter(({ rowKey }) => partitionOf(rowKey) === partition)])) {
       const { table, rowKey } = row
       const record = await this.#recordOf(takeover, row, signal)
-      if (record === undefined) return false
+      if (record === undefined) return undefined
       codec.verify({ table, rowKey, record })
       rows.push({ table, rowKey, promised: codec.ballotOf(table, record), accepted: codec.stored({ table, rowKey, record }) })
     }
-    await store.clear(partition)
-    if (rows.length > 0) await store.fill(rows)
-    if (floor !== undefined) await store.raiseFloor(partition, floor)
-    await store.restore(partition)
-    await restored(partition)
-    return true
+    return rows
   }
 
-  /** Those of a majority of the voters of before; none if they cannot be had. */
+  /** Those of so many of the voters of before that nothing chosen is missing; none if they cannot be had. */
   async #clearRowsOf (takeover: Takeover, signal: AbortSignal | undefined): Promise<readonly Held[]> {
     const voters = takeover.from(clearPartition)
     const others = voters.filter((peer) => peer !== this.#ports.self)
     const told = await Promise.all(others.map(async (peer) => ({ peer, ballots: await this.#ballotsAt(takeover, peer, clearPartition, signal) })))
     const heard = told.filter(({ ballots }) => ballots !== undefined)
-    if (!isEnough(takeover, takeover.isOfAll === true ? others : voters, new Set(heard.map(({ peer }) => peer)))) return []
+    if (!isEnough(takeover, takeover.isOfAll === true ? others : voters, new Set(heard.map(({ peer }) => peer)), this.#ports.self)) return []
     return heard.flatMap(({ ballots }) => ballots ?? [])
   }
 
@@ -233,12 +247,50 @@ export class HandOver {
   }
 }
 
+interface Restoration { readonly partition: number, readonly rows: readonly StoredRow[], readonly floor: Ballot | undefined }
+
+/** Partitions that come back, some together: each of the steps of the store costs syncs of the disk. */
+class Restorations {
+  readonly #ports: Pick<HandOverPorts, 'store' | 'restored'>
+  #waiting: Restoration[] = []
+  #bytes = 0
+
+  constructor (ports: Pick<HandOverPorts, 'store' | 'restored'>) { this.#ports = ports }
+
+  get isDue (): boolean { return this.#bytes > handOverLimits.maxRestoredBytes }
+
+  add (restoration: Restoration): void {
+    this.#waiting.push(restoration)
+    this.#bytes += restoration.rows.reduce((sum, { accepted }) => sum + (accepted?.byteLength ?? 0), 0)
+  }
+
+  /** Gives which are in service again. */
+  async carryOut (): Promise<readonly number[]> {
+    const { store, restored } = this.#ports
+    const carried = this.#waiting
+    this.#waiting = []
+    this.#bytes = 0
+    if (carried.length === 0) return []
+    const partitions = carried.map(({ partition }) => partition)
+    await store.clear(...partitions)
+    const rows = carried.flatMap((of) => of.rows)
+    if (rows.length > 0) await store.fill(rows)
+    for (const { partition, floor } of carried) if (floor !== undefined) await store.raiseFloor(partition, floor)
+    await store.restore(...partitions)
+    for (const partition of partitions) await restored(partition)
+    return partitions
+  }
+}
+
 interface Held extends RowBallot { readonly peer: PeerId }
 interface Row extends RowBallot { readonly holders: readonly PeerId[] }
 
-/** A majority of those that decided before; after a loss all of those that are left. */
-const isEnough = ({ version, isOfAll = false }: Takeover, from: readonly PeerId[], heard: ReadonlySet<PeerId>): boolean =>
-  isOfAll ? from.every((peer) => heard.has(peer)) : isMajority({ version, groups: [from] }, (peer) => heard.has(peer))
+/** A majority of those that decided before; for one of them that has forgotten as many others as that takes; after a loss all of those that are left. */
+function isEnough ({ version, isOfAll = false }: Takeover, from: readonly PeerId[], heard: ReadonlySet<PeerId>, forgetful?: PeerId): boolean {
+  if (isOfAll) return from.every((peer) => heard.has(peer))
+  if (forgetful !== undefined && from.includes(forgetful)) return heard.size >= enoughOthers(from.length)
+  return isMajority({ version, groups: [from] }, (peer) => heard.has(peer))
+}
 
 const highestOf = (floors: ReadonlyArray<Ballot | undefined>): Ballot | undefined =>
   floors.reduce((a, b) => (b === undefined || (a !== undefined && compareBallots(a, b) >= 0) ? a : b), undefined)

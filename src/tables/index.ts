@@ -94,16 +94,16 @@ export interface RowStore extends AsyncDisposable {
    */
   disown (reason: string): Promise<void>
   /**
-   * Forgets rows and floor of a partition, durably: as if this store had never had them. Of a partition that is whole the sealed rows, for a node that enters
+   * Forgets rows and floor of each partition, durably, with few syncs however many there are: as if this store had never had them. Of a partition that is whole the sealed rows, for a node that enters
    * it anew; the clear rows stand there too but belong to all voters, and stay. Of a lost one everything, damaged records too; it stays lost until `restore`.
    * Whoever calls it has been no replica of the partition since the rows were written, or has told that its memory is lost: what was promised is forgotten.
    * Memory is bounded, however many rows there are. @throws StoreFull, StoreReadOnly
    */
-  clear (partition: number): Promise<void>
+  clear (...partitions: readonly number[]): Promise<void>
   /** Saves rows into lost partitions, durably, without bringing those into service. @throws RangeError if a partition is not lost; StoreFull, StoreReadOnly */
   fill (rows: readonly StoredRow[]): Promise<void>
-  /** Takes a lost partition back into service, over restarts too, with what it has been filled with and what of its own is still intact. */
-  restore (partition: number): Promise<void>
+  /** Takes lost partitions back into service, over restarts too, with what they have been filled with and what of their own is still intact. */
+  restore (...partitions: readonly number[]): Promise<void>
   /** A sealed row of the partition that is absent counts as promised at this ballot: it may have been one, and be buried. Undefined: none ever was. */
   floor (partition: number): Ballot | undefined
   /**

@@ -65,13 +65,17 @@ export class MemoryRowStore implements RowStore {
 
   lostPartitions (): ReadonlySet<number> { return this.#lost }
   async disown (): Promise<void> { for (let partition = 0; partition < partitionCount; partition++) this.#lost.add(partition) }
-  async restore (partition: number): Promise<void> { this.#lost.delete(partition) }
+  async restore (...partitions: readonly number[]): Promise<void> { for (const partition of partitions) this.#lost.delete(partition) }
 
-  async clear (partition: number): Promise<void> {
+  async clear (...partitions: readonly number[]): Promise<void> {
+    if (partitions.length === 0) return
     await this.#sync()
-    const what = this.#lost.has(partition) ? 'everything' : 'sealed'
-    for (const [name, { table, rowKey }] of this.#disk.rows) if (partitionOf(rowKey) === partition && isCleared(table, what)) this.#disk.rows.delete(name)
-    this.#disk.floors.delete(partition)
+    const cleared = new Set(partitions)
+    for (const [name, { table, rowKey }] of this.#disk.rows) {
+      const partition = partitionOf(rowKey)
+      if (cleared.has(partition) && isCleared(table, this.#lost.has(partition) ? 'everything' : 'sealed')) this.#disk.rows.delete(name)
+    }
+    for (const partition of cleared) this.#disk.floors.delete(partition)
     this.#disk.position++
   }
 

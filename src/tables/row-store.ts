@@ -39,6 +39,8 @@ export interface RowStoreOptions {
 }
 
 export const rowStoreLimits = {
+  /** Partitions that are cleared, or brought back, with one frame of the journal. */
+  partitionsAtOnce: 256,
   /** A disk that was full has room again when so much is free: the longest frame. */
   roomBytes: 16 * 1024 * 1024,
 } as const
@@ -135,13 +137,23 @@ class DiskRowStore implements DiskRows {
     yield * this.#partitions.rows(partition, after)
   }
 
-  async clear (partition: number): Promise<void> {
+  async clear (...cleared: readonly number[]): Promise<void> {
     const [partitions, proof] = [this.#partitions, this.#proof]
-    await this.#writer.alone(async (write) => {
+    const changeOf = async (partition: number): Promise<RowChange | undefined> => {
       const sealed = partitions.lost.has(partition) ? undefined : await partitions.withoutSealed(partition).catch((error: unknown) => { if (!(error instanceof PartitionLost)) throw error })
-      if (sealed === undefined) await write([{ kind: 'cleared', partition, what: 'everything', remains: nothingProves }])
-      else if (sealed.gone > 0 || proof.floor(partition) !== undefined) await write([{ kind: 'cleared', partition, what: 'sealed', ...sealed }])
-    })
+      if (sealed === undefined) return { kind: 'cleared', partition, what: 'everything', remains: nothingProves }
+      return sealed.gone > 0 || proof.floor(partition) !== undefined ? { kind: 'cleared', partition, what: 'sealed', ...sealed } : undefined
+    }
+    for (const group of groupsIn(cleared)) {
+      await this.#writer.alone(async (write) => {
+        const changes: RowChange[] = []
+        for (const partition of group) {
+          const change = await changeOf(partition)
+          if (change !== undefined) changes.push(change)
+        }
+        if (changes.length > 0) await write(changes)
+      })
+    }
   }
 
   async fill (rows: readonly StoredRow[]): Promise<void> {
@@ -152,16 +164,21 @@ class DiskRowStore implements DiskRows {
     })))
   }
 
-  async restore (partition: number): Promise<void> {
+  async restore (...restored: readonly number[]): Promise<void> {
     const [partitions, { index }] = [this.#partitions, this.#options]
-    await this.#writer.alone(async (write) => {
-      if (!partitions.lost.has(partition)) return
-      // what no longer is what was written is no row; the others are what this store once promised, and hold
-      await deleteKeys(index, damagedKeys(index, partition))
-      await index.batch([], { sync: 'all' })
-      await write([{ kind: 'restored', partition, found: await partitions.found(partition) }])
-      await partitions.prove(partition)
-    })
+    for (const group of groupsIn(restored)) {
+      await this.#writer.alone(async (write) => {
+        const lost = group.filter((partition) => partitions.lost.has(partition))
+        if (lost.length === 0) return
+        // what no longer is what was written is no row; the others are what this store once promised, and hold
+        for (const partition of lost) await deleteKeys(index, damagedKeys(index, partition))
+        await index.batch([], { sync: 'all' })
+        const changes: RowChange[] = []
+        for (const partition of lost) changes.push({ kind: 'restored', partition, found: await partitions.found(partition) })
+        await write(changes)
+        for (const partition of lost) await partitions.prove(partition)
+      })
+    }
   }
 
   floor (partition: number): Ballot | undefined { return this.#proof.floor(partition) }
@@ -262,3 +279,6 @@ class DiskRowStore implements DiskRows {
     await this.#writer.checkpoint()
   }
 }
+
+const groupsIn = (partitions: readonly number[]): ReadonlyArray<readonly number[]> =>
+  Array.from({ length: Math.ceil(partitions.length / rowStoreLimits.partitionsAtOnce) }, (_, i) => partitions.slice(i * rowStoreLimits.partitionsAtOnce, (i + 1) * rowStoreLimits.partitionsAtOnce))

@@ -34,9 +34,9 @@ class Changing {
     return (await this.node(i).store.get(table, rowKeyOf(of)))?.accepted !== undefined
   }
 
-  handOver (i: number, keys: readonly RowAddress[], { restoring = [], isKeyless = false, isMember = () => true, left }: { restoring?: readonly number[], isKeyless?: boolean, isMember?: (peer: PeerId) => boolean, left?: readonly number[] } = {}): HandOver {
+  handOver (i: number, keys: readonly RowAddress[], { restoring = [], isKeyless = false, isMember = () => true, left, from: of = [a, b, c] }: { restoring?: readonly number[], from?: readonly number[], isKeyless?: boolean, isMember?: (peer: PeerId) => boolean, left?: readonly number[] } = {}): HandOver {
     const { self, store, replica, peers, registers } = this.node(i)
-    const from = (left ?? [a, b, c]).map((of) => this.node(of).self)
+    const from = (left ?? of).map((at) => this.node(at).self)
     const takeover: Takeover = { version: 2n, partitions: [...new Set([...keys.map((of) => partitionOfTable({ table: of.table, rowKey: rowKeyOf(of) })), ...restoring])], restoring: new Set(restoring), from: () => from, isOfAll: left !== undefined }
     return new HandOver({
       self, store, replica, codec: plainCodec, takeover: () => takeover, ask: async (peer, request, wait) => peers.ask(peer, request, wait),
@@ -170,6 +170,32 @@ describe('a replica that lost a partition', () => {
     expect(store.lostPartitions().size).toBe(0)
     expect(await Promise.all([all.has(b, key), all.has(b, 'member', tables.members)])).toEqual([true, true])
     expect(await replica.answer(self, { version: 2n, kind: 'digest', partitions: [clearPartition] })).toMatchObject({ digests: [{ count: 1 }] })
+  })
+
+  test('has it back from the other alone, where two decide: nothing was decided without that one', async () => {
+    const all = new Changing()
+    await all.put('row')
+    await all.put('member', { table: tables.members })
+    const partition = partitionOf(rowKeyOf(address('row')))
+    all.node(b).store.lose(partition)
+    all.begin()
+    expect(await run(all.handOver(b, [], { restoring: [partition], from: [a, b] }))).toBe(0)
+    expect(await all.has(b, 'row')).toBe(true)
+  })
+
+  test('comes back with others in few steps of the disk', async () => {
+    const all = new Changing()
+    const names = Array.from({ length: 30 }, (_, i) => `row ${i}`)
+    for (const name of names) await all.put(name)
+    await all.put('member', { table: tables.members })
+    const lost = [...new Set(names.map((name) => partitionOf(rowKeyOf(address(name)))))]
+    const { store } = all.node(b)
+    for (const partition of lost) store.lose(partition)
+    all.begin()
+    const before = store.position
+    expect(await run(all.handOver(b, [], { restoring: lost }))).toBe(0)
+    expect(store.position - before).toBeLessThan(10n)
+    for (const name of names) expect(await all.has(b, name)).toBe(true)
   })
 
   test('stays as it is while too few of the others answer: its own word does not count', async () => {

@@ -287,6 +287,26 @@ describe('what is cleared, filled, restored and buried', () => {
   })
 })
 
+test('many partitions are cleared with few syncs of the disk', async () => {
+  const disk = newDisk()
+  let syncs = 0
+  const files = { ...disk.files, openAppend: async (path: string) => {
+    const file = await disk.files.openAppend(path)
+    return { ...file, get sizeBytes () { return file.sizeBytes }, sync: async () => { syncs++; await file.sync() } }
+  } }
+  const store = await openOn({ files, index: disk.index })
+  const rows = Array.from({ length: 500 }, (_, i) => row(i, 1))
+  const partitions = [...new Set(rows.map((of) => partitionOf(of.rowKey)))]
+  await store.save(rows)
+  syncs = 0
+  await store.clear(...partitions)
+  expect(partitions.length).toBeGreaterThan(400)
+  expect(syncs).toBeLessThanOrEqual(2)
+  for (const of of rows) expect(await store.get(of.table, of.rowKey)).toBeUndefined()
+  const again = await openOn(afterPowerFailure(disk))
+  for (const of of rows) expect(await again.get(of.table, of.rowKey)).toBeUndefined()
+})
+
 test('while a partition is cleared no look finds a part of it', async () => {
   for (let steps = 0; steps < 60; steps++) {
     const store = await openOn(newDisk())
