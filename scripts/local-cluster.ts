@@ -20,12 +20,12 @@ export interface Finished {
 }
 
 /** Runs one `dfs` command to its end. Never rejects for an exit code: look at it. */
-export function dfs (args: readonly string[], { input, timeoutMs = 120_000, env = {}, onStderr, program = dfsPath, signal }: RunOptions = {}): Promise<Finished> {
+export function dfs (args: readonly string[], { input, timeoutMs = 120_000, env = {}, onStdout, onStderr, program = dfsPath, signal }: RunOptions = {}): Promise<Finished> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env }, signal })
     const [stdout, stderr]: [Buffer[], Buffer[]] = [[], []]
     const timer = setTimeout(() => { child.kill('SIGKILL'); reject(new Error(`dfs ${args.join(' ')} did not end within ${timeoutMs} ms\n${Buffer.concat(stderr).toString()}`)) }, timeoutMs)
-    child.stdout.on('data', (bytes: Buffer) => { stdout.push(bytes) })
+    child.stdout.on('data', (bytes: Buffer) => { stdout.push(bytes); onStdout?.(bytes) })
     child.stderr.on('data', (bytes: Buffer) => { stderr.push(bytes); onStderr?.(bytes) })
     child.on('error', reject)
     child.on('close', (code) => { clearTimeout(timer); resolve({ code: code ?? -1, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() }) })
@@ -38,6 +38,7 @@ export interface RunOptions {
   readonly input?: Uint8Array | string
   readonly timeoutMs?: number
   readonly env?: Readonly<Record<string, string>>
+  readonly onStdout?: (bytes: Uint8Array) => void
   readonly onStderr?: (bytes: Uint8Array) => void
   /** Another checkout's bin/dfs. */
   readonly program?: string
@@ -173,9 +174,9 @@ export class LocalCluster implements AsyncDisposable {
     return node
   }
 
-  /** Invites, joins and starts one more node. */
-  async add (): Promise<LocalNode> {
-    const [invite] = await this.node(0).json<{ token: string }>(['invite'])
+  /** Joins and starts one more node, by this token, or by one that it is invited with. */
+  async add (token?: string): Promise<LocalNode> {
+    const [invite] = token === undefined ? await this.node(0).json<{ token: string }>(['invite']) : [{ token }]
     const node = await this.#make()
     await node.start(['join', invite?.token ?? '', '--start', '--no-passphrase'])
     return node

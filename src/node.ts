@@ -37,8 +37,25 @@ export interface DfsNode extends AsyncDisposable {
    * @throws InvalidInput, Refused (one of them answers, a majority answers, this node may not), Unavailable (one that is not named does not answer; or repeat it)
    */
   forgetLost (lost: readonly PeerId[], options?: { isDryRun?: boolean, signal?: AbortSignal }): Promise<LossReport>
-  /** That a member shall hold and decide nothing from now on, or again something; the layout follows. @throws Refused, Unavailable */
+  /** That a member shall hold and decide nothing from now on, or again something; the layout follows. As `changes.set`. @throws Refused, Unavailable */
   setDraining (peer: PeerId, isDraining: boolean, wait?: { signal?: AbortSignal }): Promise<void>
+  /** What is done to the nodes of the cluster: said beforehand, done, followed. @throws Refused on a node without keys */
+  readonly changes: {
+    /** What a change would move; nothing is changed. @throws Refused, InvalidInput, NotFound, Unavailable */
+    plan (change: NodeChange, wait?: { signal?: AbortSignal }): Promise<ChangeForecast>
+    /** @throws Refused where what is held would not fit any more, unless `isForced`; InvalidInput, Unavailable */
+    set (peer: PeerId, settings: NodeSettings, options?: { isForced?: boolean, signal?: AbortSignal }): Promise<void>
+    /**
+     * One step of a replacement; to be repeated until it is 'removed'. `by` has joined and takes what `gone` had. @throws Refused (on a node that may not remove, too), NotFound, Unavailable, UnknownOutcome
+     */
+    replace (gone: PeerId, by: PeerId, options?: { isForced?: boolean, signal?: AbortSignal }): Promise<ReplaceState>
+    /** A token: who joins with it takes what `gone` had. @throws Refused, Unavailable */
+    inviteFor (gone: PeerId, options?: { zone?: string | undefined, signal?: AbortSignal }): Promise<string>
+    /** Who has joined with such a token; undefined: nobody yet. */
+    heir (gone: PeerId, wait?: { signal?: AbortSignal }): Promise<PeerId | undefined>
+    /** How far the change is that is under way. @throws Unavailable */
+    progress (wait?: { signal?: AbortSignal }): Promise<ChangeProgress>
+  }
   /** Nodes that invite and remove beside the one that made the cluster. */
   admins (): readonly PeerId[]
   /** @throws Refused but on the node that made the cluster, NotFound, Unavailable, UnknownOutcome */
@@ -95,6 +112,83 @@ export interface DfsNode extends AsyncDisposable {
   inspect (): { readonly routingTable: readonly string[], readonly gossip: readonly string[] }
 }
 
+/** What of a node can be said after it has joined. */
+export interface NodeSettings {
+  readonly isDraining?: boolean | undefined
+  readonly zone?: string | undefined
+  /** Bytes of blocks that it is to hold, in proportion to the others' and at most; 0: none. */
+  readonly capacityBytes?: number | undefined
+}
+
+export type NodeChange =
+  | { readonly kind: 'set', readonly peer: PeerId, readonly settings: NodeSettings }
+  | { readonly kind: 'remove', readonly peer: PeerId }
+  /** `by` undefined: one that is to join, with the same capacity in the same zone. */
+  | { readonly kind: 'replace', readonly peer: PeerId, readonly by: PeerId | undefined }
+  | { readonly kind: 'join', readonly role: 'member' | 'storage' | 'witness', readonly zone: string, readonly capacityBytes: number }
+
+/** What a change would move: partitions as the layout would have them, bytes as those who hold them say that they have, partition by partition. */
+export interface ChangeForecast {
+  readonly isPossible: boolean
+  /** Why not. */
+  readonly refusals: readonly string[]
+  /** Of blocks, brought to other nodes, in sum. */
+  readonly movedBytes: number
+  /** Of 4,096, counted by those who hold them; what the others have is taken from these. All: the bytes are exact, but for what changes meanwhile. */
+  readonly countedPartitions: number
+  /** Hold blocks and have not told: what they have is taken to be what others have at the same positions. */
+  readonly silent: readonly PeerId[]
+  /** False: too few nodes answer to list the buckets, so what they ask is not held against the change. */
+  readonly areBucketsKnown: boolean
+  /** From which it starts. */
+  readonly layout: { readonly version: string, readonly state: NodeStatus['layout']['state'] }
+  readonly nodes: ReadonlyArray<{
+    /** Undefined: the one that is to join. */
+    readonly peerId: PeerId | undefined
+    readonly role: 'member' | 'storage' | 'witness'
+    readonly zone: string
+    readonly capacityBytes: number
+    readonly change: 'stays' | 'enters' | 'leaves'
+    readonly receiveBytes: number
+    readonly giveUpBytes: number
+    /** Undefined: it has not said. */
+    readonly heldBytes: number | undefined
+    readonly rowPartitions: { readonly receive: number, readonly giveUp: number }
+    readonly blockPartitions: { readonly receive: number, readonly giveUp: number }
+  }>
+}
+
+export type ReplaceState = { readonly state: 'removed' } | { readonly state: 'moving', readonly why: string }
+
+export interface ChangeProgress {
+  readonly layout: { readonly version: string, readonly state: NodeStatus['layout']['state'], readonly members: number }
+  /** That replicas are still to take over. */
+  readonly rowPartitionsLeft: number
+  /** Of blocks, that lie where they do not belong or are listed to be brought, as far as those tell who answer. */
+  readonly leftBytes: number
+  /** Everything lies where it belongs, as far as those tell who answer. */
+  readonly isDone: boolean
+  /** And there are as many copies of everything as there should be. */
+  readonly isWhole: boolean
+  readonly nodes: readonly NodeProgress[]
+  /** What is not done, for people. */
+  readonly waitingFor: readonly string[]
+}
+
+export interface NodeProgress {
+  readonly peerId: PeerId
+  readonly isAnswering: boolean
+  readonly isInLayout: boolean
+  /** At all that it has, since the layout last changed. This and what follows undefined: it has not told. */
+  readonly hasLooked: boolean | undefined
+  readonly heldBytes: number | undefined
+  readonly misplacedBytes: number | undefined
+  readonly leftBytes: number | undefined
+  readonly shortBlocks: number | undefined
+  /** It holds and decides nothing any more, and nothing lies on it alone. */
+  readonly mayBeSwitchedOff: boolean
+}
+
 export interface InviteOptions {
   readonly uses?: number
   /** `member` holds the data key and serves users; `storage` holds ciphertext blocks only; `witness` votes, on rows it cannot read, and holds no blocks. */
@@ -143,10 +237,16 @@ export interface NodeStatus {
   readonly uptimeMs: number
   /** 'open': one founder votes; 'settled': the layout is decided; 'changing': others are to hold and decide, and take over. */
   readonly layout: { readonly version: string, readonly state: 'open' | 'closing' | 'settled' | 'changing', readonly members: number, readonly voters: number }
-  readonly members: ReadonlyArray<{ readonly peerId: string, readonly role: string, readonly zone: string, readonly isConnected: boolean }>
+  /** `capacityBytes` as the layout counts on it; undefined: it is not in the layout. */
+  readonly members: ReadonlyArray<{ readonly peerId: string, readonly role: string, readonly zone: string, readonly capacityBytes?: number | undefined, readonly isConnected: boolean }>
   readonly blocks: { readonly count: number, readonly bytes: number, readonly quotaBytes: number | undefined, readonly freeBytes: number, readonly corrupt: number, readonly isReadOnly: boolean }
   readonly cache: { readonly bytes: number, readonly limitBytes: number }
   readonly rows: { readonly lostPartitions: number, readonly isReadOnly: boolean }
+  /** How far the last change of the layout is, as it was lately looked at; undefined: it has not been, or this node has no keys. */
+  readonly change?: (Pick<ChangeProgress, 'isDone' | 'isWhole' | 'leftBytes' | 'rowPartitionsLeft' | 'waitingFor'> & {
+    /** Members that hold and decide nothing any more, and have nothing alone. */
+    readonly mayBeSwitchedOff: readonly string[]
+  }) | undefined
   /** Undefined: a witness, which holds no blocks. */
   readonly collect?: CollectReport | undefined
   /** Undefined: a node without keys. */

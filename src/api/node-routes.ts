@@ -90,19 +90,6 @@ export function inviteOptionsOf ({ uses = 1, role = 'member', notAfterMs, zone }
   return { uses, role, notAfterMs, zone }
 }
 
-/** PATCH /v1/members/PEER {"draining": true}: it shall hold and decide nothing. DELETE: puts it out. */
-export async function memberRoute (exchange: Exchange, peer: string): Promise<void> {
-  requireMethod(exchange, 'PATCH', 'DELETE')
-  if (exchange.request.method === 'PATCH') {
-    const { draining, ...others } = await jsonBody(exchange)
-    if (typeof draining !== 'boolean' || Object.keys(others).length > 0) throw new InvalidInput('draining', 'what of a member can be set is draining, true or false')
-    await exchange.node.setDraining(peerIn(peer), draining, { signal: exchange.signal })
-    sendJson(exchange, { peer, draining })
-    return
-  }
-  sendJson(exchange, { removed: true, ...await exchange.node.removeMember(peerIn(peer), { signal: exchange.signal }) })
-}
-
 /** POST /v1/cluster/forget-lost {"lost": [PEER, …], "dryRun": true} */
 export async function forgetLostRoute (exchange: Exchange): Promise<void> {
   requireMethod(exchange, 'POST')

@@ -1,6 +1,7 @@
 import type { Exchange } from './context.ts'
 import { ApiError } from './errors.ts'
-import { adminRoute, bucketRoute, cacheRoute, configRoute, doctorRoute, forgetLostRoute, inspectRoute, inviteRoute, memberRoute, metricsRoute, peersRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
+import { adminRoute, bucketRoute, cacheRoute, configRoute, doctorRoute, forgetLostRoute, inspectRoute, inviteRoute, metricsRoute, peersRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
+import { changesRoute, memberRoute } from './member-routes.ts'
 import { keyRoute } from './key-routes.ts'
 import { listRoute, objectRoute } from './object-routes.ts'
 import { verifyRoute } from './verify-route.ts'
@@ -26,8 +27,11 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
     case 'buckets': return bucketRoute(exchange, name)
     case 'invites': return inviteRoute(exchange, key.length === 0 ? name : [name, ...key].join('/'))
     case 'members':
-      if (name === undefined || key.length > 0) break
-      return memberRoute(exchange, name)
+      if (name === undefined || key.length > 1) break
+      return memberRoute(exchange, name, key[0])
+    case 'changes':
+      if (name !== undefined) break
+      return changesRoute(exchange)
     case 'cluster':
       if (name !== 'forget-lost' || key.length > 0) break
       return forgetLostRoute(exchange)

@@ -5,8 +5,8 @@ import { StoreReadOnly } from './index.ts'
 export interface PieceDiskOptions {
   readonly files: Files
   readonly index: KeyValue
-  /** Bytes of pieces this store takes; undefined: what the disk has. */
-  readonly quotaBytes: number | undefined
+  /** Bytes of pieces this store takes, or what tells them, for they may change; undefined: what the disk has. */
+  readonly quotaBytes: number | (() => number | undefined) | undefined
   /** Bytes of the disk that stay free. */
   readonly reserveBytes: number
 }
@@ -105,7 +105,8 @@ export class PieceDisk {
 
   /** Taken until the piece is counted, or could not be written: the pieces of one moment must not all go by the same room. @throws StoreFull */
   async roomFor (bytes: number): Promise<Disposable> {
-    const { quotaBytes, reserveBytes } = this.#options
+    const { quotaBytes: quota, reserveBytes } = this.#options
+    const quotaBytes = typeof quota === 'function' ? quota() : quota
     const free = (): number => this.#checked.freeBytes - (this.#writtenBytes - this.#checked.writtenBytes) - this.#reservedBytes
     if (this.#writtenBytes - this.#checked.writtenBytes > pieceDiskLimits.freeCheckBytes || free() - bytes < reserveBytes) {
       const writtenBytes = this.#writtenBytes

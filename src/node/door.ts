@@ -8,7 +8,7 @@ import type { Files } from '../disk/index.ts'
 import type { Keyring } from '../encryption/index.ts'
 import { addressBytes } from '../network/addresses.ts'
 import type { Network } from '../network/libp2p-network.ts'
-import type { DfsNode, PeerStatus } from '../node.ts'
+import type { ChangeProgress, DfsNode, PeerStatus } from '../node.ts'
 import type { Greeting } from '../protocols/hello.ts'
 import type { Registers, RowCodec, RowStore } from '../tables/index.ts'
 import { addAdmin, listAdmins, removeAdmin } from './admins.ts'
@@ -19,11 +19,12 @@ import type { FreeSpace } from './free-space.ts'
 import type { GivenUp } from './given-up.ts'
 import { Invites } from './invites.ts'
 import { IssuedInvites } from './issued-invites.ts'
-import { setDraining } from './layout-keeper.ts'
+import { changesDoor, type ChangesDoorParts } from './changes-door.ts'
 import type { nodeMetrics } from './metrics.ts'
 import { removeMember } from './removal.ts'
 import type { Collecting } from './collecting.ts'
 import type { Converting } from './converting.ts'
+import type { OwnCapacity } from './own-capacity.ts'
 import type { Repairing } from './repairing.ts'
 import { nameOfRow } from './row-names.ts'
 import type { ClusterState } from './state.ts'
@@ -64,6 +65,11 @@ export interface DoorParts {
   readonly isKeyless: boolean
   /** Undefined: a node without keys, which may change nothing. */
   readonly eraParts: EraChangeParts | undefined
+  /** Undefined: a node without keys. */
+  readonly changes: ChangesDoorParts['changes']
+  /** How far the last change of the layout is, as it was last looked at. */
+  readonly change: () => ChangeProgress | undefined
+  readonly capacity: OwnCapacity
   /** What keeps the layout from changing as it should. */
   readonly layoutTrouble: () => string | undefined
   readonly givenUp: GivenUp
@@ -76,6 +82,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
   const facts = (): Parameters<typeof statusOf>[0] => ({
     config, state, peerId: network.peerId, addresses: network.addresses(), uptimeMs: clock.monotonicMs() - startedMs,
     reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(), collect: collecting.status(), convert: converting.status(), scrub: scrubbing.status(), indexDamage: stores.damage, atRisk: clusterHealth.atRisk(), givenUp: parts.givenUp.isUnverified ? parts.givenUp.peers : [],
+    limitBytes: parts.capacity.limitBytes, capacityTrouble: parts.capacity.trouble, change: parts.change(),
   })
   const eraParts = (): EraChangeParts => {
     if (parts.eraParts === undefined) throw new Refused(`this is a ${nameOfRole(state.certificate.member.role)} node: it may neither invite nor remove. Ask a member`)
@@ -85,6 +92,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
     state, keyring, clock, random, registers, issued: new IssuedInvites(files),
     addresses: () => network.addresses().map(addressBytes),
   })
+  const changes = changesDoor({ changes: parts.changes, invites, state, role: nameOfRole(state.certificate.member.role) })
   const known = (): readonly PeerStatus[] => [...new Set<PeerId>([...[...state.members.keys()].filter((peer) => state.belongs(peer)), ...greetings.keys()])].filter((peer) => peer !== network.peerId).map((peer) => {
     const row = state.belongs(peer) ? state.members.get(peer) : undefined
     const greeting = greetings.get(peer)
@@ -108,7 +116,8 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
     revokeInvite: async (invite, wait) => { await invites.revoke(invite, wait) },
     removeMember: async (peer, wait) => removeMember(eraParts(), peer, wait),
     forgetLost: parts.forgetLost,
-    setDraining: async (peer, isDraining, wait) => setDraining({ state, registers, memberRows: eraParts().memberRows }, peer, isDraining, wait),
+    setDraining: async (peer, isDraining, wait) => changes.set(peer, { isDraining }, wait),
+    changes,
     admins: () => listAdmins({ state }),
     addAdmin: async (peer, wait) => { await addAdmin(eraParts(), peer, wait) },
     removeAdmin: async (peer, wait) => { await removeAdmin(eraParts(), peer, wait) },

@@ -1,8 +1,7 @@
 import { empty, equals, hexOf, partitionCount } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
-import { Refused, Unavailable } from '../base/errors.ts'
-import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
-import { allVotersOf, type Assignment, type AssignmentAlgorithm, changed, changing, describeMember, encodeLayout, encodeMemberRow, fittingMembers, type Layout, type LayoutMember, layoutMemberOf, type MemberRow, newestAlgorithm, parseLayout, parseMemberRow, replicasOf, roles } from '../cluster/index.ts'
+import { type PeerId, peerIdOf } from '../base/peer-id.ts'
+import { allVotersOf, type Assignment, type AssignmentAlgorithm, assigned, changed, changing, describeMember, encodeLayout, encodeMemberRow, fittingMembers, type Layout, type LayoutMember, layoutMemberOf, type MemberRow, newestAlgorithm, parseLayout, parseMemberRow, replicasOf, roles } from '../cluster/index.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
 import { isMajority } from '../tables/electorate.ts'
 import { type Registers, tables } from '../tables/index.ts'
@@ -37,8 +36,9 @@ export const layoutKeeperLimits = {
   rereadMs: 15_000,
   /** Who has joined, or come back, is waited for as long: others may follow. */
   settlingMs: 1_000,
-  /** Between two changes for nothing but memory that was lost. */
+  /** Between two changes for nothing but memory that was lost; twice as long after each that brought nothing back, up to the longest. */
   restoringMs: 30_000,
+  longestRestoringMs: 3_600_000,
 } as const
 
 /**
@@ -50,7 +50,8 @@ export class LayoutKeeper {
   readonly #parts: LayoutKeeperParts
   #lookedMs = -Infinity
   #wanted: { readonly name: string, readonly sinceMs: number } = { name: '', sinceMs: 0 }
-  #restoredMs = -Infinity
+  /** When the last change for memory that was lost was proposed, how much was lost then, and how long to wait for the next. */
+  #restoring = { atMs: -Infinity, lost: 0, restMs: 0 }
   #changing: { readonly version: bigint, readonly sinceMs: number } | undefined
   #rows: { readonly rows: readonly MemberRow[], readonly digest: string, readonly readMs: number } | undefined
   #trouble: string | undefined
@@ -59,6 +60,22 @@ export class LayoutKeeper {
 
   /** What stands in the way of the change that is due, if something does. */
   get trouble (): string | undefined { return this.#trouble }
+
+  /**
+   * The layout that would follow if the rows of members were these: what this or another keeper would propose, as far as is known now. By the same rules, so that what is said beforehand is
+   * what happens. @throws Refused, for rows that no layout can hold or that `change` refuses; Unavailable
+   */
+  async foreseen (change: (rows: readonly MemberRow[]) => readonly MemberRow[], { arriving = new Set(), signal }: { arriving?: ReadonlySet<PeerId>, signal?: AbortSignal } = {}): Promise<{ readonly layout: Layout, readonly members: readonly LayoutMember[], readonly next: Assignment }> {
+    const { state, memberRows, reachable } = this.#parts
+    const { layout } = state
+    const [rows, voters] = await Promise.all([memberRows({ signal }), this.#progressOf(layout, { signal })])
+    const members = wantedMembers({ layout, rows: change(rows.filter((row) => state.belongs(describeMember(row).peerId))), reachable: new Set([...reachable(), ...arriving]), evicted: this.#evicted(layout, voters) })
+    const standing = layout.next ?? layout
+    return { layout, members, next: isSame(members, standing.members) ? standing : assigned(layout, members, this.#algorithmFor(layout, members.filter(({ peerId }) => !arriving.has(peerId)))) }
+  }
+
+  /** Of every voter that answers. */
+  async progress (wait: { signal?: AbortSignal } = {}): Promise<ReadonlyMap<PeerId, VoterProgress>> { return this.#progressOf(this.#parts.state.layout, wait) }
 
   async step (wait: { signal?: AbortSignal } = {}): Promise<'busy' | 'idle'> {
     const { state, clock } = this.#parts
@@ -87,7 +104,7 @@ export class LayoutKeeper {
     const evicted = this.#evicted(layout, voters)
     const wanted = wantedMembers({ layout, rows, reachable: reachable(), evicted })
     if (!isSame(wanted, (layout.next ?? layout).members)) {
-      const name = wanted.map(({ peerId, storeId }) => `${peerId} ${hexOf(storeId ?? empty)}`).join()
+      const name = wanted.map(({ peerId, storeId, zone, capacityBytes }) => `${peerId} ${hexOf(storeId ?? empty)} ${zone} ${capacityBytes}`).join()
       if (this.#wanted.name !== name) this.#wanted = { name, sinceMs: clock.monotonicMs() }
       if (clock.monotonicMs() - this.#wanted.sinceMs >= layoutKeeperLimits.settlingMs) await this.#propose(layout, (current) => changing(current, wanted, this.#algorithmFor(current, wanted)), 'its members have changed', wait)
       return
@@ -97,8 +114,7 @@ export class LayoutKeeper {
       const late = this.#waitedFor(layout, layout.next, voters).filter((peer) => voters.get(peer)?.remaining !== 0)
       this.#trouble = late.length === 0 ? undefined : `the layout changes, and waits for ${late.join(', ')} to take over`
       if (late.length === 0) await this.#propose(layout, changed, 'all has been taken over', wait)
-    } else if ([...voters.values()].some(({ lost }) => lost > 0) && clock.monotonicMs() - this.#restoredMs >= layoutKeeperLimits.restoringMs) {
-      this.#restoredMs = clock.monotonicMs()
+    } else if (this.#isRestoringDue([...voters.values()].reduce((sum, { lost }) => sum + lost, 0))) {
       await this.#propose(layout, (current) => changing(current, wanted), 'memory of rows that was lost is to be taken over', wait)
     }
   }
@@ -108,6 +124,18 @@ export class LayoutKeeper {
     const late = allVotersOf(next).filter((peer) => voters.get(peer)?.remaining !== 0)
     this.#trouble = late.length === 0 ? undefined : `what survived the loss of a majority is put together, and waits for ${late.join(', ')}; who of them is lost too has to be given up as well`
     if (late.length === 0) await this.#propose(layout, changed, 'what survived the loss of a majority has been put together', wait)
+  }
+
+  /** Who has forgotten something is given it back by a change; one that gives nothing back is not made again and again. */
+  #isRestoringDue (lost: number): boolean {
+    const { restoringMs, longestRestoringMs } = layoutKeeperLimits
+    const nowMs = this.#parts.clock.monotonicMs()
+    if (lost === 0) this.#restoring = { atMs: -Infinity, lost: 0, restMs: 0 }
+    const before = this.#restoring
+    if (lost === 0 || nowMs - before.atMs < before.restMs) return false
+    const isVain = before.restMs > 0 && lost >= before.lost
+    this.#restoring = { atMs: nowMs, lost, restMs: isVain ? Math.min(2 * before.restMs, longestRestoringMs) : restoringMs }
+    return true
   }
 
   /** The newest that all know who are to read it; who is away may be of any age. */
@@ -195,13 +223,34 @@ export class LayoutKeeper {
   }
 }
 
+export interface Standing {
+  readonly layout: Layout
+  /** Of those who belong. */
+  readonly rows: readonly MemberRow[]
+  readonly reachable: ReadonlySet<PeerId>
+  readonly evicted: ReadonlySet<PeerId>
+}
+
 /** Whom the layout should have. Pure. */
-export function wantedMembers ({ layout, rows, reachable, evicted }: { layout: Layout, rows: readonly MemberRow[], reachable: ReadonlySet<PeerId>, evicted: ReadonlySet<PeerId> }): readonly LayoutMember[] {
+export function wantedMembers ({ layout, rows, reachable, evicted }: Standing): readonly LayoutMember[] {
   const present = new Map(layout.members.map((member) => [member.peerId, member]))
-  const wanted = rows.filter((row) => row.isDraining !== true).map(layoutMemberOf).filter(({ peerId }) => !evicted.has(peerId) && (present.has(peerId) || reachable.has(peerId)))
+  const holding = rows.filter((row) => row.isDraining !== true).filter((row) => {
+    const { peerId } = describeMember(row)
+    return !evicted.has(peerId) && (present.has(peerId) || reachable.has(peerId))
+  })
+  const wanted = holding.filter((row) => heirOf(row, holding) === undefined).map(layoutMemberOf)
     // a store that has not been shown yet cannot take over
     .map((member) => reachable.has(member.peerId) ? member : present.get(member.peerId) ?? member)
   return fittingMembers(layout, wanted).fitting
+}
+
+/**
+ * Who of these is to take the place of a member, by its key or by the invite that it has joined with. Both changes are one: then the one that comes gets nearly
+ * all that the other had, and nothing else moves.
+ */
+export function heirOf ({ heir, certificate }: MemberRow, rows: readonly MemberRow[]): MemberRow | undefined {
+  if (heir === undefined) return undefined
+  return rows.find((row) => !equals(row.certificate.member.subject, certificate.member.subject) && (equals(row.certificate.member.subject, heir) || (row.certificate.invite !== undefined && equals(row.certificate.invite.subject, heir))))
 }
 
 /** Who takes over something that it had not, and so has to say that it has. */
@@ -226,17 +275,4 @@ function isSame (wanted: readonly LayoutMember[], members: readonly LayoutMember
     const member = byPeer.get(peerId)
     return member !== undefined && member.role === role && member.zone === zone && member.capacityBytes === capacityBytes && (storeId === undefined ? member.storeId === undefined : member.storeId !== undefined && equals(member.storeId, storeId))
   })
-}
-
-/** That a member shall hold and decide nothing, or again something. @throws Refused, Unavailable */
-export async function setDraining ({ state, registers, memberRows }: Pick<LayoutKeeperParts, 'state' | 'registers' | 'memberRows'>, peer: PeerId, isDraining: boolean, wait: { signal?: AbortSignal } = {}): Promise<void> {
-  if (state.layout.state !== 'settled' && state.layout.state !== 'changing') throw new Refused('nothing is held yet: the first bucket settles who holds what')
-  if (!state.belongs(peer)) throw new Refused(`${peer} is no member of this cluster`)
-  const others = (await memberRows(wait)).filter((row) => describeMember(row).peerId !== peer && state.belongs(describeMember(row).peerId) && row.isDraining !== true)
-  if (isDraining && !others.some((row) => describeMember(row).role === roles.member)) throw new Refused('nobody would be left to hold and decide: one member stays')
-  await registers.change<undefined>(clusterAddress(tables.members, keyOf(peer)), (value) => {
-    if (value === undefined) throw new Unavailable(`the members row of ${peer} is not there yet`)
-    const row = parseMemberRow(value)
-    return (row.isDraining === true) === isDraining ? { kind: 'keep', result: undefined } : { kind: 'write', value: encodeMemberRow({ ...row, isDraining }), result: undefined }
-  }, wait)
 }

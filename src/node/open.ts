@@ -19,6 +19,7 @@ import type { DfsNode, Secrets } from '../node.ts'
 import { accessKeys, describeRow, expiring, type Lifecycle, type ObjectParts, objectStore, shares } from '../objects/index.ts'
 import { OwedRows } from '../objects/owed-rows.ts'
 import { serveFetch } from '../protocols/fetch.ts'
+import { serveHoldings } from '../protocols/holdings.ts'
 import { type Hello, helloProtocol } from '../protocols/hello.ts'
 import { joinProtocol } from '../protocols/join.ts'
 import { membershipCheck } from '../protocols/membership.ts'
@@ -35,6 +36,9 @@ import { memoryListingIndex } from '../tables/memory-listing-index.ts'
 import type { TablePeers } from '../tables/registers.ts'
 import { runInBackground } from './background.ts'
 import { type ClusterHealth, healthOfCluster } from './cluster-health.ts'
+import { Changes } from './changes.ts'
+import { ChangeWatch } from './change-watch.ts'
+import { bucketNeed } from './changes-door.ts'
 import { contentCodec } from './content.ts'
 import { countedObjects } from './counted-objects.ts'
 import { keyless } from './keyless.ts'
@@ -57,6 +61,9 @@ import { LayoutKeeper } from './layout-keeper.ts'
 import { IndexRebuild } from './listing.ts'
 import { addressesIn, clearRowRule, layoutGuard, memberRowHash, writeFoundation } from './membership.ts'
 import { nodeMetrics } from './metrics.ts'
+import { setMember } from './member-settings.ts'
+import { OwnCapacity } from './own-capacity.ts'
+import { ownHoldings } from './own-holdings.ts'
 import { looseBallotOf } from './records.ts'
 import { type Collecting, collectingOf } from './collecting.ts'
 import { type Converting, convertingOf } from './converting.ts'
@@ -146,6 +153,9 @@ class Node {
   #retag: Retag | undefined
   #eraParts: EraChangeParts | undefined
   #ask!: AskReplica
+  #capacity!: OwnCapacity
+  #changes: Changes | undefined
+  #changeWatch: ChangeWatch | undefined
   #peers!: TablePeers
   #objects!: DfsNode['objects']
   #lifecycle: Lifecycle | undefined
@@ -193,7 +203,13 @@ class Node {
       await this.#takeovers.prepare(layout)
     }
     this.#positions = await StorePositions.open({ files, state, rows: this.#rows, warn: this.#warn })
-    this.#stores = open.use(await openBlocks({ config, files, onDamage: this.#damaged, onCorrupt: (cid) => { this.#metrics.count('wrongBlocks'); logger.warn({ cid }, 'a block was corrupt and is set aside'); (this.#repairing as Repairing | undefined)?.report(cid) } }))
+    const self = peerIdOf(signingKeyOf(keyring.nodeSeed).publicKey)
+    this.#capacity = await OwnCapacity.open({
+      files, given: state.certificate.member.role === roles.witness ? undefined : config.capacityBytes,
+      counted: () => ((state.layout.next ?? state.layout).members.find(({ peerId }) => peerId === self) ?? state.members.get(self))?.capacityBytes,
+      tell: this.#keys === undefined ? undefined : async (capacityBytes, wait) => this.#eraParts === undefined ? undefined : setMember(this.#eraParts, self, { capacityBytes }, wait),
+    })
+    this.#stores = open.use(await openBlocks({ config, quotaBytes: () => this.#capacity.limitBytes, files, onDamage: this.#damaged, onCorrupt: (cid) => { this.#metrics.count('wrongBlocks'); logger.warn({ cid }, 'a block was corrupt and is set aside'); (this.#repairing as Repairing | undefined)?.report(cid) } }))
     this.#codec = rowCodec({ clusterId: state.clusterId, keys: this.#keys, signer: signingKeyOf(keyring.nodeSeed), random, checkClear: clearRowRule(state), floor: () => state.era.floor, demanded: () => this.#retag?.demanded ?? newestEpochOf(state.era) })
     this.#index = memoryListingIndex()
     if (this.#keys !== undefined) {
@@ -318,6 +334,8 @@ class Node {
       ...this.#keys === undefined ? [] : [uploadSweepTask({ registers: this.#registers, index: this.#index, clock, warn: this.#warn })],
       { name: 'layout', step: async (wait) => await this.#keeper?.step(wait) ?? 'idle' },
       { name: 'greetings', step: async (wait) => this.#greetings.step(wait) },
+      { name: 'capacity', step: async (wait) => this.#capacity.step(wait) },
+      { name: 'changes', step: async (wait) => await this.#changeWatch?.step(wait) ?? 'idle' },
       { name: 'era', step: async (wait) => this.#eras.step(wait) },
       { name: 'tags of an older epoch', step: async (wait) => retag.step(wait) },
       { name: 'floor of epochs', step: async (wait) => await floors?.step(wait) ?? 'idle' },
@@ -395,6 +413,12 @@ class Node {
     open.use(await this.#scrubbing.begin())
     this.#clusterHealth = await healthOfCluster({ ...this.#parts, network: this.#network, repairing: this.#repairing, scrubbing: this.#scrubbing })
     open.use(runInBackground([{ name: 'objects at risk', step: async (wait) => this.#clusterHealth.step(wait) }], { clock: this.#parts.clock, warn: this.#warn }))
+    const own = async (options: { byPartition: boolean, signal?: AbortSignal }): ReturnType<typeof ownHoldings> => ownHoldings({ ...this.#parts, stores: this.#stores, space: this.#space, capacity: this.#capacity, repairing: this.#repairing }, options)
+    await serveHoldings(requests, own)
+    if (this.#eraParts !== undefined && this.#keeper !== undefined) {
+      this.#changes = new Changes({ eraParts: this.#eraParts, keeper: this.#keeper, requests, own, clock: this.#parts.clock, buckets: async (wait) => (await this.#objects.listBuckets(wait)).map(bucketNeed) })
+      this.#changeWatch = new ChangeWatch({ changes: this.#changes, state: this.#parts.state, clock: this.#parts.clock })
+    }
     open.defer(() => { this.#greetings.all.clear() })
   }
 
@@ -424,7 +448,7 @@ class Node {
     return doorOf({
       ...this.#parts, log: this.#parts.logger, startedMs: this.#startedMs, space: this.#space, network: this.#network, positions: this.#positions, greetings: this.#greetings.all,
       stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, shares: this.#shares, repairing: this.#repairing, collecting: this.#collecting, converting: this.#converting, verify: this.#verify, scrubbing: this.#scrubbing, clusterHealth: this.#clusterHealth, metrics: this.#metrics,
-      isKeyless: this.#keys === undefined, eraParts: this.#eraParts, givenUp: this.#givenUp, forgetLost: async (lost, { isDryRun = false, ...wait } = {}) => forgetLost(this.#forgetParts(), { lost, isDryRun }, wait), layoutTrouble: () => this.#keeper?.trouble,
+      isKeyless: this.#keys === undefined, eraParts: this.#eraParts, changes: this.#changes, change: () => this.#changeWatch?.last, capacity: this.#capacity, givenUp: this.#givenUp, forgetLost: async (lost, { isDryRun = false, ...wait } = {}) => forgetLost(this.#forgetParts(), { lost, isDryRun }, wait), layoutTrouble: () => this.#keeper?.trouble,
     }, closing)
   }
 }

@@ -4,7 +4,7 @@ import type { BlockStats } from '../blockstore/disk-blocks.ts'
 import { allVotersOf, describeMember, nameOfRole } from '../cluster/index.ts'
 import type { Config } from '../config.ts'
 import type { LevelDamage } from '../disk/level-damage.ts'
-import type { CollectReport, ConvertReport, NodeStatus, RepairReport, ScrubReport } from '../node.ts'
+import type { ChangeProgress, CollectReport, ConvertReport, NodeStatus, RepairReport, ScrubReport } from '../node.ts'
 import type { RowStore } from '../tables/index.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
 import { isMajority } from '../tables/electorate.ts'
@@ -36,6 +36,11 @@ export interface StatusFacts {
   readonly atRisk?: AtRisk
   /** Files of the index of blocks that were found damaged at the start. */
   readonly indexDamage?: readonly LevelDamage[]
+  /** Bytes of blocks that are taken; undefined: what the disk has. */
+  readonly limitBytes?: number | undefined
+  /** Why what this node offers is not what the cluster counts on. */
+  readonly capacityTrouble?: string | undefined
+  readonly change?: ChangeProgress | undefined
   readonly rows: Pick<RowStore, 'lostPartitions'> & Partial<Pick<RowStore, 'readOnlyReason'>>
 }
 
@@ -63,21 +68,24 @@ const isDegraded = (facts: StatusFacts): boolean =>
 
 export function statusOf (facts: StatusFacts): NodeStatus {
   const { config, state, peerId, reachable, blocks, cache, freeBytes, rows } = facts
-  const { role, zone } = state.certificate.member
+  const { role, zone: firstZone } = state.certificate.member
+  // as it was set since; a row may have changed elsewhere alone
+  const placed = new Map((state.layout.next ?? state.layout).members.map((member) => [member.peerId, member]))
   const members = [...state.members.values()].map((row) => describeMember(row)).filter((member) => state.belongs(member.peerId))
   return {
     peerId,
     clusterId: hexOf(state.clusterId),
     version,
     role: nameOfRole(role),
-    zone,
+    zone: placed.get(peerId)?.zone ?? firstZone,
     addresses: facts.addresses,
     uptimeMs: facts.uptimeMs,
     layout: { version: String(state.layout.version), state: state.layout.state, members: state.layout.members.length, voters: allVotersOf(state.layout).length },
-    members: members.map((member) => ({ peerId: member.peerId, role: nameOfRole(member.role), zone: member.zone, isConnected: member.peerId === peerId || reachable.includes(member.peerId) })),
-    blocks: { ...blocks, quotaBytes: config.capacityBytes, freeBytes },
+    members: members.map((member) => ({ peerId: member.peerId, role: nameOfRole(member.role), zone: placed.get(member.peerId)?.zone ?? member.zone, capacityBytes: placed.get(member.peerId)?.capacityBytes, isConnected: member.peerId === peerId || reachable.includes(member.peerId) })),
+    blocks: { ...blocks, quotaBytes: 'limitBytes' in facts ? facts.limitBytes : config.capacityBytes, freeBytes },
     cache: { bytes: cache.bytes, limitBytes: cache.limitBytes },
     rows: { lostPartitions: rows.lostPartitions().size, isReadOnly: rows.readOnlyReason !== undefined },
+    change: changeOf(facts.change),
     repair: facts.repair,
     collect: facts.collect,
     ...(facts.convert === undefined ? {} : { convert: facts.convert }),
@@ -87,6 +95,12 @@ export function statusOf (facts: StatusFacts): NodeStatus {
     isReady: isReady(facts),
     health: healthOf(facts),
   }
+}
+
+function changeOf (change: ChangeProgress | undefined): NodeStatus['change'] {
+  if (change === undefined) return undefined
+  const { isDone, isWhole, leftBytes, rowPartitionsLeft, waitingFor, nodes } = change
+  return { isDone, isWhole, leftBytes, rowPartitionsLeft, waitingFor, mayBeSwitchedOff: nodes.filter((node) => node.mayBeSwitchedOff).map(({ peerId }) => peerId) }
 }
 
 /** What a person should know, each line with what to do; empty when all is well. */
@@ -100,6 +114,7 @@ function healthOf (facts: StatusFacts): readonly string[] {
     ...givenUpHealthOf(facts),
     ...(hasMajority(facts) ? [] : [`fewer than a majority of the ${voters.length} voters answer: writes and reads fail until more are back; if they are gone for good, "dfs cluster forget --lost"`]),
     ...(facts.layoutTrouble === undefined ? [] : [facts.layoutTrouble]),
+    ...(facts.capacityTrouble === undefined ? [] : [facts.capacityTrouble]),
     ...(away > 0 ? [`${away} of ${state.layout.members.length} members do not answer: what they hold has fewer copies now`] : []),
     ...forgetful.map((peer) => `the row store of ${peer} was emptied, put back from a copy or damaged: it does not vote`),
     ...(state.layout.state === 'settled' && voters.length < 3 ? [`${voters.length} voters: the death of one stops writes; three or more survive it`] : []),

@@ -59,19 +59,21 @@ export interface BlockStores extends AsyncDisposable {
 
 export interface BlocksOptions {
   readonly config: Config
+  /** Bytes of blocks that are taken; undefined: what the disk has. */
+  readonly quotaBytes?: () => number | undefined
   readonly files: Files
   readonly onCorrupt: (cid: Cid) => void
   readonly onDamage?: IndexParts['onDamage']
 }
 
-export async function openBlocks ({ config, files, onCorrupt, onDamage = () => {} }: BlocksOptions): Promise<BlockStores> {
+export async function openBlocks ({ config, quotaBytes = () => config.capacityBytes, files, onCorrupt, onDamage = () => {} }: BlocksOptions): Promise<BlockStores> {
   await files.ensureFolder('blocks')
   const damage: LevelDamage[] = []
   const index = await openIndex({ data: config.data, files, folder: indexFolders.blocks, onDamage: (found, evidence) => { damage.push(found); onDamage(found, evidence) } })
   const blocks = await openDiskBlocks({
     files,
     index,
-    quotaBytes: config.capacityBytes,
+    quotaBytes,
     reserveBytes: config.reserveBytes,
     onCorrupt,
   })

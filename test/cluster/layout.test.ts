@@ -1,10 +1,12 @@
+import { readFileSync } from 'node:fs'
+import { decode, encode } from 'cborg'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { hexOf, MalformedBytes } from '../../src/base/bytes.ts'
+import { fromHex, hexOf, MalformedBytes } from '../../src/base/bytes.ts'
 import { Refused } from '../../src/base/errors.ts'
 import { keyOf } from '../../src/base/peer-id.ts'
-import { allVotersOf, assignmentAlgorithms, blockHoldersOf, changed, changing, closing, encodeInviteRow, encodeLayout, encodeMemberRow, fittingMembers, isSuccessor, type Layout, type LayoutMember, layoutLimits, openLayout, parseInviteRow, parseLayout, parseMemberRow, replicasOf, roles, settled } from '../../src/cluster/index.ts'
-import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
+import { allVotersOf, assignmentAlgorithms, blockHoldersOf, changed, changing, closing, describeMember, encodeInviteRow, encodeLayout, encodeMemberRow, fittingMembers, isSuccessor, type Layout, type LayoutMember, layoutLimits, openLayout, parseInviteRow, parseLayout, parseMemberRow, replicasOf, roles, settled } from '../../src/cluster/index.ts'
+import { certificateOf, keyNamed, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
 
 const founder = layoutMember('founder')
 const named = (count: number, optionsOf: (i: number) => Parameters<typeof layoutMember>[1] = () => ({})): LayoutMember[] =>
@@ -194,6 +196,25 @@ describe('rows of members and invites', () => {
   test('a members row gives back what was put in', () => {
     expect(parseMemberRow(encodeMemberRow(row))).toEqual(row)
     expect(parseMemberRow(encodeMemberRow({ ...row, storeId: undefined, addresses: [] }))).toEqual({ ...row, storeId: undefined, addresses: [] })
+  })
+
+  test('a members row is of the version that what it says asks for, and spelled as ever', () => {
+    const vectors = JSON.parse(readFileSync(new URL('../vectors/member-rows.json', import.meta.url), 'utf8')) as Array<{ name: string, version: number, row: string }>
+    const [base, heir] = [{ ...row, certificate: certificateOf(cluster.member('bob', { zone: 'attic' })) }, keyNamed('carol').publicKey]
+    const more = { plain: {}, draining: { isDraining: true }, zone: { zone: 'cellar' }, heir: { heir }, all: { isDraining: true, zone: 'cellar', heir } }
+    for (const { name, version, row: hex } of vectors) {
+      const said = { ...base, ...more[name as keyof typeof more] }
+      expect(hexOf(encodeMemberRow(said)), name).toBe(hex)
+      expect(parseMemberRow(fromHex(hex)), name).toEqual(said)
+      expect((decode(fromHex(hex)) as { v: number }).v, name).toBe(version)
+    }
+    expect(describeMember({ ...base, zone: 'cellar' }).zone).toBe('cellar')
+    expect(describeMember(base).zone).toBe('attic')
+  })
+
+  test('a members row says nothing but what its version says', () => {
+    const fields = decode(encodeMemberRow({ ...row, zone: 'cellar' })) as Record<string, unknown>
+    for (const wrong of [{ v: 1 }, { v: 2 }, { v: 4 }, { zone: 5 }, { zone: 'x'.repeat(256) }, { heir: new Uint8Array(31) }, { draining: 2 }]) expect(() => parseMemberRow(encode({ ...fields, ...wrong }))).toThrow(MalformedBytes)
   })
 
   test('a members row with too many addresses or a wrong store id cannot be written', () => {

@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import { peerIdOf } from '../../src/base/peer-id.ts'
-import { changed, changing, closing, declaredBy, type Layout, type MemberRow, openLayout, recovering, replicasOf, settled } from '../../src/cluster/index.ts'
+import type { Clock } from '../../src/base/clock.ts'
+import { type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
+import { changed, changing, closing, declaredBy, encodeLayout, type Layout, type MemberRow, openLayout, parseLayout, recovering, replicasOf, settled } from '../../src/cluster/index.ts'
 import { memoryFiles, type MemoryFiles } from '../../src/disk/memory-files.ts'
-import { wantedMembers } from '../../src/node/layout-keeper.ts'
+import { LayoutKeeper, wantedMembers } from '../../src/node/layout-keeper.ts'
 import { Takeovers } from '../../src/node/takeover.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
+import type { Registers } from '../../src/tables/index.ts'
 import { certificateOf, keyNamed, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
 
 const cluster = paperCluster()
@@ -41,10 +43,37 @@ describe('the layout should have', () => {
   })
 })
 
+describe('a keeper', () => {
+  /** How many changes of the layout it begins for memory that a voter says it has lost, in so many minutes; each is over at once, and gives back what `left` says. */
+  async function changesIn (minutes: number, left: (changes: number) => number): Promise<number> {
+    let [current, nowMs, changes] = [layout, 0, 0]
+    const clock = { monotonicMs: () => nowMs } as unknown as Clock
+    const keeper = new LayoutKeeper({
+      self: [...layout.members].map(({ peerId }) => peerId).toSorted()[0] as PeerId, clock, evictAfterMs: 3_600_000,
+      state: { get layout () { return current }, belongs: () => true, isMember: () => true, adoptLayout: async (encoded) => { current = parseLayout(encoded) } },
+      registers: { change: async (_: unknown, change: (value: Uint8Array) => { value: Uint8Array, result: unknown }) => change(encodeLayout(current)).result } as unknown as Registers,
+      ask: async (_, question) => question.kind === 'progress' ? { kind: 'progress', remaining: 0, lost: left(changes), away: [] } : { kind: 'digests', digests: [] },
+      memberRows: async () => names.map((name) => row(name)), reachable: () => new Set(names.map(peerNamed)), storeOf: () => undefined,
+      onChange: (_, why) => { if (why.startsWith('memory')) changes++ },
+    })
+    for (; nowMs < minutes * 60_000; nowMs += 500) await keeper.step()
+    return changes
+  }
+
+  test('has the layout change for memory that was lost, and again while more of it comes back', async () => {
+    expect(await changesIn(10, (changes) => Math.max(0, 100 - 20 * changes))).toBe(5)
+  })
+  test('does not have it change every half minute for memory that nobody can give back', async () => {
+    const changes = await changesIn(60, () => 100)
+    expect(changes).toBeGreaterThan(4)
+    expect(changes).toBeLessThan(10)
+  })
+})
+
 describe('what a node takes over', () => {
   async function takeoversOf (name: string, { files = memoryFiles(), lost = [] }: { files?: MemoryFiles, lost?: readonly number[] } = {}): Promise<{ takeovers: Takeovers, cleared: number[], files: MemoryFiles }> {
     const cleared: number[] = []
-    const rows = { clear: async (partition: number) => { cleared.push(partition) }, lostPartitions: () => new Set(lost) }
+    const rows = { clear: async (...partitions: readonly number[]) => { cleared.push(...partitions) }, lostPartitions: () => new Set(lost) }
     return { takeovers: await Takeovers.open({ files, rows, self: peerNamed(name), clearing: async () => {} }), cleared, files }
   }
   const between = changing(layout, [...layout.members, layoutMember('dave')])

@@ -4,7 +4,7 @@ import { StoreFull } from '../../src/base/errors.ts'
 import { keyOf, type PeerId } from '../../src/base/peer-id.ts'
 import { type Random, seededRandom } from '../../src/base/random.ts'
 import { type Files } from '../../src/disk/index.ts'
-import { closing, encodeMemberRow, type Layout, type LayoutMember, type MemberRow, openLayout, settled } from '../../src/cluster/index.ts'
+import { closing, encodeMemberRow, type Layout, type LayoutMember, type MemberRow, openLayout, type Role, roles, settled } from '../../src/cluster/index.ts'
 import { memoryFiles, type MemoryFiles } from '../../src/disk/memory-files.ts'
 import { memoryKeyValue, type MemoryKeyValue } from '../../src/disk/memory-key-value.ts'
 import { Admission } from '../../src/network/admission.ts'
@@ -14,7 +14,8 @@ import { Absence } from '../../src/node/absence.ts'
 import { type BackgroundTask, runInBackground } from '../../src/node/background.ts'
 import type { AskReplica } from '../../src/node/clear-rows.ts'
 import { everyMemberRow } from '../../src/node/every-member.ts'
-import { LayoutKeeper, setDraining } from '../../src/node/layout-keeper.ts'
+import { LayoutKeeper } from '../../src/node/layout-keeper.ts'
+import { setMember } from '../../src/node/member-settings.ts'
 import { IndexRebuild } from '../../src/node/listing.ts'
 import { clusterAddress, layoutAddress, layoutGuard } from '../../src/node/membership.ts'
 import { ClusterState, readFacts, writeFacts } from '../../src/node/state.ts'
@@ -110,12 +111,14 @@ export class World {
   readonly #initial: Layout
   readonly #hasBlocks: boolean
   readonly #isBurying: boolean
+  /** Vote without keys. */
+  readonly #witnesses: ReadonlySet<string>
   readonly ledger = new Ledger()
   /** "a b": what a sends does not arrive at b. */
   #cut = new Set<string>()
   messages = 0
 
-  constructor ({ seed, names, founders, weather, variant = {}, hasBlocks = false, isBurying = hasBlocks }: { seed: number, names: readonly string[], founders: number, weather: WorldWeather, variant?: WorldVariant, hasBlocks?: boolean, isBurying?: boolean }) {
+  constructor ({ seed, names, founders, weather, variant = {}, hasBlocks = false, isBurying = hasBlocks, witnesses = [] }: { seed: number, names: readonly string[], founders: number, weather: WorldWeather, variant?: WorldVariant, hasBlocks?: boolean, isBurying?: boolean, witnesses?: readonly string[] }) {
     this.random = seededRandom(seed)
     this.names = names
     this.weather = weather
@@ -123,9 +126,10 @@ export class World {
     this.#byPeer = new Map(names.map((name) => [peerNamed(name), name]))
     this.#hasBlocks = hasBlocks
     this.#isBurying = isBurying
+    this.#witnesses = new Set(witnesses)
     this.#used = new Set([partitionOf(plainCodec.rowKeyOf(layoutAddress))])
     const [first] = names
-    this.#initial = settled(closing(openLayout(memberOf(first ?? ''))), names.slice(0, founders).map(memberOf))
+    this.#initial = settled(closing(openLayout(memberOf(first ?? ''))), names.slice(0, founders).map((name) => this.#memberOf(name)))
     for (const name of names) this.#disks.set(name, { files: memoryFiles(), index: memoryKeyValue(), rows: memoryRowDisk(memberOf(name).storeId), lost: new Set(), isFull: false, hangsUntilMs: 0, rowsHang: false })
   }
 
@@ -150,7 +154,9 @@ export class World {
   peerOf (name: string): PeerId { return peerNamed(name) }
   process (name: string): Process | undefined { return this.#processes.get(name) }
   isAlive (name: string): boolean { return this.#processes.get(name)?.isAlive === true }
-  rowOf (name: string): MemberRow { return { certificate: certificateOf(this.#paper.member(name)), capacityBytes: 1000, addresses: [], storeId: memberOf(name).storeId } }
+  rowOf (name: string): MemberRow { return { certificate: certificateOf(this.#paper.member(name, { role: this.#roleOf(name) })), capacityBytes: this.#memberOf(name).capacityBytes, addresses: [], storeId: memberOf(name).storeId } }
+  #roleOf (name: string): Role { return this.#witnesses.has(name) ? roles.witness : roles.member }
+  #memberOf (name: string): LayoutMember { return layoutMember(name, { role: this.#roleOf(name), ...this.#witnesses.has(name) ? { capacityBytes: 0 } : {} }) }
   disk (name: string): Disk { return this.#disks.get(name) as Disk }
 
   kill (name: string): void {
@@ -272,7 +278,7 @@ export class World {
     const process = this.#processes.get(through)
     if (process?.isAlive !== true) return
     this.draining.add(name)
-    await setDraining({ state: process.state, registers: process.engine.registers, memberRows: process.memberRows }, peerNamed(name), isDraining)
+    await setMember({ state: process.state, registers: process.engine.registers, memberRows: process.memberRows }, peerNamed(name), { isDraining })
   }
 
   async #change (through: string, address: RowAddress, value: Uint8Array): Promise<void> {
@@ -316,7 +322,7 @@ export class World {
     const admission = new Admission()
     const network = { peerId: self, requests, reachable: () => [...process.reachable], admission, providers: { async * find () {} } } as unknown as Network
     const engine = tableEngine({
-      self, state: this.#variant.tablesState?.(state) ?? state, network, timing: this.#isBurying ? { antiEntropyEveryMs: 15_000, burialEveryMs: 20_000 } : undefined, takeovers, rows: store, codec: plainCodec, index: listed, absence, clock, random: this.random,
+      self, state: this.#variant.tablesState?.(state) ?? state, network, timing: this.#isBurying ? { antiEntropyEveryMs: 15_000, burialEveryMs: 20_000 } : undefined, takeovers, rows: store, codec: plainCodec, index: this.#witnesses.has(name) ? undefined : listed, absence, clock, random: this.random,
       positions: { remembers: () => true } as unknown as StorePositions, warn: () => {}, votersOf: this.#variant.voters, describe, saved: (row) => { process.blocks?.undertaker.saved(row) }, rebuild,
     })
     process.engine = engine
@@ -483,9 +489,12 @@ class SparseRowStore extends MemoryRowStore {
 
   override async save (rows: readonly StoredRow[]): Promise<void> { await super.save(rows); for (const { rowKey } of rows) this.#used.add(partitionOf(rowKey)) }
   override async fill (rows: readonly StoredRow[]): Promise<void> { await super.fill(rows); for (const { rowKey } of rows) this.#used.add(partitionOf(rowKey)) }
-  override async restore (partition: number): Promise<void> { this.#lostOnDisk.delete(partition); await super.restore(partition) }
+  override async restore (...partitions: readonly number[]): Promise<void> {
+    for (const partition of partitions) this.#lostOnDisk.delete(partition)
+    await super.restore(...partitions)
+  }
 
-  override async clear (partition: number): Promise<void> { if (this.#used.has(partition) || this.lostPartitions().has(partition)) await super.clear(partition) }
+  override async clear (...partitions: readonly number[]): Promise<void> { await super.clear(...partitions.filter((partition) => this.#used.has(partition) || this.lostPartitions().has(partition))) }
   override async digest (partition: number): Promise<{ count: number, digest: Uint8Array }> { return this.#used.has(partition) || this.lostPartitions().has(partition) ? await super.digest(partition) : nothing }
   override rows (partition: number, options?: { after?: Uint8Array }): AsyncIterable<StoredRow> { return this.#used.has(partition) || this.lostPartitions().has(partition) ? super.rows(partition, options) : noRows() }
 }

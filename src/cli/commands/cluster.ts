@@ -1,6 +1,6 @@
 import { systemClock } from '../../base/clock.ts'
 import { InvalidInput, Unavailable } from '../../base/errors.ts'
-import type { AnnouncementSeen, NodeStatus, PeerStatus } from '../../node.ts'
+import type { AnnouncementSeen, ChangeForecast, NodeStatus, PeerStatus } from '../../node.ts'
 import { Degraded } from '../degraded.ts'
 import { withNode } from '../context.ts'
 import { linesOf } from '../lines.ts'
@@ -9,10 +9,13 @@ import { collectLine } from '../collect-text.ts'
 import { repairLine } from '../repair-text.ts'
 import { scrubLine } from '../scrub-text.ts'
 import type { GivenOptions } from '../settings.ts'
+import { capacityIn, show } from './members.ts'
 
 /** `dfs invite` */
 export async function invite (options: GivenOptions): Promise<void> {
-  const { uses, role, zone, expires } = options
+  const { uses, role, zone, expires, dryRun, capacity, ...place } = options
+  if (dryRun === true) return foreseen({ role, zone, capacity }, place)
+  if (capacity !== undefined) throw new InvalidInput('capacity', 'a node says its capacity when it joins; here it is for --dry-run alone')
   const body = {
     ...(uses === undefined ? {} : { uses: usesOf(String(uses)) }),
     ...(role === undefined ? {} : { role }),
@@ -24,6 +27,13 @@ export async function invite (options: GivenOptions): Promise<void> {
     output.note(`on the machine that joins: dfs join TOKEN${tokens.length > 1 ? ' (each token once)' : ''}`)
     for (const token of tokens) output.fact({ token }, token)
   })
+}
+
+/** What would move if such a node joined. */
+async function foreseen ({ role, zone, capacity }: GivenOptions, options: GivenOptions): Promise<void> {
+  if (capacity === undefined && role !== 'witness') throw new InvalidInput('capacity', 'say how much the node is to hold, "--capacity 500GiB": its share depends on it')
+  const body = { ...(role === undefined ? {} : { role }), ...(zone === undefined ? {} : { zone }), ...(capacity === undefined ? {} : { capacityBytes: capacityIn(String(capacity)) }) }
+  await withNode(options, async (context) => { show(context, await context.client.json<ChangeForecast>('POST', '/v1/changes', { body, signal: context.signal })) })
 }
 
 /** @throws InvalidInput unless it is a whole number above 0; the node has the upper bound */
@@ -57,7 +67,8 @@ function statusText (status: NodeStatus): string {
     ['cluster', status.clusterId],
     ['addresses', status.addresses.join(' ') || 'none'],
     ['layout', layoutLine(layout)],
-    ...status.members.map((member) => ['', `${member.peerId}  ${member.role}  zone ${member.zone}  ${member.peerId === status.peerId ? 'this node' : member.isConnected ? 'connected' : 'not connected'}`]),
+    ...status.members.map((member) => ['', `${member.peerId}  ${member.role}  zone ${member.zone}${member.capacityBytes === undefined ? '' : `, ${sizeText(member.capacityBytes)}`}  ${member.peerId === status.peerId ? 'this node' : member.isConnected ? 'connected' : 'not connected'}`]),
+    ...status.change === undefined ? [] : [['change', changeLine(status.change)]],
     ['blocks', `${blocks.count}, ${sizeText(blocks.bytes)} ${quota}${blocks.corrupt > 0 ? `, ${blocks.corrupt} set aside as corrupt` : ''}`],
     ['repair', repairLine(status.repair)],
     ['collect', collectLine(status.collect)],
@@ -66,6 +77,12 @@ function statusText (status: NodeStatus): string {
     ['cache', `${sizeText(cache.bytes)} of ${sizeText(cache.limitBytes)}`],
     ['health', status.health.length === 0 ? 'good' : status.health.join('; ')],
   ])
+}
+
+function changeLine ({ isDone, leftBytes, rowPartitionsLeft, waitingFor, mayBeSwitchedOff }: NonNullable<NodeStatus['change']>): string {
+  const left = [...leftBytes > 0 ? [`${sizeText(leftBytes)} to be brought where they belong`] : [], ...rowPartitionsLeft > 0 ? [`${rowPartitionsLeft} partitions of rows to be taken over`] : []]
+  const off = mayBeSwitchedOff.map((peer) => `${peer} may be switched off`)
+  return [...isDone ? ['everything lies where it belongs'] : left.length > 0 ? left : waitingFor.slice(0, 3), ...off].join('; ') || 'nearly done'
 }
 
 function riskLine ({ objects, isAtLeast, silent }: NodeStatus['atRisk']): string {

@@ -1,22 +1,131 @@
+import { systemClock } from '../../base/clock.ts'
+import { InvalidInput, Refused } from '../../base/errors.ts'
+import { ClientError } from '../../client/errors.ts'
+import { sizeOf } from '../../config.ts'
+import type { ChangeForecast, ChangeProgress, ReplaceState } from '../../node.ts'
 import { type CommandContext, withNode } from '../context.ts'
+import { followChange } from '../follow-change.ts'
+import { forecastText } from '../forecast-text.ts'
 import type { GivenOptions } from '../settings.ts'
 
 /** `dfs node drain PEER [--undo]` */
 export async function drain (peer: string, options: GivenOptions): Promise<void> {
   const draining = options.undo !== true
-  await withNode(options, async ({ client, output, signal }) => {
-    await client.json('PATCH', `/v1/members/${encodeURIComponent(peer)}`, { body: { draining }, signal })
-    output.fact({ peer, draining }, draining ? `${peer} drains: the layout changes without it, and "dfs status" says when it has` : `${peer} is to hold and decide again`)
+  await change(peer, { draining }, options, {
+    said: draining ? `${peer} drains: the layout changes without it, and "dfs status" says when it may be switched off` : `${peer} is to hold and decide again`,
+    isOver: ({ nodes, isDone }) => draining ? nodes.some((node) => node.peerId === peer && node.mayBeSwitchedOff) : isDone,
+    over: draining ? `${peer} may be switched off` : 'done',
+  })
+}
+
+/** `dfs node set PEER` */
+export async function set (peer: string, options: GivenOptions): Promise<void> {
+  const settings = { ...options.zone === undefined ? {} : { zone: String(options.zone) }, ...options.capacity === undefined ? {} : { capacityBytes: capacityIn(String(options.capacity)) } }
+  if (Object.keys(settings).length === 0) throw new InvalidInput('node', 'say what to set: --zone or --capacity')
+  // the command's options are settings of nodes too, and would be read as those of this one
+  const { zone: _zone, capacity: _capacity, ...rest } = options
+  await change(peer, settings, rest, { said: `${peer} is set: the layout follows`, isOver: ({ isDone }) => isDone, over: 'everything lies where it belongs' })
+}
+
+interface Told {
+  readonly said: string
+  readonly isOver: (progress: ChangeProgress) => boolean
+  /** What is said when it is waited for. */
+  readonly over: string
+}
+
+async function change (peer: string, body: object, options: GivenOptions, { said, isOver, over }: Told): Promise<void> {
+  const path = `/v1/members/${encodeURIComponent(peer)}`
+  await withNode(options, async (context) => {
+    const { client, output, signal } = context
+    if (options.dryRun === true) {
+      show(context, await client.json<ChangeForecast>('PATCH', `${path}?dry-run=true`, { body, signal }))
+      return
+    }
+    const forecast = options.wait === true ? await client.json<ChangeForecast>('PATCH', `${path}?dry-run=true`, { body, signal }) : undefined
+    await client.json('PATCH', path, { body: { ...body, ...options.force === true ? { force: true } : {} }, signal })
+    output.fact({ peer, ...body }, said)
+    if (forecast === undefined) return
+    await followed(context, forecast, async (progress) => isOver(progress))
+    output.fact({ peer, done: true }, over)
   })
 }
 
 /** `dfs node remove PEER` */
 export async function remove (peer: string, options: GivenOptions): Promise<void> {
-  await withNode(options, async ({ client, output, signal }) => {
-    const removed = await client.json<{ era: number, epoch: number }>('DELETE', `/v1/members/${encodeURIComponent(peer)}`, { signal })
+  await withNode(options, async (context) => {
+    const { client, output, signal } = context
+    const path = `/v1/members/${encodeURIComponent(peer)}`
+    if (options.dryRun === true) {
+      show(context, await client.json<ChangeForecast>('DELETE', `${path}?dry-run=true`, { signal }))
+      return
+    }
+    const removed = await client.json<{ era: number, epoch: number }>('DELETE', path, { signal })
     output.fact({ peer, ...removed }, `removed ${peer}: era ${removed.era}, what is sealed from now on is of epoch ${removed.epoch}`)
     output.note('what it has read, it may have kept')
   })
+}
+
+/** `dfs node replace OLD [NEW]`: without NEW it prints a token, and waits until somebody has joined with it. */
+export async function replace (old: string, fresh: string | undefined, options: GivenOptions): Promise<void> {
+  const path = `/v1/members/${encodeURIComponent(old)}`
+  const { zone, ...rest } = options
+  await withNode(rest, async (context) => {
+    const { client, output, signal } = context
+    const forecast = await client.json<ChangeForecast>('POST', `${path}/replacement?dry-run=true`, { body: fresh === undefined ? {} : { by: fresh }, signal })
+    if (options.dryRun === true) {
+      show(context, forecast)
+      return
+    }
+    const by = fresh ?? await heirOf(context, { path, old, zone, isForced: options.force === true, forecast })
+    const step = async (): Promise<boolean> => {
+      const { state } = await client.json<ReplaceState>('POST', `${path}/replacement`, { body: { by, ...options.force === true ? { force: true } : {} }, signal })
+      return state === 'removed'
+    }
+    let isRemoved = await step()
+    output.note(`${by} takes the place of ${old}`)
+    await followed(context, forecast, async ({ isWhole, isDone }) => {
+      isRemoved ||= await step()
+      return isRemoved && (options.wait !== true || (isWhole && isDone))
+    })
+    output.fact({ peer: old, by, removed: true }, `${old} is replaced by ${by}, and put out of the cluster${options.wait === true ? '; there are as many copies of everything as there should be' : ': "dfs status" says when all has come to it'}`)
+  })
+}
+
+async function heirOf ({ client, output, signal }: CommandContext, { path, old, zone, isForced, forecast }: { path: string, old: string, zone: unknown, isForced: boolean, forecast: ChangeForecast }): Promise<string> {
+  if (forecast.refusals.length > 0 && !isForced) throw new Refused(`${forecast.refusals.join('; ')}. --force does it all the same`)
+  const { token } = await client.json<{ token: string }>('POST', `${path}/heir`, { body: zone === undefined ? {} : { zone: String(zone) }, signal })
+  output.note('on the machine that comes: dfs join TOKEN --start')
+  output.fact({ token }, token)
+  output.note(`this ends when it has joined; interrupted, "dfs node replace ${old} NEW" goes on`)
+  for (;;) {
+    const { heir } = await client.json<{ heir: string | null }>('GET', `${path}/heir`, { signal })
+    if (heir !== null) return heir
+    await systemClock.sleep(1000, { signal })
+  }
+}
+
+/** @throws Refused, when it has been shown, if it could not be */
+export function show ({ output }: Pick<CommandContext, 'output'>, forecast: ChangeForecast): void {
+  output.fact({ dryRun: true, ...forecast }, forecastText(forecast))
+  if (!forecast.isPossible) throw new Refused(`it cannot be: ${forecast.refusals.join('; ')}`)
+}
+
+async function followed ({ client, output, signal }: CommandContext, forecast: ChangeForecast, isOver: (progress: ChangeProgress) => Promise<boolean>): Promise<void> {
+  // while voters change, a moment without a majority is no failure
+  const isPassing = (error: unknown): boolean => error instanceof ClientError && error.code === 'unavailable'
+  await followChange({
+    output, clock: systemClock, terminal: process.stderr, signal, forecast,
+    look: async () => client.json<ChangeProgress>('GET', '/v1/changes', { signal }).catch((error: unknown) => { if (isPassing(error)) return undefined; throw error }),
+    isOver: async (progress) => isOver(progress).catch((error: unknown) => { if (isPassing(error)) return false; throw error }),
+  })
+}
+
+/** @throws InvalidInput */
+export function capacityIn (text: string): number {
+  const bytes = sizeOf(text)
+  if (bytes === undefined) throw new InvalidInput('capacity', `capacity is "${text}"; it takes a size such as 500GiB, or 0`)
+  return bytes
 }
 
 /** `dfs admin add PEER` */
