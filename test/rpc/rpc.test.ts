@@ -17,6 +17,10 @@ import { type ServedApi, servedApi } from '../support/local-api.ts'
 import { collected, failureOf, protocols, rpcClient, type RpcClient } from '../support/rpc-client.ts'
 
 const peer = '12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf'
+const convert = async () => ({
+  state: 'busy', phase: 'converting', doneShare: 0.5, doneBytes: 1, totalBytes: 2, etaMs: 3, failure: undefined, found: undefined, total: { convertedVersions: 1, convertedBytes: 1, failures: 0 },
+  cluster: { versions: 1, bytes: 1, isAtLeast: false, isDone: false, doneBytes: 1, totalBytes: 2, silent: [], paused: [] },
+} as const)
 const repair = (state: RepairReport['state']): RepairReport => ({
   state, phase: 'surveying', why: 'a person asked', doneShare: 0.5, doneBytes: 10, totalBytes: 20, etaMs: 1000, failure: undefined, full: [peer],
   found: { layoutVersion: '3', objectsAtRisk: 7, isAtLeast: false, shortBlocks: 9, goneBlocks: 1, misplacedBlocks: 0, misplacedBytes: 0 },
@@ -70,6 +74,7 @@ describe.each(protocols)('the service over %s', (protocol) => {
         find: async () => undefined,
       },
       admins: () => [], addAdmin: async () => {}, removeAdmin: async () => {},
+      convert: { status: convert, now: convert, pause: convert, resume: convert },
       repair: { status: () => repair(repairState), now: act('busy'), pause: act('paused'), resume: act('idle') },
       doctor: async () => [{ severity: 'warning', code: 'few-voters', what: 'w', means: 'm', todo: 't' }],
       verify: async function * ({ bucket, isDeep } = {}) {
@@ -258,6 +263,7 @@ describe.each(protocols)('the service over %s', (protocol) => {
     expect(await failureOf(jobs.controlJob({ name: 'nothing', action: JobAction.NOW }))).toMatchObject({ code: Code.InvalidArgument })
     expect((await jobs.getCollect({})).collect).toMatchObject({ job: { name: 'collect', state: JobState.PAUSED }, collectAfterMs: 86_400_000n, found: { heldUpBlocks: 5n }, total: { publishedDeaths: 4n }, publishing: { doneShare: 0.5 } })
     expect((await jobs.controlJob({ name: 'collect', action: JobAction.RESUME })).job).toMatchObject({ name: 'collect' })
+    expect((await jobs.controlJob({ name: 'convert', action: JobAction.NOW })).job).toMatchObject({ name: 'convert', state: JobState.BUSY, doneBytes: 1n, totalBytes: 2n })
     const node = client.of(NodeService)
     expect(await node.getConfig({})).toMatchObject({ config: { zone: 'z', listen: ['x'] }, origins: { zone: 'default' } })
     expect((await node.getMetrics({})).text).toContain('dfs_test')

@@ -2,7 +2,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ServiceImpl } from '@connectrpc/connect'
 import { InvalidInput } from '../../base/errors.ts'
-import type { CollectReport, RepairReport, ScrubFound, ScrubReport, VerifyEvent } from '../../node.ts'
+import type { CollectReport, ConvertReport, RepairReport, ScrubFound, ScrubReport, VerifyEvent } from '../../node.ts'
 import { untilStopped } from './calls.ts'
 import { type CollectSchema, JobAction, type JobSchema, type JobService, JobState, type RepairSchema, type ScrubFoundSchema, type ScrubSchema, VerifyProblem, type VerifyResponseSchema } from './generated/dfs/v1/job_pb.ts'
 import { looks } from './looks.ts'
@@ -11,7 +11,7 @@ import type { RpcParts } from './service.ts'
 
 const states = { busy: JobState.BUSY, idle: JobState.IDLE, paused: JobState.PAUSED } as const
 const actions = { now: JobAction.NOW, pause: JobAction.PAUSE, resume: JobAction.RESUME } as const
-const jobNames = ['repair', 'scrub', 'collect'] as const
+const jobNames = ['repair', 'scrub', 'collect', 'convert'] as const
 type Job = MessageInitShape<typeof JobSchema>
 
 export function jobService ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): ServiceImpl<typeof JobService> {
@@ -29,7 +29,7 @@ export function jobService ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): 
       if (name === undefined) throw new InvalidInput('name', `there is no job "${wanted.slice(0, 80)}"; there are ${jobNames.join(', ')}`)
       const action = nameIn(actions, number, 'action')
       if (action === undefined) throw new InvalidInput('action', `what can be done about ${name} is an action: now, pause or resume`)
-      return { job: jobOf(name, node[name][action]()) }
+      return { job: jobOf(name, await node[name][action]()) }
     },
     getRepair: async () => ({ repair: repairOf(node.repair.status()) }),
     verify: ({ bucket, prefix, isDeep }, context) => untilStopped(context, async function * (signal) {
@@ -45,7 +45,7 @@ const textOf = (jobs: readonly Job[]): unknown => jobs.map((job) => Object.entri
 
 const whole = (count: number): bigint => BigInt(Math.round(count))
 
-function jobOf (name: typeof jobNames[number], report: RepairReport | ScrubReport | CollectReport): Job {
+function jobOf (name: typeof jobNames[number], report: RepairReport | ScrubReport | CollectReport | ConvertReport): Job {
   const { state, phase, doneShare, etaMs, failure } = report
   const [doneBytes, totalBytes] = 'doneBytes' in report ? [whole(report.doneBytes), whole(report.totalBytes)] : []
   return { name, state: numberIn(states, state), phase, doneShare, doneBytes, totalBytes, failure, why: 'why' in report ? report.why : undefined, etaMs: etaMs === undefined ? undefined : whole(etaMs) }

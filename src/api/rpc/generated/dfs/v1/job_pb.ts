@@ -19,7 +19,7 @@ export const file_dfs_v1_job: GenFile = /*@__PURE__*/
  */
 export type Job = Message<"dfs.v1.Job"> & {
   /**
-   * "repair", "scrub" or "collect".
+   * "repair", "scrub", "collect" or "convert".
    *
    * @generated from field: string name = 1;
    */
