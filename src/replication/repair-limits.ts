@@ -7,8 +7,9 @@ export const repairLimits = {
   suspicionMs: 10_000,
   /** Since a sweep began or ended, until the next begins, unless a person asks or the last one has bettered something. */
   leastRestMs: 30_000,
-  /** A sweep without any reason. */
+  /** A sweep without any reason; of very many blocks later, in units of what the last one took: here and at those who answer it may take a millisecond for five blocks. */
   everyMs: 600_000,
+  everyShare: 19,
   /** What could not be brought, for a disk is full or a peer did not take it, is tried again. */
   retryMs: 60_000,
   askMs: 10_000,

@@ -83,6 +83,8 @@ export class Repair {
   #why: string | undefined
   #asked: string | undefined
   #lastSweepMs = -Infinity
+  /** The last one, until its end. */
+  #tookMs = 0
   #retryAtMs = Infinity
   #arrivals = 0
   #world = { now: '', sinceMs: 0, swept: '' }
@@ -156,7 +158,7 @@ export class Repair {
     if (change !== undefined) return change
     if (nowMs - this.#lastSweepMs < repairLimits.leastRestMs) return undefined
     if (nowMs >= this.#retryAtMs) return 'not everything is whole yet'
-    return nowMs - this.#lastSweepMs >= repairLimits.everyMs && this.#world.swept !== '' ? 'it is time' : undefined
+    return nowMs - this.#lastSweepMs >= Math.max(repairLimits.everyMs, repairLimits.everyShare * this.#tookMs) && this.#world.swept !== '' ? 'it is time' : undefined
   }
 
   /** That who holds blocks is no more what it was when the last sweep began, and has not been for a while. */
@@ -189,12 +191,13 @@ export class Repair {
     if (!this.#isSweeping) return
     this.#isSweeping = false
     const nowMs = this.#parts.clock.monotonicMs()
-    const tookMs = nowMs - this.#lastSweepMs
+    const tookMs = this.#tookMs = nowMs - this.#lastSweepMs
     this.#lastSweepMs = nowMs
-    if (this.#account.hasFailed) this.#retryAtMs = nowMs + repairLimits.retryMs
+    const laterMs = nowMs + Math.max(repairLimits.retryMs, shortRestShare * tookMs)
+    if (this.#account.hasFailed) this.#retryAtMs = laterMs
     else if (this.#account.isWorth || this.#list.isFull) this.#asked ??= 'to see that all is well'
     // others may have mended what was short: it must not be told as short for longer than that takes to see
-    else if ((this.#found?.shortBlocks ?? 0) > 0) this.#retryAtMs = nowMs + Math.max(repairLimits.retryMs, shortRestShare * tookMs)
+    else if ((this.#found?.shortBlocks ?? 0) > 0) this.#retryAtMs = laterMs
   }
 
   async #surveyPage (signal: AbortSignal): Promise<void> {

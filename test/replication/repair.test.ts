@@ -282,6 +282,23 @@ describe('a sweep', () => {
     expect(await a.repair.step({ signal })).toBe('busy')
   })
 
+  test('without a reason takes a twentieth of the time at the most, however many blocks there are', async () => {
+    const world = await repairNodes(3)
+    const [a] = world.nodes as Four
+    const { signal } = new AbortController()
+    const wait = async (ms: number): Promise<void> => { let over = false; world.time.after(ms, () => { over = true }); await world.time.run(() => over) }
+    await world.sweep(a)
+    await wait(repairLimits.everyMs)
+    expect(await a.repair.step({ signal })).toBe('busy')
+    expect(a.repair.status().why).toBe('it is time')
+    await wait(repairLimits.everyMs)
+    expect(await a.repair.step({ signal })).toBe('idle')
+    await wait(repairLimits.everyShare * repairLimits.everyMs - 1)
+    expect(await a.repair.step({ signal })).toBe('idle')
+    await wait(1)
+    expect(await a.repair.step({ signal })).toBe('busy')
+  })
+
   test('walks any number of blocks with the memory of a page, and each once', async () => {
     const world = await repairNodes(2)
     const [a] = world.nodes as Four
