@@ -1,5 +1,6 @@
 import { cors } from '@connectrpc/connect'
 import type { Config } from '../config.ts'
+import { bucketFor } from './bucket-for.ts'
 import { type Exchange, sendJson } from './context.ts'
 import { ApiError } from './errors.ts'
 import type { Gate, Wish } from './gate.ts'
@@ -49,8 +50,10 @@ async function answerByHttp (exchange: Exchange, permit: Permit): Promise<void> 
     return
   }
   if (area === 'buckets' && names.length === 1 && request.method === 'GET') {
-    permit.demandEntry(names[0] ?? '')
-    return route(exchange, nothingOfTheNode)
+    const name = names[0] ?? ''
+    permit.demandEntry(name)
+    sendJson(exchange, await bucketFor(permit, await objects.bucket(name, { signal })))
+    return
   }
   const wish = wishOf(exchange, area, names)
   if (wish === undefined) throw new ApiError(404, 'not-found', 'there is nothing at this path; here are /v1/objects, /v1/buckets, /v1/watch of a bucket and the calls of dfs.v1')

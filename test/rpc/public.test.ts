@@ -101,6 +101,16 @@ describe('gRPC and Connect at a public address', () => {
     expect((await objects.head({ bucket: 'hidden', key: 'k' })).sizeBytes).toBe(21)
   })
 
+  test('a key that may enter a bucket sees how it keeps versions, and not its policy', async () => {
+    const policy = JSON.stringify({ Statement: [{ Effect: 'Allow', Principal: { AWS: 'DFSAAAAAAAAAAAAAAAAA' }, Action: 's3:GetObject', Resource: 'arn:aws:s3:::photos/*' }] })
+    await objects.setBucketSettings('photos', { versioning: 'suspended', policy, quotaBytes: 1e9 })
+    expect((await createClient(BucketService, transport(reader)).getBucket({ name: 'photos' })).bucket?.settings).toEqual({ versioning: 'suspended' })
+    expect((await createClient(BucketService, transport(writer)).getBucket({ name: 'photos' })).bucket?.settings).toEqual({ versioning: 'suspended', policy, quotaBytes: 1e9 })
+    const told = async (authorization: string): Promise<unknown> => (JSON.parse((await http('GET', '/v1/buckets/photos', { headers: { authorization } })).body) as { settings: unknown }).settings
+    expect([await told(reader), await told(writer)]).toEqual([{ versioning: 'suspended' }, { versioning: 'suspended', policy, quotaBytes: 1e9 }])
+    await objects.setBucketSettings('photos', { policy: null, quotaBytes: null })
+  })
+
   test('without a key only what anybody may read; a wrong secret gets nothing; the cluster is not there', async () => {
     const anybody = createClient(ObjectService, transport(undefined))
     expect((await anybody.statObject({ bucket: 'open', key: 'k' })).object).toMatchObject({ sizeBytes: 21n })

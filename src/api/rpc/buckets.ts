@@ -4,6 +4,7 @@ import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect'
 import { Conflict, InvalidInput } from '../../base/errors.ts'
 import type { Bucket, BucketOptions, BucketSettings } from '../../objects/index.ts'
 import { settingsChangeIn } from '../settings-change.ts'
+import { bucketFor } from '../bucket-for.ts'
 import { connectErrorOf } from './errors.ts'
 import { type BucketOptions as OptionsMessage, type BucketOptionsSchema, type BucketSchema, type BucketService, Chunking, Compression, Dedup, Degraded } from './generated/dfs/v1/bucket_pb.ts'
 import { nameIn, numberIn } from './names.ts'
@@ -23,8 +24,9 @@ export function bucketService ({ node: { objects } }: Pick<RpcParts, 'node'>): S
     },
     listBuckets: async (_, context) => ({ buckets: (await objects.listBuckets({ signal: context.signal })).filter(({ name }) => permitIn(context).mayEnter(name)).map(messageOf) }),
     async getBucket ({ name }, context) {
-      permitIn(context).demandEntry(name)
-      return { bucket: messageOf(await objects.bucket(name, { signal: context.signal })) }
+      const permit = permitIn(context)
+      permit.demandEntry(name)
+      return { bucket: messageOf(await bucketFor(permit, await objects.bucket(name, { signal: context.signal }))) }
     },
     async updateBucket ({ name, redundancy, settings }, context) {
       const { signal } = context
