@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, createSecretKey } from 'node:crypto'
+import { free } from '../base/lease.ts'
 
 export const tagLength = 16
 /** key(32) | nonce(12) | commitment(32), as every sealed thing derives them together. */
@@ -23,7 +24,11 @@ const sliceBytes = 16 * 1024
 export function sealInto (target: Uint8Array, offset: number, { key, nonce }: Pick<OneTimeKeys, 'key' | 'nonce'>, aad: Uint8Array, plaintext: Uint8Array): void {
   const cipher = createCipheriv('aes-256-gcm', createSecretKey(key), nonce)
   cipher.setAAD(aad)
-  for (let at = 0; at < plaintext.byteLength; at += sliceBytes) target.set(cipher.update(plaintext.subarray(at, at + sliceBytes)), offset + at)
+  for (let at = 0; at < plaintext.byteLength; at += sliceBytes) {
+    const slice = cipher.update(plaintext.subarray(at, at + sliceBytes))
+    target.set(slice, offset + at)
+    free(slice)
+  }
   cipher.final()
   target.set(cipher.getAuthTag(), offset + plaintext.byteLength)
 }

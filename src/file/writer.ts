@@ -50,8 +50,10 @@ export async function writeFile (source: AsyncIterable<Uint8Array>, options: Wri
           using held = new DisposableStack()
           held.use(await options.room.claim(chunk.byteLength, options))
           const block = options.sealer.chunk(chunk, { ...options, mostBytes: fixedChunkBytes, isLast })
+          // `put` is given its bytes, which may be gone by the time it resolves
+          const entry = entryOf(block, chunk.byteLength)
           await puts.add(block, { mayBeSpread: !isWhole, held: held.move() })
-          await tree.add(entryOf(block, chunk.byteLength))
+          await tree.add(entry)
         }
       },
     )

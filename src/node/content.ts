@@ -2,6 +2,7 @@ import { Budget } from '../base/budget.ts'
 import { empty, fromHex } from '../base/bytes.ts'
 import { type Cid, cidOfDigest } from '../base/cid.ts'
 import type { Clock } from '../base/clock.ts'
+import { lend } from '../base/lease.ts'
 import type { Random } from '../base/random.ts'
 import type { ClusterKeys } from '../encryption/index.ts'
 import { type Content, decodeContent, encodeContent, type Entry, excerptOf, joinContents, leavesOf, readFile, sealerOf, sizeOfContent, writeFile, type WriteOptions } from '../file/index.ts'
@@ -32,7 +33,7 @@ export function contentCodec (keys: ClusterKeys, random: Random, clock: Pick<Clo
     const domain = domainOf(bucket)
     const { isPrivate, compression, chunking } = bucket
     const gearKey = keys.domain(keys.currentEpoch, domain).gear
-    return writeFile(source, { sealer, domain, isPrivate, compression, chunking, gearKey, put, signal, inFlightBlocks: contentFlow.inFlightBlocks, room, ...how })
+    return writeFile(source, { sealer, domain, isPrivate, compression, chunking, gearKey, put: async (cid, block, of) => put(cid, lend(block), of), signal, inFlightBlocks: contentFlow.inFlightBlocks, room, ...how })
   }
   return {
     write: async (source, options) => written(await write(source, options, { spreadFromBytes: options.bucket.shards === undefined ? 0 : redundancyLimits.spreadFromBytes })),

@@ -2,6 +2,7 @@ import { Budget } from '../base/budget.ts'
 import type { Cid } from '../base/cid.ts'
 import { type Clock, deadline } from '../base/clock.ts'
 import { Refused, StoreFull, Unavailable } from '../base/errors.ts'
+import { giveBack } from '../base/lease.ts'
 import { Paces, type Patience } from '../base/pace.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import type { Blocks } from '../blockstore/index.ts'
@@ -52,12 +53,17 @@ export class Writer {
     this.#stragglers = new Stragglers({ ...parts, read, onShort: ({ cid, reference: { redundancy: { k, m } } }) => { parts.onShort({ cid, have: k + m - 1, want: k + m }) } })
   }
 
+  /** Bytes that are lent are given back when no copy of them is under way any more. */
   async put (block: Block, signal: AbortSignal | undefined): Promise<void> {
     const { k, m } = block.reference.redundancy
     const claim = await this.#background.claim(block.bytes.byteLength * (k === 1 ? 1 : (k + m) / k), { signal })
     const shards = k === 1 ? undefined : await shardsOf(block.cid, block.bytes, { k, m })
     const write = new BlockWrite(this.#parts, { ...block, shards }, { paces: this.#paces, stragglers: this.#stragglers })
-    const whole = write.run(signal).finally(() => { claim[Symbol.dispose](); this.#running.delete(whole) })
+    const whole = write.run(signal).finally(() => {
+      claim[Symbol.dispose]()
+      this.#running.delete(whole)
+      if (write.isDoneWithBytes) giveBack(block.bytes)
+    })
     this.#running.add(whole)
     await write.quorum
   }
@@ -89,6 +95,7 @@ class BlockWrite {
   readonly #failures: string[] = []
   readonly #full: string[] = []
   readonly #stop = new AbortController()
+  #begun = 0
   #stored = 0
   #owed = 0
   #isHere = false
@@ -114,6 +121,9 @@ class BlockWrite {
   }
 
   get quorum (): Promise<void> { return this.#quorum.promise }
+
+  /** Every copy that was begun is stored: what failed, or was left to stragglers, may still be on its way out, and shards may lie in the block's memory. */
+  get isDoneWithBytes (): boolean { return this.#block.shards === undefined && this.#stored === this.#begun }
 
   /** Never rejects: its outcome is the quorum, and the report of a shortage. */
   async run (signal: AbortSignal | undefined): Promise<void> {
@@ -146,6 +156,7 @@ class BlockWrite {
     const peer = this.#block.shards === undefined ? this.#candidates[0] : this.#holderFor(slot)
     if (peer === undefined) return
     this.#candidates.splice(this.#candidates.indexOf(peer), 1)
+    this.#begun++
     this.#copies.push(this.#tryOne(peer, slot, signal))
   }
 

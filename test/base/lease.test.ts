@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { giveBack, hold, lend } from '../../src/base/lease.ts'
+import { free, giveBack, hold, lend } from '../../src/base/lease.ts'
 
 const bytes = (length = 100_000): Uint8Array => new Uint8Array(length).fill(7)
 
@@ -36,5 +36,15 @@ describe('memory that was lent', () => {
     const lent = lend(pool.subarray(0, 100_000))
     giveBack(lent)
     expect(pool.byteLength).toBe(1_000_000)
+  })
+})
+
+describe('memory that nobody else has seen', () => {
+  it('is freed, unless it is part of a pool', () => {
+    const [own, pooled] = [bytes(), Buffer.from('a short one')]
+    free(own)
+    free(pooled)
+    expect(own.byteLength).toBe(0)
+    expect(pooled.toString()).toBe('a short one')
   })
 })

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { cidOf } from '../../src/base/cid.ts'
-import { giveBack } from '../../src/base/lease.ts'
-import { blockNodes } from '../support/replication-nodes.ts'
+import { giveBack, hold, lend } from '../../src/base/lease.ts'
+import { type BlockNode, blockNodes, referenceTo } from '../support/replication-nodes.ts'
 import { noiseBytes } from '../support/file-world.ts'
 
 const bytes = noiseBytes(100_000)
@@ -27,5 +27,34 @@ describe('a block that was fetched', () => {
     const block = await world.until(reader?.engine.reader().get(cid) ?? Promise.reject(new Error('no node')))
     giveBack(block)
     expect(await reader?.cache.get(cid)).toEqual(bytes)
+  })
+})
+
+describe('a block that is put', () => {
+  const putLent = async (slow: (world: Awaited<ReturnType<typeof blockNodes>>) => void): Promise<{ world: Awaited<ReturnType<typeof blockNodes>>, lent: Uint8Array }> => {
+    const world = await blockNodes(3)
+    slow(world)
+    // this node's store in memory holds what it was given, and so does whoever lent it
+    const lent = lend(bytes.slice())
+    await world.until((world.nodes[0] as BlockNode).engine.writer(referenceTo(3)).put(cid, lent, {}))
+    return { world, lent }
+  }
+
+  test('is there for the copies that follow behind, and is given back when all are stored', async () => {
+    const { world, lent } = await putLent(({ nodes }) => { (nodes[2] as BlockNode).holder.writeMs = 400 })
+    expect(cidOf(lent)).toBe(cid)
+    hold(lent)
+    giveBack(lent)
+    await world.until((world.nodes[0] as BlockNode).engine.settled())
+    expect(world.holdersOf(cid).length).toBe(3)
+    giveBack(lent)
+    expect(lent.byteLength).toBe(0)
+  })
+
+  test('is not given back where a copy of it failed: it may still be on its way out', async () => {
+    const { world, lent } = await putLent(({ nodes, network }) => { network.kill((nodes[2] as BlockNode).self) })
+    await world.until((world.nodes[0] as BlockNode).engine.settled())
+    giveBack(lent)
+    expect(cidOf(lent)).toBe(cid)
   })
 })
