@@ -1,9 +1,8 @@
 import { Socket } from 'node:net'
-import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { tcp } from '@libp2p/tcp'
 import { afterThisTurn } from '../base/clock.ts'
-import { noiseCrypto } from './noise-crypto.ts'
+import { sparingNoise } from './noise-crypto.ts'
 
 export const transportLimits = {
   /** Yamux: a paused stream must hold a whole window, or it is reset. */
@@ -19,7 +18,7 @@ export const transportLimits = {
 export function transportOptions (): { transports: unknown[], connectionEncrypters: unknown[], streamMuxers: unknown[] } {
   const { windowBytes, streamBufferBytes } = transportLimits
   const streamOptions = { maxStreamWindowSize: windowBytes, maxReadBufferLength: streamBufferBytes, maxWriteBufferLength: streamBufferBytes } as never
-  return { transports: [gatheringTcp()], connectionEncrypters: [noise({ crypto: noiseCrypto })], streamMuxers: [yamux({ streamOptions })] }
+  return { transports: [gatheringTcp()], connectionEncrypters: [sparingNoise()], streamMuxers: [yamux({ streamOptions })] }
 }
 
 interface RawConnection { readonly socket?: unknown, sendData: (data: Iterable<Uint8Array> & { readonly byteLength: number }) => unknown }

@@ -3,7 +3,7 @@ import { pureJsCrypto } from '@chainsafe/libp2p-noise'
 import fc from 'fast-check'
 import { Uint8ArrayList } from 'uint8arraylist'
 import { describe, expect, it } from 'vitest'
-import { noiseCrypto } from '../../src/network/noise-crypto.ts'
+import { messageLength, noiseCrypto } from '../../src/network/noise-crypto.ts'
 
 const none = new Uint8Array(0)
 const whole = (bytes: Uint8Array | Uint8ArrayList): Uint8Array => new Uint8Array(bytes.subarray())
@@ -42,5 +42,10 @@ describe('what noise seals with', () => {
     const sealed = whole(noiseCrypto.chaCha20Poly1305Encrypt(randomBytes(4096), nonce, none, one))
     expect(() => noiseCrypto.chaCha20Poly1305Decrypt(sealed, nonce, none, other)).toThrow()
     expect(noiseCrypto.chaCha20Poly1305Decrypt(sealed, nonce, none, one).byteLength).toBe(4096)
+  })
+
+  it('reads the length of a message however it is cut, and waits for the whole of it', () => {
+    for (const pieces of [[[0x12, 0x34, 9]], [[0x12], [0x34, 9]], [[], [0x12], [0x34]]]) expect(messageLength(new Uint8ArrayList(...pieces.map((piece) => Uint8Array.from(piece))))).toBe(0x1234)
+    for (const pieces of [[], [[0x12]], [[], [0x12]]]) expect(() => messageLength(new Uint8ArrayList(...pieces.map((piece) => Uint8Array.from(piece))))).toThrow(RangeError)
   })
 })
