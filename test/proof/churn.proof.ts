@@ -47,7 +47,7 @@ test(`joining, draining, killing and coming back every few seconds for ${minutes
       if (await hasJoined(cluster)) done.join++
     } else if (turn % 3 === 1) {
       const isDrained = turn % 2 === 0
-      if ((await cluster.node(0).run(['node', 'drain', ...isDrained ? ['--undo'] : [], peerId])).code === 0) done[isDrained ? 'undo' : 'drain']++
+      if ((await cluster.node(0).run(['node', 'drain', ...isDrained ? ['--undo'] : ['--force'], peerId])).code === 0) done[isDrained ? 'undo' : 'drain']++
     } else {
       await cluster.node(victim).stop('SIGKILL')
       await new Promise((resolve) => { setTimeout(resolve, everyMs / 2) })
