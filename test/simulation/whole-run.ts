@@ -472,7 +472,7 @@ class Run {
     const [first] = up
     const layout = first === undefined ? undefined : world.process(first)?.state.layout
     if (layout === undefined || up.some((name) => world.process(name)?.state.layout.version !== layout.version || layout.state !== 'settled')) return [`the layout does not settle: ${up.map((name) => { const of = world.process(name); return `${name} ${of?.state.layout.version} ${of?.state.layout.state} ${of?.keeper.trouble ?? ''}` }).join('; ')}`]
-    const rows = world.objectRows()
+    const rows = world.objectRows(layout)
     const wrong: string[] = []
     const needed = new Map<Cid, Map<string, Redundancy>>()
     for (const { bucketId, key, pending, dropped, current } of rows) {

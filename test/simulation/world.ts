@@ -4,7 +4,7 @@ import { StoreFull } from '../../src/base/errors.ts'
 import { keyOf, type PeerId } from '../../src/base/peer-id.ts'
 import { type Random, seededRandom } from '../../src/base/random.ts'
 import { type Files } from '../../src/disk/index.ts'
-import { closing, encodeMemberRow, type Layout, type LayoutMember, type MemberRow, openLayout, type Role, roles, settled } from '../../src/cluster/index.ts'
+import { closing, encodeMemberRow, type Layout, type LayoutMember, type MemberRow, openLayout, replicasOf, type Role, roles, settled } from '../../src/cluster/index.ts'
 import { memoryFiles, type MemoryFiles } from '../../src/disk/memory-files.ts'
 import { memoryKeyValue, type MemoryKeyValue } from '../../src/disk/memory-key-value.ts'
 import { Admission } from '../../src/network/admission.ts'
@@ -216,12 +216,12 @@ export class World {
     this.say(`${name} forgets a record of kind ${record[0][0]}`)
   }
 
-  /** Of every object, the newest that any disk has: for when all are equal. */
-  objectRows (): readonly ObjectRow[] {
+  /** Of every object, the newest that any of its replicas has: for when those are equal. Who was a replica once may have what was never chosen. */
+  objectRows (layout: Layout): readonly ObjectRow[] {
     const newest = new Map<string, StoredRow>()
-    for (const { rows } of this.#disks.values()) {
+    for (const [name, { rows }] of this.#disks) {
       for (const row of rows.rows.values()) {
-        if (row.table !== tables.objects || row.accepted === undefined) continue
+        if (row.table !== tables.objects || row.accepted === undefined || !replicasOf(layout, partitionOf(row.rowKey)).includes(peerNamed(name))) continue
         const known = newest.get(hexOf(row.rowKey))
         if (known?.accepted === undefined || compareBallots(plainCodec.ballotOf(row.table, row.accepted), plainCodec.ballotOf(known.table, known.accepted)) > 0) newest.set(hexOf(row.rowKey), row)
       }
@@ -323,7 +323,7 @@ export class World {
     const network = { peerId: self, requests, reachable: () => [...process.reachable], admission, providers: { async * find () {} } } as unknown as Network
     const engine = tableEngine({
       self, state: this.#variant.tablesState?.(state) ?? state, network, timing: this.#isBurying ? { antiEntropyEveryMs: 15_000, burialEveryMs: 20_000 } : undefined, takeovers, rows: store, codec: plainCodec, index: this.#witnesses.has(name) ? undefined : listed, absence, clock, random: this.random,
-      positions: { remembers: () => true } as unknown as StorePositions, warn: () => {}, votersOf: this.#variant.voters, describe, saved: (row) => { process.blocks?.undertaker.saved(row) }, rebuild,
+      positions: { remembers: () => true } as unknown as StorePositions, warn: () => {}, votersOf: this.#variant.voters, describe, saved: (row) => { if (process.blocks === undefined) owed.saved(row); else process.blocks.undertaker.saved(row) }, rebuild,
     })
     process.engine = engine
     process.memberRows = async (wait) => everyMemberRow({ state, codec: plainCodec, ask: engine.ask, registers: engine.registers, voters: engine.voters }, wait)
