@@ -474,6 +474,7 @@ class Run {
     if (layout === undefined || up.some((name) => world.process(name)?.state.layout.version !== layout.version || layout.state !== 'settled')) return [`the layout does not settle: ${up.map((name) => { const of = world.process(name); return `${name} ${of?.state.layout.version} ${of?.state.layout.state} ${of?.keeper.trouble ?? ''}` }).join('; ')}`]
     const rows = world.objectRows(layout)
     const wrong: string[] = []
+    const live = new Set<string>(rows.flatMap(({ current, pending }) => [...pending, ...current === undefined ? [] : [current]].map(({ id }) => hexOf(id))))
     const needed = new Map<Cid, Map<string, Redundancy>>()
     for (const { bucketId, key, pending, dropped, current } of rows) {
       if (pending.length > 0) wrong.push(`an upload of ${key} is never given up`)
@@ -506,7 +507,10 @@ class Run {
       const here = new Set<Cid>()
       for await (const cid of stores.blocks.list()) here.add(cid)
       for await (const { cid } of stores.blocks.shards.list()) here.add(cid)
-      for (const cid of here) if (!needed.has(cid) && await hasReferences(stores, cid)) wrong.push(`garbage stays: ${cid.slice(-6)} at ${name}`)
+      for (const cid of here) {
+        if (!needed.has(cid) && await hasReferences(stores, cid)) wrong.push(`garbage stays: ${cid.slice(-6)} at ${name}`)
+        for await (const { versionId } of stores.holder.references(cid)) if (!live.has(hexOf(versionId))) wrong.push(`${name} keeps ${cid.slice(-6)} for version ${hexOf(versionId).slice(0, 8)}, which nothing needs`)
+      }
     }
     return wrong
   }
