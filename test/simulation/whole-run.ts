@@ -279,7 +279,8 @@ class Run {
         world.time.sleep(world.between(0, 200)).then(async () => this.#outcome(b, async () => this.#objects(b).removeBucket(bucket))),
       ])
       if (put === 'stored' && removed.kind === 'told') this.violations.push(`a put into ${bucket} through ${a} is acknowledged, and so is its removal through ${b}`)
-      if (put === 'stored' && removed.kind !== 'unknown' && removed.kind !== 'told') this.#quiet.push({ bucket, key: 'k' })
+      // a removal that was broken off leaves it being removed, until it is repeated or somebody puts
+      if (put === 'stored' && removed.kind === 'conflict') this.#quiet.push({ bucket, key: 'k' })
     }
   }
 
