@@ -19,6 +19,7 @@ import { KademliaProviders } from './providers.ts'
 import { LibRequests } from './requests.ts'
 import { Supervisor } from './supervisor.ts'
 import { transportOptions } from './transport.ts'
+import { whereaboutsOf } from './whereabouts.ts'
 
 export interface NetworkOptions {
   /** Ed25519 seed, 32 bytes. */
@@ -64,6 +65,8 @@ export interface Network extends AsyncDisposable {
   /** To be connected to from now on. */
   know (peer: PeerId, addresses: readonly string[]): void
   readonly known: ReadonlyMap<string, readonly string[]>
+  /** Where a peer listens, as others say, over Kademlia; empty: nobody knows. Rejects if nobody could be asked in time. */
+  find (peer: PeerId, options: { signal: AbortSignal }): Promise<readonly string[]>
   /** Admitted peers that answer, nearest first. Never waits. */
   reachable (): readonly PeerId[]
   latencyOf (peer: PeerId): number | undefined
@@ -210,6 +213,10 @@ class LibNetwork implements Network {
   // admission ends with the last connection
   isConnected (peer: PeerId): boolean { return this.admission.isAdmitted(peer) }
   know (peer: PeerId, addresses: readonly string[]): void { if (peer !== this.peerId) this.#supervisor.know(peer, addresses.map((address) => withPeer(address, peer))) }
+
+  async find (peer: PeerId, { signal }: { signal: AbortSignal }): Promise<readonly string[]> {
+    return await whereaboutsOf(peer, { dht: this.#node.services.dht, clock: this.#options.clock, signal })
+  }
 
   admit (peer: PeerId): boolean {
     const isOpen = this.#node.getConnections(peerIdFromString(peer)).some(({ status }) => status === 'open')

@@ -60,6 +60,7 @@ import { readKnownPeers, writeKnownPeers } from './known-peers.ts'
 import { LayoutKeeper } from './layout-keeper.ts'
 import { IndexRebuild } from './listing.ts'
 import { addressesIn, clearRowRule, layoutGuard, memberRowHash, writeFoundation } from './membership.ts'
+import { MemberSearch } from './member-search.ts'
 import { nodeMetrics } from './metrics.ts'
 import { setMember } from './member-settings.ts'
 import { OwnCapacity } from './own-capacity.ts'
@@ -329,6 +330,7 @@ class Node {
     const floors = this.#eraParts === undefined ? undefined : new FloorKeeper({
       eraParts: this.#eraParts, everyVoter: () => voters.ofPartition(clearPartition), demand: (epoch) => retag.demand(epoch), peers: rings, clock,
     })
+    const search = new MemberSearch({ network: this.#network, members: () => state.expected(), clock, warn: this.#warn })
     open.use(runInBackground([
       ...engine.tasks,
       ...this.#keys === undefined ? [] : [uploadSweepTask({ registers: this.#registers, index: this.#index, clock, warn: this.#warn })],
@@ -336,6 +338,7 @@ class Node {
       { name: 'greetings', step: async (wait) => this.#greetings.step(wait) },
       { name: 'capacity', step: async (wait) => this.#capacity.step(wait) },
       { name: 'changes', step: async (wait) => await this.#changeWatch?.step(wait) ?? 'idle' },
+      { name: 'search for members', step: async (wait) => search.step(wait) },
       { name: 'era', step: async (wait) => this.#eras.step(wait) },
       { name: 'tags of an older epoch', step: async (wait) => retag.step(wait) },
       { name: 'floor of epochs', step: async (wait) => await floors?.step(wait) ?? 'idle' },

@@ -52,6 +52,11 @@ export class ClusterState {
   /** Whether the era has this peer, as its members row shows it. */
   belongs (peer: PeerId): boolean { return this.#belonging.has(peer) }
 
+  /** Everybody who belongs, and of the layout also those whose members row is not known here yet. */
+  expected (): ReadonlySet<PeerId> {
+    return new Set([...this.#belonging, ...this.#facts.layout.members.map(({ peerId }) => peerId).filter((peer) => !this.#members.has(peer))])
+  }
+
   /** Belongs and holds the data key, so may propose. */
   isMember (peer: PeerId): boolean { return this.belongs(peer) && this.wasMember(peer) }
 

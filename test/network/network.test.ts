@@ -189,6 +189,21 @@ describe('the network', () => {
     })
   }, 60_000)
 
+  test('finds where a peer listens that it never met', async () => {
+    await using world = await networks(2)
+    const third = await world.start(9)
+    await third.listen()
+    world.all.push(third)
+    await until('the third is admitted by both', 20_000, () => third.reachable().length === 2)
+    const fourth = await world.start(10, { bootstrap: [world.at(0)] })
+    await fourth.listen()
+    world.all.push(fourth)
+    await until('the fourth is admitted by the first', 20_000, () => fourth.isConnected(world.at(0).peerId))
+    let found: readonly string[] = []
+    await until('the first has the third in its table', 20_000, async () => (found = await fourth.find(third.peerId, { signal: new AbortController().signal })).length > 0)
+    expect(third.addresses().map((address) => address.replace(/\/p2p\/.*/, ''))).toEqual(expect.arrayContaining(found.map((address) => address.replace(/\/p2p\/.*/, ''))))
+  })
+
   test('is whole again after a node went and came back at its address', async () => {
     await using pair = await networks(3)
     const address = pair.at(1).addresses()[0]?.replace(/\/p2p\/.*/, '') ?? ''

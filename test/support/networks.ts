@@ -9,7 +9,7 @@ export interface Networks extends AsyncDisposable {
   readonly all: Network[]
   at (index: number): Network
   /** One more, or one again: the same seed is the same peer. */
-  start (seed: number, options?: { listen?: string, clock?: Clock, greets?: boolean }): Promise<Network>
+  start (seed: number, options?: { listen?: string, clock?: Clock, greets?: boolean, bootstrap?: readonly Network[] }): Promise<Network>
 }
 
 /** Real libp2p nodes on loopback that take each other for members; a greeting is one request that admits both sides. */
@@ -18,9 +18,9 @@ export async function networks (count: number): Promise<Networks> {
   const made: Networks = {
     all,
     at: (index) => all[index] as Network,
-    async start (seed, { listen = '/ip4/127.0.0.1/tcp/0', clock = systemClock, greets = true } = {}) {
+    async start (seed, { listen = '/ip4/127.0.0.1/tcp/0', clock = systemClock, greets = true, bootstrap = all } = {}) {
       const network: Network = await startNetwork({
-        seed: seededRandom(seed).bytes(32), listen: [listen], announce: [], bootstrap: greets ? all.flatMap((other) => other.addresses()) : [], mdns: false, clock, random: systemRandom,
+        seed: seededRandom(seed).bytes(32), listen: [listen], announce: [], bootstrap: greets ? bootstrap.flatMap((other) => other.addresses()) : [], mdns: false, clock, random: systemRandom,
         greet: async (peer, { signal }) => { if (greets) await network.requests.request(peer, '/test/hello', [], { signal, timeoutMs: 5000, maxAnswerBytes: 10 }) },
         isMember: () => true, log: quiet,
       })
