@@ -189,7 +189,7 @@ function clusterCommands (dfs: Command): void {
     .option('--zone <name>', 'zone of the node that joins')
     .option('--dry-run', 'say how many bytes would move if such a node joined, and make no token')
     .option('--capacity <size>', 'of that node, for --dry-run')
-    .action(async (options) => { await (await import('./commands/cluster.ts')).invite(options) })
+    .action(async (options) => { await (await import('./commands/invite.ts')).invite(options) })
   command(invites, 'ls', 'list the invites that this node has made, and what has become of them')
     .action(async (_, of) => { await (await import('./commands/invites.ts')).list(of.optsWithGlobals()) })
   command(invites, 'revoke <invite>', 'withdraw an unused invite, named by its token or its key')

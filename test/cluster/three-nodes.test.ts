@@ -22,7 +22,7 @@ describe('three real nodes', () => {
     for (let i = 0; i < 3; i++) {
       const { client } = await real.via(i)
       // a majority is enough for the first bucket; the third hears of it on its way
-      await expect.poll(async () => await client.json<NodeStatus>('GET', '/v1/status')).toMatchObject({ layout: { state: 'settled', members: 3, voters: 3 }, health: [] })
+      await expect.poll(async () => await client.json<NodeStatus>('GET', '/v1/status'), { timeout: 30_000 }).toMatchObject({ layout: { state: 'settled', members: 3, voters: 3 }, health: [] })
     }
   })
 

@@ -1,6 +1,5 @@
-import { systemClock } from '../../base/clock.ts'
-import { InvalidInput, Unavailable } from '../../base/errors.ts'
-import type { AnnouncementSeen, ChangeForecast, NodeStatus, PeerStatus } from '../../node.ts'
+import { Unavailable } from '../../base/errors.ts'
+import type { AnnouncementSeen, NodeStatus, PeerStatus } from '../../node.ts'
 import { Degraded } from '../degraded.ts'
 import { withNode } from '../context.ts'
 import { linesOf } from '../lines.ts'
@@ -9,45 +8,6 @@ import { collectLine } from '../collect-text.ts'
 import { repairLine } from '../repair-text.ts'
 import { scrubLine } from '../scrub-text.ts'
 import type { GivenOptions } from '../settings.ts'
-import { capacityIn, show } from './members.ts'
-
-/** `dfs invite` */
-export async function invite (options: GivenOptions): Promise<void> {
-  const { uses, role, zone, expires, dryRun, capacity, ...place } = options
-  if (dryRun === true) return foreseen({ role, zone, capacity }, place)
-  if (capacity !== undefined) throw new InvalidInput('capacity', 'a node says its capacity when it joins; here it is for --dry-run alone')
-  const body = {
-    ...(uses === undefined ? {} : { uses: usesOf(String(uses)) }),
-    ...(role === undefined ? {} : { role }),
-    ...(zone === undefined ? {} : { zone }),
-    ...(expires === undefined ? {} : { notAfterMs: systemClock.wallMs() + durationMsOf(String(expires)) }),
-  }
-  await withNode(options, async ({ client, output, signal }) => {
-    const { tokens } = await client.json<{ tokens: string[] }>('POST', '/v1/invites', { body, signal })
-    output.note(`on the machine that joins: dfs join TOKEN${tokens.length > 1 ? ' (each token once)' : ''}`)
-    for (const token of tokens) output.fact({ token }, token)
-  })
-}
-
-/** What would move if such a node joined. */
-async function foreseen ({ role, zone, capacity }: GivenOptions, options: GivenOptions): Promise<void> {
-  if (capacity === undefined && role !== 'witness') throw new InvalidInput('capacity', 'say how much the node is to hold, "--capacity 500GiB": its share depends on it')
-  const body = { ...(role === undefined ? {} : { role }), ...(zone === undefined ? {} : { zone }), ...(capacity === undefined ? {} : { capacityBytes: capacityIn(String(capacity)) }) }
-  await withNode(options, async (context) => { show(context, await context.client.json<ChangeForecast>('POST', '/v1/changes', { body, signal: context.signal })) })
-}
-
-/** @throws InvalidInput unless it is a whole number above 0; the node has the upper bound */
-function usesOf (text: string): number {
-  if (!/^[1-9]\d*$/.test(text)) throw new InvalidInput('uses', `uses is "${text}"; it takes a number of tokens, 1 to 100`)
-  return Number(text)
-}
-
-/** @throws InvalidInput unless it is a number above 0 with s, m, h or d: a token that is dead from the start invites nobody */
-export function durationMsOf (text: string): number {
-  const match = /^(\d+)(s|m|h|d)$/.exec(text)
-  if (match === null || Number(match[1]) === 0) throw new InvalidInput('expires', `expires is "${text}"; it takes a duration such as 30m, 24h or 7d`)
-  return Number(match[1]) * { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match[2] as 's' | 'm' | 'h' | 'd']
-}
 
 /** `dfs status`. @throws Unavailable, with what is shown already, when the cluster cannot serve now; Degraded when redundancy is below what it should be */
 export async function status (options: GivenOptions): Promise<void> {

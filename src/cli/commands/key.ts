@@ -2,9 +2,9 @@ import { systemClock } from '../../base/clock.ts'
 import { InvalidInput } from '../../base/errors.ts'
 import type { AccessAction, AccessKey, AccessRight, SecretAccessKey } from '../../objects/index.ts'
 import { withNode } from '../context.ts'
+import { durationMsOf } from '../duration.ts'
 import { table } from '../output.ts'
 import type { GivenOptions } from '../settings.ts'
-import { durationMsOf } from './cluster.ts'
 
 const allActions: readonly AccessAction[] = ['read', 'write', 'list', 'admin']
 

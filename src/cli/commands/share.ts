@@ -3,11 +3,11 @@ import { systemClock } from '../../base/clock.ts'
 import { InvalidInput } from '../../base/errors.ts'
 import type { Share } from '../../objects/index.ts'
 import { withNode } from '../context.ts'
+import { durationMsOf } from '../duration.ts'
 import { table } from '../output.ts'
 import { ask } from '../secrets.ts'
 import type { GivenOptions } from '../settings.ts'
 import { objectOf } from '../target.ts'
-import { durationMsOf } from './cluster.ts'
 
 const defaultExpiry = '7d'
 
