@@ -167,9 +167,11 @@ function collectHealthOf (collect: CollectReport | undefined): readonly string[]
 function convertHealthOf (convert: ConvertReport | undefined): readonly string[] {
   if (convert === undefined) return []
   const { state, failure, found } = convert
+  const left = found?.versions ?? 0
   return [
     ...(state === 'paused' ? ['conversion is paused: objects keep the redundancy they were put with until "dfs convert resume"'] : []),
-    ...(failure === undefined ? [] : [`${found?.versions ?? 0} objects have not the redundancy of their bucket yet: ${failure}`]),
+    // while none is known it has only not looked, which other lines explain
+    ...(failure === undefined || left === 0 ? [] : [`${left} objects have not the redundancy of their bucket yet: ${failure}`]),
   ]
 }
 
