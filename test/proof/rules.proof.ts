@@ -3,7 +3,7 @@ import { simulateWhole } from '../simulation/whole-run.ts'
 import { wholeVariants } from '../simulation/whole-variants.ts'
 import { tried } from '../support/tried.ts'
 
-// docs/decisions/0028-simulation.md has all rules, and where each is taken out; these are found where everything works together
+// docs/decisions/0032-simulation.md has all rules, and where each is taken out; these are found where everything works together
 const seeds = Number(process.env.RULE_SEEDS ?? 12)
 const firstSeed = Number(process.env.SIMULATION_SEED ?? 1)
 
