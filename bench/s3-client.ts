@@ -36,9 +36,10 @@ export class S3 {
 
   async get (key: string): Promise<number> { return (await this.#ask('GET', this.#pathOf(key))).bytes }
 
-  async list (prefix: string): Promise<number> {
+  /** How many there are, in so many pages of 1,000 at most. */
+  async list (prefix: string, { pages = Infinity }: { pages?: number } = {}): Promise<number> {
     let count = 0
-    for (let token = '', isLast = false; !isLast;) {
+    for (let [token, page, isLast] = ['', 0, false]; !isLast && page < pages; page++) {
       const { text } = await this.#ask('GET', `/${this.#bucket}?list-type=2&max-keys=1000&prefix=${encodeURIComponent(prefix)}${token}`, { keepText: true })
       count += text.split('<Contents>').length - 1
       const [, next] = /<NextContinuationToken>([^<]*)</.exec(text) ?? []

@@ -37,22 +37,28 @@ export async function s3Large (bench: Bench, nodes: BenchNodes): Promise<void> {
   })
 }
 
-/** A list of many, in pages of 1,000; the objects are of 100 bytes, put through all nodes. */
+/** A list of many, in pages of 1,000, beside another S3 server; the objects are of 100 bytes, put through all nodes. Of the other one a few pages tell, for each takes seconds. */
 export async function s3List (bench: Bench, nodes: BenchNodes): Promise<void> {
-  await beside(bench, nodes, async ({ ours, key }) => {
+  const { report, listed } = bench
+  await beside(bench, nodes, async ({ ours, theirs, key }) => {
     const doors = [...nodes.all.keys()].map((index) => new S3(nodes.node(index).ready?.endpoints.s3 ?? '', key, bucket))
     const content = randomBytes(100)
-    const put = await secondsOf(async () => inFlight(64, bench.listed, async (i) => (doors[i % doors.length] ?? ours).put(listedKey(i), [content], content.byteLength)))
-    bench.report.add(`${bench.listed} objects of 100 bytes put through ${doors.length} nodes, 64 in flight`, bench.listed / put, '/s')
+    const fill = async (through: readonly S3[]): Promise<number> => secondsOf(async () => inFlight(64, listed, async (i) => (through[i % through.length] ?? ours).put(listedKey(i), [content], content.byteLength)))
+    report.add(`${listed} objects of 100 bytes put through ${doors.length} nodes, 64 in flight`, listed / await fill(doors), '/s')
     for (const door of doors) door.close()
     let found = 0
-    const listed = await secondsOf(async () => { found = await ours.list('listed/') })
-    if (found !== bench.listed) throw new Error(`${found} objects of ${bench.listed} were listed`)
-    bench.report.add(`list of ${bench.listed} objects, pages of 1,000`, bench.listed / listed, 'keys/s')
-    bench.report.add('a page of it', listed * 1000 / Math.ceil(bench.listed / 1000), 'ms')
+    const seconds = await secondsOf(async () => { found = await ours.list('listed/') })
+    if (found !== listed) throw new Error(`${found} objects of ${listed} were listed`)
+    report.add(`list of ${listed} objects, pages of 1,000`, listed / seconds, 'keys/s')
+    const page = seconds / Math.ceil(listed / 1000)
+    if (theirs === undefined) { report.add('a page of it', page * 1000, 'ms'); return }
+    await fill([theirs])
+    const theirPage = await secondsOf(async () => theirs.list('listed/', { pages: theirPages })) / Math.min(theirPages, Math.ceil(listed / 1000))
+    report.add('a page of it', page * 1000, 'ms', { ratio: theirPage / page, against: 's3rver' })
   })
 }
 
+const theirPages = 3
 const listedKey = (i: number): string => `listed/${String(i).padStart(8, '0')}`
 
 /** Both servers, each by the same client. */
