@@ -47,11 +47,14 @@ export async function * fixedChunks (source: AsyncIterable<Uint8Array>, chunkByt
   if (length > 0) yield concat(pieces)
 }
 
-/** Content-defined chunks; the same cuts however the source is split. */
+/**
+ * Content-defined chunks; the same cuts however the source is split. A window of the longest chunk is all there is of the file in memory, however long the source
+ * makes us wait. It is used again: the bytes of a chunk are others when the next one is asked for.
+ */
 export async function * contentChunks (source: AsyncIterable<Uint8Array>, profile: ChunkProfile, table: Uint32Array): AsyncIterable<Uint8Array> {
   const finder = await cutFinder(profile, table)
-  // a window of twice the longest chunk is all there is of the file in memory, however long the source makes us wait; what is not filled yet of it takes none
-  let window = new Uint8Array(profile.maxBytes * 2)
+  // what is not filled yet of it takes no memory
+  const window = new Uint8Array(profile.maxBytes)
   let length = 0
   for await (const piece of source) {
     for (let taken = 0; taken < piece.byteLength;) {
@@ -60,22 +63,15 @@ export async function * contentChunks (source: AsyncIterable<Uint8Array>, profil
       length += part.byteLength
       taken += part.byteLength
       if (length < window.byteLength) break
-      const full = window
-      let at = 0
-      while (length - at >= profile.maxBytes) {
-        const end = at + finder(full.subarray(at, at + profile.maxBytes))
-        // chunks look at their window, so the next one is another
-        yield full.subarray(at, end)
-        at = end
-      }
-      window = new Uint8Array(profile.maxBytes * 2)
-      window.set(full.subarray(at))
-      length -= at
+      const end = finder(window)
+      yield window.subarray(0, end)
+      window.copyWithin(0, end)
+      length -= end
     }
   }
   let rest = window.subarray(0, length)
   while (rest.byteLength > 0) {
-    const end = finder(rest.subarray(0, profile.maxBytes))
+    const end = finder(rest)
     yield rest.subarray(0, end)
     rest = rest.subarray(end)
   }
