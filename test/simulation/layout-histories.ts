@@ -113,63 +113,6 @@ export const layoutHistories = {
     await ends(old)
   },
 
-  'what was lost comes back under the version of now': async ({ world, changing, does, pause, restart, used }) => {
-    const [lost, other] = [used(0), used(1)]
-    // a change for nothing but memory that was lost
-    world.rot('ann', other)
-    await changing()
-    world.isFrozen = true
-    await pause(3_000)
-    world.cut(between(['bob'], ['carol']))
-    world.hold(({ kind, to }) => kind === 'accept' && to === 'ann')
-    const first = does('bob', 'w', 0)
-    await pause(300)
-    world.hold(({ from, to, kind }) => to === 'ann' && (kind === 'accept' || (kind === 'prepare' && from === 'carol')))
-    const second = does('carol', 'v', 0)
-    await pause(100)
-    // what carol proposes is on nobody's disk yet
-    world.disk('carol').rowsHang = true
-    world.release(({ kind }) => kind === 'prepare')
-    await pause(100)
-    // ann has promised carol to take nothing of bob's any more
-    world.rot('ann', lost)
-    await restart('ann', () => {})
-    for (let i = 0; i < 40 && world.process('ann')?.store.lostPartitions().has(lost) === true; i++) await pause(25)
-    world.say(`ann has ${world.process('ann')?.store.lostPartitions().has(lost) === true ? 'lost' : 'back'} partition ${lost}`)
-    world.release(({ from }) => from === 'bob')
-    await pause(50)
-    world.disk('carol').rowsHang = false
-    world.release(({ from }) => from === 'carol')
-    await pause(50)
-    world.hold(undefined)
-    await Promise.all([first, second])
-    world.cut([])
-    world.isFrozen = false
-    await pause(8_000)
-    await does('carol', undefined, 0)
-  },
-
-  'what was begun under a version goes on under the next': async ({ world, old, fresh, last, move, does, pause, settled, ends }) => {
-    const [keeper, slow] = old.filter((name) => name !== last) as [string, string]
-    world.cut(between([last], fresh))
-    let isOver = false
-    world.mayFinish = false
-    await move({ from: old, to: fresh })
-    // promised is what the two promise, accepted what the slow one has let in
-    world.hold(({ from, to, kind, isClear }) => !isClear && from === last && to === keeper && kind === 'accept')
-    world.onLayout = (layout) => { if (layout.state === 'changing') isOver = true }
-    world.disk(slow).rowsHang = true
-    for (let i = 0; !isOver && i < 200; i++) { void does(last, `a${i}`, i % keys.length); await pause(300) }
-    await pause(1_000)
-    world.disk(slow).rowsHang = false
-    await pause(1_500)
-    world.hold((message) => message.kind === 'handOver')
-    await ends([last])
-    world.mayFinish = true
-    await settled(fresh)
-    await ends(old)
-  },
-
   'whoever misses somebody says that all do': async ({ world, old, fresh, last, move, settled, pause }) => {
     const [dave = ''] = fresh
     const [keeper = ''] = old.filter((name) => name !== last)
