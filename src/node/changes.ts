@@ -34,10 +34,10 @@ export class Changes {
     const [{ layout, members, next }, told, buckets] = await Promise.all([
       this.#parts.keeper.foreseen((rows) => changedRows(rows, change), { arriving, ...wait }), this.#holdings({ byPartition: true, ...wait }), this.#buckets(wait),
     ])
-    const holdings = new Map([...told].map(([peer, one]) => [peer, { ...one, limitBytes: limitAfter(change, peer, one) }] as const))
+    const holdings = new Map<PeerId, ToldHoldings>([...told].map(([peer, one]) => [peer, { ...one, limitBytes: limitAfter(change, peer, one) }] as const))
     for (const peer of arriving) {
       const { capacityBytes = 0 } = members.find(({ peerId }) => peerId === peer) ?? {}
-      holdings.set(peer, { partitions: new Map(), heldBytes: 0, limitBytes: capacityBytes, roomBytes: Number.MAX_SAFE_INTEGER } as ToldHoldings as Holdings & ToldHoldings)
+      holdings.set(peer, { partitions: new Map(), heldBytes: 0, limitBytes: capacityBytes, roomBytes: Number.MAX_SAFE_INTEGER })
     }
     const plan = changePlan({ present: layout, next, holdings, buckets: buckets ?? [], mostCopies: Math.max(1, ...(buckets ?? [{ copies: 3 }]).map(({ copies }) => copies)) })
     return { ...forecastOf(plan, { version: layout.version, state: layout.state, arriving }), areBucketsKnown: buckets !== undefined }

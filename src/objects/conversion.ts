@@ -1,33 +1,25 @@
 import { hexOf, partitionCount, utf8 } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { hash } from '../base/hash.ts'
-import type { PeerId } from '../base/peer-id.ts'
-import { PartitionLost, type RowCodec, type RowStore, tables, type Voters } from '../tables/index.ts'
-import { openRecord } from '../tables/opened-record.ts'
 import { detailsOf, objectAddress, type ObjectPlace } from './change-object.ts'
 import { withStored } from './history.ts'
 import type { Bucket, Objects } from './index.ts'
 import { type CurrentVersion, decodeObjectRow, keptOf, type ObjectRow } from './object-row.ts'
 import type { ObjectParts } from './ports.ts'
+import { type HeldRow, OwnRows, type OwnRowsParts, type RowWalk } from './own-rows.ts'
 import { isInForm, wantedForm } from './stored.ts'
 import { VersionConversion } from './version-conversion.ts'
 
 /**
  * What a bucket holds takes the redundancy that the bucket was set to. Members alone can: the list of a version's blocks is sealed, and so is the row that says how they
- * are kept. Each row has one member that looks after it, the first of its replicas that answers, so all share the work and nothing is done twice; two who both think
- * they are it do the same, and one compare-and-set wins.
+ * are kept. Each row has one member that looks after it (own-rows.ts), so all share the work and nothing is done twice; where two think
+ * they are it, one compare-and-set wins.
  *
  * A *survey* walks this replica's rows of buckets that were changed, and lists versions in another form; they are read again before anything is done, and
  * converted one after the other, a few blocks a step. A survey follows that finds nothing, or what came meanwhile. What cannot be done now (a holder is away) is tried again.
  */
-export interface ConversionParts extends Pick<ObjectParts, 'registers' | 'replication' | 'content' | 'versions' | 'warn'> {
-  readonly self: PeerId
+export interface ConversionParts extends Pick<ObjectParts, 'registers' | 'replication' | 'content' | 'versions' | 'warn'>, OwnRowsParts {
   readonly buckets: Pick<Objects, 'listBuckets'>
-  readonly store: Pick<RowStore, 'rows'>
-  readonly codec: RowCodec
-  readonly voters: Voters
-  readonly isMember: (peer: PeerId) => boolean
-  readonly reachable: () => ReadonlySet<PeerId>
   readonly clock: Clock
   /** Blocks written side by side: fewer while users wait. */
   readonly atOnce?: () => number
@@ -40,9 +32,6 @@ export const conversionLimits = {
   everyMs: 3_600_000,
   /** After something could not be converted. */
   retryMs: 60_000,
-  /** Rows, and partitions, walked in one step. */
-  page: 256,
-  partitionsAStep: 64,
   /** Versions that one survey remembers; another finds the rest. */
   maxListed: 10_000,
   atOnce: 4,
@@ -65,10 +54,11 @@ export interface ConversionStatus {
 
 interface Listed { readonly place: ObjectPlace, readonly version: CurrentVersion }
 
-interface Survey { partition: number, after: Uint8Array | undefined, readonly listed: Listed[], versions: number, bytes: number, isAtLeast: boolean }
+interface Survey extends RowWalk { readonly listed: Listed[], versions: number, bytes: number, isAtLeast: boolean }
 
 export class Conversion {
   readonly #parts: ConversionParts
+  readonly #rows: OwnRows
   readonly #total = { convertedVersions: 0, convertedBytes: 0, failures: 0 }
   /** Those whose redundancy was changed, by id. */
   #changed = new Map<string, Bucket>()
@@ -83,7 +73,10 @@ export class Conversion {
   #surveyMs = -Infinity
   #isAsked = false
 
-  constructor (parts: ConversionParts) { this.#parts = parts }
+  constructor (parts: ConversionParts) {
+    this.#parts = parts
+    this.#rows = new OwnRows(parts)
+  }
 
   /** Everything is looked at as soon as possible. */
   now (): void { this.#isAsked = true }
@@ -141,18 +134,7 @@ export class Conversion {
   }
 
   async #surveyPage (survey: Survey, signal: AbortSignal): Promise<void> {
-    const { page, partitionsAStep } = conversionLimits
-    const { voters, self } = this.#parts
-    for (let [rows, partitions] = [0, 0]; rows < page && partitions < partitionsAStep && survey.partition < partitionCount;) {
-      if (voters.ofPartition(survey.partition).includes(self)) {
-        partitions++
-        rows += await this.#surveyPartition(survey, page - rows, signal)
-        if (rows >= page) return
-      }
-      survey.partition++
-      survey.after = undefined
-    }
-    if (survey.partition < partitionCount) return
+    if (!await this.#rows.step(survey, async (row) => this.#look(row, survey, signal), { signal })) return
     const { versions, bytes, isAtLeast } = survey
     this.#survey = undefined
     this.#found = { versions, bytes, isAtLeast }
@@ -160,25 +142,8 @@ export class Conversion {
     this.#work.totalBytes = survey.listed.reduce((sum, { version }) => sum + version.sizeBytes, 0)
   }
 
-  /** Gives how many rows were looked at; as many as `limit`: there may be more. */
-  async #surveyPartition (survey: Survey, limit: number, signal: AbortSignal): Promise<number> {
-    let rows = 0
-    try {
-      for await (const { table, rowKey, accepted } of this.#parts.store.rows(survey.partition, { after: survey.after })) {
-        signal.throwIfAborted()
-        survey.after = rowKey
-        if (table === tables.objects && accepted !== undefined && this.#isOwn(rowKey)) await this.#look({ rowKey, record: accepted }, survey, signal)
-        if (++rows === limit) break
-      }
-    } catch (error) {
-      // it comes back with a hand-over, and others look after its rows meanwhile
-      if (!(error instanceof PartitionLost)) throw error
-    }
-    return rows
-  }
-
-  async #look (of: { rowKey: Uint8Array, record: Uint8Array }, survey: Survey, signal: AbortSignal): Promise<void> {
-    const row = this.#rowIn(of)
+  async #look (held: HeldRow, survey: Survey, signal: AbortSignal): Promise<void> {
+    const row = this.#rows.isOwn(held.rowKey) ? this.#rows.opened(held) : undefined
     const bucket = row === undefined ? undefined : this.#changed.get(hexOf(row.bucketId))
     if (row === undefined || bucket === undefined) return
     const place = { bucketId: hexOf(row.bucketId), key: row.key }
@@ -188,16 +153,6 @@ export class Conversion {
       survey.bytes += version.sizeBytes
       if (survey.listed.length < conversionLimits.maxListed) survey.listed.push({ place, version })
       else survey.isAtLeast = true
-    }
-  }
-
-  #rowIn ({ rowKey, record }: { rowKey: Uint8Array, record: Uint8Array }): ObjectRow | undefined {
-    try {
-      const { value } = openRecord(this.#parts.codec, { table: tables.objects, rowKey, record })
-      return value === undefined ? undefined : decodeObjectRow(value)
-    } catch (error) {
-      this.#parts.warn('a row cannot be read: what it lists is not converted', error)
-      return undefined
     }
   }
 
@@ -255,12 +210,6 @@ export class Conversion {
     this.#failure = error instanceof Error ? error.message : String(error)
     this.#parts.warn('a version could not be converted now', error)
   }
-
-  #isOwn (rowKey: Uint8Array): boolean {
-    const { self, voters, isMember, reachable } = this.#parts
-    const answering = reachable()
-    return voters.of(tables.objects, rowKey).find((peer) => isMember(peer) && (peer === self || answering.has(peer))) === self
-  }
 }
 
 /** 32 bits; never 0, which stands for nothing. */
@@ -278,4 +227,3 @@ async function * versionsOf (parts: Pick<ObjectParts, 'registers'>, place: Objec
     if (details !== undefined) yield withStored(details.version, kept.stored)
   }
 }
-

@@ -1,10 +1,9 @@
 import { hexOf, partitionCount } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
-import type { PeerId } from '../base/peer-id.ts'
-import { type OpenedRow, PartitionLost, type Registers, type RowAddress, type RowCodec, type RowStore, tables, type Voters } from '../tables/index.ts'
-import { openRecord } from '../tables/opened-record.ts'
+import { type OpenedRow, PartitionLost, type Registers, type RowAddress, type RowStore, tables } from '../tables/index.ts'
 import { decodeObjectRow, encodeObjectRow, isVacant, type ObjectRow, type PendingVersion, withAbandoned, withoutDropped } from './object-row.ts'
 import { addressOf, nameOf, type OwedRows } from './owed-rows.ts'
+import { type HeldRow, OwnRows, type OwnRowsParts, type RowWalk } from './own-rows.ts'
 import type { Version } from './version.ts'
 
 /**
@@ -14,26 +13,20 @@ import type { Version } from './version.ts'
  * followed by a value in which it is current. Once a majority of a death's own replicas has it on disk, the id is cleared from the row, in one step with
  * everything else that the row says; a row that owes nothing and has nothing becomes a tombstone, and is buried in time.
  *
- * Each row has one member that looks after it, the first of its replicas that answers. Two who both think they are it do the same, twice. What this replica
+ * Each row has one member that looks after it (own-rows.ts). What this replica
  * saves with something in `dropped` is noticed at once; a walk over the rows that owe something (owed-rows.ts) finds what was missed, or was another's who is gone,
  * and how long uploads have stood still.
  */
-export interface UndertakerParts {
-  readonly self: PeerId
+export interface UndertakerParts extends OwnRowsParts {
   readonly registers: Pick<Registers, 'read' | 'change'>
   readonly store: Pick<RowStore, 'get' | 'rows'>
   /** Told of what the store has, here and by whoever opens it. */
   readonly owed: OwedRows
-  readonly codec: RowCodec
-  readonly voters: Voters
-  readonly isMember: (peer: PeerId) => boolean
-  readonly reachable: () => ReadonlySet<PeerId>
   /** The proof of a version's death; undefined if the key of its epoch is not here. */
   readonly proofOf: (version: Pick<Version, 'salt' | 'epoch'>) => Uint8Array | undefined
   /** For each proof, whether a majority of its replicas has it on disk. */
   readonly publish: (proofs: readonly Uint8Array[], options: { signal: AbortSignal }) => Promise<readonly boolean[]>
   readonly clock: Clock
-  readonly warn: (message: string, cause: unknown) => void
   readonly timing?: Partial<UndertakerTiming>
 }
 
@@ -43,10 +36,9 @@ export const undertakerLimits = {
   /** After a row was noticed: what changes often is cleared of many at once, and its writers are not outbid. */
   noticeMs: 1000,
   maxNoticed: 10_000,
-  /** Rows cleared in one step; rows looked at in one step of the walk. */
+  /** Rows cleared in one step; rows that owe something, looked at in one step of the walk. */
   rowsAtOnce: 16,
   page: 256,
-  partitionsAStep: 64,
   everyMs: 600_000,
   /** After a step in which no death could be published. */
   retryMs: 5_000,
@@ -70,11 +62,12 @@ interface Watched { readonly heartbeat: number, readonly sinceMs: number, walk: 
 /** Over the rows that are known to owe something, or over all. */
 type Walk = { readonly number: number } & (
   | { readonly over: 'owed', readonly rows: readonly RowAddress[], at: number }
-  | { readonly over: 'all', partition: number, after: Uint8Array | undefined })
+  | { readonly over: 'all' } & RowWalk)
 type WalkOver<Kind extends Walk['over']> = Extract<Walk, { over: Kind }>
 
 export class Undertaker {
   readonly #parts: UndertakerParts
+  readonly #rows: OwnRows
   readonly #noticed = new Map<string, { readonly address: RowAddress, readonly atMs: number }>()
   readonly #watched = new Map<string, Watched>()
   readonly #total = { publishedDeaths: 0, abandonedUploads: 0 }
@@ -88,6 +81,7 @@ export class Undertaker {
 
   constructor (parts: UndertakerParts) {
     this.#parts = parts
+    this.#rows = new OwnRows(parts)
     this.#timing = { ...undertakerLimits, ...parts.timing }
   }
 
@@ -131,7 +125,7 @@ export class Undertaker {
   /** What could not be done stays noticed, at the end of the line. */
   async #settle (rows: ReadonlyArray<{ name: string, address: RowAddress }>, signal: AbortSignal): Promise<void> {
     for (const { name } of rows) this.#noticed.delete(name)
-    const own = rows.filter(({ address }) => this.#isOwn(this.#parts.codec.rowKeyOf(address)))
+    const own = rows.filter(({ address }) => this.#rows.isOwn(this.#parts.codec.rowKeyOf(address)))
     const dead = (await Promise.all(own.map(async ({ address }) => this.#tried(address, [], async () => this.#deadIn(address, signal), signal)))).flat()
     const published = dead.length === 0 ? [] : await this.#parts.publish(dead.map(({ proof }) => proof), { signal })
     const missing = published.filter((isPublished) => !isPublished).length
@@ -196,37 +190,9 @@ export class Undertaker {
   }
 
   async #walkPage (walk: WalkOver<'all'>, signal: AbortSignal): Promise<void> {
-    const { page, partitionsAStep } = undertakerLimits
-    const { voters, self } = this.#parts
-    for (let [rows, partitions] = [0, 0]; rows < page && partitions < partitionsAStep && walk.partition < partitionCount;) {
-      if (voters.ofPartition(walk.partition).includes(self)) {
-        partitions++
-        rows += await this.#walkPartition(walk, page - rows, signal)
-        if (rows >= page) return
-      }
-      walk.partition++
-      walk.after = undefined
-    }
-    if (walk.partition < partitionCount) return
+    if (!await this.#rows.step(walk, async (row) => this.#look(row, walk, signal), { signal })) return
     this.#parts.owed.endPass()
     this.#endWalk(walk)
-  }
-
-  /** Gives how many rows were looked at; as many as `limit`: there may be more. */
-  async #walkPartition (walk: WalkOver<'all'>, limit: number, signal: AbortSignal): Promise<number> {
-    let rows = 0
-    try {
-      for await (const { table, rowKey, accepted } of this.#parts.store.rows(walk.partition, { after: walk.after })) {
-        signal.throwIfAborted()
-        walk.after = rowKey
-        if (table === tables.objects && accepted !== undefined) await this.#look({ rowKey, record: accepted }, walk, signal)
-        if (++rows === limit) break
-      }
-    } catch (error) {
-      // it comes back with a hand-over, and others look after its rows meanwhile
-      if (!(error instanceof PartitionLost)) throw error
-    }
-    return rows
   }
 
   #endWalk ({ number }: Walk): void {
@@ -235,29 +201,19 @@ export class Undertaker {
     this.#nextWalkMs = this.#parts.clock.monotonicMs() + this.#timing.everyMs
   }
 
-  async #look ({ rowKey, record }: { rowKey: Uint8Array, record: Uint8Array }, walk: Walk, signal: AbortSignal): Promise<ObjectRow | undefined> {
-    const row = this.#rowIn({ rowKey, record })
+  async #look ({ rowKey, record }: HeldRow, walk: Walk, signal: AbortSignal): Promise<ObjectRow | undefined> {
+    const row = this.#rows.opened({ rowKey, record })
     if (row === undefined) return undefined
     if (walk.over === 'all') this.#parts.owed.found(row)
-    if (row.dropped.length > 0 && this.#isOwn(rowKey)) this.#notice(addressOf(row))
+    if (row.dropped.length > 0 && this.#rows.isOwn(rowKey)) this.#notice(addressOf(row))
     for (const version of row.pending) {
-      if (!this.#hasStoodStill(version, walk.number) || !this.#isOwn(rowKey)) continue
+      if (!this.#hasStoodStill(version, walk.number) || !this.#rows.isOwn(rowKey)) continue
       const address = addressOf(row)
       if (!await this.#tried(address, false, async () => this.#change(address, (current) => withAbandoned(current, version), signal), signal)) continue
       this.#total.abandonedUploads++
       this.#notice(address)
     }
     return row
-  }
-
-  #rowIn ({ rowKey, record }: { rowKey: Uint8Array, record: Uint8Array }): ObjectRow | undefined {
-    try {
-      const { value } = openRecord(this.#parts.codec, { table: tables.objects, rowKey, record })
-      return value === undefined ? undefined : decodeObjectRow(value)
-    } catch (error) {
-      this.#parts.warn('a row cannot be read: what it owes is not collected', error)
-      return undefined
-    }
   }
 
   /** By what this node itself has seen; every node that keeps the row counts, so another may take over. */
@@ -280,12 +236,6 @@ export class Undertaker {
       if (changed === undefined || changed === row) return { kind: 'keep', result: false }
       return isVacant(changed) ? { kind: 'erase', result: true } : { kind: 'write', value: encodeObjectRow(changed), result: true }
     }, { signal })
-  }
-
-  #isOwn (rowKey: Uint8Array): boolean {
-    const { self, voters, isMember, reachable } = this.#parts
-    const answering = reachable()
-    return voters.of(tables.objects, rowKey).find((peer) => isMember(peer) && (peer === self || answering.has(peer))) === self
   }
 
   #failed (error: unknown): void {

@@ -168,5 +168,3 @@ function isKeptAs ({ current, kept = [] }: ObjectRow, version: CurrentVersion): 
   const all = [...current === undefined ? [] : [current], ...kept]
   return all.some((other) => isSameVersion(other, version) && isSameVersion(blocksOf(other), is))
 }
-
-
