@@ -26,6 +26,7 @@ async function whileRepairing<T> (command: Promise<T>): Promise<T> {
   let isDone = false
   const over = command.finally(() => { isDone = true })
   const pushing = (async () => {
+    // more would keep the nodes from what they are asked for
     for (; !isDone; await setTimeout(3000)) {
       await Promise.all(real.cluster.nodes.filter(({ isRunning }) => isRunning).map(async ({ data }) => {
         const client = await connectLocal(data)
@@ -52,6 +53,7 @@ beforeAll(async () => {
     for (let i = 0; !isOver; i++) {
       const key = `written/${i}`
       await node.put(key, utf8(key)).then(() => { written.push(key) }, () => { failed++ })
+      // more would only keep both cores from what is tested
       await setTimeout(100)
     }
   })()

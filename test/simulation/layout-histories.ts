@@ -20,30 +20,8 @@ export const layoutHistories = {
     await ends(old)
   },
 
-  'old and new decide as one group while the layout changes': async ({ world, old, fresh, move, changing, does, pause }) => {
-    await does('ann', 'before')
-    // who proposes it is cut off with those who follow, before the other two know
-    world.onLayout = (layout, by) => { if (layout.state === 'changing') world.cut(between(old.filter((name) => name !== by), [by, ...fresh])) }
-    await move({ from: old, to: fresh })
-    const by = await changing()
-    world.isFrozen = true
-    await pause(4_000)
-    await does(by, 'new')
-    await does(old.find((name) => name !== by) as string, undefined)
-    world.cut([])
-  },
-
-  'the new ones alone decide while the layout changes': async ({ world, old, fresh, move, changing, does, pause }) => {
-    await does('ann', 'before')
-    world.onLayout = (layout, by) => { if (layout.state === 'changing') world.cut(between(old.filter((name) => name !== by), [by, ...fresh])) }
-    await move({ from: old, to: fresh })
-    const by = await changing()
-    world.isFrozen = true
-    await pause(4_000)
-    await does(by, 'new')
-    await does(old.find((name) => name !== by) as string, undefined)
-    world.cut([])
-  },
+  'old and new decide as one group while the layout changes': proposerAloneWithNew,
+  'the new ones alone decide while the layout changes': proposerAloneWithNew,
 
   'the old ones alone decide while the layout changes': async ({ world, old, fresh, move, changing, does, settled, pause, ends }) => {
     await move({ from: old, to: fresh })
@@ -124,6 +102,19 @@ export const layoutHistories = {
     world.cut([])
   },
 } as const satisfies Readonly<Record<string, LayoutHistory>>
+
+/** Who proposes a change is cut off with those who follow, before the other two know. */
+async function proposerAloneWithNew ({ world, old, fresh, move, changing, does, pause }: Stage): Promise<void> {
+  await does('ann', 'before')
+  world.onLayout = (layout, by) => { if (layout.state === 'changing') world.cut(between(old.filter((name) => name !== by), [by, ...fresh])) }
+  await move({ from: old, to: fresh })
+  const by = await changing()
+  world.isFrozen = true
+  await pause(4_000)
+  await does(by, 'new')
+  await does(old.find((name) => name !== by) as string, undefined)
+  world.cut([])
+}
 
 export type LayoutHistory = (stage: Stage) => Promise<void>
 
