@@ -3,10 +3,10 @@ import { Budget } from '../base/budget.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { DigestThread } from '../base/digest-thread.ts'
 import { Refused } from '../base/errors.ts'
-import { keyOf, type PeerId, peerIdOf } from '../base/peer-id.ts'
+import { type PeerId, peerIdOf } from '../base/peer-id.ts'
 import { type Random, systemRandom } from '../base/random.ts'
 import { signingKeyOf } from '../base/signature.ts'
-import { blockHoldersOf, encodeMemberRow, nameOfRole, newestEpochOf, roles } from '../cluster/index.ts'
+import { blockHoldersOf, nameOfRole, newestEpochOf, roles } from '../cluster/index.ts'
 import type { Config } from '../config.ts'
 import { lockFolder } from '../disk/folder-lock.ts'
 import type { Files } from '../disk/index.ts'
@@ -21,7 +21,6 @@ import { OwedRows } from '../objects/owed-rows.ts'
 import { serveFetch } from '../protocols/fetch.ts'
 import { serveHoldings } from '../protocols/holdings.ts'
 import { type Hello, helloProtocol } from '../protocols/hello.ts'
-import { joinProtocol } from '../protocols/join.ts'
 import { membershipCheck } from '../protocols/membership.ts'
 import { ringPeers, serveRing } from '../protocols/ring.ts'
 import { serveStore } from '../protocols/store.ts'
@@ -42,10 +41,9 @@ import { bucketNeed } from './changes-door.ts'
 import { contentCodec } from './content.ts'
 import { countedObjects } from './counted-objects.ts'
 import { keyless } from './keyless.ts'
-import { Epochs } from './epochs.ts'
+import type { Epochs } from './epochs.ts'
 import type { EraChangeParts } from './era-change.ts'
 import { Eras } from './eras.ts'
-import { everyMemberRow } from './every-member.ts'
 import { doorOf } from './door.ts'
 import { FloorKeeper } from './floor-keeper.ts'
 import { forgetLost, type ForgetParts } from './forget-lost.ts'
@@ -57,10 +55,11 @@ import type { AskReplica } from './clear-rows.ts'
 import { Hints } from './hints.ts'
 import { keyringKeyOf, readKeyring } from './keys.ts'
 import { readKnownPeers, writeKnownPeers } from './known-peers.ts'
-import { LayoutKeeper } from './layout-keeper.ts'
+import type { LayoutKeeper } from './layout-keeper.ts'
 import { IndexRebuild } from './listing.ts'
-import { addressesIn, clearRowRule, layoutGuard, memberRowHash, writeFoundation } from './membership.ts'
+import { addressesIn, clearRowRule, layoutGuard, memberRowHash } from './membership.ts'
 import { MemberSearch } from './member-search.ts'
+import { memberSideOf } from './member-side.ts'
 import { nodeMetrics } from './metrics.ts'
 import { setMember } from './member-settings.ts'
 import { OwnCapacity } from './own-capacity.ts'
@@ -71,7 +70,7 @@ import { type Converting, convertingOf } from './converting.ts'
 import { type Repairing, repairingOf } from './repairing.ts'
 import { Retag } from './retag.ts'
 import { keylessRing, ringOf } from './ring-keeper.ts'
-import { algorithmCapability, algorithmIn, endSessions, epochCapability } from './sessions.ts'
+import { algorithmCapability, endSessions, epochCapability } from './sessions.ts'
 import { type Scrubbing, scrubbingOf } from './scrubbing.ts'
 import { layoutSettler } from './settle.ts'
 import { ClusterState, readFacts } from './state.ts'
@@ -280,7 +279,7 @@ class Node {
   }
 
   async #openTables (open: AsyncDisposableStack): Promise<void> {
-    const { clock, random, state, keyring, logger } = this.#parts
+    const { clock, random, state, keyring } = this.#parts
     const self = this.#network.peerId
     const repairing = this.#openRepairing()
     const engine = tableEngine({
@@ -298,33 +297,13 @@ class Node {
     this.#retag = retag
     const rings = ringPeers(this.#network.requests)
     if (this.#keys !== undefined && keyring.ring !== undefined) {
-      const epochs = new Epochs({ files: this.#parts.files, keyring: { ...keyring, ring: keyring.ring }, key: this.#parts.key, keys: this.#keys, state, random, clock, peers: rings, members: () => this.#greetings.members() })
-      this.#epochs = epochs
-      this.#eraParts = {
-        self, state, keyring, eras: this.#eras, epochs, registers: driver, peers: rings,
-        memberRows: async (wait) => everyMemberRow({ state, codec: this.#codec, ask, registers: driver, voters }, wait),
-        spread: async () => { await this.#greetings.greetAll() },
-        voters, reachable: () => new Set(this.#network.reachable()), warn: this.#warn,
-      }
-      await joinProtocol({
-        clusterId: state.clusterId, authority: state.authority, certificate: () => state.certificate, era: () => state.era, registers: driver, clock,
-        memberRows: async (wait) => (await everyMemberRow({ state, codec: this.#codec, ask, registers: driver, voters }, wait)).map(encodeMemberRow),
-        sealRing: (to) => epochs.ringFor(to),
-        vouched: (peer, ms) => { this.#network.allowTime(peer, ms) },
-        joined: (peer) => { logger.info({ peer }, 'a node has joined'); void memberRowHash(state, () => driver, keyOf(peer)).catch((error: unknown) => { this.#warn('a new member\'s row could not be read', error) }) },
-      }).register(this.#network.requests)
-      await writeFoundation(state, driver, self)
-      this.#keeper = new LayoutKeeper({
-        self, state, registers: driver, ask, clock, evictAfterMs: this.#parts.config.evictAfterMs,
-        memberRows: async (wait) => everyMemberRow({ state, codec: this.#codec, ask, registers: driver, voters }, wait),
-        reachable: () => new Set([self, ...this.#network.reachable()]),
-        algorithmOf: (peer) => { const greeting = this.#greetings.all.get(peer); return greeting === undefined ? 1 : algorithmIn(greeting) },
-        storeOf: (peer) => peer === self ? this.#rows.storeId : this.#positions.shownBy(peer),
-        onChange: (layout, why) => {
-          logger.info({ version: String(layout.version), state: layout.state, why }, 'the layout changes')
-          void this.#greetings.greetAll().catch((error: unknown) => { this.#warn('not everybody could be told of the new layout', error) })
-        },
+      const { epochs, eraParts, keeper } = await memberSideOf({
+        ...this.#parts, keyring: { ...keyring, ring: keyring.ring }, keys: this.#keys, network: this.#network, tables: engine, rows: this.#rows, codec: this.#codec,
+        positions: this.#positions, greetings: this.#greetings, eras: this.#eras, rings, warn: this.#warn,
       })
+      this.#epochs = epochs
+      this.#eraParts = eraParts
+      this.#keeper = keeper
     }
     await serveRing(this.#network.requests, this.#epochs === undefined ? keylessRing(retag) : ringOf(this.#epochs, retag))
     const floors = this.#eraParts === undefined ? undefined : new FloorKeeper({
