@@ -58,6 +58,8 @@ export interface DfsNode extends AsyncDisposable {
     /** How far the change is that is under way. @throws Unavailable */
     progress (wait?: { signal?: AbortSignal }): Promise<ChangeProgress>
   }
+  /** Who decides and holds how much, as this node knows it. */
+  layout (): LayoutReport
   /** Nodes that invite and remove beside the one that made the cluster. */
   admins (): readonly PeerId[]
   /** @throws Refused but on the node that made the cluster, NotFound, Unavailable, UnknownOutcome */
@@ -112,6 +114,30 @@ export interface DfsNode extends AsyncDisposable {
   metrics (): Promise<string>
   /** Whom Kademlia's routing table and gossipsub know now. */
   inspect (): { readonly routingTable: readonly string[], readonly gossip: readonly string[] }
+}
+
+/** Of the table of who holds what. */
+export interface LayoutReport {
+  readonly version: string
+  readonly state: NodeStatus['layout']['state']
+  readonly voters: number
+  /** Those who hold or decide now, and those who are to. */
+  readonly members: ReadonlyArray<{
+    readonly peerId: PeerId
+    readonly role: 'member' | 'storage' | 'witness'
+    readonly zone: string
+    readonly capacityBytes: number
+    /** Undefined: nothing, it is to enter. */
+    readonly present: PartitionCount | undefined
+    /** Undefined: the layout does not change, or the node is to leave it. */
+    readonly next: PartitionCount | undefined
+  }>
+}
+
+/** Of 4,096 each: of rows, in which it decides; of blocks, in which it is one of those that may hold a copy or a shard. */
+export interface PartitionCount {
+  readonly rows: number
+  readonly blocks: number
 }
 
 /** What of a node can be said after it has joined. */

@@ -2,6 +2,7 @@ import { InvalidInput } from '../base/errors.ts'
 import type { NodeSettings } from '../node.ts'
 import { type Exchange, jsonBody, requireMethod, sendJson } from './context.ts'
 import { ApiError } from './errors.ts'
+import { arrivalOf, demandSettings } from './node-changes.ts'
 import { peerIn } from './node-routes.ts'
 
 /**
@@ -36,13 +37,12 @@ export async function memberRoute (exchange: Exchange, peer: string, part: strin
 export function settingsIn ({ draining, zone, capacityBytes, force = false, ...others }: Readonly<Record<string, unknown>>): { settings: NodeSettings, isForced: boolean, told: object } {
   const [other] = Object.keys(others)
   if (other !== undefined) throw new InvalidInput(other, `a member has no "${other}"; what of it can be set is draining, zone and capacityBytes`)
-  if (draining === undefined && zone === undefined && capacityBytes === undefined) throw new InvalidInput('member', 'say what to set: draining, zone or capacityBytes')
   if (draining !== undefined && typeof draining !== 'boolean') throw new InvalidInput('draining', 'draining is true or false')
   if (zone !== undefined && typeof zone !== 'string') throw new InvalidInput('zone', 'zone is a text')
   if (capacityBytes !== undefined && typeof capacityBytes !== 'number') throw new InvalidInput('capacityBytes', 'capacityBytes is a number')
   if (typeof force !== 'boolean') throw new InvalidInput('force', 'force is true or false')
   const told = { ...draining === undefined ? {} : { draining }, ...zone === undefined ? {} : { zone }, ...capacityBytes === undefined ? {} : { capacityBytes } }
-  return { settings: { isDraining: draining, zone, capacityBytes }, isForced: force, told }
+  return { settings: demandSettings({ isDraining: draining, zone, capacityBytes }), isForced: force, told }
 }
 
 async function replacementRoute (exchange: Exchange, peer: string): Promise<void> {
@@ -79,11 +79,10 @@ export async function changesRoute (exchange: Exchange): Promise<void> {
     sendJson(exchange, await node.changes.progress({ signal }))
     return
   }
-  const { role = 'member', zone = 'default', capacityBytes, ...others } = await jsonBody(exchange)
-  if (role !== 'member' && role !== 'storage' && role !== 'witness') throw new InvalidInput('role', `role is ${JSON.stringify(role)}; it takes member, storage or witness`)
-  if (typeof zone !== 'string' || Object.keys(others).length > 0) throw new InvalidInput('zone', 'of a node that is to join one says role, zone and capacityBytes')
-  if (role !== 'witness' && !(typeof capacityBytes === 'number' && Number.isSafeInteger(capacityBytes) && capacityBytes >= 0)) throw new InvalidInput('capacity', 'say how much the node is to hold: its share depends on it')
-  sendJson(exchange, await node.changes.plan({ kind: 'join', role, zone, capacityBytes: Number(capacityBytes ?? 0) }, { signal }))
+  const { role, zone, capacityBytes, ...others } = await jsonBody(exchange)
+  if (role !== undefined && role !== 'member' && role !== 'storage' && role !== 'witness') throw new InvalidInput('role', `role is ${JSON.stringify(role)}; it takes member, storage or witness`)
+  if ((zone !== undefined && typeof zone !== 'string') || (capacityBytes !== undefined && typeof capacityBytes !== 'number') || Object.keys(others).length > 0) throw new InvalidInput('zone', 'of a node that is to join one says role, zone and capacityBytes')
+  sendJson(exchange, await node.changes.plan(arrivalOf({ role, zone, capacityBytes }), { signal }))
 }
 
 /** @throws InvalidInput */

@@ -121,6 +121,12 @@ export async function statusRoute (exchange: Exchange): Promise<void> {
   sendJson(exchange, await exchange.node.status())
 }
 
+/** GET /v1/layout */
+export async function layoutRoute (exchange: Exchange): Promise<void> {
+  requireMethod(exchange, 'GET', 'HEAD')
+  sendJson(exchange, exchange.node.layout())
+}
+
 /** GET /v1/doctor */
 export async function doctorRoute (exchange: Exchange): Promise<void> {
   requireMethod(exchange, 'GET', 'HEAD')

@@ -1,6 +1,6 @@
 import type { Exchange } from './context.ts'
 import { ApiError } from './errors.ts'
-import { adminRoute, bucketRoute, cacheRoute, configRoute, doctorRoute, forgetLostRoute, inspectRoute, inviteRoute, metricsRoute, peersRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
+import { adminRoute, bucketRoute, cacheRoute, configRoute, doctorRoute, forgetLostRoute, inspectRoute, inviteRoute, layoutRoute, metricsRoute, peersRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
 import { changesRoute, memberRoute } from './member-routes.ts'
 import { keyRoute } from './key-routes.ts'
 import { listRoute, objectRoute } from './object-routes.ts'
@@ -32,6 +32,9 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
     case 'changes':
       if (name !== undefined) break
       return changesRoute(exchange)
+    case 'layout':
+      if (name !== undefined) break
+      return layoutRoute(exchange)
     case 'cluster':
       if (name !== 'forget-lost' || key.length > 0) break
       return forgetLostRoute(exchange)

@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import type { ChangeForecast, ChangeProgress } from '../node.ts'
+import { etaMsOf, shareOf } from '../node/change-share.ts'
 import { durationText, type Output, sizeText } from './output.ts'
 import { progressLine } from './progress.ts'
 
@@ -23,16 +24,6 @@ export const followLimits = {
   sayEveryMs: 5000,
 } as const
 
-/** How far a change is: what has come to those who were to receive something. Pure. */
-export function shareOf ({ movedBytes, nodes }: Pick<ChangeForecast, 'movedBytes' | 'nodes'>, now: Pick<ChangeProgress, 'nodes'>): { readonly doneBytes: number, readonly totalBytes: number } {
-  const doneBytes = nodes.reduce((sum, { peerId, receiveBytes, giveUpBytes, heldBytes = 0 }) => {
-    const held = now.nodes.find((node) => node.peerId === peerId)?.heldBytes
-    // what it gives up meanwhile hides as much of what came
-    return sum + (held === undefined ? 0 : Math.min(receiveBytes, Math.max(0, held - heldBytes + (giveUpBytes < receiveBytes ? 0 : giveUpBytes))))
-  }, 0)
-  return { doneBytes: Math.min(doneBytes, movedBytes), totalBytes: movedBytes }
-}
-
 /** Shows how far a change is until it is over. @throws what asking throws, and Interrupted */
 export async function followChange ({ output, clock, terminal, look, isOver, forecast, signal }: FollowParts): Promise<void> {
   const startMs = clock.monotonicMs()
@@ -44,14 +35,16 @@ export async function followChange ({ output, clock, terminal, look, isOver, for
       if (progress !== undefined) {
         if (await isOver(progress)) return
         const nowMs = clock.monotonicMs()
-        const { doneBytes, totalBytes } = shareOf(forecast, progress)
+        const share = shareOf(forecast, progress)
+        const { doneBytes, totalBytes } = share
         const seconds = (nowMs - startMs) / 1000
         const what = progress.waitingFor[0] ?? 'nearly done'
         if (isShown) terminal.write(`\r\x1b[2K${progressLine({ label: what, doneBytes, runBytes: doneBytes, totalBytes, seconds, ...terminal.columns === undefined ? {} : { columns: terminal.columns } })}`)
         else if (nowMs - saidMs >= followLimits.sayEveryMs && what + String(doneBytes) !== said) {
           [said, saidMs] = [what + String(doneBytes), nowMs]
           const percent = totalBytes === 0 ? 100 : Math.floor(100 * doneBytes / totalBytes)
-          const etaSeconds = doneBytes === 0 || doneBytes >= totalBytes ? undefined : Math.round((totalBytes - doneBytes) * seconds / doneBytes)
+          const etaMs = etaMsOf(share, nowMs - startMs)
+          const etaSeconds = etaMs === undefined ? undefined : Math.round(etaMs / 1000)
           const { rowPartitionsLeft, leftBytes, waitingFor } = progress
           if (output.isJson) output.fact({ progress: { doneBytes, totalBytes, percent, etaSeconds, rowPartitionsLeft, leftBytes, waitingFor } }, '')
           else output.note(`${sizeText(doneBytes)} of ${sizeText(totalBytes)}, ${percent} %${etaSeconds === undefined ? '' : `, ${durationText(etaSeconds)} left`}: ${what}`)

@@ -10,7 +10,7 @@ import { type Holdings, holdingsAt } from '../protocols/holdings.ts'
 import type { VoterProgress } from '../tables/messages.ts'
 import { type EraChangeParts, signerOf } from './era-change.ts'
 import { heirOf, type LayoutKeeper } from './layout-keeper.ts'
-import { changeMember, demandHolders, type MemberSettings, setMember, withSettings } from './member-settings.ts'
+import { changeMember, demandHolders, demandZone, type MemberSettings, setMember, withSettings } from './member-settings.ts'
 import { removeMember } from './removal.ts'
 
 export interface ChangesParts {
@@ -162,7 +162,10 @@ function rowsAfter (rows: readonly MemberRow[], change: NodeChange): readonly Me
       const leaving = rowOf(rows, change.peer)
       return rows.filter((row) => row !== leaving)
     }
-    case 'join': return [...rows, imaginaryRow(change)]
+    case 'join': {
+      demandZone(change.zone)
+      return [...rows, imaginaryRow(change)]
+    }
     case 'replace': {
       const gone = rowOf(rows, change.peer)
       const { role, zone } = describeMember(gone)

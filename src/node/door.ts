@@ -20,6 +20,7 @@ import type { GivenUp } from './given-up.ts'
 import { Invites } from './invites.ts'
 import { IssuedInvites } from './issued-invites.ts'
 import { changesDoor, type ChangesDoorParts } from './changes-door.ts'
+import { layoutReportOf } from './layout-report.ts'
 import type { nodeMetrics } from './metrics.ts'
 import { removeMember } from './removal.ts'
 import type { Collecting } from './collecting.ts'
@@ -118,6 +119,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
     forgetLost: parts.forgetLost,
     setDraining: async (peer, isDraining, wait) => changes.set(peer, { isDraining }, wait),
     changes,
+    layout: () => layoutReportOf(state.layout),
     admins: () => listAdmins({ state }),
     addAdmin: async (peer, wait) => { await addAdmin(eraParts(), peer, wait) },
     removeAdmin: async (peer, wait) => { await removeAdmin(eraParts(), peer, wait) },

@@ -49,10 +49,15 @@ export function withSettings (rows: readonly MemberRow[], peer: PeerId, settings
   const row = rows.find((one) => describeMember(one).peerId === peer)
   if (row === undefined) throw new Refused(`${peer} is no member of this cluster`)
   const { zone, capacityBytes } = settings
-  if (zone !== undefined && !zonePattern.test(zone)) throw new InvalidInput('zone', `zone is ${JSON.stringify(zone)}; it takes 1-64 letters, digits, dots, hyphens and underscores`)
+  if (zone !== undefined) demandZone(zone)
   if (capacityBytes !== undefined && !(Number.isSafeInteger(capacityBytes) && capacityBytes >= 0)) throw new InvalidInput('capacity', `capacity is ${JSON.stringify(capacityBytes)}; it takes a number of bytes, 0 for none`)
   if (capacityBytes !== undefined && capacityBytes > 0 && describeMember(row).role === roles.witness) throw new Refused('a witness holds no blocks: it has no capacity')
   return rows.map((one) => one === row ? set(one, settings) : one)
+}
+
+/** @throws InvalidInput */
+export function demandZone (zone: string): void {
+  if (!zonePattern.test(zone)) throw new InvalidInput('zone', `zone is ${JSON.stringify(zone.slice(0, 80))}; it takes 1-64 letters, digits, dots, hyphens and underscores`)
 }
 
 function set ({ isDraining: wasDraining, ...row }: MemberRow, { isDraining = wasDraining, zone, capacityBytes }: MemberSettings): MemberRow {

@@ -126,6 +126,20 @@ with grpc.insecure_channel(address) as channel, grpc.insecure_channel(other_addr
 
     check(failing(lambda: cluster.GetStatus(cluster_pb2.GetStatusRequest())).code() == grpc.StatusCode.UNAUTHENTICATED, "without a token")
     check(cluster.GetStatus(cluster_pb2.GetStatusRequest(), metadata=me).status.role == cluster_pb2.ROLE_MEMBER, "the status")
+    # what a change of nodes would move, and how far one is
+    layout = cluster.GetLayout(cluster_pb2.GetLayoutRequest(), metadata=me)
+    check(len(layout.members) == 3 and all(member.present.blocks == 4096 for member in layout.members), layout)
+    plan = cluster_pb2.PlanChangeRequest(update=cluster_pb2.PlannedUpdate(peer_id=layout.members[0].peer_id, settings=cluster_pb2.NodeSettings(zone="cellar")))
+    forecast = cluster.PlanChange(plan, metadata=me).forecast
+    check(forecast.layout_version == layout.layout.version and len(forecast.nodes) == 3, forecast)
+    following = cluster.WatchChange(cluster_pb2.WatchChangeRequest(forecast=forecast), metadata=me, timeout=20)
+    told = next(following)
+    check(len(told.progress.nodes) == 3 and told.share.total_bytes == forecast.moved_bytes, told)
+    following.cancel()
+    error = failing(lambda: cluster.PlanChange(cluster_pb2.PlanChangeRequest(), metadata=me))
+    check(error.code() == grpc.StatusCode.INVALID_ARGUMENT, error)
+    check(failing(lambda: cluster.GetLayout(cluster_pb2.GetLayoutRequest())).code() == grpc.StatusCode.UNAUTHENTICATED, "the layout without a token")
+
     check(objects.DeleteObject(object_pb2.DeleteObjectRequest(bucket="python", key="ключ/é"), metadata=me).removed, "it is removed")
 
 print("all of it held")

@@ -1,7 +1,7 @@
 import { Code } from '@connectrpc/connect'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { BucketService, Chunking, Degraded } from '../../src/api/rpc/generated/dfs/v1/bucket_pb.ts'
-import { ClusterService, Role, Severity } from '../../src/api/rpc/generated/dfs/v1/cluster_pb.ts'
+import { ClusterService, LayoutState, PlannedPlace, Role, Severity } from '../../src/api/rpc/generated/dfs/v1/cluster_pb.ts'
 import { JobAction, JobService, JobState, VerifyProblem } from '../../src/api/rpc/generated/dfs/v1/job_pb.ts'
 import { KeyAction, KeyService } from '../../src/api/rpc/generated/dfs/v1/key_pb.ts'
 import { NodeService } from '../../src/api/rpc/generated/dfs/v1/node_pb.ts'
@@ -11,11 +11,13 @@ import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../../src/ap
 import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from '../../src/api/rpc/generated/grpc/health/v1/health_pb.ts'
 import { concat } from '../../src/base/bytes.ts'
 import { Unavailable } from '../../src/base/errors.ts'
-import type { AnnouncementSeen, CollectReport, InviteOptions, NodeStatus, RepairReport, ScrubReport } from '../../src/node.ts'
+import type { AnnouncementSeen, ChangeForecast, ChangeProgress, CollectReport, InviteOptions, NodeStatus, RepairReport, ScrubReport } from '../../src/node.ts'
 import { hexOf } from '../../src/base/bytes.ts'
+import { peerNamed } from '../support/cluster-identities.ts'
 import { type ServedApi, servedApi } from '../support/local-api.ts'
 import { collected, failureOf, protocols, rpcClient, type RpcClient } from '../support/rpc-client.ts'
 
+const bob = peerNamed('bob')
 const peer = '12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf'
 const convert = async () => ({
   state: 'busy', phase: 'converting', doneShare: 0.5, doneBytes: 1, totalBytes: 2, etaMs: 3, failure: undefined, found: undefined, total: { convertedVersions: 1, convertedBytes: 1, failures: 0 },
@@ -39,10 +41,24 @@ const collect: CollectReport = {
 const status = {
   peerId: '12D3KooWTest', clusterId: '00', version: '0.1.0', role: 'member', zone: 'z', addresses: ['/ip4/127.0.0.1/tcp/1'], uptimeMs: 1,
   layout: { version: '3', state: 'settled', members: 2, voters: 2 },
-  members: [{ peerId: peer, role: 'storage', zone: 'b', isConnected: true }, { peerId: '12D3KooWTest', role: 'member', zone: 'z', isConnected: true }],
+  members: [{ peerId: peer, role: 'storage', zone: 'b', capacityBytes: 6, isConnected: true }, { peerId: '12D3KooWTest', role: 'member', zone: 'z', isConnected: true }],
   blocks: { count: 1, bytes: 2, quotaBytes: undefined, freeBytes: 3, corrupt: 0, isReadOnly: false }, cache: { bytes: 0, limitBytes: 9 }, rows: { lostPartitions: 0, isReadOnly: false },
   isReady: true, health: ['all but well'], isDegraded: true, atRisk: { objects: 4, isAtLeast: true, silent: [peer] }, repair: repair('busy'), scrub: undefined,
+  change: { isDone: false, isWhole: false, leftBytes: 8, rowPartitionsLeft: 0, waitingFor: [], mayBeSwitchedOff: [peer] },
 } as unknown as NodeStatus
+
+const other = peerNamed('carol')
+const forecast: ChangeForecast = {
+  isPossible: false, refusals: ['no room'], movedBytes: 1000, countedPartitions: 4096, silent: [other], areBucketsKnown: true, layout: { version: '3', state: 'settled' },
+  nodes: [
+    { peerId: undefined, role: 'member', zone: 'z', capacityBytes: 7, change: 'enters', receiveBytes: 0, giveUpBytes: 0, heldBytes: undefined, rowPartitions: { receive: 1, giveUp: 2 }, blockPartitions: { receive: 3, giveUp: 4 } },
+    { peerId: other, role: 'storage', zone: 'z', capacityBytes: 7, change: 'stays', receiveBytes: 1000, giveUpBytes: 0, heldBytes: 50, rowPartitions: { receive: 0, giveUp: 0 }, blockPartitions: { receive: 5, giveUp: 0 } },
+  ],
+}
+const progress = (heldBytes: number): ChangeProgress => ({
+  layout: { version: '4', state: 'changing', members: 2 }, rowPartitionsLeft: 5, leftBytes: 9, isDone: false, isWhole: false, waitingFor: ['rows are taken over'],
+  nodes: [{ peerId: other, isAnswering: true, isInLayout: true, hasLooked: true, heldBytes, misplacedBytes: 0, leftBytes: 9, shortBlocks: 0, mayBeSwitchedOff: false }, { peerId: bob, isAnswering: false, isInLayout: false, hasLooked: undefined, heldBytes: undefined, misplacedBytes: undefined, leftBytes: undefined, shortBlocks: undefined, mayBeSwitchedOff: true }],
+})
 
 describe.each(protocols)('the service over %s', (protocol) => {
   let served: ServedApi
@@ -51,6 +67,7 @@ describe.each(protocols)('the service over %s', (protocol) => {
   let isReady = true
   const invited: InviteOptions[] = []
   const done: string[] = []
+  const [changed, nowHeld]: [unknown[], Array<number | 'silence'>] = [[], []]
   const announced: AnnouncementSeen[] = [
     { at: '2026-01-02T03:04:05.000Z', from: peer, versionId: 'ab', root: 'bafy', object: { bucket: 'photos', key: 'seen' } },
     { at: '2026-01-02T03:04:05.000Z', from: peer, versionId: 'cd', root: undefined, object: undefined },
@@ -73,6 +90,24 @@ describe.each(protocols)('the service over %s', (protocol) => {
         remove: async (id) => { done.push(`delete ${id}`) },
         find: async () => undefined,
       },
+      changes: {
+        plan: async (change) => { changed.push(['plan', change]); return forecast },
+        set: async (of, settings, { isForced = false } = {}) => { changed.push(['set', of, settings, isForced]) },
+        replace: async (gone, by, { isForced = false } = {}) => { changed.push(['replace', gone, by, isForced]); return isForced ? { state: 'removed' } : { state: 'moving', why: 'it answers' } },
+        inviteFor: async (gone, { zone } = {}) => { changed.push(['invite', gone, zone]); return 'dfs1-heir' },
+        heir: async (gone) => gone === bob ? other : undefined,
+        async progress () {
+          const held = nowHeld.length > 1 ? nowHeld.shift() : nowHeld[0]
+          if (held === 'silence') throw new Unavailable('too few voters answer')
+          return progress(held ?? 0)
+        },
+      },
+      layout: () => ({ version: '4', state: 'changing', voters: 1, members: [
+        { peerId: bob, role: 'member', zone: 'a', capacityBytes: 5, present: { rows: 4096, blocks: 4096 }, next: undefined }, { peerId: other, role: 'storage', zone: 'b', capacityBytes: 6, present: undefined, next: { rows: 0, blocks: 77 } },
+      ] }),
+      forgetLost: async (lost, { isDryRun = false } = {}) => ({
+        lost, survivors: [bob], rows: { whole: 1, stale: 2, gone: 3 }, blocks: { whole: 4, fewer: 5, gone: 6 }, objects: { known: 7, possiblyStale: 8, examples: ['photos/k'] }, ...isDryRun ? { isDone: false } : { isDone: true, era: 2, epoch: 3, layoutVersion: '99' },
+      }),
       admins: () => [], addAdmin: async () => {}, removeAdmin: async () => {},
       convert: { status: convert, now: convert, pause: convert, resume: convert },
       repair: { status: () => repair(repairState), now: act('busy'), pause: act('paused'), resume: act('idle') },
@@ -219,9 +254,9 @@ describe.each(protocols)('the service over %s', (protocol) => {
 
   test('tells of the cluster and lets one care for it', async () => {
     const cluster = client.of(ClusterService)
-    expect((await cluster.getStatus({})).status).toMatchObject({ role: Role.MEMBER, uptimeMs: 1n, layout: { voters: 2 }, health: ['all but well'], isReady: true, isDegraded: true, atRisk: { objects: 4n, isAtLeast: true, silentPeerIds: [peer] } })
+    expect((await cluster.getStatus({})).status).toMatchObject({ role: Role.MEMBER, uptimeMs: 1n, layout: { voters: 2 }, health: ['all but well'], isReady: true, isDegraded: true, change: { leftBytes: 8n, mayBeSwitchedOffPeerIds: [peer] }, atRisk: { objects: 4n, isAtLeast: true, silentPeerIds: [peer] } })
     expect((await cluster.listNodes({})).nodes).toMatchObject([
-      { peerId: '12D3KooWTest', isSelf: true, role: Role.MEMBER }, { peerId: peer, isSelf: false, role: Role.STORAGE, zone: 'b', latencyMs: 1.5, freeBytes: 5n, addresses: ['/ip4/10.0.0.1/tcp/1'] },
+      { peerId: '12D3KooWTest', isSelf: true, role: Role.MEMBER }, { peerId: peer, isSelf: false, role: Role.STORAGE, zone: 'b', capacityBytes: 6n, latencyMs: 1.5, freeBytes: 5n, addresses: ['/ip4/10.0.0.1/tcp/1'] },
     ])
     expect(await cluster.createInvites({ uses: 3, role: Role.WITNESS, zone: 'z', notAfter: { seconds: 1n } })).toMatchObject({ tokens: ['dfs1-token'] })
     expect(invited.at(-1)).toEqual({ uses: 3, role: 'witness', zone: 'z', notAfterMs: 1000 })
@@ -234,6 +269,62 @@ describe.each(protocols)('the service over %s', (protocol) => {
     expect(await cluster.removeNode({ peerId: peer })).toMatchObject({ era: 2, epoch: 3 })
     expect(done).toEqual(expect.arrayContaining(['revoke aa', `drain ${peer} true`, `remove ${peer}`]))
     expect(await failureOf(cluster.addAdmin({ peerId: 'nobody' }))).toMatchObject({ code: Code.InvalidArgument })
+  })
+
+  test('says beforehand what a change of nodes would move, and makes it', async () => {
+    const cluster = client.of(ClusterService)
+    changed.length = 0
+    expect((await cluster.planChange({ change: { case: 'update', value: { peerId: bob, settings: { capacityBytes: 0n } } } })).forecast).toMatchObject({
+      isPossible: false, refusals: ['no room'], movedBytes: 1000n, countedPartitions: 4096, silentPeerIds: [other], areBucketsKnown: true, layoutVersion: '3', layoutState: LayoutState.SETTLED,
+      nodes: [
+        { role: Role.MEMBER, capacityBytes: 7n, place: PlannedPlace.ENTERS, receivePartitions: { rows: 1, blocks: 3 }, giveUpPartitions: { rows: 2, blocks: 4 } }, { peerId: other, place: PlannedPlace.STAYS, receiveBytes: 1000n, heldBytes: 50n },
+      ],
+    })
+    await cluster.planChange({ change: { case: 'remove', value: { peerId: bob } } })
+    await cluster.planChange({ change: { case: 'replace', value: { peerId: bob } } })
+    await cluster.planChange({ change: { case: 'arrive', value: { capacityBytes: 9n } } })
+    await cluster.updateNode({ peerId: bob, settings: { draining: false, zone: 'cellar' }, force: true })
+    expect(await cluster.replaceNode({ peerId: bob, byPeerId: other })).toMatchObject({ isRemoved: false, why: 'it answers' })
+    expect(await cluster.replaceNode({ peerId: bob, byPeerId: other, force: true })).toMatchObject({ isRemoved: true })
+    expect(await cluster.inviteHeir({ peerId: bob, zone: 'cellar' })).toMatchObject({ token: 'dfs1-heir' })
+    expect([(await cluster.getHeir({ peerId: bob })).heirPeerId, (await cluster.getHeir({ peerId: other })).heirPeerId]).toEqual([other, undefined])
+    expect(changed).toEqual([
+      ['plan', { kind: 'set', peer: bob, settings: { isDraining: undefined, zone: undefined, capacityBytes: 0 } }], ['plan', { kind: 'remove', peer: bob }], ['plan', { kind: 'replace', peer: bob, by: undefined }],
+      ['plan', { kind: 'join', role: 'member', zone: 'default', capacityBytes: 9 }], ['set', bob, { isDraining: false, zone: 'cellar', capacityBytes: undefined }, true], ['replace', bob, other, false], ['replace', bob, other, true], ['invite', bob, 'cellar'],
+    ])
+    for (const wrong of [
+      cluster.planChange({}), cluster.planChange({ change: { case: 'arrive', value: { zone: 'z' } } }), cluster.planChange({ change: { case: 'update', value: { peerId: bob } } }), cluster.updateNode({ peerId: bob }),
+      cluster.updateNode({ peerId: bob, settings: { capacityBytes: 2n ** 63n } }), cluster.replaceNode({ peerId: bob }), cluster.planChange({ change: { case: 'arrive', value: { role: 9 as Role, capacityBytes: 1n } } }),
+    ]) expect(await failureOf(wrong as Promise<unknown>)).toMatchObject({ code: Code.InvalidArgument })
+    expect(changed).toHaveLength(8)
+  })
+
+  test('tells who has how much of the layout, and what the loss of a majority means', async () => {
+    const cluster = client.of(ClusterService)
+    const { layout, members } = await cluster.getLayout({})
+    expect(layout).toMatchObject({ version: '4', state: LayoutState.CHANGING, members: 1, voters: 1 })
+    expect(members).toMatchObject([{ peerId: bob, role: Role.MEMBER, capacityBytes: 5n, present: { rows: 4096, blocks: 4096 } }, { peerId: other, zone: 'b', next: { rows: 0, blocks: 77 } }])
+    expect([members[0]?.next, members[1]?.present]).toEqual([undefined, undefined])
+    expect(await cluster.forgetLost({ peerIds: [other], dryRun: true })).toMatchObject({ lostPeerIds: [other], survivorPeerIds: [bob], rows: { whole: 1, stale: 2, gone: 3 }, blocks: { fewer: 5 }, objects: { possiblyStale: 8n, examples: ['photos/k'] }, isDone: false })
+    expect(await cluster.forgetLost({ peerIds: [other] })).toMatchObject({ isDone: true, era: 2, epoch: 3, layoutVersion: '99' })
+    expect(await failureOf(cluster.forgetLost({ peerIds: ['nobody'] }))).toMatchObject({ code: Code.InvalidArgument })
+  })
+
+  test('follows a change: what has come of what was to come, and on through a moment without a majority', async () => {
+    const cluster = client.of(ClusterService)
+    nowHeld.splice(0, nowHeld.length, 50, 50, 550, 'silence', 1050)
+    expect((await cluster.getChange({})).progress).toMatchObject({ layoutVersion: '4', layoutState: LayoutState.CHANGING, rowPartitionsLeft: 5, leftBytes: 9n, waitingFor: ['rows are taken over'], nodes: [{ peerId: other, heldBytes: 50n, hasLooked: true }, { peerId: bob, mayBeSwitchedOff: true }] })
+    const told = (await cluster.planChange({ change: { case: 'remove', value: { peerId: bob } } })).forecast
+    const watched = cluster.watchChange({ everyMs: 100, forecast: told })[Symbol.asyncIterator]()
+    const next = async (): Promise<unknown> => (await watched.next()).value as unknown
+    expect(await next()).toMatchObject({ progress: { leftBytes: 9n }, share: { doneBytes: 0n, totalBytes: 1000n, doneShare: 0 } })
+    expect(await next()).toMatchObject({ share: { doneBytes: 500n, doneShare: 0.5, etaMs: expect.any(BigInt) as bigint } })
+    expect(await next()).not.toMatchObject({ progress: expect.anything() as object })
+    expect(await next()).toMatchObject({ share: { doneBytes: 1000n, doneShare: 1 } })
+    await watched.return?.()
+    const plain = cluster.watchChange({})[Symbol.asyncIterator]()
+    expect(((await plain.next()).value as { share: unknown }).share).toBeUndefined()
+    await plain.return?.()
   })
 
   test('shares objects, diagnoses and verifies', async () => {
@@ -264,6 +355,7 @@ describe.each(protocols)('the service over %s', (protocol) => {
     expect((await jobs.getCollect({})).collect).toMatchObject({ job: { name: 'collect', state: JobState.PAUSED }, collectAfterMs: 86_400_000n, found: { heldUpBlocks: 5n }, total: { publishedDeaths: 4n }, publishing: { doneShare: 0.5 } })
     expect((await jobs.controlJob({ name: 'collect', action: JobAction.RESUME })).job).toMatchObject({ name: 'collect' })
     expect((await jobs.controlJob({ name: 'convert', action: JobAction.NOW })).job).toMatchObject({ name: 'convert', state: JobState.BUSY, doneBytes: 1n, totalBytes: 2n })
+    expect((await jobs.getConvert({})).convert).toMatchObject({ job: { name: 'convert', etaMs: 3n }, total: { convertedVersions: 1n, failures: 0n }, cluster: { versions: 1n, isDone: false, doneBytes: 1n, totalBytes: 2n } })
     const node = client.of(NodeService)
     expect(await node.getConfig({})).toMatchObject({ config: { zone: 'z', listen: ['x'] }, origins: { zone: 'default' } })
     expect((await node.getMetrics({})).text).toContain('dfs_test')

@@ -4,17 +4,22 @@ import type { ServiceImpl } from '@connectrpc/connect'
 import type { InviteState as InviteFacts, NodeStatus, PeerStatus } from '../../node.ts'
 import { inviteOptionsOf, peerIn } from '../node-routes.ts'
 import { untilStopped } from './calls.ts'
-import { type ClusterService, type InviteSchema, InviteState, LayoutState, type NodeSchema, Role, Severity, type StatusSchema } from './generated/dfs/v1/cluster_pb.ts'
+import { type ChangeCall, changesOf } from './changes.ts'
+import { type ClusterService, type InviteSchema, InviteState, type NodeSchema, Severity, type StatusSchema } from './generated/dfs/v1/cluster_pb.ts'
 import { looks } from './looks.ts'
 import { nameIn, numberIn } from './names.ts'
+import { layoutStates, roles } from './role-names.ts'
 import type { RpcParts } from './service.ts'
+import { whole, wholeIfKnown } from './whole.ts'
 
-const roles = { member: Role.MEMBER, storage: Role.STORAGE, witness: Role.WITNESS } as const
-const layoutStates = { open: LayoutState.OPEN, closing: LayoutState.CLOSING, settled: LayoutState.SETTLED, changing: LayoutState.CHANGING } as const
 const severities = { error: Severity.ERROR, warning: Severity.WARNING, note: Severity.NOTE } as const
 const inviteStates = { open: InviteState.OPEN, used: InviteState.USED, revoked: InviteState.REVOKED, expired: InviteState.EXPIRED, lapsed: InviteState.LAPSED } as const
 
-export function clusterService ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): ServiceImpl<typeof ClusterService> {
+export function clusterService (parts: Pick<RpcParts, 'node' | 'clock'>): ServiceImpl<typeof ClusterService> {
+  return { ...askedOf(parts), ...changesOf(parts) }
+}
+
+function askedOf ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): Omit<ServiceImpl<typeof ClusterService>, ChangeCall> {
   const look = async (): Promise<{ status: NodeStatus, peers: readonly PeerStatus[] }> => ({ status: await node.status(), peers: node.peers() })
   return {
     getStatus: async () => ({ status: statusMessageOf(await node.status()) }),
@@ -47,9 +52,7 @@ function whatMatters ({ status: { uptimeMs: _uptime, blocks: { freeBytes: _free,
   return [status, blocks, peers.map(({ latencyMs: _latency, freeBytes: _theirs, ...peer }) => peer)]
 }
 
-const whole = (count: number): bigint => BigInt(Math.round(count))
-
-function statusMessageOf ({ peerId, clusterId, version, role, zone, addresses, uptimeMs, layout, blocks, cache, rows, isReady, health, atRisk, isDegraded }: NodeStatus): MessageInitShape<typeof StatusSchema> {
+function statusMessageOf ({ peerId, clusterId, version, role, zone, addresses, uptimeMs, layout, blocks, cache, rows, isReady, health, atRisk, isDegraded, change }: NodeStatus): MessageInitShape<typeof StatusSchema> {
   return {
     peerId, clusterId, version, zone, isReady, isDegraded,
     atRisk: { objects: whole(atRisk.objects), isAtLeast: atRisk.isAtLeast, silentPeerIds: [...atRisk.silent] },
@@ -58,23 +61,26 @@ function statusMessageOf ({ peerId, clusterId, version, role, zone, addresses, u
     uptimeMs: whole(uptimeMs),
     layout: { version: layout.version, state: numberIn(layoutStates, layout.state), members: layout.members, voters: layout.voters },
     blocks: {
-      count: whole(blocks.count), bytes: whole(blocks.bytes), quotaBytes: blocks.quotaBytes === undefined ? undefined : whole(blocks.quotaBytes), freeBytes: whole(blocks.freeBytes),
+      count: whole(blocks.count), bytes: whole(blocks.bytes), quotaBytes: wholeIfKnown(blocks.quotaBytes), freeBytes: whole(blocks.freeBytes),
       corrupt: whole(blocks.corrupt), isReadOnly: blocks.isReadOnly,
     },
     cache: { bytes: whole(cache.bytes), limitBytes: whole(cache.limitBytes) },
     rows: { lostPartitions: rows.lostPartitions, isReadOnly: rows.isReadOnly },
     health: [...health],
+    change: change === undefined ? undefined : {
+      isDone: change.isDone, isWhole: change.isWhole, leftBytes: whole(change.leftBytes), rowPartitionsLeft: change.rowPartitionsLeft, waitingFor: [...change.waitingFor], mayBeSwitchedOffPeerIds: [...change.mayBeSwitchedOff],
+    },
   }
 }
 
 /** Who belongs and who has been met, the node asked first. */
 function nodesOf ({ peerId: self, members, addresses, version, blocks }: NodeStatus, peers: readonly PeerStatus[]): Array<MessageInitShape<typeof NodeSchema>> {
   const met = new Map(peers.map((peer) => [peer.peerId, peer]))
-  const belonging = members.map(({ peerId, role, zone, isConnected }) => {
+  const belonging = members.map(({ peerId, role, zone, capacityBytes, isConnected }) => {
     const peer = peerId === self ? { addresses, version, freeBytes: blocks.freeBytes, latencyMs: undefined } : met.get(peerId)
     return {
-      peerId, zone, isConnected, isMember: true, isSelf: peerId === self, role: numberIn(roles, role), addresses: [...peer?.addresses ?? []],
-      version: peer?.version, freeBytes: peer?.freeBytes === undefined ? undefined : whole(peer.freeBytes), latencyMs: peer?.latencyMs,
+      peerId, zone, isConnected, capacityBytes: wholeIfKnown(capacityBytes), isMember: true, isSelf: peerId === self, role: numberIn(roles, role), addresses: [...peer?.addresses ?? []],
+      version: peer?.version, freeBytes: wholeIfKnown(peer?.freeBytes), latencyMs: peer?.latencyMs,
     }
   })
   const others = peers.filter(({ peerId }) => !members.some((member) => member.peerId === peerId)).map(({ peerId, role, isConnected, isMember, addresses: theirs, version: their, latencyMs }) =>

@@ -2,12 +2,13 @@ import type { MessageInitShape } from '@bufbuild/protobuf'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ServiceImpl } from '@connectrpc/connect'
 import { InvalidInput } from '../../base/errors.ts'
-import type { CollectReport, ConvertReport, RepairReport, ScrubFound, ScrubReport, VerifyEvent } from '../../node.ts'
+import type { CollectReport, ConvertReport, DfsNode, RepairReport, ScrubFound, ScrubReport, VerifyEvent } from '../../node.ts'
 import { untilStopped } from './calls.ts'
-import { type CollectSchema, JobAction, type JobSchema, type JobService, JobState, type RepairSchema, type ScrubFoundSchema, type ScrubSchema, VerifyProblem, type VerifyResponseSchema } from './generated/dfs/v1/job_pb.ts'
+import { type CollectSchema, type ConvertSchema, JobAction, type JobSchema, type JobService, JobState, type RepairSchema, type ScrubFoundSchema, type ScrubSchema, VerifyProblem, type VerifyResponseSchema } from './generated/dfs/v1/job_pb.ts'
 import { looks } from './looks.ts'
 import { nameIn, numberIn } from './names.ts'
 import type { RpcParts } from './service.ts'
+import { comparable, whole, wholes } from './whole.ts'
 
 const states = { busy: JobState.BUSY, idle: JobState.IDLE, paused: JobState.PAUSED } as const
 const actions = { now: JobAction.NOW, pause: JobAction.PAUSE, resume: JobAction.RESUME } as const
@@ -22,7 +23,7 @@ export function jobService ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): 
   return {
     listJobs: async () => ({ jobs: await jobs() }),
     watchJobs: ({ everyMs }, context) => untilStopped(context, async function * (signal) {
-      for await (const now of looks(everyMs, { clock, signal, look: jobs, sameness: textOf })) yield { jobs: now }
+      for await (const now of looks(everyMs, { clock, signal, look: jobs, sameness: comparable })) yield { jobs: now }
     }),
     async controlJob ({ name: wanted, action: number }) {
       const name = jobNames.find((job) => job === wanted)
@@ -36,24 +37,16 @@ export function jobService ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): 
       for await (const event of node.verify({ bucket: bucket === '' ? undefined : bucket, prefix: prefix === '' ? undefined : prefix, isDeep, signal })) yield { event: eventOf(event) }
     }),
     getCollect: async () => ({ collect: collectOf(node.collect.status()) }),
+    getConvert: async (_, { signal }) => ({ convert: convertOf(await node.convert.status({ signal })) }),
     getScrub: async () => ({ scrub: scrubOf(node.scrub.status()) }),
   }
 }
-
-// JSON has no integers of 64 bits
-const textOf = (jobs: readonly Job[]): unknown => jobs.map((job) => Object.entries(job).map(([name, value]) => [name, String(value)]))
-
-const whole = (count: number): bigint => BigInt(Math.round(count))
 
 function jobOf (name: typeof jobNames[number], report: RepairReport | ScrubReport | CollectReport | ConvertReport): Job {
   const { state, phase, doneShare, etaMs, failure } = report
   const [doneBytes, totalBytes] = 'doneBytes' in report ? [whole(report.doneBytes), whole(report.totalBytes)] : []
   return { name, state: numberIn(states, state), phase, doneShare, doneBytes, totalBytes, failure, why: 'why' in report ? report.why : undefined, etaMs: etaMs === undefined ? undefined : whole(etaMs) }
 }
-
-/** Each a count. */
-const wholes = <Name extends string>(counts: Readonly<Record<Name, number>>): Record<Name, bigint> =>
-  Object.fromEntries(Object.entries<number>(counts).map(([name, count]) => [name, whole(count)])) as Record<Name, bigint>
 
 function repairOf (report: RepairReport): MessageInitShape<typeof RepairSchema> {
   const { found, total, full } = report
@@ -77,6 +70,15 @@ function collectOf (report: CollectReport): MessageInitShape<typeof CollectSchem
   return {
     job: jobOf('collect', report), collectAfterMs: whole(collectAfterMs), found: found === undefined ? undefined : wholes({ ...found }), total: wholes(total),
     publishing: publishing === undefined ? undefined : { name: 'publish deaths', ...publishing },
+  }
+}
+
+function convertOf (report: Awaited<ReturnType<DfsNode['convert']['status']>>): MessageInitShape<typeof ConvertSchema> {
+  const { found, total, cluster: { isAtLeast, isDone, silent, paused, ...counts } } = report
+  return {
+    job: jobOf('convert', report), total: wholes(total),
+    found: found === undefined ? undefined : { isAtLeast: found.isAtLeast, ...wholes({ versions: found.versions, bytes: found.bytes }) },
+    cluster: { isAtLeast, isDone, silentPeerIds: [...silent], pausedPeerIds: [...paused], ...wholes(counts) },
   }
 }
 

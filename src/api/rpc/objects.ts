@@ -9,6 +9,7 @@ import { type AnnouncementSchema, type ByteRange as ByteRangeMessage, type GetOb
 import { nameIn, numberIn } from './names.ts'
 import { demand, permitIn } from './permit.ts'
 import type { RpcParts } from './service.ts'
+import { numberOf } from './whole.ts'
 
 export const chunkLimits = {
   /** Of one message of a GetObject: the library copies it twice, and a reader that is slow holds the copies. Readers' libraries take 4 MiB unless told. */
@@ -132,12 +133,6 @@ const conditionOf = ({ ifMatch, ifAbsent }: { ifMatch?: string, ifAbsent: boolea
 
 const rangeOf = (range: ByteRangeMessage | undefined): ByteRange | undefined =>
   range === undefined ? undefined : { first: numberOf('range', range.first), last: range.last === undefined ? undefined : numberOf('range', range.last) }
-
-function numberOf (field: string, value: bigint): number {
-  const number = Number(value)
-  if (!Number.isSafeInteger(number)) throw new InvalidInput(field, `${field} is ${value}; it takes less than 2^53`)
-  return number
-}
 
 /** A view: nobody writes into a piece that has been read. */
 const bytesOf = (piece: Uint8Array, at: number): Uint8Array<ArrayBuffer> => piece.subarray(at, at + chunkLimits.maxSentBytes) as Uint8Array<ArrayBuffer>

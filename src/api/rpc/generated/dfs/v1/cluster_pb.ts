@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file dfs/v1/cluster.proto.
  */
 export const file_dfs_v1_cluster: GenFile = /*@__PURE__*/
-  fileDesc("ChRkZnMvdjEvY2x1c3Rlci5wcm90bxIGZGZzLnYxIl4KBkxheW91dBIPCgd2ZXJzaW9uGAEgASgJEiIKBXN0YXRlGAIgASgOMhMuZGZzLnYxLkxheW91dFN0YXRlEg8KB21lbWJlcnMYAyABKA0SDgoGdm90ZXJzGAQgASgNIo8BCgpCbG9ja1N0b3JlEg0KBWNvdW50GAEgASgEEg0KBWJ5dGVzGAIgASgEEhgKC3F1b3RhX2J5dGVzGAMgASgESACIAQESEgoKZnJlZV9ieXRlcxgEIAEoBBIPCgdjb3JydXB0GAUgASgEEhQKDGlzX3JlYWRfb25seRgGIAEoCEIOCgxfcXVvdGFfYnl0ZXMiKwoFQ2FjaGUSDQoFYnl0ZXMYASABKAQSEwoLbGltaXRfYnl0ZXMYAiABKAQiOQoIUm93U3RvcmUSFwoPbG9zdF9wYXJ0aXRpb25zGAEgASgNEhQKDGlzX3JlYWRfb25seRgCIAEoCCLoAgoGU3RhdHVzEg8KB3BlZXJfaWQYASABKAkSEgoKY2x1c3Rlcl9pZBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEhoKBHJvbGUYBCABKA4yDC5kZnMudjEuUm9sZRIMCgR6b25lGAUgASgJEhEKCWFkZHJlc3NlcxgGIAMoCRIRCgl1cHRpbWVfbXMYByABKAQSHgoGbGF5b3V0GAggASgLMg4uZGZzLnYxLkxheW91dBIiCgZibG9ja3MYCSABKAsyEi5kZnMudjEuQmxvY2tTdG9yZRIcCgVjYWNoZRgKIAEoCzINLmRmcy52MS5DYWNoZRIeCgRyb3dzGAsgASgLMhAuZGZzLnYxLlJvd1N0b3JlEhAKCGlzX3JlYWR5GAwgASgIEg4KBmhlYWx0aBgNIAMoCRIfCgdhdF9yaXNrGA4gASgLMg4uZGZzLnYxLkF0UmlzaxITCgtpc19kZWdyYWRlZBgPIAEoCCJHCgZBdFJpc2sSDwoHb2JqZWN0cxgBIAEoBBITCgtpc19hdF9sZWFzdBgCIAEoCBIXCg9zaWxlbnRfcGVlcl9pZHMYAyADKAkijgIKBE5vZGUSDwoHcGVlcl9pZBgBIAEoCRIaCgRyb2xlGAIgASgOMgwuZGZzLnYxLlJvbGUSEQoEem9uZRgDIAEoCUgAiAEBEhQKDGlzX2Nvbm5lY3RlZBgEIAEoCBIRCglpc19tZW1iZXIYBSABKAgSDwoHaXNfc2VsZhgGIAEoCBIRCglhZGRyZXNzZXMYByADKAkSFAoHdmVyc2lvbhgIIAEoCUgBiAEBEhcKCmZyZWVfYnl0ZXMYCSABKARIAogBARIXCgpsYXRlbmN5X21zGAogASgBSAOIAQFCBwoFX3pvbmVCCgoIX3ZlcnNpb25CDQoLX2ZyZWVfYnl0ZXNCDQoLX2xhdGVuY3lfbXMiEgoQR2V0U3RhdHVzUmVxdWVzdCIzChFHZXRTdGF0dXNSZXNwb25zZRIeCgZzdGF0dXMYASABKAsyDi5kZnMudjEuU3RhdHVzIiYKEldhdGNoU3RhdHVzUmVxdWVzdBIQCghldmVyeV9tcxgBIAEoDSJSChNXYXRjaFN0YXR1c1Jlc3BvbnNlEh4KBnN0YXR1cxgBIAEoCzIOLmRmcy52MS5TdGF0dXMSGwoFbm9kZXMYAiADKAsyDC5kZnMudjEuTm9kZSJmCgdGaW5kaW5nEiIKCHNldmVyaXR5GAEgASgOMhAuZGZzLnYxLlNldmVyaXR5EgwKBGNvZGUYAiABKAkSDAoEd2hhdBgDIAEoCRINCgVtZWFucxgEIAEoCRIMCgR0b2RvGAUgASgJIhEKD0RpYWdub3NlUmVxdWVzdCI1ChBEaWFnbm9zZVJlc3BvbnNlEiEKCGZpbmRpbmdzGAEgAygLMg8uZGZzLnYxLkZpbmRpbmciEgoQTGlzdE5vZGVzUmVxdWVzdCIwChFMaXN0Tm9kZXNSZXNwb25zZRIbCgVub2RlcxgBIAMoCzIMLmRmcy52MS5Ob2RlIt8BCgZJbnZpdGUSCwoDa2V5GAEgASgJEiIKBXN0YXRlGAIgASgOMhMuZGZzLnYxLkludml0ZVN0YXRlEhQKB3VzZWRfYnkYAyABKAlIAIgBARIbCgVyb2xlcxgEIAMoDjIMLmRmcy52MS5Sb2xlEgwKBHpvbmUYBSABKAkSLQoJbm90X2FmdGVyGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIoCgRtYWRlGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIKCghfdXNlZF9ieSKLAQoUQ3JlYXRlSW52aXRlc1JlcXVlc3QSDAoEdXNlcxgBIAEoDRIaCgRyb2xlGAIgASgOMgwuZGZzLnYxLlJvbGUSLQoJbm90X2FmdGVyGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCgR6b25lGAQgASgJSACIAQFCBwoFX3pvbmUiJwoVQ3JlYXRlSW52aXRlc1Jlc3BvbnNlEg4KBnRva2VucxgBIAMoCSIUChJMaXN0SW52aXRlc1JlcXVlc3QiNgoTTGlzdEludml0ZXNSZXNwb25zZRIfCgdpbnZpdGVzGAEgAygLMg4uZGZzLnYxLkludml0ZSIlChNSZXZva2VJbnZpdGVSZXF1ZXN0Eg4KBmludml0ZRgBIAEoCSIWChRSZXZva2VJbnZpdGVSZXNwb25zZSI3ChJTZXREcmFpbmluZ1JlcXVlc3QSDwoHcGVlcl9pZBgBIAEoCRIQCghkcmFpbmluZxgCIAEoCCIVChNTZXREcmFpbmluZ1Jlc3BvbnNlIiQKEVJlbW92ZU5vZGVSZXF1ZXN0Eg8KB3BlZXJfaWQYASABKAkiMAoSUmVtb3ZlTm9kZVJlc3BvbnNlEgsKA2VyYRgBIAEoDRINCgVlcG9jaBgCIAEoDSITChFMaXN0QWRtaW5zUmVxdWVzdCImChJMaXN0QWRtaW5zUmVzcG9uc2USEAoIcGVlcl9pZHMYASADKAkiIgoPQWRkQWRtaW5SZXF1ZXN0Eg8KB3BlZXJfaWQYASABKAkiJAoQQWRkQWRtaW5SZXNwb25zZRIQCghwZWVyX2lkcxgBIAMoCSIlChJSZW1vdmVBZG1pblJlcXVlc3QSDwoHcGVlcl9pZBgBIAEoCSInChNSZW1vdmVBZG1pblJlc3BvbnNlEhAKCHBlZXJfaWRzGAEgAygJKlEKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfTUVNQkVSEAESEAoMUk9MRV9TVE9SQUdFEAISEAoMUk9MRV9XSVRORVNTEAMqkQEKC0xheW91dFN0YXRlEhwKGExBWU9VVF9TVEFURV9VTlNQRUNJRklFRBAAEhUKEUxBWU9VVF9TVEFURV9PUEVOEAESGAoUTEFZT1VUX1NUQVRFX0NMT1NJTkcQAhIYChRMQVlPVVRfU1RBVEVfU0VUVExFRBADEhkKFUxBWU9VVF9TVEFURV9DSEFOR0lORxAEKmEKCFNldmVyaXR5EhgKFFNFVkVSSVRZX1VOU1BFQ0lGSUVEEAASEgoOU0VWRVJJVFlfRVJST1IQARIUChBTRVZFUklUWV9XQVJOSU5HEAISEQoNU0VWRVJJVFlfTk9URRADKqYBCgtJbnZpdGVTdGF0ZRIcChhJTlZJVEVfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFJTlZJVEVfU1RBVEVfT1BFThABEhUKEUlOVklURV9TVEFURV9VU0VEEAISGAoUSU5WSVRFX1NUQVRFX1JFVk9LRUQQAxIYChRJTlZJVEVfU1RBVEVfRVhQSVJFRBAEEhcKE0lOVklURV9TVEFURV9MQVBTRUQQBTLXBgoOQ2x1c3RlclNlcnZpY2USQAoJR2V0U3RhdHVzEhguZGZzLnYxLkdldFN0YXR1c1JlcXVlc3QaGS5kZnMudjEuR2V0U3RhdHVzUmVzcG9uc2USSAoLV2F0Y2hTdGF0dXMSGi5kZnMudjEuV2F0Y2hTdGF0dXNSZXF1ZXN0GhsuZGZzLnYxLldhdGNoU3RhdHVzUmVzcG9uc2UwARI9CghEaWFnbm9zZRIXLmRmcy52MS5EaWFnbm9zZVJlcXVlc3QaGC5kZnMudjEuRGlhZ25vc2VSZXNwb25zZRJACglMaXN0Tm9kZXMSGC5kZnMudjEuTGlzdE5vZGVzUmVxdWVzdBoZLmRmcy52MS5MaXN0Tm9kZXNSZXNwb25zZRJMCg1DcmVhdGVJbnZpdGVzEhwuZGZzLnYxLkNyZWF0ZUludml0ZXNSZXF1ZXN0Gh0uZGZzLnYxLkNyZWF0ZUludml0ZXNSZXNwb25zZRJGCgtMaXN0SW52aXRlcxIaLmRmcy52MS5MaXN0SW52aXRlc1JlcXVlc3QaGy5kZnMudjEuTGlzdEludml0ZXNSZXNwb25zZRJJCgxSZXZva2VJbnZpdGUSGy5kZnMudjEuUmV2b2tlSW52aXRlUmVxdWVzdBocLmRmcy52MS5SZXZva2VJbnZpdGVSZXNwb25zZRJGCgtTZXREcmFpbmluZxIaLmRmcy52MS5TZXREcmFpbmluZ1JlcXVlc3QaGy5kZnMudjEuU2V0RHJhaW5pbmdSZXNwb25zZRJDCgpSZW1vdmVOb2RlEhkuZGZzLnYxLlJlbW92ZU5vZGVSZXF1ZXN0GhouZGZzLnYxLlJlbW92ZU5vZGVSZXNwb25zZRJDCgpMaXN0QWRtaW5zEhkuZGZzLnYxLkxpc3RBZG1pbnNSZXF1ZXN0GhouZGZzLnYxLkxpc3RBZG1pbnNSZXNwb25zZRI9CghBZGRBZG1pbhIXLmRmcy52MS5BZGRBZG1pblJlcXVlc3QaGC5kZnMudjEuQWRkQWRtaW5SZXNwb25zZRJGCgtSZW1vdmVBZG1pbhIaLmRmcy52MS5SZW1vdmVBZG1pblJlcXVlc3QaGy5kZnMudjEuUmVtb3ZlQWRtaW5SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("ChRkZnMvdjEvY2x1c3Rlci5wcm90bxIGZGZzLnYxIl4KBkxheW91dBIPCgd2ZXJzaW9uGAEgASgJEiIKBXN0YXRlGAIgASgOMhMuZGZzLnYxLkxheW91dFN0YXRlEg8KB21lbWJlcnMYAyABKA0SDgoGdm90ZXJzGAQgASgNIo8BCgpCbG9ja1N0b3JlEg0KBWNvdW50GAEgASgEEg0KBWJ5dGVzGAIgASgEEhgKC3F1b3RhX2J5dGVzGAMgASgESACIAQESEgoKZnJlZV9ieXRlcxgEIAEoBBIPCgdjb3JydXB0GAUgASgEEhQKDGlzX3JlYWRfb25seRgGIAEoCEIOCgxfcXVvdGFfYnl0ZXMiKwoFQ2FjaGUSDQoFYnl0ZXMYASABKAQSEwoLbGltaXRfYnl0ZXMYAiABKAQiOQoIUm93U3RvcmUSFwoPbG9zdF9wYXJ0aXRpb25zGAEgASgNEhQKDGlzX3JlYWRfb25seRgCIAEoCCKPAwoGU3RhdHVzEg8KB3BlZXJfaWQYASABKAkSEgoKY2x1c3Rlcl9pZBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEhoKBHJvbGUYBCABKA4yDC5kZnMudjEuUm9sZRIMCgR6b25lGAUgASgJEhEKCWFkZHJlc3NlcxgGIAMoCRIRCgl1cHRpbWVfbXMYByABKAQSHgoGbGF5b3V0GAggASgLMg4uZGZzLnYxLkxheW91dBIiCgZibG9ja3MYCSABKAsyEi5kZnMudjEuQmxvY2tTdG9yZRIcCgVjYWNoZRgKIAEoCzINLmRmcy52MS5DYWNoZRIeCgRyb3dzGAsgASgLMhAuZGZzLnYxLlJvd1N0b3JlEhAKCGlzX3JlYWR5GAwgASgIEg4KBmhlYWx0aBgNIAMoCRIfCgdhdF9yaXNrGA4gASgLMg4uZGZzLnYxLkF0UmlzaxITCgtpc19kZWdyYWRlZBgPIAEoCBIlCgZjaGFuZ2UYECABKAsyFS5kZnMudjEuQ2hhbmdlU3VtbWFyeSKeAQoNQ2hhbmdlU3VtbWFyeRIPCgdpc19kb25lGAEgASgIEhAKCGlzX3dob2xlGAIgASgIEhIKCmxlZnRfYnl0ZXMYAyABKAQSGwoTcm93X3BhcnRpdGlvbnNfbGVmdBgEIAEoDRITCgt3YWl0aW5nX2ZvchgFIAMoCRIkChxtYXlfYmVfc3dpdGNoZWRfb2ZmX3BlZXJfaWRzGAYgAygJIkcKBkF0UmlzaxIPCgdvYmplY3RzGAEgASgEEhMKC2lzX2F0X2xlYXN0GAIgASgIEhcKD3NpbGVudF9wZWVyX2lkcxgDIAMoCSK+AgoETm9kZRIPCgdwZWVyX2lkGAEgASgJEhoKBHJvbGUYAiABKA4yDC5kZnMudjEuUm9sZRIRCgR6b25lGAMgASgJSACIAQESFAoMaXNfY29ubmVjdGVkGAQgASgIEhEKCWlzX21lbWJlchgFIAEoCBIPCgdpc19zZWxmGAYgASgIEhEKCWFkZHJlc3NlcxgHIAMoCRIUCgd2ZXJzaW9uGAggASgJSAGIAQESFwoKZnJlZV9ieXRlcxgJIAEoBEgCiAEBEhcKCmxhdGVuY3lfbXMYCiABKAFIA4gBARIbCg5jYXBhY2l0eV9ieXRlcxgLIAEoBEgEiAEBQgcKBV96b25lQgoKCF92ZXJzaW9uQg0KC19mcmVlX2J5dGVzQg0KC19sYXRlbmN5X21zQhEKD19jYXBhY2l0eV9ieXRlcyISChBHZXRTdGF0dXNSZXF1ZXN0IjMKEUdldFN0YXR1c1Jlc3BvbnNlEh4KBnN0YXR1cxgBIAEoCzIOLmRmcy52MS5TdGF0dXMiJgoSV2F0Y2hTdGF0dXNSZXF1ZXN0EhAKCGV2ZXJ5X21zGAEgASgNIlIKE1dhdGNoU3RhdHVzUmVzcG9uc2USHgoGc3RhdHVzGAEgASgLMg4uZGZzLnYxLlN0YXR1cxIbCgVub2RlcxgCIAMoCzIMLmRmcy52MS5Ob2RlImYKB0ZpbmRpbmcSIgoIc2V2ZXJpdHkYASABKA4yEC5kZnMudjEuU2V2ZXJpdHkSDAoEY29kZRgCIAEoCRIMCgR3aGF0GAMgASgJEg0KBW1lYW5zGAQgASgJEgwKBHRvZG8YBSABKAkiEQoPRGlhZ25vc2VSZXF1ZXN0IjUKEERpYWdub3NlUmVzcG9uc2USIQoIZmluZGluZ3MYASADKAsyDy5kZnMudjEuRmluZGluZyISChBMaXN0Tm9kZXNSZXF1ZXN0IjAKEUxpc3ROb2Rlc1Jlc3BvbnNlEhsKBW5vZGVzGAEgAygLMgwuZGZzLnYxLk5vZGUi3wEKBkludml0ZRILCgNrZXkYASABKAkSIgoFc3RhdGUYAiABKA4yEy5kZnMudjEuSW52aXRlU3RhdGUSFAoHdXNlZF9ieRgDIAEoCUgAiAEBEhsKBXJvbGVzGAQgAygOMgwuZGZzLnYxLlJvbGUSDAoEem9uZRgFIAEoCRItCglub3RfYWZ0ZXIYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBG1hZGUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgoKCF91c2VkX2J5IosBChRDcmVhdGVJbnZpdGVzUmVxdWVzdBIMCgR1c2VzGAEgASgNEhoKBHJvbGUYAiABKA4yDC5kZnMudjEuUm9sZRItCglub3RfYWZ0ZXIYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKBHpvbmUYBCABKAlIAIgBAUIHCgVfem9uZSInChVDcmVhdGVJbnZpdGVzUmVzcG9uc2USDgoGdG9rZW5zGAEgAygJIhQKEkxpc3RJbnZpdGVzUmVxdWVzdCI2ChNMaXN0SW52aXRlc1Jlc3BvbnNlEh8KB2ludml0ZXMYASADKAsyDi5kZnMudjEuSW52aXRlIiUKE1Jldm9rZUludml0ZVJlcXVlc3QSDgoGaW52aXRlGAEgASgJIhYKFFJldm9rZUludml0ZVJlc3BvbnNlIjcKElNldERyYWluaW5nUmVxdWVzdBIPCgdwZWVyX2lkGAEgASgJEhAKCGRyYWluaW5nGAIgASgIIhUKE1NldERyYWluaW5nUmVzcG9uc2UiJAoRUmVtb3ZlTm9kZVJlcXVlc3QSDwoHcGVlcl9pZBgBIAEoCSIwChJSZW1vdmVOb2RlUmVzcG9uc2USCwoDZXJhGAEgASgNEg0KBWVwb2NoGAIgASgNIhMKEUxpc3RBZG1pbnNSZXF1ZXN0IiYKEkxpc3RBZG1pbnNSZXNwb25zZRIQCghwZWVyX2lkcxgBIAMoCSIiCg9BZGRBZG1pblJlcXVlc3QSDwoHcGVlcl9pZBgBIAEoCSIkChBBZGRBZG1pblJlc3BvbnNlEhAKCHBlZXJfaWRzGAEgAygJIiUKElJlbW92ZUFkbWluUmVxdWVzdBIPCgdwZWVyX2lkGAEgASgJIicKE1JlbW92ZUFkbWluUmVzcG9uc2USEAoIcGVlcl9pZHMYASADKAkiEgoQR2V0TGF5b3V0UmVxdWVzdCJaChFHZXRMYXlvdXRSZXNwb25zZRIeCgZsYXlvdXQYASABKAsyDi5kZnMudjEuTGF5b3V0EiUKB21lbWJlcnMYAiADKAsyFC5kZnMudjEuTGF5b3V0TWVtYmVyIrABCgxMYXlvdXRNZW1iZXISDwoHcGVlcl9pZBgBIAEoCRIaCgRyb2xlGAIgASgOMgwuZGZzLnYxLlJvbGUSDAoEem9uZRgDIAEoCRIWCg5jYXBhY2l0eV9ieXRlcxgEIAEoBBInCgdwcmVzZW50GAUgASgLMhYuZGZzLnYxLlBhcnRpdGlvbkNvdW50EiQKBG5leHQYBiABKAsyFi5kZnMudjEuUGFydGl0aW9uQ291bnQiLgoOUGFydGl0aW9uQ291bnQSDAoEcm93cxgBIAEoDRIOCgZibG9ja3MYAiABKA0ifgoMTm9kZVNldHRpbmdzEhUKCGRyYWluaW5nGAEgASgISACIAQESEQoEem9uZRgCIAEoCUgBiAEBEhsKDmNhcGFjaXR5X2J5dGVzGAMgASgESAKIAQFCCwoJX2RyYWluaW5nQgcKBV96b25lQhEKD19jYXBhY2l0eV9ieXRlcyLJAQoRUGxhbkNoYW5nZVJlcXVlc3QSJwoGdXBkYXRlGAEgASgLMhUuZGZzLnYxLlBsYW5uZWRVcGRhdGVIABIoCgZyZW1vdmUYAiABKAsyFi5kZnMudjEuUGxhbm5lZFJlbW92YWxIABItCgdyZXBsYWNlGAMgASgLMhouZGZzLnYxLlBsYW5uZWRSZXBsYWNlbWVudEgAEigKBmFycml2ZRgEIAEoCzIWLmRmcy52MS5QbGFubmVkQXJyaXZhbEgAQggKBmNoYW5nZSJICg1QbGFubmVkVXBkYXRlEg8KB3BlZXJfaWQYASABKAkSJgoIc2V0dGluZ3MYAiABKAsyFC5kZnMudjEuTm9kZVNldHRpbmdzIiEKDlBsYW5uZWRSZW1vdmFsEg8KB3BlZXJfaWQYASABKAkiTQoSUGxhbm5lZFJlcGxhY2VtZW50Eg8KB3BlZXJfaWQYASABKAkSFwoKYnlfcGVlcl9pZBgCIAEoCUgAiAEBQg0KC19ieV9wZWVyX2lkIngKDlBsYW5uZWRBcnJpdmFsEhoKBHJvbGUYASABKA4yDC5kZnMudjEuUm9sZRIRCgR6b25lGAIgASgJSACIAQESGwoOY2FwYWNpdHlfYnl0ZXMYAyABKARIAYgBAUIHCgVfem9uZUIRCg9fY2FwYWNpdHlfYnl0ZXMiPgoSUGxhbkNoYW5nZVJlc3BvbnNlEigKCGZvcmVjYXN0GAEgASgLMhYuZGZzLnYxLkNoYW5nZUZvcmVjYXN0IoMCCg5DaGFuZ2VGb3JlY2FzdBITCgtpc19wb3NzaWJsZRgBIAEoCBIQCghyZWZ1c2FscxgCIAMoCRITCgttb3ZlZF9ieXRlcxgDIAEoBBIaChJjb3VudGVkX3BhcnRpdGlvbnMYBCABKA0SFwoPc2lsZW50X3BlZXJfaWRzGAUgAygJEhkKEWFyZV9idWNrZXRzX2tub3duGAYgASgIEhYKDmxheW91dF92ZXJzaW9uGAcgASgJEikKDGxheW91dF9zdGF0ZRgIIAEoDjITLmRmcy52MS5MYXlvdXRTdGF0ZRIiCgVub2RlcxgJIAMoCzITLmRmcy52MS5QbGFubmVkTm9kZSLUAgoLUGxhbm5lZE5vZGUSFAoHcGVlcl9pZBgBIAEoCUgAiAEBEhoKBHJvbGUYAiABKA4yDC5kZnMudjEuUm9sZRIMCgR6b25lGAMgASgJEhYKDmNhcGFjaXR5X2J5dGVzGAQgASgEEiMKBXBsYWNlGAUgASgOMhQuZGZzLnYxLlBsYW5uZWRQbGFjZRIVCg1yZWNlaXZlX2J5dGVzGAYgASgEEhUKDWdpdmVfdXBfYnl0ZXMYByABKAQSFwoKaGVsZF9ieXRlcxgIIAEoBEgBiAEBEjIKEnJlY2VpdmVfcGFydGl0aW9ucxgJIAEoCzIWLmRmcy52MS5QYXJ0aXRpb25Db3VudBIyChJnaXZlX3VwX3BhcnRpdGlvbnMYCiABKAsyFi5kZnMudjEuUGFydGl0aW9uQ291bnRCCgoIX3BlZXJfaWRCDQoLX2hlbGRfYnl0ZXMiWwoRVXBkYXRlTm9kZVJlcXVlc3QSDwoHcGVlcl9pZBgBIAEoCRImCghzZXR0aW5ncxgCIAEoCzIULmRmcy52MS5Ob2RlU2V0dGluZ3MSDQoFZm9yY2UYAyABKAgiFAoSVXBkYXRlTm9kZVJlc3BvbnNlIkgKElJlcGxhY2VOb2RlUmVxdWVzdBIPCgdwZWVyX2lkGAEgASgJEhIKCmJ5X3BlZXJfaWQYAiABKAkSDQoFZm9yY2UYAyABKAgiQwoTUmVwbGFjZU5vZGVSZXNwb25zZRISCgppc19yZW1vdmVkGAEgASgIEhAKA3doeRgCIAEoCUgAiAEBQgYKBF93aHkiQAoRSW52aXRlSGVpclJlcXVlc3QSDwoHcGVlcl9pZBgBIAEoCRIRCgR6b25lGAIgASgJSACIAQFCBwoFX3pvbmUiIwoSSW52aXRlSGVpclJlc3BvbnNlEg0KBXRva2VuGAEgASgJIiEKDkdldEhlaXJSZXF1ZXN0Eg8KB3BlZXJfaWQYASABKAkiPQoPR2V0SGVpclJlc3BvbnNlEhkKDGhlaXJfcGVlcl9pZBgBIAEoCUgAiAEBQg8KDV9oZWlyX3BlZXJfaWQiEgoQR2V0Q2hhbmdlUmVxdWVzdCI9ChFHZXRDaGFuZ2VSZXNwb25zZRIoCghwcm9ncmVzcxgBIAEoCzIWLmRmcy52MS5DaGFuZ2VQcm9ncmVzcyLhAQoOQ2hhbmdlUHJvZ3Jlc3MSFgoObGF5b3V0X3ZlcnNpb24YASABKAkSKQoMbGF5b3V0X3N0YXRlGAIgASgOMhMuZGZzLnYxLkxheW91dFN0YXRlEhsKE3Jvd19wYXJ0aXRpb25zX2xlZnQYAyABKA0SEgoKbGVmdF9ieXRlcxgEIAEoBBIPCgdpc19kb25lGAUgASgIEhAKCGlzX3dob2xlGAYgASgIEhMKC3dhaXRpbmdfZm9yGAcgAygJEiMKBW5vZGVzGAggAygLMhQuZGZzLnYxLk5vZGVQcm9ncmVzcyK+AgoMTm9kZVByb2dyZXNzEg8KB3BlZXJfaWQYASABKAkSFAoMaXNfYW5zd2VyaW5nGAIgASgIEhQKDGlzX2luX2xheW91dBgDIAEoCBIbChNtYXlfYmVfc3dpdGNoZWRfb2ZmGAQgASgIEhcKCmhhc19sb29rZWQYBSABKAhIAIgBARIXCgpoZWxkX2J5dGVzGAYgASgESAGIAQESHAoPbWlzcGxhY2VkX2J5dGVzGAcgASgESAKIAQESFwoKbGVmdF9ieXRlcxgIIAEoBEgDiAEBEhkKDHNob3J0X2Jsb2NrcxgJIAEoBEgEiAEBQg0KC19oYXNfbG9va2VkQg0KC19oZWxkX2J5dGVzQhIKEF9taXNwbGFjZWRfYnl0ZXNCDQoLX2xlZnRfYnl0ZXNCDwoNX3Nob3J0X2Jsb2NrcyJQChJXYXRjaENoYW5nZVJlcXVlc3QSEAoIZXZlcnlfbXMYASABKA0SKAoIZm9yZWNhc3QYAiABKAsyFi5kZnMudjEuQ2hhbmdlRm9yZWNhc3QiYwoTV2F0Y2hDaGFuZ2VSZXNwb25zZRIoCghwcm9ncmVzcxgBIAEoCzIWLmRmcy52MS5DaGFuZ2VQcm9ncmVzcxIiCgVzaGFyZRgCIAEoCzITLmRmcy52MS5DaGFuZ2VTaGFyZSJqCgtDaGFuZ2VTaGFyZRISCgpkb25lX2J5dGVzGAEgASgEEhMKC3RvdGFsX2J5dGVzGAIgASgEEhIKCmRvbmVfc2hhcmUYAyABKAESEwoGZXRhX21zGAQgASgESACIAQFCCQoHX2V0YV9tcyI2ChFGb3JnZXRMb3N0UmVxdWVzdBIQCghwZWVyX2lkcxgBIAMoCRIPCgdkcnlfcnVuGAIgASgIIqkCChJGb3JnZXRMb3N0UmVzcG9uc2USFQoNbG9zdF9wZWVyX2lkcxgBIAMoCRIZChFzdXJ2aXZvcl9wZWVyX2lkcxgCIAMoCRIeCgRyb3dzGAMgASgLMhAuZGZzLnYxLkxvc3RSb3dzEiIKBmJsb2NrcxgEIAEoCzISLmRmcy52MS5Mb3N0QmxvY2tzEiQKB29iamVjdHMYBSABKAsyEy5kZnMudjEuTG9zdE9iamVjdHMSDwoHaXNfZG9uZRgGIAEoCBIQCgNlcmEYByABKA1IAIgBARISCgVlcG9jaBgIIAEoDUgBiAEBEhsKDmxheW91dF92ZXJzaW9uGAkgASgJSAKIAQFCBgoEX2VyYUIICgZfZXBvY2hCEQoPX2xheW91dF92ZXJzaW9uIjYKCExvc3RSb3dzEg0KBXdob2xlGAEgASgNEg0KBXN0YWxlGAIgASgNEgwKBGdvbmUYAyABKA0iOAoKTG9zdEJsb2NrcxINCgV3aG9sZRgBIAEoDRINCgVmZXdlchgCIAEoDRIMCgRnb25lGAMgASgNIkYKC0xvc3RPYmplY3RzEg0KBWtub3duGAEgASgEEhYKDnBvc3NpYmx5X3N0YWxlGAIgASgEEhAKCGV4YW1wbGVzGAMgAygJKlEKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfTUVNQkVSEAESEAoMUk9MRV9TVE9SQUdFEAISEAoMUk9MRV9XSVRORVNTEAMqkQEKC0xheW91dFN0YXRlEhwKGExBWU9VVF9TVEFURV9VTlNQRUNJRklFRBAAEhUKEUxBWU9VVF9TVEFURV9PUEVOEAESGAoUTEFZT1VUX1NUQVRFX0NMT1NJTkcQAhIYChRMQVlPVVRfU1RBVEVfU0VUVExFRBADEhkKFUxBWU9VVF9TVEFURV9DSEFOR0lORxAEKmEKCFNldmVyaXR5EhgKFFNFVkVSSVRZX1VOU1BFQ0lGSUVEEAASEgoOU0VWRVJJVFlfRVJST1IQARIUChBTRVZFUklUWV9XQVJOSU5HEAISEQoNU0VWRVJJVFlfTk9URRADKqYBCgtJbnZpdGVTdGF0ZRIcChhJTlZJVEVfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFJTlZJVEVfU1RBVEVfT1BFThABEhUKEUlOVklURV9TVEFURV9VU0VEEAISGAoUSU5WSVRFX1NUQVRFX1JFVk9LRUQQAxIYChRJTlZJVEVfU1RBVEVfRVhQSVJFRBAEEhcKE0lOVklURV9TVEFURV9MQVBTRUQQBSp6CgxQbGFubmVkUGxhY2USHQoZUExBTk5FRF9QTEFDRV9VTlNQRUNJRklFRBAAEhcKE1BMQU5ORURfUExBQ0VfU1RBWVMQARIYChRQTEFOTkVEX1BMQUNFX0VOVEVSUxACEhgKFFBMQU5ORURfUExBQ0VfTEVBVkVTEAMyvQsKDkNsdXN0ZXJTZXJ2aWNlEkAKCUdldFN0YXR1cxIYLmRmcy52MS5HZXRTdGF0dXNSZXF1ZXN0GhkuZGZzLnYxLkdldFN0YXR1c1Jlc3BvbnNlEkgKC1dhdGNoU3RhdHVzEhouZGZzLnYxLldhdGNoU3RhdHVzUmVxdWVzdBobLmRmcy52MS5XYXRjaFN0YXR1c1Jlc3BvbnNlMAESPQoIRGlhZ25vc2USFy5kZnMudjEuRGlhZ25vc2VSZXF1ZXN0GhguZGZzLnYxLkRpYWdub3NlUmVzcG9uc2USQAoJTGlzdE5vZGVzEhguZGZzLnYxLkxpc3ROb2Rlc1JlcXVlc3QaGS5kZnMudjEuTGlzdE5vZGVzUmVzcG9uc2USTAoNQ3JlYXRlSW52aXRlcxIcLmRmcy52MS5DcmVhdGVJbnZpdGVzUmVxdWVzdBodLmRmcy52MS5DcmVhdGVJbnZpdGVzUmVzcG9uc2USRgoLTGlzdEludml0ZXMSGi5kZnMudjEuTGlzdEludml0ZXNSZXF1ZXN0GhsuZGZzLnYxLkxpc3RJbnZpdGVzUmVzcG9uc2USSQoMUmV2b2tlSW52aXRlEhsuZGZzLnYxLlJldm9rZUludml0ZVJlcXVlc3QaHC5kZnMudjEuUmV2b2tlSW52aXRlUmVzcG9uc2USRgoLU2V0RHJhaW5pbmcSGi5kZnMudjEuU2V0RHJhaW5pbmdSZXF1ZXN0GhsuZGZzLnYxLlNldERyYWluaW5nUmVzcG9uc2USQwoKUmVtb3ZlTm9kZRIZLmRmcy52MS5SZW1vdmVOb2RlUmVxdWVzdBoaLmRmcy52MS5SZW1vdmVOb2RlUmVzcG9uc2USQAoJR2V0TGF5b3V0EhguZGZzLnYxLkdldExheW91dFJlcXVlc3QaGS5kZnMudjEuR2V0TGF5b3V0UmVzcG9uc2USQwoKUGxhbkNoYW5nZRIZLmRmcy52MS5QbGFuQ2hhbmdlUmVxdWVzdBoaLmRmcy52MS5QbGFuQ2hhbmdlUmVzcG9uc2USQwoKVXBkYXRlTm9kZRIZLmRmcy52MS5VcGRhdGVOb2RlUmVxdWVzdBoaLmRmcy52MS5VcGRhdGVOb2RlUmVzcG9uc2USRgoLUmVwbGFjZU5vZGUSGi5kZnMudjEuUmVwbGFjZU5vZGVSZXF1ZXN0GhsuZGZzLnYxLlJlcGxhY2VOb2RlUmVzcG9uc2USQwoKSW52aXRlSGVpchIZLmRmcy52MS5JbnZpdGVIZWlyUmVxdWVzdBoaLmRmcy52MS5JbnZpdGVIZWlyUmVzcG9uc2USOgoHR2V0SGVpchIWLmRmcy52MS5HZXRIZWlyUmVxdWVzdBoXLmRmcy52MS5HZXRIZWlyUmVzcG9uc2USQAoJR2V0Q2hhbmdlEhguZGZzLnYxLkdldENoYW5nZVJlcXVlc3QaGS5kZnMudjEuR2V0Q2hhbmdlUmVzcG9uc2USSAoLV2F0Y2hDaGFuZ2USGi5kZnMudjEuV2F0Y2hDaGFuZ2VSZXF1ZXN0GhsuZGZzLnYxLldhdGNoQ2hhbmdlUmVzcG9uc2UwARJDCgpGb3JnZXRMb3N0EhkuZGZzLnYxLkZvcmdldExvc3RSZXF1ZXN0GhouZGZzLnYxLkZvcmdldExvc3RSZXNwb25zZRJDCgpMaXN0QWRtaW5zEhkuZGZzLnYxLkxpc3RBZG1pbnNSZXF1ZXN0GhouZGZzLnYxLkxpc3RBZG1pbnNSZXNwb25zZRI9CghBZGRBZG1pbhIXLmRmcy52MS5BZGRBZG1pblJlcXVlc3QaGC5kZnMudjEuQWRkQWRtaW5SZXNwb25zZRJGCgtSZW1vdmVBZG1pbhIaLmRmcy52MS5SZW1vdmVBZG1pblJlcXVlc3QaGy5kZnMudjEuUmVtb3ZlQWRtaW5SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message dfs.v1.Layout
@@ -218,6 +218,13 @@ export type Status = Message<"dfs.v1.Status"> & {
    * @generated from field: bool is_degraded = 15;
    */
   isDegraded: boolean;
+
+  /**
+   * How far the last change of the layout is, as it was lately looked at; absent: it was not, or this node has no keys.
+   *
+   * @generated from field: dfs.v1.ChangeSummary change = 16;
+   */
+  change?: ChangeSummary | undefined;
 };
 
 /**
@@ -226,6 +233,56 @@ export type Status = Message<"dfs.v1.Status"> & {
  */
 export const StatusSchema: GenMessage<Status> = /*@__PURE__*/
   messageDesc(file_dfs_v1_cluster, 4);
+
+/**
+ * @generated from message dfs.v1.ChangeSummary
+ */
+export type ChangeSummary = Message<"dfs.v1.ChangeSummary"> & {
+  /**
+   * Everything lies where it belongs.
+   *
+   * @generated from field: bool is_done = 1;
+   */
+  isDone: boolean;
+
+  /**
+   * And there are as many copies of everything as there should be.
+   *
+   * @generated from field: bool is_whole = 2;
+   */
+  isWhole: boolean;
+
+  /**
+   * @generated from field: uint64 left_bytes = 3;
+   */
+  leftBytes: bigint;
+
+  /**
+   * @generated from field: uint32 row_partitions_left = 4;
+   */
+  rowPartitionsLeft: number;
+
+  /**
+   * What is not done, for people.
+   *
+   * @generated from field: repeated string waiting_for = 5;
+   */
+  waitingFor: string[];
+
+  /**
+   * Members that hold and decide nothing any more, and have nothing alone.
+   *
+   * @generated from field: repeated string may_be_switched_off_peer_ids = 6;
+   */
+  mayBeSwitchedOffPeerIds: string[];
+};
+
+/**
+ * Describes the message dfs.v1.ChangeSummary.
+ * Use `create(ChangeSummarySchema)` to create a new message.
+ */
+export const ChangeSummarySchema: GenMessage<ChangeSummary> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 5);
 
 /**
  * @generated from message dfs.v1.AtRisk
@@ -258,7 +315,7 @@ export type AtRisk = Message<"dfs.v1.AtRisk"> & {
  * Use `create(AtRiskSchema)` to create a new message.
  */
 export const AtRiskSchema: GenMessage<AtRisk> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 5);
+  messageDesc(file_dfs_v1_cluster, 6);
 
 /**
  * @generated from message dfs.v1.Node
@@ -317,6 +374,13 @@ export type Node = Message<"dfs.v1.Node"> & {
    * @generated from field: optional double latency_ms = 10;
    */
   latencyMs?: number | undefined;
+
+  /**
+   * As the layout counts on it; absent: it is not in the layout.
+   *
+   * @generated from field: optional uint64 capacity_bytes = 11;
+   */
+  capacityBytes?: bigint | undefined;
 };
 
 /**
@@ -324,7 +388,7 @@ export type Node = Message<"dfs.v1.Node"> & {
  * Use `create(NodeSchema)` to create a new message.
  */
 export const NodeSchema: GenMessage<Node> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 6);
+  messageDesc(file_dfs_v1_cluster, 7);
 
 /**
  * @generated from message dfs.v1.GetStatusRequest
@@ -337,7 +401,7 @@ export type GetStatusRequest = Message<"dfs.v1.GetStatusRequest"> & {
  * Use `create(GetStatusRequestSchema)` to create a new message.
  */
 export const GetStatusRequestSchema: GenMessage<GetStatusRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 7);
+  messageDesc(file_dfs_v1_cluster, 8);
 
 /**
  * @generated from message dfs.v1.GetStatusResponse
@@ -354,7 +418,7 @@ export type GetStatusResponse = Message<"dfs.v1.GetStatusResponse"> & {
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 8);
+  messageDesc(file_dfs_v1_cluster, 9);
 
 /**
  * @generated from message dfs.v1.WatchStatusRequest
@@ -373,7 +437,7 @@ export type WatchStatusRequest = Message<"dfs.v1.WatchStatusRequest"> & {
  * Use `create(WatchStatusRequestSchema)` to create a new message.
  */
 export const WatchStatusRequestSchema: GenMessage<WatchStatusRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 9);
+  messageDesc(file_dfs_v1_cluster, 10);
 
 /**
  * @generated from message dfs.v1.WatchStatusResponse
@@ -395,7 +459,7 @@ export type WatchStatusResponse = Message<"dfs.v1.WatchStatusResponse"> & {
  * Use `create(WatchStatusResponseSchema)` to create a new message.
  */
 export const WatchStatusResponseSchema: GenMessage<WatchStatusResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 10);
+  messageDesc(file_dfs_v1_cluster, 11);
 
 /**
  * @generated from message dfs.v1.Finding
@@ -434,7 +498,7 @@ export type Finding = Message<"dfs.v1.Finding"> & {
  * Use `create(FindingSchema)` to create a new message.
  */
 export const FindingSchema: GenMessage<Finding> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 11);
+  messageDesc(file_dfs_v1_cluster, 12);
 
 /**
  * @generated from message dfs.v1.DiagnoseRequest
@@ -447,7 +511,7 @@ export type DiagnoseRequest = Message<"dfs.v1.DiagnoseRequest"> & {
  * Use `create(DiagnoseRequestSchema)` to create a new message.
  */
 export const DiagnoseRequestSchema: GenMessage<DiagnoseRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 12);
+  messageDesc(file_dfs_v1_cluster, 13);
 
 /**
  * @generated from message dfs.v1.DiagnoseResponse
@@ -466,7 +530,7 @@ export type DiagnoseResponse = Message<"dfs.v1.DiagnoseResponse"> & {
  * Use `create(DiagnoseResponseSchema)` to create a new message.
  */
 export const DiagnoseResponseSchema: GenMessage<DiagnoseResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 13);
+  messageDesc(file_dfs_v1_cluster, 14);
 
 /**
  * @generated from message dfs.v1.ListNodesRequest
@@ -479,7 +543,7 @@ export type ListNodesRequest = Message<"dfs.v1.ListNodesRequest"> & {
  * Use `create(ListNodesRequestSchema)` to create a new message.
  */
 export const ListNodesRequestSchema: GenMessage<ListNodesRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 14);
+  messageDesc(file_dfs_v1_cluster, 15);
 
 /**
  * @generated from message dfs.v1.ListNodesResponse
@@ -496,7 +560,7 @@ export type ListNodesResponse = Message<"dfs.v1.ListNodesResponse"> & {
  * Use `create(ListNodesResponseSchema)` to create a new message.
  */
 export const ListNodesResponseSchema: GenMessage<ListNodesResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 15);
+  messageDesc(file_dfs_v1_cluster, 16);
 
 /**
  * @generated from message dfs.v1.Invite
@@ -547,7 +611,7 @@ export type Invite = Message<"dfs.v1.Invite"> & {
  * Use `create(InviteSchema)` to create a new message.
  */
 export const InviteSchema: GenMessage<Invite> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 16);
+  messageDesc(file_dfs_v1_cluster, 17);
 
 /**
  * @generated from message dfs.v1.CreateInvitesRequest
@@ -583,7 +647,7 @@ export type CreateInvitesRequest = Message<"dfs.v1.CreateInvitesRequest"> & {
  * Use `create(CreateInvitesRequestSchema)` to create a new message.
  */
 export const CreateInvitesRequestSchema: GenMessage<CreateInvitesRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 17);
+  messageDesc(file_dfs_v1_cluster, 18);
 
 /**
  * @generated from message dfs.v1.CreateInvitesResponse
@@ -602,7 +666,7 @@ export type CreateInvitesResponse = Message<"dfs.v1.CreateInvitesResponse"> & {
  * Use `create(CreateInvitesResponseSchema)` to create a new message.
  */
 export const CreateInvitesResponseSchema: GenMessage<CreateInvitesResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 18);
+  messageDesc(file_dfs_v1_cluster, 19);
 
 /**
  * @generated from message dfs.v1.ListInvitesRequest
@@ -615,7 +679,7 @@ export type ListInvitesRequest = Message<"dfs.v1.ListInvitesRequest"> & {
  * Use `create(ListInvitesRequestSchema)` to create a new message.
  */
 export const ListInvitesRequestSchema: GenMessage<ListInvitesRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 19);
+  messageDesc(file_dfs_v1_cluster, 20);
 
 /**
  * @generated from message dfs.v1.ListInvitesResponse
@@ -632,7 +696,7 @@ export type ListInvitesResponse = Message<"dfs.v1.ListInvitesResponse"> & {
  * Use `create(ListInvitesResponseSchema)` to create a new message.
  */
 export const ListInvitesResponseSchema: GenMessage<ListInvitesResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 20);
+  messageDesc(file_dfs_v1_cluster, 21);
 
 /**
  * @generated from message dfs.v1.RevokeInviteRequest
@@ -651,7 +715,7 @@ export type RevokeInviteRequest = Message<"dfs.v1.RevokeInviteRequest"> & {
  * Use `create(RevokeInviteRequestSchema)` to create a new message.
  */
 export const RevokeInviteRequestSchema: GenMessage<RevokeInviteRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 21);
+  messageDesc(file_dfs_v1_cluster, 22);
 
 /**
  * @generated from message dfs.v1.RevokeInviteResponse
@@ -664,7 +728,7 @@ export type RevokeInviteResponse = Message<"dfs.v1.RevokeInviteResponse"> & {
  * Use `create(RevokeInviteResponseSchema)` to create a new message.
  */
 export const RevokeInviteResponseSchema: GenMessage<RevokeInviteResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 22);
+  messageDesc(file_dfs_v1_cluster, 23);
 
 /**
  * @generated from message dfs.v1.SetDrainingRequest
@@ -686,7 +750,7 @@ export type SetDrainingRequest = Message<"dfs.v1.SetDrainingRequest"> & {
  * Use `create(SetDrainingRequestSchema)` to create a new message.
  */
 export const SetDrainingRequestSchema: GenMessage<SetDrainingRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 23);
+  messageDesc(file_dfs_v1_cluster, 24);
 
 /**
  * @generated from message dfs.v1.SetDrainingResponse
@@ -699,7 +763,7 @@ export type SetDrainingResponse = Message<"dfs.v1.SetDrainingResponse"> & {
  * Use `create(SetDrainingResponseSchema)` to create a new message.
  */
 export const SetDrainingResponseSchema: GenMessage<SetDrainingResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 24);
+  messageDesc(file_dfs_v1_cluster, 25);
 
 /**
  * @generated from message dfs.v1.RemoveNodeRequest
@@ -716,7 +780,7 @@ export type RemoveNodeRequest = Message<"dfs.v1.RemoveNodeRequest"> & {
  * Use `create(RemoveNodeRequestSchema)` to create a new message.
  */
 export const RemoveNodeRequestSchema: GenMessage<RemoveNodeRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 25);
+  messageDesc(file_dfs_v1_cluster, 26);
 
 /**
  * @generated from message dfs.v1.RemoveNodeResponse
@@ -738,7 +802,7 @@ export type RemoveNodeResponse = Message<"dfs.v1.RemoveNodeResponse"> & {
  * Use `create(RemoveNodeResponseSchema)` to create a new message.
  */
 export const RemoveNodeResponseSchema: GenMessage<RemoveNodeResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 26);
+  messageDesc(file_dfs_v1_cluster, 27);
 
 /**
  * @generated from message dfs.v1.ListAdminsRequest
@@ -751,7 +815,7 @@ export type ListAdminsRequest = Message<"dfs.v1.ListAdminsRequest"> & {
  * Use `create(ListAdminsRequestSchema)` to create a new message.
  */
 export const ListAdminsRequestSchema: GenMessage<ListAdminsRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 27);
+  messageDesc(file_dfs_v1_cluster, 28);
 
 /**
  * @generated from message dfs.v1.ListAdminsResponse
@@ -768,7 +832,7 @@ export type ListAdminsResponse = Message<"dfs.v1.ListAdminsResponse"> & {
  * Use `create(ListAdminsResponseSchema)` to create a new message.
  */
 export const ListAdminsResponseSchema: GenMessage<ListAdminsResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 28);
+  messageDesc(file_dfs_v1_cluster, 29);
 
 /**
  * @generated from message dfs.v1.AddAdminRequest
@@ -785,7 +849,7 @@ export type AddAdminRequest = Message<"dfs.v1.AddAdminRequest"> & {
  * Use `create(AddAdminRequestSchema)` to create a new message.
  */
 export const AddAdminRequestSchema: GenMessage<AddAdminRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 29);
+  messageDesc(file_dfs_v1_cluster, 30);
 
 /**
  * @generated from message dfs.v1.AddAdminResponse
@@ -802,7 +866,7 @@ export type AddAdminResponse = Message<"dfs.v1.AddAdminResponse"> & {
  * Use `create(AddAdminResponseSchema)` to create a new message.
  */
 export const AddAdminResponseSchema: GenMessage<AddAdminResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 30);
+  messageDesc(file_dfs_v1_cluster, 31);
 
 /**
  * @generated from message dfs.v1.RemoveAdminRequest
@@ -819,7 +883,7 @@ export type RemoveAdminRequest = Message<"dfs.v1.RemoveAdminRequest"> & {
  * Use `create(RemoveAdminRequestSchema)` to create a new message.
  */
 export const RemoveAdminRequestSchema: GenMessage<RemoveAdminRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 31);
+  messageDesc(file_dfs_v1_cluster, 32);
 
 /**
  * @generated from message dfs.v1.RemoveAdminResponse
@@ -836,7 +900,1049 @@ export type RemoveAdminResponse = Message<"dfs.v1.RemoveAdminResponse"> & {
  * Use `create(RemoveAdminResponseSchema)` to create a new message.
  */
 export const RemoveAdminResponseSchema: GenMessage<RemoveAdminResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 32);
+  messageDesc(file_dfs_v1_cluster, 33);
+
+/**
+ * @generated from message dfs.v1.GetLayoutRequest
+ */
+export type GetLayoutRequest = Message<"dfs.v1.GetLayoutRequest"> & {
+};
+
+/**
+ * Describes the message dfs.v1.GetLayoutRequest.
+ * Use `create(GetLayoutRequestSchema)` to create a new message.
+ */
+export const GetLayoutRequestSchema: GenMessage<GetLayoutRequest> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 34);
+
+/**
+ * @generated from message dfs.v1.GetLayoutResponse
+ */
+export type GetLayoutResponse = Message<"dfs.v1.GetLayoutResponse"> & {
+  /**
+   * @generated from field: dfs.v1.Layout layout = 1;
+   */
+  layout?: Layout | undefined;
+
+  /**
+   * Those who hold or decide now, and those who are to.
+   *
+   * @generated from field: repeated dfs.v1.LayoutMember members = 2;
+   */
+  members: LayoutMember[];
+};
+
+/**
+ * Describes the message dfs.v1.GetLayoutResponse.
+ * Use `create(GetLayoutResponseSchema)` to create a new message.
+ */
+export const GetLayoutResponseSchema: GenMessage<GetLayoutResponse> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 35);
+
+/**
+ * @generated from message dfs.v1.LayoutMember
+ */
+export type LayoutMember = Message<"dfs.v1.LayoutMember"> & {
+  /**
+   * @generated from field: string peer_id = 1;
+   */
+  peerId: string;
+
+  /**
+   * @generated from field: dfs.v1.Role role = 2;
+   */
+  role: Role;
+
+  /**
+   * @generated from field: string zone = 3;
+   */
+  zone: string;
+
+  /**
+   * In proportion to which it holds blocks.
+   *
+   * @generated from field: uint64 capacity_bytes = 4;
+   */
+  capacityBytes: bigint;
+
+  /**
+   * What it has now; absent: nothing, it is to enter.
+   *
+   * @generated from field: dfs.v1.PartitionCount present = 5;
+   */
+  present?: PartitionCount | undefined;
+
+  /**
+   * What it is to have; absent: the layout does not change, or the node is to leave it.
+   *
+   * @generated from field: dfs.v1.PartitionCount next = 6;
+   */
+  next?: PartitionCount | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.LayoutMember.
+ * Use `create(LayoutMemberSchema)` to create a new message.
+ */
+export const LayoutMemberSchema: GenMessage<LayoutMember> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 36);
+
+/**
+ * Of 4,096 each.
+ *
+ * @generated from message dfs.v1.PartitionCount
+ */
+export type PartitionCount = Message<"dfs.v1.PartitionCount"> & {
+  /**
+   * Of rows, in which it decides.
+   *
+   * @generated from field: uint32 rows = 1;
+   */
+  rows: number;
+
+  /**
+   * Of blocks, in which it is one of those that may hold a copy or a shard.
+   *
+   * @generated from field: uint32 blocks = 2;
+   */
+  blocks: number;
+};
+
+/**
+ * Describes the message dfs.v1.PartitionCount.
+ * Use `create(PartitionCountSchema)` to create a new message.
+ */
+export const PartitionCountSchema: GenMessage<PartitionCount> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 37);
+
+/**
+ * What can be set; absent: as it is.
+ *
+ * @generated from message dfs.v1.NodeSettings
+ */
+export type NodeSettings = Message<"dfs.v1.NodeSettings"> & {
+  /**
+   * It shall hold and decide nothing, or again something.
+   *
+   * @generated from field: optional bool draining = 1;
+   */
+  draining?: boolean | undefined;
+
+  /**
+   * 1 to 64 letters, digits, dots, hyphens and underscores.
+   *
+   * @generated from field: optional string zone = 2;
+   */
+  zone?: string | undefined;
+
+  /**
+   * Bytes of blocks, in proportion to the others' and at most; 0: none.
+   *
+   * @generated from field: optional uint64 capacity_bytes = 3;
+   */
+  capacityBytes?: bigint | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.NodeSettings.
+ * Use `create(NodeSettingsSchema)` to create a new message.
+ */
+export const NodeSettingsSchema: GenMessage<NodeSettings> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 38);
+
+/**
+ * @generated from message dfs.v1.PlanChangeRequest
+ */
+export type PlanChangeRequest = Message<"dfs.v1.PlanChangeRequest"> & {
+  /**
+   * @generated from oneof dfs.v1.PlanChangeRequest.change
+   */
+  change: {
+    /**
+     * @generated from field: dfs.v1.PlannedUpdate update = 1;
+     */
+    value: PlannedUpdate;
+    case: "update";
+  } | {
+    /**
+     * @generated from field: dfs.v1.PlannedRemoval remove = 2;
+     */
+    value: PlannedRemoval;
+    case: "remove";
+  } | {
+    /**
+     * @generated from field: dfs.v1.PlannedReplacement replace = 3;
+     */
+    value: PlannedReplacement;
+    case: "replace";
+  } | {
+    /**
+     * @generated from field: dfs.v1.PlannedArrival arrive = 4;
+     */
+    value: PlannedArrival;
+    case: "arrive";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message dfs.v1.PlanChangeRequest.
+ * Use `create(PlanChangeRequestSchema)` to create a new message.
+ */
+export const PlanChangeRequestSchema: GenMessage<PlanChangeRequest> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 39);
+
+/**
+ * @generated from message dfs.v1.PlannedUpdate
+ */
+export type PlannedUpdate = Message<"dfs.v1.PlannedUpdate"> & {
+  /**
+   * @generated from field: string peer_id = 1;
+   */
+  peerId: string;
+
+  /**
+   * @generated from field: dfs.v1.NodeSettings settings = 2;
+   */
+  settings?: NodeSettings | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.PlannedUpdate.
+ * Use `create(PlannedUpdateSchema)` to create a new message.
+ */
+export const PlannedUpdateSchema: GenMessage<PlannedUpdate> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 40);
+
+/**
+ * @generated from message dfs.v1.PlannedRemoval
+ */
+export type PlannedRemoval = Message<"dfs.v1.PlannedRemoval"> & {
+  /**
+   * @generated from field: string peer_id = 1;
+   */
+  peerId: string;
+};
+
+/**
+ * Describes the message dfs.v1.PlannedRemoval.
+ * Use `create(PlannedRemovalSchema)` to create a new message.
+ */
+export const PlannedRemovalSchema: GenMessage<PlannedRemoval> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 41);
+
+/**
+ * @generated from message dfs.v1.PlannedReplacement
+ */
+export type PlannedReplacement = Message<"dfs.v1.PlannedReplacement"> & {
+  /**
+   * @generated from field: string peer_id = 1;
+   */
+  peerId: string;
+
+  /**
+   * Who comes; absent: one that is to join, with the same capacity in the same zone.
+   *
+   * @generated from field: optional string by_peer_id = 2;
+   */
+  byPeerId?: string | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.PlannedReplacement.
+ * Use `create(PlannedReplacementSchema)` to create a new message.
+ */
+export const PlannedReplacementSchema: GenMessage<PlannedReplacement> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 42);
+
+/**
+ * @generated from message dfs.v1.PlannedArrival
+ */
+export type PlannedArrival = Message<"dfs.v1.PlannedArrival"> & {
+  /**
+   * Unspecified: member.
+   *
+   * @generated from field: dfs.v1.Role role = 1;
+   */
+  role: Role;
+
+  /**
+   * Absent: "default".
+   *
+   * @generated from field: optional string zone = 2;
+   */
+  zone?: string | undefined;
+
+  /**
+   * Demanded but of a witness.
+   *
+   * @generated from field: optional uint64 capacity_bytes = 3;
+   */
+  capacityBytes?: bigint | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.PlannedArrival.
+ * Use `create(PlannedArrivalSchema)` to create a new message.
+ */
+export const PlannedArrivalSchema: GenMessage<PlannedArrival> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 43);
+
+/**
+ * @generated from message dfs.v1.PlanChangeResponse
+ */
+export type PlanChangeResponse = Message<"dfs.v1.PlanChangeResponse"> & {
+  /**
+   * @generated from field: dfs.v1.ChangeForecast forecast = 1;
+   */
+  forecast?: ChangeForecast | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.PlanChangeResponse.
+ * Use `create(PlanChangeResponseSchema)` to create a new message.
+ */
+export const PlanChangeResponseSchema: GenMessage<PlanChangeResponse> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 44);
+
+/**
+ * @generated from message dfs.v1.ChangeForecast
+ */
+export type ChangeForecast = Message<"dfs.v1.ChangeForecast"> & {
+  /**
+   * @generated from field: bool is_possible = 1;
+   */
+  isPossible: boolean;
+
+  /**
+   * Why not, for people.
+   *
+   * @generated from field: repeated string refusals = 2;
+   */
+  refusals: string[];
+
+  /**
+   * Of blocks, brought to other nodes, in sum.
+   *
+   * @generated from field: uint64 moved_bytes = 3;
+   */
+  movedBytes: bigint;
+
+  /**
+   * Of 4,096, counted by those who hold them; the rest is taken from these.
+   *
+   * @generated from field: uint32 counted_partitions = 4;
+   */
+  countedPartitions: number;
+
+  /**
+   * Hold blocks and have not told.
+   *
+   * @generated from field: repeated string silent_peer_ids = 5;
+   */
+  silentPeerIds: string[];
+
+  /**
+   * False: too few nodes answer to list the buckets, so what they ask is not held against the change.
+   *
+   * @generated from field: bool are_buckets_known = 6;
+   */
+  areBucketsKnown: boolean;
+
+  /**
+   * From which it starts.
+   *
+   * @generated from field: string layout_version = 7;
+   */
+  layoutVersion: string;
+
+  /**
+   * @generated from field: dfs.v1.LayoutState layout_state = 8;
+   */
+  layoutState: LayoutState;
+
+  /**
+   * @generated from field: repeated dfs.v1.PlannedNode nodes = 9;
+   */
+  nodes: PlannedNode[];
+};
+
+/**
+ * Describes the message dfs.v1.ChangeForecast.
+ * Use `create(ChangeForecastSchema)` to create a new message.
+ */
+export const ChangeForecastSchema: GenMessage<ChangeForecast> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 45);
+
+/**
+ * @generated from message dfs.v1.PlannedNode
+ */
+export type PlannedNode = Message<"dfs.v1.PlannedNode"> & {
+  /**
+   * Absent: the one that is to join.
+   *
+   * @generated from field: optional string peer_id = 1;
+   */
+  peerId?: string | undefined;
+
+  /**
+   * @generated from field: dfs.v1.Role role = 2;
+   */
+  role: Role;
+
+  /**
+   * @generated from field: string zone = 3;
+   */
+  zone: string;
+
+  /**
+   * @generated from field: uint64 capacity_bytes = 4;
+   */
+  capacityBytes: bigint;
+
+  /**
+   * @generated from field: dfs.v1.PlannedPlace place = 5;
+   */
+  place: PlannedPlace;
+
+  /**
+   * @generated from field: uint64 receive_bytes = 6;
+   */
+  receiveBytes: bigint;
+
+  /**
+   * @generated from field: uint64 give_up_bytes = 7;
+   */
+  giveUpBytes: bigint;
+
+  /**
+   * Absent: it has not said.
+   *
+   * @generated from field: optional uint64 held_bytes = 8;
+   */
+  heldBytes?: bigint | undefined;
+
+  /**
+   * @generated from field: dfs.v1.PartitionCount receive_partitions = 9;
+   */
+  receivePartitions?: PartitionCount | undefined;
+
+  /**
+   * @generated from field: dfs.v1.PartitionCount give_up_partitions = 10;
+   */
+  giveUpPartitions?: PartitionCount | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.PlannedNode.
+ * Use `create(PlannedNodeSchema)` to create a new message.
+ */
+export const PlannedNodeSchema: GenMessage<PlannedNode> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 46);
+
+/**
+ * @generated from message dfs.v1.UpdateNodeRequest
+ */
+export type UpdateNodeRequest = Message<"dfs.v1.UpdateNodeRequest"> & {
+  /**
+   * @generated from field: string peer_id = 1;
+   */
+  peerId: string;
+
+  /**
+   * One at least.
+   *
+   * @generated from field: dfs.v1.NodeSettings settings = 2;
+   */
+  settings?: NodeSettings | undefined;
+
+  /**
+   * Though what is held would not fit.
+   *
+   * @generated from field: bool force = 3;
+   */
+  force: boolean;
+};
+
+/**
+ * Describes the message dfs.v1.UpdateNodeRequest.
+ * Use `create(UpdateNodeRequestSchema)` to create a new message.
+ */
+export const UpdateNodeRequestSchema: GenMessage<UpdateNodeRequest> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 47);
+
+/**
+ * @generated from message dfs.v1.UpdateNodeResponse
+ */
+export type UpdateNodeResponse = Message<"dfs.v1.UpdateNodeResponse"> & {
+};
+
+/**
+ * Describes the message dfs.v1.UpdateNodeResponse.
+ * Use `create(UpdateNodeResponseSchema)` to create a new message.
+ */
+export const UpdateNodeResponseSchema: GenMessage<UpdateNodeResponse> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 48);
+
+/**
+ * @generated from message dfs.v1.ReplaceNodeRequest
+ */
+export type ReplaceNodeRequest = Message<"dfs.v1.ReplaceNodeRequest"> & {
+  /**
+   * Who goes.
+   *
+   * @generated from field: string peer_id = 1;
+   */
+  peerId: string;
+
+  /**
+   * Who has joined and takes its place.
+   *
+   * @generated from field: string by_peer_id = 2;
+   */
+  byPeerId: string;
+
+  /**
+   * Though what is held would not fit.
+   *
+   * @generated from field: bool force = 3;
+   */
+  force: boolean;
+};
+
+/**
+ * Describes the message dfs.v1.ReplaceNodeRequest.
+ * Use `create(ReplaceNodeRequestSchema)` to create a new message.
+ */
+export const ReplaceNodeRequestSchema: GenMessage<ReplaceNodeRequest> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 49);
+
+/**
+ * @generated from message dfs.v1.ReplaceNodeResponse
+ */
+export type ReplaceNodeResponse = Message<"dfs.v1.ReplaceNodeResponse"> & {
+  /**
+   * False: repeat it.
+   *
+   * @generated from field: bool is_removed = 1;
+   */
+  isRemoved: boolean;
+
+  /**
+   * Why not yet, for people.
+   *
+   * @generated from field: optional string why = 2;
+   */
+  why?: string | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.ReplaceNodeResponse.
+ * Use `create(ReplaceNodeResponseSchema)` to create a new message.
+ */
+export const ReplaceNodeResponseSchema: GenMessage<ReplaceNodeResponse> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 50);
+
+/**
+ * @generated from message dfs.v1.InviteHeirRequest
+ */
+export type InviteHeirRequest = Message<"dfs.v1.InviteHeirRequest"> & {
+  /**
+   * Who goes.
+   *
+   * @generated from field: string peer_id = 1;
+   */
+  peerId: string;
+
+  /**
+   * Absent: that of who goes.
+   *
+   * @generated from field: optional string zone = 2;
+   */
+  zone?: string | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.InviteHeirRequest.
+ * Use `create(InviteHeirRequestSchema)` to create a new message.
+ */
+export const InviteHeirRequestSchema: GenMessage<InviteHeirRequest> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 51);
+
+/**
+ * @generated from message dfs.v1.InviteHeirResponse
+ */
+export type InviteHeirResponse = Message<"dfs.v1.InviteHeirResponse"> & {
+  /**
+   * A secret: whoever has it joins with it.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+};
+
+/**
+ * Describes the message dfs.v1.InviteHeirResponse.
+ * Use `create(InviteHeirResponseSchema)` to create a new message.
+ */
+export const InviteHeirResponseSchema: GenMessage<InviteHeirResponse> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 52);
+
+/**
+ * @generated from message dfs.v1.GetHeirRequest
+ */
+export type GetHeirRequest = Message<"dfs.v1.GetHeirRequest"> & {
+  /**
+   * @generated from field: string peer_id = 1;
+   */
+  peerId: string;
+};
+
+/**
+ * Describes the message dfs.v1.GetHeirRequest.
+ * Use `create(GetHeirRequestSchema)` to create a new message.
+ */
+export const GetHeirRequestSchema: GenMessage<GetHeirRequest> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 53);
+
+/**
+ * @generated from message dfs.v1.GetHeirResponse
+ */
+export type GetHeirResponse = Message<"dfs.v1.GetHeirResponse"> & {
+  /**
+   * Absent: nobody yet.
+   *
+   * @generated from field: optional string heir_peer_id = 1;
+   */
+  heirPeerId?: string | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.GetHeirResponse.
+ * Use `create(GetHeirResponseSchema)` to create a new message.
+ */
+export const GetHeirResponseSchema: GenMessage<GetHeirResponse> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 54);
+
+/**
+ * @generated from message dfs.v1.GetChangeRequest
+ */
+export type GetChangeRequest = Message<"dfs.v1.GetChangeRequest"> & {
+};
+
+/**
+ * Describes the message dfs.v1.GetChangeRequest.
+ * Use `create(GetChangeRequestSchema)` to create a new message.
+ */
+export const GetChangeRequestSchema: GenMessage<GetChangeRequest> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 55);
+
+/**
+ * @generated from message dfs.v1.GetChangeResponse
+ */
+export type GetChangeResponse = Message<"dfs.v1.GetChangeResponse"> & {
+  /**
+   * @generated from field: dfs.v1.ChangeProgress progress = 1;
+   */
+  progress?: ChangeProgress | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.GetChangeResponse.
+ * Use `create(GetChangeResponseSchema)` to create a new message.
+ */
+export const GetChangeResponseSchema: GenMessage<GetChangeResponse> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 56);
+
+/**
+ * @generated from message dfs.v1.ChangeProgress
+ */
+export type ChangeProgress = Message<"dfs.v1.ChangeProgress"> & {
+  /**
+   * @generated from field: string layout_version = 1;
+   */
+  layoutVersion: string;
+
+  /**
+   * @generated from field: dfs.v1.LayoutState layout_state = 2;
+   */
+  layoutState: LayoutState;
+
+  /**
+   * That replicas are still to take over.
+   *
+   * @generated from field: uint32 row_partitions_left = 3;
+   */
+  rowPartitionsLeft: number;
+
+  /**
+   * Of blocks, that lie where they do not belong or are listed to be brought, as far as those tell who answer.
+   *
+   * @generated from field: uint64 left_bytes = 4;
+   */
+  leftBytes: bigint;
+
+  /**
+   * Everything lies where it belongs, as far as those tell who answer.
+   *
+   * @generated from field: bool is_done = 5;
+   */
+  isDone: boolean;
+
+  /**
+   * And there are as many copies of everything as there should be.
+   *
+   * @generated from field: bool is_whole = 6;
+   */
+  isWhole: boolean;
+
+  /**
+   * What is not done, for people.
+   *
+   * @generated from field: repeated string waiting_for = 7;
+   */
+  waitingFor: string[];
+
+  /**
+   * @generated from field: repeated dfs.v1.NodeProgress nodes = 8;
+   */
+  nodes: NodeProgress[];
+};
+
+/**
+ * Describes the message dfs.v1.ChangeProgress.
+ * Use `create(ChangeProgressSchema)` to create a new message.
+ */
+export const ChangeProgressSchema: GenMessage<ChangeProgress> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 57);
+
+/**
+ * @generated from message dfs.v1.NodeProgress
+ */
+export type NodeProgress = Message<"dfs.v1.NodeProgress"> & {
+  /**
+   * @generated from field: string peer_id = 1;
+   */
+  peerId: string;
+
+  /**
+   * @generated from field: bool is_answering = 2;
+   */
+  isAnswering: boolean;
+
+  /**
+   * @generated from field: bool is_in_layout = 3;
+   */
+  isInLayout: boolean;
+
+  /**
+   * It holds and decides nothing any more, and nothing lies on it alone.
+   *
+   * @generated from field: bool may_be_switched_off = 4;
+   */
+  mayBeSwitchedOff: boolean;
+
+  /**
+   * At all that it has, since the layout last changed. This and what follows absent: it has not told.
+   *
+   * @generated from field: optional bool has_looked = 5;
+   */
+  hasLooked?: boolean | undefined;
+
+  /**
+   * @generated from field: optional uint64 held_bytes = 6;
+   */
+  heldBytes?: bigint | undefined;
+
+  /**
+   * @generated from field: optional uint64 misplaced_bytes = 7;
+   */
+  misplacedBytes?: bigint | undefined;
+
+  /**
+   * @generated from field: optional uint64 left_bytes = 8;
+   */
+  leftBytes?: bigint | undefined;
+
+  /**
+   * @generated from field: optional uint64 short_blocks = 9;
+   */
+  shortBlocks?: bigint | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.NodeProgress.
+ * Use `create(NodeProgressSchema)` to create a new message.
+ */
+export const NodeProgressSchema: GenMessage<NodeProgress> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 58);
+
+/**
+ * @generated from message dfs.v1.WatchChangeRequest
+ */
+export type WatchChangeRequest = Message<"dfs.v1.WatchChangeRequest"> & {
+  /**
+   * How often the node looks, in milliseconds: 100 to 60,000; 0: 1,000.
+   *
+   * @generated from field: uint32 every_ms = 1;
+   */
+  everyMs: number;
+
+  /**
+   * What PlanChange said before it began: with it the answers say how much of that is done.
+   *
+   * @generated from field: dfs.v1.ChangeForecast forecast = 2;
+   */
+  forecast?: ChangeForecast | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.WatchChangeRequest.
+ * Use `create(WatchChangeRequestSchema)` to create a new message.
+ */
+export const WatchChangeRequestSchema: GenMessage<WatchChangeRequest> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 59);
+
+/**
+ * @generated from message dfs.v1.WatchChangeResponse
+ */
+export type WatchChangeResponse = Message<"dfs.v1.WatchChangeResponse"> & {
+  /**
+   * Absent: too few nodes answer to tell now, which may be because of the change.
+   *
+   * @generated from field: dfs.v1.ChangeProgress progress = 1;
+   */
+  progress?: ChangeProgress | undefined;
+
+  /**
+   * Of the forecast, if one was given.
+   *
+   * @generated from field: dfs.v1.ChangeShare share = 2;
+   */
+  share?: ChangeShare | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.WatchChangeResponse.
+ * Use `create(WatchChangeResponseSchema)` to create a new message.
+ */
+export const WatchChangeResponseSchema: GenMessage<WatchChangeResponse> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 60);
+
+/**
+ * @generated from message dfs.v1.ChangeShare
+ */
+export type ChangeShare = Message<"dfs.v1.ChangeShare"> & {
+  /**
+   * @generated from field: uint64 done_bytes = 1;
+   */
+  doneBytes: bigint;
+
+  /**
+   * @generated from field: uint64 total_bytes = 2;
+   */
+  totalBytes: bigint;
+
+  /**
+   * 0 to 1.
+   *
+   * @generated from field: double done_share = 3;
+   */
+  doneShare: number;
+
+  /**
+   * By what was done since the watch began; absent: it is too early to say, or all is done.
+   *
+   * @generated from field: optional uint64 eta_ms = 4;
+   */
+  etaMs?: bigint | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.ChangeShare.
+ * Use `create(ChangeShareSchema)` to create a new message.
+ */
+export const ChangeShareSchema: GenMessage<ChangeShare> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 61);
+
+/**
+ * @generated from message dfs.v1.ForgetLostRequest
+ */
+export type ForgetLostRequest = Message<"dfs.v1.ForgetLostRequest"> & {
+  /**
+   * All who are gone for good.
+   *
+   * @generated from field: repeated string peer_ids = 1;
+   */
+  peerIds: string[];
+
+  /**
+   * Only says what it would mean.
+   *
+   * @generated from field: bool dry_run = 2;
+   */
+  dryRun: boolean;
+};
+
+/**
+ * Describes the message dfs.v1.ForgetLostRequest.
+ * Use `create(ForgetLostRequestSchema)` to create a new message.
+ */
+export const ForgetLostRequestSchema: GenMessage<ForgetLostRequest> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 62);
+
+/**
+ * @generated from message dfs.v1.ForgetLostResponse
+ */
+export type ForgetLostResponse = Message<"dfs.v1.ForgetLostResponse"> & {
+  /**
+   * @generated from field: repeated string lost_peer_ids = 1;
+   */
+  lostPeerIds: string[];
+
+  /**
+   * @generated from field: repeated string survivor_peer_ids = 2;
+   */
+  survivorPeerIds: string[];
+
+  /**
+   * @generated from field: dfs.v1.LostRows rows = 3;
+   */
+  rows?: LostRows | undefined;
+
+  /**
+   * @generated from field: dfs.v1.LostBlocks blocks = 4;
+   */
+  blocks?: LostBlocks | undefined;
+
+  /**
+   * @generated from field: dfs.v1.LostObjects objects = 5;
+   */
+  objects?: LostObjects | undefined;
+
+  /**
+   * @generated from field: bool is_done = 6;
+   */
+  isDone: boolean;
+
+  /**
+   * When it is done: the era without them, the epoch that began, and the layout in which the survivors decide.
+   *
+   * @generated from field: optional uint32 era = 7;
+   */
+  era?: number | undefined;
+
+  /**
+   * @generated from field: optional uint32 epoch = 8;
+   */
+  epoch?: number | undefined;
+
+  /**
+   * @generated from field: optional string layout_version = 9;
+   */
+  layoutVersion?: string | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.ForgetLostResponse.
+ * Use `create(ForgetLostResponseSchema)` to create a new message.
+ */
+export const ForgetLostResponseSchema: GenMessage<ForgetLostResponse> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 63);
+
+/**
+ * Of 4,096 partitions.
+ *
+ * @generated from message dfs.v1.LostRows
+ */
+export type LostRows = Message<"dfs.v1.LostRows"> & {
+  /**
+   * With a majority left.
+   *
+   * @generated from field: uint32 whole = 1;
+   */
+  whole: number;
+
+  /**
+   * With some replicas left, whose rows may be older than what was acknowledged.
+   *
+   * @generated from field: uint32 stale = 2;
+   */
+  stale: number;
+
+  /**
+   * @generated from field: uint32 gone = 3;
+   */
+  gone: number;
+};
+
+/**
+ * Describes the message dfs.v1.LostRows.
+ * Use `create(LostRowsSchema)` to create a new message.
+ */
+export const LostRowsSchema: GenMessage<LostRows> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 64);
+
+/**
+ * Of 4,096 partitions: of their first three holders all, some or none are left.
+ *
+ * @generated from message dfs.v1.LostBlocks
+ */
+export type LostBlocks = Message<"dfs.v1.LostBlocks"> & {
+  /**
+   * @generated from field: uint32 whole = 1;
+   */
+  whole: number;
+
+  /**
+   * @generated from field: uint32 fewer = 2;
+   */
+  fewer: number;
+
+  /**
+   * @generated from field: uint32 gone = 3;
+   */
+  gone: number;
+};
+
+/**
+ * Describes the message dfs.v1.LostBlocks.
+ * Use `create(LostBlocksSchema)` to create a new message.
+ */
+export const LostBlocksSchema: GenMessage<LostBlocks> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 65);
+
+/**
+ * That the node asked knows of.
+ *
+ * @generated from message dfs.v1.LostObjects
+ */
+export type LostObjects = Message<"dfs.v1.LostObjects"> & {
+  /**
+   * @generated from field: uint64 known = 1;
+   */
+  known: bigint;
+
+  /**
+   * Older than what was acknowledged, or back though deleted.
+   *
+   * @generated from field: uint64 possibly_stale = 2;
+   */
+  possiblyStale: bigint;
+
+  /**
+   * At most 100 of those, as BUCKET/KEY.
+   *
+   * @generated from field: repeated string examples = 3;
+   */
+  examples: string[];
+};
+
+/**
+ * Describes the message dfs.v1.LostObjects.
+ * Use `create(LostObjectsSchema)` to create a new message.
+ */
+export const LostObjectsSchema: GenMessage<LostObjects> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 66);
 
 /**
  * @generated from enum dfs.v1.Role
@@ -1018,6 +2124,42 @@ export const InviteStateSchema: GenEnum<InviteState> = /*@__PURE__*/
   enumDesc(file_dfs_v1_cluster, 3);
 
 /**
+ * @generated from enum dfs.v1.PlannedPlace
+ */
+export const PlannedPlace = {
+  /**
+   * @generated from enum value: PLANNED_PLACE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: PLANNED_PLACE_STAYS = 1;
+   */
+  STAYS: 1,
+
+  /**
+   * @generated from enum value: PLANNED_PLACE_ENTERS = 2;
+   */
+  ENTERS: 2,
+
+  /**
+   * @generated from enum value: PLANNED_PLACE_LEAVES = 3;
+   */
+  LEAVES: 3,
+} as const;
+
+/**
+ * @generated from enum dfs.v1.PlannedPlace
+ */
+export type PlannedPlace = (typeof PlannedPlace)[keyof typeof PlannedPlace] | UnknownEnum;
+
+/**
+ * Describes the enum dfs.v1.PlannedPlace.
+ */
+export const PlannedPlaceSchema: GenEnum<PlannedPlace> = /*@__PURE__*/
+  enumDesc(file_dfs_v1_cluster, 4);
+
+/**
  * The cluster as the node that is asked sees it, and who belongs to it.
  *
  * @generated from service dfs.v1.ClusterService
@@ -1112,6 +2254,96 @@ export const ClusterService: GenService<{
     methodKind: "unary";
     input: typeof RemoveNodeRequestSchema;
     output: typeof RemoveNodeResponseSchema;
+  },
+  /**
+   * Who decides and holds how much of what, and while that changes, who is to.
+   *
+   * @generated from rpc dfs.v1.ClusterService.GetLayout
+   */
+  getLayout: {
+    methodKind: "unary";
+    input: typeof GetLayoutRequestSchema;
+    output: typeof GetLayoutResponseSchema;
+  },
+  /**
+   * What a change of nodes would move, and why it could not be. Nothing is changed.
+   *
+   * @generated from rpc dfs.v1.ClusterService.PlanChange
+   */
+  planChange: {
+    methodKind: "unary";
+    input: typeof PlanChangeRequestSchema;
+    output: typeof PlanChangeResponseSchema;
+  },
+  /**
+   * What of a node can be set after it has joined. The layout follows when the node answers.
+   *
+   * @generated from rpc dfs.v1.ClusterService.UpdateNode
+   */
+  updateNode: {
+    methodKind: "unary";
+    input: typeof UpdateNodeRequestSchema;
+    output: typeof UpdateNodeResponseSchema;
+  },
+  /**
+   * One step of a replacement, to be repeated until the node is removed. Where the node may remove others alone.
+   *
+   * @generated from rpc dfs.v1.ClusterService.ReplaceNode
+   */
+  replaceNode: {
+    methodKind: "unary";
+    input: typeof ReplaceNodeRequestSchema;
+    output: typeof ReplaceNodeResponseSchema;
+  },
+  /**
+   * A token, good for one node: who joins with it takes the place of another, by ReplaceNode.
+   *
+   * @generated from rpc dfs.v1.ClusterService.InviteHeir
+   */
+  inviteHeir: {
+    methodKind: "unary";
+    input: typeof InviteHeirRequestSchema;
+    output: typeof InviteHeirResponseSchema;
+  },
+  /**
+   * Who has joined to take the place of a node.
+   *
+   * @generated from rpc dfs.v1.ClusterService.GetHeir
+   */
+  getHeir: {
+    methodKind: "unary";
+    input: typeof GetHeirRequestSchema;
+    output: typeof GetHeirResponseSchema;
+  },
+  /**
+   * How far the change of the layout is that is under way, or due.
+   *
+   * @generated from rpc dfs.v1.ClusterService.GetChange
+   */
+  getChange: {
+    methodKind: "unary";
+    input: typeof GetChangeRequestSchema;
+    output: typeof GetChangeResponseSchema;
+  },
+  /**
+   * How far it is now, and again whenever that changes. Whoever waits ends it, when it says what is waited for.
+   *
+   * @generated from rpc dfs.v1.ClusterService.WatchChange
+   */
+  watchChange: {
+    methodKind: "server_streaming";
+    input: typeof WatchChangeRequestSchema;
+    output: typeof WatchChangeResponseSchema;
+  },
+  /**
+   * When a majority is gone for good: gives those nodes up and goes on with what survived, or only says what that would mean.
+   *
+   * @generated from rpc dfs.v1.ClusterService.ForgetLost
+   */
+  forgetLost: {
+    methodKind: "unary";
+    input: typeof ForgetLostRequestSchema;
+    output: typeof ForgetLostResponseSchema;
   },
   /**
    * Nodes that invite and remove beside the one that made the cluster.

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file dfs/v1/job.proto.
  */
 export const file_dfs_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChBkZnMvdjEvam9iLnByb3RvEgZkZnMudjEi3AEKA0pvYhIMCgRuYW1lGAEgASgJEh8KBXN0YXRlGAIgASgOMhAuZGZzLnYxLkpvYlN0YXRlEg0KBXBoYXNlGAMgASgJEhAKA3doeRgEIAEoCUgAiAEBEhIKCmRvbmVfc2hhcmUYBSABKAESEgoKZG9uZV9ieXRlcxgGIAEoBBITCgt0b3RhbF9ieXRlcxgHIAEoBBITCgZldGFfbXMYCCABKARIAYgBARIUCgdmYWlsdXJlGAkgASgJSAKIAQFCBgoEX3doeUIJCgdfZXRhX21zQgoKCF9mYWlsdXJlIoEBCgZSZXBhaXISGAoDam9iGAEgASgLMgsuZGZzLnYxLkpvYhIiCgVmb3VuZBgCIAEoCzITLmRmcy52MS5SZXBhaXJGb3VuZBIiCgV0b3RhbBgDIAEoCzITLmRmcy52MS5SZXBhaXJUb3RhbBIVCg1mdWxsX3BlZXJfaWRzGAQgAygJIrEBCgtSZXBhaXJGb3VuZBIWCg5sYXlvdXRfdmVyc2lvbhgBIAEoCRIXCg9vYmplY3RzX2F0X3Jpc2sYAiABKAQSEwoLaXNfYXRfbGVhc3QYAyABKAgSFAoMc2hvcnRfYmxvY2tzGAQgASgEEhMKC2dvbmVfYmxvY2tzGAUgASgEEhgKEG1pc3BsYWNlZF9ibG9ja3MYBiABKAQSFwoPbWlzcGxhY2VkX2J5dGVzGAcgASgEIn0KC1JlcGFpclRvdGFsEhYKDmJyb3VnaHRfYmxvY2tzGAEgASgEEhYKDmZldGNoZWRfYmxvY2tzGAIgASgEEhcKD3JlbGVhc2VkX2Jsb2NrcxgDIAEoBBITCgttb3ZlZF9ieXRlcxgEIAEoBBIQCghmYWlsdXJlcxgFIAEoBCJ3CgVTY3J1YhIYCgNqb2IYASABKAsyCy5kZnMudjEuSm9iEhAKCGV2ZXJ5X21zGAIgASgEEiEKBWZvdW5kGAMgASgLMhIuZGZzLnYxLlNjcnViRm91bmQSHwoEbGFzdBgEIAEoCzIRLmRmcy52MS5TY3J1YlBhc3MifAoJU2NydWJQYXNzEiwKCGZpbmlzaGVkGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgd0b29rX21zGAIgASgEEg0KBWJ5dGVzGAMgASgEEiEKBWZvdW5kGAQgASgLMhIuZGZzLnYxLlNjcnViRm91bmQioQEKClNjcnViRm91bmQSDgoGcGllY2VzGAEgASgEEhQKDHdyb25nX3BpZWNlcxgCIAEoBBIYChB3cm9uZ19yZWZlcmVuY2VzGAMgASgEEhUKDWVudGVyZWRfZmlsZXMYBCABKAQSDAoEcm93cxgFIAEoBBIXCg9sb3N0X3BhcnRpdGlvbnMYBiABKAQSFQoNZGFtYWdlZF9maWxlcxgHIAEoBCIRCg9MaXN0Sm9ic1JlcXVlc3QiLQoQTGlzdEpvYnNSZXNwb25zZRIZCgRqb2JzGAEgAygLMgsuZGZzLnYxLkpvYiIkChBXYXRjaEpvYnNSZXF1ZXN0EhAKCGV2ZXJ5X21zGAEgASgNIi4KEVdhdGNoSm9ic1Jlc3BvbnNlEhkKBGpvYnMYASADKAsyCy5kZnMudjEuSm9iIhIKEEdldFJlcGFpclJlcXVlc3QiMwoRR2V0UmVwYWlyUmVzcG9uc2USHgoGcmVwYWlyGAEgASgLMg4uZGZzLnYxLlJlcGFpciIRCg9HZXRTY3J1YlJlcXVlc3QiMAoQR2V0U2NydWJSZXNwb25zZRIcCgVzY3J1YhgBIAEoCzINLmRmcy52MS5TY3J1YiJEChFDb250cm9sSm9iUmVxdWVzdBIMCgRuYW1lGAEgASgJEiEKBmFjdGlvbhgCIAEoDjIRLmRmcy52MS5Kb2JBY3Rpb24iLgoSQ29udHJvbEpvYlJlc3BvbnNlEhgKA2pvYhgBIAEoCzILLmRmcy52MS5Kb2IiQAoNVmVyaWZ5UmVxdWVzdBIOCgZidWNrZXQYASABKAkSDgoGcHJlZml4GAIgASgJEg8KB2lzX2RlZXAYAyABKAgiuQEKDlZlcmlmeVJlc3BvbnNlEiQKBXRvdGFsGAEgASgLMhMuZGZzLnYxLlZlcmlmeVRvdGFsSAASKAoIcHJvZ3Jlc3MYAiABKAsyFC5kZnMudjEuVmVyaWZ5Q291bnRzSAASKAoGb2JqZWN0GAMgASgLMhYuZGZzLnYxLlZlcmlmaWVkT2JqZWN0SAASJAoEZG9uZRgEIAEoCzIULmRmcy52MS5WZXJpZnlDb3VudHNIAEIHCgVldmVudCItCgtWZXJpZnlUb3RhbBIPCgdvYmplY3RzGAEgASgEEg0KBWJ5dGVzGAIgASgEInIKDFZlcmlmeUNvdW50cxIPCgdvYmplY3RzGAEgASgEEg0KBWJ5dGVzGAIgASgEEg4KBmJsb2NrcxgDIAEoBBIPCgdkYW1hZ2VkGAQgASgEEhIKCnVucmVhZGFibGUYBSABKAQSDQoFYmVsb3cYBiABKAQieQoOVmVyaWZpZWRPYmplY3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRISCgp2ZXJzaW9uX2lkGAMgASgJEiYKB3Byb2JsZW0YBCABKA4yFS5kZnMudjEuVmVyaWZ5UHJvYmxlbRIOCgZyZWFzb24YBSABKAkiqAEKB0NvbGxlY3QSGAoDam9iGAEgASgLMgsuZGZzLnYxLkpvYhIYChBjb2xsZWN0X2FmdGVyX21zGAIgASgEEiMKBWZvdW5kGAMgASgLMhQuZGZzLnYxLkNvbGxlY3RGb3VuZBIjCgV0b3RhbBgEIAEoCzIULmRmcy52MS5Db2xsZWN0VG90YWwSHwoKcHVibGlzaGluZxgFIAEoCzILLmRmcy52MS5Kb2IikgEKDENvbGxlY3RGb3VuZBIYChBjb25kZW1uZWRfYmxvY2tzGAEgASgEEhcKD2NvbmRlbW5lZF9ieXRlcxgCIAEoBBIbChN1bnJlZmVyZW5jZWRfYmxvY2tzGAMgASgEEhoKEnVucmVmZXJlbmNlZF9ieXRlcxgEIAEoBBIWCg5oZWxkX3VwX2Jsb2NrcxgFIAEoBCKNAQoMQ29sbGVjdFRvdGFsEhgKEGNvbGxlY3RlZF9ibG9ja3MYASABKAQSFwoPY29sbGVjdGVkX2J5dGVzGAIgASgEEhUKDXNwYXJlZF9ibG9ja3MYAyABKAQSGAoQcHVibGlzaGVkX2RlYXRocxgEIAEoBBIZChFhYmFuZG9uZWRfdXBsb2FkcxgFIAEoBCITChFHZXRDb2xsZWN0UmVxdWVzdCI2ChJHZXRDb2xsZWN0UmVzcG9uc2USIAoHY29sbGVjdBgBIAEoCzIPLmRmcy52MS5Db2xsZWN0KmMKCEpvYlN0YXRlEhkKFUpPQl9TVEFURV9VTlNQRUNJRklFRBAAEhIKDkpPQl9TVEFURV9CVVNZEAESEgoOSk9CX1NUQVRFX0lETEUQAhIUChBKT0JfU1RBVEVfUEFVU0VEEAMqaAoJSm9iQWN0aW9uEhoKFkpPQl9BQ1RJT05fVU5TUEVDSUZJRUQQABISCg5KT0JfQUNUSU9OX05PVxABEhQKEEpPQl9BQ1RJT05fUEFVU0UQAhIVChFKT0JfQUNUSU9OX1JFU1VNRRADKoQBCg1WZXJpZnlQcm9ibGVtEh4KGlZFUklGWV9QUk9CTEVNX1VOU1BFQ0lGSUVEEAASGgoWVkVSSUZZX1BST0JMRU1fREFNQUdFRBABEh0KGVZFUklGWV9QUk9CTEVNX1VOUkVBREFCTEUQAhIYChRWRVJJRllfUFJPQkxFTV9CRUxPVxADMtUDCgpKb2JTZXJ2aWNlEj0KCExpc3RKb2JzEhcuZGZzLnYxLkxpc3RKb2JzUmVxdWVzdBoYLmRmcy52MS5MaXN0Sm9ic1Jlc3BvbnNlEkIKCVdhdGNoSm9icxIYLmRmcy52MS5XYXRjaEpvYnNSZXF1ZXN0GhkuZGZzLnYxLldhdGNoSm9ic1Jlc3BvbnNlMAESQwoKQ29udHJvbEpvYhIZLmRmcy52MS5Db250cm9sSm9iUmVxdWVzdBoaLmRmcy52MS5Db250cm9sSm9iUmVzcG9uc2USQAoJR2V0UmVwYWlyEhguZGZzLnYxLkdldFJlcGFpclJlcXVlc3QaGS5kZnMudjEuR2V0UmVwYWlyUmVzcG9uc2USQwoKR2V0Q29sbGVjdBIZLmRmcy52MS5HZXRDb2xsZWN0UmVxdWVzdBoaLmRmcy52MS5HZXRDb2xsZWN0UmVzcG9uc2USOQoGVmVyaWZ5EhUuZGZzLnYxLlZlcmlmeVJlcXVlc3QaFi5kZnMudjEuVmVyaWZ5UmVzcG9uc2UwARI9CghHZXRTY3J1YhIXLmRmcy52MS5HZXRTY3J1YlJlcXVlc3QaGC5kZnMudjEuR2V0U2NydWJSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("ChBkZnMvdjEvam9iLnByb3RvEgZkZnMudjEi3AEKA0pvYhIMCgRuYW1lGAEgASgJEh8KBXN0YXRlGAIgASgOMhAuZGZzLnYxLkpvYlN0YXRlEg0KBXBoYXNlGAMgASgJEhAKA3doeRgEIAEoCUgAiAEBEhIKCmRvbmVfc2hhcmUYBSABKAESEgoKZG9uZV9ieXRlcxgGIAEoBBITCgt0b3RhbF9ieXRlcxgHIAEoBBITCgZldGFfbXMYCCABKARIAYgBARIUCgdmYWlsdXJlGAkgASgJSAKIAQFCBgoEX3doeUIJCgdfZXRhX21zQgoKCF9mYWlsdXJlIoEBCgZSZXBhaXISGAoDam9iGAEgASgLMgsuZGZzLnYxLkpvYhIiCgVmb3VuZBgCIAEoCzITLmRmcy52MS5SZXBhaXJGb3VuZBIiCgV0b3RhbBgDIAEoCzITLmRmcy52MS5SZXBhaXJUb3RhbBIVCg1mdWxsX3BlZXJfaWRzGAQgAygJIrEBCgtSZXBhaXJGb3VuZBIWCg5sYXlvdXRfdmVyc2lvbhgBIAEoCRIXCg9vYmplY3RzX2F0X3Jpc2sYAiABKAQSEwoLaXNfYXRfbGVhc3QYAyABKAgSFAoMc2hvcnRfYmxvY2tzGAQgASgEEhMKC2dvbmVfYmxvY2tzGAUgASgEEhgKEG1pc3BsYWNlZF9ibG9ja3MYBiABKAQSFwoPbWlzcGxhY2VkX2J5dGVzGAcgASgEIn0KC1JlcGFpclRvdGFsEhYKDmJyb3VnaHRfYmxvY2tzGAEgASgEEhYKDmZldGNoZWRfYmxvY2tzGAIgASgEEhcKD3JlbGVhc2VkX2Jsb2NrcxgDIAEoBBITCgttb3ZlZF9ieXRlcxgEIAEoBBIQCghmYWlsdXJlcxgFIAEoBCJ3CgVTY3J1YhIYCgNqb2IYASABKAsyCy5kZnMudjEuSm9iEhAKCGV2ZXJ5X21zGAIgASgEEiEKBWZvdW5kGAMgASgLMhIuZGZzLnYxLlNjcnViRm91bmQSHwoEbGFzdBgEIAEoCzIRLmRmcy52MS5TY3J1YlBhc3MifAoJU2NydWJQYXNzEiwKCGZpbmlzaGVkGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgd0b29rX21zGAIgASgEEg0KBWJ5dGVzGAMgASgEEiEKBWZvdW5kGAQgASgLMhIuZGZzLnYxLlNjcnViRm91bmQioQEKClNjcnViRm91bmQSDgoGcGllY2VzGAEgASgEEhQKDHdyb25nX3BpZWNlcxgCIAEoBBIYChB3cm9uZ19yZWZlcmVuY2VzGAMgASgEEhUKDWVudGVyZWRfZmlsZXMYBCABKAQSDAoEcm93cxgFIAEoBBIXCg9sb3N0X3BhcnRpdGlvbnMYBiABKAQSFQoNZGFtYWdlZF9maWxlcxgHIAEoBCIRCg9MaXN0Sm9ic1JlcXVlc3QiLQoQTGlzdEpvYnNSZXNwb25zZRIZCgRqb2JzGAEgAygLMgsuZGZzLnYxLkpvYiIkChBXYXRjaEpvYnNSZXF1ZXN0EhAKCGV2ZXJ5X21zGAEgASgNIi4KEVdhdGNoSm9ic1Jlc3BvbnNlEhkKBGpvYnMYASADKAsyCy5kZnMudjEuSm9iIhIKEEdldFJlcGFpclJlcXVlc3QiMwoRR2V0UmVwYWlyUmVzcG9uc2USHgoGcmVwYWlyGAEgASgLMg4uZGZzLnYxLlJlcGFpciIRCg9HZXRTY3J1YlJlcXVlc3QiMAoQR2V0U2NydWJSZXNwb25zZRIcCgVzY3J1YhgBIAEoCzINLmRmcy52MS5TY3J1YiJEChFDb250cm9sSm9iUmVxdWVzdBIMCgRuYW1lGAEgASgJEiEKBmFjdGlvbhgCIAEoDjIRLmRmcy52MS5Kb2JBY3Rpb24iLgoSQ29udHJvbEpvYlJlc3BvbnNlEhgKA2pvYhgBIAEoCzILLmRmcy52MS5Kb2IiQAoNVmVyaWZ5UmVxdWVzdBIOCgZidWNrZXQYASABKAkSDgoGcHJlZml4GAIgASgJEg8KB2lzX2RlZXAYAyABKAgiuQEKDlZlcmlmeVJlc3BvbnNlEiQKBXRvdGFsGAEgASgLMhMuZGZzLnYxLlZlcmlmeVRvdGFsSAASKAoIcHJvZ3Jlc3MYAiABKAsyFC5kZnMudjEuVmVyaWZ5Q291bnRzSAASKAoGb2JqZWN0GAMgASgLMhYuZGZzLnYxLlZlcmlmaWVkT2JqZWN0SAASJAoEZG9uZRgEIAEoCzIULmRmcy52MS5WZXJpZnlDb3VudHNIAEIHCgVldmVudCItCgtWZXJpZnlUb3RhbBIPCgdvYmplY3RzGAEgASgEEg0KBWJ5dGVzGAIgASgEInIKDFZlcmlmeUNvdW50cxIPCgdvYmplY3RzGAEgASgEEg0KBWJ5dGVzGAIgASgEEg4KBmJsb2NrcxgDIAEoBBIPCgdkYW1hZ2VkGAQgASgEEhIKCnVucmVhZGFibGUYBSABKAQSDQoFYmVsb3cYBiABKAQieQoOVmVyaWZpZWRPYmplY3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRISCgp2ZXJzaW9uX2lkGAMgASgJEiYKB3Byb2JsZW0YBCABKA4yFS5kZnMudjEuVmVyaWZ5UHJvYmxlbRIOCgZyZWFzb24YBSABKAkiqAEKB0NvbGxlY3QSGAoDam9iGAEgASgLMgsuZGZzLnYxLkpvYhIYChBjb2xsZWN0X2FmdGVyX21zGAIgASgEEiMKBWZvdW5kGAMgASgLMhQuZGZzLnYxLkNvbGxlY3RGb3VuZBIjCgV0b3RhbBgEIAEoCzIULmRmcy52MS5Db2xsZWN0VG90YWwSHwoKcHVibGlzaGluZxgFIAEoCzILLmRmcy52MS5Kb2IikgEKDENvbGxlY3RGb3VuZBIYChBjb25kZW1uZWRfYmxvY2tzGAEgASgEEhcKD2NvbmRlbW5lZF9ieXRlcxgCIAEoBBIbChN1bnJlZmVyZW5jZWRfYmxvY2tzGAMgASgEEhoKEnVucmVmZXJlbmNlZF9ieXRlcxgEIAEoBBIWCg5oZWxkX3VwX2Jsb2NrcxgFIAEoBCKNAQoMQ29sbGVjdFRvdGFsEhgKEGNvbGxlY3RlZF9ibG9ja3MYASABKAQSFwoPY29sbGVjdGVkX2J5dGVzGAIgASgEEhUKDXNwYXJlZF9ibG9ja3MYAyABKAQSGAoQcHVibGlzaGVkX2RlYXRocxgEIAEoBBIZChFhYmFuZG9uZWRfdXBsb2FkcxgFIAEoBCITChFHZXRDb2xsZWN0UmVxdWVzdCI2ChJHZXRDb2xsZWN0UmVzcG9uc2USIAoHY29sbGVjdBgBIAEoCzIPLmRmcy52MS5Db2xsZWN0IhMKEUdldENvbnZlcnRSZXF1ZXN0IjYKEkdldENvbnZlcnRSZXNwb25zZRIgCgdjb252ZXJ0GAEgASgLMg8uZGZzLnYxLkNvbnZlcnQimQEKB0NvbnZlcnQSGAoDam9iGAEgASgLMgsuZGZzLnYxLkpvYhIjCgVmb3VuZBgCIAEoCzIULmRmcy52MS5Db252ZXJ0Rm91bmQSIwoFdG90YWwYAyABKAsyFC5kZnMudjEuQ29udmVydFRvdGFsEioKB2NsdXN0ZXIYBCABKAsyGS5kZnMudjEuQ2x1c3RlckNvbnZlcnNpb24iRAoMQ29udmVydEZvdW5kEhAKCHZlcnNpb25zGAEgASgEEg0KBWJ5dGVzGAIgASgEEhMKC2lzX2F0X2xlYXN0GAMgASgIIlUKDENvbnZlcnRUb3RhbBIaChJjb252ZXJ0ZWRfdmVyc2lvbnMYASABKAQSFwoPY29udmVydGVkX2J5dGVzGAIgASgEEhAKCGZhaWx1cmVzGAMgASgEIrUBChFDbHVzdGVyQ29udmVyc2lvbhIQCgh2ZXJzaW9ucxgBIAEoBBINCgVieXRlcxgCIAEoBBITCgtpc19hdF9sZWFzdBgDIAEoCBIPCgdpc19kb25lGAQgASgIEhIKCmRvbmVfYnl0ZXMYBSABKAQSEwoLdG90YWxfYnl0ZXMYBiABKAQSFwoPc2lsZW50X3BlZXJfaWRzGAcgAygJEhcKD3BhdXNlZF9wZWVyX2lkcxgIIAMoCSpjCghKb2JTdGF0ZRIZChVKT0JfU1RBVEVfVU5TUEVDSUZJRUQQABISCg5KT0JfU1RBVEVfQlVTWRABEhIKDkpPQl9TVEFURV9JRExFEAISFAoQSk9CX1NUQVRFX1BBVVNFRBADKmgKCUpvYkFjdGlvbhIaChZKT0JfQUNUSU9OX1VOU1BFQ0lGSUVEEAASEgoOSk9CX0FDVElPTl9OT1cQARIUChBKT0JfQUNUSU9OX1BBVVNFEAISFQoRSk9CX0FDVElPTl9SRVNVTUUQAyqEAQoNVmVyaWZ5UHJvYmxlbRIeChpWRVJJRllfUFJPQkxFTV9VTlNQRUNJRklFRBAAEhoKFlZFUklGWV9QUk9CTEVNX0RBTUFHRUQQARIdChlWRVJJRllfUFJPQkxFTV9VTlJFQURBQkxFEAISGAoUVkVSSUZZX1BST0JMRU1fQkVMT1cQAzKaBAoKSm9iU2VydmljZRI9CghMaXN0Sm9icxIXLmRmcy52MS5MaXN0Sm9ic1JlcXVlc3QaGC5kZnMudjEuTGlzdEpvYnNSZXNwb25zZRJCCglXYXRjaEpvYnMSGC5kZnMudjEuV2F0Y2hKb2JzUmVxdWVzdBoZLmRmcy52MS5XYXRjaEpvYnNSZXNwb25zZTABEkMKCkNvbnRyb2xKb2ISGS5kZnMudjEuQ29udHJvbEpvYlJlcXVlc3QaGi5kZnMudjEuQ29udHJvbEpvYlJlc3BvbnNlEkAKCUdldFJlcGFpchIYLmRmcy52MS5HZXRSZXBhaXJSZXF1ZXN0GhkuZGZzLnYxLkdldFJlcGFpclJlc3BvbnNlEkMKCkdldENvbGxlY3QSGS5kZnMudjEuR2V0Q29sbGVjdFJlcXVlc3QaGi5kZnMudjEuR2V0Q29sbGVjdFJlc3BvbnNlEkMKCkdldENvbnZlcnQSGS5kZnMudjEuR2V0Q29udmVydFJlcXVlc3QaGi5kZnMudjEuR2V0Q29udmVydFJlc3BvbnNlEjkKBlZlcmlmeRIVLmRmcy52MS5WZXJpZnlSZXF1ZXN0GhYuZGZzLnYxLlZlcmlmeVJlc3BvbnNlMAESPQoIR2V0U2NydWISFy5kZnMudjEuR2V0U2NydWJSZXF1ZXN0GhguZGZzLnYxLkdldFNjcnViUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message dfs.v1.Job
@@ -838,6 +838,190 @@ export const GetCollectResponseSchema: GenMessage<GetCollectResponse> = /*@__PUR
   messageDesc(file_dfs_v1_job, 26);
 
 /**
+ * @generated from message dfs.v1.GetConvertRequest
+ */
+export type GetConvertRequest = Message<"dfs.v1.GetConvertRequest"> & {
+};
+
+/**
+ * Describes the message dfs.v1.GetConvertRequest.
+ * Use `create(GetConvertRequestSchema)` to create a new message.
+ */
+export const GetConvertRequestSchema: GenMessage<GetConvertRequest> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 27);
+
+/**
+ * @generated from message dfs.v1.GetConvertResponse
+ */
+export type GetConvertResponse = Message<"dfs.v1.GetConvertResponse"> & {
+  /**
+   * @generated from field: dfs.v1.Convert convert = 1;
+   */
+  convert?: Convert | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.GetConvertResponse.
+ * Use `create(GetConvertResponseSchema)` to create a new message.
+ */
+export const GetConvertResponseSchema: GenMessage<GetConvertResponse> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 28);
+
+/**
+ * @generated from message dfs.v1.Convert
+ */
+export type Convert = Message<"dfs.v1.Convert"> & {
+  /**
+   * Of this node's share.
+   *
+   * @generated from field: dfs.v1.Job job = 1;
+   */
+  job?: Job | undefined;
+
+  /**
+   * What is left of this node's share; absent: it has not been looked at since the start, or since a bucket was changed.
+   *
+   * @generated from field: dfs.v1.ConvertFound found = 2;
+   */
+  found?: ConvertFound | undefined;
+
+  /**
+   * By this node, since its start.
+   *
+   * @generated from field: dfs.v1.ConvertTotal total = 3;
+   */
+  total?: ConvertTotal | undefined;
+
+  /**
+   * All members together.
+   *
+   * @generated from field: dfs.v1.ClusterConversion cluster = 4;
+   */
+  cluster?: ClusterConversion | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.Convert.
+ * Use `create(ConvertSchema)` to create a new message.
+ */
+export const ConvertSchema: GenMessage<Convert> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 29);
+
+/**
+ * @generated from message dfs.v1.ConvertFound
+ */
+export type ConvertFound = Message<"dfs.v1.ConvertFound"> & {
+  /**
+   * @generated from field: uint64 versions = 1;
+   */
+  versions: bigint;
+
+  /**
+   * @generated from field: uint64 bytes = 2;
+   */
+  bytes: bigint;
+
+  /**
+   * @generated from field: bool is_at_least = 3;
+   */
+  isAtLeast: boolean;
+};
+
+/**
+ * Describes the message dfs.v1.ConvertFound.
+ * Use `create(ConvertFoundSchema)` to create a new message.
+ */
+export const ConvertFoundSchema: GenMessage<ConvertFound> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 30);
+
+/**
+ * @generated from message dfs.v1.ConvertTotal
+ */
+export type ConvertTotal = Message<"dfs.v1.ConvertTotal"> & {
+  /**
+   * @generated from field: uint64 converted_versions = 1;
+   */
+  convertedVersions: bigint;
+
+  /**
+   * @generated from field: uint64 converted_bytes = 2;
+   */
+  convertedBytes: bigint;
+
+  /**
+   * @generated from field: uint64 failures = 3;
+   */
+  failures: bigint;
+};
+
+/**
+ * Describes the message dfs.v1.ConvertTotal.
+ * Use `create(ConvertTotalSchema)` to create a new message.
+ */
+export const ConvertTotalSchema: GenMessage<ConvertTotal> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 31);
+
+/**
+ * @generated from message dfs.v1.ClusterConversion
+ */
+export type ClusterConversion = Message<"dfs.v1.ClusterConversion"> & {
+  /**
+   * Left to be converted.
+   *
+   * @generated from field: uint64 versions = 1;
+   */
+  versions: bigint;
+
+  /**
+   * @generated from field: uint64 bytes = 2;
+   */
+  bytes: bigint;
+
+  /**
+   * Somebody has not told, or not looked at everything since a bucket was changed, or could not count all.
+   *
+   * @generated from field: bool is_at_least = 3;
+   */
+  isAtLeast: boolean;
+
+  /**
+   * Everything has the redundancy of its bucket.
+   *
+   * @generated from field: bool is_done = 4;
+   */
+  isDone: boolean;
+
+  /**
+   * @generated from field: uint64 done_bytes = 5;
+   */
+  doneBytes: bigint;
+
+  /**
+   * @generated from field: uint64 total_bytes = 6;
+   */
+  totalBytes: bigint;
+
+  /**
+   * Members that have not told.
+   *
+   * @generated from field: repeated string silent_peer_ids = 7;
+   */
+  silentPeerIds: string[];
+
+  /**
+   * @generated from field: repeated string paused_peer_ids = 8;
+   */
+  pausedPeerIds: string[];
+};
+
+/**
+ * Describes the message dfs.v1.ClusterConversion.
+ * Use `create(ClusterConversionSchema)` to create a new message.
+ */
+export const ClusterConversionSchema: GenMessage<ClusterConversion> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 32);
+
+/**
  * @generated from enum dfs.v1.JobState
  */
 export const JobState = {
@@ -1008,6 +1192,16 @@ export const JobService: GenService<{
     methodKind: "unary";
     input: typeof GetCollectRequestSchema;
     output: typeof GetCollectResponseSchema;
+  },
+  /**
+   * Conversion, which gives objects the redundancy that their bucket was set to, in all that is known of it; every member is asked. Not on a node without keys.
+   *
+   * @generated from rpc dfs.v1.JobService.GetConvert
+   */
+  getConvert: {
+    methodKind: "unary";
+    input: typeof GetConvertRequestSchema;
+    output: typeof GetConvertResponseSchema;
   },
   /**
    * Proves everything that can be read through this node. It is done when its last message says so.
