@@ -7,9 +7,12 @@ import { seededRandom } from '../../src/base/random.ts'
 import { blockHoldersOf } from '../../src/cluster/index.ts'
 import { erasureCode } from '../../src/erasure/index.ts'
 import type { Objects } from '../../src/objects/index.ts'
+import { keptOf } from '../../src/objects/object-row.ts'
+import { blocksOf } from '../../src/objects/stored.ts'
 import type { Redundancy } from '../../src/replication/index.ts'
 import { peerNamed } from '../support/cluster-identities.ts'
-import type { PutUnderWay } from './ledger.ts'
+import { DatedObjects } from './dated-objects.ts'
+import { proofOf, type PutUnderWay } from './ledger.ts'
 import { blockOfLetter, isLarge } from './letters.ts'
 import { type Condition, type ObjectOperation, type ObjectState, objectViolations, shortOf } from './object-history.ts'
 import { World, type WorldVariant, type WorldWeather } from './world.ts'
@@ -44,10 +47,10 @@ export interface WholeRun {
 const names = ['ann', 'bob', 'carol', 'dave', 'eve', 'frank', 'grace'] as const
 const letters = 'abcdefghWXYZ1234'.split('')
 
-interface Climate { readonly weather: WorldWeather, readonly founders: number, readonly shards: { readonly k: number, readonly m: number }, readonly unlucky: string, readonly fate: 'rots' | 'dies for ever' | 'forgets' }
+interface Climate { readonly weather: WorldWeather, readonly founders: number, readonly shards: { readonly k: number, readonly m: number }, readonly unlucky: string, readonly fate: 'rots' | 'dies for ever' | 'forgets', readonly wrongClocks: 'one' | 'any', readonly wrong: string }
 
 function climateOf (seed: number): Climate {
-  const random = seededRandom(seed ^ 0x51f15eed)
+  const [random, clocks] = [seededRandom(seed ^ 0x51f15eed), seededRandom(seed ^ 0x0c10c4)]
   const chance = (share: number): boolean => random.fraction() < share
   const founders = 3 + Math.floor(random.fraction() * 4)
   const fates = ['rots', 'rots', 'dies for ever', 'forgets'] as const
@@ -57,6 +60,9 @@ function climateOf (seed: number): Climate {
     // of all that disks forget, and what dies with a node, one node alone has its share: more is more than is promised
     unlucky: names[Math.floor(random.fraction() * names.length)] as string,
     fate: fates[Math.floor(random.fraction() * fates.length)] as Climate['fate'],
+    // dates have a say only where a majority of clocks is right; all else must hold whatever clocks say
+    wrongClocks: clocks.fraction() < 0.6 ? 'one' : 'any',
+    wrong: names[Math.floor(clocks.fraction() * founders)] as string,
     weather: {
       loss: chance(0.3) ? 0 : random.fraction() * 0.3,
       duplicates: random.fraction() * 0.2,
@@ -70,7 +76,7 @@ function climateOf (seed: number): Climate {
 /**
  * A small cluster that does everything at once: clients put, overwrite, delete, read and list objects that share blocks, whole and in shards, in buckets that
  * stay and buckets that go; nodes join, drain, die, come back, one for ever not; disks rot, fill up, hang and lose what was not synced; the network loses,
- * doubles, delays and splits, also one way. What clients were told must be what registers could have said; what was acknowledged must be read meanwhile; no
+ * doubles, delays and splits, also one way; wall clocks are wrong by an hour or by years, and step back. What clients were told must be what registers could have said; what was acknowledged must be read meanwhile; no
  * block may be taken away that is needed. Then the faults cease: full redundancy, and nothing but what is needed, must come back by itself.
  */
 export async function simulateWhole ({ seed, minutes = 2, variant }: WholeRunOptions): Promise<WholeRun> {
@@ -109,6 +115,7 @@ class Run {
   readonly #endMs: number
   readonly #slots: Slot[] = [0, 1, 2, 3].map((i) => ({ bucket: buckets[i % 2] as BucketName, number: i, operations: 0 }))
   readonly #quiet: Name[] = []
+  readonly #dated: DatedObjects
   /** Of each version that was ever begun. */
   readonly #contents = new Map<string, string>()
   #nextKey = 4
@@ -117,19 +124,23 @@ class Run {
     this.#climate = climate
     this.world = new World({ seed, names, founders: climate.founders, weather: climate.weather, variant, hasBlocks: true })
     this.#endMs = minutes * 60_000
+    const { world, violations } = this
+    this.#dated = new DatedObjects({ world, violations, wrong: climate.wrong, objects: (name) => this.#objects(name), up: () => this.#up(), isTrouble: () => this.#isTrouble(), text: () => this.#text() })
   }
 
   async all (): Promise<void> {
     const { world } = this
     const founders = names.slice(0, this.#climate.founders)
-    world.say(`${founders.join()}; ${this.#climate.shards.k}+${this.#climate.shards.m}; ${this.#climate.unlucky} ${this.#climate.fate}; ${JSON.stringify(world.weather)}`)
+    world.say(`${founders.join()}; ${this.#climate.shards.k}+${this.#climate.shards.m}; ${this.#climate.unlucky} ${this.#climate.fate}; ${this.#climate.wrongClocks === 'one' ? this.#climate.wrong : 'any'} has a wrong clock; ${JSON.stringify(world.weather)}`)
     await world.begin(founders.length)
     for (const name of founders) await this.#untilJoined(name, founders[0] as string)
     const { k, m } = this.#climate.shards
     await this.#insist(async () => this.#objects(founders[0] as string).createBucket('copies'))
     await this.#insist(async () => this.#objects(founders[0] as string).createBucket('shards', { shards: `${k}+${m}` }))
     await this.#insist(async () => { this.#spread = (await this.#objects(founders[0] as string).bucket('shards')).id })
-    await Promise.all([...[0, 1, 2, 3].map(async (i) => this.#client(`c${i}`)), this.#bucketClient(), this.#trouble()])
+    if (this.#climate.wrongClocks === 'one') await this.#insist(async () => this.#dated.create(founders[0] as string))
+    const dated = this.#climate.wrongClocks === 'one' ? [this.#dated.client()] : []
+    await Promise.all([...[0, 1, 2, 3].map(async (i) => this.#client(`c${i}`)), this.#bucketClient(), ...dated, this.#clocks(), this.#trouble()])
     if (this.world.ledger.violations.length > 0) return
     await this.#aftermath()
   }
@@ -178,7 +189,7 @@ class Run {
 
   async #put (by: string, through: string, name: Name, { isPlain: isUnconditional = false } = {}): Promise<'stored' | 'unknown' | 'nothing'> {
     const { world } = this
-    const text = Array.from({ length: 1 + Math.floor(world.between(0, 4)) }, () => world.pick(letters)).join('')
+    const text = this.#text()
     const last = this.history.findLast(({ key, did }) => key === textOf(name) && did.kind === 'put')?.did
     const kind = isUnconditional ? 1 : world.random.fraction()
     const condition: Condition = kind < 0.15 ? 'absent' : kind < 0.35 && last?.kind === 'put' ? { version: last.version } : undefined
@@ -201,6 +212,8 @@ class Run {
     else if (outcome.kind === 'unknown' && version !== undefined) this.#note({ ...base, endMs: Infinity, did: { kind: 'put', version, condition: checked } })
     return outcome.kind === 'told' ? 'stored' : outcome.kind === 'unknown' ? 'unknown' : 'nothing'
   }
+
+  #text (): string { return Array.from({ length: 1 + Math.floor(this.world.between(0, 4)) }, () => this.world.pick(letters)).join('') }
 
   readonly #etags = new Map<string, string>()
   /** Id of the bucket that keeps large blocks in shards, hexadecimal. */
@@ -365,6 +378,19 @@ class Run {
 
   readonly #gone = new Set<string>()
 
+  /** Wall clocks are set wrong, and right again. */
+  async #clocks (): Promise<void> {
+    const { world } = this
+    const { wrongClocks, wrong, founders } = this.#climate
+    const hourMs = 3_600_000
+    while (this.#isTrouble()) {
+      await world.time.sleep(world.between(2_000, 15_000))
+      const years = 10 * 365.25 * 24 * hourMs
+      world.setClock(wrongClocks === 'one' ? wrong : world.pick(names.slice(0, founders + 1)), world.pick([0, hourMs, -hourMs, years, years, -years, world.between(-hourMs, hourMs)]))
+    }
+    for (const name of names) if (world.disk(name).aheadMs !== 0) world.setClock(name, 0)
+  }
+
   #split (): void {
     const { world } = this
     const some = names.filter(() => world.chance(0.35))
@@ -460,6 +486,7 @@ class Run {
     world.say('it is over')
     this.violations.push(...wrong.slice(0, 10))
     await this.#readQuiet('at the end')
+    await this.#dated.atTheEnd()
     const dead = world.pick(this.#up())
     world.kill(dead)
     await world.time.sleep(1_000)
@@ -475,7 +502,7 @@ class Run {
     if (layout === undefined || up.some((name) => world.process(name)?.state.layout.version !== layout.version || layout.state !== 'settled')) return [`the layout does not settle: ${up.map((name) => { const of = world.process(name); return `${name} ${of?.state.layout.version} ${of?.state.layout.state} ${of?.keeper.trouble ?? ''}` }).join('; ')}`]
     const rows = world.objectRows(layout)
     const wrong: string[] = []
-    const live = new Set<string>(rows.flatMap(({ current, pending }) => [...pending, ...current === undefined ? [] : [current]].map(({ id }) => hexOf(id))))
+    const live = new Set<string>(rows.flatMap((row) => [...row.pending, ...row.current === undefined ? [] : [row.current], ...keptOf(row)].map((version) => hexOf(hash(proofOf(blocksOf(version)))))))
     const needed = new Map<Cid, Map<string, Redundancy>>()
     for (const { bucketId, key, pending, dropped, current } of rows) {
       if (pending.length > 0) wrong.push(`an upload of ${key} is never given up`)

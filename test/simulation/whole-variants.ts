@@ -22,6 +22,8 @@ export const wholeVariants: Readonly<Record<string, () => WorldVariant>> = {
     disk: (files) => ({ ...files, writeDurable: async (path, parts, options) => path.startsWith('blocks/') ? files.write(path, concat([...parts])) : files.writeDurable(path, parts, options) }),
   }),
   'the bucket is not looked at after the commit': () => ({ undo: replaced(Buckets.prototype, 'isActive', async () => true) }),
+  'graces are counted by the wall clock': () => ({ clock: (clock) => ({ ...clock, monotonicMs: () => clock.wallMs() }) }),
+  'what a date deletes is judged by the clock of the node that is asked': () => ({ dates: (dates, { clock }) => ({ present: async () => dates.present(), past: async () => clock.wallMs() }) }),
   'a row becomes a tombstone while it still owes a death': () => ({
     objectRegisters: (registers) => changing(registers, (row) => row, (row) => row.current === undefined && row.pending.length === 0 ? undefined : row),
   }),

@@ -22,13 +22,14 @@ import type { ClusterState } from '../../src/node/state.ts'
 import type { BlockStores } from '../../src/node/stores.ts'
 import type { TableEngine } from '../../src/node/table-engine.ts'
 import { UserActivity } from '../../src/node/user-activity.ts'
-import { objectStore, type Objects } from '../../src/objects/index.ts'
+import { expiring, type Lifecycle, type ObjectParts, objectStore, type Objects } from '../../src/objects/index.ts'
 import type { OwedRows } from '../../src/objects/owed-rows.ts'
 import { Undertaker } from '../../src/objects/undertaker.ts'
 import { serveFetch } from '../../src/protocols/fetch.ts'
 import { livingAt, serveStore } from '../../src/protocols/store.ts'
 import { Collector } from '../../src/replication/collector.ts'
 import type { Replication } from '../../src/replication/index.ts'
+import { AgreedDate } from '../../src/tables/agreed-date.ts'
 import { type DeathPorts, knownDeaths, publishDeaths } from '../../src/tables/death-rounds.ts'
 import type { Registers, RowStore } from '../../src/tables/index.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
@@ -43,6 +44,8 @@ export interface BlocksVariant extends CollectionVariant {
   readonly withoutRepair?: boolean
   /** What the objects know of their rows. */
   readonly objectRegisters?: (registers: Registers, parts: { readonly rows: RowStore }) => Registers
+  /** What the date is, where a date deletes or frees for deletion. */
+  readonly dates?: (dates: ObjectParts['dates'], parts: { readonly clock: Clock }) => ObjectParts['dates']
   readonly replication?: (engine: Replication, parts: { readonly stores: BlockStores }) => Replication
 }
 
@@ -68,6 +71,7 @@ export interface WorldBlocks {
   readonly repairing: Repairing
   readonly undertaker: Undertaker
   readonly owed: OwedRows
+  readonly lifecycle: Lifecycle
   /** Reads everything here, once. */
   readonly scrub: () => Promise<void>
 }
@@ -114,12 +118,15 @@ export async function worldBlocks ({ self, state, network, tables, rows, files, 
       for (let after: Uint8Array | undefined, isFirst = true; isFirst || after !== undefined; isFirst = false) after = (await part(scrubParts, after)).next
     }
   }
-  const objects = objectStore({
-    registers: variant.objectRegisters?.(registers, { rows }) ?? registers, replication: variant.replication?.(repairing.engine, { stores }) ?? repairing.engine, content: lettersContent, clock, random, warn,
+  const dates = new AgreedDate({ voters, ask, clock })
+  const objectParts: ObjectParts = {
+    registers: variant.objectRegisters?.(registers, { rows }) ?? registers, replication: variant.replication?.(repairing.engine, { stores }) ?? repairing.engine, content: lettersContent, clock, random, warn, dates: variant.dates?.(dates, { clock }) ?? dates,
     versions: { fresh: () => ledger.fresh(self, random), idOf: ({ salt }) => hash(proofOf({ salt })) },
-    dates: { present: async () => clock.wallMs(), past: async () => clock.wallMs() },
     settleLayout: async () => {}, blockPlaces: () => Math.max(...state.layout.blockHolders.map(({ length }) => length)), announce: () => {},
-  })
+  }
+  const objects = objectStore(objectParts)
+  // every node does it, each by what it takes for the date
+  const lifecycle = expiring({ ...objectParts, isTurn: () => true })
   await serveStore(network.requests, { holder: stores.holder, budget: new Budget(inFlightBytes), warn })
   await serveFetch(network.requests, { sources: [blocks], shards: blocks.shards, budget: new Budget(inFlightBytes) })
   if (variant.withoutRepair !== true) repairing.begin()
@@ -127,6 +134,7 @@ export async function worldBlocks ({ self, state, network, tables, rows, files, 
   const tasks: readonly BackgroundTask[] = [
     { name: 'collect', step: async (wait) => collector.step(wait) },
     { name: 'deaths', step: async (wait) => undertaker.step(wait) },
+    { name: 'lifecycle', step: async (wait) => lifecycle.step(wait) },
     { name: 'scrub', step: async () => {
       if (clock.monotonicMs() - scrubbedMs < worldTimes.scrubEveryMs) return 'idle'
       scrubbedMs = clock.monotonicMs()
@@ -135,7 +143,7 @@ export async function worldBlocks ({ self, state, network, tables, rows, files, 
     } },
   ]
   runInBackground(tasks, { clock, warn })
-  return { objects, stores, repairing, undertaker, owed, scrub }
+  return { objects, stores, repairing, undertaker, owed, lifecycle, scrub }
 }
 
 const nothingCached: BlockCache = {

@@ -1,5 +1,5 @@
 import { concat, hexOf, partitionOf } from '../../src/base/bytes.ts'
-import { DeadlineExceeded } from '../../src/base/clock.ts'
+import { type Clock, DeadlineExceeded } from '../../src/base/clock.ts'
 import { StoreFull } from '../../src/base/errors.ts'
 import { keyOf, type PeerId } from '../../src/base/peer-id.ts'
 import { type Random, seededRandom } from '../../src/base/random.ts'
@@ -69,6 +69,8 @@ export interface WorldVariant extends BlocksVariant {
   readonly tablesState?: (state: ClusterState) => ClusterState
   /** A partition that rots is found empty, and nothing is said of it. */
   readonly rotsInSilence?: boolean
+  /** What a node counts time by. */
+  readonly clock?: (clock: Clock) => Clock
   /** Puts back what was changed for all. */
   readonly undo?: () => void
 }
@@ -90,6 +92,8 @@ interface Process {
   readonly blocks: WorldBlocks | undefined
 }
 
+/** When every run begins. */
+const beganMs = Date.UTC(2026, 0, 1)
 const never = <T>(): Promise<T> => new Promise(() => {})
 export const layoutSimulation = { evictAfterMs: 20_000, viewEveryMs: 400, greetEveryMs: 2_000 } as const
 
@@ -130,7 +134,7 @@ export class World {
     this.#used = new Set([partitionOf(plainCodec.rowKeyOf(layoutAddress))])
     const [first] = names
     this.#initial = settled(closing(openLayout(memberOf(first ?? ''))), names.slice(0, founders).map((name) => this.#memberOf(name)))
-    for (const name of names) this.#disks.set(name, { files: memoryFiles(), index: memoryKeyValue(), rows: memoryRowDisk(memberOf(name).storeId), lost: new Set(), isFull: false, hangsUntilMs: 0, rowsHang: false })
+    for (const name of names) this.#disks.set(name, { files: memoryFiles(), index: memoryKeyValue(), rows: memoryRowDisk(memberOf(name).storeId), lost: new Set(), isFull: false, hangsUntilMs: 0, rowsHang: false, aheadMs: 0 })
   }
 
   /** On disk and running: the founders, who hold each other's rows of members. */
@@ -169,6 +173,15 @@ export class World {
     disk.files = disk.files.crash(this.random)
     disk.index = disk.index.crash(this.random)
     this.ledger.died(peerNamed(name))
+  }
+
+  /** The date, by a clock that is right. */
+  wallMs (): number { return beganMs + Math.floor(this.time.nowMs) }
+
+  /** From now on the wall clock of this machine is ahead of the right one by so much, or behind. */
+  setClock (name: string, aheadMs: number): void {
+    this.disk(name).aheadMs = Math.round(aheadMs)
+    this.say(`the clock of ${name} is ${aheadMs === 0 ? 'right' : `${Math.round(Math.abs(aheadMs) / 60_000)} minutes ${aheadMs > 0 ? 'ahead' : 'behind'}`}`)
   }
 
   /** The disk says that a partition is damaged, and has nothing of it any more. */
@@ -297,7 +310,8 @@ export class World {
     if (facts === undefined) throw new Error(`${name} was never made`)
     const process = { isAlive: true, name, handlers: new Map(), reachable: new Set<PeerId>() } as unknown as { -readonly [Key in keyof Process]: Process[Key] }
     const isAlive = (): boolean => process.isAlive
-    const clock = this.time.clock(isAlive)
+    const rightClock: Clock = { ...this.time.clock(isAlive), wallMs: () => this.wallMs() + this.disk(name).aheadMs }
+    const clock = this.#variant.clock?.(rightClock) ?? rightClock
     const slow = async <T>(work: () => Promise<T>): Promise<T> => { await this.#sync(name, isAlive); return work() }
     const slowly = slowFiles(files, slow)
     const mortal: Files = this.#variant.forgetsLayout === true ? { ...slowly, writeDurable: async (path, parts, options) => { if (path !== 'cluster') await slowly.writeDurable(path, parts, options) } } : slowly
@@ -460,7 +474,7 @@ export class World {
   }
 }
 
-interface Disk { files: MemoryFiles, index: MemoryKeyValue, readonly rows: MemoryRowDisk, readonly lost: Set<number>, isFull: boolean, hangsUntilMs: number, rowsHang: boolean }
+interface Disk { files: MemoryFiles, index: MemoryKeyValue, readonly rows: MemoryRowDisk, readonly lost: Set<number>, isFull: boolean, hangsUntilMs: number, rowsHang: boolean, /** Its wall clock, before the right one. */ aheadMs: number }
 
 /** A member as the layout names it. */
 export const memberOf = (name: string): LayoutMember => layoutMember(name)
