@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import { NotFound, Refused } from '../base/errors.ts'
 import type { UserActivity } from './user-activity.ts'
+import { workShareLimits } from './work-share.ts'
 
 /** One shape for all work that nobody waits for: a small unit at a time, resting in proportion to what it took. */
 export interface BackgroundTask {
@@ -18,6 +19,8 @@ export interface LongTask {
   readonly progress: () => TaskProgress
   /** Begins all of it now, whenever it is due. */
   readonly now: () => void
+  /** What it works on has one copy left: it takes a greater share while users wait. Default: it has not. */
+  readonly isUrgent?: () => boolean
 }
 
 export interface TaskProgress {
@@ -49,12 +52,9 @@ export interface Background extends AsyncDisposable {
 }
 
 export const backgroundLimits = {
-  /** Rest, in units of the time the work took: of what users wait for; of long work while no user does; and while one does. The last is a floor: a twentieth of the time. */
+  /** Rest, in units of the time the work took: of what users wait for; of long work while no user does. While one does: work-share.ts. */
   restShare: 1,
   quietRestShare: 0.25,
-  yieldingRestShare: 19,
-  /** No rest is longer: a unit that was held up by others must not hold up all that follows. */
-  mostRestMs: 5000,
   idleMs: 250,
   /** After a failure, which is logged. */
   failureMs: 2000,
@@ -75,15 +75,8 @@ export function regularly ({ name, everyMs, clock, begin, step }: Pick<Backgroun
   }
 }
 
-/** How long to rest after a unit. Pure. */
-export function restMsAfter (tookMs: number, { isLong, isUserWaiting }: { isLong: boolean, isUserWaiting: boolean }): number {
-  const { restShare, quietRestShare, yieldingRestShare, mostRestMs } = backgroundLimits
-  if (!isLong) return tookMs * restShare
-  return Math.min(mostRestMs, tookMs * (isUserWaiting ? yieldingRestShare : quietRestShare))
-}
-
 /** Runs tasks side by side until disposed; each failure is told and none ends a task. */
-export function runInBackground (tasks: readonly BackgroundTask[], options: { clock: Clock, warn: (message: string, cause: unknown) => void, users?: Pick<UserActivity, 'isWaiting'> }): Background {
+export function runInBackground (tasks: readonly BackgroundTask[], options: { clock: Clock, warn: (message: string, cause: unknown) => void, users?: Users }): Background {
   const stop = new AbortController()
   const loops = tasks.map((task) => new Loop(task, { ...options, signal: stop.signal }))
   const running = Promise.all(loops.map(async (loop) => loop.run()))
@@ -104,7 +97,8 @@ export function runInBackground (tasks: readonly BackgroundTask[], options: { cl
   }
 }
 
-interface LoopParts { readonly clock: Clock, readonly warn: (message: string, cause: unknown) => void, readonly users?: Pick<UserActivity, 'isWaiting'>, readonly signal: AbortSignal }
+type Users = Pick<UserActivity, 'isWaiting' | 'share'>
+interface LoopParts { readonly clock: Clock, readonly warn: (message: string, cause: unknown) => void, readonly users?: Users, readonly signal: AbortSignal }
 
 class Loop {
   readonly task: BackgroundTask
@@ -156,19 +150,31 @@ class Loop {
   }
 
   async #unit (): Promise<number> {
-    const { clock, warn, users, signal } = this.#parts
+    const { clock, warn, signal } = this.#parts
     const start = clock.monotonicMs()
     try {
-      this.#state = await this.task.step({ signal })
+      this.#state = await this.#step()
       this.#failure = undefined
       this.#notePhase()
       if (this.#state === 'idle') return backgroundLimits.idleMs
-      return restMsAfter(clock.monotonicMs() - start, { isLong: this.task.long !== undefined, isUserWaiting: users?.isWaiting() === true })
+      return this.#restMsAfter(clock.monotonicMs() - start)
     } catch (error) {
       this.#failure = error instanceof Error ? error.message : String(error)
       if (!signal.aborted) warn(`background work failed: ${this.task.name}`, error)
       return backgroundLimits.failureMs
     }
+  }
+
+  async #step (): Promise<'busy' | 'idle'> {
+    using _unit = this.task.long === undefined ? undefined : this.#parts.users?.share.unit()
+    return await this.task.step({ signal: this.#parts.signal })
+  }
+
+  #restMsAfter (tookMs: number): number {
+    const [{ long }, { users }] = [this.task, this.#parts]
+    if (long === undefined) return tookMs * backgroundLimits.restShare
+    if (users?.isWaiting() === true) return users.share.restMsAfter(tookMs, { isUrgent: long.isUrgent?.() === true })
+    return Math.min(workShareLimits.mostRestMs, tookMs * backgroundLimits.quietRestShare)
   }
 
   #notePhase (): void {

@@ -75,7 +75,7 @@ export function convertingOf (parts: ConvertingParts): Converting {
     async begin (engine) {
       const conversion = new Conversion({
         ...engine, self: network.peerId, store, codec, voters: tables.voters, clock,
-        isMember: (peer) => state.isMember(peer), reachable: () => tables.peers.reachable(), atOnce: () => users.isWaiting() ? 1 : conversionLimits.atOnce,
+        isMember: (peer) => state.isMember(peer), reachable: () => tables.peers.reachable(), atOnce: () => users.atOnce(conversionLimits.atOnce),
       })
       let wasLeft = false
       const step = async (wait: { signal: AbortSignal }): Promise<'busy' | 'idle'> => {

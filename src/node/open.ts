@@ -40,6 +40,7 @@ import { ChangeWatch } from './change-watch.ts'
 import { bucketNeed } from './changes-door.ts'
 import { contentCodec } from './content.ts'
 import { countedObjects } from './counted-objects.ts'
+import { countedAnswers, countedRounds } from './counted-rounds.ts'
 import { keyless } from './keyless.ts'
 import type { Epochs } from './epochs.ts'
 import type { EraChangeParts } from './era-change.ts'
@@ -292,7 +293,7 @@ class Node {
     this.#peers = peers
     this.#ask = ask
     this.#registers = driver
-    await serveTables(this.#network.requests, replica)
+    await serveTables(this.#network.requests, countedAnswers(replica, this.#users))
     const retag = new Retag({ state, store: this.#rows, replica, codec: this.#codec, voters, ask, taggedIn: this.#keys === undefined ? undefined : () => this.#keys?.currentEpoch ?? 0, reachable: () => this.#network.reachable() })
     this.#retag = retag
     const rings = ringPeers(this.#network.requests)
@@ -370,7 +371,7 @@ class Node {
       },
     }
     this.#engine = parts
-    this.#objects = countedObjects(objectStore(parts), this.#users)
+    this.#objects = countedObjects(objectStore({ ...parts, registers: countedRounds(parts.registers, this.#users) }), this.#users)
     this.#lifecycle = expiring({ ...parts, isTurn: () => this.#isFirstMember() })
     this.#shares = shares({ registers: this.#registers, objects: this.#objects, clock, random })
     const verified = { ...repairing.copies, engine: repairing.engine, objectsOver: (engine: Pick<typeof repairing.engine, 'reader'>) => objectStore({ ...parts, replication: { ...repairing.engine, ...engine } }) }

@@ -72,7 +72,7 @@ export function repairingOf (parts: RepairingParts): Repairing {
     self, holder, inventory, local: blocks, shards: blocks.shards, peers, clock, warn,
     read: async (cid, redundancy, { signal }) => engine.reader({ redundancy, isPassing: true }).get(cid, { signal }),
     placement: { holdersOf, version: () => state.layout.version, isMoving: () => state.layout.state === 'changing', members: () => members(state.layout) },
-    atOnce: () => users.isWaiting() ? 1 : repairLimits.atOnce,
+    atOnce: () => users.atOnce(repairLimits.atOnce),
   })
   network.admission.onChange((_peer, isAdmitted) => { if (isAdmitted) repair.met() })
   let background: Background | undefined
@@ -101,7 +101,7 @@ export function repairingOf (parts: RepairingParts): Repairing {
       background = runInBackground([{
         name: taskName,
         step: async (wait) => repair.step(wait),
-        long: { progress: () => repair.status(), now: () => { repair.now() } },
+        long: { progress: () => repair.status(), now: () => { repair.now() }, isUrgent: () => repair.isUrgent },
       }], { clock, warn, users })
       return background
     },

@@ -38,12 +38,13 @@ export interface FetchParts {
   /** What is held for all peers together; see HandlerLimits. */
   readonly budget: Budget
   /** Told of each request while it is answered: a user of the asker waits for it. */
-  readonly users?: { begin (): Disposable }
+  readonly users?: { begin (kind: () => string): Disposable }
 }
 
 export async function serveFetch (requests: Requests, { sources, shards, budget, users }: FetchParts): Promise<void> {
   await requests.handle(fetchProtocol, async (_peer, body, { signal }) => {
-    using _waiting = users?.begin()
+    let answerBytes = 0
+    using _waiting = users?.begin(() => `fetch ${Math.ceil(Math.log2(answerBytes + 1))}`)
     const reader = new ByteReader(body)
     const cid = cidOfDigest(reader.raw(32))
     if (reader.remaining !== 0 && reader.remaining !== rangeBytes) return await answerWithShard(shards, readWanted(cid, reader))
@@ -51,6 +52,7 @@ export async function serveFetch (requests: Requests, { sources, shards, budget,
     reader.end()
     const block = await found(cid, sources, signal)
     if (block === undefined) return [Uint8Array.of(notHere)]
+    answerBytes = range?.length ?? block.byteLength
     return [Uint8Array.of(here), range === undefined ? block : block.subarray(range.offset, range.offset + range.length)]
   }, { ...fetchLimits, holding: { budget, answerBytes: fetchLimits.maxAnswerBytes } })
 }

@@ -57,7 +57,7 @@ export interface StoreParts {
   readonly budget: Budget
   readonly warn: (message: string, cause: unknown) => void
   /** Told of what a user of a peer waits for. */
-  readonly users?: { begin (): Disposable }
+  readonly users?: { begin (kind: string): Disposable }
 }
 
 /** Serves a holder to members. */
@@ -65,11 +65,14 @@ export async function serveStore (requests: Requests, { holder, budget, warn, us
   const { maxRequestBytes, maxConcurrent } = storeLimits
   await requests.handle(storeProtocol, async (_peer, body) => {
     const kind = body[0] ?? 0
-    using _waiting = (kind & background) === 0 && kind !== kinds.many ? users?.begin() : undefined
+    using _waiting = (kind & background) === 0 && kind !== kinds.many ? users?.begin(stepOf(kind, body.byteLength)) : undefined
     const reader = new ByteReader(body.subarray(1))
     return [kind === kinds.many ? await answerToMany(holder, reader, warn) : Uint8Array.of(outcomes.indexOf(await outcomeOf(holder, { kind: kind & ~background, reader, warn })))]
   }, { maxRequestBytes, maxConcurrent, holding: { budget, answerBytes: 0 } })
 }
+
+/** Storing twice as much takes longer: that is not told from work beside it. */
+const stepOf = (kind: number, bytes: number): string => `store ${kind} ${Math.ceil(Math.log2(bytes))}`
 
 async function outcomeOf (holder: Holder, { kind, reader, warn }: { kind: number, reader: ByteReader, warn: StoreParts['warn'] }): Promise<Outcome> {
   const { cid, reference } = readReference(reader)

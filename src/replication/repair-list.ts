@@ -27,6 +27,9 @@ export class RepairList {
   /** Some were left out. */
   get isFull (): boolean { return this.#isFull }
 
+  /** What comes next is short, and has one copy left, or none that is known. */
+  get isUrgent (): boolean { return this.#bySurviving.slice(0, 2).find((items) => items !== undefined && items.length > 0)?.at(-1)?.isShort === true }
+
   add (item: Listed, surviving: number): void {
     if (this.#count >= repairListLimits.maxListed) {
       this.#isFull = true

@@ -111,6 +111,9 @@ export class Repair {
     else this.#asked ??= 'many blocks were reported'
   }
 
+  /** The next loss of a node may be that of a block. */
+  get isUrgent (): boolean { return this.#survey === undefined && this.#list.isUrgent }
+
   /** One page of the survey, or a few blocks of the work. */
   async step ({ signal }: { signal: AbortSignal }): Promise<'busy' | 'idle'> {
     if (this.#reported.size > 0) {
