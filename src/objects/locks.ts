@@ -7,19 +7,27 @@ import type { AttributesChange } from './index.ts'
 /** Locks of versions, by S3's rules (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html). Of a retention's end the caller says the date (lock-dates.ts); by the node's own clock a new one can only be refused. */
 const dayMs = 86_400_000
 
+export const lockLimits = {
+  /** A hundred years with their leap days, as S3 has it: what nobody can lift shall not outlive everybody by a mistyped digit. */
+  maxRetentionDays: 36_525,
+} as const
+
 /** What a version put now without a retention of its own gets. */
 export function defaultRetention ({ settings }: Pick<BucketRow, 'settings'>, nowMs: number): Retention | undefined {
   const rule = settings?.objectLock?.defaultRetention
   return rule === undefined ? undefined : { mode: rule.mode, untilMs: nowMs + dayMs * ('days' in rule ? rule.days : 365 * rule.years) }
 }
 
-/** @throws InvalidInput where the bucket has no locks, or the retention ends before it begins */
+/** @throws InvalidInput where the bucket has no locks, or the retention ends before it begins, or in more than a hundred years. Not of what is stored already: that is as it is */
 export function checkLocks ({ retention, isHeld }: Pick<AttributesChange, 'retention' | 'isHeld'>, { name, settings }: Pick<BucketRow, 'name' | 'settings'>, nowMs: number): void {
   if (retention === undefined && isHeld === undefined) return
   if (settings?.objectLock === undefined) throw new InvalidInput('object lock', `bucket "${name}" has no locks; they are allowed by its settings`)
   if (retention === undefined || retention === null) return
   checkRetention(retention)
   if (retention.untilMs <= nowMs) throw new InvalidInput('retention', 'a retention ends in the future')
+  if (retention.untilMs > nowMs + lockLimits.maxRetentionDays * dayMs) {
+    throw new InvalidInput('retention', `a retention ends in at most 100 years, by ${new Date(nowMs + lockLimits.maxRetentionDays * dayMs).toISOString().slice(0, 10)}; nothing has changed`)
+  }
 }
 
 /** Whether anything was ever said of it that may hold. */

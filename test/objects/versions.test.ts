@@ -373,6 +373,23 @@ describe('a locked version', () => {
     await expect(store.setBucketSettings('photos', { objectLock: null })).rejects.toThrow(InvalidInput)
   })
 
+  test('ends within a hundred years, however it is set: a digit too many would outlive everybody', async () => {
+    const nowMs = Date.UTC(2030, 0, 1)
+    const { world } = await worldOf(lockable)
+    const store = objectStore({ ...world.parts, clock: { ...world.parts.clock, wallMs: () => nowMs } })
+    const [latest, beyond] = [Date.UTC(2130, 0, 1), Date.UTC(2130, 0, 3)]
+    const { versionId } = await put(store, 'one', { retention: { mode: 'compliance', untilMs: latest } })
+    const message = /at most 100 years, by 2130-01-02/
+    await expect(put(store, 'two', { retention: { mode: 'compliance', untilMs: beyond } })).rejects.toThrow(message)
+    await expect(store.setAttributes(target, { retention: { mode: 'compliance', untilMs: beyond } })).rejects.toThrow(message)
+    await expect(store.copy(target, { ...target, key: 'copy' }, { retention: { mode: 'governance', untilMs: beyond } })).rejects.toThrow(message)
+    await expect(store.uploads.create({ ...target, key: 'parts' }, { retention: { mode: 'governance', untilMs: Number.MAX_SAFE_INTEGER } })).rejects.toThrow(message)
+    expect(await store.head(target)).toMatchObject({ versionId, attributes: { retention: { untilMs: latest } } })
+    // what an earlier version stored beyond it stays changeable in the rest
+    const earlier = objectStore({ ...world.parts, clock: { ...world.parts.clock, wallMs: () => Date.UTC(2020, 0, 1) } })
+    expect((await earlier.setAttributes(target, { tags: [['a', 'b']] })).attributes.tags).toEqual([['a', 'b']])
+  })
+
   test('of a kept version, once acknowledged, is not passed by a removal that had looked before it', async () => {
     const { world, store } = await worldOf(lockable)
     const { versionId } = await put(store, large(1))

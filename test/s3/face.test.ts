@@ -358,6 +358,9 @@ describe('versions', () => {
     const id = String(locked.headers['x-amz-version-id'])
     const path = `/versioned/locked?versionId=${id}`
     expect(await ask('HEAD', path)).toMatchObject({ headers: { 'x-amz-object-lock-mode': 'GOVERNANCE', 'x-amz-object-lock-retain-until-date': until } })
+    const tooLong = '<Retention><Mode>COMPLIANCE</Mode><RetainUntilDate>2999-01-01T00:00:00Z</RetainUntilDate></Retention>'
+    expect(await ask('PUT', `${path}&retention`, { body: tooLong })).toMatchObject({ status: 400, body: expect.stringMatching(/<Code>InvalidArgument<.*at most 100 years/s) as string })
+    expect((await put('/versioned/too-long', 'x', { 'x-amz-object-lock-mode': 'COMPLIANCE', 'x-amz-object-lock-retain-until-date': '2999-01-01T00:00:00Z' })).status).toBe(400)
     expect((await ask('GET', `${path}&retention`)).body).toContain(`<Mode>GOVERNANCE</Mode><RetainUntilDate>${until}</RetainUntilDate>`)
     expect(await ask('DELETE', path)).toMatchObject({ status: 403, code: 'AccessDenied' })
     const writer = await server.keyWith([{ bucket: 'versioned', prefix: '', actions: ['read', 'write', 'list'] }])
