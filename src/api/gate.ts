@@ -10,7 +10,12 @@ export interface Wish {
   readonly key: string
   /** Of a version that is named, or of all: what a bucket opens to everybody is what is current. */
   readonly isOfVersions?: boolean
+  /** What of an object is written, or set by an admin; absent: its content, and that it is there at all. Tags and locks that come with a put are asked for too. */
+  readonly aspects?: readonly Aspect[]
 }
+
+/** governance: a retention of that mode is lifted before its time. */
+export type Aspect = 'content' | 'tags' | 'retention' | 'hold' | 'governance'
 
 /** Who may do what: access keys, and what buckets let everybody do. */
 export interface Gate {

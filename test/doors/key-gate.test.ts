@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { Aspect } from '../../src/api/gate.ts'
 import { keyGate } from '../../src/api/key-gate.ts'
 import { s3Face } from '../../src/api/s3/face.ts'
 import { systemClock } from '../../src/base/clock.ts'
@@ -81,6 +82,25 @@ describe('access keys at the HTTP door', () => {
     const judged = async (bucket: string, action: 'read' | 'list' | 'write', isOfVersions?: boolean): Promise<string> => gate.judge({ action, bucket, key: 'k', isOfVersions }, { keyId: undefined, isSecure: true })
     expect([await judged('open', 'read'), await judged('open', 'read', true), await judged('open', 'list'), await judged('open', 'list', true)]).toEqual(['allow', 'silent', 'silent', 'silent'])
     expect([await judged('ruled', 'read'), await judged('ruled', 'read', true), await judged('ruled', 'write'), await judged('ruled', 'write', true)]).toEqual(['silent', 'allow', 'allow', 'silent'])
+  })
+
+  test('tags, retention and hold that come with a put, or are set, are asked for by their own names, as at the S3 door', async () => {
+    const { parts } = objectWorld()
+    const objects = objectStore(parts)
+    const gate = keyGate({ keys: { find: async () => undefined }, objects, clock: systemClock })
+    const say = (effect: string, actions: readonly string[], below: string): object => ({ Effect: effect, Principal: '*', Action: actions, Resource: `arn:aws:s3:::ruled/${below}*` })
+    const put = ['s3:PutObject', 's3:DeleteObject']
+    await objects.createBucket('ruled', { settings: { policy: JSON.stringify({ Statement: [
+      say('Allow', put, 'plain/'), say('Allow', [...put, 's3:PutObjectTagging', 's3:PutObjectRetention', 's3:PutObjectLegalHold'], 'all/'), say('Allow', ['s3:PutObjectTagging'], 'tags/'), say('Deny', ['s3:PutObjectLegalHold', 's3:BypassGovernanceRetention'], 'no-hold/'),
+    ] }) } })
+    const judged = async (below: string, aspects: readonly Aspect[], action: 'write' | 'admin' = 'write', isOfVersions = false): Promise<string> => gate.judge({ action, bucket: 'ruled', key: `${below}/k`, aspects, isOfVersions }, { keyId: undefined, isSecure: true })
+    expect(await judged('plain', ['content'])).toBe('allow')
+    for (const aspect of ['tags', 'retention', 'hold'] as const) {
+      expect(await judged('plain', ['content', aspect]), aspect).toBe('silent')
+      expect(await judged('all', ['content', aspect]), aspect).toBe('allow')
+    }
+    expect([await judged('tags', ['tags']), await judged('tags', ['tags'], 'write', true), await judged('tags', ['content', 'tags'])]).toEqual(['allow', 'silent', 'silent'])
+    expect([await judged('no-hold', ['content']), await judged('no-hold', ['content', 'hold']), await judged('no-hold', ['governance'], 'admin'), await judged('no-hold', ['hold'], 'admin')]).toEqual(['silent', 'deny', 'deny', 'deny'])
   })
 
   test('what cannot be read about a bucket is not taken for a refusal', async () => {

@@ -5,11 +5,12 @@ import type { MessageInitShape } from '@bufbuild/protobuf'
 import { Code, type ConnectError, createClient, type Interceptor } from '@connectrpc/connect'
 import { createConnectTransport, createGrpcTransport } from '@connectrpc/connect-node'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Gate, Wish } from '../../src/api/gate.ts'
 import { publicApiFace } from '../../src/api/public-api.ts'
 import { BucketService } from '../../src/api/rpc/generated/dfs/v1/bucket_pb.ts'
 import { ClusterService } from '../../src/api/rpc/generated/dfs/v1/cluster_pb.ts'
 import { KeyService } from '../../src/api/rpc/generated/dfs/v1/key_pb.ts'
-import { ObjectService, type PutObjectRequestSchema } from '../../src/api/rpc/generated/dfs/v1/object_pb.ts'
+import { ObjectService, type PutObjectRequestSchema, RetentionMode } from '../../src/api/rpc/generated/dfs/v1/object_pb.ts'
 import { Health } from '../../src/api/rpc/generated/grpc/health/v1/health_pb.ts'
 import type { PublicListener } from '../../src/api/public-listener.ts'
 import { systemClock } from '../../src/base/clock.ts'
@@ -132,6 +133,28 @@ describe('gRPC and Connect at a public address', () => {
     expect(asked).toBeLessThan(100)
     expect(await failureOf(createClient(Health, transport(undefined)).check({ service: ClusterService.typeName }))).toMatchObject({ code: Code.NotFound })
   })
+})
+
+test('tags and locks that come with a put, or are set, are asked for beside the put; bypassing governance takes admin', async () => {
+  const wishes: Wish[] = []
+  const gate: Gate = { ...testGate, judge: async (wish) => { wishes.push(wish); return 'allow' } }
+  const face = publicApiFace({ node: { objects } as unknown as DfsNode, clock: systemClock, config: { rpcOrigins: [], rpcReflection: false }, gate })
+  await using served = await servedPublicly((exchange) => face.answer(exchange), { face, tls, http2: true })
+  const client = createClient(ObjectService, createGrpcTransport({ baseUrl: `https://127.0.0.1:${served.listener.port}`, nodeOptions, interceptors: [(next) => (request) => { request.header.set('authorization', writer); return next(request) }] }))
+  const asked = async (call: Promise<unknown>): Promise<unknown[]> => { wishes.length = 0; await call.catch(() => {}); return wishes.map(({ action, aspects, isOfVersions = false }) => [action, aspects?.join('+'), isOfVersions]) }
+  const put = async (head: object): Promise<unknown> => client.putObject((async function * (): AsyncIterable<MessageInitShape<typeof PutObjectRequestSchema>> {
+    yield { part: { case: 'head' as const, value: { bucket: 'photos', key: 'aspects', ...head } } }
+    yield { part: { case: 'end' as const, value: {} } }
+  })())
+  const retention = { mode: RetentionMode.GOVERNANCE, until: { seconds: 5_000_000_000n } }
+  const target = { bucket: 'photos', key: 'aspects' }
+  expect(await asked(put({}))).toEqual([['write', 'content', false]])
+  expect(await asked(put({ tags: { a: 'b' }, retention, isHeld: true }))).toEqual([['write', 'content+tags+retention+hold', false]])
+  expect(await asked(client.updateObject({ ...target, versionId: 'v', tags: {} }))).toEqual([['write', 'tags', true]])
+  expect(await asked(client.updateObject({ ...target, isHeld: false }))).toEqual([['write', 'hold', false], ['admin', 'hold', false]])
+  expect(await asked(client.updateObject({ ...target, liftRetention: true, bypassGovernance: true }))).toEqual([['write', 'retention', false], ['admin', 'governance', false]])
+  expect(await asked(client.deleteObject({ ...target, versionId: 'v', bypassGovernance: true }))).toEqual([['write', undefined, true], ['admin', 'governance', false]])
+  for (const nothing of [{}, { liftRetention: true, retention }]) expect(await failureOf(client.updateObject({ ...target, ...nothing }))).toMatchObject({ code: Code.InvalidArgument })
 })
 
 describe('the HTTP API for objects at a public address', () => {

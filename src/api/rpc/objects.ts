@@ -4,6 +4,7 @@ import type { ServiceImpl } from '@connectrpc/connect'
 import { InvalidInput } from '../../base/errors.ts'
 import type { AnnouncementSeen } from '../../node.ts'
 import type { ByteRange, ObjectInfo, PutOptions, Retention, Tags } from '../../objects/index.ts'
+import type { Aspect } from '../gate.ts'
 import { untilStopped } from './calls.ts'
 import { type AnnouncementSchema, type ByteRange as ByteRangeMessage, type GetObjectResponseSchema, type ObjectSchema, type ObjectService, type PutObjectHead, type PutObjectRequest, type Retention as RetentionMessage, RetentionMode, type WatchObjectsResponseSchema } from './generated/dfs/v1/object_pb.ts'
 import { nameIn, numberIn } from './names.ts'
@@ -24,7 +25,8 @@ export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<ty
       const parts = requests[Symbol.asyncIterator]()
       const head = await headOf(parts)
       const { bucket, key } = head
-      await demand(context, { action: 'write', bucket, key })
+      // a lock that anybody can put on what anybody may upload, nobody can remove
+      await demand(context, { action: 'write', bucket, key, aspects: ['content', ...aspectsOf({ tags: Object.keys(head.tags).length === 0 ? undefined : head.tags, retention: head.retention, isHeld: head.isHeld ? true : undefined })] })
       return { object: messageOf(await objects.put({ bucket, key }, chunksOf(parts), { ...putOptionsOf(head), signal })) }
     },
     async * getObject ({ bucket, key, range, ifMatch, versionId }, context): AsyncIterable<MessageInitShape<typeof GetObjectResponseSchema>> {
@@ -54,20 +56,25 @@ export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<ty
       await demand(context, { action: 'write', bucket, key })
       return { object: messageOf(await objects.copy({ bucket: sourceBucket, key: sourceKey, versionId: sourceVersionId }, { bucket, key }, { sourceIfMatch, ...conditionOf({ ifMatch, ifAbsent }), signal })) }
     },
-    async deleteObject ({ bucket, key, ifMatch, versionId: wanted }, context) {
+    async deleteObject ({ bucket, key, ifMatch, versionId: wanted, bypassGovernance }, context) {
       const { signal } = context
       await demand(context, { action: 'write', bucket, key, isOfVersions: wanted !== undefined })
-      const { wasThere, versionId, isDeleteMarker } = await objects.remove({ bucket, key }, { ifMatch, versionId: wanted, signal })
+      if (bypassGovernance) await demand(context, { action: 'admin', bucket, key, aspects: ['governance'] })
+      const { wasThere, versionId, isDeleteMarker } = await objects.remove({ bucket, key }, { ifMatch, versionId: wanted, signal, ...bypassGovernance ? { mayBypassGovernance: true } : {} })
       return { removed: wasThere, versionId, isDeleteMarker }
     },
-    async updateObject ({ bucket, key, versionId, tags, retention, isHeld }, context) {
+    async updateObject ({ bucket, key, versionId, tags, retention, isHeld, liftRetention, bypassGovernance }, context) {
       const { signal } = context
-      await demand(context, { action: 'write', bucket, key, isOfVersions: versionId !== undefined })
+      const aspects = aspectsOf({ tags, retention: liftRetention ? null : retention, isHeld })
+      await demand(context, { action: 'write', bucket, key, isOfVersions: versionId !== undefined, aspects })
+      if (aspects.length === 0) throw new InvalidInput('object', 'say what to set: tags, retention or is_held')
+      if (liftRetention && retention !== undefined) throw new InvalidInput('retention', 'a retention is either set or lifted')
       // whoever may put and remove would otherwise be held by nothing
-      if (isHeld === false) await demand(context, { action: 'admin', bucket, key })
-      const change = { tags: tags === undefined ? undefined : tagsOf(tags.tags), retention: retentionOf(retention), isHeld }
+      if (isHeld === false) await demand(context, { action: 'admin', bucket, key, aspects: ['hold'] })
+      if (bypassGovernance) await demand(context, { action: 'admin', bucket, key, aspects: ['governance'] })
+      const change = { tags: tags === undefined ? undefined : tagsOf(tags.tags), retention: liftRetention ? null : retentionOf(retention), isHeld }
       const named = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined))
-      return { object: messageOf(await objects.setAttributes({ bucket, key, versionId }, named, { signal })) }
+      return { object: messageOf(await objects.setAttributes({ bucket, key, versionId }, named, { signal, ...bypassGovernance ? { mayBypassGovernance: true } : {} })) }
     },
     async listVersions ({ bucket, prefix, delimiter, afterKey, afterVersionId, limit }, context) {
       const { signal } = context
@@ -117,6 +124,11 @@ const putOptionsOf = ({ contentType, metadata, sizeBytes, ifMatch, ifAbsent, tag
   retention: retentionOf(retention),
   ...(isHeld ? { isHeld } : {}),
 })
+
+/** What is said of an object beside its content. */
+const aspectsOf = (said: Readonly<Record<'tags' | 'retention' | 'isHeld', unknown>>): readonly Aspect[] => [
+  ...said.tags === undefined ? [] : ['tags' as const], ...said.retention === undefined ? [] : ['retention' as const], ...said.isHeld === undefined ? [] : ['hold' as const],
+]
 
 const tagsOf = (tags: Readonly<Record<string, string>>): Tags => Object.entries(tags)
 
