@@ -37,10 +37,12 @@ async function lost (name: string, nodes: RepairedNodes, { report }: Bench): Pro
   await nodes.emptied(victim)
   const started = performance.now()
   await until('the first blocks are back', patienceMs, async () => (await nodes.status(victim)).blocks.count > 0)
-  report.add(`${name}: a node back without its blocks, until the first is brought`, (performance.now() - started) / 1000, 's')
+  const waited = (performance.now() - started) / 1000
+  report.add(`${name}: a node back without its blocks, until the first is brought`, waited, 's')
   const seconds = await secondsOf(async () => until('all blocks are back', patienceMs, async () => (await nodes.status(victim)).blocks.bytes >= bytes))
-  report.add(`${name}: its ${mib(bytes).toFixed(0)} MiB there again, no user waits`, seconds, 's')
-  report.add(`${name}: the same for 10 GiB, in proportion`, seconds * tenGiB / bytes / 60, 'min')
+  report.add(`${name}: its ${mib(bytes).toFixed(0)} MiB there again, no user waits`, waited + seconds, 's')
+  report.add(`${name}: brought from then on`, mib(bytes) / seconds, 'MiB/s')
+  report.add(`${name}: the same for 10 GiB, at that rate`, (waited + seconds * tenGiB / bytes) / 60, 'min')
   await nodes.emptied(victim)
   await felt(`${name}: while repair brings ${mib(bytes).toFixed(0)} MiB`, nodes, report)
 }

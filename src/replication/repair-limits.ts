@@ -5,8 +5,11 @@ export const repairLimits = {
   atOnce: 4,
   /** Somebody who is gone for less is not missed. */
   suspicionMs: 10_000,
-  /** Since a sweep began or ended, until the next begins, unless a person asks or the last one has bettered something. */
-  leastRestMs: 30_000,
+  /** Where all are there nobody is missed: others may follow who has just come, or another layout this one. */
+  arrivalMs: 2000,
+  /** Since a sweep began or ended, until the next begins, unless a person asks or the last one has bettered something: four times what it took, within these. */
+  leastRestMs: 5000,
+  mostLeastRestMs: 30_000,
   /** A sweep without any reason; of very many blocks later, in units of what the last one took: here and at those who answer it may take a millisecond for five blocks. */
   everyMs: 600_000,
   everyShare: 19,

@@ -159,20 +159,24 @@ export class Repair {
     const change = this.#change()
     if (this.#asked !== undefined) return this.#asked
     if (change !== undefined) return change
-    if (nowMs - this.#lastSweepMs < repairLimits.leastRestMs) return undefined
+    if (nowMs - this.#lastSweepMs < this.#leastRestMs()) return undefined
     if (nowMs >= this.#retryAtMs) return 'not everything is whole yet'
     return nowMs - this.#lastSweepMs >= Math.max(repairLimits.everyMs, repairLimits.everyShare * this.#tookMs) && this.#world.swept !== '' ? 'it is time' : undefined
   }
 
+  /** Between two sweeps: what takes little may be done again soon. */
+  #leastRestMs (): number { return Math.min(repairLimits.mostLeastRestMs, Math.max(repairLimits.leastRestMs, shortRestShare * this.#tookMs)) }
+
   /** That who holds blocks is no more what it was when the last sweep began, and has not been for a while. */
   #change (): string | undefined {
-    const { placement, peers, clock } = this.#parts
+    const { self, placement, peers, clock } = this.#parts
     const nowMs = clock.monotonicMs()
-    const reachable = new Set(peers.reachable())
+    const reachable = new Set([self, ...peers.reachable()])
     const now = [String(placement.version()), String(placement.isMoving()), String(this.#arrivals), ...placement.members().filter((member) => reachable.has(member)).toSorted()].join(' ')
     if (now !== this.#world.now) this.#world = { ...this.#world, now, sinceMs: nowMs }
     const { swept, sinceMs } = this.#world
-    if (now === swept || nowMs - sinceMs < repairLimits.suspicionMs || nowMs - this.#lastSweepMs < repairLimits.leastRestMs) return undefined
+    const isAllThere = placement.members().every((member) => reachable.has(member))
+    if (now === swept || nowMs - sinceMs < (isAllThere ? repairLimits.arrivalMs : repairLimits.suspicionMs) || nowMs - this.#lastSweepMs < this.#leastRestMs()) return undefined
     return swept === '' ? 'the node has started' : 'who holds blocks has changed'
   }
 

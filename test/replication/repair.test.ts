@@ -282,6 +282,24 @@ describe('a sweep', () => {
     expect(await a.repair.step({ signal })).toBe('busy')
   })
 
+  test('follows soon when somebody is back and all are there: nobody is missed any more', async () => {
+    const world = await repairNodes(3)
+    const [a, , c] = world.nodes as Four
+    await world.sweep(...world.nodes)
+    const { signal } = new AbortController()
+    const wait = async (ms: number): Promise<void> => { let over = false; world.time.after(ms, () => { over = true }); await world.time.run(() => over) }
+    await wait(repairLimits.leastRestMs)
+    goAway(world, c)
+    expect(await a.repair.step({ signal })).toBe('idle')
+    comeBack(world, c)
+    a.repair.met()
+    expect(await a.repair.step({ signal })).toBe('idle')
+    await wait(repairLimits.arrivalMs - 1)
+    expect(await a.repair.step({ signal })).toBe('idle')
+    await wait(1)
+    expect(await a.repair.step({ signal })).toBe('busy')
+  })
+
   test('without a reason takes a twentieth of the time at the most, however many blocks there are', async () => {
     const world = await repairNodes(3)
     const [a] = world.nodes as Four
