@@ -52,7 +52,7 @@ describe('a rule of layout changes taken out, told step by step', () => {
   // in each of them, or nearly: what a node asks first is not told
   test.each(Object.entries(layoutHistories))('%s: it is found, and with the rule nothing is', { timeout: 240_000 }, async (name, history) => {
     const found: string[] = []
-    for (let seed = firstSeed; seed < firstSeed + 3; seed++) {
+    for (let seed = firstSeed; seed < firstSeed + 3 && found.length === 0; seed++) {
       const whole = await simulateLayoutHistory({ seed, history })
       expect(whole.violations, `seed ${seed}:\n${whole.events.join('\n')}`).toEqual([])
       found.push(...(await simulateLayoutHistory({ seed, history, variant: layoutVariants[name]?.() })).violations)
@@ -60,7 +60,6 @@ describe('a rule of layout changes taken out, told step by step', () => {
     expect(found.length).toBeGreaterThan(0)
   })
 
-  // docs/decisions/0032-simulation.md names the two rules that neither finds
   test.each(['nothing is taken over before the change is finished', 'a change is finished before all have said that they took over', 'an older version is answered'])('%s: it is found when every node is followed by another', { timeout: 240_000 }, async (name) => {
     const found: string[] = []
     for (let seed = firstSeed; seed < firstSeed + 4 && found.length === 0; seed++) found.push(...(await simulateLayout({ seed, minutes: 0.2, isReplacement: true, variant: layoutVariants[name]?.() })).violations)

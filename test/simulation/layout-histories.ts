@@ -3,7 +3,7 @@ import { tables } from '../../src/tables/index.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import { logViolations } from './append-log.ts'
 import { addressOf, carryOut, type Recorded, untilJoined } from './layout-run.ts'
-import { World, type WorldVariant, type WorldWeather } from './world.ts'
+import { type TableMessage, World, type WorldVariant, type WorldWeather } from './world.ts'
 
 /**
  * What goes wrong with a change of the layout without a rule, told step by step: bad weather comes upon these too, but in one run of a hundred or a thousand, and
@@ -91,6 +91,83 @@ export const layoutHistories = {
     await ends(old)
   },
 
+  'what was lost comes back under the version of now': async ({ world, old, fresh, used, votersOf, move, settled, does, until, pause, restart }) => {
+    const [dave = ''] = fresh
+    await move({ from: [], to: [dave] })
+    await settled([...old, dave])
+    await does('ann', 'before')
+    await pause(500)
+    world.isFrozen = true
+    const [writer = '', forgets = '', other = ''] = votersOf(0)
+    const outsider = [...old, dave].find((name) => !votersOf(0).includes(name)) ?? ''
+    const isOf = (name: string, kind: TableMessage['kind'], to?: string) => (message: TableMessage): boolean => !message.isClear && message.from === name && message.kind === kind && (to === undefined || message.to === to)
+    // one has promised to both writers, to the second more than to the first; nobody else has heard of both
+    const ofWriter = (message: TableMessage): boolean => isOf(writer, 'accept')(message) || isOf(writer, 'prepare', other)(message)
+    world.hold(ofWriter)
+    const appended = [does(writer, 'a')]
+    await until('the first has the promise of a majority', () => world.held(isOf(writer, 'accept', forgets)) > 0)
+    world.hold((message) => ofWriter(message) || isOf(outsider, 'accept')(message) || isOf(outsider, 'prepare', writer)(message))
+    appended.push(does(outsider, 'b'))
+    await until('the second has the promise of a majority', () => world.held(isOf(outsider, 'accept', forgets)) > 0)
+    world.rot(forgets, used(0))
+    await restart(forgets, () => {})
+    await pause(500)
+    world.release(isOf(writer, 'accept', forgets))
+    await pause(100)
+    world.release((message) => isOf(outsider, 'accept')(message) && message.to !== writer)
+    await Promise.all(appended)
+    world.isFrozen = false
+  },
+
+  'what was begun under a version goes on under the next': async ({ world, old, fresh, does, move, changing, until, pause, settled, ends }) => {
+    // of all only who proposes the change knows of it
+    const unaware = (by: string): readonly string[] => old.filter((name) => name !== by)
+    world.onLayout = (layout, by) => { if (layout.state === 'changing') world.cut([...between([by], [...old, ...fresh]), ...between(unaware(by), fresh)]) }
+    await move({ from: old, to: fresh })
+    const by = await changing()
+    world.isFrozen = true
+    const [writer = '', slow = ''] = unaware(by)
+    const isAccept = ({ from, to, kind, isClear }: TableMessage): boolean => !isClear && from === writer && to === slow && kind === 'accept'
+    world.hold(isAccept)
+    const appended = does(writer, 'late', early)
+    await until('it is about to be accepted', () => world.held(isAccept) > 0)
+    // let in under the old version, it is not on the disk when those who follow ask under the new
+    world.disk(slow).rowsHang = true
+    world.hold((message) => message.kind === 'handOver')
+    world.release(isAccept)
+    await pause(30)
+    world.cut(between([writer], [by, ...fresh]))
+    for (const name of fresh) await world.process(name)?.state.adoptLayout(world.process(by)?.state.encodedLayout as Uint8Array, { isChosen: true })
+    await pause(600)
+    world.disk(slow).rowsHang = false
+    await appended
+    world.cut([])
+    world.isFrozen = false
+    await settled(fresh)
+    await ends(old)
+  },
+
+  'rows are buried while the layout changes': async ({ world, old, fresh, does, eraseAll, move, changing, until, pause, settled, ends, rowsAt }) => {
+    await does('ann', 'before')
+    await pause(500)
+    // carol misses that the row is deleted, and those who follow hear of her alone
+    const some = ['ann', 'bob']
+    world.hold(({ from, to, kind, isClear }) => !isClear && (from === 'carol' ? some.includes(to) : to === 'carol' && some.includes(from)) && ['prepare', 'accept', 'handOver'].includes(kind))
+    await eraseAll('ann')
+    world.onLayout = ({ state }) => { if (state === 'changing') world.cut(between(some, fresh)) }
+    await move({ from: old, to: fresh })
+    await changing()
+    world.isFrozen = true
+    await until('dave has the row from carol', () => rowsAt('dave') > 0)
+    world.cut(between(old, fresh))
+    world.hold(undefined)
+    await pause(60_000)
+    world.cut([])
+    world.isFrozen = false
+    await settled(fresh)
+    await ends(old)
+  },
+
   'whoever misses somebody says that all do': async ({ world, old, fresh, last, move, settled, pause }) => {
     const [dave = ''] = fresh
     const [keeper = ''] = old.filter((name) => name !== last)
@@ -122,6 +199,11 @@ interface Stage {
   readonly world: World
   readonly old: readonly string[]
   readonly fresh: readonly string[]
+  readonly until: (what: string, isTrue: () => boolean) => Promise<void>
+  /** Who decides about a row. */
+  readonly votersOf: (key: number) => readonly string[]
+  /** Rows, and traces of them, that a node has. */
+  readonly rowsAt: (name: string) => number
   /** Of the old ones, the last to propose a layout. */
   readonly last: string
   /** Those drain, these join: as soon as `isFrozen` is false, one change of the layout. */
@@ -149,7 +231,9 @@ const between = (some: readonly string[], others: readonly string[]): ReadonlyAr
   some.flatMap((a) => others.filter((b) => b !== a && !some.includes(b)).flatMap((b) => [[a, b], [b, a]] as const))
 
 const calm: WorldWeather = { loss: 0, duplicates: 0, maxLatencyMs: 5, stragglers: 0, maxSyncMs: 3 }
-const keys = 'abcdefghijkl'.split('')
+/** One of a partition that is taken over with the first. */
+const early = 12
+const keys = [...'abcdefghijkl'.split(''), Array.from({ length: 1000 }, (_, i) => `early${i}`).find((key) => partitionOf(plainCodec.rowKeyOf(addressOf(key))) < 60) ?? '']
 
 /** What no register could have told in the end, when whoever is not gone answers again. */
 export async function simulateLayoutHistory ({ seed, history, variant }: { seed: number, history: LayoutHistory, variant?: WorldVariant }): Promise<{ violations: readonly string[], events: readonly string[] }> {
@@ -170,8 +254,10 @@ export async function simulateLayoutHistory ({ seed, history, variant }: { seed:
     await carryOut(world, { by: 'client', through, key: keys[key] as string, token, record: (operation) => { recorded.push(operation) } })
   }
   const rowKeys = new Map(keys.map((key) => [key, plainCodec.rowKeyOf(addressOf(key))]))
+  const rowsAt = (name: string): number => [...world.disk(name).rows.rows.values()].filter(({ table }) => table === tables.accessKeys).length
   const stage: Stage = {
-    world, old, fresh, pause, does,
+    world, old, fresh, pause, does, until, rowsAt,
+    votersOf: (key) => { const peers = world.process('ann')?.engine.voters.ofPartition(stage.used(key)) ?? []; return [...old, ...fresh].filter((name) => peers.includes(world.peerOf(name))) },
     last: old.toSorted((a, b) => world.peerOf(a) < world.peerOf(b) ? -1 : 1).at(-1) ?? '',
     used: (key) => partitionOf(rowKeys.get(keys[key] as string) as Uint8Array),
     appendAll: async (through) => { for (const [i, key] of keys.entries()) await does(through, `${key}1`, i) },
@@ -197,7 +283,7 @@ export async function simulateLayoutHistory ({ seed, history, variant }: { seed:
       // from here on there was nothing before
       recorded.length = 0
     },
-    buried: async (names) => until('the rows are buried', () => names.every((name) => ![...world.disk(name).rows.rows.values()].some(({ table }) => table === tables.accessKeys))),
+    buried: async (names) => until('the rows are buried', () => names.every((name) => rowsAt(name) === 0)),
     async restart (name, meanwhile) { world.kill(name); meanwhile(); await pause(20); await world.start(name) },
     async ends (names) { for (const name of names) world.kill(name); await pause(1_000) },
   }

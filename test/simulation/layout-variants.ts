@@ -1,6 +1,9 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { Burial } from '../../src/tables/burial.ts'
 import { Generations } from '../../src/tables/generations.ts'
-import { replicasOf, allVotersOf, type Assignment } from '../../src/cluster/index.ts'
+import { replicasOf, allVotersOf, type Assignment, type Layout } from '../../src/cluster/index.ts'
 import { votersIn } from '../../src/node/membership.ts'
+import type { ClusterState } from '../../src/node/state.ts'
 import type { Takeovers } from '../../src/node/takeover.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
@@ -23,6 +26,8 @@ export function replaced<T extends object, K extends keyof T> (prototype: T, nam
 }
 const takingOver = (change: (takeover: Takeover, parts: Parameters<NonNullable<WorldVariant['takeovers']>>[1]) => Takeover): WorldVariant['takeovers'] =>
   (takeovers, parts) => objectWith<Takeovers>(takeovers, { of: (layout: Parameters<Takeovers['of']>[0]) => change(takeovers.of(layout), parts) })
+const burying = new AsyncLocalStorage<boolean>()
+const step = Reflect.get(Burial.prototype, 'step') as (...wait: Parameters<Burial['step']>) => ReturnType<Burial['step']>
 const at = (assignment: Assignment, partition: number): ReturnType<typeof replicasOf> => (partition === clearPartition ? allVotersOf(assignment) : replicasOf(assignment, partition))
 
 /** Each rule of a layout change, taken out. What it prevents is a history that the simulation must then find. */
@@ -69,6 +74,29 @@ export const layoutVariants: Readonly<Record<string, () => WorldVariant>> = {
     },
   }),
   'the layout is not on disk before it is gone by': () => ({ forgetsLayout: true }),
-  'what was lost comes back under the version of now': () => ({ takeovers: takingOver((takeover, { store, state }) => (state.layout.next === undefined ? takeover : { ...takeover, partitions: [...new Set([...takeover.partitions, ...store.lostPartitions()])], restoring: store.lostPartitions() })) }),
+  'what was lost comes back under the version of now': () => ({ takeovers: takingOver((takeover, { store }) => ({ ...takeover, partitions: [...new Set([...takeover.partitions, ...store.lostPartitions()])], restoring: store.lostPartitions() })) }),
+  'rows are buried while the layout changes': () => ({
+    // as it would be if only what they were to decide about before counted
+    tablesState: (state) => objectWith<ClusterState>(state, new SettledLayouts(state)),
+    voters: (state) => {
+      const voters = votersIn(state)
+      return { get version () { return voters.version }, of: (table, rowKey) => voters.of(table, rowKey), ofPartition: (partition) => voters.ofPartition(partition), electorate: (partition) => burying.getStore() === true ? { version: voters.version, groups: [at(state.layout, partition)] } : voters.electorate(partition) }
+    },
+    served: (replica) => ({ answer: async (from, request) => burying.run(request.kind === 'bury', async () => replica.answer(from, request)) }),
+    undo: replaced(Burial.prototype, 'step', async function (this: Burial, ...wait) { return burying.run(true, async () => Reflect.apply(step, this, wait)) }),
+  }),
   'what was begun under a version goes on under the next': () => ({ undo: replaced(Generations.prototype, 'run', async (_, act) => act()) }),
+}
+
+/** Says of each layout that it is settled. */
+class SettledLayouts {
+  readonly #state: ClusterState
+  readonly #settled = new WeakMap<Layout, Layout>()
+  constructor (state: ClusterState) { this.#state = state }
+  get layout (): Layout {
+    const { layout } = this.#state
+    const known = this.#settled.get(layout) ?? { ...layout, state: 'settled' as const }
+    this.#settled.set(layout, known)
+    return known
+  }
 }

@@ -1,12 +1,10 @@
-import { concat, equals, hexOf } from '../../src/base/bytes.ts'
-import type { Layout } from '../../src/cluster/index.ts'
-import type { ClusterState } from '../../src/node/state.ts'
+import { concat, equals, hexOf, textOf } from '../../src/base/bytes.ts'
 import { Buckets } from '../../src/objects/buckets.ts'
-import { decodeObjectRow, encodeObjectRow, type PendingVersion } from '../../src/objects/object-row.ts'
+import { decodeObjectRow, emptyRow, encodeObjectRow, isVacant, type PendingVersion } from '../../src/objects/object-row.ts'
 import { type Change, type Registers, tables } from '../../src/tables/index.ts'
 import { openRecord } from '../../src/tables/opened-record.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
-import { objectWith, replaced } from './layout-variants.ts'
+import { replaced } from './layout-variants.ts'
 import type { WorldVariant } from './world.ts'
 
 /** Rules that tables, objects, blocks and layouts keep for each other, each taken out. */
@@ -29,20 +27,26 @@ export const wholeVariants: Readonly<Record<string, () => WorldVariant>> = {
   }),
 }
 
-/** Taken out too, and not found within a few seeds: what they prevent needs more to come together than the weather brings. */
-export const rareVariants: Readonly<Record<string, () => WorldVariant>> = {
+/** Found by stories (whole-histories.ts): what these prevent needs more to come together than the weather brings. */
+export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
   'a block is given up before others have promised it': () => ({
     stores: (stores) => ({ ...stores, holder: { ...stores.holder, release: async (cid) => stores.holder.release(cid, async () => true) } }),
   }),
   'a partition whose memory is gone answers as if it were empty': () => ({ rotsInSilence: true }),
   'an upload that was given up commits all the same': () => ({
     objectRegisters: (registers) => {
+      // uploads of this node, until it ends them itself
       const begun = new Map<string, PendingVersion>()
+      const isIn = (versions: ReadonlyArray<Pick<PendingVersion, 'salt'>>, { salt }: PendingVersion): boolean => versions.some((version) => equals(version.salt, salt))
       return changing(registers, (row) => {
-        // as this node has written it, whatever has become of it since
-        const missing = [...begun.values()].filter(({ salt }) => row.dropped.some((version) => equals(version.salt, salt)))
+        for (const [id, version] of begun) if (row.current !== undefined && isIn([row.current], version)) begun.delete(id)
+        const missing = [...begun.values()].filter((version) => !isIn(row.pending, version))
         return { ...row, pending: [...row.pending, ...missing], dropped: row.dropped.filter(({ salt }) => !missing.some((version) => equals(version.salt, salt))) }
-      }, (row) => { for (const version of row.pending) begun.set(hexOf(version.id), version); return row })
+      }, (row) => {
+        for (const version of row.pending) begun.set(hexOf(version.id), version)
+        for (const [id, version] of begun) if (isIn(row.dropped, version)) begun.delete(id)
+        return row
+      })
     },
   }),
   'what is dead is read off this replica alone': () => ({
@@ -58,7 +62,6 @@ export const rareVariants: Readonly<Record<string, () => WorldVariant>> = {
       },
     }),
   }),
-  'rows are buried while the layout changes': () => ({ tablesState: (state) => objectWith<ClusterState>(state, new SettledLayouts(state)) }),
 }
 
 /** Changes of objects' rows, whose row is shown and written in other words. */
@@ -68,23 +71,12 @@ function changing (registers: Registers, shown: (row: ReturnType<typeof decodeOb
     change: async (address, change, options) => address.table !== tables.objects
       ? registers.change(address, change, options)
       : registers.change(address, (value, revision) => {
-        const decided = change(value === undefined ? undefined : encodeObjectRow(shown(decodeObjectRow(value))), revision)
+        const before = value === undefined ? emptyRow({ bucketId: address.scope, key: textOf(address.key) }) : decodeObjectRow(value)
+        const seen = shown(before)
+        const decided = change(value === undefined && isVacant(seen) ? undefined : encodeObjectRow(seen), revision)
         if (decided.kind !== 'write') return decided
         const row = written(decodeObjectRow(decided.value))
         return (row === undefined ? { kind: 'erase', result: decided.result } : { ...decided, value: encodeObjectRow(row) }) as Change<typeof decided.result>
       }, options),
-  }
-}
-
-/** Says of each layout that it is settled. */
-class SettledLayouts {
-  readonly #state: ClusterState
-  readonly #settled = new WeakMap<Layout, Layout>()
-  constructor (state: ClusterState) { this.#state = state }
-  get layout (): Layout {
-    const { layout } = this.#state
-    const known = this.#settled.get(layout) ?? { ...layout, state: 'settled' as const }
-    this.#settled.set(layout, known)
-    return known
   }
 }

@@ -1,12 +1,12 @@
 import { collectionVariants } from './collection-variants.ts'
 import { layoutVariants } from './layout-variants.ts'
-import { rareVariants, wholeVariants } from './whole-variants.ts'
+import { toldVariants, wholeVariants } from './whole-variants.ts'
 import type { WorldVariant } from './world.ts'
 
 /** What can be taken out where everything works together. */
 export const worldVariants: Readonly<Record<string, () => WorldVariant>> = {
   ...layoutVariants,
   ...wholeVariants,
-  ...rareVariants,
+  ...toldVariants,
   ...Object.fromEntries(Object.entries(collectionVariants).map(([name, { variant }]) => [name, () => variant])),
 }

@@ -1,0 +1,231 @@
+import { empty, fromHex, partitionOf, utf8 } from '../../src/base/bytes.ts'
+import { digestOf } from '../../src/base/cid.ts'
+import { Conflict, NotFound, Refused, StoreFull, Unavailable } from '../../src/base/errors.ts'
+import type { PeerId } from '../../src/base/peer-id.ts'
+import { blockHoldersOf } from '../../src/cluster/index.ts'
+import type { BucketOptions } from '../../src/objects/index.ts'
+import { tables } from '../../src/tables/index.ts'
+import { peerNamed } from '../support/cluster-identities.ts'
+import { plainCodec } from '../support/table-plain-codec.ts'
+import { untilJoined } from './layout-run.ts'
+import type { PutUnderWay } from './ledger.ts'
+import { blockOfLetter } from './letters.ts'
+import { type ObjectOperation, objectViolations, shortOf } from './object-history.ts'
+import { type TableMessage, World, type WorldVariant, type WorldWeather } from './world.ts'
+
+/**
+ * What goes wrong without a rule that tables, objects, blocks and layouts keep for each other, told step by step: it takes more to come together than bad weather brings. What is held
+ * back never arrives unless it is released. In the end whoever is not gone is there, and every key must be read, as what a register could say of it.
+ */
+export const wholeHistories = {
+  'a block is given up before others have promised it': {
+    names: ['ann', 'bob', 'carol', 'dave'],
+    bucket: { copies: 2 },
+    async told ({ world, placesOf, put, pause, ends, moments }) {
+      const [full = '', away = '', one = '', other = ''] = placesOf('A')
+      // two that are no holders have it beside one that is: one of the two may go, as long as the other stays
+      world.disk(full).files.fail('write', { times: Infinity, error: 'ENOSPC' })
+      await put(one, 'k', 'A')
+      world.kill(away)
+      await pause(1_000)
+      await put(other, 'l', 'A')
+      await world.start(away)
+      // both have found out that there are enough others, before either gives up
+      moments.releases = 2
+      await pause(90_000)
+      moments.releases = 1
+      await ends([away])
+    },
+  },
+
+  'a partition whose memory is gone answers as if it were empty': {
+    names: ['ann', 'bob', 'carol'],
+    async told ({ world, votersOf, put, read, pause }) {
+      const { names: [knows = '', forgets = '', misses = ''], partition } = votersOf('k')
+      const missed = (message: TableMessage): boolean => message.to === misses && !message.isClear && (message.kind === 'accept' || message.kind === 'handOver')
+      world.hold(missed)
+      await put(knows, 'k', '1')
+      world.rot(forgets, partition)
+      world.split([knows])
+      await pause(1_000)
+      await read(misses, 'k')
+    },
+  },
+
+  'an upload that was given up commits all the same': {
+    names: ['ann', 'bob', 'carol'],
+    async told ({ world, put, until, pause }) {
+      let isGivenUp = false
+      await Promise.all([
+        put('ann', 'k', (async function * () { yield 'a'; await until('it is given up', () => isGivenUp); yield '1' })(), { isStill: true }),
+        // its writer shows nothing, and what it has stored is taken away
+        until('its block is taken away', () => world.ledger.collectedCount === 3).finally(() => { isGivenUp = true }),
+      ])
+      await pause(1_000)
+    },
+  },
+
+  'what is dead is read off this replica alone': {
+    names: ['ann', 'bob', 'carol'],
+    async told ({ world, votersOf, put, until, pause }) {
+      const { names: [looksAfter = '', one = ''] } = votersOf('k')
+      await put(one, 'k', 'a')
+      await pause(1_000)
+      // what the one who looks after the row accepts reaches nobody else, and is followed by what it does not hear of
+      const isOfRows = ({ from, to, kind, isClear }: TableMessage): boolean => !isClear && [from, to].includes(looksAfter) && kind !== 'publish' && kind !== 'deaths'
+      world.hold((message) => isOfRows(message) && (message.kind === 'accept' || message.to === looksAfter))
+      const replaced = put(looksAfter, 'k', '1')
+      await until('it is replaced there', () => world.held(({ from, kind }) => from === looksAfter && kind === 'accept') >= 2)
+      world.hold(isOfRows)
+      let isOver = false
+      const begun = put(one, 'k', (async function * () { yield 'b'; await until('it may fail', () => isOver); throw new Error('the client is gone') })())
+      await pause(35_000)
+      isOver = true
+      await Promise.all([replaced, begun])
+    },
+  },
+} as const satisfies Readonly<Record<string, WholeHistory>>
+
+export interface WholeHistory {
+  /** All of them founders. */
+  readonly names: readonly string[]
+  readonly bucket?: Partial<BucketOptions>
+  readonly told: (stage: WholeStage) => Promise<void>
+}
+
+interface WholeStage {
+  readonly world: World
+  /** Who votes on the row of a key, the one who looks after it first, and its partition. */
+  readonly votersOf: (key: string) => { readonly names: readonly string[], readonly partition: number }
+  /** Where a letter's block may lie, in order. */
+  readonly placesOf: (letter: string) => readonly string[]
+  /** A client of this node puts these letters, or what comes; resolves when it is told something. Whether it is stored. Still: it may be given up meanwhile. */
+  readonly put: (through: string, key: string, letters: string | AsyncIterable<string>, options?: { isStill?: boolean }) => Promise<boolean>
+  readonly remove: (through: string, key: string) => Promise<void>
+  readonly read: (through: string, key: string) => Promise<void>
+  readonly until: (what: string, isTrue: () => boolean | Promise<boolean>) => Promise<void>
+  readonly pause: (durationMs: number) => Promise<void>
+  /** They are gone for good. */
+  readonly ends: (names: readonly string[]) => Promise<void>
+  readonly moments: Moments
+}
+
+/** What waits for what, whatever the rule. */
+interface Moments {
+  /** So many have to be about to give a block up, before any does; after ten seconds nobody waits any more. */
+  releases: number
+}
+
+const calm: WorldWeather = { loss: 0, duplicates: 0, maxLatencyMs: 5, stragglers: 0, maxSyncMs: 3 }
+
+export async function simulateWholeHistory ({ seed, history: { names, bucket, told }, variant = {} }: { seed: number, history: WholeHistory, variant?: WorldVariant | undefined }): Promise<{ violations: readonly string[], events: readonly string[] }> {
+  const moments: Moments = { releases: 1 }
+  let releasing = 0
+  const world: World = new World({
+    seed, names, founders: names.length, weather: calm, hasBlocks: true,
+    variant: {
+      ...variant,
+      stores: (plain) => {
+        const stores = variant.stores?.(plain) ?? plain
+        const { holder } = stores
+        return { ...stores, holder: { ...holder, release: async (cid, confirm) => {
+          releasing++
+          for (const endMs = world.time.nowMs + 10_000; releasing < moments.releases && world.time.nowMs < endMs;) await world.time.sleep(5)
+          const outcome = await holder.release(cid, confirm)
+          releasing--
+          return outcome
+        } } }
+      },
+    },
+  })
+  const [history, contents, gone, keys]: [ObjectOperation[], Map<string, string>, Set<string>, Set<string>] = [[], new Map(), new Set(), new Set()]
+  const [first = ''] = names
+  const nameOf = (peer: PeerId): string => names.find((name) => peerNamed(name) === peer) ?? ''
+  let bucketId: Uint8Array = empty
+  const pause = async (durationMs: number): Promise<void> => world.time.sleep(durationMs)
+  const until: WholeStage['until'] = async (what, isTrue) => {
+    for (const endMs = world.time.nowMs + 120_000; !await isTrue();) {
+      if (world.time.nowMs > endMs) throw new Stuck(`never: ${what}`)
+      await pause(50)
+    }
+  }
+  const objectsOf = (name: string) => { const { blocks } = world.process(name) ?? {}; if (blocks === undefined || !world.isAlive(name)) throw new Unavailable(`${name} does not run`); return blocks.objects }
+  const put: WholeStage['put'] = async (through, key, letters, { isStill = false } = {}) => {
+    keys.add(key)
+    const seen: string[] = []
+    const source = async function * (): AsyncIterable<Uint8Array> { for await (const letter of letters) { seen.push(letter); yield utf8(letter) } }
+    const under: PutUnderWay = { key, began: (id) => { contents.set(id, ''); if (isStill) world.ledger.ended(id, false) } }
+    await pause(1)
+    const startMs = world.time.nowMs
+    const outcome = await outcomeOf(async () => world.ledger.puts.run(under, async () => objectsOf(through).put({ bucket: 'told', key }, source())))
+    const { version } = under
+    if (version !== undefined) { contents.set(version, seen.join('')); world.ledger.ended(version, outcome === 'told') }
+    world.say(`${through} puts ${key} as ${shortOf(version)} (${seen.join('')}): ${outcome}`)
+    if (version !== undefined && outcome !== 'nothing') history.push({ key, what: `put ${shortOf(version)}`, startMs, endMs: outcome === 'told' ? world.time.nowMs : Infinity, did: { kind: 'put', version, condition: undefined } })
+    return outcome === 'told'
+  }
+  const read = async (through: string, key: string): Promise<string | undefined> => {
+    await pause(1)
+    const startMs = world.time.nowMs
+    try {
+      const found = await objectsOf(through).get({ bucket: 'told', key }).catch((error: unknown) => { if (error instanceof NotFound) return undefined; throw error })
+      history.push({ key, what: `read ${shortOf(found?.info.versionId)} through ${through}`, startMs, endMs: world.time.nowMs, did: { kind: 'read', saw: found?.info.versionId } })
+      let text = ''
+      for await (const bytes of found?.body ?? []) text += String.fromCharCode(...bytes)
+      const expected = found === undefined ? '' : contents.get(found.info.versionId)
+      return text === expected ? undefined : `${key} reads as "${text}" and is "${expected}"`
+    } catch (error) {
+      return `${key} cannot be read through ${through}: ${String(error)}`
+    }
+  }
+  const stage: WholeStage = {
+    world, pause, until, put, moments,
+    placesOf: (letter) => { const { state } = world.process(first) ?? {}; return state === undefined ? [] : blockHoldersOf(state.layout, partitionOf(digestOf(blockOfLetter(letter).cid))).map(nameOf) },
+    votersOf: (key) => {
+      const rowKey = plainCodec.rowKeyOf({ table: tables.objects, scope: bucketId, key: utf8(key) })
+      return { partition: partitionOf(rowKey), names: (world.process(first)?.engine.voters.of(tables.objects, rowKey) ?? []).map(nameOf) }
+    },
+    read: async (through, key) => { await read(through, key) },
+    async remove (through, key) {
+      await pause(1)
+      const startMs = world.time.nowMs
+      world.ledger.replaces(key)
+      const outcome = await outcomeOf(async () => objectsOf(through).remove({ bucket: 'told', key }))
+      if (outcome !== 'nothing') history.push({ key, what: 'remove', startMs, endMs: outcome === 'told' ? world.time.nowMs : Infinity, did: { kind: 'remove' } })
+    },
+    async ends (some) { for (const name of some) { gone.add(name); world.kill(name) } await pause(1_000) },
+  }
+  const violations: string[] = []
+  let isOver = false
+  const story = (async () => {
+    await world.begin(names.length)
+    for (const name of names) await untilJoined(world, name, first)
+    await until('there is a bucket', async () => objectsOf(first).createBucket('told', bucket).then(() => true, (error: unknown) => error instanceof Conflict))
+    bucketId = fromHex((await objectsOf(first).bucket('told')).id)
+    await pause(2_000)
+    await told(stage)
+    world.hold(undefined)
+    world.cut([])
+    for (const name of names) if (!world.isAlive(name) && !gone.has(name)) await world.start(name)
+    await pause(5_000)
+    for (const key of keys) {
+      let wrong: string | undefined = ''
+      for (let attempt = 0; attempt < 6 && wrong !== undefined; attempt++) {
+        wrong = await read(names.find((name) => world.isAlive(name)) ?? '', key)
+        if (wrong !== undefined) await pause(3_000)
+      }
+      if (wrong !== undefined) violations.push(wrong)
+    }
+  })().catch((error: unknown) => { if (!(error instanceof Stuck)) throw error; violations.push(error.message) }).finally(() => { isOver = true })
+  await Promise.race([world.time.run(() => isOver), story])
+  await story
+  variant.undo?.()
+  violations.push(...world.ledger.violations, ...world.violations, ...objectViolations(history))
+  return { violations, events: [...world.events, ...history.map(({ what, startMs, endMs, key }) => `${startMs.toFixed(1)} ${endMs.toFixed(1)} ${key} ${what}`)] }
+}
+
+async function outcomeOf (run: () => Promise<unknown>): Promise<'told' | 'unknown' | 'nothing'> {
+  return run().then(() => 'told', (error: unknown) => error instanceof Unavailable || error instanceof StoreFull || error instanceof NotFound || error instanceof Refused || error instanceof Conflict ? 'nothing' : 'unknown')
+}
+
+class Stuck extends Error {}
