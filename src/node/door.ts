@@ -74,6 +74,8 @@ export interface DoorParts {
   /** What keeps the layout from changing as it should. */
   readonly layoutTrouble: () => string | undefined
   readonly givenUp: GivenUp
+  /** Of the rows, whose names are in the listing index. */
+  readonly listedShare: () => number
   readonly forgetLost: DfsNode['forgetLost']
 }
 
@@ -83,7 +85,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
   const facts = (): Parameters<typeof statusOf>[0] => ({
     config, state, peerId: network.peerId, addresses: network.addresses(), uptimeMs: clock.monotonicMs() - startedMs,
     reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(), collect: collecting.status(), convert: converting.status(), scrub: scrubbing.status(), indexDamage: stores.damage, atRisk: clusterHealth.atRisk(), givenUp: parts.givenUp.isUnverified ? parts.givenUp.peers : [],
-    limitBytes: parts.capacity.limitBytes, capacityTrouble: parts.capacity.trouble, change: parts.change(),
+    listedShare: parts.listedShare(), limitBytes: parts.capacity.limitBytes, capacityTrouble: parts.capacity.trouble, change: parts.change(),
   })
   const eraParts = (): EraChangeParts => {
     if (parts.eraParts === undefined) throw new Refused(`this is a ${nameOfRole(state.certificate.member.role)} node: it may neither invite nor remove. Ask a member`)

@@ -39,6 +39,9 @@ export class IndexRebuild {
   /** Partitions of which the index may lack rows. */
   get left (): ReadonlySet<number> { return this.#left }
 
+  /** Of the partitions; 1: the index is whole. */
+  get doneShare (): number { return 1 - this.#left.size / partitionCount }
+
   /** As much of it as a start may wait for. */
   async begin ({ rows = indexRebuildLimits.rowsBeforeServing }: { rows?: number } = {}): Promise<void> {
     for (let shown = 0; shown < rows && this.#left.size > 0;) shown += await this.#next()

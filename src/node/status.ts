@@ -41,6 +41,8 @@ export interface StatusFacts {
   /** Why what this node offers is not what the cluster counts on. */
   readonly capacityTrouble?: string | undefined
   readonly change?: ChangeProgress | undefined
+  /** Of the rows, whose names are in the listing index; default: all. */
+  readonly listedShare?: number
   readonly rows: Pick<RowStore, 'lostPartitions'> & Partial<Pick<RowStore, 'readOnlyReason'>>
 }
 
@@ -121,6 +123,7 @@ function healthOf (facts: StatusFacts): readonly string[] {
     ...(blocks.isReadOnly ? [`the block store takes no writes: ${blocks.readOnlyReason}`] : []),
     ...(rows.readOnlyReason === undefined ? [] : [`this node does not vote: ${rows.readOnlyReason}`]),
     ...(lostPartitions > 0 ? [`the memory of ${lostPartitions} partitions of rows was lost or changed: this node does not vote for them`] : []),
+    ...listingHealthOf(facts),
     ...(blocks.corrupt > 0 ? [`${blocks.corrupt} blocks were corrupt and are set aside in blocks/corrupt: the disk may be failing`] : []),
     ...riskHealthOf(facts),
     ...repairHealthOf(facts.repair),
@@ -133,6 +136,11 @@ function healthOf (facts: StatusFacts): readonly string[] {
 
 function givenUpHealthOf ({ givenUp = [] }: StatusFacts): readonly string[] {
   return givenUp.length === 0 ? [] : [`a majority was lost, and ${givenUp.length} nodes given up (${givenUp.join(', ')}): what was written last may be older than what was acknowledged, and some may be gone; "dfs verify" says what`]
+}
+
+function listingHealthOf ({ listedShare = 1 }: StatusFacts): readonly string[] {
+  // never 100 before it is done
+  return listedShare === 1 ? [] : [`the listing index is made anew since the start, ${Math.floor(listedShare * 100)} % are there: until it is whole listings are answered by other members, and fail where there are too few`]
 }
 
 function riskHealthOf (facts: StatusFacts): readonly string[] {

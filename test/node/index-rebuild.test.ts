@@ -50,10 +50,13 @@ describe('the listing index of a node that starts', () => {
     expect(early.names.length).toBeLessThan(40)
     expect(early.lost).toBe(rebuild.left.size)
     expect(whole).toEqual([])
+    expect(rebuild.doneShare).toBeGreaterThan(0)
+    expect(rebuild.doneShare).toBeLessThan(1)
     await finish()
     expect(await list()).toEqual({ names, lost: 0 })
     expect(found.toSorted()).toEqual(names)
     expect(whole).toEqual(['whole'])
+    expect(rebuild.doneShare).toBe(1)
   })
 
   test('has what was saved meanwhile, and not what a row was before', async () => {
