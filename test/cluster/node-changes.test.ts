@@ -97,6 +97,22 @@ describe('the nodes of a cluster in use', () => {
     await expectAll(0)
   }, 300_000)
 
+  test('are replaced while they still answer: what they have goes to the new one, nothing is missed, and then they are out', async () => {
+    const old = peerOf(1)
+    const [forecast] = await real.node(0).json<ChangeForecast>(['node', 'replace', old, '--dry-run'])
+    expect(forecast?.nodes.filter(({ blockPartitions: { receive } }) => receive > 0).map(({ peerId }) => peerId ?? 'the new one')).toEqual(['the new one'])
+    let token = ''
+    const replacing = real.node(0).run(['node', 'replace', old, '--wait'], { timeoutMs: 280_000, onStdout: (bytes) => { token ||= Buffer.from(bytes).toString().trim() } })
+    await until('it gives a token', 30_000, () => token !== '')
+    await real.cluster.add(token)
+    await whileRepairing(replacing)
+    expect(await replacing).toMatchObject({ code: 0, stdout: expect.stringContaining(`${old} is replaced by ${peerOf(4)}`) as string })
+    expect((await status(0)).members.map(({ peerId }) => peerId)).not.toContain(old)
+    await real.node(1).stop()
+    await expectAll(4)
+    await expectAll(0)
+  }, 420_000)
+
   test('are killed and replaced by one command, and then any of the others may die', async () => {
     await real.node(2).stop('SIGKILL')
     const lost = peerOf(2)
@@ -107,14 +123,14 @@ describe('the nodes of a cluster in use', () => {
     await until('it gives a token', 30_000, () => token !== '')
     await real.cluster.add(token)
     await whileRepairing(replacing)
-    expect(await replacing).toMatchObject({ code: 0, stdout: expect.stringContaining(`${lost} is replaced by ${peerOf(4)}`) as string })
+    expect(await replacing).toMatchObject({ code: 0, stdout: expect.stringContaining(`${lost} is replaced by ${peerOf(5)}`) as string })
     const now = await status(0)
     expect(now.members.map(({ peerId }) => peerId)).not.toContain(lost)
     isOver = true
     await writing
-    await expectAll(4)
-    await real.node(1).stop('SIGKILL')
-    await expectAll(4)
+    await expectAll(5)
+    await real.node(4).stop('SIGKILL')
+    await expectAll(5)
     expect(written.length).toBeGreaterThan(50)
     expect(failed / (failed + written.length)).toBeLessThan(0.5)
   }, 420_000)
