@@ -1,4 +1,5 @@
 import type { DfsNode } from '../node.ts'
+import { bodyOf } from './body.ts'
 import { ApiError } from './errors.ts'
 import type { Incoming } from './listener.ts'
 import type { Transfers } from './transfers.ts'
@@ -21,12 +22,6 @@ export function requireMethod ({ request, response }: Pick<Incoming, 'request' |
   if (methods.includes(request.method ?? '')) return
   response.setHeader('allow', methods.join(', '))
   throw new ApiError(405, 'invalid', `this takes ${methods.join(', ')}`)
-}
-
-/** The body as it comes, asked for when it is first read. Whoever stops reading it half way leaves the connection open, so that a refusal can still be answered. */
-export async function * bodyOf ({ request, goOn }: Pick<Incoming, 'request' | 'goOn'>): AsyncIterable<Buffer> {
-  goOn()
-  yield * request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
 }
 
 const maxJsonBytes = 64 * 1024

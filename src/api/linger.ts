@@ -16,7 +16,7 @@ export function lingered (request: IncomingMessage, { clock }: { clock: Clock })
     const cancel = clock.after(lingerLimits.maxMs, resolve)
     let readBytes = 0
     // whoever read before is done; its listener would hold the flow
-    request.removeAllListeners('readable')
+    request.removeAllListeners('data').removeAllListeners('readable')
     request.on('data', (piece: Uint8Array) => { if ((readBytes += piece.byteLength) > lingerLimits.maxBytes) end() })
     request.once('end', end).once('close', end).resume()
   })

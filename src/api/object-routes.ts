@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { ObjectInfo, ObjectName, PutOptions } from '../objects/index.ts'
-import { bodyOf, type Exchange, requireMethod, sendJson } from './context.ts'
+import { lentBodyOf } from './body.ts'
+import { type Exchange, requireMethod, sendJson } from './context.ts'
 import { ApiError } from './errors.ts'
 import { headerText } from './header-text.ts'
 import { metadataHeaders, metadataIn } from './metadata-headers.ts'
@@ -46,7 +47,7 @@ async function putObject (exchange: Exchange, target: ObjectName): Promise<void>
     sendJson(exchange, shown(await node.objects.copy(source, target, { ifMatch, ifNoneMatch, signal })), { status: 201 })
     return
   }
-  const info = await node.objects.put(target, bodyOf(exchange), { ...putOptionsOf(exchange), signal })
+  const info = await node.objects.put(target, lentBodyOf(exchange), { ...putOptionsOf(exchange), signal })
   exchange.response.setHeader('etag', `"${info.etag}"`)
   sendJson(exchange, shown(info), { status: 201 })
 }

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { type DigestName, type Digesting, digestsHere, type RunningDigests } from './checksums.ts'
+import { giveBack, hold } from './lease.ts'
 
 /**
  * Digests on a thread of their own: an MD5 takes longer than everything else that is done to a byte that is put, and the thread that serves users would do
@@ -61,11 +62,15 @@ export class DigestThread implements AsyncDisposable {
     const start = async (pieces: readonly Uint8Array[]): Promise<void> => {
       held = undefined
       this.#post({ id, kind: 'begin', algorithms })
-      for (const piece of pieces) await gathered(piece)
+      for (const piece of pieces) {
+        await gathered(piece)
+        giveBack(piece)
+      }
     }
     return {
       update: (bytes) => {
         if (held === undefined) return gathered(bytes)
+        hold(bytes)
         held.push(bytes)
         heldBytes += bytes.byteLength
         return heldBytes > digestThreadLimits.shortBytes ? start(held) : undefined
@@ -139,6 +144,9 @@ interface Batch { readonly buffer: ArrayBuffer, byteLength: number }
 
 async function ofPieces (algorithms: readonly DigestName[], pieces: readonly Uint8Array[]): Promise<ReadonlyMap<DigestName, Uint8Array>> {
   using running = digestsHere(algorithms)
-  for (const piece of pieces) await running.update(piece)
+  for (const piece of pieces) {
+    await running.update(piece)
+    giveBack(piece)
+  }
   return await running.finish()
 }

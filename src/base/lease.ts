@@ -1,7 +1,7 @@
 /**
  * Memory that can be given back before the collector finds it. What lies outside V8's heap sets off a collection of all of the heap for every 64 MiB that
  * became garbage in the old generation: of a long read a quarter of the processor's time. Blocks that were received are most of it, and it is known when each
- * has been opened. Only who made the memory may lend it: bytes that a store has kept would be gone.
+ * has been opened; of a put it is pieces and messages of its body, and it is known when each has been copied into the chunker's window. Only who made the memory may lend it: bytes that a store has kept would be gone.
  *
  * Bytes that were given back have length 0. Who uses them after all fails every check, and gets no other's bytes.
  */

@@ -1,5 +1,6 @@
 import { concat } from '../base/bytes.ts'
 import { keyedHash } from '../base/hash.ts'
+import { giveBack } from '../base/lease.ts'
 import { gearScanner } from './gear.ts'
 
 /**
@@ -49,7 +50,7 @@ export async function * fixedChunks (source: AsyncIterable<Uint8Array>, chunkByt
 
 /**
  * Content-defined chunks; the same cuts however the source is split. A window of the longest chunk is all there is of the file in memory, however long the source
- * makes us wait. It is used again: the bytes of a chunk are others when the next one is asked for.
+ * makes us wait. It is used again: the bytes of a chunk are others when the next one is asked for. Pieces that are lent (base/lease.ts) are given back once copied.
  */
 export async function * contentChunks (source: AsyncIterable<Uint8Array>, profile: ChunkProfile, table: Uint32Array): AsyncIterable<Uint8Array> {
   const finder = await cutFinder(profile, table)
@@ -68,6 +69,7 @@ export async function * contentChunks (source: AsyncIterable<Uint8Array>, profil
       window.copyWithin(0, end)
       length -= end
     }
+    giveBack(piece)
   }
   let rest = window.subarray(0, length)
   while (rest.byteLength > 0) {

@@ -29,8 +29,8 @@ export interface WriteOptions extends SealingOptions, PutOptions {
  */
 export async function writeFile (source: AsyncIterable<Uint8Array>, options: WriteOptions): Promise<Content> {
   const { maxInlineBytes = contentLimits.maxInlineBytes, maxListedChunks } = options
-  const { head, isWhole, all } = await peek(source, Math.max(maxInlineBytes, options.spreadFromBytes - 1))
-  if (isWhole && head.byteLength <= maxInlineBytes) return { kind: 'inline', bytes: head }
+  const { pieces, lengthBytes, isWhole, all } = await peek(source, Math.max(maxInlineBytes, options.spreadFromBytes - 1))
+  if (isWhole && lengthBytes <= maxInlineBytes) return { kind: 'inline', bytes: concat([...pieces]) }
   const puts = new BoundedPuts(options)
   const tree = new TreeBuilder(async (node) => {
     // blocks before the manifest that lists them
@@ -85,22 +85,23 @@ async function * lookingAhead (chunks: AsyncIterable<Uint8Array>): AsyncIterable
   if (held !== undefined) yield { chunk: held, isLast: true }
 }
 
-/** Reads until more than `limit` bytes are there or the source ends; `all` gives everything once more, from the start. */
-async function peek (source: AsyncIterable<Uint8Array>, limit: number): Promise<{ head: Uint8Array, isWhole: boolean, all: AsyncIterable<Uint8Array> }> {
+/** Reads until more than `limit` bytes are there or the source ends; `all` gives everything, from the start. */
+async function peek (source: AsyncIterable<Uint8Array>, limit: number): Promise<{ pieces: readonly Uint8Array[], lengthBytes: number, isWhole: boolean, all: AsyncIterable<Uint8Array> }> {
   const iterator = source[Symbol.asyncIterator]()
   const pieces: Uint8Array[] = []
-  let length = 0
+  let lengthBytes = 0
   for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
     pieces.push(next.value)
-    length += next.value.byteLength
-    if (length > limit) return { head: concat(pieces), isWhole: false, all: resumed(pieces, iterator) }
+    lengthBytes += next.value.byteLength
+    if (lengthBytes > limit) return { pieces, lengthBytes, isWhole: false, all: resumed(pieces, iterator) }
   }
-  return { head: concat(pieces), isWhole: true, all: resumed(pieces, iterator) }
+  return { pieces, lengthBytes, isWhole: true, all: resumed(pieces, iterator) }
 }
 
-async function * resumed (pieces: readonly Uint8Array[], iterator: AsyncIterator<Uint8Array>): AsyncIterable<Uint8Array> {
+/** Each is let go when the next is asked for: a source that stands still would have them held. */
+async function * resumed (pieces: Uint8Array[], iterator: AsyncIterator<Uint8Array>): AsyncIterable<Uint8Array> {
   try {
-    yield * pieces
+    while (pieces.length > 0) yield pieces.shift() as Uint8Array
     for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) yield next.value
   } finally {
     await iterator.return?.()

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { afterAll, describe, expect, test } from 'vitest'
 import { hexOf } from '../../src/base/bytes.ts'
 import { DigestThread, digestThreadLimits } from '../../src/base/digest-thread.ts'
+import { giveBack, lend } from '../../src/base/lease.ts'
 import { noiseBytes } from '../support/file-world.ts'
 
 const thread = new DigestThread()
@@ -29,6 +30,18 @@ describe('digests on a thread of their own', () => {
     const bytes = noiseBytes(500_000)
     await digestOf(bytes, 500_000)
     expect(bytes).toEqual(noiseBytes(500_000))
+  })
+
+  test.each([100_000, 600_000])('of %i bytes are right where others give the memory back meanwhile, which is gone when all have', async (length) => {
+    const bytes = noiseBytes(length)
+    using running = thread.digesting(['md5'])
+    const lent = Array.from({ length: Math.ceil(length / 20_000) }, (_, i) => lend(bytes.slice(20_000 * i, 20_000 * (i + 1))))
+    for (const piece of lent) {
+      await running.update(piece)
+      giveBack(piece)
+    }
+    expect(hexOf((await running.finish()).get('md5') ?? new Uint8Array(0))).toBe(md5Of(bytes))
+    expect(lent.filter(({ byteLength }) => byteLength > 0)).toEqual([])
   })
 
   test('have a bound to what waits for the thread', async () => {

@@ -2,6 +2,7 @@ import { access } from 'node:fs/promises'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { concat } from '../../src/base/bytes.ts'
+import { lend } from '../../src/base/lease.ts'
 import { type ChunkProfile, contentChunks, fixedChunks, gearTable } from '../../src/file/index.ts'
 import { gearScanner, plainGearScanner } from '../../src/file/gear.ts'
 import { noiseBytes, pieces } from '../support/file-world.ts'
@@ -42,6 +43,21 @@ describe('content-defined chunks', () => {
       const bytes = noiseBytes(length, seed)
       expect(await lengths(contentChunks(pieces(bytes, pieceBytes), profile, table))).toEqual(referenceLengths(bytes, profile))
     }), { numRuns: 60 })
+  })
+
+  test('give back each piece that was lent, once it is copied and before the next is asked for', async () => {
+    const lent: Uint8Array[] = []
+    const source = async function * () {
+      for (let i = 0; i < 5; i++) {
+        expect(lent.every(({ byteLength }) => byteLength === 0)).toBe(true)
+        lent.push(lend(noiseBytes(50_000, i)))
+        await Promise.resolve()
+        yield lent[i] as Uint8Array
+      }
+    }
+    const bytes = concat([0, 1, 2, 3, 4].map((i) => noiseBytes(50_000, i)))
+    expect(await lengths(contentChunks(source(), profile, table))).toEqual(referenceLengths(bytes, profile))
+    expect(lent.length).toBe(5)
   })
 
   test('of the kernel are those of its twin in JavaScript, which an install without the compiler uses', async () => {

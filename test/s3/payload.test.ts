@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { chunkLimits } from '../../src/api/s3/aws-chunked.ts'
 import { digesters } from '../../src/base/checksums.ts'
+import { giveBack } from '../../src/base/lease.ts'
 import { s3ErrorOf } from '../../src/api/s3/errors.ts'
 import { payloadOf } from '../../src/api/s3/payload.ts'
 import { emptyHash, nextSignature, payloads, type SignatureChain, signingKeyOf } from '../../src/api/s3/sigv4.ts'
@@ -46,6 +47,18 @@ describe('chunk-signed bodies', () => {
   test.each([1, 7, 100, 65536, 1 << 20])('those that AWS has published come out, in pieces of %i bytes', async (pieceSize) => {
     expect(sha256(await read({ ...signedChunks, pieceSize }))).toBe(sha256(a65536 + a1024))
     expect(sha256(await read({ ...signedTrailer, pieceSize }))).toBe(sha256(a65536 + a1024))
+  })
+
+  test('several in one piece of memory: it is given back by the last', async () => {
+    const piece = Uint8Array.from(Buffer.from(published.body, 'latin1'))
+    const source = pieces(piece, piece.byteLength)
+    const sizes: number[] = []
+    for await (const part of payloadOf({ header: (name) => signedChunks.headers[name as 'x-amz-decoded-content-length'], signed: { payload: payloads.signedChunks, chain: published.chain, isPresigned: false }, isProtected: true, source })) {
+      sizes.push(part.byteLength)
+      giveBack(part)
+    }
+    expect(sizes).toEqual([65_536, 1024])
+    expect(piece.byteLength).toBe(0)
   })
 
   test.each<readonly [string, Asked, string]>([

@@ -2,6 +2,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf'
 import { timestampFromDate, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt'
 import type { ServiceImpl } from '@connectrpc/connect'
 import { InvalidInput } from '../../base/errors.ts'
+import { lend } from '../../base/lease.ts'
 import type { AnnouncementSeen } from '../../node.ts'
 import type { ByteRange, ObjectInfo, PutOptions, Retention, Tags } from '../../objects/index.ts'
 import type { Aspect } from '../gate.ts'
@@ -109,7 +110,8 @@ async function * chunksOf (parts: AsyncIterator<PutObjectRequest>): AsyncIterabl
       const { part } = next.value
       if (part.case === 'end') return
       if (part.case !== 'chunk') throw new InvalidInput('part', 'after its head a put has chunks, and then its end')
-      if (part.value.byteLength > 0) yield part.value
+      // a message has memory of its own
+      if (part.value.byteLength > 0) yield lend(part.value)
     }
   } finally {
     await parts.return?.()

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { giveBack, hold, lend } from '../../base/lease.ts'
 import { S3Error } from './errors.ts'
 import { isSameSignature, nextSignature, type SignatureChain } from './sigv4.ts'
 
@@ -75,7 +76,7 @@ function trailersOf (text: string, { hasTrailer, chain }: { hasTrailer: boolean,
   return new Map(signed)
 }
 
-/** Bytes of a source, by line or by count, without joining pieces. */
+/** Bytes of a source, by line or by count, without joining pieces. Their memory is given back when all have done so who were given some of it, and this has no more (base/lease.ts). */
 class Input {
   readonly #iterator: AsyncIterator<Uint8Array>
   #piece: Uint8Array = new Uint8Array(0)
@@ -100,6 +101,7 @@ class Input {
   async upTo (count: number): Promise<Uint8Array> {
     if (!await this.#fill()) throw malformed('it ends too early')
     const piece = this.#piece.subarray(0, count)
+    hold(piece)
     this.#piece = this.#piece.subarray(count)
     return piece
   }
@@ -109,6 +111,7 @@ class Input {
     while (await this.#fill()) {
       if (text.length + this.#piece.byteLength > maxBytes) throw malformed('its trailers are too long')
       text += latin1(this.#piece)
+      giveBack(this.#piece)
       this.#piece = new Uint8Array(0)
     }
     return text
@@ -118,9 +121,10 @@ class Input {
 
   async #fill (): Promise<boolean> {
     while (this.#piece.byteLength === 0) {
+      giveBack(this.#piece)
       const next = await this.#iterator.next()
       if (next.done === true) return false
-      this.#piece = next.value
+      this.#piece = lend(next.value)
     }
     return true
   }

@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts'
-import { bodyOf } from '../context.ts'
+import { bodyOf } from '../body.ts'
 import type { DfsNode } from '../../node.ts'
 import type { AccessAction, AccessKey } from '../../objects/index.ts'
 import type { PublicExchange } from '../public-listener.ts'

@@ -1,3 +1,4 @@
+import { lend } from '../../base/lease.ts'
 import type { ChecksumAlgorithm, DigestAlgorithm, Digests } from '../../objects/index.ts'
 import { checksumAlgorithms, checksumBytes } from '../../objects/index.ts'
 import { unchunked } from './aws-chunked.ts'
@@ -26,6 +27,7 @@ export interface PayloadRequest {
   readonly signed: Pick<Authenticated, 'payload' | 'chain' | 'isPresigned'> | undefined
   /** The connection is encrypted, or goes no further than this machine. */
   readonly isProtected: boolean
+  /** Memory of each piece is whoever's that takes it. */
   readonly source: AsyncIterable<Uint8Array>
 }
 
@@ -47,7 +49,8 @@ export function payloadOf (request: PayloadRequest): Payload {
     for await (const piece of bytes) {
       length += piece.byteLength
       if (sizeBytes !== undefined && length > sizeBytes) throw new S3Error('IncompleteBody', `more came than the ${sizeBytes} bytes that were announced`)
-      yield piece
+      // what comes out of chunks is lent already, and may be one of several in that memory
+      yield framing.isChunked ? piece : lend(piece)
     }
     if (sizeBytes !== undefined && length !== sizeBytes) throw new S3Error('IncompleteBody', `${sizeBytes} bytes were announced, ${length} came`)
   }

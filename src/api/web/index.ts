@@ -1,6 +1,7 @@
 import type { Clock } from '../../base/clock.ts'
 import type { ObjectName, Objects, Shares } from '../../objects/index.ts'
-import { bodyOf, requireMethod, sendJson } from '../context.ts'
+import { lentBodyOf } from '../body.ts'
+import { requireMethod, sendJson } from '../context.ts'
 import { ApiError } from '../errors.ts'
 import { admitted, type Gate } from '../gate.ts'
 import type { PublicExchange, PublicFace } from '../public-listener.ts'
@@ -65,7 +66,7 @@ async function storeFile ({ objects, gate }: WebParts, exchange: PublicExchange,
   await admitted(exchange, gate, { action: 'write', ...target })
   const [ifMatch, ifNoneMatch] = [headers['if-match'], headers['if-none-match']].map((header) => header?.trim().replace(/^"([^"]*)"$/, '$1'))
   const length = headers['content-length']
-  const info = await objects.put(target, bodyOf(exchange), { contentType: headers['content-type'], ifMatch, ifNoneMatch, sizeBytes: length === undefined ? undefined : Number(length), signal })
+  const info = await objects.put(target, lentBodyOf(exchange), { contentType: headers['content-type'], ifMatch, ifNoneMatch, sizeBytes: length === undefined ? undefined : Number(length), signal })
   response.writeHead(201, { etag: `"${info.etag}"`, location: pathOf(target.bucket, target.key), 'content-length': 0 }).end()
 }
 

@@ -1,6 +1,7 @@
 import { NotFound } from '../../base/errors.ts'
 import { NoSuchUpload, type ObjectName, type Objects } from '../../objects/index.ts'
-import { bodyOf, requireMethod } from '../context.ts'
+import { bodyOf } from '../body.ts'
+import { requireMethod } from '../context.ts'
 import { ApiError } from '../errors.ts'
 import { admitted, type Gate } from '../gate.ts'
 import type { PublicExchange } from '../public-listener.ts'
