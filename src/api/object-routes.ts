@@ -72,7 +72,7 @@ function putOptionsOf ({ request: { headers } }: Exchange): PutOptions {
 async function getObject (exchange: Exchange, target: ObjectName): Promise<void> {
   const { request, response, node, signal, transfers } = exchange
   const range = byteRangeOf(request.headers.range)
-  const reading = await node.objects.get(target, { signal, range, ifMatch: etagIn(request.headers['if-match']) })
+  const reading = await node.objects.get(target, { signal, range, ifMatch: etagIn(request.headers['if-match']), versionId: versionIn(exchange) })
   const transfer = request.headers['x-dfs-transfer']
   if (typeof transfer === 'string' && transfer.length <= maxTransferIdLength) transfers.remember(transfer, reading.sources)
   if (isFresh(exchange, reading.info)) { response.writeHead(304, { etag: `"${reading.info.etag}"` }).end(); return }
@@ -80,17 +80,23 @@ async function getObject (exchange: Exchange, target: ObjectName): Promise<void>
 }
 
 async function headObject (exchange: Exchange, target: ObjectName): Promise<void> {
-  const info = await exchange.node.objects.head(target, { signal: exchange.signal })
+  const info = await exchange.node.objects.head(target, { signal: exchange.signal, versionId: versionIn(exchange) })
   exchange.response.writeHead(200, { ...headersOf(info), 'content-length': info.sizeBytes }).end()
 }
 
 async function deleteObject (exchange: Exchange, target: ObjectName): Promise<void> {
-  const { wasThere: removed } = await exchange.node.objects.remove(target, { signal: exchange.signal, ifMatch: etagIn(exchange.request.headers['if-match']) })
+  const { wasThere: removed } = await exchange.node.objects.remove(target, { signal: exchange.signal, ifMatch: etagIn(exchange.request.headers['if-match']), versionId: versionIn(exchange) })
   sendJson(exchange, { removed })
 }
 
+/** Which one is meant; undefined: the current one. */
+export const versionIn = ({ query }: Pick<Exchange, 'query'>): string | undefined => query.get('version') ?? undefined
+
 function headersOf (info: ObjectInfo): Record<string, string> {
+  const { retention, isHeld } = info.attributes
   return {
+    ...retention === undefined ? {} : { 'x-dfs-retention': retention.mode, 'x-dfs-retain-until': new Date(retention.untilMs).toISOString() },
+    ...isHeld === true ? { 'x-dfs-hold': 'on' } : {},
     etag: `"${info.etag}"`,
     'accept-ranges': 'bytes',
     'content-type': headerText(info.contentType ?? 'application/octet-stream'),

@@ -72,7 +72,7 @@ function wishOf ({ request: { method = '' }, query }: Exchange, area: string | u
   if (area === 'buckets') return key.length > 0 ? undefined : { action: 'admin', bucket, key: '' }
   if (area !== 'objects') return undefined
   if (key.length === 0) return { action: 'list', bucket, key: query.get('prefix') ?? '' }
-  return { action: reads ? 'read' : 'write', bucket, key: key.join('/') }
+  return { action: reads ? 'read' : 'write', bucket, key: key.join('/'), isOfVersions: query.has('version') }
 }
 
 /** The listener has found that this origin may ask. */

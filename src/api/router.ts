@@ -3,6 +3,7 @@ import { ApiError } from './errors.ts'
 import { adminRoute, bucketRoute, cacheRoute, configRoute, doctorRoute, forgetLostRoute, inspectRoute, inviteRoute, layoutRoute, metricsRoute, peersRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
 import { changesRoute, memberRoute } from './member-routes.ts'
 import { keyRoute } from './key-routes.ts'
+import { lockRoute } from './lock-routes.ts'
 import { listRoute, objectRoute } from './object-routes.ts'
 import { verifyRoute } from './verify-route.ts'
 import { workRoute } from './work-route.ts'
@@ -24,6 +25,9 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
     case 'objects':
       if (name === undefined) break
       return key.length === 0 ? listRoute(exchange, name) : objectRoute(exchange, { bucket: name, key: key.join('/') })
+    case 'locks':
+      if (name === undefined || key.length === 0) break
+      return lockRoute(exchange, { bucket: name, key: key.join('/') })
     case 'buckets': return bucketRoute(exchange, name)
     case 'invites': return inviteRoute(exchange, key.length === 0 ? name : [name, ...key].join('/'))
     case 'members':

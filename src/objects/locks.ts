@@ -21,7 +21,7 @@ export function defaultRetention ({ settings }: Pick<BucketRow, 'settings'>, now
 /** @throws InvalidInput where the bucket has no locks, or the retention ends before it begins, or in more than a hundred years. Not of what is stored already: that is as it is */
 export function checkLocks ({ retention, isHeld }: Pick<AttributesChange, 'retention' | 'isHeld'>, { name, settings }: Pick<BucketRow, 'name' | 'settings'>, nowMs: number): void {
   if (retention === undefined && isHeld === undefined) return
-  if (settings?.objectLock === undefined) throw new InvalidInput('object lock', `bucket "${name}" has no locks; they are allowed by its settings`)
+  if (settings?.objectLock === undefined) throw new InvalidInput('object lock', `bucket "${name}" has no locks; "dfs bucket set ${name} --versioning enabled" and then "echo {} | dfs bucket lock ${name} -" allow them`)
   if (retention === undefined || retention === null) return
   checkRetention(retention)
   if (retention.untilMs <= nowMs) throw new InvalidInput('retention', 'a retention ends in the future')
@@ -37,7 +37,7 @@ interface Leave { readonly nowMs: number, readonly mayBypassGovernance?: boolean
 
 /** @throws LockedVersion if the version must not be removed */
 export function demandUnlocked ({ retention, isHeld }: Attributes, { nowMs, mayBypassGovernance = false }: Leave): void {
-  if (isHeld === true) throw new LockedVersion('this version is held; release it before removing it')
+  if (isHeld === true) throw new LockedVersion('this version is held; release it before removing it ("dfs lock BUCKET/KEY --hold off")')
   if (retention === undefined || retention.untilMs <= nowMs || (retention.mode === 'governance' && mayBypassGovernance)) return
   throw new LockedVersion(`this version is retained (${retention.mode}) until ${new Date(retention.untilMs).toISOString()}`, { endsMs: retention.untilMs })
 }
@@ -59,5 +59,5 @@ function demandNotLoosened (before: Retention | undefined, after: Retention | un
   if (before === undefined || before.untilMs <= nowMs) return
   const isTighter = after !== undefined && after.untilMs >= before.untilMs && (before.mode === after.mode || after.mode === 'compliance')
   if (isTighter || (before.mode === 'governance' && mayBypassGovernance)) return
-  throw new LockedVersion(before.mode === 'compliance' ? 'a retention in compliance mode can only be made longer' : 'a retention in governance mode is shortened or lifted only by those who may bypass it', { endsMs: before.untilMs })
+  throw new LockedVersion(before.mode === 'compliance' ? 'a retention in compliance mode can only be made longer' : 'a retention in governance mode is shortened or lifted only by those who may bypass it ("--bypass-governance" of "dfs lock", x-amz-bypass-governance-retention)', { endsMs: before.untilMs })
 }

@@ -67,6 +67,24 @@ describe('the command line', () => {
     expect(await node.run(['bucket', 'cors', 'documents', '-'], { input: '[{"origins": []}]' })).toMatchObject({ code: 2, stderr: expect.stringContaining('cors[0] has no "origins"') as string })
   })
 
+  test('locks a version, shows what holds it, and says what to do where it may not be', async () => {
+    await node.json(['bucket', 'create', 'locked', '--redundancy', 'rf:1'])
+    await node.run(['put', '-', 'locked/deed'], { input: 'x' })
+    expect(await node.run(['lock', 'locked/deed', '--hold', 'on'])).toMatchObject({ code: 2, stderr: expect.stringContaining('dfs bucket set locked --versioning enabled') as string })
+    await node.json(['bucket', 'set', 'locked', '--versioning', 'enabled'])
+    await node.run(['bucket', 'lock', 'locked', '-'], { input: '{}' })
+    const [locked] = await node.json<{ versionId: string }>(['lock', 'locked/deed', '--retain-until', '2100-01-01', '--hold', 'on'])
+    expect(locked).toEqual({ bucket: 'locked', key: 'deed', versionId: expect.any(String) as string, retention: { mode: 'governance', until: '2100-01-01T00:00:00.000Z' }, isHeld: true })
+    expect((await node.run(['stat', 'locked/deed'])).stdout).toMatch(/retention +governance, until 2100-01-01T00:00:00\.000Z\nisHeld +true/)
+    expect(await node.json(['lock', 'locked/deed', '--version-id', locked?.versionId ?? ''])).toEqual([locked])
+    await node.json(['lock', 'locked/deed', '--hold', 'off'])
+    expect(await node.run(['rm', 'locked/deed', '--version-id', locked?.versionId ?? ''])).toMatchObject({ code: 8, stderr: expect.stringContaining('until 2100-01-01') as string })
+    expect(await node.run(['lock', 'locked/deed', '--retain-until', 'none'])).toMatchObject({ code: 8, stderr: expect.stringContaining('bypass') as string })
+    expect(await node.json(['lock', 'locked/deed', '--retain-until', 'none', '--bypass-governance'])).toMatchObject([{ retention: null, isHeld: false }])
+    expect(await node.run(['lock', 'locked/deed', '--retain-until', '2999-01-01'])).toMatchObject({ code: 2, stderr: expect.stringContaining('at most 100 years') as string })
+    expect(await node.run(['lock', 'locked/deed', '--mode', 'compliance'])).toMatchObject({ code: 2, stderr: expect.stringContaining('--retain-until') as string })
+  })
+
   test('reads standard input and writes standard output', async () => {
     expect((await node.run(['put', '-', 'photos/in'], { input: 'from a pipe' })).code).toBe(0)
     expect((await node.run(['get', 'photos/in', '-'])).stdout).toBe('from a pipe')

@@ -3,6 +3,7 @@ import { objectPath } from '../../client/paths.ts'
 import type { Bucket } from '../../objects/index.ts'
 import { type CommandContext, withNode } from '../context.ts'
 import { objectsBelow, pages } from '../listing.ts'
+import { type Lock, lockIn, retentionText, versionQuery } from '../lock-text.ts'
 import { sizeText, table } from '../output.ts'
 import type { GivenOptions } from '../settings.ts'
 import { objectOf, targetOf } from '../target.ts'
@@ -35,19 +36,20 @@ export async function stat (object: string, options: GivenOptions): Promise<void
       output.fact(found, table(Object.entries(found).map(([name, value]) => [name, typeof value === 'object' ? JSON.stringify(value) : String(value)])))
       return
     }
-    const head = await client.head(objectPath(bucket, key), { signal })
+    const head = await client.head(`${objectPath(bucket, key)}${versionQuery(options)}`, { signal })
     const metadata = Object.fromEntries(Object.entries(head).filter(([name]) => name.startsWith('x-dfs-meta-')).map(([name, value]) => [name.slice('x-dfs-meta-'.length), value]))
-    const info = { bucket, key, sizeBytes: Number(head['content-length']), etag: head.etag?.replaceAll('"', ''), versionId: head['x-dfs-version'], modified: head['x-dfs-modified'], contentType: head['content-type'], metadata }
-    output.fact(info, table(Object.entries(info).map(([name, value]) => [name, name === 'sizeBytes' ? `${sizeText(Number(value))} (${String(value)} bytes)` : name === 'metadata' ? JSON.stringify(value) : String(value)])))
+    const info = { bucket, key, sizeBytes: Number(head['content-length']), etag: head.etag?.replaceAll('"', ''), versionId: head['x-dfs-version'], modified: head['x-dfs-modified'], contentType: head['content-type'], metadata, ...lockIn(head) }
+    output.fact(info, table(Object.entries(info).map(([name, value]) => [name, name === 'sizeBytes' ? `${sizeText(Number(value))} (${String(value)} bytes)` : name === 'metadata' ? JSON.stringify(value) : name === 'retention' ? retentionText(value as Lock['retention']) : String(value)])))
   })
 }
 
 /** `dfs rm BUCKET/KEY`, or with -r everything below BUCKET/PREFIX. */
 export async function rm (object: string, options: GivenOptions): Promise<void> {
   await withNode(options, async (context) => {
+    if (options.recursive === true && options.versionId !== undefined) throw new InvalidInput('version-id', 'a version is of one object: leave out -r')
     if (options.recursive !== true) {
       const { bucket, key } = objectOf(object)
-      await removeOne(context, { bucket, key })
+      await removeOne(context, { bucket, key }, { query: versionQuery(options) })
       return
     }
     const { bucket, key: prefix } = targetOf(object)
@@ -61,7 +63,7 @@ export async function rm (object: string, options: GivenOptions): Promise<void> 
   })
 }
 
-async function removeOne ({ client, output, signal }: CommandContext, { bucket, key }: { bucket: string, key: string }, { quiet = false } = {}): Promise<void> {
-  const { removed } = await client.json<{ removed: boolean }>('DELETE', objectPath(bucket, key), { signal })
+async function removeOne ({ client, output, signal }: CommandContext, { bucket, key }: { bucket: string, key: string }, { quiet = false, query = '' } = {}): Promise<void> {
+  const { removed } = await client.json<{ removed: boolean }>('DELETE', `${objectPath(bucket, key)}${query}`, { signal })
   if (!quiet) output.fact({ bucket, key, removed }, removed ? `removed ${bucket}/${key}` : `there was no ${bucket}/${key}`)
 }
