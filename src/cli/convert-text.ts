@@ -14,6 +14,12 @@ export function convertText ({ cluster, total, failure, ...own }: ConvertReport 
   ])
 }
 
+/** What a node says of its share, in a line; undefined: there is nothing to say. */
+export function convertLine (convert: ConvertReport | undefined): string | undefined {
+  if (convert === undefined || ((convert.found?.versions ?? 0) === 0 && convert.state !== 'paused')) return undefined
+  return `${hereText(convert)}; this node's share, "dfs convert status" tells of all`
+}
+
 function clusterText ({ isDone, isAtLeast, versions, bytes, doneBytes, totalBytes }: ClusterConversion): string {
   if (isDone) return 'everything has the redundancy of its bucket'
   if (versions === 0) return 'not all members have looked since a bucket was changed'

@@ -1,10 +1,13 @@
-import { Agent, type IncomingMessage, request as plainRequest } from 'node:http'
+import type { Agent as HttpAgent, IncomingMessage } from 'node:http'
 import { type NetConnectOpts, Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { systemClock } from '../base/clock.ts'
 import { Unreachable } from './errors.ts'
 import type { Answer, Body, Outgoing, Transport } from './transport.ts'
+
+// an import of it gives every name that it exports a value, and some are all of undici: two thirds of what a command line takes to start
+const { Agent, request: plainRequest } = process.getBuiltinModule('node:http')
 
 export const clientLimits = {
   /** What a failed write waits for the answer that says why. */
@@ -17,7 +20,7 @@ export const clientLimits = {
 export interface Connection {
   readonly host: string
   readonly port: number
-  readonly agent: Agent
+  readonly agent: HttpAgent
   readonly authorization?: string
   /** Default: node:http's. That of node:https costs a command line more to load than all that it does. */
   readonly request?: typeof plainRequest
@@ -36,7 +39,7 @@ export function nodeTransport (connection: Connection): Transport {
 
 export const agentOptions = { keepAlive: true, maxSockets: clientLimits.maxSockets } as const
 
-export const plainAgent = (): Agent => new AnswerFirstAgent(agentOptions)
+export const plainAgent = (): HttpAgent => new AnswerFirstAgent(agentOptions)
 
 async function * readOf (answer: IncomingMessage, outgoing: Outgoing): AsyncIterable<Uint8Array> {
   try {

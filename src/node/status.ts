@@ -87,7 +87,7 @@ export function statusOf (facts: StatusFacts): NodeStatus {
     blocks: { ...blocks, quotaBytes: 'limitBytes' in facts ? facts.limitBytes : config.capacityBytes, freeBytes },
     cache: { bytes: cache.bytes, limitBytes: cache.limitBytes },
     rows: { lostPartitions: rows.lostPartitions().size, isReadOnly: rows.readOnlyReason !== undefined },
-    change: changeOf(facts.change),
+    change: changeOf(facts.change, state.layout),
     repair: facts.repair,
     collect: facts.collect,
     ...(facts.convert === undefined ? {} : { convert: facts.convert }),
@@ -99,8 +99,10 @@ export function statusOf (facts: StatusFacts): NodeStatus {
   }
 }
 
-function changeOf (change: ChangeProgress | undefined): NodeStatus['change'] {
+function changeOf (change: ChangeProgress | undefined, { version }: Pick<ClusterState['layout'], 'version'>): NodeStatus['change'] {
   if (change === undefined) return undefined
+  // of the layout before: what was in its place then is not now, and who could be switched off may be needed again
+  if (change.layout.version !== String(version)) return { isDone: false, isWhole: false, leftBytes: 0, rowPartitionsLeft: 0, waitingFor: ['the layout has just changed, and how far it is has not been looked at yet'], mayBeSwitchedOff: [] }
   const { isDone, isWhole, leftBytes, rowPartitionsLeft, waitingFor, nodes } = change
   return { isDone, isWhole, leftBytes, rowPartitionsLeft, waitingFor, mayBeSwitchedOff: nodes.filter((node) => node.mayBeSwitchedOff).map(({ peerId }) => peerId) }
 }

@@ -3,7 +3,7 @@ import { closing, openLayout, settled } from '../../src/cluster/index.ts'
 import { configOf } from '../../src/config.ts'
 import type { ClusterState } from '../../src/node/state.ts'
 import { type StatusFacts, statusOf } from '../../src/node/status.ts'
-import type { CollectFound, CollectReport, RepairFound, RepairReport } from '../../src/node.ts'
+import type { ChangeProgress, CollectFound, CollectReport, RepairFound, RepairReport } from '../../src/node.ts'
 import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
 
 const names = ['a', 'b', 'c']
@@ -66,4 +66,13 @@ describe('redundancy below what it should be is told apart from what else may be
     ['a row store has forgotten', { forgetful: [peerNamed('b')] }, { isDegraded: true }],
     ['the disk is nearly full', { freeBytes: 0, repair: repair({ full: ['peer'] }), atRisk: risk }, { isDegraded: false }],
   ])('%s', (_what, changed, expected) => { expect(statusOf(facts(changed))).toMatchObject(expected) })
+})
+
+test('a change that was looked at under the layout before says of this one neither that it is done nor who may be switched off', () => {
+  const looked = (version: string): ChangeProgress => ({
+    layout: { version, state: 'settled', members: 3 }, rowPartitionsLeft: 0, leftBytes: 0, isDone: true, isWhole: true, waitingFor: [],
+    nodes: [{ peerId: peerNamed('d'), isAnswering: true, isInLayout: false, hasLooked: true, heldBytes: 0, misplacedBytes: 0, leftBytes: 0, shortBlocks: 0, mayBeSwitchedOff: true }],
+  })
+  expect(statusOf(facts({ change: looked(String(layout.version)) })).change).toMatchObject({ isDone: true, mayBeSwitchedOff: [peerNamed('d')] })
+  expect(statusOf(facts({ change: looked(String(layout.version - 1n)) })).change).toMatchObject({ isDone: false, isWhole: false, mayBeSwitchedOff: [], waitingFor: [expect.stringContaining('not been looked at')] })
 })

@@ -5,6 +5,7 @@ import { withNode } from '../context.ts'
 import { linesOf } from '../lines.ts'
 import { durationText, sizeText, table } from '../output.ts'
 import { collectLine } from '../collect-text.ts'
+import { convertLine } from '../convert-text.ts'
 import { repairLine } from '../repair-text.ts'
 import { scrubLine } from '../scrub-text.ts'
 import type { GivenOptions } from '../settings.ts'
@@ -21,6 +22,7 @@ export async function status (options: GivenOptions): Promise<void> {
 
 function statusText (status: NodeStatus): string {
   const { blocks, layout, cache } = status
+  const convert = convertLine(status.convert)
   const quota = blocks.quotaBytes === undefined ? `${sizeText(blocks.freeBytes)} free` : `of ${sizeText(blocks.quotaBytes)}`
   return table([
     ['node', `${status.peerId} (${status.role}, zone ${status.zone}, dfs ${status.version}, up ${durationText(status.uptimeMs / 1000)})`],
@@ -33,6 +35,7 @@ function statusText (status: NodeStatus): string {
     ['repair', repairLine(status.repair)],
     ['collect', collectLine(status.collect)],
     ['scrub', scrubLine(status.scrub)],
+    ...convert === undefined ? [] : [['convert', convert]],
     ['at risk', riskLine(status.atRisk)],
     ['cache', `${sizeText(cache.bytes)} of ${sizeText(cache.limitBytes)}`],
     ['health', status.health.length === 0 ? 'good' : status.health.join('; ')],
