@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { type LogOperation, logViolations } from './append-log.ts'
 import { layoutHistories, simulateLayoutHistory } from './layout-histories.ts'
-import { simulateLayout } from './layout-run.ts'
+import { simulateLayout, untilJoined } from './layout-run.ts'
 import { layoutVariants } from './layout-variants.ts'
+import { World } from './world.ts'
 
 // more: LAYOUT_RUNS=50, SIMULATION_SEED starts elsewhere; and npm run sim
 const runs = Number(process.env.LAYOUT_RUNS ?? 1)
@@ -29,6 +30,31 @@ describe('a cluster whose layout changes, in bad weather', () => {
     expect(whole.violations, whole.events.join('\n')).toEqual([])
     const without = await simulateLayout({ ...options, variant: layoutVariants['nothing is taken over before the change is finished']?.() })
     expect(without.violations.join()).toMatch(/misses/)
+  })
+})
+
+describe('nodes that join', () => {
+  test('together are taken in by one change of the layout', async () => {
+    const [old, fresh] = [['ann', 'bob', 'carol'], ['dave', 'eve', 'frank']]
+    const world = new World({ seed: 5, names: [...old, ...fresh], founders: 3, weather: { loss: 0, duplicates: 0, maxLatencyMs: 10, stragglers: 0, maxSyncMs: 5 } })
+    const layout = () => world.process('ann')?.state.layout
+    let [changes, isOver] = [0, false]
+    world.onChanging = () => { changes++ }
+    const story = (async () => {
+      await world.begin(3)
+      for (const name of old) await untilJoined(world, name, 'ann')
+      await world.time.sleep(10_000)
+      changes = 0
+      for (const name of fresh) {
+        await world.start(name)
+        await untilJoined(world, name, 'ann')
+      }
+      while (layout()?.state !== 'settled' || layout()?.members.length !== 6) await world.time.sleep(50)
+      isOver = true
+    })()
+    await world.time.run(() => isOver)
+    await story
+    expect(changes).toBe(1)
   })
 })
 
