@@ -34,8 +34,8 @@ export type ScrubPhase = typeof phases[number]
 export const scrubLimits = {
   /** A pass takes this share of the time that it has. */
   paceShare: 0.5,
-  /** However little there is, it is read so fast at least. */
-  leastBytesPerSecond: 4 * 1024 * 1024,
+  /** However little there is, it is read so fast at least: 2,048 rows a second, which take a twentieth of a core. */
+  leastBytesPerSecond: 1024 * 1024,
   /** It may be so far ahead of its pace: steps are small, and whoever rests does so for a while. */
   burstMs: 1000,
   /** After a start, before anything is read. */
