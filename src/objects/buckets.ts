@@ -110,9 +110,12 @@ export class Buckets {
   }
 
   /** Whether this very bucket takes objects, as of some moment after the call. */
-  async isActive ({ name, id }: Bucket): Promise<boolean> {
+  async isActive (bucket: Bucket): Promise<boolean> { return await this.again(bucket) !== undefined }
+
+  /** What this very bucket says as of some moment after the call; undefined: it takes no objects any more. */
+  async again ({ name, id }: Bucket): Promise<BucketRow | undefined> {
     const now = await this.#shared(name)
-    return now?.id === id && now.state === 'active'
+    return now?.id === id && now.state === 'active' ? now : undefined
   }
 
   /** The bucket as it was when last seen, or as it is now if it never was. May be outdated: what is built on it must be checked against `active`. */

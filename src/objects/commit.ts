@@ -12,10 +12,11 @@ export const placeIn = (bucket: Pick<BucketRow, 'id'>, key: string): ObjectPlace
 
 /**
  * Moves a version from `pending` to `current`; what was current is dropped, or kept where the bucket keeps versions. Gives the version as it stands in the row.
+ * `claimBytes`: what its bucket's quota does not have yet; by default all of it.
  * @throws Conflict (precondition), QuotaExceeded, Unavailable if the upload was given up, Refused if no more versions fit, UnknownOutcome
  */
-export async function commitVersion (parts: ObjectParts, { bucket, key }: { bucket: BucketRow, key: string }, version: CurrentVersion, precondition: Precondition): Promise<CurrentVersion> {
-  using claim = await parts.quotas?.claim(bucket, version.sizeBytes)
+export async function commitVersion (parts: ObjectParts, { bucket, key, claimBytes }: { bucket: BucketRow, key: string, claimBytes?: number }, version: CurrentVersion, precondition: Precondition): Promise<CurrentVersion> {
+  using claim = await parts.quotas?.claim(bucket, claimBytes ?? version.sizeBytes)
   const committed = await changeObject<CurrentVersion | undefined>(parts, placeIn(bucket, key), (row, details) => {
     const isOurs = row.current !== undefined && isSameVersion(row.current, version)
     if (!isOurs) checkPrecondition(row, precondition)
@@ -27,6 +28,20 @@ export async function commitVersion (parts: ObjectParts, { bucket, key }: { buck
   if (committed === undefined) throw new Unavailable('the upload was given up before it finished; put the object again')
   claim?.keep()
   return committed
+}
+
+export const commitLimits = {
+  /** A bucket that was read longer ago is read once more before a version is committed into it. */
+  settingsMs: 1000,
+} as const
+
+/**
+ * What the bucket says when a version is committed, not when its put began, which may be hours ago: whether what it replaces is kept, for how long it is itself locked, its
+ * quota. A put that takes less than a second goes by what it read first, as if the change had come after it. A bucket that is removed meanwhile is `confirmBucket`'s.
+ */
+export async function settingsAtCommit ({ clock }: Pick<ObjectParts, 'clock'>, buckets: Buckets, { bucket, readMs }: { bucket: BucketRow, readMs: number }): Promise<BucketRow> {
+  if (clock.monotonicMs() - readMs < commitLimits.settingsMs) return bucket
+  return await buckets.again(bucket) ?? bucket
 }
 
 /**

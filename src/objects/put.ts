@@ -5,7 +5,7 @@ import { type Attributes, checkAttributes } from './attributes.ts'
 import type { BucketRow } from './bucket-row.ts'
 import type { Buckets } from './buckets.ts'
 import { changeObject } from './change-object.ts'
-import { commitVersion, confirmBucket, placeIn } from './commit.ts'
+import { commitVersion, confirmBucket, placeIn, settingsAtCommit } from './commit.ts'
 import { PutDigests } from './digests.ts'
 import type { ObjectName, PutOptions } from './index.ts'
 import { checkLocks, defaultRetention } from './locks.ts'
@@ -41,10 +41,11 @@ export interface SharedSource {
 /** What is acknowledged; the caller announces it, once it has told whoever waits. @throws as `Objects.put` */
 export async function putObject (parts: ObjectParts, buckets: Buckets, put: Put): Promise<{ version: CurrentVersion, stored: StoredObject }> {
   checkKey(put.target.key)
+  const readMs = parts.clock.monotonicMs()
   const bucket = await buckets.active(put.target.bucket)
   checkOptions(put.options, bucket, parts.clock.wallMs())
   await parts.quotas?.demandRoom(bucket, put.options.sizeBytes ?? 0)
-  const upload = new Upload(parts, bucket, put)
+  const upload = new Upload(parts, bucket, { ...put, bucketNow: async () => settingsAtCommit(parts, buckets, { bucket, readMs }) })
   try {
     const { version, stored } = await upload.store()
     await confirmBucket(parts, buckets, { bucket, key: put.target.key }, version)
@@ -55,17 +56,19 @@ export async function putObject (parts: ObjectParts, buckets: Buckets, put: Put)
   }
 }
 
+interface BucketNow { readonly bucketNow: () => Promise<BucketRow> }
+
 class Upload {
   readonly #parts: ObjectParts
   readonly #bucket: BucketRow
-  readonly #put: Put
+  readonly #put: Put & BucketNow
   readonly #version: Version
   readonly #writers: Readonly<Record<'whole' | 'large', ReturnType<Replication['writer']>>>
   #isSpread = false
   #pending: Promise<void> | undefined
   #stopHeartbeat = (): void => {}
 
-  constructor (parts: ObjectParts, bucket: BucketRow, put: Put) {
+  constructor (parts: ObjectParts, bucket: BucketRow, put: Put & BucketNow) {
     this.#parts = parts
     this.#bucket = bucket
     this.#put = put
@@ -81,7 +84,9 @@ class Upload {
     try {
       const content = 'get' in source ? await this.#share(source) : await this.#write(digests.of(source))
       this.#checkSize(content.sizeBytes)
-      const version = await commitVersion(this.#parts, { bucket: this.#bucket, key }, await this.#versionOf(content, { ...carried, ...await digests.attributes() }), options)
+      const attributes = { ...carried, ...await digests.attributes() }
+      const bucket = await this.#put.bucketNow()
+      const version = await commitVersion(this.#parts, { bucket, key }, await this.#versionOf(content, { bucket, attributes }), options)
       this.#pending = undefined
       return { version, stored: { bucket: this.#bucket, key, version: this.#version, root: content.root, chunks: content.chunks } }
     } finally {
@@ -162,11 +167,12 @@ class Upload {
     if (expected !== undefined && expected !== sizeBytes) throw new InvalidInput('size', `${expected} bytes were announced, ${sizeBytes} came; nothing was stored`)
   }
 
-  async #versionOf ({ sizeBytes, content, hasBlocks }: WrittenContent, digests: Attributes): Promise<CurrentVersion> {
+  /** `bucket`: what it says now; how blocks are kept is what it said when they were. */
+  async #versionOf ({ sizeBytes, content, hasBlocks }: WrittenContent, { bucket, attributes: digests }: { bucket: BucketRow, attributes: Attributes }): Promise<CurrentVersion> {
     const { contentType, metadata = {} } = this.#put.options
     const { large } = redundancyOf(this.#bucket)
     const nowMs = await this.#parts.dates.present()
-    const attributes = { ...attributesIn(this.#put.options, this.#bucket, nowMs), ...digests }
+    const attributes = { ...attributesIn(this.#put.options, bucket, nowMs), ...digests }
     const spread = this.#isSpread && large.k > 1 ? { redundancy: large } : {}
     return {
       ...this.#version, ...spread, ...(hasBlocks ? storedAs(this.#version, this.#bucket, { copies: this.#bucket.copies, ...spread }) : {}), sizeBytes, modifiedMs: nowMs, contentType, metadata, content, hasBlocks,

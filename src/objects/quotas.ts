@@ -2,11 +2,13 @@ import { type Clock, deadline } from '../base/clock.ts'
 import type { BucketRow } from './bucket-row.ts'
 import { QuotaExceeded } from './errors.ts'
 import type { ObjectParts } from './ports.ts'
+import { bytesUnderWay } from './uploads/under-way.ts'
 import { everyVersion } from './version-listing.ts'
 
 /**
  * Quotas of buckets, by counts that are as old as it takes to make them: every node lists a bucket with a quota now and then while it puts into it, and adds what
  * it puts itself meanwhile. So a quota can be passed by what other nodes put between two counts, and by nothing else; what is refused has been counted anew.
+ * Parts of an upload that is under way are bytes of the bucket, and no object, until it is completed.
  */
 export class Quotas {
   readonly #parts: Omit<ObjectParts, 'quotas'>
@@ -14,31 +16,32 @@ export class Quotas {
 
   constructor (parts: Omit<ObjectParts, 'quotas'>) { this.#parts = parts }
 
-  /** @throws QuotaExceeded if so many bytes in one more object are too much, by what is known */
-  async demandRoom (bucket: BucketRow, sizeBytes: number): Promise<void> { await this.#room(bucket, sizeBytes, () => {}) }
+  /** @throws QuotaExceeded if so many bytes (in one more object, unless they are a part) are too much, by what is known */
+  async demandRoom (bucket: BucketRow, sizeBytes: number, { objects = 1 }: { objects?: 0 | 1 } = {}): Promise<void> { await this.#room(bucket, { bytes: sizeBytes, objects }, () => {}) }
 
   /**
    * As `demandRoom`, and the room is taken: of many that commit at once none passes by what the others are about to. What is kept counts from then on; what is not
    * when it is disposed is given back. @throws QuotaExceeded
    */
-  async claim (bucket: BucketRow, sizeBytes: number): Promise<Claim> {
+  async claim (bucket: BucketRow, sizeBytes: number, { objects = 1 }: { objects?: 0 | 1 } = {}): Promise<Claim> {
+    const wanted = { bytes: sizeBytes, objects }
     let claim = noClaim
-    await this.#room(bucket, sizeBytes, (count) => { claim = count.claim(sizeBytes) })
+    await this.#room(bucket, wanted, (count) => { claim = count.claim(wanted) })
     return claim
   }
 
   /** `take` is called in the moment in which it was found that there is room. */
-  async #room (bucket: BucketRow, sizeBytes: number, take: (count: Count) => void): Promise<void> {
+  async #room (bucket: BucketRow, wanted: Amount, take: (count: Count) => void): Promise<void> {
     const { quotaBytes, quotaObjects } = bucket.settings ?? {}
     if (quotaBytes === undefined && quotaObjects === undefined) return
     const count = this.#countOf(bucket)
     const { clock } = this.#parts
     if (count.isDue(clock)) await waited(clock, count.again(this.#parts, bucket), count.isKnown ? 0 : quotaLimits.firstCountMs)
-    if (fits(count, bucket, sizeBytes)) { take(count); return }
+    if (fits(count, bucket, wanted)) { take(count); return }
     // what was removed since may have made room
     await waited(clock, count.again(this.#parts, bucket), quotaLimits.recountMs)
-    if (fits(count, bucket, sizeBytes)) { take(count); return }
-    const used = `it has ${count.bytes} bytes in ${count.objects} objects`
+    if (fits(count, bucket, wanted)) { take(count); return }
+    const used = `it has ${count.bytes} bytes in ${count.objects} objects${count.partBytes === 0 ? '' : ` and uploads that are under way (${count.partBytes})`}`
     throw new QuotaExceeded(`bucket "${bucket.name}" is full: ${used}, and may have ${quotaBytes === undefined ? '' : `${quotaBytes} bytes`}${quotaBytes === undefined || quotaObjects === undefined ? '' : ' and '}${quotaObjects === undefined ? '' : `${quotaObjects} objects`}; nothing was stored`)
   }
 
@@ -69,8 +72,10 @@ export const quotaLimits = {
   maxBuckets: 1000,
 } as const
 
-const fits = (count: Count, { settings: { quotaBytes = Number.POSITIVE_INFINITY, quotaObjects = Number.POSITIVE_INFINITY } = {} }: BucketRow, sizeBytes: number): boolean =>
-  count.bytes + sizeBytes <= quotaBytes && count.objects + 1 <= quotaObjects
+interface Amount { readonly bytes: number, readonly objects: number }
+
+const fits = (count: Count, { settings: { quotaBytes = Number.POSITIVE_INFINITY, quotaObjects = Number.POSITIVE_INFINITY } = {} }: BucketRow, { bytes, objects }: Amount): boolean =>
+  count.bytes + bytes <= quotaBytes && (objects === 0 || count.objects + objects <= quotaObjects)
 
 /** What a bucket has, as it was last counted, with what this node has put since the count began. */
 class Count {
@@ -80,6 +85,8 @@ class Count {
   readonly #claimed = { bytes: 0, objects: 0 }
   #last: { readonly atMs: number, readonly tookMs: number } | undefined
   #counting: Promise<void> | undefined
+  /** Of `bytes`, as it was last counted: of uploads under way. */
+  partBytes = 0
 
   get bytes (): number { return this.#counted.bytes + this.#added.bytes + this.#claimed.bytes }
   get objects (): number { return this.#counted.objects + this.#added.objects + this.#claimed.objects }
@@ -90,19 +97,19 @@ class Count {
     return clock.monotonicMs() - this.#last.atMs >= Math.max(quotaLimits.everyMs, quotaLimits.restShare * this.#last.tookMs)
   }
 
-  claim (sizeBytes: number): Claim {
+  claim ({ bytes, objects }: Amount): Claim {
     let isOpen = true
     const move = (to: { bytes: number, objects: number } | undefined): void => {
       if (!isOpen) return
       isOpen = false
-      this.#claimed.bytes -= sizeBytes
-      this.#claimed.objects--
+      this.#claimed.bytes -= bytes
+      this.#claimed.objects -= objects
       if (to === undefined) return
-      to.bytes += sizeBytes
-      to.objects++
+      to.bytes += bytes
+      to.objects += objects
     }
-    this.#claimed.bytes += sizeBytes
-    this.#claimed.objects++
+    this.#claimed.bytes += bytes
+    this.#claimed.objects += objects
     return { keep: () => { move(this.#added) }, [Symbol.dispose]: () => { move(undefined) } }
   }
 
@@ -117,12 +124,15 @@ class Count {
   async #count (parts: Omit<ObjectParts, 'quotas'>, bucket: BucketRow): Promise<void> {
     const startMs = parts.clock.monotonicMs()
     const before = { ...this.#added }
-    const counted = { bytes: 0, objects: 0 }
+    // first: an upload that is completed meanwhile is counted twice, and not left out
+    const partBytes = await bytesUnderWay(parts, bucket)
+    const counted = { bytes: partBytes, objects: 0 }
     for await (const { sizeBytes, isDeleteMarker } of everyVersion(parts, bucket, {})) {
       counted.bytes += sizeBytes
       if (!isDeleteMarker) counted.objects++
     }
     this.#counted = counted
+    this.partBytes = partBytes
     // what was put meanwhile may be in the count already: then the bucket seems fuller than it is, until the next
     this.#added = { bytes: this.#added.bytes - before.bytes, objects: this.#added.objects - before.objects }
     this.#last = { atMs: parts.clock.monotonicMs(), tookMs: parts.clock.monotonicMs() - startMs }

@@ -125,14 +125,42 @@ describe('uploads in parts', () => {
     expect((await node.uploads.listParts(target, uploadId)).parts).toEqual([before])
   })
 
-  test('a bucket that is full takes no part, and no more at the completion than it has room for', async () => {
+  test('a bucket that is full takes no part, announced or not, and what it has taken it completes', async () => {
     const { node, uploadId } = await begun()
     await node.setBucketSettings('photos', { quotaBytes: 20 })
     await expect(node.uploads.putPart(target, uploadId, 1, bytesOf(one + two), { sizeBytes: one.length + two.length })).rejects.toThrow(QuotaExceeded)
-    const parts = await putAll(node, uploadId, [one, two])
-    await expect(node.uploads.complete(target, uploadId, parts)).rejects.toThrow(QuotaExceeded)
-    await node.uploads.complete(target, uploadId, parts.slice(0, 1))
+    const parts = await putAll(node, uploadId, [one])
+    await expect(put(node, uploadId, 2, two)).rejects.toThrow('it has 16 bytes in 0 objects and uploads that are under way (16), and may have 20 bytes')
+    expect((await node.uploads.listParts(target, uploadId)).parts).toHaveLength(1)
+    await node.uploads.complete(target, uploadId, parts)
     expect(await textOf(node)).toBe(one)
+  })
+
+  test('parts count against the quota of their bucket at every node, before and after their upload is completed alike, until it is aborted', async () => {
+    const { world, node, uploadId } = await begun()
+    await node.setBucketSettings('photos', { quotaBytes: 40 })
+    const parts = await putAll(node, uploadId, [one, two])
+    const { uploadId: never } = await node.uploads.create(target)
+    for (const at of [node, world.node()]) {
+      await expect(put(at, never, 1, 'x'.repeat(8))).rejects.toThrow(QuotaExceeded)
+      await expect(at.put({ bucket: 'photos', key: 'other' }, bytesOf('x'.repeat(8)))).rejects.toThrow(QuotaExceeded)
+    }
+    await node.uploads.complete(target, uploadId, parts)
+    for (const at of [node, world.node()]) await expect(put(at, never, 1, 'x'.repeat(8))).rejects.toThrow(QuotaExceeded)
+    await put(node, never, 1, 'x'.repeat(7))
+    await expect(node.put({ bucket: 'photos', key: 'other' }, bytesOf('x'))).rejects.toThrow(QuotaExceeded)
+    await node.uploads.abort(target, never)
+    await node.put({ bucket: 'photos', key: 'other' }, bytesOf('x'.repeat(7)))
+  })
+
+  test('a quota of objects counts an upload when it is completed', async () => {
+    const { node, uploadId } = await begun()
+    await node.setBucketSettings('photos', { quotaObjects: 1 })
+    const parts = await putAll(node, uploadId, [one])
+    await node.put({ bucket: 'photos', key: 'other' }, bytesOf('x'))
+    await expect(node.uploads.complete(target, uploadId, parts)).rejects.toThrow(QuotaExceeded)
+    await node.remove({ bucket: 'photos', key: 'other' })
+    await node.uploads.complete(target, uploadId, parts)
   })
 
   test('conditions hold at the completion, and one that fails leaves the upload as it was', async () => {

@@ -1,7 +1,8 @@
 import { describe, expect, test, vi } from 'vitest'
 import { concat, utf8 } from '../../src/base/bytes.ts'
 import { Conflict, InvalidInput, NotFound, Refused, Unavailable } from '../../src/base/errors.ts'
-import { DeletedObject, LockedVersion, type Objects, objectStore, type SettingsChange, type VersionPage } from '../../src/objects/index.ts'
+import { commitLimits } from '../../src/objects/commit.ts'
+import { DeletedObject, LockedVersion, type Objects, objectStore, QuotaExceeded, type SettingsChange, type VersionPage } from '../../src/objects/index.ts'
 import { objectRowLimits } from '../../src/objects/object-row.ts'
 import { tables } from '../../src/tables/index.ts'
 import { objectWorld } from '../support/object-parts.ts'
@@ -28,6 +29,44 @@ const idsIn = ({ versions }: VersionPage): string[] => versions.map(({ versionId
 const shown = ({ versions }: VersionPage): string[] => versions.map(({ key, sizeBytes, isLatest, isDeleteMarker, isNullVersion }) =>
   `${key} ${isDeleteMarker ? 'marker' : sizeBytes}${isNullVersion ? ' null' : ''}${isLatest ? ' latest' : ''}`)
 const large = (n: number): string => `${n} more than eight bytes of content`
+
+describe('a bucket that is changed while something is put into it', () => {
+  /** What is put takes so long, and in its midst the bucket is changed. */
+  async function putAcross (settings: SettingsChange, tookMs: number) {
+    const { world } = await worldOf({})
+    const time = { monotonicMs: 0 }
+    const store = objectStore({ ...world.parts, clock: { ...world.parts.clock, monotonicMs: () => time.monotonicMs } })
+    await put(store, large(1))
+    const source = (async function * () {
+      yield utf8('slow, ')
+      await store.setBucketSettings('photos', settings)
+      time.monotonicMs += tookMs
+      yield utf8(large(2))
+    })()
+    const info = await store.put(target, source)
+    return { store, info }
+  }
+
+  test('keeps what a long put replaces, if it keeps versions by the time of the commit', async () => {
+    const { store } = await putAcross({ versioning: 'enabled' }, commitLimits.settingsMs)
+    expect(await textOf(store)).toBe(`slow, ${large(2)}`)
+    expect(shown(await store.listVersions('photos'))).toEqual(['k 40 latest', 'k 34 null'])
+  })
+
+  test('locks it as it says then', async () => {
+    const { info } = await putAcross({ versioning: 'enabled', objectLock: { defaultRetention: { mode: 'governance', days: 1 } } }, commitLimits.settingsMs)
+    expect(info.attributes.retention?.mode).toBe('governance')
+  })
+
+  test('has a quota that a long put does not pass', async () => {
+    await expect(putAcross({ quotaBytes: 60 }, commitLimits.settingsMs)).rejects.toThrow(QuotaExceeded)
+  })
+
+  test('is not read once more for a put that takes no time', async () => {
+    const { store } = await putAcross({ versioning: 'enabled' }, commitLimits.settingsMs - 1)
+    expect(shown(await store.listVersions('photos'))).toEqual(['k 40 null latest'])
+  })
+})
 
 describe('a bucket that keeps versions', () => {
   test('keeps what is overwritten, to be read by its id', async () => {

@@ -2,7 +2,8 @@ import { equals, hexOf } from '../../base/bytes.ts'
 import { digesters } from '../../base/checksums.ts'
 import { InvalidInput, Unavailable } from '../../base/errors.ts'
 import { type Parts, sizeRuns } from '../attributes.ts'
-import { commitVersion, confirmBucket } from '../commit.ts'
+import type { BucketRow } from '../bucket-row.ts'
+import { commitVersion, confirmBucket, settingsAtCommit } from '../commit.ts'
 import type { ObjectName, Preconditions } from '../index.ts'
 import type { CurrentVersion } from '../object-row.ts'
 import type { StoredObject, WrittenContent } from '../ports.ts'
@@ -73,9 +74,13 @@ async function seal (of: UploadParts, upload: OpenUpload, rows: AsyncIterable<Pa
   const { bucket, target } = upload
   using _alive = heartbeats.during(upload)
   const sums = new Sums()
+  const readMs = parts.clock.monotonicMs()
   const content = await joined(of, upload, sums.of(rows), options)
-  const version = await versionOf(of, upload, content, attributesOf(sums))
-  const place = { bucket, key: target.key }
+  const made = attributesOf(sums)
+  const now = await settingsAtCommit(parts, buckets, { bucket, readMs })
+  const version = await versionOf(of, upload, content, { bucket: now, made })
+  // its bytes were counted as those of parts
+  const place = { bucket: now, key: target.key, claimBytes: 0 }
   let committed: CurrentVersion
   try {
     committed = await commitVersion(parts, place, version, options)
@@ -105,13 +110,13 @@ async function joined ({ parts }: UploadParts, upload: OpenUpload, rows: AsyncIt
 
 async function * contentsOf (rows: AsyncIterable<PartRow>): AsyncIterable<Uint8Array> { for await (const { content } of rows) yield content }
 
-async function versionOf ({ parts: { dates } }: UploadParts, { bucket, head }: OpenUpload, { sizeBytes, content }: WrittenContent, made: CurrentVersion['attributes']): Promise<CurrentVersion> {
+async function versionOf ({ parts: { dates } }: UploadParts, { bucket: before, head }: OpenUpload, { sizeBytes, content }: WrittenContent, { bucket, made }: { bucket: BucketRow, made: CurrentVersion['attributes'] }): Promise<CurrentVersion> {
   const nowMs = await dates.present()
   const { large } = redundancyOf(head)
   const attributes = { ...attributesIn(head.attributes, bucket, nowMs), ...made }
   const spread = large.k > 1 ? { redundancy: large } : {}
   return {
-    ...head.version, ...spread, ...storedAs(head.version, bucket, { copies: head.copies, ...spread }), sizeBytes, modifiedMs: nowMs, contentType: head.contentType, metadata: head.metadata, content,
+    ...head.version, ...spread, ...storedAs(head.version, before, { copies: head.copies, ...spread }), sizeBytes, modifiedMs: nowMs, contentType: head.contentType, metadata: head.metadata, content,
     // even without a byte in it: parts that are not named may have stored some
     hasBlocks: true,
     ...(Object.keys(attributes).length === 0 ? {} : { attributes }),

@@ -30,7 +30,7 @@ export async function storePart (of: UploadParts, upload: OpenUpload, { number, 
   const { parts, heartbeats } = of
   const { head, bucketId, id, target } = upload
   const { signal, sizeBytes: announced, expected, digests: more } = options
-  await parts.quotas?.demandRoom(upload.bucket, announced ?? 0)
+  await parts.quotas?.demandRoom(upload.bucket, announced ?? 0, { objects: 0 })
   using _alive = heartbeats.during(upload)
   const digests = new PutDigests({ wantsMd5: head.wantsMd5, checksum: head.checksum?.algorithm, expected, digests: more }, parts.digesting)
   const { content, sizeBytes } = shared === undefined
@@ -42,13 +42,17 @@ export async function storePart (of: UploadParts, upload: OpenUpload, { number, 
     kind: 'part', bucketId, key: target.key, id, number, sizeBytes, modifiedMs: parts.clock.wallMs(), md5,
     checksum: checksum === undefined ? undefined : { algorithm: checksum.algorithm, value: checksum.value }, content,
   }
+  using claim = await parts.quotas?.claim(upload.bucket, sizeBytes, { objects: 0 })
   const address = uploadAddress(bucketId, partKey(id, number))
   const isStored = await parts.registers.change<boolean>(address, (current) => {
     if (isFirst && current !== undefined && !equals(current, encodeUploadRow(row))) return { kind: 'keep', result: false }
     return { kind: 'write', value: encodeUploadRow(row), result: true }
   }, { signal })
   if (!isStored) return undefined
-  if (await isUnderWay(parts, upload)) return row
+  if (await isUnderWay(parts, upload)) {
+    claim?.keep()
+    return row
+  }
   await parts.registers.change<void>(address, (current) => ({ kind: current === undefined ? 'keep' : 'erase', result: undefined }))
   throw new NoSuchUpload()
 }
