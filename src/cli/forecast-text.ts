@@ -3,7 +3,7 @@ import { sizeText, table } from './output.ts'
 
 /** What a change would move, for people. */
 export function forecastText ({ nodes, movedBytes, countedPartitions, silent, refusals, areBucketsKnown, layout }: ChangeForecast): string {
-  const touched = nodes.filter(({ change, rowPartitions, blockPartitions }) => change !== 'stays' || [rowPartitions, blockPartitions].some(({ receive, giveUp }) => receive + giveUp > 0))
+  const touched = nodes.filter(({ change, receiveBytes, giveUpBytes, rowPartitions, blockPartitions }) => change !== 'stays' || receiveBytes + giveUpBytes > 0 || [rowPartitions, blockPartitions].some(({ receive, giveUp }) => receive + giveUp > 0))
   const rows = touched.map((node) => [
     node.peerId ?? 'the new node', node.change === 'stays' ? '' : node.change, `zone ${node.zone}, ${sizeText(node.capacityBytes)}`,
     `receives ${sizeText(node.receiveBytes)}`, `gives up ${sizeText(node.giveUpBytes)}`,

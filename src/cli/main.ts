@@ -38,10 +38,12 @@ The token that "dfs invite" prints lets one more machine in, by "dfs join TOKEN 
 `
 
 const command = (parent: Command, usage: string, description: string): Command =>
-  parent.command(usage).description(description)
+  parent.command(usage).description(description).showHelpAfterError(`usage: ${wayTo(parent)} ${usage} [options]; "${wayTo(parent)} ${usage.split(' ')[0] ?? ''} --help" says more`)
     .option('--data <folder>', 'folder of the node (DFS_DATA; ~/.dfs)')
     .option('--config <file>', 'settings instead of dfs.json in the data folder')
     .option('--json', 'print facts as JSON, one object a line')
+
+const wayTo = (parent: Command): string => parent.parent === null ? parent.name() : `${wayTo(parent.parent)} ${parent.name()}`
 
 const nodeOptions = (of: Command): Command => of
   .option('--listen <multiaddrs>', 'where peers reach this node, comma-separated')

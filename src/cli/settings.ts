@@ -33,6 +33,7 @@ export async function readSettings (path: string, { mustExist }: { mustExist: bo
     return JSON.parse(await readFile(path, 'utf8')) as unknown
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT' && !mustExist) return undefined
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') throw new InvalidInput('config', `there is no file ${path}, which --config names`, { cause })
     throw new InvalidInput('config', `${path} could not be read as JSON: ${(cause as Error).message}`, { cause })
   }
 }

@@ -1,5 +1,5 @@
 import { timingSafeEqual } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { access, readFile } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { fromHex, hexOf, utf8 } from '../base/bytes.ts'
@@ -94,12 +94,19 @@ async function send (connection: LocalConnection, outgoing: Outgoing): Promise<I
 async function apiFileIn (dataFolder: string): Promise<ApiFile> {
   const path = join(dataFolder, 'api.json')
   const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') throw new NoRunningNode(`no node runs over ${dataFolder}; "dfs start --data ${dataFolder}" starts one`, { cause })
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw cause
   })
+  if (text === undefined) throw await noNodeOver(dataFolder)
   const { port, token } = JSON.parse(text) as Partial<ApiFile>
   if (typeof port !== 'number' || typeof token !== 'string') throw new NoRunningNode(`${path} is damaged; start the node again`)
   return { port, token }
+}
+
+async function noNodeOver (dataFolder: string): Promise<NoRunningNode> {
+  // what init and join make first; where it cannot be looked at, a start says why
+  const isMade = await access(join(dataFolder, 'keyring')).then(() => true, (error: NodeJS.ErrnoException) => error.code !== 'ENOENT' && error.code !== 'ENOTDIR')
+  return new NoRunningNode(isMade ? `no node runs over ${dataFolder}; "dfs start --data ${dataFolder}" starts one` : `no node runs over ${dataFolder}, and none was made there: "dfs init" makes a cluster, "dfs join TOKEN" joins one; --data names another folder`)
 }
 
 async function jsonAnswer<T> (answer: IncomingMessage): Promise<T> {

@@ -17,7 +17,7 @@ export async function addAdmin (parts: EraChangeParts, peer: PeerId, wait: { sig
   if (authoritySeed === undefined) throw new Refused('only the node that made the cluster has the authority\'s key, and makes admins')
   await changeEra(parts, ({ era, rows, admins }) => {
     const row = rows.find((of) => describeMember(of).peerId === peer)
-    if (row === undefined) throw new NotFound(`${peer} is no member of this cluster`)
+    if (row === undefined) throw new NotFound(`${peer} is no member of this cluster; "dfs status" shows the members`)
     if (describeMember(row).role !== roles.member) throw new Refused('an admin has the data key: only a node of role member can be one')
     if (admins.some(({ subject }) => equals(subject, keyOf(peer)))) return undefined
     const admin = signStatement(signingKeyOf(authoritySeed), { clusterId: parts.state.clusterId, era: era.number + 1, subject: keyOf(peer), kind: 'admin' }) as AdminStatement

@@ -28,7 +28,7 @@ export function changesDoor ({ changes: known, invites, state, role }: ChangesDo
     progress: async (wait) => changes().progress(wait),
     async inviteFor (gone, { zone, ...wait } = {}) {
       const row = state.members.get(gone)
-      if (row === undefined || !state.belongs(gone)) throw new Refused(`${gone} is no member of this cluster`)
+      if (row === undefined || !state.belongs(gone)) throw new Refused(`${gone} is no member of this cluster; "dfs status" shows the members`)
       const known = describeMember(row)
       const [token = ''] = await invites.make({ role: nameOfRole(known.role), zone: zone ?? known.zone })
       await changes().bequeath(gone, parseToken(token).invite.subject, wait)

@@ -144,7 +144,7 @@ const toCome = { key: hash(utf8('a node that is to come')), get peerId (): PeerI
 
 const rowOf = (rows: readonly MemberRow[], peer: PeerId): MemberRow => {
   const row = rows.find((one) => describeMember(one).peerId === peer)
-  if (row === undefined) throw new Refused(`${peer} is no member of this cluster`)
+  if (row === undefined) throw new Refused(`${peer} is no member of this cluster; "dfs status" shows the members`)
   return row
 }
 
@@ -172,7 +172,7 @@ function rowsAfter (rows: readonly MemberRow[], change: NodeChange): readonly Me
       const others = rows.filter((row) => row !== gone)
       if (change.by === undefined) return [...others, imaginaryRow({ role: nameOfRole(role), zone, capacityBytes: gone.capacityBytes })]
       const fresh = rowOf(rows, change.by)
-      if (fresh === gone) throw new Refused('a node does not take its own place')
+      if (fresh === gone) throw new Refused('a node does not take its own place; name the one that comes, or none for one that is to join')
       return others.map((row) => {
         if (row !== fresh) return row
         const { isDraining: _, ...holding } = row

@@ -47,7 +47,7 @@ export async function changeMember ({ registers }: Pick<MemberSettingsParts, 're
 /** The rows of those who belong as they would be. Pure. @throws InvalidInput, Refused */
 export function withSettings (rows: readonly MemberRow[], peer: PeerId, settings: MemberSettings): readonly MemberRow[] {
   const row = rows.find((one) => describeMember(one).peerId === peer)
-  if (row === undefined) throw new Refused(`${peer} is no member of this cluster`)
+  if (row === undefined) throw new Refused(`${peer} is no member of this cluster; "dfs status" shows the members`)
   const { zone, capacityBytes } = settings
   if (zone !== undefined) demandZone(zone)
   if (capacityBytes !== undefined && !(Number.isSafeInteger(capacityBytes) && capacityBytes >= 0)) throw new InvalidInput('capacity', `capacity is ${JSON.stringify(capacityBytes)}; it takes a number of bytes, 0 for none`)

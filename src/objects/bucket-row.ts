@@ -33,10 +33,10 @@ export function checkBucketName (name: string): void {
 /** @throws InvalidInput naming the option */
 export function checkBucketOptions ({ copies, shards, compression, chunking, dedup, isPrivate, degraded = 'refuse' }: BucketOptions): void {
   chosenRedundancy({ copies, shards })
-  if (!['auto', 'off'].includes(compression)) throw new InvalidInput('compression', `"${compression}" is not known; it takes auto or off`)
-  if (!['content', 'content-small', 'fixed'].includes(chunking)) throw new InvalidInput('chunking', `"${chunking}" is not known; it takes content, content-small or fixed`)
-  if (!['bucket', 'cluster'].includes(dedup)) throw new InvalidInput('dedup', `"${dedup}" is not known; it takes bucket or cluster`)
-  if (!['refuse', 'allow'].includes(degraded)) throw new InvalidInput('degraded', `"${degraded}" is not known; it takes refuse or allow`)
+  if (!['auto', 'off'].includes(compression)) throw new InvalidInput('compression', `compression is "${compression}"; it takes auto or off`)
+  if (!['content', 'content-small', 'fixed'].includes(chunking)) throw new InvalidInput('chunking', `chunking is "${chunking}"; it takes content, content-small or fixed`)
+  if (!['bucket', 'cluster'].includes(dedup)) throw new InvalidInput('dedup', `dedup is "${dedup}"; it takes bucket or cluster`)
+  if (!['refuse', 'allow'].includes(degraded)) throw new InvalidInput('degraded', `degraded is "${degraded}"; it takes refuse or allow`)
   if (isPrivate && dedup === 'cluster') throw new InvalidInput('dedup', 'a private bucket shares no blocks, so it cannot deduplicate over the cluster')
 }
 

@@ -14,7 +14,7 @@ export class DigestMismatch extends InvalidInput {
 /** A majority says that there is no such bucket. */
 export class NoSuchBucket extends NotFound {
   override name = 'NoSuchBucket'
-  constructor (bucket: string) { super(`there is no bucket "${bucket}"`) }
+  constructor (bucket: string) { super(`there is no bucket "${bucket}"; "dfs bucket ls" lists them`) }
 }
 
 /** There is a delete marker: the newest version, or the very one that was asked for. */

@@ -34,6 +34,14 @@ describe('the command line', () => {
     expect((await dfs(['config', '--capacity', 'much'])).stderr).toBe('dfs: capacity is "much" (option --capacity); it takes a size such as 500GiB, or 0\n')
   })
 
+  test('what is missing, or misplaced, is told with what to write', async () => {
+    expect((await dfs(['stat'])).stderr).toBe("error: missing required argument 'object'\nusage: dfs stat <object> [options]; \"dfs stat --help\" says more\n")
+    expect((await dfs(['bucket', 'create'])).stderr).toContain('usage: dfs bucket create <name> [options]')
+    expect((await node.run(['ls', '/photos'])).stderr).toContain('without a slash before it')
+    expect((await dfs(['join', 'nonsense', '--data', at('joins')])).stderr).toContain('"nonsense" is no token')
+    expect((await dfs(['status', '--data', at('nothing-here')])).stderr).toContain('"dfs init" makes a cluster')
+  })
+
   test('what it makes for shells names every command', async () => {
     for (const shell of ['bash', 'zsh', 'fish']) expect((await dfs(['completion', shell])).stdout).toMatch(/bucket[\s\S]*invite/)
   })

@@ -28,6 +28,11 @@ describe('what a change would move, as text', () => {
     const text = forecastText(forecast({ nodes: [node(a)], countedPartitions: 100, silent: [b], areBucketsKnown: false, refusals: ['no room'], isPossible: false }))
     expect(text.split('\n')).toEqual(['nothing moves', 'bytes counted in 100 of 4096 partitions, and taken from those for the rest', expect.stringContaining('not told by peer b'), expect.stringContaining('buckets could not be listed'), 'not possible: no room'])
   })
+  test('names who only changes places, where that moves bytes', () => {
+    const text = forecastText(forecast({ nodes: [node(a, { receiveBytes: 4096 }), node(b)] }))
+    expect(text).toMatch(/^4\.0 KiB of blocks.*\npeer a .*receives 4\.0 KiB/)
+    expect(text).not.toContain('peer b')
+  })
   test('calls one that is to come that', () => { expect(forecastText(forecast({ nodes: [node(undefined, { change: 'enters' })] }))).toContain('the new node') })
 })
 

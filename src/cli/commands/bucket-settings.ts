@@ -16,7 +16,7 @@ export async function document (kind: DocumentName, bucket: string, file: string
   const setting = documents[kind]
   const takesAway = options.none === true
   if (takesAway && file !== undefined) throw new InvalidInput('none', 'give a file, or --none')
-  const value = file === undefined ? null : valueIn(setting, file === '-' ? await text(process.stdin) : await readFile(file, 'utf8').catch(fileError(file)))
+  const value = file === undefined ? null : valueIn(setting, file, file === '-' ? await text(process.stdin) : await readFile(file, 'utf8').catch(fileError(file)))
   await withNode(options, async ({ client, output, signal }) => {
     const path = `/v1/buckets/${encodeURIComponent(bucket)}`
     if (file !== undefined || takesAway) {
@@ -33,8 +33,8 @@ export async function document (kind: DocumentName, bucket: string, file: string
 }
 
 /** A policy is kept as its text, the rest as what the text says. @throws InvalidInput */
-function valueIn (setting: keyof BucketSettings, json: string): unknown {
+function valueIn (setting: keyof BucketSettings, file: string, json: string): unknown {
   let value: unknown
-  try { value = JSON.parse(json) } catch (cause) { throw new InvalidInput(setting, `that is no JSON: ${(cause as Error).message}`, { cause }) }
+  try { value = JSON.parse(json) } catch (cause) { throw new InvalidInput(setting, `${file === '-' ? 'what came from standard input' : file} is no JSON: ${(cause as Error).message}; docs/CLI.md has examples`, { cause }) }
   return setting === 'policy' ? json.trim() : settingFromAws(setting, value)
 }

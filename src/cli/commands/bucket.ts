@@ -34,7 +34,7 @@ export async function set (name: string, options: GivenOptions): Promise<void> {
     const bucket = await client.json<Bucket>('PATCH', `/v1/buckets/${encodeURIComponent(name)}`, { body: wanted, signal })
     const set = Object.entries(settings).map(([name, value]) => `${name} ${value === null ? 'none' : String(value)}`)
     output.fact(bucket, `bucket ${bucket.name} is ${[...Object.keys(redundancy).length === 0 ? [] : [redundancyText(bucket)], ...set].join(', ')} now`)
-    if (Object.keys(redundancy).length > 0) output.note('what is put from now on is kept so; what is there stays as it was stored until it is put again')
+    if (Object.keys(redundancy).length > 0) output.note('what is put from now on is kept so; what is there is converted in the background: "dfs convert status" says how far that is')
   })
 }
 
@@ -75,8 +75,8 @@ function bucketOptionsOf ({ redundancy, private: isPrivate, compression, chunkin
 export function settingsOf ({ versioning, quota, quotaObjects, public: isPublic }: GivenOptions): Pick<SettingsChange, 'versioning' | 'quotaBytes' | 'quotaObjects' | 'publicRead'> {
   return {
     ...(versioning === undefined ? {} : { versioning: oneOf('versioning', versioning, ['enabled', 'suspended']) }),
-    ...(quota === undefined ? {} : { quotaBytes: quota === 'none' ? null : quotaIn('quota', sizeOf(String(quota)), 'a size such as 500GiB') }),
-    ...(quotaObjects === undefined ? {} : { quotaObjects: quotaObjects === 'none' ? null : quotaIn('quota-objects', /^\d+$/.test(String(quotaObjects)) ? Number(quotaObjects) : undefined, 'a number') }),
+    ...(quota === undefined ? {} : { quotaBytes: quota === 'none' ? null : quotaIn('quota', { text: String(quota), value: sizeOf(String(quota)), takes: 'a size such as 500GiB' }) }),
+    ...(quotaObjects === undefined ? {} : { quotaObjects: quotaObjects === 'none' ? null : quotaIn('quota-objects', { text: String(quotaObjects), value: /^\d+$/.test(String(quotaObjects)) ? Number(quotaObjects) : undefined, takes: 'a number' }) }),
     ...(isPublic === undefined ? {} : { publicRead: oneOf('public', isPublic, ['yes', 'no']) === 'yes' ? true : null }),
   }
 }
@@ -87,8 +87,8 @@ function oneOf<const T extends string> (name: string, value: unknown, known: rea
   return found
 }
 
-function quotaIn (name: string, value: number | undefined, takes: string): number {
-  if (value === undefined || !Number.isSafeInteger(value)) throw new InvalidInput(name, `${name} takes ${takes}, or none`)
+function quotaIn (name: string, { text, value, takes }: { text: string, value: number | undefined, takes: string }): number {
+  if (value === undefined || !Number.isSafeInteger(value)) throw new InvalidInput(name, `${name} is "${text}"; it takes ${takes}, or none`)
   return value
 }
 

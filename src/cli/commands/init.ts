@@ -1,5 +1,6 @@
 import { isAbsolute, join as joinPath, relative } from 'node:path'
 import { utf8 } from '../../base/bytes.ts'
+import { InvalidInput } from '../../base/errors.ts'
 import { type Config, type ConfigField, optionNames } from '../../config.ts'
 import { nodeFiles } from '../../disk/node-files.ts'
 import type { Secrets } from '../../node.ts'
@@ -18,6 +19,7 @@ export async function init (options: GivenOptions): Promise<void> {
 /** `dfs join TOKEN` */
 export async function join (token: string, options: GivenOptions): Promise<void> {
   const output = outputOf(options)
+  demandToken(token)
   const { joinCluster } = await import('../../node.ts')
   const { config, made } = await makeNode(options, output, async (config, secrets) => joinCluster(config, secrets, token))
   if (options.start !== true) {
@@ -26,6 +28,11 @@ export async function join (token: string, options: GivenOptions): Promise<void>
   }
   const { start } = await import('./start.ts')
   await start(options)
+}
+
+/** Before a passphrase is asked for: what else is wrong with a token the join finds out. @throws InvalidInput */
+function demandToken (token: string): void {
+  if (!token.startsWith('dfs1-')) throw new InvalidInput('token', `"${token.slice(0, 40)}" is no token: one begins with dfs1-, and "dfs invite" prints it on a node of the cluster`)
 }
 
 async function makeNode<T> (options: GivenOptions, output: Output, make: (config: Config, secrets: Secrets) => Promise<T>): Promise<{ config: Config, made: T }> {

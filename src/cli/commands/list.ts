@@ -14,7 +14,9 @@ export async function ls (path: string | undefined, options: GivenOptions): Prom
   await withNode(options, async (context) => {
     if (path === undefined) { await listBuckets(context); return }
     const { bucket, key: prefix = '' } = targetOf(path)
+    let isEmpty = true
     for await (const page of pages(context, bucket, { prefix, ...(options.recursive === true ? {} : { delimiter: '/' }) })) {
+      if (page.prefixes.length + page.objects.length > 0) isEmpty = false
       if (context.output.isJson) {
         for (const name of page.prefixes) context.output.fact({ prefix: name }, '')
         for (const info of page.objects) context.output.fact(info, '')
@@ -24,6 +26,7 @@ export async function ls (path: string | undefined, options: GivenOptions): Prom
         if (sorted.length > 0) context.output.fact({}, table(sorted.map(([size = '', modified = '', name = '']) => [size.padStart(10), modified.padEnd(19), name])))
       }
     }
+    if (isEmpty) context.output.note(prefix === '' ? `bucket ${bucket} has no objects; "dfs put FILE ${bucket}" stores one` : `there is nothing below ${bucket}/${prefix}`)
   })
 }
 

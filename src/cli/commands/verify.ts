@@ -41,7 +41,8 @@ export async function verify (path: string | undefined, options: GivenOptions): 
   })
 }
 
-function verdictOf ({ damaged, unreadable, below }: VerifyCounts): string {
+function verdictOf ({ objects, damaged, unreadable, below }: VerifyCounts): string {
   const told = ([[damaged, 'damaged'], [unreadable, 'not to be read now'], [below, 'with fewer copies than they should have']] as const).filter(([count]) => count > 0)
+  if (told.length === 0 && objects === 0) return 'there is nothing, so nothing was proved'
   return told.length === 0 ? 'all of it right, and every copy there' : told.map(([count, what]) => `${count} ${what}`).join(', ')
 }
