@@ -3,9 +3,10 @@ import { forget } from '../../src/blockstore/condemned.ts'
 import { referenceKind } from '../../src/blockstore/references.ts'
 import type { CollectionVariant } from './collection.ts'
 
-const indexWith = (index: KeyValue, batch: KeyValue['batch']): KeyValue => ({
+/** The index with some methods in other words. */
+export const indexWith = (index: KeyValue, batch: KeyValue['batch'], get: KeyValue['get'] = async (key) => index.get(key)): KeyValue => ({
   get failure () { return index.failure },
-  get: async (key) => index.get(key), getMany: async (keys) => index.getMany(keys), entries: (range) => index.entries(range), keys: (range) => index.keys(range),
+  get, getMany: async (keys) => index.getMany(keys), entries: (range) => index.entries(range), keys: (range) => index.keys(range),
   batch, [Symbol.asyncDispose]: async () => {},
 })
 

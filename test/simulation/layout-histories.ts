@@ -168,6 +168,22 @@ export const layoutHistories = {
     await ends(old)
   },
 
+  'anti-entropy digs up what was buried': async ({ world, old, does, eraseAll, until, pause, rowsAt }) => {
+    await does('ann', 'before')
+    await eraseAll('ann')
+    // one of them does not hear that it may go; the others must not have it back by a proposal that nobody asked for
+    let deaf: string | undefined
+    const all = rowsAt('ann')
+    const isBuried = (): boolean => old.some((name) => rowsAt(name) < all)
+    world.hold(({ to, kind, isClear }) => {
+      if (kind === 'prepare' && !isClear && isBuried()) world.violations.push('what was buried is proposed again')
+      if (kind === 'bury') deaf ??= to
+      return kind === 'bury' && to === deaf
+    })
+    await until('another has buried it', isBuried)
+    await pause(40_000)
+  },
+
   'whoever misses somebody says that all do': async ({ world, old, fresh, last, move, settled, pause }) => {
     const [dave = ''] = fresh
     const [keeper = ''] = old.filter((name) => name !== last)

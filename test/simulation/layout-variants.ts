@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
 import { Burial } from '../../src/tables/burial.ts'
 import { Generations } from '../../src/tables/generations.ts'
 import { replicasOf, allVotersOf, type Assignment, type Layout } from '../../src/cluster/index.ts'
@@ -9,6 +10,7 @@ import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
 import type { Takeover } from '../../src/tables/hand-over.ts'
 import { decodeRequest, encodeRequest } from '../../src/tables/messages-codec.ts'
+import { plainCodec } from '../support/table-plain-codec.ts'
 import type { WorldVariant } from './world.ts'
 
 /** An instance with some methods in other words. */
@@ -27,6 +29,9 @@ export function replaced<T extends object, K extends keyof T> (prototype: T, nam
 const takingOver = (change: (takeover: Takeover, parts: Parameters<NonNullable<WorldVariant['takeovers']>>[1]) => Takeover): WorldVariant['takeovers'] =>
   (takeovers, parts) => objectWith<Takeovers>(takeovers, { of: (layout: Parameters<Takeovers['of']>[0]) => change(takeovers.of(layout), parts) })
 const burying = new AsyncLocalStorage<boolean>()
+const comparing = new AsyncLocalStorage<boolean>()
+const compare = Reflect.get(AntiEntropy.prototype, 'step') as (...wait: Parameters<AntiEntropy['step']>) => ReturnType<AntiEntropy['step']>
+const isTombstone = Reflect.get(plainCodec, 'isTombstone') as typeof plainCodec.isTombstone
 const step = Reflect.get(Burial.prototype, 'step') as (...wait: Parameters<Burial['step']>) => ReturnType<Burial['step']>
 const at = (assignment: Assignment, partition: number): ReturnType<typeof replicasOf> => (partition === clearPartition ? allVotersOf(assignment) : replicasOf(assignment, partition))
 
@@ -85,6 +90,13 @@ export const layoutVariants: Readonly<Record<string, () => WorldVariant>> = {
     served: (replica) => ({ answer: async (from, request) => burying.run(request.kind === 'bury', async () => replica.answer(from, request)) }),
     undo: replaced(Burial.prototype, 'step', async function (this: Burial, ...wait) { return burying.run(true, async () => Reflect.apply(step, this, wait)) }),
   }),
+  'anti-entropy digs up what was buried': () => {
+    const restore = [
+      replaced(AntiEntropy.prototype, 'step', async function (this: AntiEntropy, ...wait) { return comparing.run(true, async () => Reflect.apply(compare, this, wait)) }),
+      replaced(plainCodec, 'isTombstone', (row) => comparing.getStore() !== true && isTombstone(row)),
+    ]
+    return { undo: () => { for (const one of restore) one() } }
+  },
   'what was begun under a version goes on under the next': () => ({ undo: replaced(Generations.prototype, 'run', async (_, act) => act()) }),
 }
 

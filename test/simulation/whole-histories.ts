@@ -3,6 +3,7 @@ import { digestOf } from '../../src/base/cid.ts'
 import { Conflict, NotFound, Refused, StoreFull, Unavailable } from '../../src/base/errors.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
 import { blockHoldersOf } from '../../src/cluster/index.ts'
+import { erasureCode } from '../../src/erasure/index.ts'
 import type { BucketOptions } from '../../src/objects/index.ts'
 import { tables } from '../../src/tables/index.ts'
 import { peerNamed } from '../support/cluster-identities.ts'
@@ -21,7 +22,7 @@ export const wholeHistories = {
   'a block is given up before others have promised it': {
     names: ['ann', 'bob', 'carol', 'dave'],
     bucket: { copies: 2 },
-    async told ({ world, placesOf, put, pause, ends, moments }) {
+    async told ({ world, placesOf, put, pause, ends, before, together }) {
       const [full = '', away = '', one = '', other = ''] = placesOf('A')
       // two that are no holders have it beside one that is: one of the two may go, as long as the other stays
       world.disk(full).files.fail('write', { times: Infinity, error: 'ENOSPC' })
@@ -31,10 +32,81 @@ export const wholeHistories = {
       await put(other, 'l', 'A')
       await world.start(away)
       // both have found out that there are enough others, before either gives up
-      moments.releases = 2
+      before.release = together(2)
       await pause(90_000)
-      moments.releases = 1
+      before.release = undefined
       await ends([away])
+    },
+  },
+
+  'a block is not verified': {
+    names: ['ann', 'bob', 'carol'],
+    async told ({ world, put, pause }) {
+      await put('bob', 'k', 'A')
+      await pause(1_000)
+      const { files } = world.disk('ann')
+      for (const path of files.paths) if (path.startsWith('blocks/large/')) files.flip(path, 100)
+    },
+  },
+
+  'two with the same shard count as two': {
+    names: ['ann', 'bob', 'carol', 'dave', 'eve', 'frank', 'grace'],
+    bucket: { shards: '2+2' },
+    async told ({ placesOf, put, ends, before, until }) {
+      const [late = '', right = ''] = placesOf('A')
+      const holders = placesOf('A').slice(0, 4)
+      // the first shard is stored by its substitute, and then by its holder too; the second by its holder; for the others nobody has room
+      let isThere = false
+      before.storeShard = async (name, index) => {
+        if (index !== 1 && holders.includes(name)) await until('a substitute has the first', () => isThere)
+        else if (index === 0) isThere = true
+        if (index > 1) throw new StoreFull('the disk is full')
+      }
+      await put(late, 'k', 'A')
+      await ends([right])
+      before.storeShard = undefined
+    },
+  },
+
+  'a condemned block is had, keeps its mark, and goes by the mark alone': {
+    names: ['ann', 'bob', 'carol'],
+    async told ({ put, remove, pause, before, until }) {
+      await put('ann', 'k', 'A')
+      await remove('ann', 'k')
+      let [waiting, isNeeded] = [0, false]
+      // nobody needs it, all have found out; then somebody does
+      before.collect = async () => { waiting++; await until('it is needed again', () => isNeeded) }
+      await until('all are about to take it away', () => waiting >= 3)
+      await put('bob', 'l', 'A')
+      isNeeded = true
+      await pause(2_000)
+      before.collect = undefined
+    },
+  },
+
+  'an eviction leaves a partition without a majority': {
+    names: ['ann', 'bob', 'carol', 'dave', 'eve', 'frank', 'grace'],
+    async told ({ world, names, pause, until }) {
+      const dead = names.slice(-3)
+      world.onLayout = ({ state }, by) => { if (state === 'changing') world.violations.push(`${by} begins a change that cannot be finished`) }
+      for (const name of dead) world.kill(name)
+      await until('somebody says why nobody is left out', () => world.violations.length > 0 || names.some((name) => world.isAlive(name) && world.process(name)?.keeper.trouble?.includes('would have no majority')))
+      await pause(20_000)
+      world.onLayout = () => {}
+      for (const name of dead) await world.start(name)
+      await pause(10_000)
+    },
+  },
+
+  'without a majority a write is tried until its time is up': {
+    names: ['ann', 'bob', 'carol'],
+    async told ({ world, put, pause }) {
+      world.split(['ann'])
+      await pause(1_000)
+      const startMs = world.time.nowMs
+      const isStored = await put('ann', 'k', '1')
+      const tookMs = world.time.nowMs - startMs
+      if (isStored || tookMs > 500) world.violations.push(`alone, a write ${isStored ? 'is stored' : `fails after ${Math.round(tookMs)} ms`}`)
     },
   },
 
@@ -95,6 +167,7 @@ export interface WholeHistory {
 
 interface WholeStage {
   readonly world: World
+  readonly names: readonly string[]
   /** Who votes on the row of a key, the one who looks after it first, and its partition. */
   readonly votersOf: (key: string) => { readonly names: readonly string[], readonly partition: number }
   /** Where a letter's block may lie, in order. */
@@ -107,34 +180,34 @@ interface WholeStage {
   readonly pause: (durationMs: number) => Promise<void>
   /** They are gone for good. */
   readonly ends: (names: readonly string[]) => Promise<void>
-  readonly moments: Moments
-}
-
-/** What waits for what, whatever the rule. */
-interface Moments {
-  /** So many have to be about to give a block up, before any does; after ten seconds nobody waits any more. */
-  releases: number
+  /** What a node does is held up, or fails, by what is set here; the index is a shard's. */
+  readonly before: { [step in 'release' | 'storeShard' | 'collect']: ((name: string, index: number) => Promise<void>) | undefined }
+  /** So many have to be there before any goes on; after ten seconds nobody waits any more. */
+  readonly together: (count: number) => () => Promise<void>
 }
 
 const calm: WorldWeather = { loss: 0, duplicates: 0, maxLatencyMs: 5, stragglers: 0, maxSyncMs: 3 }
 
 export async function simulateWholeHistory ({ seed, history: { names, bucket, told }, variant = {} }: { seed: number, history: WholeHistory, variant?: WorldVariant | undefined }): Promise<{ violations: readonly string[], events: readonly string[] }> {
-  const moments: Moments = { releases: 1 }
-  let releasing = 0
+  // compiled before: nothing may have a say while the run lasts but the virtual clock
+  if (bucket?.shards !== undefined) { const [k = 0, m = 0] = bucket.shards.split('+').map(Number); await erasureCode({ k, m }) }
+  const before: WholeStage['before'] = { release: undefined, storeShard: undefined, collect: undefined }
   const world: World = new World({
     seed, names, founders: names.length, weather: calm, hasBlocks: true,
     variant: {
       ...variant,
-      stores: (plain) => {
-        const stores = variant.stores?.(plain) ?? plain
-        const { holder } = stores
-        return { ...stores, holder: { ...holder, release: async (cid, confirm) => {
-          releasing++
-          for (const endMs = world.time.nowMs + 10_000; releasing < moments.releases && world.time.nowMs < endMs;) await world.time.sleep(5)
-          const outcome = await holder.release(cid, confirm)
-          releasing--
-          return outcome
-        } } }
+      stores: (plain, self) => {
+        const stores = variant.stores?.(plain, self) ?? plain
+        const { holder, condemned } = stores
+        return {
+          ...stores,
+          holder: {
+            ...holder,
+            release: async (...of) => { await before.release?.(nameOf(self), 0); return holder.release(...of) },
+            storeShard: async (shard, reference) => { await before.storeShard?.(nameOf(self), shard.index); await holder.storeShard(shard, reference) },
+          },
+          condemned: { ...condemned, collect: async (cid) => { await before.collect?.(nameOf(self), 0); return condemned.collect(cid) } },
+        }
       },
     },
   })
@@ -179,7 +252,11 @@ export async function simulateWholeHistory ({ seed, history: { names, bucket, to
     }
   }
   const stage: WholeStage = {
-    world, pause, until, put, moments,
+    world, names, pause, until, put, before,
+    together: (count) => {
+      let waiting = 0
+      return async () => { waiting++; for (const endMs = world.time.nowMs + 10_000; waiting < count && world.time.nowMs < endMs;) await pause(5) }
+    },
     placesOf: (letter) => { const { state } = world.process(first) ?? {}; return state === undefined ? [] : blockHoldersOf(state.layout, partitionOf(digestOf(blockOfLetter(letter).cid))).map(nameOf) },
     votersOf: (key) => {
       const rowKey = plainCodec.rowKeyOf({ table: tables.objects, scope: bucketId, key: utf8(key) })

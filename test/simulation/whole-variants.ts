@@ -1,11 +1,18 @@
+import type { Cid } from '../../src/base/cid.ts'
 import { concat, equals, hexOf, textOf } from '../../src/base/bytes.ts'
+import type { PeerId } from '../../src/base/peer-id.ts'
+import { condemnedKind, forget } from '../../src/blockstore/condemned.ts'
+import { describeMember } from '../../src/cluster/index.ts'
+import { type Reference, writeQuorumOf } from '../../src/replication/index.ts'
+import type { Files } from '../../src/disk/index.ts'
 import { Buckets } from '../../src/objects/buckets.ts'
 import { decodeObjectRow, emptyRow, encodeObjectRow, isVacant, type PendingVersion } from '../../src/objects/object-row.ts'
 import { type Change, type Registers, tables } from '../../src/tables/index.ts'
 import { openRecord } from '../../src/tables/opened-record.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
+import { indexWith } from './collection-variants.ts'
 import { replaced } from './layout-variants.ts'
-import type { WorldVariant } from './world.ts'
+import { layoutSimulation, type WorldVariant } from './world.ts'
 
 /** Rules that tables, objects, blocks and layouts keep for each other, each taken out. */
 export const wholeVariants: Readonly<Record<string, () => WorldVariant>> = {
@@ -32,6 +39,56 @@ export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
   'a block is given up before others have promised it': () => ({
     stores: (stores) => ({ ...stores, holder: { ...stores.holder, release: async (cid) => stores.holder.release(cid, async () => true) } }),
   }),
+  'a block is not verified': () => {
+    let files: Files | undefined
+    return {
+      disk: (of) => { files = of; return of },
+      stores: (stores) => {
+        const of = files
+        return { ...stores, blocks: { ...stores.blocks, get: async (cid, options) => of?.read(`blocks/large/${cid.slice(-1)}/${cid.slice(-2, -1)}/${cid}`).catch(async () => stores.blocks.get(cid, options)) ?? stores.blocks.get(cid, options) } }
+      },
+    }
+  },
+  'two with the same shard count as two': () => {
+    const [stored, waiting] = [new Map<string, Set<PeerId>>(), new Map<string, Array<() => void>>()]
+    const nameOf = (cid: Cid, { versionId }: Pick<Reference, 'versionId'>): string => `${cid} ${hexOf(versionId)}`
+    return {
+      stores: (stores, self) => ({
+        ...stores,
+        holder: { ...stores.holder, storeShard: async (shard, reference) => {
+          await stores.holder.storeShard(shard, reference)
+          const name = nameOf(shard.cid, reference)
+          const by = (stored.get(name) ?? new Set<PeerId>()).add(self)
+          stored.set(name, by)
+          if (by.size >= writeQuorumOf(reference.redundancy)) for (const tell of waiting.get(name) ?? []) tell()
+        } },
+      }),
+      replication: (engine) => ({ ...engine, writer: (reference, options) => {
+        const writer = engine.writer(reference, options)
+        return { ...writer, put: async (cid, block, wait) => {
+          const { promise, resolve } = Promise.withResolvers<void>()
+          const name = nameOf(cid, reference)
+          waiting.set(name, [...waiting.get(name) ?? [], resolve])
+          await Promise.race([promise, writer.put(cid, block, wait)])
+        } }
+      } }),
+    }
+  },
+  'a condemned block is had, keeps its mark, and goes by the mark alone': () => ({
+    holderIndex: (index) => indexWith(index, async (changes, options) => index.batch(changes.filter(({ type, key }) => type === 'put' || key[0] !== condemnedKind), options), async (key) => key[0] === condemnedKind ? undefined : index.get(key)),
+    condemned: (condemned, { blocks, index }) => ({
+      ...condemned,
+      collect: async (cid) => {
+        if (!await condemned.isCondemned(cid)) return 'kept'
+        await blocks.delete(cid)
+        await forget(index, cid)
+        return 'collected'
+      },
+    }),
+  }),
+  // who is away for the grace is not read among the members, whatever it takes with it
+  'an eviction leaves a partition without a majority': () => ({ memberRows: (rows, away) => rows.filter((row) => (away.get(describeMember(row).peerId) ?? 0) * 1000 < layoutSimulation.evictAfterMs) }),
+  'without a majority a write is tried until its time is up': () => ({ reachable: (_, everybody) => new Set(everybody) }),
   'a partition whose memory is gone answers as if it were empty': () => ({ rotsInSilence: true }),
   'an upload that was given up commits all the same': () => ({
     objectRegisters: (registers) => {

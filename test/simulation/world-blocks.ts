@@ -39,7 +39,9 @@ import { lettersContent } from './letters.ts'
 
 /** As of collection, and what stands between objects and blocks. */
 export interface BlocksVariant extends CollectionVariant {
-  readonly stores?: (stores: BlockStores) => BlockStores
+  readonly stores?: (stores: BlockStores, self: PeerId) => BlockStores
+  /** What the holder sees of the index, which others see as it is. */
+  readonly holderIndex?: (index: KeyValue) => KeyValue
   /** Nobody brings what is missing. */
   readonly withoutRepair?: boolean
   /** What the objects know of their rows. */
@@ -90,11 +92,11 @@ export async function worldBlocks ({ self, state, network, tables, rows, files, 
   const blocks = await openDiskBlocks({ files, index, quotaBytes: undefined, reserveBytes: 0, onCorrupt: (cid) => { repairing.report(cid) } })
   const plainCondemned = condemnedBlocks({ blocks, index, locks })
   const plainStores: BlockStores = {
-    blocks, holder: ledger.noting(self, blockHolder({ blocks, index, locks })), inventory: blockInventory({ blocks, index }), cache: nothingCached, index, damage: [],
+    blocks, holder: ledger.noting(self, blockHolder({ blocks, index: variant.holderIndex?.(index) ?? index, locks })), inventory: blockInventory({ blocks, index }), cache: nothingCached, index, damage: [],
     condemned: ledger.judging(self, variant.condemned?.(plainCondemned, { blocks, index, later }) ?? plainCondemned),
     [Symbol.asyncDispose]: async () => {},
   }
-  const stores = variant.stores?.(plainStores) ?? plainStores
+  const stores = variant.stores?.(plainStores, self) ?? plainStores
   const repairing = repairingOf({ config: { inFlightBytes }, state, network, stores, hints: { of: () => [] }, users, clock, warn, onShort: () => {} })
   const { registers, voters, ask, peers } = tables
   const deaths: DeathPorts = { self, voters, reachable: () => network.reachable(), ask: async (peer, request, wait) => ask(peer, request, wait) }

@@ -71,6 +71,10 @@ export interface WorldVariant extends BlocksVariant {
   readonly rotsInSilence?: boolean
   /** What a node counts time by. */
   readonly clock?: (clock: Clock) => Clock
+  /** Whom a node takes to be there, of everybody; and nobody says that a peer is gone. */
+  readonly reachable?: (reachable: ReadonlySet<PeerId>, everybody: readonly PeerId[]) => ReadonlySet<PeerId>
+  /** The rows of members, as the keeper of the layout reads them, who knows who is away, and for how many seconds. */
+  readonly memberRows?: (rows: readonly MemberRow[], away: ReadonlyMap<PeerId, number>) => readonly MemberRow[]
   /** Puts back what was changed for all. */
   readonly undo?: () => void
 }
@@ -334,7 +338,7 @@ export class World {
     const requests = this.#requestsOf(process)
     const absence = new Absence(clock)
     const admission = new Admission()
-    const network = { peerId: self, requests, reachable: () => [...process.reachable], admission, providers: { async * find () {} } } as unknown as Network
+    const network = { peerId: self, requests, reachable: () => [...this.#variant.reachable?.(process.reachable, this.names.filter((other) => other !== name).map(peerNamed)) ?? process.reachable], admission, providers: { async * find () {} } } as unknown as Network
     const engine = tableEngine({
       self, state: this.#variant.tablesState?.(state) ?? state, network, timing: this.#isBurying ? { antiEntropyEveryMs: 15_000, burialEveryMs: 20_000 } : undefined, takeovers, rows: store, codec: plainCodec, index: this.#witnesses.has(name) ? undefined : listed, absence, clock, random: this.random,
       positions: { remembers: () => true } as unknown as StorePositions, warn: () => {}, votersOf: this.#variant.voters, describe, saved: (row) => { if (process.blocks === undefined) owed.saved(row); else process.blocks.undertaker.saved(row) }, rebuild,
@@ -345,7 +349,7 @@ export class World {
     const reachable = (): ReadonlySet<PeerId> => new Set([self, ...process.reachable])
     process.keeper = new LayoutKeeper({
       self, state, registers: engine.registers, ask: this.#unfinished(this.#variant.keeperAsk?.(engine.ask) ?? engine.ask), clock, evictAfterMs: layoutSimulation.evictAfterMs,
-      memberRows: process.memberRows, reachable, storeOf: (peer) => this.#disks.get(this.#byPeer.get(peer) ?? '')?.rows.storeId,
+      memberRows: async (wait) => { const rows = await process.memberRows(wait); return this.#variant.memberRows?.(rows, absence.of(new Set(this.names.filter((other) => other !== name).map(peerNamed)))) ?? rows }, reachable, storeOf: (peer) => this.#disks.get(this.#byPeer.get(peer) ?? '')?.rows.storeId,
       onChange: (layout, why) => { this.#layoutChanged(layout); this.onLayout(layout, name); if (layout.state === 'changing') this.onChanging(name); this.say(`${name}: layout ${layout.version} ${layout.state} of ${(layout.next ?? layout).members.map(({ peerId }) => this.#byPeer.get(peerId) ?? '').toSorted().join()}: ${why}`) },
     })
     this.#processes.set(name, process)
@@ -457,6 +461,7 @@ export class World {
         const reject = (error: Error): void => { end(); onFailure(error) }
         const cancel = this.time.after(timeoutMs, ifAlive(() => { reject(new DeadlineExceeded('no answer')) }))
         signal?.addEventListener('abort', onAbort)
+        if (!this.#isConnected(from, to) && this.#variant.reachable !== undefined) return
         if (!this.#isConnected(from, to)) { reject(new PeerUnreachable(peer, 'not connected')); return }
         const isLost = (a: string, b: string): boolean => this.#cut.has(`${a} ${b}`) || this.chance(weather.loss)
         const arrive = (): void => {
