@@ -65,12 +65,11 @@ export class WorkShare {
     if (period === this.#period || intoMs < workShareLimits.stillMs) return
     const isFirst = this.#period === -1
     this.#period = period
-    const ratios = [...this.#steps.values()].flatMap((steps) => steps.ratio(period) ?? [])
-    const worst = ratios.length > 0 ? Math.max(...ratios) : undefined
-    const isNobodyThere = worst === undefined && !this.#cameWhileStill && !isFirst
+    const ratio = ratioOf([...this.#steps.values()].map((steps) => steps.compared(period)))
+    const isNobodyThere = ratio === undefined && !this.#cameWhileStill && !isFirst
     this.#cameWhileStill = false
-    if (worst !== undefined && worst > tooMuch) this.#set(Math.max(floor, this.#share * fewer))
-    else if (isNobodyThere || (worst !== undefined && worst < comfortable)) this.#set(Math.min(most, this.#share + more))
+    if (ratio !== undefined && ratio > tooMuch) this.#set(Math.max(floor, this.#share * fewer))
+    else if (isNobodyThere || (ratio !== undefined && ratio < comfortable)) this.#set(Math.min(most, this.#share + more))
   }
 
   #set (share: number): void {
@@ -90,7 +89,7 @@ export const workShareLimits = {
   most: 0.8,
   more: 0.1,
   fewer: 0.5,
-  /** The slowest twentieth of steps took at least so many times what they take while work stands still: no more work; less. The 99th percentile is to stay below three times. */
+  /** The slowest tenth of steps took so many times what they take while work stands still: no more work; less. The 99th percentile is to stay below three times. */
   comfortable: 1.5,
   tooMuch: 2,
   /** So many ms do not count: what takes less than one is doubled by nothing. */
@@ -99,8 +98,9 @@ export const workShareLimits = {
   periodMs: 5000,
   stillMs: 600,
   settleMs: 100,
-  /** Steps on each side, below which nothing is concluded; kept; periods after which those without work are too old. */
-  leastSteps: 10,
+  /** Steps of a kind on each side, below which it does not count; of all kinds, below which nothing is concluded; of a kind, that are kept; periods after which those without work are too old. */
+  leastOfKind: 5,
+  leastSteps: 20,
   mostSteps: 500,
   mostPeriods: 24,
   mostKinds: 64,
@@ -125,16 +125,32 @@ class Steps {
 
   begin (): void { this.#busy = [] }
 
-  /** How many times longer the slowest twentieth takes beside work; undefined: too little is known. */
-  ratio (period: number): number | undefined {
-    const { leastSteps, mostPeriods, slackMs } = workShareLimits
-    this.#still = this.#still.filter((step) => step.period > period - mostPeriods)
-    if (this.#still.length < leastSteps || this.#busy.length < leastSteps) return undefined
-    return (slowOf(this.#busy) + slackMs) / (slowOf(this.#still.map(({ tookMs }) => tookMs)) + slackMs)
+  /** What the slowest tenth takes, without work and beside it. */
+  compared (period: number): Compared {
+    this.#still = this.#still.filter((step) => step.period > period - workShareLimits.mostPeriods)
+    return { stillSteps: this.#still.length, busySteps: this.#busy.length, stillMs: slowOf(this.#still.map(({ tookMs }) => tookMs)), busyMs: slowOf(this.#busy) }
   }
 }
 
-const slowOf = (times: readonly number[]): number => times.toSorted((a, b) => a - b)[Math.floor(times.length * 0.95)] ?? 0
+interface Compared { readonly stillSteps: number, readonly busySteps: number, readonly stillMs: number, readonly busyMs: number }
+
+/**
+ * How many times longer the slow ones take beside work; undefined: too little is known. All kinds together, each by the time that is waited for it: a short step that takes three
+ * times as long is a small part of what a user waits, and of few steps of each kind one kind always looks bad by chance.
+ */
+function ratioOf (kinds: readonly Compared[]): number | undefined {
+  const { leastOfKind, leastSteps, slackMs } = workShareLimits
+  const counted = kinds.filter(({ stillSteps, busySteps }) => stillSteps >= leastOfKind && busySteps >= leastOfKind)
+  const sum = (of: (kind: Compared) => number): number => counted.reduce((total, kind) => total + of(kind), 0)
+  if (sum(({ stillSteps }) => stillSteps) < leastSteps || sum(({ busySteps }) => busySteps) < leastSteps) return undefined
+  return sum(({ busySteps, busyMs }) => busySteps * (busyMs + slackMs)) / sum(({ busySteps, stillMs }) => busySteps * (stillMs + slackMs))
+}
+
+/** The mean of the slowest tenth: work that holds up few, and those for long, is not seen at the edge of it. */
+function slowOf (times: readonly number[]): number {
+  const slowest = times.toSorted((a, b) => b - a).slice(0, Math.ceil(times.length / 10))
+  return slowest.reduce((sum, ms) => sum + ms, 0) / Math.max(1, slowest.length)
+}
 
 function momentOf (wallMs: number): { readonly period: number, readonly intoMs: number } {
   const period = Math.floor(wallMs / workShareLimits.periodMs)

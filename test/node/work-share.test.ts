@@ -36,6 +36,12 @@ function busyDisk ({ users: count, thinkMs = 20, stepMs = 5, unitMs, isUrgent = 
       await time.sleep(thinkMs * (0.5 + random()))
     }
   }
+  const takesByChance = async (kind: string): Promise<void> => {
+    for (;;) {
+      users.share.waited(kind, 1 + 60 * random() ** 12)
+      await time.sleep(300 * random())
+    }
+  }
   for (let user = 0; user < count; user++) void beUser()
   runInBackground([{
     name: 'repair',
@@ -55,7 +61,7 @@ function busyDisk ({ users: count, thinkMs = 20, stepMs = 5, unitMs, isUrgent = 
     await time.run(() => isOver)
     return { p99Ms: waits.toSorted((a, b) => a - b)[Math.floor(waits.length * 0.99)] ?? 0, workedShare: (units - before) * unitMs / (seconds * 1000) }
   }
-  return { users, forSeconds, beUser, work: (isOn: boolean) => { isWorking = isOn } }
+  return { users, forSeconds, beUser, takesByChance, work: (isOn: boolean) => { isWorking = isOn } }
 }
 
 let state = 7
@@ -86,6 +92,13 @@ describe('the share of long work, while users never pause', () => {
     await disk.forSeconds(120)
     const { workedShare } = await disk.forSeconds(120)
     expect(workedShare).toBeGreaterThan(workShareLimits.urgent * 0.7)
+  })
+
+  test('is not cut for short steps of many kinds, one of which always takes longer by chance', async () => {
+    const disk = busyDisk({ users: 4, thinkMs: 60, unitMs: 5 })
+    for (let kind = 0; kind < 8; kind++) void disk.takesByChance(`kind ${kind}`)
+    await disk.forSeconds(240)
+    expect(disk.users.share.value).toBeGreaterThan(0.4)
   })
 
   test('is not cut because there are more users than there were', async () => {
