@@ -8,6 +8,8 @@ import { patienceMs, type RedundancyKind, RepairedNodes } from './repaired-nodes
 const tenGiB = 10 * 1024 * mebibyte
 /** Repair may work in one and may not in the next, so that what else the machine does disturbs both. */
 const [windows, windowMs] = [6, 4000]
+/** In which it finds how much of the time it may take. */
+const findingMs = 20_000
 
 const kinds: Readonly<Record<string, RedundancyKind>> = {
   'rf:3': { nodes: 3, options: { copies: 3 }, redundancyFactor: 3 },
@@ -61,6 +63,7 @@ async function joined (name: string, nodes: RepairedNodes, { report }: Bench): P
 async function felt (what: string, nodes: RepairedNodes, report: Bench['report']): Promise<void> {
   const [paused, working]: [number[][], number[][]] = [[], []]
   let moved = 0
+  await nodes.usedFor(findingMs)
   for (let window = 0; window < windows; window++) {
     for (const [action, times] of [['pause', paused], ['resume', working]] as const) {
       await nodes.all(async (client) => client.json('POST', '/v1/repair', { body: { action } }))
