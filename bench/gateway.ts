@@ -14,7 +14,8 @@ const bucket = 'copies-1'
 
 /**
  * What a door costs: one node, with one copy on its own disk, puts and gets by its engine alone, through the local API and through S3, in turns, in one process.
- * Processor time of that process, its threads among it, is what is compared: a client in another process beside it takes the machine's time, not the node's.
+ * Processor time of that process, its threads among it, is compared: a client in another process beside it takes the machine's time, not the node's. So is the time
+ * itself, which is what users feel: digests are taken on a thread of their own, and a client makes its next bytes while the node is at the last ones.
  */
 export async function gateway ({ report, rounds, sizeBytes, folder }: Bench): Promise<void> {
   const { data, flags, key } = await prepared(join(folder, 'gateway'))
@@ -22,10 +23,11 @@ export async function gateway ({ report, rounds, sizeBytes, folder }: Bench): Pr
   const s3 = new S3(node.s3, key, bucket)
   const local = await connectLocal(data)
   const large = await inTurns(rounds, {
+    rest: async () => node.during(async () => new Promise((resolve) => { setTimeout(resolve, restMs) })),
     enginePut: async (round) => node.ask({ kind: 'put', bucket, key: `engine-${round}`, sizeBytes }),
     localPut: async (round) => node.during(async () => put(local, { bucket, key: `local-${round}`, source: noise(sizeBytes), sizeBytes })),
     unsignedPut: async (round) => node.during(async () => s3.put(`s3-${round}`, noise(sizeBytes), sizeBytes)),
-    signedPut: async (round) => node.during(async () => s3.putSigned(`signed-${round}`, (seed) => noise(sizeBytes, { seed }), sizeBytes)),
+    signedPut: async (round) => s3.putSigned(`signed-${round}`, (seed) => noise(sizeBytes, { seed }), sizeBytes, async (act) => node.during(act)),
     chunksPut: async (round) => node.during(async () => s3.putInSignedChunks(`chunks-${round}`, noise(sizeBytes), sizeBytes)),
     engineGet: async (round) => node.ask({ kind: 'get', bucket, key: `engine-${round}`, sizeBytes }),
     localGet: async (round) => node.during(async () => { for await (const _ of await get(local, { bucket, key: `local-${round}` })); }),
@@ -33,16 +35,27 @@ export async function gateway ({ report, rounds, sizeBytes, folder }: Bench): Pr
   })
   local.close()
   s3.close()
-  const perMib = (samples: readonly Spent[]): number => median(samples.map(({ cpuSeconds }) => cpuSeconds)) * 1000 / mib(sizeBytes)
-  const against = (base: readonly Spent[], samples: readonly Spent[]): number => median(samples.map(({ cpuSeconds }, round) => cpuSeconds / (base[round]?.cpuSeconds ?? Number.NaN)))
   for (const [way, engine, doors] of [
     ['put', large.enginePut, { 'the local API': large.localPut, 'S3, body unsigned': large.unsignedPut, 'S3, body hashed': large.signedPut, 'S3, chunks of 64 KiB signed': large.chunksPut }],
     ['get', large.engineGet, { 'the local API': large.localGet, S3: large.s3Get }],
   ] as const) {
-    report.add(`processor time of a ${way} by the engine`, perMib(engine), 'ms/MiB')
-    for (const [door, samples] of Object.entries(doors)) report.add(`the same through ${door}`, perMib(samples), 'ms/MiB', { ratio: against(engine, samples), against: 'engine', ...(door.startsWith('S3') ? { target: { atMost: 1.3 } } : {}) })
+    for (const { what, of } of measures) {
+      const perMib = (samples: readonly Spent[]): number => median(samples.map(of)) * 1000 / mib(sizeBytes)
+      const against = (samples: readonly Spent[]): number => median(samples.map((spent, round) => of(spent) / of(engine[round] ?? nothing)))
+      report.add(`${what} of a ${way} by the engine`, perMib(engine), 'ms/MiB')
+      for (const [door, samples] of Object.entries(doors)) report.add(`the same through ${door}`, perMib(samples), 'ms/MiB', { ratio: against(samples), against: 'engine', ...(door.startsWith('S3') ? { target: { atMost: 1.3 } } : {}) })
+    }
   }
+  report.add('processor time of a second at rest', median(large.rest.map(({ seconds, cpuSeconds }) => cpuSeconds / seconds)) * 1000, 'ms/s')
 }
+
+/** What the node's process did, threads of its own among it, and how long who waits has waited. */
+const measures = [
+  { what: 'processor time', of: ({ cpuSeconds }: Spent) => cpuSeconds },
+  { what: 'time', of: ({ seconds }: Spent) => seconds },
+] as const
+const nothing: Spent = { seconds: Number.NaN, cpuSeconds: Number.NaN }
+const restMs = 2000
 
 /** A data folder with a bucket and a key, and the flags that nodes run under; its node has ended. */
 async function prepared (folder: string): Promise<{ data: string, flags: readonly string[], key: SecretAccessKey }> {

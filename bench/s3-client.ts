@@ -17,12 +17,12 @@ export class S3 {
   }
 
   async put (key: string, source: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, sizeBytes: number): Promise<void> { await this.#ask('PUT', this.#pathOf(key), { source, sizeBytes }) }
-  /** With the body's hash in what is signed, so it is read twice: `sourceOf` gives the same bytes for the same seed. */
-  async putSigned (key: string, sourceOf: (seed: Uint8Array) => AsyncIterable<Uint8Array>, sizeBytes: number): Promise<void> {
+  /** With the body's hash in what is signed, so it is read twice, the first time before `timed` begins: `sourceOf` gives the same bytes for the same seed. */
+  async putSigned<T> (key: string, sourceOf: (seed: Uint8Array) => AsyncIterable<Uint8Array>, sizeBytes: number, timed: (act: () => Promise<void>) => Promise<T>): Promise<T> {
     const seed = randomBytes(16)
     const hash = createHash('sha256')
     for await (const piece of sourceOf(seed)) hash.update(piece)
-    await this.#ask('PUT', this.#pathOf(key), { source: sourceOf(seed), sizeBytes, payload: hash.digest('hex') })
+    return timed(async () => { await this.#ask('PUT', this.#pathOf(key), { source: sourceOf(seed), sizeBytes, payload: hash.digest('hex') }) })
   }
 
   /** In chunks that are signed, each over the one before. */

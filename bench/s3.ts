@@ -53,12 +53,12 @@ export async function s3List (bench: Bench, nodes: BenchNodes): Promise<void> {
     const page = seconds / Math.ceil(listed / 1000)
     let against: { ratio: number, against: string } | undefined
     if (theirs !== undefined) {
-      await fill([theirs])
       try {
+        await fill([theirs])
         const theirPage = await secondsOf(async () => theirs.list('listed/', { pages: theirPages })) / Math.min(theirPages, Math.ceil(listed / 1000))
         against = { ratio: theirPage / page, against: 's3rver' }
       } catch (error) {
-        report.note(`!!! S3RVER DOES NOT LIST THEM: ${error instanceof Error ? error.message : String(error)}`)
+        report.note(`!!! S3RVER DOES NOT TAKE AND LIST THEM: ${error instanceof Error ? error.message : String(error)}`)
       }
     }
     report.add('a page of it', page * 1000, 'ms', against)
