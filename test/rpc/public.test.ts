@@ -173,6 +173,13 @@ describe('the HTTP API for objects at a public address', () => {
     }
   })
 
+  test('a version that is named is not what anybody may read, and locks are not to be set here', async () => {
+    const { versionId } = await objects.head({ bucket: 'open', key: 'k' })
+    for (const method of ['GET', 'HEAD']) expect((await http(method, `/v1/objects/open/k?version=${versionId}`)).status, method).toBe(401)
+    expect((await http('GET', `/v1/objects/photos/k?version=${(await objects.head({ bucket: 'photos', key: 'k' })).versionId}`, { headers: { authorization: reader } })).status).toBe(200)
+    expect((await http('PATCH', '/v1/locks/photos/k', { headers: { authorization: writer }, body: '{"isHeld":true}' })).status).toBe(404)
+  })
+
   test.each(['/v1/status', '/v1/config', '/v1/keys', '/v1/stop', '/v1/invites', '/v1/watch', '/metrics', '/v1/objects', '/v1/buckets/photos/x', '/'])('%s is not there', async (path) => {
     expect((await http('GET', path, { headers: { authorization: writer } })).status).toBe(404)
   })
