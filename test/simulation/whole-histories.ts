@@ -124,6 +124,24 @@ export const wholeHistories = {
     },
   },
 
+  'a store that was put back votes again': {
+    names: ['ann', 'bob', 'carol'],
+    isShowingStores: true,
+    async told ({ world, votersOf, put, read, pause }) {
+      const { names: [knows = '', forgets = '', misses = ''] } = votersOf('k')
+      const putBack = world.copyOf(forgets)
+      world.hold((message) => message.to === misses && !message.isClear && (message.kind === 'accept' || message.kind === 'handOver'))
+      await put(knows, 'k', '1')
+      await pause(2_000)
+      world.kill(forgets)
+      putBack()
+      world.kill(knows)
+      await world.start(forgets)
+      await pause(2_000)
+      await read(misses, 'k')
+    },
+  },
+
   'an upload that was given up commits all the same': {
     names: ['ann', 'bob', 'carol'],
     async told ({ world, put, until, pause }) {
@@ -162,6 +180,7 @@ export interface WholeHistory {
   /** All of them founders. */
   readonly names: readonly string[]
   readonly bucket?: Partial<BucketOptions>
+  readonly isShowingStores?: boolean
   readonly told: (stage: WholeStage) => Promise<void>
 }
 
@@ -188,12 +207,12 @@ interface WholeStage {
 
 const calm: WorldWeather = { loss: 0, duplicates: 0, maxLatencyMs: 5, stragglers: 0, maxSyncMs: 3 }
 
-export async function simulateWholeHistory ({ seed, history: { names, bucket, told }, variant = {} }: { seed: number, history: WholeHistory, variant?: WorldVariant | undefined }): Promise<{ violations: readonly string[], events: readonly string[] }> {
+export async function simulateWholeHistory ({ seed, history: { names, bucket, told, isShowingStores = false }, variant = {} }: { seed: number, history: WholeHistory, variant?: WorldVariant | undefined }): Promise<{ violations: readonly string[], events: readonly string[] }> {
   // compiled before: nothing may have a say while the run lasts but the virtual clock
   if (bucket?.shards !== undefined) { const [k = 0, m = 0] = bucket.shards.split('+').map(Number); await erasureCode({ k, m }) }
   const before: WholeStage['before'] = { release: undefined, storeShard: undefined, collect: undefined }
   const world: World = new World({
-    seed, names, founders: names.length, weather: calm, hasBlocks: true,
+    seed, names, founders: names.length, weather: calm, hasBlocks: true, isShowingStores,
     variant: {
       ...variant,
       stores: (plain, self) => {

@@ -5,6 +5,7 @@ import { condemnedKind, forget } from '../../src/blockstore/condemned.ts'
 import { describeMember } from '../../src/cluster/index.ts'
 import { type Reference, writeQuorumOf } from '../../src/replication/index.ts'
 import type { Files } from '../../src/disk/index.ts'
+import { StorePositions } from '../../src/node/store-positions.ts'
 import { Buckets } from '../../src/objects/buckets.ts'
 import { decodeObjectRow, emptyRow, encodeObjectRow, isVacant, type PendingVersion } from '../../src/objects/object-row.ts'
 import { type Change, type Registers, tables } from '../../src/tables/index.ts'
@@ -90,6 +91,7 @@ export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
   'an eviction leaves a partition without a majority': () => ({ memberRows: (rows, away) => rows.filter((row) => (away.get(describeMember(row).peerId) ?? 0) * 1000 < layoutSimulation.evictAfterMs) }),
   'without a majority a write is tried until its time is up': () => ({ reachable: (_, everybody) => new Set(everybody) }),
   'a partition whose memory is gone answers as if it were empty': () => ({ rotsInSilence: true }),
+  'a store that was put back votes again': () => ({ undo: both(replaced(StorePositions.prototype, 'remembers', () => true), replaced(StorePositions.prototype, 'compare', async () => {})) }),
   'an upload that was given up commits all the same': () => ({
     objectRegisters: (registers) => {
       // uploads of this node, until it ends them itself
@@ -120,6 +122,8 @@ export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
     }),
   }),
 }
+
+const both = (one: () => void, other: () => void) => (): void => { one(); other() }
 
 /** Changes of objects' rows, whose row is shown and written in other words. */
 function changing (registers: Registers, shown: (row: ReturnType<typeof decodeObjectRow>) => ReturnType<typeof decodeObjectRow>, written: (row: ReturnType<typeof decodeObjectRow>) => ReturnType<typeof decodeObjectRow> | undefined): Registers {

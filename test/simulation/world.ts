@@ -19,7 +19,7 @@ import { setMember } from '../../src/node/member-settings.ts'
 import { IndexRebuild } from '../../src/node/listing.ts'
 import { clusterAddress, layoutAddress, layoutGuard } from '../../src/node/membership.ts'
 import { ClusterState, readFacts, writeFacts } from '../../src/node/state.ts'
-import type { StorePositions } from '../../src/node/store-positions.ts'
+import { StorePositions } from '../../src/node/store-positions.ts'
 import { type TableEngine, tableEngine } from '../../src/node/table-engine.ts'
 import { Takeovers } from '../../src/node/takeover.ts'
 import { serveTables, tableProtocol } from '../../src/protocols/table.ts'
@@ -92,6 +92,8 @@ interface Process {
   readonly handlers: Map<string, RequestHandler>
   readonly memberRows: (wait: { signal?: AbortSignal }) => Promise<readonly MemberRow[]>
   reachable: ReadonlySet<PeerId>
+  /** Undefined: stores do not show each other how far they have come. */
+  readonly positions: StorePositions | undefined
   /** Undefined: a world of rows alone. */
   readonly blocks: WorldBlocks | undefined
 }
@@ -119,6 +121,7 @@ export class World {
   readonly #initial: Layout
   readonly #hasBlocks: boolean
   readonly #isBurying: boolean
+  readonly #isShowingStores: boolean
   /** Vote without keys. */
   readonly #witnesses: ReadonlySet<string>
   readonly ledger = new Ledger()
@@ -126,7 +129,7 @@ export class World {
   #cut = new Set<string>()
   messages = 0
 
-  constructor ({ seed, names, founders, weather, variant = {}, hasBlocks = false, isBurying = hasBlocks, witnesses = [] }: { seed: number, names: readonly string[], founders: number, weather: WorldWeather, variant?: WorldVariant, hasBlocks?: boolean, isBurying?: boolean, witnesses?: readonly string[] }) {
+  constructor ({ seed, names, founders, weather, variant = {}, hasBlocks = false, isBurying = hasBlocks, isShowingStores = false, witnesses = [] }: { seed: number, names: readonly string[], founders: number, weather: WorldWeather, variant?: WorldVariant, hasBlocks?: boolean, isBurying?: boolean, isShowingStores?: boolean, witnesses?: readonly string[] }) {
     this.random = seededRandom(seed)
     this.names = names
     this.weather = weather
@@ -134,6 +137,7 @@ export class World {
     this.#byPeer = new Map(names.map((name) => [peerNamed(name), name]))
     this.#hasBlocks = hasBlocks
     this.#isBurying = isBurying
+    this.#isShowingStores = isShowingStores
     this.#witnesses = new Set(witnesses)
     this.#used = new Set([partitionOf(plainCodec.rowKeyOf(layoutAddress))])
     const [first] = names
@@ -199,6 +203,21 @@ export class World {
       process.store.lose(partition)
     }
     this.say(`${name} loses partition ${partition}`)
+  }
+
+  /** A copy of a node's rows as they are now: what it gives puts it in the place of what there is then. */
+  copyOf (name: string): () => void {
+    const { rows } = this.disk(name)
+    const { counter, position } = rows
+    const [copied, floors] = [new Map(rows.rows), new Map(rows.floors)]
+    return () => {
+      rows.rows.clear()
+      rows.floors.clear()
+      for (const [key, row] of copied) rows.rows.set(key, row)
+      for (const [partition, floor] of floors) rows.floors.set(partition, floor)
+      Object.assign(rows, { counter, position })
+      this.say(`${name}'s rows are put back from a copy`)
+    }
   }
 
   /** Partitions in which a node has rows of objects. */
@@ -336,12 +355,13 @@ export class World {
     const takeovers = this.#variant.takeovers?.(plainTakeovers, { store, state }) ?? plainTakeovers
     state.beforeLayout = async (layout) => takeovers.prepare(layout)
     const requests = this.#requestsOf(process)
+    process.positions = this.#isShowingStores ? await StorePositions.open({ files: mortal, state, rows: process.store, warn: () => {} }) : undefined
     const absence = new Absence(clock)
     const admission = new Admission()
     const network = { peerId: self, requests, reachable: () => [...this.#variant.reachable?.(process.reachable, this.names.filter((other) => other !== name).map(peerNamed)) ?? process.reachable], admission, providers: { async * find () {} } } as unknown as Network
     const engine = tableEngine({
       self, state: this.#variant.tablesState?.(state) ?? state, network, timing: this.#isBurying ? { antiEntropyEveryMs: 15_000, burialEveryMs: 20_000 } : undefined, takeovers, rows: store, codec: plainCodec, index: this.#witnesses.has(name) ? undefined : listed, absence, clock, random: this.random,
-      positions: { remembers: () => true } as unknown as StorePositions, warn: () => {}, votersOf: this.#variant.voters, describe, saved: (row) => { if (process.blocks === undefined) owed.saved(row); else process.blocks.undertaker.saved(row) }, rebuild,
+      positions: process.positions ?? ({ remembers: () => true } as unknown as StorePositions), warn: () => {}, votersOf: this.#variant.voters, describe, saved: (row) => { if (process.blocks === undefined) owed.saved(row); else process.blocks.undertaker.saved(row) }, rebuild,
     })
     process.engine = engine
     process.memberRows = async (wait) => everyMemberRow({ state, codec: plainCodec, ask: engine.ask, registers: engine.registers, voters: engine.voters }, wait)
@@ -367,6 +387,7 @@ export class World {
         for (const peer of before) if (!process.reachable.has(peer)) admission.expel(peer)
         for (const peer of process.reachable) admission.admit(peer)
       }),
+      ...this.#isShowingStores ? [every(layoutSimulation.viewEveryMs, clock, 'stores', async () => { for (const other of this.names) if (other !== name && this.#isConnected(name, other)) showStores(process, this.process(other)) })] : [],
       every(layoutSimulation.greetEveryMs, clock, 'greetings', async () => {
         const other = this.process(this.pick(this.names))
         if (other !== undefined && this.#isConnected(name, other.name) && other.state.layout.version > state.layout.version) await guard.adopt(other.state.layout.version, peerNamed(other.name))
@@ -479,6 +500,16 @@ export class World {
   }
 }
 
+/** Each tells the other how far its store has come, and how far it has seen the other's. */
+function showStores (a: Process, b: Process | undefined): void {
+  if (a.positions === undefined || b?.positions === undefined) return
+  const [peerOfA, peerOfB] = [peerNamed(a.name), peerNamed(b.name)]
+  const byA = a.positions.shownTo(peerOfB)
+  const byB = b.positions.shownTo(peerOfA, byA.store)
+  void b.positions.compare({ peer: peerOfA, ...byA })
+  void a.positions.compare({ peer: peerOfB, ...byB })
+}
+
 interface Disk { files: MemoryFiles, index: MemoryKeyValue, readonly rows: MemoryRowDisk, readonly lost: Set<number>, isFull: boolean, hangsUntilMs: number, rowsHang: boolean, /** Its wall clock, before the right one. */ aheadMs: number }
 
 /** A member as the layout names it. */
@@ -508,6 +539,7 @@ class SparseRowStore extends MemoryRowStore {
 
   override async save (rows: readonly StoredRow[]): Promise<void> { await super.save(rows); for (const { rowKey } of rows) this.#used.add(partitionOf(rowKey)) }
   override async fill (rows: readonly StoredRow[]): Promise<void> { await super.fill(rows); for (const { rowKey } of rows) this.#used.add(partitionOf(rowKey)) }
+  override async disown (): Promise<void> { await super.disown(); for (const partition of this.lostPartitions()) this.#lostOnDisk.add(partition) }
   override async restore (...partitions: readonly number[]): Promise<void> {
     for (const partition of partitions) this.#lostOnDisk.delete(partition)
     await super.restore(...partitions)
