@@ -40,14 +40,14 @@ class Histories {
     return content
   }
 
-  add (key: string, { what, startMs, endMs = performance.now(), apply }: Pick<Invocation<string>, 'what' | 'startMs' | 'apply'> & { endMs?: number }): void {
+  add (key: string, { endMs = performance.now(), ...operation }: Omit<Invocation<string>, 'endMs'> & { endMs?: number }): void {
     const history = this.byKey.get(key) ?? []
-    history.push({ what, startMs, endMs, apply })
+    history.push({ ...operation, endMs })
     this.byKey.set(key, history)
   }
 
   saw (key: string, startMs: number, seen: string, how: string): void {
-    this.add(key, { what: `${how} ${seen}`, startMs, apply: (state) => state === seen ? { state } : 'impossible' })
+    this.add(key, { what: `${how} ${seen}`, startMs, isRead: true, apply: (state) => state === seen ? { state } : 'impossible' })
   }
 
   /** A content that nobody ever put, or part of one. */

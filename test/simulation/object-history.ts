@@ -27,7 +27,7 @@ const holds = (condition: Condition, state: ObjectState): boolean => condition =
 export function objectViolations (history: readonly ObjectOperation[]): readonly string[] {
   return [...Map.groupBy(history, ({ key }) => key)].flatMap(([key, operations]) => {
     const invocations = operations.map(({ what, startMs, endMs, did }): Invocation<ObjectState> => ({
-      what, startMs, endMs,
+      what, startMs, endMs, isRead: did.kind === 'read' || did.kind === 'refused',
       apply: (state) => {
         switch (did.kind) {
           case 'read': return state === did.saw ? { state } : 'impossible'

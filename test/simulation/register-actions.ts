@@ -58,7 +58,7 @@ export async function carryOut (cluster: SimulatedCluster, { name, peer, key, ac
   const outcome = await outcomeOf(cluster, peer, (registers) => action.run(registers, key))
   if (outcome.kind === 'told') {
     const { told } = outcome.seen
-    record({ key, what: `${name} ${action.what} -> ${told}`, startMs, endMs: cluster.time.nowMs, apply: (state) => action.apply(state, told) })
+    record({ key, what: `${name} ${action.what} -> ${told}`, startMs, endMs: cluster.time.nowMs, isRead: !action.mayWrite, apply: (state) => action.apply(state, told) })
     return outcome.seen
   }
   if (outcome.kind === 'unknown' && action.mayWrite) record({ key, what: `${name} ${action.what} -> ?`, startMs, endMs: Infinity, apply: (state) => action.apply(state, undefined) })

@@ -100,6 +100,6 @@ async function list (cluster: SimulatedCluster, { peer, keys, record }: { peer: 
   const listed = new Map(entries.map(({ name, summary }) => [textOf(name), textOf(summary)]))
   for (const key of keys) {
     if (next !== undefined && key > textOf(next)) continue
-    record({ key, what: `list ${listed.get(key)}`, startMs, endMs, apply: (state) => (state === listed.get(key) ? { state } : 'impossible') })
+    record({ key, what: `list ${listed.get(key)}`, startMs, endMs, isRead: true, apply: (state) => (state === listed.get(key) ? { state } : 'impossible') })
   }
 }
