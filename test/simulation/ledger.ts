@@ -6,6 +6,7 @@ import type { PeerId } from '../../src/base/peer-id.ts'
 import type { Random } from '../../src/base/random.ts'
 import type { CondemnedBlocks } from '../../src/blockstore/condemned.ts'
 import type { BlockHolder, BlockReference } from '../../src/blockstore/holder.ts'
+import { type FormName, formNameOf } from '../../src/blockstore/references.ts'
 
 /** del, in this world: the salt, under no key. */
 export const proofOf = ({ salt }: { readonly salt: Uint8Array }): Uint8Array => hash(concat([utf8('del'), salt]))
@@ -13,11 +14,21 @@ export const proofOf = ({ salt }: { readonly salt: Uint8Array }): Uint8Array => 
 /** A put that is under way, for whoever makes its version. */
 export interface PutUnderWay { readonly key: string, readonly began?: (versionId: string) => void, version?: string }
 
+interface VersionFate {
+  readonly key: string
+  readonly owner: PeerId
+  /** It may die. */
+  isMortal: boolean
+  isUnderWay: boolean
+  /** The id that its blocks are kept for; a symbol: nobody knows yet. */
+  blocks: string | symbol
+}
+
 /** What each version is for, and who has promised to keep what. */
 export class Ledger {
   readonly violations: string[] = []
-  readonly #versions = new Map<string, { readonly key: string, readonly owner: PeerId, isMortal: boolean, isUnderWay: boolean }>()
-  readonly #promises = new Map<string, { readonly peer: PeerId, readonly cid: Cid, readonly versionId: Uint8Array, readonly copies: number }>()
+  readonly #versions = new Map<string, VersionFate>()
+  readonly #promises = new Map<string, { readonly peer: PeerId, readonly cid: Cid, readonly versionId: Uint8Array, readonly copies: number, readonly form: FormName }>()
   readonly #collected = new Set<string>()
   /** Versions that are made within are of that put, whatever else the node does. */
   readonly puts = new AsyncLocalStorage<PutUnderWay>()
@@ -48,7 +59,7 @@ export class Ledger {
     this.replaces(key)
     // of two puts of one key at once either may replace the other
     const isContested = [...this.#versions.values()].some((version) => version.key === key && version.isUnderWay)
-    this.#versions.set(hexOf(id), { key, owner, isMortal: isContested, isUnderWay: true })
+    this.#versions.set(hexOf(id), { key, owner, isMortal: isContested, isUnderWay: true, blocks: 'own' })
     if (put !== undefined) { put.version = hexOf(id); put.began?.(put.version) }
     return { id, salt, epoch: 1 }
   }
@@ -61,7 +72,7 @@ export class Ledger {
   noting (peer: PeerId, holder: BlockHolder): BlockHolder {
     const note = (cid: Cid, { versionId, redundancy: { k, m } }: BlockReference): void => {
       this.#collected.delete(`${peer} ${cid}`)
-      this.#promises.set(`${peer} ${cid} ${hexOf(versionId)}`, { peer, cid, versionId, copies: k === 1 ? 1 + m : 0 })
+      this.#promises.set(`${peer} ${cid} ${hexOf(versionId)}`, { peer, cid, versionId, copies: k === 1 ? 1 + m : 0, form: formNameOf({ k, m }) })
     }
     return {
       keep: async (cid, reference) => {
@@ -104,13 +115,47 @@ export class Ledger {
         if (outcome === 'collected') {
           this.collectedCount++
           for (const promise of this.#promises.values()) {
-            if (promise.peer === peer && promise.cid === cid && this.#isImmortal(promise.versionId)) this.violations.push(`${peer} took away ${cid}, which version ${hexOf(promise.versionId).slice(0, 8)} of ${this.#versions.get(hexOf(promise.versionId))?.key} needs`)
+            if (promise.peer === peer && promise.cid === cid && this.#isImmortal(promise.versionId)) this.violations.push(`${peer} took away ${cid}, which version ${hexOf(promise.versionId).slice(0, 8)} of ${this.#keyOf(promise.versionId)} needs`)
+          }
+        }
+        return outcome
+      },
+      strip: async (cid, forms) => {
+        const outcome = await condemned.strip(cid, forms)
+        if (outcome === 'stripped') {
+          for (const promise of this.#promises.values()) {
+            if (promise.peer === peer && promise.cid === cid && forms.has(promise.form) && this.#isImmortal(promise.versionId)) this.violations.push(`${peer} took away ${cid} as ${promise.form}, which is how ${this.#keyOf(promise.versionId)} keeps it`)
           }
         }
         return outcome
       },
     }
   }
+
+  /** An id that a conversion keeps blocks for: it counts when the row is known to say so. */
+  freshForBlocks (random: Random): { id: Uint8Array, salt: Uint8Array, epoch: number } {
+    const salt = random.bytes(16)
+    return { id: hash(proofOf({ salt })), salt, epoch: 1 }
+  }
+
+  /** The blocks of a version may be kept for another id from now on; gives what tells that they are. */
+  converts (versionId: string, blocksId: string): () => void {
+    const version = this.#versions.get(versionId)
+    if (version === undefined) return () => {}
+    const attempt = Symbol(blocksId)
+    version.blocks = attempt
+    return () => {
+      // another may have begun meanwhile: then it is for that one to say
+      if (version.blocks !== attempt) return
+      version.blocks = blocksId
+      this.#converted.set(blocksId, versionId)
+      this.convertedCount++
+    }
+  }
+
+  convertedCount = 0
+  /** Version by the id its blocks are kept for. */
+  readonly #converted = new Map<string, string>()
 
   /** Whether it stands. */
   ended (versionId: string, isStored: boolean): void {
@@ -132,5 +177,14 @@ export class Ledger {
 
   #forget (peer: PeerId, cid: Cid): void { for (const [name, promise] of this.#promises) if (promise.peer === peer && promise.cid === cid) this.#promises.delete(name) }
 
-  #isImmortal (versionId: Uint8Array): boolean { return this.#versions.get(hexOf(versionId))?.isMortal === false }
+  /** What promises are for: an id of blocks, of a version that must live. */
+  #isImmortal (blocksId: Uint8Array): boolean {
+    const id = hexOf(blocksId)
+    const own = this.#versions.get(id)
+    if (own !== undefined) return !own.isMortal && own.blocks === 'own'
+    const of = this.#versions.get(this.#converted.get(id) ?? '')
+    return of?.isMortal === false && of.blocks === id
+  }
+
+  #keyOf (blocksId: Uint8Array): string | undefined { return this.#versions.get(this.#converted.get(hexOf(blocksId)) ?? hexOf(blocksId))?.key }
 }

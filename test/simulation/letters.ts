@@ -1,9 +1,12 @@
 import { equals, textOf, utf8 } from '../../src/base/bytes.ts'
 import { type Cid, cidOf } from '../../src/base/cid.ts'
-import type { ContentCodec } from '../../src/objects/index.ts'
+import { type ContentCodec, redundancyLimits } from '../../src/objects/index.ts'
 
-/** A letter is a block: a small one as a small letter, a file of its own as a capital. So a few letters are what many versions share. Whatever else there is stands in the row. */
+/** A letter is a block: a small one as a small letter, a file of its own, and an object large enough for shards, as a capital. So a few letters are what many versions share. Whatever else there is stands in the row. */
 export const isLarge = (letter: string): boolean => letter !== letter.toLowerCase()
+
+/** What it is taken for, in bytes. */
+const sizeOf = (letter: string): number => isLarge(letter) ? redundancyLimits.spreadFromBytes : 1
 
 const blocks = new Map(Array.from('abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ', (letter) => {
   const block = new Uint8Array(isLarge(letter) ? 80_000 : 64).fill(letter.charCodeAt(0))
@@ -18,7 +21,9 @@ export function blockOfLetter (letter: string): { readonly cid: Cid, readonly bl
 
 export const lettersContent: ContentCodec = {
   rootOf: () => undefined,
-  async * blocksOf () {},
+  async * blocksOf (content) {
+    for (const letter of new Set(textOf(content))) if (blocks.has(letter)) yield { cid: blockOfLetter(letter).cid, mayBeSpread: isLarge(letter) }
+  },
   writePart: async () => none(),
   join: async () => none(),
   excerpt: async () => none(),
@@ -32,7 +37,7 @@ export const lettersContent: ContentCodec = {
         await put(cid, block, { mayBeSpread: isLarge(letter) })
       }
     }
-    return { sizeBytes: letters.length, content: utf8(letters.join('')), hasBlocks: letters.some((letter) => blocks.has(letter)), root: undefined, chunks: [] }
+    return { sizeBytes: letters.reduce((sum, letter) => sum + sizeOf(letter), 0), content: utf8(letters.join('')), hasBlocks: letters.some((letter) => blocks.has(letter)), root: undefined, chunks: [] }
   },
   async * read (content, { get }) {
     for (const letter of textOf(content)) {

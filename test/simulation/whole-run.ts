@@ -8,7 +8,7 @@ import { blockHoldersOf } from '../../src/cluster/index.ts'
 import { erasureCode } from '../../src/erasure/index.ts'
 import type { Objects } from '../../src/objects/index.ts'
 import { keptOf } from '../../src/objects/object-row.ts'
-import { blocksOf } from '../../src/objects/stored.ts'
+import { blocksOf, type Form, formOf, isInForm } from '../../src/objects/stored.ts'
 import type { Redundancy } from '../../src/replication/index.ts'
 import { peerNamed } from '../support/cluster-identities.ts'
 import { DatedObjects } from './dated-objects.ts'
@@ -34,6 +34,7 @@ export interface WholeRun {
   readonly read: number
   readonly layouts: number
   readonly collected: number
+  readonly converted: number
   readonly repaired: number
   readonly messages: number
   readonly virtualMs: number
@@ -75,7 +76,7 @@ function climateOf (seed: number): Climate {
 
 /**
  * A small cluster that does everything at once: clients put, overwrite, delete, read and list objects that share blocks, whole and in shards, in buckets that
- * stay and buckets that go; nodes join, drain, die, come back, one for ever not; disks rot, fill up, hang and lose what was not synced; the network loses,
+ * stay, and are set to another redundancy, and buckets that go; nodes join, drain, die, come back, one for ever not; disks rot, fill up, hang and lose what was not synced; the network loses,
  * doubles, delays and splits, also one way; wall clocks are wrong by an hour or by years, and step back. What clients were told must be what registers could have said; what was acknowledged must be read meanwhile; no
  * block may be taken away that is needed. Then the faults cease: full redundancy, and nothing but what is needed, must come back by itself.
  */
@@ -94,7 +95,7 @@ export async function simulateWhole ({ seed, minutes = 2, variant }: WholeRunOpt
   const lines = [...world.events, ...run.history.map(({ what, startMs, endMs, key }) => `${startMs.toFixed(3)} ${endMs.toFixed(3)} ${key} ${what}`)]
   return {
     violations, operations: run.history.length, acknowledged: run.history.filter(({ did, endMs }) => endMs < Infinity && did.kind !== 'read' && did.kind !== 'refused').length,
-    read: run.history.filter(({ did }) => did.kind === 'read').length, layouts: world.events.filter((line) => line.includes(': layout ')).length, collected: world.ledger.collectedCount,
+    read: run.history.filter(({ did }) => did.kind === 'read').length, layouts: world.events.filter((line) => line.includes(': layout ')).length, collected: world.ledger.collectedCount, converted: world.ledger.convertedCount,
     repaired: run.repaired(), messages: world.messages, virtualMs: world.time.nowMs, nodeMs: world.time.nowMs * names.length, events: lines, digest: hexOf(hash(utf8(lines.join('\n')))).slice(0, 32),
   }
 }
@@ -137,10 +138,9 @@ class Run {
     const { k, m } = this.#climate.shards
     await this.#insist(async () => this.#objects(founders[0] as string).createBucket('copies'))
     await this.#insist(async () => this.#objects(founders[0] as string).createBucket('shards', { shards: `${k}+${m}` }))
-    await this.#insist(async () => { this.#spread = (await this.#objects(founders[0] as string).bucket('shards')).id })
     if (this.#climate.wrongClocks === 'one') await this.#insist(async () => this.#dated.create(founders[0] as string))
     const dated = this.#climate.wrongClocks === 'one' ? [this.#dated.client()] : []
-    await Promise.all([...[0, 1, 2, 3].map(async (i) => this.#client(`c${i}`)), this.#bucketClient(), ...dated, this.#clocks(), this.#trouble()])
+    await Promise.all([...[0, 1, 2, 3].map(async (i) => this.#client(`c${i}`)), this.#bucketClient(), ...dated, ...[...buckets, ...buckets].map(async (bucket, i) => this.#early({ bucket, key: `e${i}` })), this.#clocks(), this.#redundancies(), this.#trouble()])
     if (this.world.ledger.violations.length > 0) return
     await this.#aftermath()
   }
@@ -150,6 +150,12 @@ class Run {
   #isTrouble (): boolean { return this.world.time.nowMs < this.#endMs }
   #objects (name: string): Objects { const { blocks } = this.world.process(name) ?? {}; if (blocks === undefined) throw new Unavailable(`${name} does not run`); return blocks.objects }
   #up (): readonly string[] { return names.filter((name) => this.world.isAlive(name) && this.world.process(name)?.blocks !== undefined) }
+
+  /** Stays as it is from the first minute to the last, whatever becomes of its blocks. */
+  async #early (name: Name): Promise<void> {
+    const { world } = this
+    if (await this.#put('c', world.pick(this.#up()), name, { isPlain: true }) !== 'nothing') this.#quiet.push(name)
+  }
 
   async #insist (act: () => Promise<unknown>): Promise<void> {
     for (let attempt = 0, isDone = false; attempt < 60 && !isDone; attempt++) {
@@ -216,9 +222,6 @@ class Run {
   #text (): string { return Array.from({ length: 1 + Math.floor(this.world.between(0, 4)) }, () => this.world.pick(letters)).join('') }
 
   readonly #etags = new Map<string, string>()
-  /** Id of the bucket that keeps large blocks in shards, hexadecimal. */
-  #spread = ''
-
   #note (operation: ObjectOperation): void { this.history.push(operation) }
 
   /** A letter at a time; one that stands still does so before its last, for longer than an upload may. */
@@ -378,6 +381,26 @@ class Run {
 
   readonly #gone = new Set<string>()
 
+  /** What is in a bucket is to be kept otherwise from now on. */
+  async #redundancies (): Promise<void> {
+    const { world } = this
+    const { k, m } = this.#climate.shards
+    const is = { copies: JSON.stringify({ copies: 3 }), shards: JSON.stringify({ shards: `${k}+${m}` }) }
+    while (this.#isTrouble()) {
+      const [bucket, through] = [world.pick(buckets), world.pick(this.#up())]
+      if (through !== undefined) {
+        const to = world.pick([{ copies: 2 }, { copies: 3 }, { shards: `${k}+${m}` }, { shards: `${k}+${m}` }].filter((other) => JSON.stringify(other) !== is[bucket]))
+        is[bucket] = JSON.stringify(to)
+        const outcome = await this.#outcome(through, async () => this.#objects(through).setRedundancy(bucket, to))
+        world.say(`${bucket} is set to ${to.shards ?? to.copies} through ${through}: ${outcome.text}`)
+      }
+      await world.time.sleep(world.between(4_000, 20_000))
+    }
+  }
+
+  /** As a person does: otherwise what was put while a bucket was changed is looked for once an hour. */
+  #convert (): void { for (const name of this.#up()) this.world.process(name)?.blocks?.conversion.now() }
+
   /** Wall clocks are set wrong, and right again. */
   async #clocks (): Promise<void> {
     const { world } = this
@@ -477,11 +500,13 @@ class Run {
     // whoever was to come back has; what was begun has ended
     await world.time.sleep(50_000)
     await this.#good()
+    this.#convert()
     const untilMs = world.time.nowMs + 450_000
     let wrong: readonly string[] = ['']
     while (wrong.length > 0 && world.time.nowMs < untilMs) {
       await world.time.sleep(5_000)
       wrong = await this.#remains()
+      if (wrong.some((line) => line.includes('is set to'))) this.#convert()
     }
     world.say('it is over')
     this.violations.push(...wrong.slice(0, 10))
@@ -499,19 +524,25 @@ class Run {
     const up = this.#up()
     const [first] = up
     const layout = first === undefined ? undefined : world.process(first)?.state.layout
-    if (layout === undefined || up.some((name) => world.process(name)?.state.layout.version !== layout.version || layout.state !== 'settled')) return [`the layout does not settle: ${up.map((name) => { const of = world.process(name); return `${name} ${of?.state.layout.version} ${of?.state.layout.state} ${of?.keeper.trouble ?? ''}` }).join('; ')}`]
+    if (first === undefined || layout === undefined || up.some((name) => world.process(name)?.state.layout.version !== layout.version || layout.state !== 'settled')) return [`the layout does not settle: ${up.map((name) => { const of = world.process(name); return `${name} ${of?.state.layout.version} ${of?.state.layout.state} ${of?.keeper.trouble ?? ''}` }).join('; ')}`]
     const rows = world.objectRows(layout)
+    const buckets = await this.#objects(first).listBuckets().catch(() => undefined)
+    if (buckets === undefined) return [`buckets cannot be listed through ${first}`]
+    const bucketsById = new Map(buckets.map((bucket) => [bucket.id, bucket]))
     const wrong: string[] = []
     const live = new Set<string>(rows.flatMap((row) => [...row.pending, ...row.current === undefined ? [] : [row.current], ...keptOf(row)].map((version) => hexOf(hash(proofOf(blocksOf(version)))))))
     const needed = new Map<Cid, Map<string, Redundancy>>()
     for (const { bucketId, key, pending, dropped, current } of rows) {
       if (pending.length > 0) wrong.push(`an upload of ${key} is never given up`)
       if (dropped.length > 0) wrong.push(`a dead version of ${key} is still owed a proof`)
-      if (current === undefined) continue
+      const bucket = bucketsById.get(hexOf(bucketId))
+      if (current === undefined || bucket === undefined) continue
+      const form = formOf(current, bucket)
+      if (!isInForm(current, bucket)) wrong.push(`${key} is kept in ${textOfForm(form)}, and ${bucket.name} is set to ${bucket.shards ?? bucket.copies}`)
       for (const letter of String.fromCharCode(...current.content)) {
         if (!/[a-zA-Z]/.test(letter)) continue
         const { cid } = blockOfLetter(letter)
-        const redundancy = current.redundancy !== undefined && isLarge(letter) ? current.redundancy : { k: 1, m: hexOf(bucketId) === this.#spread ? this.#climate.shards.m : 2 }
+        const redundancy = form.redundancy !== undefined && isLarge(letter) ? form.redundancy : { k: 1, m: form.copies - 1 }
         needed.set(cid, (needed.get(cid) ?? new Map<string, Redundancy>()).set(`${redundancy.k}+${redundancy.m}`, redundancy))
       }
     }
@@ -543,6 +574,8 @@ class Run {
     return wrong
   }
 }
+
+const textOfForm = ({ copies, redundancy }: Form): string => redundancy === undefined ? `${copies} copies` : `${redundancy.k}+${redundancy.m}`
 
 type Outcome<T> = { readonly kind: 'told', readonly result: T, readonly text: string } | { readonly kind: 'unknown' | 'nothing' | 'conflict', readonly text: string }
 

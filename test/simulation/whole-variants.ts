@@ -6,6 +6,7 @@ import { describeMember } from '../../src/cluster/index.ts'
 import { type Reference, writeQuorumOf } from '../../src/replication/index.ts'
 import type { Files } from '../../src/disk/index.ts'
 import { StorePositions } from '../../src/node/store-positions.ts'
+import { noReferences } from '../../src/blockstore/references.ts'
 import { Buckets } from '../../src/objects/buckets.ts'
 import { decodeObjectRow, emptyRow, encodeObjectRow, isVacant, type PendingVersion } from '../../src/objects/object-row.ts'
 import { type Change, type Registers, tables } from '../../src/tables/index.ts'
@@ -30,8 +31,35 @@ export const wholeVariants: Readonly<Record<string, () => WorldVariant>> = {
   'the bucket is not looked at after the commit': () => ({ undo: replaced(Buckets.prototype, 'isActive', async () => true) }),
   'graces are counted by the wall clock': () => ({ clock: (clock) => ({ ...clock, monotonicMs: () => clock.wallMs() }) }),
   'what a date deletes is judged by the clock of the node that is asked': () => ({ dates: (dates, { clock }) => ({ present: async () => dates.present(), past: async () => clock.wallMs() }) }),
+  'nobody converts': () => ({ withoutConversion: true }),
+  'a conversion commits before its blocks are written': () => ({
+    conversion: (parts) => ({ ...parts, replication: { ...parts.replication, writer: (reference, options) => ({ ...parts.replication.writer(reference, options), put: async () => {}, adopt: async (cids) => new Set(cids) }) } }),
+  }),
+  'a conversion puts back what was overwritten meanwhile': () => ({
+    conversion: (parts) => {
+      const begun = new Map<string, NonNullable<ReturnType<typeof decodeObjectRow>['current']>>()
+      const keyOf = (row: Pick<ReturnType<typeof decodeObjectRow>, 'bucketId' | 'key'>): string => `${hexOf(row.bucketId)} ${row.key}`
+      return { ...parts, registers: changing(parts.registers, (row) => {
+        const of = begun.get(keyOf(row))
+        const pending = row.pending.some(({ converts }) => converts !== undefined)
+        if (of !== undefined && pending) return { ...row, current: of }
+        if (row.current !== undefined) begun.set(keyOf(row), row.current)
+        return row
+      }, (row) => row) }
+    },
+  }),
   'a row becomes a tombstone while it still owes a death': () => ({
     objectRegisters: (registers) => changing(registers, (row) => row, (row) => row.current === undefined && row.pending.length === 0 ? undefined : row),
+  }),
+}
+
+/** Taken out too, and not found within a few seeds. */
+export const rareVariants: Readonly<Record<string, () => WorldVariant>> = {
+  'a form makes room for another that nobody has looked for': () => ({
+    collector: (parts) => ({ ...parts, pieces: {
+      presence: async (_, cids) => cids.map(() => ({ state: 'kept' }) as never),
+      shardPresence: async (_, wanted) => wanted.map(({ redundancy: { k, m } }) => ({ indexes: Array.from({ length: k + m }, (__, i) => i), references: noReferences }) as never),
+    } }),
   }),
 }
 

@@ -22,11 +22,12 @@ import type { ClusterState } from '../../src/node/state.ts'
 import type { BlockStores } from '../../src/node/stores.ts'
 import type { TableEngine } from '../../src/node/table-engine.ts'
 import { UserActivity } from '../../src/node/user-activity.ts'
-import { expiring, type Lifecycle, type ObjectParts, objectStore, type Objects } from '../../src/objects/index.ts'
+import { type ConversionParts } from '../../src/objects/conversion.ts'
+import { Conversion, expiring, type Lifecycle, type ObjectParts, objectStore, type Objects } from '../../src/objects/index.ts'
 import type { OwedRows } from '../../src/objects/owed-rows.ts'
 import { Undertaker } from '../../src/objects/undertaker.ts'
 import { serveFetch } from '../../src/protocols/fetch.ts'
-import { livingAt, serveStore } from '../../src/protocols/store.ts'
+import { livingAt, presenceAt, serveStore, shardPresenceAt } from '../../src/protocols/store.ts'
 import { Collector } from '../../src/replication/collector.ts'
 import type { Replication } from '../../src/replication/index.ts'
 import { AgreedDate } from '../../src/tables/agreed-date.ts'
@@ -36,6 +37,7 @@ import { plainCodec } from '../support/table-plain-codec.ts'
 import type { CollectionVariant } from './collection.ts'
 import { type Ledger, proofOf } from './ledger.ts'
 import { lettersContent } from './letters.ts'
+import { watchedConversions } from './watched-conversions.ts'
 
 /** As of collection, and what stands between objects and blocks. */
 export interface BlocksVariant extends CollectionVariant {
@@ -46,6 +48,8 @@ export interface BlocksVariant extends CollectionVariant {
   readonly withoutRepair?: boolean
   /** What the objects know of their rows. */
   readonly objectRegisters?: (registers: Registers, parts: { readonly rows: RowStore }) => Registers
+  readonly conversion?: (parts: ConversionParts) => ConversionParts
+  readonly withoutConversion?: boolean
   /** What the date is, where a date deletes or frees for deletion. */
   readonly dates?: (dates: ObjectParts['dates'], parts: { readonly clock: Clock }) => ObjectParts['dates']
   readonly replication?: (engine: Replication, parts: { readonly stores: BlockStores }) => Replication
@@ -74,6 +78,7 @@ export interface WorldBlocks {
   readonly undertaker: Undertaker
   readonly owed: OwedRows
   readonly lifecycle: Lifecycle
+  readonly conversion: Conversion
   /** Reads everything here, once. */
   readonly scrub: () => Promise<void>
 }
@@ -110,6 +115,7 @@ export async function worldBlocks ({ self, state, network, tables, rows, files, 
   const collectorParts: ConstructorParameters<typeof Collector>[0] = {
     self, condemned: stores.condemned, inventory: stores.inventory, clock, warn, collectAfterMs: worldTimes.graceMs, run: random.bytes(16),
     peers: { reachable: () => network.reachable(), living: async (peer, cids, wait) => livingAt(network.requests, peer, cids, wait) },
+    pieces: { presence: async (peer, cids, wait) => presenceAt(network.requests, peer, cids, wait), shardPresence: async (peer, wanted, wait) => shardPresenceAt(network.requests, peer, wanted, wait) },
     placement: { holdersOf: (cid) => blockHoldersOf(state.layout, partitionOf(digestOf(cid))), isMoving: () => state.layout.state === 'changing' },
     deathsOf: async (versionIds, { turn, signal }) => knownDeaths(deaths, versionIds, { turn, signal }),
   }
@@ -129,6 +135,11 @@ export async function worldBlocks ({ self, state, network, tables, rows, files, 
   const objects = objectStore(objectParts)
   // every node does it, each by what it takes for the date
   const lifecycle = expiring({ ...objectParts, isTurn: () => true })
+  const conversionParts: ConversionParts = {
+    ...objectParts, registers: watchedConversions(objectParts.registers, ledger), versions: { ...objectParts.versions, fresh: () => ledger.freshForBlocks(random) }, buckets: objects,
+    self, store: rows, codec: plainCodec, voters, isMember: (peer) => state.isMember(peer), reachable: () => peers.reachable(),
+  }
+  const conversion = new Conversion(variant.conversion?.(conversionParts) ?? conversionParts)
   await serveStore(network.requests, { holder: stores.holder, budget: new Budget(inFlightBytes), warn })
   await serveFetch(network.requests, { sources: [blocks], shards: blocks.shards, budget: new Budget(inFlightBytes) })
   if (variant.withoutRepair !== true) repairing.begin()
@@ -136,6 +147,7 @@ export async function worldBlocks ({ self, state, network, tables, rows, files, 
   const tasks: readonly BackgroundTask[] = [
     { name: 'collect', step: async (wait) => collector.step(wait) },
     { name: 'deaths', step: async (wait) => undertaker.step(wait) },
+    ...variant.withoutConversion === true ? [] : [{ name: 'convert', step: async (wait: { signal: AbortSignal }) => conversion.step(wait) }],
     { name: 'lifecycle', step: async (wait) => lifecycle.step(wait) },
     { name: 'scrub', step: async () => {
       if (clock.monotonicMs() - scrubbedMs < worldTimes.scrubEveryMs) return 'idle'
@@ -145,7 +157,7 @@ export async function worldBlocks ({ self, state, network, tables, rows, files, 
     } },
   ]
   runInBackground(tasks, { clock, warn })
-  return { objects, stores, repairing, undertaker, owed, lifecycle, scrub }
+  return { objects, stores, repairing, undertaker, owed, lifecycle, conversion, scrub }
 }
 
 const nothingCached: BlockCache = {
