@@ -48,13 +48,13 @@ export interface WholeRun {
 const names = ['ann', 'bob', 'carol', 'dave', 'eve', 'frank', 'grace'] as const
 const letters = 'abcdefghWXYZ1234'.split('')
 
-interface Climate { readonly weather: WorldWeather, readonly founders: number, readonly shards: { readonly k: number, readonly m: number }, readonly unlucky: string, readonly fate: 'rots' | 'dies for ever' | 'forgets', readonly wrongClocks: 'one' | 'any', readonly wrong: string }
+interface Climate { readonly weather: WorldWeather, readonly founders: number, readonly shards: { readonly k: number, readonly m: number }, readonly unlucky: string, readonly fate: 'rots' | 'dies for ever' | 'is put out' | 'forgets', readonly wrongClocks: 'one' | 'any', readonly wrong: string }
 
 function climateOf (seed: number): Climate {
   const [random, clocks] = [seededRandom(seed ^ 0x51f15eed), seededRandom(seed ^ 0x0c10c4)]
   const chance = (share: number): boolean => random.fraction() < share
   const founders = 3 + Math.floor(random.fraction() * 4)
-  const fates = ['rots', 'rots', 'dies for ever', 'forgets'] as const
+  const fates = ['rots', 'dies for ever', 'is put out', 'forgets'] as const
   return {
     founders,
     shards: founders >= 6 ? { k: 4, m: 2 } : founders === 5 ? { k: 3, m: 2 } : { k: 2, m: 1 },
@@ -76,7 +76,7 @@ function climateOf (seed: number): Climate {
 
 /**
  * A small cluster that does everything at once: clients put, overwrite, delete, read and list objects that share blocks, whole and in shards, in buckets that
- * stay, and are set to another redundancy, and buckets that go; nodes join, drain, die, come back, one for ever not; disks rot, fill up, hang and lose what was not synced; the network loses,
+ * stay, and are set to another redundancy, and buckets that go; nodes join, drain, die, come back, one for ever not, or put out by an era; disks rot, fill up, hang and lose what was not synced; the network loses,
  * doubles, delays and splits, also one way; wall clocks are wrong by an hour or by years, and step back. What clients were told must be what registers could have said; what was acknowledged must be read meanwhile; no
  * block may be taken away that is needed. Then the faults cease: full redundancy, and nothing but what is needed, must come back by itself.
  */
@@ -149,7 +149,7 @@ class Run {
 
   #isTrouble (): boolean { return this.world.time.nowMs < this.#endMs }
   #objects (name: string): Objects { const { blocks } = this.world.process(name) ?? {}; if (blocks === undefined) throw new Unavailable(`${name} does not run`); return blocks.objects }
-  #up (): readonly string[] { return names.filter((name) => this.world.isAlive(name) && this.world.process(name)?.blocks !== undefined) }
+  #up (): readonly string[] { return names.filter((name) => this.world.isAlive(name) && !this.#gone.has(name) && this.world.process(name)?.blocks !== undefined) }
 
   /** Stays as it is from the first minute to the last, whatever becomes of its blocks. */
   async #early (name: Name): Promise<void> {
@@ -370,7 +370,9 @@ class Run {
       } else if (joined.has(unlucky) && !isGone(unlucky)) {
         if (fate === 'rots') this.#rot(unlucky)
         else if (fate === 'forgets') await world.forget(unlucky)
-        else if (world.time.nowMs > this.#endMs / 3 && joined.size - draining.size > Math.max(3, this.#climate.shards.k + this.#climate.shards.m - 1) && world.isAlive(unlucky)) {
+        else if (fate === 'is put out') {
+          if (world.time.nowMs > this.#endMs / 3 && through !== unlucky && this.#mayGo(joined.size - draining.size)) await this.#putOut(unlucky, through)
+        } else if (world.time.nowMs > this.#endMs / 3 && this.#mayGo(joined.size - draining.size) && world.isAlive(unlucky)) {
           this.#gone.add(unlucky)
           world.kill(unlucky)
           world.say(`${unlucky} is gone for ever`)
@@ -380,6 +382,20 @@ class Run {
   }
 
   readonly #gone = new Set<string>()
+  #mayGo (count: number): boolean { return count > Math.max(3, this.#climate.shards.k + this.#climate.shards.m - 1) }
+
+  /** By an era without it. Once that was tried it may have been, and it is tried until it is; the node knows nothing of it. */
+  async #putOut (name: string, through: string): Promise<void> {
+    const { world } = this
+    this.#gone.add(name)
+    world.say(`${name} is put out through ${through}`)
+    void (async () => {
+      for (let isDone = false, at = through; !isDone; at = world.pick(this.#up())) {
+        isDone = at !== undefined && await this.#outcome(at, async () => world.remove(name, at)).then(({ kind, text }) => { world.say(`${name} is put out through ${at}: ${text}`); return kind === 'told' })
+        await world.time.sleep(3_000)
+      }
+    })()
+  }
 
   /** What is in a bucket is to be kept otherwise from now on. */
   async #redundancies (): Promise<void> {
@@ -525,6 +541,7 @@ class Run {
     const [first] = up
     const layout = first === undefined ? undefined : world.process(first)?.state.layout
     if (first === undefined || layout === undefined || up.some((name) => world.process(name)?.state.layout.version !== layout.version || layout.state !== 'settled')) return [`the layout does not settle: ${up.map((name) => { const of = world.process(name); return `${name} ${of?.state.layout.version} ${of?.state.layout.state} ${of?.keeper.trouble ?? ''}` }).join('; ')}`]
+    for (const name of this.#gone) if (up.some((other) => world.isConnected(name, other)) || (this.#climate.fate === 'is put out' && layout.members.some(({ peerId }) => peerId === peerNamed(name)))) return [`${name} was put out, and is let in`]
     const rows = world.objectRows(layout)
     const buckets = await this.#objects(first).listBuckets().catch(() => undefined)
     if (buckets === undefined) return [`buckets cannot be listed through ${first}`]

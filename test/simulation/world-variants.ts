@@ -1,6 +1,7 @@
 import { collectionVariants } from './collection-variants.ts'
 import { layoutVariants } from './layout-variants.ts'
-import { toldVariants, wholeVariants } from './whole-variants.ts'
+import { lossVariants } from './loss-variants.ts'
+import { rareVariants, toldVariants, wholeVariants } from './whole-variants.ts'
 import type { WorldVariant } from './world.ts'
 
 /** What can be taken out where everything works together. */
@@ -8,5 +9,7 @@ export const worldVariants: Readonly<Record<string, () => WorldVariant>> = {
   ...layoutVariants,
   ...wholeVariants,
   ...toldVariants,
+  ...rareVariants,
+  ...lossVariants,
   ...Object.fromEntries(Object.entries(collectionVariants).map(([name, { variant }]) => [name, () => variant])),
 }

@@ -1,10 +1,10 @@
 import { concat, hexOf, partitionOf } from '../../src/base/bytes.ts'
 import { type Clock, DeadlineExceeded } from '../../src/base/clock.ts'
-import { StoreFull } from '../../src/base/errors.ts'
+import { StoreFull, Unavailable } from '../../src/base/errors.ts'
 import { keyOf, type PeerId } from '../../src/base/peer-id.ts'
 import { type Random, seededRandom } from '../../src/base/random.ts'
 import { type Files } from '../../src/disk/index.ts'
-import { closing, encodeMemberRow, type Layout, type LayoutMember, type MemberRow, openLayout, replicasOf, type Role, roles, settled } from '../../src/cluster/index.ts'
+import { closing, encodeMemberRow, type Layout, type LayoutMember, type MemberRow, newestEpochOf, openLayout, replicasOf, type Role, roles, settled } from '../../src/cluster/index.ts'
 import { memoryFiles, type MemoryFiles } from '../../src/disk/memory-files.ts'
 import { memoryKeyValue, type MemoryKeyValue } from '../../src/disk/memory-key-value.ts'
 import { Admission } from '../../src/network/admission.ts'
@@ -13,17 +13,23 @@ import type { Network } from '../../src/network/libp2p-network.ts'
 import { Absence } from '../../src/node/absence.ts'
 import { type BackgroundTask, runInBackground } from '../../src/node/background.ts'
 import type { AskReplica } from '../../src/node/clear-rows.ts'
+import type { Epochs } from '../../src/node/epochs.ts'
+import type { EraChangeParts } from '../../src/node/era-change.ts'
+import { Eras } from '../../src/node/eras.ts'
 import { everyMemberRow } from '../../src/node/every-member.ts'
+import { forgetLost } from '../../src/node/forget-lost.ts'
 import { LayoutKeeper } from '../../src/node/layout-keeper.ts'
 import { setMember } from '../../src/node/member-settings.ts'
 import { IndexRebuild } from '../../src/node/listing.ts'
 import { clusterAddress, layoutAddress, layoutGuard } from '../../src/node/membership.ts'
+import { removeMember } from '../../src/node/removal.ts'
 import { ClusterState, readFacts, writeFacts } from '../../src/node/state.ts'
 import { StorePositions } from '../../src/node/store-positions.ts'
 import { type TableEngine, tableEngine } from '../../src/node/table-engine.ts'
 import { Takeovers } from '../../src/node/takeover.ts'
 import { serveTables, tableProtocol } from '../../src/protocols/table.ts'
 import { isClear, type Registers, type RowAddress, type RowStore, type StoredRow, tables, type Voters } from '../../src/tables/index.ts'
+import type { ListingIndex } from '../../src/tables/listing-index.ts'
 import { memoryListingIndex } from '../../src/tables/memory-listing-index.ts'
 import { type MemoryRowDisk, memoryRowDisk, MemoryRowStore } from '../../src/tables/memory-row-store.ts'
 import type { TableQuestion } from '../../src/tables/messages.ts'
@@ -34,7 +40,7 @@ import { OwedRows } from '../../src/objects/owed-rows.ts'
 import { decodeObjectRow, type ObjectRow } from '../../src/objects/object-row.ts'
 import { compareBallots } from '../../src/tables/ballot.ts'
 import { openRecord } from '../../src/tables/opened-record.ts'
-import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
+import { certificateOf, layoutMember, paperCluster, peerNamed, seedNamed } from '../support/cluster-identities.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import { Ledger } from './ledger.ts'
 import { slowFiles, slowKeyValue } from './slow-disk.ts'
@@ -82,7 +88,7 @@ export interface WorldVariant extends BlocksVariant {
 /** A question of tables on its way. */
 export interface TableMessage { readonly from: string, readonly to: string, readonly kind: TableQuestion['kind'], /** Of the cluster itself. */ readonly isClear: boolean }
 
-interface Process {
+export interface Process {
   isAlive: boolean
   readonly name: string
   readonly state: ClusterState
@@ -94,6 +100,10 @@ interface Process {
   reachable: ReadonlySet<PeerId>
   /** Undefined: stores do not show each other how far they have come. */
   readonly positions: StorePositions | undefined
+  readonly eras: Eras
+  readonly index: ListingIndex
+  /** A greeting of that one has arrived. */
+  readonly hear: (other: Process) => Promise<void>
   /** Undefined: a world of rows alone. */
   readonly blocks: WorldBlocks | undefined
 }
@@ -323,6 +333,36 @@ export class World {
     await process.engine.registers.change<undefined>(address, () => ({ kind: 'write', value, result: undefined }))
   }
 
+  /** `dfs cluster forget --lost`, at this node. */
+  async forgetLost (name: string, lost: readonly string[]): Promise<void> {
+    const process = this.#running(name)
+    await forgetLost({
+      ...this.#eraParts(process), ask: process.engine.ask, clock: this.time.clock(() => process.isAlive), index: process.index,
+      answers: async (peer) => this.#isLinked(name, this.#byPeer.get(peer) ?? ''), storeOf: (peer) => this.#disks.get(this.#byPeer.get(peer) ?? '')?.rows.storeId, loud: (_, message) => { this.say(`${name}: ${message}`) },
+    }, { lost: lost.map(peerNamed), isDryRun: false })
+  }
+
+  /** `dfs node remove`, at this node. */
+  async remove (subject: string, through: string): Promise<void> { await removeMember(this.#eraParts(this.#running(through)), peerNamed(subject)) }
+
+  #running (name: string): Process {
+    const process = this.#processes.get(name)
+    if (process?.isAlive !== true) throw new Unavailable(`${name} does not run`)
+    return process
+  }
+
+  /** Everybody has the authority's key. Keys of epochs are not of this world: rows are not sealed. */
+  #eraParts (process: Process): EraChangeParts {
+    const { name, state, engine, eras, memberRows } = process
+    const epochs = { newest: 1, complete: async () => {}, step: async () => 'idle', boxOf: () => new Uint8Array(0), prepare: async () => ({ epoch: newestEpochOf(state.era) + 1, secret: this.random.bytes(32), check: this.random.bytes(32) }) } as unknown as Epochs
+    const others = (): readonly Process[] => this.names.flatMap((other) => other !== name && this.#isConnected(name, other) ? [this.#processes.get(other) as Process] : [])
+    return {
+      self: peerNamed(name), state, eras, epochs, memberRows, keyring: { authoritySeed: seedNamed('cluster authority'), nodeSeed: seedNamed(name) }, registers: engine.registers, voters: engine.voters,
+      peers: { offer: async (peer) => { if (!process.reachable.has(peer)) throw new PeerUnreachable(peer, 'not connected') } },
+      reachable: () => process.reachable, warn: () => {}, spread: async () => { await Promise.all(others().map(async (other) => other.hear(process).catch(() => {}))) },
+    }
+  }
+
   registersOf (name: string): Registers | undefined { const process = this.#processes.get(name); return process?.isAlive === true ? process.engine.registers : undefined }
 
   async start (name: string): Promise<void> {
@@ -376,6 +416,13 @@ export class World {
     this.say(`${name} starts`)
     this.#noteSoundness()
     const guard = layoutGuard(state, () => engine.peers)
+    process.index = listed
+    process.eras = new Eras({ state, registers: () => engine.registers, risen: (era) => { this.say(`${name}: era ${era.number}`) }, clock })
+    // who is left out by the other's era hears of that, and of nothing else
+    process.hear = async ({ name: other, state: theirs }) => {
+      if (theirs.era.number > state.era.number) await process.eras.adopt(theirs.era)
+      if (this.#isConnected(name, other) && theirs.layout.version > state.layout.version) await guard.adopt(theirs.layout.version, peerNamed(other))
+    }
     const tasks: readonly BackgroundTask[] = [
       ...engine.tasks,
       { name: 'layout', step: async (wait) => this.isFrozen ? 'idle' : process.keeper.step(wait) },
@@ -390,8 +437,9 @@ export class World {
       ...this.#isShowingStores ? [every(layoutSimulation.viewEveryMs, clock, 'stores', async () => { for (const other of this.names) if (other !== name && this.#isConnected(name, other)) showStores(process, this.process(other)) })] : [],
       every(layoutSimulation.greetEveryMs, clock, 'greetings', async () => {
         const other = this.process(this.pick(this.names))
-        if (other !== undefined && this.#isConnected(name, other.name) && other.state.layout.version > state.layout.version) await guard.adopt(other.state.layout.version, peerNamed(other.name))
+        if (other !== undefined && this.#isLinked(name, other.name)) await process.hear(other)
       }),
+      { name: 'eras', step: async (wait) => process.eras.step(wait) },
     ]
     runInBackground(tasks, { clock, warn: () => {} })
     if (this.#hasBlocks) process.blocks = await worldBlocks({ self, state, network, tables: engine, rows: store, files: slowly, index: slowKeyValue(index, slow), clock, random: this.random, owed, ledger: this.ledger, variant: this.#variant })
@@ -441,7 +489,12 @@ export class World {
   readonly violations: string[] = []
 
   /** Somebody knows that a connection is gone when nothing comes any more; who only is not heard does not know. */
-  #isConnected (a: string, b: string): boolean { return this.isAlive(a) && this.isAlive(b) && !this.#cut.has(`${b} ${a}`) }
+  #isConnected (a: string, b: string): boolean { return this.#isLinked(a, b) && this.belongs(a, b) && this.belongs(b, a) }
+  #isLinked (a: string, b: string): boolean { return this.isAlive(a) && this.isAlive(b) && !this.#cut.has(`${b} ${a}`) }
+
+  /** Whether the one is let in by the other. */
+  belongs (name: string, at: string): boolean { return this.#processes.get(at)?.state.belongs(peerNamed(name)) === true }
+  isConnected (a: string, b: string): boolean { return this.#isConnected(a, b) }
 
   async #sync (name: string, isAlive: () => boolean): Promise<void> {
     await this.time.sleep(this.between(0, this.weather.maxSyncMs))

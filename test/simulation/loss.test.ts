@@ -1,0 +1,22 @@
+import { describe, expect, test } from 'vitest'
+import { tried } from '../support/tried.ts'
+import { simulateLoss } from './loss-run.ts'
+
+// more: LOSS_RUNS=50, SIMULATION_SEED starts elsewhere; and npm run sim -- --loss
+const runs = Number(process.env.LOSS_RUNS ?? 3)
+const firstSeed = Number(process.env.SIMULATION_SEED ?? 1)
+
+describe('a cluster whose majority dies for good, and is given up', () => {
+  test('goes on with what any survivor has, and lets nobody in who was given up', { timeout: 120_000 * runs }, async ({ task }) => {
+    let [acknowledged, nodeMs] = [0, 0]
+    for (let seed = firstSeed; seed < firstSeed + runs; seed++) {
+      const run = await simulateLoss({ seed })
+      expect(run.violations, `seed ${seed}:\n${run.events.join('\n')}`).toEqual([])
+      acknowledged += run.acknowledged
+      nodeMs += run.nodeMs
+    }
+    tried(task, { what: `seeds of a simulated cluster that loses its majority, ${(nodeMs / 86_400_000).toFixed(1)} node-days`, times: runs, acknowledged, lost: 0 })
+    // below it, nothing was tried
+    expect(acknowledged).toBeGreaterThan(20 * runs)
+  })
+})
