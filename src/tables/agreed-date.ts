@@ -20,6 +20,8 @@ export interface AgreedDateParts {
 export const agreedDateLimits = {
   /** A voter that has not told its clock by then has none. */
   askMs: 500,
+  /** Times that voters are asked for the date of what is written now, before it is not written. */
+  presentAsks: 4,
   /** A date for what is written is counted on by the monotonic clock, and asked for again in the background. */
   rememberedMs: 60_000,
 } as const
@@ -50,15 +52,24 @@ export class AgreedDate {
     return date
   }
 
-  /** The date of what is written now. As long as no majority has told one since the start it is this node's own, and what needs a majority is not written. */
+  /**
+   * The date of what is written now. Never this node's own: where voters are slow to tell it, a row may be written all the same, and would be ten years old by a clock that
+   * is as far behind. @throws Unavailable as long as no majority has told one since the start
+   */
   async present (): Promise<number> {
     const { clock } = this.#parts
     const isFresh = this.#remembered !== undefined && clock.monotonicMs() - this.#remembered.atMs < agreedDateLimits.rememberedMs
-    if (!isFresh) this.#asking ??= this.#remember().finally(() => { this.#asking = undefined })
-    if (this.#remembered === undefined) await this.#asking
-    if (this.#remembered === undefined) return clock.wallMs()
+    if (!isFresh) void this.#asked()
+    for (let asks = 0; this.#remembered === undefined && asks < agreedDateLimits.presentAsks; asks++) await this.#asked()
+    if (this.#remembered === undefined) throw new Unavailable('too few voters tell the date of what is to be written')
     const { wallMs, atMs } = this.#remembered
     return Math.round(wallMs + clock.monotonicMs() - atMs)
+  }
+
+  /** All at once ask once. */
+  async #asked (): Promise<void> {
+    this.#asking ??= this.#remember().finally(() => { this.#asking = undefined })
+    await this.#asking
   }
 
   async #remember (): Promise<void> {

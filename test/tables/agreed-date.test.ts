@@ -95,8 +95,16 @@ describe('voters asked for the date', () => {
     expect(asked()).toBe(6)
   })
 
-  test('have no say in what is written while no majority answers: it cannot be committed either', async () => {
-    const { date, until } = world(new Map<PeerId, number | 'silent' | 'gone'>([[a, 5000], [b, 'gone'], [c, 'gone']]))
-    expect(await until(date.present())).toBe(42)
+  test('tell the date of what is written, or nothing is: this clock alone would have it ten years old', async () => {
+    const { date, until, clocks } = world(new Map<PeerId, number | 'silent' | 'gone'>([[a, 5000], [b, 'gone'], [c, 'gone']]))
+    await expect(until(date.present())).rejects.toThrow(Unavailable)
+    clocks.set(b, 5010)
+    expect(await until(date.present())).toBe(5010)
+  })
+
+  test('that are silent at first are asked again', async () => {
+    const { date, time, until, clocks } = world(new Map<PeerId, number | 'silent' | 'gone'>([[a, 5000], [b, 'silent'], [c, 'silent']]))
+    time.after(agreedDateLimits.askMs + 1, () => { clocks.set(b, 5010) })
+    expect(await until(date.present())).toBeGreaterThan(5010)
   })
 })
