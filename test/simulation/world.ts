@@ -343,7 +343,10 @@ export class World {
   }
 
   /** `dfs node remove`, at this node. */
-  async remove (subject: string, through: string): Promise<void> { await removeMember(this.#eraParts(this.#running(through)), peerNamed(subject)) }
+  async remove (subject: string, through: string): Promise<void> {
+    this.draining.add(subject)
+    await removeMember(this.#eraParts(this.#running(through)), peerNamed(subject))
+  }
 
   #running (name: string): Process {
     const process = this.#processes.get(name)
@@ -484,7 +487,7 @@ export class World {
   onLayout: (layout: Layout, by: string) => void = () => {}
   onChanging: (by: string) => void = () => {}
 
-  /** Who was ever told to drain. */
+  /** Who was ever told to drain, or put out. */
   readonly draining = new Set<string>()
   readonly violations: string[] = []
 
