@@ -13,7 +13,7 @@ export async function layout ({ report, rounds }: Bench): Promise<void> {
   for (const count of [10, 100, 1000]) {
     const holders = Array.from({ length: count + 1 }, (_, index): Holder => ({ index, zone: `zone ${index % zones}`, weight: 1000 + 100 * (index % 5), key: hash(utf8(`holder ${index}`)) }))
     const tables = (of: readonly Holder[], previous: ReadonlyArray<readonly number[]>): ReadonlyArray<readonly number[]> =>
-      assign({ holders: of, positions: Math.min(positions, of.length), widths: [3, 6], previous }, assignmentAlgorithms.level)
+      assign({ holders: of, positions: Math.min(positions, of.length), widths: [3, 6], previous }, assignmentAlgorithms.nested)
     const before = tables(holders.slice(0, count), Array.from({ length: partitions }, () => []))
     const joined = tables(holders, before)
     const left = tables(holders.slice(1), joined)

@@ -1,5 +1,6 @@
 import { assignGreedily } from './assignment-1.ts'
 import { assignLevelly } from './assignment-2.ts'
+import { assignNested } from './nested/index.ts'
 
 /** One that can hold partitions. */
 export interface Holder {
@@ -27,15 +28,16 @@ export interface AssignmentRequest {
  * The algorithm is part of what a layout says (its row names it): all nodes must make the same tables of it, whatever their version. An algorithm that a
  * release has used is never changed, a better one gets the next number.
  */
-export const assignmentAlgorithms = { greedy: 1, level: 2 } as const
+export const assignmentAlgorithms = { greedy: 1, level: 2, nested: 3 } as const
 export type AssignmentAlgorithm = typeof assignmentAlgorithms[keyof typeof assignmentAlgorithms]
-export const newestAlgorithm: AssignmentAlgorithm = assignmentAlgorithms.level
+export const newestAlgorithm: AssignmentAlgorithm = assignmentAlgorithms.nested
 
 /** An ordered list of distinct holders for every partition of `previous`. Pure. */
 export function assign (request: AssignmentRequest, algorithm: AssignmentAlgorithm): ReadonlyArray<readonly number[]> {
   switch (algorithm) {
     case assignmentAlgorithms.greedy: return assignGreedily(request)
     case assignmentAlgorithms.level: return assignLevelly(request)
+    case assignmentAlgorithms.nested: return assignNested(request)
     default: return algorithm satisfies never
   }
 }

@@ -1,12 +1,16 @@
 import type { Holder } from '../../src/cluster/assignment.ts'
-import { fairShares } from '../../src/cluster/fair-shares.ts'
+import { fairShares, levelOf } from '../../src/cluster/fair-shares.ts'
+import { CheapestFlow } from './cheapest-flow.ts'
 
 type Lists = ReadonlyArray<ReadonlyArray<number | undefined>>
 
+/** More than all moves together. */
+const priceOfChoice = 1_000_000
+
 /**
- * How many copies any assignment must move that gives each of `holders` its fair share within `tolerance`, and a second copy to no zone before the others
- * have one: a lower bound, by maximum flow. What can stay is a flow from holders (as many as each may have) through the zones of each list (as many as a
- * zone may have in one) to the lists (their width); all else moves. And whoever has too little must be given the rest.
+ * How few copies can move for lists in which each of `holders` has its fair share within `tolerance`, or a seat, and zones are level: exactly, for this width
+ * alone, by the cheapest flow from holders (who must have so many seats, and may have so many) through the zones of each list (each has its least, and some one
+ * more) to the lists. A seat that was not the holder's before costs one.
  */
 export function forcedMoves ({ holders, positions, previous, tolerance }: { holders: readonly Holder[], positions: number, previous: Lists, tolerance: number }): number {
   const partitions = previous.length
@@ -14,79 +18,35 @@ export function forcedMoves ({ holders, positions, previous, tolerance }: { hold
   const zoneOf = holders.map(({ zone }) => names.indexOf(zone))
   const sizes = names.map((_, zone) => zoneOf.filter((of) => of === zone).length)
   const shares = (fairShares({ holders, zoneOf, zones: names.length, positions }).ofHolder[positions - 1] ?? []).map((share) => share * partitions)
-  let level = 0
-  while (sizes.some((size) => size > level) && sizes.reduce((sum, size) => sum + Math.min(size, level + 1), 0) <= positions) level++
+  const level = levelOf(sizes, positions)
+  const leasts = sizes.map((size) => Math.min(size, level))
+  const extras = positions - leasts.reduce((sum, least) => sum + least, 0)
   const numbers = new Map(holders.map(({ index }, number) => [index, number]))
-  const had = previous.map((list) => [...new Set(list.flatMap((index) => numbers.get(index ?? -1) ?? []))])
 
-  const flow = new Flow(2 + holders.length + partitions * (names.length + 1))
   const [source, sink] = [0, 1]
   const holderNode = (holder: number): number => 2 + holder
-  const listNode = (partition: number): number => 2 + holders.length + partition * (names.length + 1)
-  shares.forEach((share, holder) => { flow.edge(source, holderNode(holder), Math.min(partitions, Math.max(Math.ceil(share - 1e-6), Math.floor(share * (1 + tolerance))))) })
-  had.forEach((list, partition) => {
-    flow.edge(listNode(partition), sink, positions)
-    for (const zone of new Set(list.map((holder) => zoneOf[holder] as number))) flow.edge(listNode(partition) + 1 + zone, listNode(partition), Math.min(sizes[zone] as number, level + 1))
-    for (const holder of list) flow.edge(holderNode(holder), listNode(partition) + 1 + (zoneOf[holder] as number), 1)
-  })
-  const kept = flow.maximum(source, sink)
-  const given = shares.reduce((sum, share, holder) => sum + Math.max(0, Math.min(Math.floor(share + 1e-6), Math.ceil(share * (1 - tolerance))) - had.filter((list) => list.includes(holder)).length), 0)
-  return Math.max(positions * partitions - kept, given)
-}
-
-/** Dinic's algorithm. */
-class Flow {
-  readonly #first: Int32Array
-  readonly #next: number[] = []
-  readonly #to: number[] = []
-  readonly #left: number[] = []
-
-  constructor (nodes: number) { this.#first = new Int32Array(nodes).fill(-1) }
-
-  edge (from: number, to: number, capacity: number): void {
-    for (const [a, b, left] of [[from, to, capacity], [to, from, 0]] as const) {
-      this.#to.push(b)
-      this.#left.push(left)
-      this.#next.push(this.#first[a] as number)
-      this.#first[a] = this.#to.length - 1
-    }
+  const listNode = (partition: number): number => 2 + holders.length + partition * (names.length + 2)
+  const flow = new CheapestFlow(listNode(partitions))
+  for (const [holder, share] of shares.entries()) {
+    const slack = Math.max(share * tolerance, share * 2 * tolerance >= 1 ? 1 : 0)
+    const most = Math.min(partitions, Math.max(Math.ceil(share - 1e-6), Math.floor(share + slack)))
+    const least = Math.min(Math.floor(share + 1e-6), Math.ceil(share - slack))
+    flow.edge(source, holderNode(holder), { capacity: least, cost: 0 })
+    // only when all have what they must
+    flow.edge(source, holderNode(holder), { capacity: most - least, cost: priceOfChoice })
   }
-
-  maximum (source: number, sink: number): number {
-    for (let total = 0; ;) {
-      const depth = this.#depths(source)
-      if (depth[sink] === -1) return total
-      const at = this.#first.slice()
-      const push = (node: number, most: number): number => {
-        if (node === sink) return most
-        for (; (at[node] as number) !== -1; at[node] = this.#next[at[node] as number] as number) {
-          const edge = at[node] as number
-          const to = this.#to[edge] as number
-          if (this.#left[edge] === 0 || depth[to] !== (depth[node] as number) + 1) continue
-          const pushed = push(to, Math.min(most, this.#left[edge] as number))
-          if (pushed === 0) continue
-          this.#left[edge]! -= pushed
-          this.#left[edge ^ 1]! += pushed
-          return pushed
-        }
-        return 0
-      }
-      for (let pushed = push(source, Infinity); pushed > 0; pushed = push(source, Infinity)) total += pushed
+  for (const [partition, list] of previous.entries()) {
+    const had = new Set(list.map((index) => numbers.get(index ?? -1)))
+    const extraNode = listNode(partition) + 1 + names.length
+    flow.edge(listNode(partition), sink, { capacity: positions, cost: 0 })
+    flow.edge(extraNode, listNode(partition), { capacity: extras, cost: 0 })
+    for (const zone of names.keys()) {
+      flow.edge(listNode(partition) + 1 + zone, listNode(partition), { capacity: leasts[zone] as number, cost: 0 })
+      if ((sizes[zone] as number) > level) flow.edge(listNode(partition) + 1 + zone, extraNode, { capacity: 1, cost: 0 })
     }
+    for (const holder of holders.keys()) flow.edge(holderNode(holder), listNode(partition) + 1 + (zoneOf[holder] as number), { capacity: 1, cost: had.has(holder) ? 0 : 1 })
   }
-
-  #depths (source: number): Int32Array {
-    const depth = new Int32Array(this.#first.length).fill(-1)
-    depth[source] = 0
-    const queue = [source]
-    for (const node of queue) {
-      for (let edge = this.#first[node] as number; edge !== -1; edge = this.#next[edge] as number) {
-        const to = this.#to[edge] as number
-        if (this.#left[edge] === 0 || depth[to] !== -1) continue
-        depth[to] = (depth[node] as number) + 1
-        queue.push(to)
-      }
-    }
-    return depth
-  }
+  const { amount, cost } = flow.send(source, sink)
+  if (amount !== positions * partitions) throw new Error(`there are no such lists: ${amount} of ${positions * partitions} seats`)
+  return cost % priceOfChoice
 }
