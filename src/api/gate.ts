@@ -1,5 +1,5 @@
 import { ApiError } from './errors.ts'
-import type { PublicExchange } from './public-listener.ts'
+import type { PublicExchange } from './server/public-listener.ts'
 
 /** What somebody wants to do at a face that others reach. */
 export interface Wish {

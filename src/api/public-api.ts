@@ -1,17 +1,17 @@
 import { cors } from '@connectrpc/connect'
 import type { Config } from '../config.ts'
 import { bucketFor } from './bucket-for.ts'
-import { type Exchange, sendJson } from './context.ts'
+import { type Exchange, sendJson } from './local/context.ts'
 import { ApiError } from './errors.ts'
 import type { Gate, Wish } from './gate.ts'
-import { jsonRefusalOf } from './json-refusal.ts'
-import { copySourceIn } from './object-routes.ts'
-import type { PublicExchange, PublicFace } from './public-listener.ts'
-import { route, type RouteOptions, segmentsOf } from './router.ts'
+import { jsonRefusalOf } from './local/json-refusal.ts'
+import { copySourceIn } from './local/object-routes.ts'
+import type { PublicExchange, PublicFace } from './server/public-listener.ts'
+import { route, type RouteOptions, segmentsOf } from './local/router.ts'
 import { rpcFace, rpcRefusalOf } from './rpc/face.ts'
 import { type Permit, permitOf } from './rpc/permit.ts'
 import type { RpcParts } from './rpc/service.ts'
-import { Transfers } from './transfers.ts'
+import { Transfers } from './local/transfers.ts'
 
 export interface PublicApiParts extends Pick<RpcParts, 'node' | 'clock'> {
   readonly config: Pick<Config, 'rpcOrigins' | 'rpcReflection'>

@@ -4,8 +4,8 @@ import type { Random } from '../base/random.ts'
 import { type Config, type ConfigOrigins, listenAddressOf } from '../config.ts'
 import type { DfsNode } from '../node.ts'
 import { keyGate } from './key-gate.ts'
-import type { ApiLog } from './listener.ts'
-import { openPublicListener, type PublicFace, type PublicListener } from './public-listener.ts'
+import type { ApiLog } from './server/listener.ts'
+import { openPublicListener, type PublicFace, type PublicListener } from './server/public-listener.ts'
 
 export type FaceName = 's3' | 'http' | 'rpc'
 

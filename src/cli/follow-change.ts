@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import type { ChangeForecast, ChangeProgress } from '../node.ts'
-import { etaMsOf, shareOf } from '../node/change-share.ts'
+import { etaMsOf, shareOf } from '../node/layout/change-share.ts'
 import { durationText, type Output, sizeText } from './output.ts'
 import { progressLine } from './progress.ts'
 

@@ -7,7 +7,7 @@ import type { Random } from '../base/random.ts'
 import type { ClusterKeys } from '../encryption/index.ts'
 import { type Content, decodeContent, encodeContent, type Entry, excerptOf, joinContents, leavesOf, readFile, sealerOf, sizeOfContent, writeFile, type WriteOptions } from '../file/index.ts'
 import { type ContentCodec, redundancyLimits, type WrittenContent } from '../objects/index.ts'
-import type { BucketRow } from '../objects/bucket-row.ts'
+import type { BucketRow } from '../objects/buckets/bucket-row.ts'
 
 export const contentFlow = {
   /** Blocks of one put on their way to holders at once. */

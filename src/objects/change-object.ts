@@ -1,12 +1,12 @@
 import { equals, fromHex, hexOf } from '../base/bytes.ts'
 import { Corrupt } from '../base/errors.ts'
 import { type RowAddress, tables } from '../tables/index.ts'
-import { archived, type Details, type Moved } from './history.ts'
+import { archived, type Details, type Moved } from './versions/history.ts'
 import { checkKey } from './names.ts'
 import { decodeObjectRow, emptyRow, encodeObjectRow, isVacant, keptOf, type KeptVersion, type ObjectRow } from './object-row.ts'
 import type { ObjectParts } from './ports.ts'
-import { isSameVersion } from './version.ts'
-import { decodeVersionRow, encodeVersionRow, type VersionRow, versionRowKey } from './version-row.ts'
+import { isSameVersion } from './versions/version.ts'
+import { decodeVersionRow, encodeVersionRow, type VersionRow, versionRowKey } from './versions/version-row.ts'
 
 /**
  * Changes an object's row, which alone decides what lives, together with the rows in which the details of its other versions stand: details are read, or written,

@@ -1,12 +1,12 @@
 import { Conflict, Unavailable, UnknownOutcome } from '../base/errors.ts'
-import type { BucketRow } from './bucket-row.ts'
-import type { Buckets } from './buckets.ts'
+import type { BucketRow } from './buckets/bucket-row.ts'
+import type { Buckets } from './buckets/buckets.ts'
 import { changeObject, type ObjectPlace } from './change-object.ts'
-import { heirOf, withNewest, withoutCurrentVersion, withoutKept } from './history.ts'
-import { keepingOf } from './keeping.ts'
+import { heirOf, withNewest, withoutCurrentVersion, withoutKept } from './versions/history.ts'
+import { keepingOf } from './versions/keeping.ts'
 import { checkPrecondition, type CurrentVersion, keptOf, type Precondition } from './object-row.ts'
 import type { ObjectParts } from './ports.ts'
-import { isSameVersion } from './version.ts'
+import { isSameVersion } from './versions/version.ts'
 
 export const placeIn = (bucket: Pick<BucketRow, 'id'>, key: string): ObjectPlace => ({ bucketId: bucket.id, key })
 

@@ -1,11 +1,11 @@
 import { utf8 } from '../base/bytes.ts'
 import { type Describe, tables } from '../tables/index.ts'
-import { decodeAccessKey, summaryOfAccessKey } from './access-key.ts'
-import { decodeBucketRow, encodeBucketSummary } from './bucket-row.ts'
+import { decodeAccessKey, summaryOfAccessKey } from './access/access-key.ts'
+import { decodeBucketRow, encodeBucketSummary } from './buckets/bucket-row.ts'
 import { decodeObjectRow, encodeSummary } from './object-row.ts'
-import { decodeShareRow, summaryOfShare } from './share.ts'
+import { decodeShareRow, summaryOfShare } from './access/share.ts'
 import { decodeUploadRow, keyOfUploadRow, summaryOfUploadRow } from './uploads/upload-row.ts'
-import { decodeVersionRow, encodeVersionSummary, versionRowKey } from './version-row.ts'
+import { decodeVersionRow, encodeVersionSummary, versionRowKey } from './versions/version-row.ts'
 
 /** The scope of rows that stand in no bucket. */
 export const clusterScope: Uint8Array = new Uint8Array(16)

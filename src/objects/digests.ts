@@ -1,6 +1,6 @@
 import { equals } from '../base/bytes.ts'
 import { type Digesting, digestsHere, type RunningDigests } from '../base/checksums.ts'
-import type { Attributes } from './attributes.ts'
+import type { Attributes } from './versions/attributes.ts'
 import { DigestMismatch } from './errors.ts'
 import type { DigestAlgorithm, Digests, PutOptions } from './index.ts'
 

@@ -1,12 +1,12 @@
 import { fromHex, textOf, utf8 } from '../base/bytes.ts'
 import { InvalidInput } from '../base/errors.ts'
 import { tables } from '../tables/index.ts'
-import type { BucketRow } from './bucket-row.ts'
+import type { BucketRow } from './buckets/bucket-row.ts'
 import type { ListOptions, ObjectPage } from './index.ts'
 import { decodeSummary } from './object-row.ts'
 import type { ObjectParts } from './ports.ts'
 import { infoOf } from './reading.ts'
-import { listVersions } from './version-listing.ts'
+import { listVersions } from './versions/version-listing.ts'
 
 export const listLimits = { maxPage: 1000 } as const
 

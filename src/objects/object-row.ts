@@ -2,9 +2,9 @@ import { decode, encode } from 'cborg'
 import { ByteReader, ByteWriter, concat, hexOf, MalformedBytes, textOf, utf8 } from '../base/bytes.ts'
 import { Conflict, Refused } from '../base/errors.ts'
 import type { Redundancy } from '../replication/index.ts'
-import { type Attributes, decodeAttributes, encodeAttributes, listedAttributes } from './attributes.ts'
-import { blocksOf, encodeStored, readStored, type Stored, storedLength } from './stored.ts'
-import { isSameVersion, type Version } from './version.ts'
+import { type Attributes, decodeAttributes, encodeAttributes, listedAttributes } from './versions/attributes.ts'
+import { blocksOf, encodeStored, readStored, type Stored, storedLength } from './versions/stored.ts'
+import { isSameVersion, type Version } from './versions/version.ts'
 
 /**
  * What an object's row says, and the only ways it may change. `pending` are uploads under way, `current` is what a reader gets, `dropped` are versions

@@ -4,10 +4,10 @@ import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
 import type { Replication } from '../replication/index.ts'
 import type { Registers } from '../tables/index.ts'
-import type { BucketRow } from './bucket-row.ts'
-import type { BucketsParts } from './buckets.ts'
-import type { Quotas } from './quotas.ts'
-import type { Version, Versions } from './version.ts'
+import type { BucketRow } from './buckets/bucket-row.ts'
+import type { BucketsParts } from './buckets/buckets.ts'
+import type { Quotas } from './buckets/quotas.ts'
+import type { Version, Versions } from './versions/version.ts'
 
 /** What the engine is given by the node. */
 export interface ObjectParts {

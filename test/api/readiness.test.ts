@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { closing, openLayout, settled } from '../../src/cluster/index.ts'
 import { configOf } from '../../src/config.ts'
 import type { ClusterState } from '../../src/node/state.ts'
-import { type StatusFacts, statusOf } from '../../src/node/status.ts'
+import { type StatusFacts, statusOf } from '../../src/node/health/status.ts'
 import type { ChangeProgress, CollectFound, CollectReport, RepairFound, RepairReport } from '../../src/node.ts'
 import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
 

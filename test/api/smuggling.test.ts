@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { bodyOf } from '../../src/api/body.ts'
+import { bodyOf } from '../../src/api/server/body.ts'
 import { answerTo, servedPublicly, type ServedPublicly } from '../support/public-listener.ts'
 
 let served: ServedPublicly

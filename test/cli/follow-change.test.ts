@@ -4,7 +4,7 @@ import type { PeerId } from '../../src/base/peer-id.ts'
 import { followChange } from '../../src/cli/follow-change.ts'
 import { forecastText } from '../../src/cli/forecast-text.ts'
 import type { ChangeForecast, ChangeProgress, NodeProgress } from '../../src/node.ts'
-import { shareOf } from '../../src/node/change-share.ts'
+import { shareOf } from '../../src/node/layout/change-share.ts'
 
 const [a, b] = ['peer a', 'peer b'] as PeerId[] as [PeerId, PeerId]
 const node = (peerId: PeerId | undefined, more: Partial<ChangeForecast['nodes'][number]> = {}): ChangeForecast['nodes'][number] =>

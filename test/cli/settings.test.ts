@@ -22,7 +22,7 @@ describe('dfs init', () => {
   test('keeps what it was given from everywhere, beside what was there, with paths that hold from any folder', async () => {
     await writeFile(join(data, 'dfs.json'), JSON.stringify({ zone: 'cellar', 'log-level': 'warn' }))
     await writeFile(at('settings.json'), JSON.stringify({ listen: [address], zone: 'attic' }))
-    expect(await dfs(['init', '--data', data, '--config', at('settings.json'), '--api-port', '0', '--key-file', '../../../../../../../..' + at('secret', 'key')], { env: { DFS_CACHE: '1MiB' } })).toMatchObject({ code: 0, stderr: '' })
+    expect(await dfs(['init', '--data', data, '--config', at('settings.json'), '--api-port', '0', '--key-file', '../../../../..' + at('secret', 'key')], { env: { DFS_CACHE: '1MiB' } })).toMatchObject({ code: 0, stderr: '' })
     expect(await saved()).toEqual({ 'log-level': 'warn', zone: 'attic', listen: [address], 'api-port': 0, cache: 1024 * 1024, 'key-file': at('secret', 'key') })
     expect(JSON.parse((await dfs(['config', '--data', data, '--json'])).stdout)).toMatchObject({ zone: { value: 'attic' }, 'key-file': { value: at('secret', 'key') } })
   })

@@ -4,7 +4,7 @@ import type { Cid } from '../../src/base/cid.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { contentCodec } from '../../src/node/content.ts'
-import { defaultBucketOptions } from '../../src/objects/bucket-row.ts'
+import { defaultBucketOptions } from '../../src/objects/buckets/bucket-row.ts'
 import { bucketId, noiseBytes, testKeys } from '../support/file-world.ts'
 
 const bucket = { ...defaultBucketOptions, chunking: 'content-small', name: 'photos', id: hexOf(bucketId), created: '', state: 'active' } as const

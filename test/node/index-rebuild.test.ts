@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { partitionOf, utf8 } from '../../src/base/bytes.ts'
-import { IndexRebuild } from '../../src/node/listing.ts'
+import { IndexRebuild } from '../../src/node/rows/listing.ts'
 import { encodeEnvelope, encodeErased } from '../../src/tables/envelope.ts'
 import { type RowStore, type StoredRow, tables } from '../../src/tables/index.ts'
 import { memoryListingIndex } from '../../src/tables/memory-listing-index.ts'

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { concat, utf8 } from '../../src/base/bytes.ts'
 import { Conflict, InvalidInput, NotFound, Unavailable, UnknownOutcome } from '../../src/base/errors.ts'
-import { decodeBucketRow, encodeBucketRow } from '../../src/objects/bucket-row.ts'
+import { decodeBucketRow, encodeBucketRow } from '../../src/objects/buckets/bucket-row.ts'
 import { objectStore } from '../../src/objects/index.ts'
 import { type Registers, tables } from '../../src/tables/index.ts'
 import { objectWorld } from '../support/object-parts.ts'

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { readKeyring, keyringKeyOf } from '../../src/node/keys.ts'
+import { readKeyring, keyringKeyOf } from '../../src/node/membership/keys.ts'
 import { join } from 'node:path'
 import { systemRandom } from '../../src/base/random.ts'
 import { nodeFiles } from '../../src/disk/node-files.ts'

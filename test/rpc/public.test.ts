@@ -12,7 +12,7 @@ import { ClusterService } from '../../src/api/rpc/generated/dfs/v1/cluster_pb.ts
 import { KeyService } from '../../src/api/rpc/generated/dfs/v1/key_pb.ts'
 import { ObjectService, type PutObjectRequestSchema, RetentionMode } from '../../src/api/rpc/generated/dfs/v1/object_pb.ts'
 import { Health } from '../../src/api/rpc/generated/grpc/health/v1/health_pb.ts'
-import type { PublicListener } from '../../src/api/public-listener.ts'
+import type { PublicListener } from '../../src/api/server/public-listener.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import type { DfsNode } from '../../src/node.ts'
 import { type Objects, objectStore } from '../../src/objects/index.ts'

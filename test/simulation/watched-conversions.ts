@@ -1,7 +1,7 @@
 import { hexOf } from '../../src/base/bytes.ts'
 import { hash } from '../../src/base/hash.ts'
 import { decodeObjectRow, keptOf, type ObjectRow } from '../../src/objects/object-row.ts'
-import { blocksOf } from '../../src/objects/stored.ts'
+import { blocksOf } from '../../src/objects/versions/stored.ts'
 import { type Registers, tables } from '../../src/tables/index.ts'
 import { type Ledger, proofOf } from './ledger.ts'
 

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type LocalApi, type LocalApiOptions, serveApi } from '../../src/api/http.ts'
+import { type LocalApi, type LocalApiOptions, serveApi } from '../../src/api/local/http.ts'
 import { hexOf } from '../../src/base/bytes.ts'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { systemRandom } from '../../src/base/random.ts'

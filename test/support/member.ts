@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { systemRandom } from '../../src/base/random.ts'
 import { nodeFiles } from '../../src/disk/node-files.ts'
 import type { Keyring } from '../../src/encryption/index.ts'
-import { keyringKeyOf, readKeyring } from '../../src/node/keys.ts'
+import { keyringKeyOf, readKeyring } from '../../src/node/membership/keys.ts'
 import { type ClusterFacts, readFacts } from '../../src/node/state.ts'
 import { type LocalCluster, LocalNode } from '../../scripts/local-cluster.ts'
 

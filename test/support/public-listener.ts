@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { jsonRefusalOf } from '../../src/api/json-refusal.ts'
-import { openPublicListener, type PublicExchange, type PublicListener, type PublicListenerOptions } from '../../src/api/public-listener.ts'
+import { jsonRefusalOf } from '../../src/api/local/json-refusal.ts'
+import { openPublicListener, type PublicExchange, type PublicListener, type PublicListenerOptions } from '../../src/api/server/public-listener.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { systemRandom } from '../../src/base/random.ts'
 

@@ -1,7 +1,7 @@
 import { type Client, type ConnectError, createClient, type Interceptor, type Transport } from '@connectrpc/connect'
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport, Http2SessionManager } from '@connectrpc/connect-node'
 import type { DescService } from '@bufbuild/protobuf'
-import type { LocalApi } from '../../src/api/http.ts'
+import type { LocalApi } from '../../src/api/local/http.ts'
 import { hexOf } from '../../src/base/bytes.ts'
 
 export const protocols = ['gRPC', 'gRPC-Web', 'Connect', 'Connect over HTTP/2'] as const

@@ -1,4 +1,4 @@
-import { openPublicListener, type PublicListenerOptions } from '../../src/api/public-listener.ts'
+import { openPublicListener, type PublicListenerOptions } from '../../src/api/server/public-listener.ts'
 import { s3Face, type S3FaceParts } from '../../src/api/s3/face.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { systemRandom } from '../../src/base/random.ts'

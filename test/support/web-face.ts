@@ -1,6 +1,6 @@
 import { request, type IncomingHttpHeaders } from 'node:http'
 import type { Gate, Wish } from '../../src/api/gate.ts'
-import type { PublicListenerOptions } from '../../src/api/public-listener.ts'
+import type { PublicListenerOptions } from '../../src/api/server/public-listener.ts'
 import { webFace, type WebParts } from '../../src/api/web/index.ts'
 import { utf8 } from '../../src/base/bytes.ts'
 import { systemClock } from '../../src/base/clock.ts'

@@ -1,7 +1,7 @@
 import { Code, ConnectError, type ContextKey, createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect'
 import { Unavailable } from '../../base/errors.ts'
 import { loggedReasonOf } from '../errors.ts'
-import type { Incoming } from '../listener.ts'
+import type { Incoming } from '../server/listener.ts'
 import { connectErrorOf, unexpected } from './errors.ts'
 
 /** The request under a call. */

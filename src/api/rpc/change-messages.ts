@@ -1,7 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { PeerId } from '../../base/peer-id.ts'
 import type { ChangeForecast, ChangeProgress, LayoutReport } from '../../node.ts'
-import type { Expected } from '../../node/change-share.ts'
+import type { Expected } from '../../node/layout/change-share.ts'
 import { type ChangeForecast as ForecastMessage, type ChangeForecastSchema, type ChangeProgressSchema, type GetLayoutResponseSchema, type PlannedNode, PlannedPlace, type PlannedNodeSchema } from './generated/dfs/v1/cluster_pb.ts'
 import { numberIn } from './names.ts'
 import { layoutStates, roles } from './role-names.ts'

@@ -1,4 +1,4 @@
-import type { Incoming, Refusal } from '../listener.ts'
+import type { Incoming, Refusal } from '../server/listener.ts'
 import type { RpcFace, RpcFaceOptions } from './face.ts'
 
 /**

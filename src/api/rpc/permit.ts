@@ -1,7 +1,7 @@
 import { type ContextKey, createContextKey, type HandlerContext } from '@connectrpc/connect'
 import { ApiError } from '../errors.ts'
 import { allowed, type Gate, shownKey, type Wish } from '../gate.ts'
-import type { PublicExchange } from '../public-listener.ts'
+import type { PublicExchange } from '../server/public-listener.ts'
 import { connectErrorOf, unexpected } from './errors.ts'
 
 /** What whoever makes a call may do. */

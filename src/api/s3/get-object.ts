@@ -1,7 +1,7 @@
 import { InvalidInput } from '../../base/errors.ts'
 import type { ByteRange, ObjectInfo, ObjectName, ObjectReading, OfVersion } from '../../objects/index.ts'
 import { byteRangeOf } from '../range-header.ts'
-import { streamed } from '../streamed.ts'
+import { streamed } from '../server/streamed.ts'
 import { checkReadConditions, hasReadConditions } from './conditions.ts'
 import { S3Error } from './errors.ts'
 import type { S3Exchange } from './exchange.ts'

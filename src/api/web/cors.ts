@@ -1,7 +1,7 @@
 import { NotFound } from '../../base/errors.ts'
 import type { Objects } from '../../objects/index.ts'
 import { corsQuestionOf, corsRuleFor } from '../cors.ts'
-import type { Incoming } from '../listener.ts'
+import type { Incoming } from '../server/listener.ts'
 import { targetOf } from './paths.ts'
 import { isSharePath } from './share.ts'
 import { isUploadPath, tusHeaders, uploadOf } from './tus.ts'

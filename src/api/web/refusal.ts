@@ -1,7 +1,7 @@
 import { DfsError } from '../../base/errors.ts'
 import { ApiError, errorAnswerOf } from '../errors.ts'
-import { jsonRefusalOf } from '../json-refusal.ts'
-import type { Incoming, Refusal } from '../listener.ts'
+import { jsonRefusalOf } from '../local/json-refusal.ts'
+import type { Incoming, Refusal } from '../server/listener.ts'
 import { html, page, pageHeaders, plainHeaders } from './html.ts'
 
 /** A page for people, JSON for programs. */

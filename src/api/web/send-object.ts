@@ -4,9 +4,9 @@ import type { ByteRange, ObjectInfo, ObjectName, ObjectReading, Objects } from '
 import { mayBePart, verdictOf } from '../conditions.ts'
 import { ApiError } from '../errors.ts'
 import { headerText } from '../header-text.ts'
-import type { PublicExchange } from '../public-listener.ts'
+import type { PublicExchange } from '../server/public-listener.ts'
 import { byteRangeOf } from '../range-header.ts'
-import { streamed } from '../streamed.ts'
+import { streamed } from '../server/streamed.ts'
 import { attachmentOf, contentTypeOf, isHarmless, sandbox } from './content-type.ts'
 
 export interface SendOptions {

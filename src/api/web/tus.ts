@@ -1,10 +1,10 @@
 import { NotFound } from '../../base/errors.ts'
 import { NoSuchUpload, type ObjectName, type Objects } from '../../objects/index.ts'
-import { bodyOf } from '../body.ts'
-import { requireMethod } from '../context.ts'
+import { bodyOf } from '../server/body.ts'
+import { requireMethod } from '../local/context.ts'
 import { ApiError } from '../errors.ts'
 import { admitted, type Gate } from '../gate.ts'
-import type { PublicExchange } from '../public-listener.ts'
+import type { PublicExchange } from '../server/public-listener.ts'
 import { pathOf, targetOf } from './paths.ts'
 
 /**

@@ -2,7 +2,7 @@ import { equals } from '../../base/bytes.ts'
 import { digesters } from '../../base/checksums.ts'
 import { combinedCrc, isCombinable } from '../../base/combined-crc.ts'
 import { InvalidInput } from '../../base/errors.ts'
-import type { Checksum } from '../attributes.ts'
+import type { Checksum } from '../versions/attributes.ts'
 import { DigestMismatch } from '../errors.ts'
 import type { UploadHead } from './upload-row.ts'
 

@@ -1,6 +1,6 @@
 export { NoSuchUpload, PartTooSmall, WrongOffset, WrongPart, WrongPartOrder } from './errors.ts'
 
-import type { Checksum, ChecksumAlgorithm, Retention, SystemHeaders, Tags } from '../attributes.ts'
+import type { Checksum, ChecksumAlgorithm, Retention, SystemHeaders, Tags } from '../versions/attributes.ts'
 import type { ByteRange, DigestAlgorithm, Digests, ObjectInfo, ObjectName, OfVersion, Preconditions } from '../index.ts'
 
 /**

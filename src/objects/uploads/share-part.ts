@@ -1,7 +1,7 @@
 import { blocksReader, type FoundVersion } from '../reading.ts'
 import type { WrittenContent } from '../ports.ts'
-import { redundancyOf } from '../redundancy.ts'
-import { spreadOf } from '../stored.ts'
+import { redundancyOf } from '../buckets/redundancy.ts'
+import { spreadOf } from '../versions/stored.ts'
 import { blockWriter, bucketOf, type OpenUpload, type UploadParts } from './open-upload.ts'
 
 /** A range of an object, of which a part is to be a copy. */

@@ -1,5 +1,5 @@
 import { fromHex } from '../../base/bytes.ts'
-import type { BucketRow } from '../bucket-row.ts'
+import type { BucketRow } from '../buckets/bucket-row.ts'
 import { objectAddress } from '../change-object.ts'
 import { placeIn } from '../commit.ts'
 import { decodeObjectRow } from '../object-row.ts'

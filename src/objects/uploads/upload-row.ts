@@ -1,9 +1,9 @@
 import { decode, encode } from 'cborg'
 import { concat, hexOf, MalformedBytes, textOf, utf8 } from '../../base/bytes.ts'
 import { type RowAddress, tables } from '../../tables/index.ts'
-import { type Attributes, type Checksum, type ChecksumAlgorithm, decodeAttributes, encodeAttributes } from '../attributes.ts'
-import { unescapedText, versionPrefix as keysWith, versionsOfKey as rowsOfKey } from '../version-row.ts'
-import type { Version } from '../version.ts'
+import { type Attributes, type Checksum, type ChecksumAlgorithm, decodeAttributes, encodeAttributes } from '../versions/attributes.ts'
+import { unescapedText, versionPrefix as keysWith, versionsOfKey as rowsOfKey } from '../versions/version-row.ts'
+import type { Version } from '../versions/version.ts'
 
 /**
  * Rows of the table of uploads, all in the scope of their bucket. A head says what the object will be; a part says what one part is. They decide nothing: an

@@ -1,5 +1,5 @@
 import { Conflict } from '../../base/errors.ts'
-import type { Buckets } from '../buckets.ts'
+import type { Buckets } from '../buckets/buckets.ts'
 import type { ObjectParts } from '../ports.ts'
 import { resolveRange } from '../range.ts'
 import { infoOf, readVersion, versionOf } from '../reading.ts'

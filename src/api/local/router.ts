@@ -1,0 +1,94 @@
+import type { Exchange } from './context.ts'
+import { ApiError } from '../errors.ts'
+import { adminRoute, bucketRoute, cacheRoute, configRoute, doctorRoute, forgetLostRoute, inspectRoute, inviteRoute, layoutRoute, metricsRoute, peersRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
+import { changesRoute, memberRoute } from './member-routes.ts'
+import { keyRoute } from './key-routes.ts'
+import { lockRoute } from './lock-routes.ts'
+import { listRoute, objectRoute } from './object-routes.ts'
+import { verifyRoute } from './verify-route.ts'
+import { workRoute } from './work-route.ts'
+import { shareRoute } from './share-routes.ts'
+
+export interface RouteOptions {
+  /** URL of this cluster's HTTP face, as its users reach it, without a slash at the end; undefined: it is off here. */
+  readonly shareBase: () => string | undefined
+  /** What /v1/config answers. */
+  readonly describeConfig: () => unknown
+  /** Begins a graceful stop. */
+  readonly stop: () => void
+}
+
+/** Finds the route of an authenticated request and runs it. @throws ApiError for a path that nobody answers */
+export async function route (exchange: Exchange, options: RouteOptions): Promise<void> {
+  const [area, name, ...key] = segmentsOf(exchange.path)
+  switch (area) {
+    case 'objects':
+      if (name === undefined) break
+      return key.length === 0 ? listRoute(exchange, name) : objectRoute(exchange, { bucket: name, key: key.join('/') })
+    case 'locks':
+      if (name === undefined || key.length === 0) break
+      return lockRoute(exchange, { bucket: name, key: key.join('/') })
+    case 'buckets': return bucketRoute(exchange, name)
+    case 'invites': return inviteRoute(exchange, key.length === 0 ? name : [name, ...key].join('/'))
+    case 'members':
+      if (name === undefined || key.length > 1) break
+      return memberRoute(exchange, name, key[0])
+    case 'changes':
+      if (name !== undefined) break
+      return changesRoute(exchange)
+    case 'layout':
+      if (name !== undefined) break
+      return layoutRoute(exchange)
+    case 'cluster':
+      if (name !== 'forget-lost' || key.length > 0) break
+      return forgetLostRoute(exchange)
+    case 'admins': return adminRoute(exchange, name)
+    case 'shares':
+      if (key.length > 0) break
+      return shareRoute(exchange, name, options.shareBase)
+    case 'keys':
+      if (key.length > 0) break
+      return keyRoute(exchange, name)
+    case 'status': return statusRoute(exchange)
+    case 'peers': return peersRoute(exchange)
+    case 'repair':
+      if (name !== undefined) break
+      return workRoute(exchange, 'repair')
+    case 'doctor':
+      if (name !== undefined) break
+      return doctorRoute(exchange)
+    case 'verify':
+      if (name !== undefined) break
+      return verifyRoute(exchange)
+    case 'scrub':
+      if (name !== undefined) break
+      return workRoute(exchange, 'scrub')
+    case 'collect':
+      if (name !== undefined) break
+      return workRoute(exchange, 'collect')
+    case 'convert':
+      if (name !== undefined) break
+      return workRoute(exchange, 'convert')
+    case 'cache': return cacheRoute(exchange)
+    case 'watch': return watchRoute(exchange)
+    case 'metrics': return metricsRoute(exchange)
+    case 'transfers':
+      if (name === undefined) break
+      return transferRoute(exchange, name)
+    case 'inspect': return inspectRoute(exchange)
+    case 'config': return configRoute(exchange, options.describeConfig)
+    case 'stop': return stopRoute(exchange, options.stop)
+    case undefined:
+  }
+  throw new ApiError(404, 'not-found', 'there is nothing at this path')
+}
+
+// split before decoding: an encoded slash belongs to a key; empty segments do too ("a//b"), so only the leading "/v1/" goes
+export function segmentsOf (path: string): string[] {
+  if (!path.startsWith('/v1/')) return []
+  try {
+    return path.slice('/v1/'.length).split('/').map(decodeURIComponent)
+  } catch {
+    throw new ApiError(400, 'invalid', 'the path is not well-formed percent-encoded UTF-8')
+  }
+}

@@ -1,0 +1,254 @@
+import { hash } from '../../base/hash.ts'
+import { empty, utf8 } from '../../base/bytes.ts'
+import type { Clock } from '../../base/clock.ts'
+import { NotFound, Refused, Unavailable } from '../../base/errors.ts'
+import { keyOf, type PeerId, peerIdOf } from '../../base/peer-id.ts'
+import { type BucketNeed, type ChangePlan, changePlan, describeMember, type LayoutMember, type MemberRow, nameOfRole, type Role, roles, type ToldHoldings } from '../../cluster/index.ts'
+import type { Requests } from '../../network/index.ts'
+import type { ChangeForecast, ChangeProgress, NodeChange, NodeProgress, ReplaceState } from '../../node.ts'
+import { type Holdings, holdingsAt } from '../../protocols/holdings.ts'
+import type { VoterProgress } from '../../tables/messages.ts'
+import { type EraChangeParts, signerOf } from '../membership/era-change.ts'
+import { heirOf, type LayoutKeeper } from './layout-keeper.ts'
+import { changeMember, demandHolders, demandZone, type MemberSettings, setMember, withSettings } from '../membership/member-settings.ts'
+import { removeMember } from '../membership/removal.ts'
+
+export interface ChangesParts {
+  readonly eraParts: EraChangeParts
+  readonly keeper: Pick<LayoutKeeper, 'foreseen' | 'progress'>
+  readonly requests: Requests
+  /** Of this node. */
+  readonly own: (options: { byPartition: boolean, signal?: AbortSignal }) => Promise<Holdings>
+  readonly buckets: (wait: { signal?: AbortSignal }) => Promise<readonly BucketNeed[]>
+  readonly clock: Clock
+}
+
+/** What people do to the nodes of a cluster: said beforehand, done, and followed until it is done. */
+export class Changes {
+  readonly #parts: ChangesParts
+  constructor (parts: ChangesParts) { this.#parts = parts }
+
+  /** What a change would move, and why it could not be: by the function that makes the layout, and by what each node says that it has. Nothing is changed. @throws Refused, InvalidInput, NotFound, Unavailable */
+  async plan (change: NodeChange, wait: { signal?: AbortSignal } = {}): Promise<ChangeForecast> {
+    const arriving = new Set(change.kind === 'join' || (change.kind === 'replace' && change.by === undefined) ? [toCome.peerId] : [])
+    const [{ layout, members, next }, told, buckets] = await Promise.all([
+      this.#parts.keeper.foreseen((rows) => changedRows(rows, change), { arriving, ...wait }), this.#holdings({ byPartition: true, ...wait }), this.#buckets(wait),
+    ])
+    const holdings = new Map<PeerId, ToldHoldings>([...told].map(([peer, one]) => [peer, { ...one, limitBytes: limitAfter(change, peer, one) }] as const))
+    for (const peer of arriving) {
+      const { capacityBytes = 0 } = members.find(({ peerId }) => peerId === peer) ?? {}
+      holdings.set(peer, { partitions: new Map(), heldBytes: 0, limitBytes: capacityBytes, roomBytes: Number.MAX_SAFE_INTEGER })
+    }
+    const plan = changePlan({ present: layout, next, holdings, buckets: buckets ?? [], mostCopies: Math.max(1, ...(buckets ?? [{ copies: 3 }]).map(({ copies }) => copies)) })
+    return { ...forecastOf(plan, { version: layout.version, state: layout.state, arriving }), areBucketsKnown: buckets !== undefined }
+  }
+
+  /** @throws Refused where what is held would not fit any more, unless `isForced`; InvalidInput, Unavailable */
+  async set (peer: PeerId, settings: MemberSettings, { isForced = false, signal }: { isForced?: boolean, signal?: AbortSignal } = {}): Promise<void> {
+    if (!isForced && settings.isDraining !== false) await this.#demandPossible({ kind: 'set', peer, settings }, { signal })
+    await setMember(this.#parts.eraParts, peer, settings, { signal })
+  }
+
+  /**
+   * One step of a replacement, to be repeated until it is 'removed': `by` takes what `gone` had, by one change of the layout; then `gone` is put out of the cluster. One that answers stays in until
+   * nothing lies on it any more that belongs elsewhere. @throws Refused (on a node that may not remove, too), NotFound, Unavailable, UnknownOutcome: repeat it
+   */
+  async replace (gone: PeerId, by: PeerId, { isForced = false, signal }: { isForced?: boolean, signal?: AbortSignal } = {}): Promise<ReplaceState> {
+    const { eraParts } = this.#parts
+    const { state } = eraParts
+    signerOf(eraParts)
+    if (!state.belongs(gone)) {
+      if (!state.members.has(gone)) throw new NotFound(`${gone} is no member of this cluster, and never was`)
+      return { state: 'removed' }
+    }
+    const rows = await this.#rows({ signal })
+    const [old, fresh] = [rowOf(rows, gone), rowOf(rows, by)]
+    if (old.heir === undefined || heirOf(old, rows) !== fresh || fresh.isDraining === true) {
+      if (!isForced) await this.#demandPossible({ kind: 'replace', peer: gone, by }, { signal })
+      // who is to go first: while the other drains this says nothing, and with the second row both are one change
+      await changeMember(eraParts, gone, (row) => ({ ...row, heir: keyOf(by) }), { signal })
+      await changeMember(eraParts, by, ({ isDraining: _, ...row }) => row, { signal })
+    }
+    return this.#putOut(gone, { signal })
+  }
+
+  /** An invite whose user takes the place of `gone` is to be made: its key, hexadecimal, stands in the row of `gone` from now on. @throws Refused, Unavailable */
+  async bequeath (gone: PeerId, invite: Uint8Array, wait: { signal?: AbortSignal } = {}): Promise<void> {
+    await changeMember(this.#parts.eraParts, gone, (row) => ({ ...row, heir: invite }), wait)
+  }
+
+  /** Who has joined to take the place of `gone`. Undefined: nobody yet. */
+  async heir (gone: PeerId, wait: { signal?: AbortSignal } = {}): Promise<PeerId | undefined> {
+    const rows = await this.#rows(wait)
+    const heir = heirOf(rowOf(rows, gone), rows)
+    return heir === undefined ? undefined : describeMember(heir).peerId
+  }
+
+  /** How far the change is that is under way, or due. @throws Unavailable */
+  async progress (wait: { signal?: AbortSignal } = {}): Promise<ChangeProgress> {
+    const { eraParts: { state, self, reachable }, keeper } = this.#parts
+    const [{ layout, members }, told, voters] = await Promise.all([keeper.foreseen((rows) => rows, wait), this.#holdings({ byPartition: false, ...wait }), keeper.progress(wait)])
+    return progressOf({ layout, isDue: !isSameMembers(members, (layout.next ?? layout).members), told, voters, belonging: [...state.members.keys()].filter((peer) => state.belongs(peer)), answering: new Set([self, ...reachable()]) })
+  }
+
+  async #putOut (gone: PeerId, wait: { signal?: AbortSignal }): Promise<ReplaceState> {
+    const { eraParts } = this.#parts
+    if (eraParts.reachable().has(gone) || gone === eraParts.self) {
+      const { nodes } = await this.progress(wait)
+      if (nodes.find(({ peerId }) => peerId === gone)?.mayBeSwitchedOff !== true) return { state: 'moving', why: `${gone} answers, and goes when nothing lies on it any more that belongs elsewhere` }
+    }
+    try {
+      await removeMember(eraParts, gone, wait)
+      return { state: 'removed' }
+    } catch (error) {
+      // until the layout has left it behind its place counts as a dead one
+      if (!(error instanceof Refused || error instanceof Unavailable) || !eraParts.state.layout.members.some(({ peerId }) => peerId === gone)) throw error
+      return { state: 'moving', why: error.message }
+    }
+  }
+
+  async #demandPossible (change: NodeChange, wait: { signal?: AbortSignal }): Promise<void> {
+    const { refusals } = await this.plan(change, wait)
+    if (refusals.length > 0) throw new Refused(`${refusals.join('; ')}. --force does it all the same`)
+  }
+
+  /** Undefined: too few that can read answer for a listing. What buckets ask is then not held against a change. */
+  async #buckets (wait: { signal?: AbortSignal }): Promise<readonly BucketNeed[] | undefined> {
+    try { return await this.#parts.buckets(wait) } catch (error) {
+      if (!(error instanceof Unavailable)) throw error
+      return undefined
+    }
+  }
+
+  async #rows (wait: { signal?: AbortSignal }): Promise<readonly MemberRow[]> {
+    const { memberRows, state } = this.#parts.eraParts
+    return (await memberRows(wait)).filter((row) => state.belongs(describeMember(row).peerId))
+  }
+
+  /** Who does not tell is not in it. */
+  async #holdings ({ byPartition, signal }: { byPartition: boolean, signal?: AbortSignal }): Promise<ReadonlyMap<PeerId, Holdings>> {
+    const { eraParts: { self, reachable }, requests, own } = this.#parts
+    const told = new Map([[self, await own({ byPartition, signal })]])
+    await Promise.all([...reachable()].filter((peer) => peer !== self).map(async (peer) => {
+      try { told.set(peer, await holdingsAt(requests, peer, { byPartition, signal })) } catch (error) {
+        // one that is away, or of an older version: it is told as silent
+        if (signal?.aborted === true) throw error
+      }
+    }))
+    return told
+  }
+}
+
+/** Stands for a node that has not joined: another key has other partitions, and as many of them. */
+const toCome = { key: hash(utf8('a node that is to come')), get peerId (): PeerId { return peerIdOf(this.key) } }
+
+const rowOf = (rows: readonly MemberRow[], peer: PeerId): MemberRow => {
+  const row = rows.find((one) => describeMember(one).peerId === peer)
+  if (row === undefined) throw new Refused(`${peer} is no member of this cluster; "dfs status" shows the members`)
+  return row
+}
+
+/** The members rows of those who belong, as a change would leave them. Pure. @throws Refused, InvalidInput */
+export function changedRows (rows: readonly MemberRow[], change: NodeChange): readonly MemberRow[] {
+  const after = rowsAfter(rows, change)
+  demandHolders(after)
+  return after
+}
+
+function rowsAfter (rows: readonly MemberRow[], change: NodeChange): readonly MemberRow[] {
+  switch (change.kind) {
+    case 'set': return withSettings(rows, change.peer, change.settings)
+    case 'remove': {
+      const leaving = rowOf(rows, change.peer)
+      return rows.filter((row) => row !== leaving)
+    }
+    case 'join': {
+      demandZone(change.zone)
+      return [...rows, imaginaryRow(change)]
+    }
+    case 'replace': {
+      const gone = rowOf(rows, change.peer)
+      const { role, zone } = describeMember(gone)
+      const others = rows.filter((row) => row !== gone)
+      if (change.by === undefined) return [...others, imaginaryRow({ role: nameOfRole(role), zone, capacityBytes: gone.capacityBytes })]
+      const fresh = rowOf(rows, change.by)
+      if (fresh === gone) throw new Refused('a node does not take its own place; name the one that comes, or none for one that is to join')
+      return others.map((row) => {
+        if (row !== fresh) return row
+        const { isDraining: _, ...holding } = row
+        return holding
+      })
+    }
+    default: return change satisfies never
+  }
+}
+
+function imaginaryRow ({ role, zone, capacityBytes }: { role: 'member' | 'storage' | 'witness', zone: string, capacityBytes: number }): MemberRow {
+  const { key } = toCome
+  const member = { kind: 'member', clusterId: empty, era: 1, issuer: key, subject: key, bytes: empty, role: roles[role] as Role, kx: key, serial: 0, zone } as const
+  return { certificate: { admin: undefined, invite: undefined, member }, capacityBytes: role === 'witness' ? 0 : capacityBytes, addresses: [], storeId: role === 'storage' ? undefined : key.subarray(0, 16) }
+}
+
+/** Bytes that a node takes in all, once its capacity is another. */
+const limitAfter = (change: NodeChange, peer: PeerId, { limitBytes }: Pick<Holdings, 'limitBytes'>): number | undefined =>
+  change.kind === 'set' && change.peer === peer && change.settings.capacityBytes !== undefined ? change.settings.capacityBytes : limitBytes
+
+function forecastOf ({ nodes, movedBytes, countedPartitions, silent, refusals }: ChangePlan, { version, state, arriving }: { version: bigint, state: ChangeForecast['layout']['state'], arriving: ReadonlySet<PeerId> }): Omit<ChangeForecast, 'areBucketsKnown'> {
+  return {
+    isPossible: refusals.length === 0, refusals, movedBytes, countedPartitions, silent, layout: { version: String(version), state },
+    nodes: nodes.map(({ member: { peerId, role, zone, capacityBytes }, ...rest }) => ({ peerId: arriving.has(peerId) ? undefined : peerId, role: nameOfRole(role), zone, capacityBytes, ...rest })),
+  }
+}
+
+const isSameMembers = (a: readonly LayoutMember[], b: readonly LayoutMember[]): boolean =>
+  a.length === b.length && a.every(({ peerId, zone, capacityBytes }) => b.some((other) => other.peerId === peerId && other.zone === zone && other.capacityBytes === capacityBytes))
+
+export interface ProgressFacts {
+  readonly layout: { readonly version: bigint, readonly state: ChangeProgress['layout']['state'], readonly members: readonly LayoutMember[] }
+  /** The layout is to have other members than it has, and than it changes to. */
+  readonly isDue: boolean
+  readonly told: ReadonlyMap<PeerId, Holdings>
+  readonly voters: ReadonlyMap<PeerId, VoterProgress>
+  readonly belonging: readonly PeerId[]
+  readonly answering: ReadonlySet<PeerId>
+}
+
+/** How far a change is, of what each node tells. Pure. */
+export function progressOf ({ layout, isDue, told, voters, belonging, answering }: ProgressFacts): ChangeProgress {
+  const members = new Set(layout.members.map(({ peerId }) => peerId))
+  const isSettled = layout.state === 'settled' && !isDue
+  const rowPartitionsLeft = [...voters.values()].reduce((sum, { remaining }) => sum + remaining, 0)
+  const hasLooked = (of: Holdings): boolean => isSettled && (!of.holdsBlocks || of.surveyedVersion >= layout.version)
+  const holders = [...told.values()]
+  // whoever answers sees no block of which there are fewer copies than there should be
+  const isWhole = isSettled && holders.every((of) => hasLooked(of) && of.shortBlocks === 0)
+  const nodes = [...new Set([...belonging, ...members])].map((peerId): NodeProgress => {
+    const of = told.get(peerId)
+    const isEmpty = of !== undefined && hasLooked(of) && of.misplacedBytes === 0 && of.isAtRest
+    return {
+      peerId, isAnswering: answering.has(peerId), isInLayout: members.has(peerId), hasLooked: of === undefined ? undefined : hasLooked(of),
+      heldBytes: of?.heldBytes, misplacedBytes: of?.misplacedBytes, leftBytes: of?.leftBytes, shortBlocks: of?.shortBlocks,
+      mayBeSwitchedOff: isSettled && !members.has(peerId) && (answering.has(peerId) ? isEmpty : isWhole),
+    }
+  })
+  const waitingFor = [
+    ...isDue ? ['the layout is to change'] : [],
+    ...layout.state === 'changing' ? [`rows are taken over: ${rowPartitionsLeft} partitions left`] : [],
+    ...isSettled ? [...told].flatMap(([peer, of]) => waitingForOf(peer, of, hasLooked(of))) : [],
+  ]
+  return {
+    layout: { version: String(layout.version), state: layout.state, members: members.size }, rowPartitionsLeft,
+    leftBytes: holders.reduce((sum, { misplacedBytes, leftBytes }) => sum + Math.max(misplacedBytes, leftBytes), 0),
+    isDone: isSettled && holders.every((of) => hasLooked(of) && of.isAtRest && of.misplacedBytes === 0), isWhole, nodes, waitingFor,
+  }
+}
+
+function waitingForOf (peer: PeerId, { misplacedBytes, leftBytes, isAtRest, hasFailures, shortBlocks }: Holdings, hasLooked: boolean): readonly string[] {
+  if (!hasLooked) return [`${peer} has not looked at everything yet since the layout changed`]
+  return [
+    ...misplacedBytes > 0 ? [`${misplacedBytes} bytes on ${peer} belong elsewhere`] : [],
+    ...!isAtRest && misplacedBytes === 0 ? [`${peer} has ${leftBytes} bytes to bring`] : [],
+    ...shortBlocks > 0 ? [`${peer} sees ${shortBlocks} blocks with fewer copies than they should have`] : [],
+    ...hasFailures ? [`${peer} could not bring all that it should: another has no room, or does not answer`] : [],
+  ]
+}

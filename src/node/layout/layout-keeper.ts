@@ -1,0 +1,278 @@
+import { empty, equals, hexOf, partitionCount } from '../../base/bytes.ts'
+import type { Clock } from '../../base/clock.ts'
+import { type PeerId, peerIdOf } from '../../base/peer-id.ts'
+import { allVotersOf, type Assignment, type AssignmentAlgorithm, assigned, changed, changing, describeMember, encodeLayout, encodeMemberRow, fittingMembers, type Layout, type LayoutMember, layoutMemberOf, type MemberRow, newestAlgorithm, parseLayout, parseMemberRow, replicasOf, roles } from '../../cluster/index.ts'
+import { clearPartition } from '../../tables/clear-rows.ts'
+import { isMajority } from '../../tables/electorate.ts'
+import { type Registers, tables } from '../../tables/index.ts'
+import type { VoterProgress } from '../../tables/messages.ts'
+import type { AskReplica } from '../membership/clear-rows.ts'
+import { clusterAddress, layoutAddress } from '../membership/membership.ts'
+import type { ClusterState } from '../state.ts'
+
+export interface LayoutKeeperParts {
+  readonly self: PeerId
+  readonly state: Pick<ClusterState, 'layout' | 'belongs' | 'isMember' | 'adoptLayout'>
+  readonly registers: Registers
+  readonly ask: AskReplica
+  readonly clock: Clock
+  readonly memberRows: (wait: { signal?: AbortSignal }) => Promise<readonly MemberRow[]>
+  /** Nodes that answer now, this one too. */
+  readonly reachable: () => ReadonlySet<PeerId>
+  /** The row store that a node has shown, in its last greeting. */
+  readonly storeOf: (peer: PeerId) => Uint8Array | undefined
+  /** A member of the layout that is away for longer is left out of the next. */
+  readonly evictAfterMs: number
+  /** The newest algorithm of assignment that a node has said to know; 1 for one that has said nothing. Default: everybody's is ours. */
+  readonly algorithmOf?: (peer: PeerId) => number
+  readonly onChange: (layout: Layout, why: string) => void
+}
+
+export const layoutKeeperLimits = {
+  everyMs: 3_000,
+  /** While it changes, or is about to. */
+  everyMsWhileChanging: 500,
+  /** Members rows that have not changed here. */
+  rereadMs: 15_000,
+  /** Who has joined, or come back, is waited for as long: others may follow. */
+  settlingMs: 1_000,
+  /** Between two changes for nothing but memory that was lost; twice as long after each that brought nothing back, up to the longest. */
+  restoringMs: 30_000,
+  longestRestoringMs: 3_600_000,
+} as const
+
+/**
+ * Keeps the layout what the members rows say it should be. Every member does, but of those that answer only the first moves, so that they do not outbid
+ * each other; were two to move at once, the register has one of them win. What is to be is read off the rows, never remembered: a keeper that dies half way
+ * leaves nothing but a layout that changes, which the next one finishes.
+ */
+export class LayoutKeeper {
+  readonly #parts: LayoutKeeperParts
+  #lookedMs = -Infinity
+  #wanted: { readonly name: string, readonly sinceMs: number } = { name: '', sinceMs: 0 }
+  /** When the last change for memory that was lost was proposed, how much was lost then, and how long to wait for the next. */
+  #restoring = { atMs: -Infinity, lost: 0, restMs: 0 }
+  #changing: { readonly version: bigint, readonly sinceMs: number } | undefined
+  #rows: { readonly rows: readonly MemberRow[], readonly digest: string, readonly readMs: number } | undefined
+  #trouble: string | undefined
+
+  constructor (parts: LayoutKeeperParts) { this.#parts = parts }
+
+  /** What stands in the way of the change that is due, if something does. */
+  get trouble (): string | undefined { return this.#trouble }
+
+  /**
+   * The layout that would follow if the rows of members were these: what this or another keeper would propose, as far as is known now. By the same rules, so that what is said beforehand is
+   * what happens. @throws Refused, for rows that no layout can hold or that `change` refuses; Unavailable
+   */
+  async foreseen (change: (rows: readonly MemberRow[]) => readonly MemberRow[], { arriving = new Set(), signal }: { arriving?: ReadonlySet<PeerId>, signal?: AbortSignal } = {}): Promise<{ readonly layout: Layout, readonly members: readonly LayoutMember[], readonly next: Assignment }> {
+    const { state, memberRows, reachable } = this.#parts
+    const { layout } = state
+    const [rows, voters] = await Promise.all([memberRows({ signal }), this.#progressOf(layout, { signal })])
+    const members = wantedMembers({ layout, rows: change(rows.filter((row) => state.belongs(describeMember(row).peerId))), reachable: new Set([...reachable(), ...arriving]), evicted: this.#evicted(layout, voters) })
+    const standing = layout.next ?? layout
+    return { layout, members, next: isSame(members, standing.members) ? standing : assigned(layout, members, this.#algorithmFor(layout, members.filter(({ peerId }) => !arriving.has(peerId)))) }
+  }
+
+  /** Of every voter that answers. */
+  async progress (wait: { signal?: AbortSignal } = {}): Promise<ReadonlyMap<PeerId, VoterProgress>> { return this.#progressOf(this.#parts.state.layout, wait) }
+
+  async step (wait: { signal?: AbortSignal } = {}): Promise<'busy' | 'idle'> {
+    const { state, clock } = this.#parts
+    const { layout } = state
+    if (layout.state === 'open' || layout.state === 'closing' || !this.#isFirst()) { this.#trouble = undefined; return 'idle' }
+    const isMoving = layout.state === 'changing' || this.#wanted.name !== ''
+    if (clock.monotonicMs() - this.#lookedMs < (isMoving ? layoutKeeperLimits.everyMsWhileChanging : layoutKeeperLimits.everyMs)) return 'idle'
+    this.#lookedMs = clock.monotonicMs()
+    await this.#look(layout, wait)
+    return 'busy'
+  }
+
+  #isFirst (): boolean {
+    const { self, state, reachable } = this.#parts
+    const answering = reachable()
+    const first = state.layout.members.map(({ peerId }) => peerId).filter((peer) => answering.has(peer) && state.isMember(peer)).toSorted()[0]
+    return first === self
+  }
+
+  async #look (layout: Layout, wait: { signal?: AbortSignal }): Promise<void> {
+    const { reachable, state, clock } = this.#parts
+    // nothing else changes before what survived a loss is put together
+    if (layout.recovery !== undefined && layout.next !== undefined) { await this.#finishRecovery(layout, layout.next, wait); return }
+    const rows = await Promise.all((await this.#memberRows(wait)).filter((row) => state.belongs(describeMember(row).peerId)).map(async (row) => this.#withShownStore(row, wait)))
+    const voters = await this.#progressOf(layout, wait)
+    const evicted = this.#evicted(layout, voters)
+    const wanted = wantedMembers({ layout, rows, reachable: reachable(), evicted })
+    if (!isSame(wanted, (layout.next ?? layout).members)) {
+      const name = wanted.map(({ peerId, storeId, zone, capacityBytes }) => `${peerId} ${hexOf(storeId ?? empty)} ${zone} ${capacityBytes}`).join()
+      if (this.#wanted.name !== name) this.#wanted = { name, sinceMs: clock.monotonicMs() }
+      if (clock.monotonicMs() - this.#wanted.sinceMs >= layoutKeeperLimits.settlingMs) await this.#propose(layout, (current) => changing(current, wanted, this.#algorithmFor(current, wanted)), 'its members have changed', wait)
+      return
+    }
+    this.#wanted = { name: '', sinceMs: 0 }
+    if (layout.next !== undefined) {
+      const late = this.#waitedFor(layout, layout.next, voters).filter((peer) => voters.get(peer)?.remaining !== 0)
+      this.#trouble = late.length === 0 ? undefined : `the layout changes, and waits for ${late.join(', ')} to take over`
+      if (late.length === 0) await this.#propose(layout, changed, 'all has been taken over', wait)
+    } else if (this.#isRestoringDue([...voters.values()].reduce((sum, { lost }) => sum + lost, 0))) {
+      await this.#propose(layout, (current) => changing(current, wanted), 'memory of rows that was lost is to be taken over', wait)
+    }
+  }
+
+  async #finishRecovery (layout: Layout, next: Assignment, wait: { signal?: AbortSignal }): Promise<void> {
+    const voters = await this.#progressOf(layout, wait)
+    const late = allVotersOf(next).filter((peer) => voters.get(peer)?.remaining !== 0)
+    this.#trouble = late.length === 0 ? undefined : `what survived the loss of a majority is put together, and waits for ${late.join(', ')}; who of them is lost too has to be given up as well`
+    if (late.length === 0) await this.#propose(layout, changed, 'what survived the loss of a majority has been put together', wait)
+  }
+
+  /** Who has forgotten something is given it back by a change; one that gives nothing back is not made again and again. */
+  #isRestoringDue (lost: number): boolean {
+    const { restoringMs, longestRestoringMs } = layoutKeeperLimits
+    const nowMs = this.#parts.clock.monotonicMs()
+    if (lost === 0) this.#restoring = { atMs: -Infinity, lost: 0, restMs: 0 }
+    const before = this.#restoring
+    if (lost === 0 || nowMs - before.atMs < before.restMs) return false
+    const isVain = before.restMs > 0 && lost >= before.lost
+    this.#restoring = { atMs: nowMs, lost, restMs: isVain ? Math.min(2 * before.restMs, longestRestoringMs) : restoringMs }
+    return true
+  }
+
+  /** The newest that all know who are to read it; who is away may be of any age. */
+  #algorithmFor (layout: Layout, wanted: readonly LayoutMember[]): AssignmentAlgorithm {
+    const { self, algorithmOf, reachable } = this.#parts
+    const readers = new Set([...layout.members, ...layout.next?.members ?? [], ...wanted].map(({ peerId }) => peerId))
+    const isKnown = (peer: PeerId): boolean => peer === self || algorithmOf === undefined || (reachable().has(peer) && algorithmOf(peer) >= newestAlgorithm)
+    return [...readers].every(isKnown) ? newestAlgorithm : layout.algorithm
+  }
+
+  /** Read again when a row of the cluster has changed here, and now and then, for it may have changed elsewhere alone. */
+  async #memberRows (wait: { signal?: AbortSignal }): Promise<readonly MemberRow[]> {
+    const { self, ask, clock, memberRows } = this.#parts
+    const answer = await ask(self, { kind: 'digest', partitions: [clearPartition] }, wait)
+    const digest = answer.kind === 'digests' ? hexOf(answer.digests[0]?.digest ?? empty) : ''
+    if (this.#rows === undefined || digest === '' || this.#rows.digest !== digest || clock.monotonicMs() - this.#rows.readMs > layoutKeeperLimits.rereadMs) {
+      this.#rows = { rows: await memberRows(wait), digest, readMs: clock.monotonicMs() }
+    }
+    return this.#rows.rows
+  }
+
+  /** Who enters something, however long it takes; and who has something back that it lost, for a while: what is left of that comes with the next change. */
+  #waitedFor (layout: Layout, next: Assignment, voters: ReadonlyMap<PeerId, VoterProgress>): readonly PeerId[] {
+    const nowMs = this.#parts.clock.monotonicMs()
+    if (this.#changing?.version !== layout.version) this.#changing = { version: layout.version, sinceMs: nowMs }
+    const restoring = nowMs - this.#changing.sinceMs < layoutKeeperLimits.restoringMs ? [...voters].filter(([, { remaining }]) => remaining > 0).map(([peer]) => peer) : []
+    return [...new Set([...entering(layout, next), ...restoring])]
+  }
+
+  async #propose (layout: Layout, next: (layout: Layout) => Layout, why: string, wait: { signal?: AbortSignal }): Promise<void> {
+    const { registers, state, onChange } = this.#parts
+    const chosen = await registers.change<Layout>(layoutAddress, (value) => {
+      const current = value === undefined ? layout : parseLayout(value)
+      // another was quicker, or this one missed what was chosen; one that was declared after a loss never stood in the row
+      const isBefore = layout.recovery !== undefined && current.version < layout.version
+      if (current.version !== layout.version && !isBefore) return { kind: 'keep', result: current }
+      const result = next(layout)
+      return { kind: 'write', value: encodeLayout(result), result }
+    }, wait)
+    await state.adoptLayout(encodeLayout(chosen), { isChosen: true })
+    this.#wanted = { name: '', sinceMs: 0 }
+    this.#trouble = undefined
+    onChange(chosen, why)
+  }
+
+  /** Of every voter that answers, under the layout as it is: whoever does has adopted it. */
+  async #progressOf (layout: Layout, wait: { signal?: AbortSignal }): Promise<ReadonlyMap<PeerId, VoterProgress>> {
+    const { ask, reachable } = this.#parts
+    const answering = reachable()
+    const voters = [...new Set([...allVotersOf(layout), ...layout.next === undefined ? [] : allVotersOf(layout.next)])].filter((peer) => answering.has(peer))
+    const answers = await Promise.allSettled(voters.map(async (peer) => ask(peer, { kind: 'progress' }, wait)))
+    wait.signal?.throwIfAborted()
+    return new Map(answers.flatMap((answer, i) => answer.status === 'fulfilled' && answer.value.kind === 'progress' ? [[voters[i] as PeerId, answer.value]] : []))
+  }
+
+  /** A store that was lost, or put back from a copy, is another one: what its node shows is what stands in its row. */
+  async #withShownStore (row: MemberRow, wait: { signal?: AbortSignal }): Promise<MemberRow> {
+    const { registers, storeOf, reachable } = this.#parts
+    const { peerId, peerKey, role } = describeMember(row)
+    const shown = storeOf(peerId)
+    if (role === roles.storage || shown === undefined || row.storeId === undefined || equals(shown, row.storeId) || !reachable().has(peerId)) return row
+    return registers.change<MemberRow>(clusterAddress(tables.members, peerKey), (value) => {
+      const current = value === undefined ? row : parseMemberRow(value)
+      const result = { ...current, storeId: shown }
+      return { kind: 'write', value: encodeMemberRow(result), result }
+    }, wait)
+  }
+
+  /** Away for the grace by the clocks of a majority of voters, where every partition has a majority without them. */
+  #evicted (layout: Layout, voters: ReadonlyMap<PeerId, VoterProgress>): ReadonlySet<PeerId> {
+    const missing = new Map<PeerId, Set<PeerId>>()
+    for (const [voter, { away }] of voters) {
+      for (const { peer, seconds } of away) {
+        if (seconds * 1000 < this.#parts.evictAfterMs) continue
+        const id = peerIdOf(peer)
+        missing.set(id, (missing.get(id) ?? new Set()).add(voter))
+      }
+    }
+    const electorate = { version: layout.version, groups: [allVotersOf(layout)] }
+    const evicted = new Set([...missing].filter(([peer, by]) => !this.#parts.reachable().has(peer) && isMajority(electorate, (voter) => by.has(voter))).map(([peer]) => peer))
+    const isWhole = Array.from({ length: partitionCount }, (_, partition) => replicasOf(layout, partition)).every((group) => isMajority({ version: layout.version, groups: [group] }, (peer) => voters.has(peer) && !evicted.has(peer)))
+    if (isWhole || evicted.size === 0) return evicted
+    this.#trouble = `${[...evicted].join(', ')} stay in the layout though away: without them some rows would have no majority of those who know them`
+    return new Set()
+  }
+}
+
+export interface Standing {
+  readonly layout: Layout
+  /** Of those who belong. */
+  readonly rows: readonly MemberRow[]
+  readonly reachable: ReadonlySet<PeerId>
+  readonly evicted: ReadonlySet<PeerId>
+}
+
+/** Whom the layout should have. Pure. */
+export function wantedMembers ({ layout, rows, reachable, evicted }: Standing): readonly LayoutMember[] {
+  const present = new Map(layout.members.map((member) => [member.peerId, member]))
+  const holding = rows.filter((row) => row.isDraining !== true).filter((row) => {
+    const { peerId } = describeMember(row)
+    return !evicted.has(peerId) && (present.has(peerId) || reachable.has(peerId))
+  })
+  const wanted = holding.filter((row) => heirOf(row, holding) === undefined).map(layoutMemberOf)
+    // a store that has not been shown yet cannot take over
+    .map((member) => reachable.has(member.peerId) ? member : present.get(member.peerId) ?? member)
+  return fittingMembers(layout, wanted).fitting
+}
+
+/**
+ * Who of these is to take the place of a member, by its key or by the invite that it has joined with. Both changes are one: then the one that comes gets nearly
+ * all that the other had, and nothing else moves.
+ */
+export function heirOf ({ heir, certificate }: MemberRow, rows: readonly MemberRow[]): MemberRow | undefined {
+  if (heir === undefined) return undefined
+  return rows.find((row) => !equals(row.certificate.member.subject, certificate.member.subject) && (equals(row.certificate.member.subject, heir) || (row.certificate.invite !== undefined && equals(row.certificate.invite.subject, heir))))
+}
+
+/** Who takes over something that it had not, and so has to say that it has. */
+function entering (present: Assignment, next: Assignment): readonly PeerId[] {
+  const before = new Map(present.members.map((member) => [member.peerId, member]))
+  const isNewStore = ({ peerId, storeId }: LayoutMember): boolean => {
+    const old = before.get(peerId)?.storeId
+    return old === undefined || storeId === undefined || !equals(old, storeId)
+  }
+  const peers = new Set<PeerId>(next.members.filter((member) => member.storeId !== undefined && isNewStore(member)).map(({ peerId }) => peerId))
+  for (let partition = 0; partition < partitionCount; partition++) {
+    const old = replicasOf(present, partition)
+    for (const peer of replicasOf(next, partition)) if (!old.includes(peer)) peers.add(peer)
+  }
+  return [...peers].filter((peer) => allVotersOf(next).includes(peer))
+}
+
+function isSame (wanted: readonly LayoutMember[], members: readonly LayoutMember[]): boolean {
+  if (wanted.length !== members.length) return false
+  const byPeer = new Map(members.map((member) => [member.peerId, member]))
+  return wanted.every(({ peerId, role, zone, capacityBytes, storeId }) => {
+    const member = byPeer.get(peerId)
+    return member !== undefined && member.role === role && member.zone === zone && member.capacityBytes === capacityBytes && (storeId === undefined ? member.storeId === undefined : member.storeId !== undefined && equals(member.storeId, storeId))
+  })
+}

@@ -1,0 +1,52 @@
+import { Unavailable } from '../../base/errors.ts'
+import { hexOf } from '../../base/bytes.ts'
+import { keyOf } from '../../base/peer-id.ts'
+import { describeMember, type MemberRow, parseMemberRow } from '../../cluster/index.ts'
+import { clearPartition } from '../../tables/clear-rows.ts'
+import { type Registers, type TableNumber, tables, type Voters } from '../../tables/index.ts'
+import { openRecord } from '../../tables/opened-record.ts'
+import { electorsOf, isMajority } from '../../tables/electorate.ts'
+import { type ClearRowSources, membersAmong, readClearRows } from './clear-rows.ts'
+import { clusterAddress } from './membership.ts'
+
+export interface EveryMemberSources extends ClearRowSources {
+  readonly registers: Registers
+  readonly voters: Voters
+}
+
+/**
+ * Every members row, also of who joined a moment ago and of who was removed long ago: a chosen row is at a majority, so of any majority some voter has it.
+ * Each is then read properly. @throws Unavailable
+ */
+export async function everyMemberRow (sources: EveryMemberSources, wait: { signal?: AbortSignal } = {}): Promise<readonly MemberRow[]> {
+  // while the founder decides alone, what it has is what there is
+  if (sources.state.layout.state === 'open' || sources.state.layout.state === 'closing') return membersAmong(await readClearRows(sources, wait))
+  const electorate = sources.voters.electorate(clearPartition)
+  const voters = electorsOf(electorate)
+  const found = new Map<string, MemberRow>()
+  const answers = await Promise.allSettled(voters.map(async (voter) => {
+    for (let after: Uint8Array | undefined, isLast = false; !isLast;) {
+      const answer = await sources.ask(voter, { kind: 'ballots', partition: clearPartition, after }, wait)
+      if (answer.kind !== 'ballots') throw new Unavailable(`${voter} answers ${answer.kind}`)
+      for (const { table, rowKey } of answer.rows) {
+        if (table !== tables.members || found.has(hexOf(rowKey))) continue
+        const row = await rowAt(sources, voter, { table, rowKey }, wait)
+        if (row !== undefined) found.set(hexOf(rowKey), row)
+      }
+      after = answer.rows.at(-1)?.rowKey
+      isLast = !answer.truncated
+    }
+  }))
+  const heard = voters.filter((_, i) => answers[i]?.status === 'fulfilled')
+  if (!isMajority(electorate, (voter) => heard.includes(voter))) throw new Unavailable(`${heard.length} of ${voters.length} voters tell who the members are`, { cause: answers.find(({ status }) => status === 'rejected') })
+  const values = await Promise.all([...found.values()].map(async (row) => sources.registers.read(clusterAddress(tables.members, keyOf(describeMember(row).peerId)), wait)))
+  return values.filter((value) => value !== undefined).map(parseMemberRow)
+}
+
+/** As one voter has it: whose row it is. */
+async function rowAt ({ ask, codec }: EveryMemberSources, voter: Parameters<EveryMemberSources['ask']>[0], at: { table: TableNumber, rowKey: Uint8Array }, wait: { signal?: AbortSignal }): Promise<MemberRow | undefined> {
+  const answer = await ask(voter, { kind: 'read', ...at }, wait)
+  if (answer.kind !== 'value') throw new Unavailable(`${voter} answers ${answer.kind}`)
+  const value = answer.accepted === undefined ? undefined : openRecord(codec, { ...at, record: answer.accepted }).value
+  return value === undefined ? undefined : parseMemberRow(value)
+}

@@ -1,0 +1,47 @@
+import { equals, partitionCount } from '../../base/bytes.ts'
+import { NotFound, Refused, Unavailable } from '../../base/errors.ts'
+import { keyOf, type PeerId } from '../../base/peer-id.ts'
+import { describeMember, roles } from '../../cluster/index.ts'
+import { majorityOf } from '../../tables/electorate.ts'
+import { changeEra, type EraChangeParts, signerOf } from './era-change.ts'
+
+export interface Removal {
+  /** The era that leaves it out. */
+  readonly era: number
+  /** Of what is sealed from now on; the removed node knows none of its secrets. */
+  readonly epoch: number
+}
+
+/**
+ * An era without this peer: whoever has heard of it closes its sessions and lets it in no more. If it could read, an epoch begins with it, so that it
+ * learns nothing new; what it has read it may have kept. Done already, it says so again.
+ * @throws Refused, NotFound, Unavailable (nothing happened), UnknownOutcome (repeat it)
+ */
+export async function removeMember (parts: EraChangeParts, subject: PeerId, wait: { signal?: AbortSignal } = {}): Promise<Removal> {
+  if (subject === parts.self) throw new Refused('a node does not remove itself: ask another one')
+  signerOf(parts)
+  if (parts.state.belongs(subject)) demandMajorityWithout(parts, subject)
+  await changeEra(parts, ({ rows, admins }) => {
+    const leaving = rows.map((row) => describeMember(row)).find(({ peerId }) => peerId === subject)
+    if (leaving === undefined) {
+      if (!parts.state.members.has(subject)) throw new NotFound(`${subject} is no member of this cluster, and never was`)
+      return undefined
+    }
+    const remaining = rows.filter((row) => describeMember(row).peerId !== subject)
+    if (!remaining.some((row) => describeMember(row).role === roles.member)) throw new Refused('nobody would be left that can read: a cluster keeps one member')
+    return { rows: remaining, admins: admins.filter((admin) => !equals(admin.subject, keyOf(subject))), isNewEpoch: leaving.role === roles.member }
+  }, wait)
+  return { era: parts.state.era.number, epoch: parts.epochs.newest }
+}
+
+/** Put out, it votes no more, and until the layout has left it behind its place counts as a dead one. @throws Refused, Unavailable */
+function demandMajorityWithout ({ self, voters, reachable }: EraChangeParts, subject: PeerId): void {
+  const answering = new Set([self, ...reachable()].filter((peer) => peer !== subject))
+  // the clear rows' voters stand behind the last partition
+  const lists = Array.from({ length: partitionCount + 1 }, (_, partition) => voters.electorate(partition).groups).flat()
+  for (const list of lists) {
+    if (!list.includes(subject)) continue
+    if (list.length - 1 < majorityOf(list.length)) throw new Refused('rows could not be decided without it: let it leave the layout first ("dfs node drain")')
+    if (list.filter((peer) => answering.has(peer)).length < majorityOf(list.length)) throw new Unavailable('without it there is no majority now: bring others back first')
+  }
+}

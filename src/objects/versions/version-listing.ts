@@ -1,0 +1,181 @@
+import { compareBytes, concat, fromHex, hexOf, textOf, utf8 } from '../../base/bytes.ts'
+import { InvalidInput } from '../../base/errors.ts'
+import { type ListPage, type ListRequest, tables } from '../../tables/index.ts'
+import type { BucketRow } from '../buckets/bucket-row.ts'
+import { detailsOf, objectAddress } from '../change-object.ts'
+import { placeIn } from '../commit.ts'
+import { sequenceOf } from './history.ts'
+import type { ListVersionsOptions, VersionPage } from '../index.ts'
+import { checkLimit, listLimits } from '../listing.ts'
+import { decodeObjectRow, decodeSummary, type KeptVersion, keptOf, type ObjectRow, type ObjectSummary } from '../object-row.ts'
+import type { ObjectParts } from '../ports.ts'
+import { foundIn, infoOf } from '../reading.ts'
+import { decodeVersionRow, keyOfVersionRow, unescapedText, versionDelimiter, versionPrefix, type VersionRow, versionsOfKey } from './version-row.ts'
+
+/**
+ * Two listings as one: objects with a current version, and rows of versions. A key with rows of versions is read properly, for only its row says which of them
+ * live, so that what a crash has left is shown to nobody; a key without is taken as it is listed. A version that is replaced meanwhile goes from the first
+ * listing to the second: so of any stretch of names the second is asked after the first has answered.
+ */
+export async function listVersions (parts: ObjectParts, bucket: BucketRow, options: ListVersionsOptions): Promise<VersionPage> {
+  const { limit = listLimits.maxPage } = options
+  checkLimit(limit)
+  const page: { versions: Array<VersionPage['versions'][number]>, prefixes: string[] } = { versions: [], prefixes: [] }
+  let next: VersionPage['next']
+  for await (const shown of everything(parts, bucket, options)) {
+    if (page.versions.length + page.prefixes.length === limit) return { ...page, next }
+    if (shown.kind === 'prefix') page.prefixes.push(shown.prefix)
+    else page.versions.push(shown.info)
+    next = shown.kind === 'prefix' ? { key: shown.prefix } : { key: shown.info.key, versionId: markerOf(shown) }
+  }
+  return { ...page, next: undefined }
+}
+
+/** All of them, in the same order, page after page as they are taken. */
+export async function * everyVersion (parts: ObjectParts, bucket: BucketRow, wait: { signal?: AbortSignal }): AsyncIterable<VersionPage['versions'][number]> {
+  for await (const shown of everything(parts, bucket, wait)) if (shown.kind === 'version') yield shown.info
+}
+
+type Shown =
+  | { readonly kind: 'prefix', readonly prefix: string }
+  | { readonly kind: 'version', readonly info: VersionPage['versions'][number], readonly sequence: number }
+
+/** Says where the version stood, for it may be gone when the next page is asked for. */
+const markerOf = ({ info, sequence }: Extract<Shown, { kind: 'version' }>): string => `${info.isNullVersion ? 'null' : info.versionId}.${sequence}`
+
+/** Keys whose rows are read at once. */
+const concurrentReads = 16
+
+async function * everything (parts: ObjectParts, bucket: BucketRow, options: ListVersionsOptions): AsyncIterable<Shown> {
+  const { after, signal } = options
+  if (after?.versionId !== undefined) yield * restOf(parts, bucket, { key: after.key, versionId: after.versionId }, { signal })
+  let batch: Named[] = []
+  const shown = async (): Promise<readonly Shown[]> => (await Promise.all(batch.map(async (name) => shownOf(parts, bucket, name, { signal })))).flat()
+  for await (const name of names(parts, bucket, options)) {
+    batch.push(name)
+    if (batch.length < Math.min(concurrentReads, options.limit ?? concurrentReads)) continue
+    yield * await shown()
+    batch = []
+  }
+  yield * await shown()
+}
+
+/** Of a key of which a page has shown some versions: the older ones. */
+async function * restOf (parts: ObjectParts, bucket: BucketRow, { key, versionId }: { key: string, versionId: string }, wait: { signal?: AbortSignal }): AsyncIterable<Shown> {
+  const value = await parts.registers.read(objectAddress(placeIn(bucket, key)), wait)
+  if (value === undefined) return
+  const row = decodeObjectRow(value)
+  const below = sequenceIn(row, versionId, parts)
+  for (const shown of await versionsIn(parts, bucket, row, new Map(), wait)) if (shown.sequence < below) yield shown
+}
+
+function sequenceIn (row: ObjectRow, marker: string, { versions }: Pick<ObjectParts, 'versions'>): number {
+  const [versionId, sequence] = marker.split('.')
+  if (sequence !== undefined) {
+    if (!/^\d{1,15}$/.test(sequence)) throw new InvalidInput('version marker', 'a listing goes on after a marker that another page has given')
+    return Number(sequence)
+  }
+  const found = foundIn(row, versionId, versions)
+  return found === undefined ? Number.POSITIVE_INFINITY : sequenceOf(found)
+}
+
+interface Named {
+  readonly name: string
+  readonly isPrefix: boolean
+  /** What objects' listing has of it. */
+  readonly current?: ObjectSummary
+  /** What the listing of versions has, by salt; some may be missing or debris. Undefined: nothing. */
+  readonly versions?: ReadonlyMap<string, VersionRow>
+}
+
+async function shownOf (parts: ObjectParts, bucket: BucketRow, { name, isPrefix, current, versions }: Named, wait: { signal?: AbortSignal }): Promise<readonly Shown[]> {
+  if (isPrefix) return [{ kind: 'prefix', prefix: name }]
+  if (versions === undefined) return current === undefined ? [] : [shownCurrent(bucket, name, current)]
+  const value = await parts.registers.read(objectAddress(placeIn(bucket, name)), wait)
+  return value === undefined ? [] : versionsIn(parts, bucket, decodeObjectRow(value), versions, wait)
+}
+
+const shownCurrent = (bucket: BucketRow, key: string, version: ObjectSummary): Extract<Shown, { kind: 'version' }> =>
+  ({ kind: 'version', info: { ...infoOf({ bucket: bucket.name, key }, version), isLatest: true, isDeleteMarker: false }, sequence: sequenceOf(version) })
+
+/** The newest first. */
+async function versionsIn (parts: ObjectParts, bucket: BucketRow, row: ObjectRow, known: ReadonlyMap<string, VersionRow>, wait: { signal?: AbortSignal }): Promise<Array<Extract<Shown, { kind: 'version' }>>> {
+  const shown = row.current === undefined ? [] : [shownCurrent(bucket, row.key, row.current)]
+  const kept = keptOf(row)
+  for (let at = 0; at < kept.length; at += concurrentReads) {
+    shown.push(...(await Promise.all(kept.slice(at, at + concurrentReads).map(async (stub, i) => shownKept(parts, bucket, row, { stub, known: known.get(hexOf(stub.salt)), isLatest: row.current === undefined && at + i === 0 }, wait)))).flat())
+  }
+  return shown
+}
+
+async function shownKept (parts: ObjectParts, bucket: BucketRow, { key }: ObjectRow, { stub, known, isLatest }: { stub: KeptVersion, known: VersionRow | undefined, isLatest: boolean }, wait: { signal?: AbortSignal }): Promise<Array<Extract<Shown, { kind: 'version' }>>> {
+  const details = known ?? await detailsOf(parts, placeIn(bucket, key), stub, wait)
+  if (details === undefined) return []
+  const { version } = details
+  return [{ kind: 'version', info: { ...infoOf({ bucket: bucket.name, key }, version), isLatest, isDeleteMarker: stub.isDeleteMarker }, sequence: stub.sequence }]
+}
+
+async function * names (parts: ObjectParts, bucket: BucketRow, { prefix = '', delimiter = '', after, signal }: ListVersionsOptions): AsyncIterable<Named> {
+  for (let from = after?.key, more = true; more;) {
+    const { entries, prefixes, next } = await parts.registers.list({
+      table: tables.objects, scope: fromHex(bucket.id), prefix: utf8(prefix), after: from === undefined ? undefined : utf8(from), delimiter: delimiter === '' ? undefined : utf8(delimiter), limit: listLimits.maxPage,
+    }, { signal })
+    const through = next === undefined ? undefined : textOf(next)
+    const objects = inOrder<Named>([...entries.map(({ name, summary }) => ({ name: textOf(name), isPrefix: false, current: decodeSummary(summary) })), ...prefixes.map((name) => ({ name: textOf(name), isPrefix: true }))])
+    yield * merged(objects, upTo(keysOfVersions(parts, bucket, { prefix, delimiter, after: from, signal }), through))
+    from = through
+    more = through !== undefined
+  }
+}
+
+async function * upTo (versions: AsyncIterable<Named>, through: string | undefined): AsyncIterable<Named> {
+  for await (const named of versions) {
+    if (through !== undefined && compareNames(named.name, through) > 0) return
+    yield named
+  }
+}
+
+async function * keysOfVersions (parts: ObjectParts, bucket: BucketRow, { prefix, delimiter, after, signal }: { prefix: string, delimiter: string, after: string | undefined, signal: AbortSignal | undefined }): AsyncIterable<Named> {
+  const request = {
+    table: tables.versions, scope: fromHex(bucket.id), prefix: versionPrefix(prefix), delimiter: delimiter === '' ? undefined : versionDelimiter(delimiter),
+    after: after === undefined ? undefined : isRolled(after, { prefix, delimiter }) ? versionPrefix(after) : concat([versionsOfKey(after), Uint8Array.of(0xff)]),
+  }
+  let gathered: { name: string, isPrefix: false, versions: Map<string, VersionRow> } | undefined
+  for await (const { entries, prefixes } of pages(parts, request, { signal })) {
+    const rows = inOrder([...entries.map(({ name, summary }) => ({ name: keyOfVersionRow(name), isPrefix: false, row: decodeVersionRow(summary) })), ...prefixes.map((name) => ({ name: unescapedText(name), isPrefix: true, row: undefined }))])
+    for (const { name, row } of rows) {
+      if (gathered !== undefined && gathered.name !== name) { yield gathered; gathered = undefined }
+      if (row === undefined) { yield { name, isPrefix: true }; continue }
+      gathered ??= { name, isPrefix: false, versions: new Map() }
+      gathered.versions.set(hexOf(row.version.salt), row)
+    }
+  }
+  if (gathered !== undefined) yield gathered
+}
+
+/** Whether a page ended with a common prefix of that name. */
+const isRolled = (key: string, { prefix, delimiter }: { prefix: string, delimiter: string }): boolean =>
+  delimiter !== '' && key.startsWith(prefix) && key.indexOf(delimiter, prefix.length) === key.length - delimiter.length
+
+async function * pages ({ registers }: ObjectParts, request: Omit<ListRequest, 'limit'>, wait: { signal?: AbortSignal }): AsyncIterable<ListPage> {
+  for (let after = request.after, more = true; more;) {
+    const page = await registers.list({ ...request, after, limit: listLimits.maxPage }, wait)
+    yield page
+    after = page.next
+    more = after !== undefined
+  }
+}
+
+const inOrder = <N extends { readonly name: string }>(names: readonly N[]): N[] => names.toSorted((a, b) => compareNames(a.name, b.name))
+const compareNames = (a: string, b: string): number => compareBytes(utf8(a), utf8(b))
+
+/** Two sequences of names, each in order, as one; what both have is one. */
+async function * merged (objects: readonly Named[], versions: AsyncIterable<Named>): AsyncIterable<Named> {
+  let at = 0
+  for await (const named of versions) {
+    for (; at < objects.length && compareNames((objects[at] as Named).name, named.name) < 0; at++) yield objects[at] as Named
+    if (objects[at]?.name === named.name) yield { ...objects[at++], ...named }
+    else yield named
+  }
+  yield * objects.slice(at)
+}

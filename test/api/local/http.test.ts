@@ -1,0 +1,182 @@
+import { request } from 'node:http'
+import { connect } from 'node:net'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { LocalApi } from '../../../src/api/local/http.ts'
+import { hexOf, utf8 } from '../../../src/base/bytes.ts'
+import { Corrupt, Unavailable } from '../../../src/base/errors.ts'
+import { keyedHash } from '../../../src/base/hash.ts'
+import { objectPath } from '../../../src/client/index.ts'
+import { servedApi, type ServedApi } from '../../support/local-api.ts'
+
+let served: ServedApi
+let api: LocalApi
+let stopped = false
+
+beforeAll(async () => {
+  served = await servedApi({}, { stop: () => { stopped = true } })
+  api = served.api
+})
+afterAll(async () => { await served[Symbol.asyncDispose]() })
+
+interface Answer { readonly status: number, readonly body: string, readonly headers: Record<string, unknown>, readonly isBroken: boolean }
+
+function ask (method: string, path: string, { headers = {}, body, token = true }: { headers?: Record<string, string>, body?: string | Uint8Array, token?: boolean } = {}): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ host: '127.0.0.1', port: api.port, method, path, headers: { ...(token ? { authorization: `Bearer ${hexOf(api.token)}` } : {}), ...headers } }, (response) => {
+      const pieces: Buffer[] = []
+      const end = (isBroken: boolean) => () => { resolve({ status: response.statusCode ?? 0, body: Buffer.concat(pieces).toString(), headers: response.headers, isBroken }) }
+      response.on('data', (piece: Buffer) => { pieces.push(piece) }).on('end', end(false)).on('error', end(true))
+    })
+    asked.on('error', reject)
+    asked.end(body)
+  })
+}
+
+describe('the local API', () => {
+  test('proves that it knows the token before it is shown to it', async () => {
+    const challenge = 'ab'.repeat(32)
+    const { status, body } = await ask('GET', `/v1/hello?challenge=${challenge}`, { token: false })
+    expect(status).toBe(200)
+    expect((JSON.parse(body) as { proof: string }).proof).toBe(hexOf(keyedHash(api.token, utf8('dfs/v1/api'), Uint8Array.of(0), Buffer.from(challenge, 'hex'))))
+    expect((await ask('GET', '/v1/hello?challenge=zz', { token: false })).status).toBe(400)
+  })
+
+  test.each([
+    ['no token', { token: false }, 401],
+    ['another token', { token: false, headers: { authorization: `Bearer ${'0'.repeat(64)}` } }, 401],
+    ['another scheme', { token: false, headers: { authorization: 'Basic x' } }, 401],
+    ['another Host (DNS rebinding)', { headers: { host: 'evil.example:80' } }, 421],
+    ['a web page (Origin)', { headers: { origin: 'http://localhost' } }, 403],
+  ])('refuses %s', async (_name, options, status) => {
+    expect((await ask('GET', '/v1/buckets', options)).status).toBe(status)
+  })
+
+  test('is alive and ready without a token, and shows metrics with one', async () => {
+    expect((await ask('GET', '/healthz', { token: false })).status).toBe(200)
+    expect((await ask('GET', '/readyz', { token: false })).status).toBe(200)
+    expect((await ask('GET', '/metrics', { token: false })).status).toBe(401)
+    expect((await ask('GET', '/metrics')).body).toContain('dfs_test')
+  })
+
+  test('stores, gives whole and by range, conditionally, and removes', async () => {
+    const stored = await ask('PUT', '/v1/objects/photos/a%2Fb', { body: 'more than eight bytes', headers: { 'content-type': 'text/plain', 'x-dfs-meta-who': 'me' } })
+    expect(stored.status).toBe(201)
+    const etag = String(stored.headers.etag)
+    const whole = await ask('GET', '/v1/objects/photos/a%2Fb', { headers: { 'x-dfs-transfer': 't1' } })
+    expect(whole).toMatchObject({ status: 200, body: 'more than eight bytes', headers: { etag, 'content-type': 'text/plain', 'x-dfs-meta-who': 'me' } })
+    expect(JSON.parse((await ask('GET', '/v1/transfers/t1')).body)).toMatchObject({ local: 21 })
+    expect(await ask('GET', '/v1/objects/photos/a/b', { headers: { range: 'bytes=5-8' } })).toMatchObject({ status: 206, body: 'than', headers: { 'content-range': 'bytes 5-8/21' } })
+    expect((await ask('GET', '/v1/objects/photos/a/b', { headers: { range: 'bytes=99-' } })).status).toBe(416)
+    expect((await ask('GET', '/v1/objects/photos/a/b', { headers: { 'if-none-match': etag } })).status).toBe(304)
+    expect((await ask('PUT', '/v1/objects/photos/a/b', { body: 'x', headers: { 'if-none-match': '*' } })).status).toBe(412)
+    expect(await ask('HEAD', '/v1/objects/photos/a/b')).toMatchObject({ status: 200, body: '', headers: { 'content-length': '21' } })
+    expect(JSON.parse((await ask('DELETE', '/v1/objects/photos/a/b')).body)).toEqual({ removed: true })
+    expect((await ask('GET', '/v1/objects/photos/a/b')).status).toBe(404)
+  })
+
+  test.each([
+    ['/healthz'], ['/readyz'], ['/metrics'], ['/v1/hello'], ['/v1/config'], ['/v1/inspect'], ['/v1/status'], ['/v1/peers'], ['/v1/watch'], ['/v1/transfers/t1'], ['/v1/buckets'], ['/v1/objects/photos'],
+    ['/v1/objects/photos/k'], ['/v1/stop'], ['/v1/invites'], ['/v1/cache'],
+  ])('%s takes its own methods and names them', async (path) => {
+    const answer = await ask('PATCH', path)
+    expect(answer).toMatchObject({ status: 405, headers: { allow: expect.stringMatching(/^[A-Z]+(, [A-Z]+)*$/) as string } })
+    expect(answer.body).toContain('"this takes ')
+  })
+
+  test('a client that goes away in the middle of a put stores nothing', async () => {
+    const socket = connect(api.port, '127.0.0.1')
+    socket.write(`PUT /v1/objects/photos/half HTTP/1.1\r\nhost: 127.0.0.1:${api.port}\r\nauthorization: Bearer ${hexOf(api.token)}\r\ncontent-length: 100\r\n\r\nonly this`)
+    await expect.poll(() => socket.bytesWritten).toBeGreaterThan(100)
+    socket.destroy()
+    await expect.poll(() => served.logged.some((line) => line.includes('"PUT"') && line.includes('refused'))).toBe(true)
+    expect((await ask('GET', '/v1/objects/photos/half')).status).toBe(404)
+  })
+
+  test('no name of a bucket or a key stands in the log, of what is answered and of what is refused', async () => {
+    await using other = await servedApi()
+    await expect(other.client.head(objectPath('photos', 'not-there'))).rejects.toThrow()
+    await expect(other.client.json('GET', '/v1/buckets/unheard-of')).rejects.toThrow()
+    await expect(other.client.json('PUT', '/v1/buckets/Not-Allowed', { body: {} })).rejects.toThrow()
+    await expect.poll(() => other.logged.length).toBeGreaterThanOrEqual(4)
+    expect(other.logged.join('\n')).not.toMatch(/photos|not-there|unheard-of|not-allowed/i)
+    expect(other.logged.join('\n')).toContain('"reason":"not-found"')
+  })
+
+  test('a read that fails before its first byte is told with its reason (it was a connection broken off)', async () => {
+    await ask('PUT', '/v1/objects/photos/gone', { body: 'more than eight bytes of it' })
+    const read = served.world.parts.content.read.bind(served.world.parts.content)
+    served.world.parts.content.read = () => ({ [Symbol.asyncIterator]: () => ({ next: async () => { throw new Unavailable('3 of the 4 shards it needs') } }) })
+    try {
+      const { status, body } = await ask('GET', '/v1/objects/photos/gone')
+      expect(status).toBe(503)
+      expect(body).toContain('3 of the 4 shards it needs')
+    } finally {
+      served.world.parts.content.read = read
+    }
+  })
+
+  test('a read that fails half way breaks the connection: a short body is never a whole one', async () => {
+    await ask('PUT', '/v1/objects/photos/rot', { body: 'more than eight bytes of it' })
+    const blocks = [...served.world.blocks]
+    const read = served.world.parts.content.read.bind(served.world.parts.content)
+    served.world.parts.content.read = async function * () { yield utf8('more than'); throw new Corrupt('a block rotted') }
+    try {
+      const { status, isBroken, body } = await ask('GET', '/v1/objects/photos/rot')
+      expect({ status, isBroken }).toEqual({ status: 200, isBroken: true })
+      expect(body.length).toBeLessThan(27)
+    } finally {
+      served.world.parts.content.read = read
+    }
+    expect(blocks.length).toBeGreaterThan(0)
+  })
+
+  test.each([
+    ['GET', '/v1/objects/photos/%zz', 400], ['GET', '/', 404], ['GET', '/v2/objects', 404], ['GET', '/v1/unknown', 404], ['PATCH', '/v1/objects/photos/k', 405], ['PUT', '/v1/invites', 405], ['GET', '/v1/invites/revoke', 405], ['POST', '/v1/invites/elsewhere', 404],
+    ['PUT', '/v1/buckets/UPPER', 400], ['GET', '/v1/objects/photos?limit=0', 400], ['GET', '/v1/objects/nobucket', 404],
+  ])('%s %s is answered %d', async (method, path, status) => {
+    const answer = await ask(method, path)
+    expect(answer.status).toBe(status)
+    expect((JSON.parse(answer.body) as { error: { message: string } }).error.message).not.toBe('')
+  })
+
+  test.each([['not json'], ['[1]'], ['{"copies":"3"}'], ['{"unknown":1}'], [JSON.stringify({ copies: 9 })], ['x'.repeat(70_000)]])('a bucket body %.20s is refused', async (body) => {
+    expect([400, 413]).toContain((await ask('PUT', '/v1/buckets/other', { body })).status)
+  })
+
+  test('a bucket\'s redundancy is changed, and nothing else of it', async () => {
+    served.world.places = 6
+    expect((await ask('PUT', '/v1/buckets/shards', { body: '{"shards":"4+2"}' })).status).toBe(201)
+    const set = async (body: string) => { const { status, body: answer } = await ask('PATCH', '/v1/buckets/shards', { body }); return { status, ...JSON.parse(answer) as { copies?: number, shards?: string } } }
+    expect(await set('{"shards":"3+1"}')).toMatchObject({ status: 200, copies: 2, shards: '3+1' })
+    expect(await set('{"shards":"5+2"}')).toMatchObject({ status: 403 })
+    for (const body of ['{"copies":3,"shards":"4+2"}', '{}', '{"compression":"off"}', '{"copies":3,"isPrivate":true}', '{"shards":42}', '{"shards":"9+9"}']) expect(await set(body), body).toMatchObject({ status: 400 })
+    expect(await set('{"copies":3}')).toMatchObject({ status: 200, copies: 3 })
+    expect((JSON.parse((await ask('GET', '/v1/buckets/shards')).body) as { shards?: string }).shards).toBeUndefined()
+  })
+
+  test('a bucket\'s settings are changed, alone or with its redundancy, and taken away', async () => {
+    const set = async (body: unknown) => { const { status, body: answer } = await ask('PATCH', '/v1/buckets/photos', { body: JSON.stringify(body) }); return { status, ...JSON.parse(answer) as { settings?: unknown, copies?: number } } }
+    expect(await set({ versioning: 'enabled', quotaBytes: 1e9, publicRead: true })).toMatchObject({ status: 200, settings: { versioning: 'enabled', quotaBytes: 1e9, publicRead: true } })
+    expect(await set({ quotaBytes: null, publicRead: false, copies: 2 })).toMatchObject({ status: 200, settings: { versioning: 'enabled' }, copies: 2 })
+    for (const wrong of [{ versioning: 'on' }, { versioning: null }, { quotaBytes: -1 }, { quotaBytes: '1' }, { lifecycle: {} }, { lifecycle: [{}] }, { policy: 'x' }, { policy: '{}' }, { quotaObjects: 1, compression: 'off' }]) expect(await set(wrong), JSON.stringify(wrong)).toMatchObject({ status: 400 })
+    await set({ versioning: 'suspended' })
+  })
+
+  test('keys of dots and slashes are keys', async () => {
+    for (const key of ['..', '.', 'a//b', '%2e%2e', 'ü/💾']) {
+      expect((await ask('PUT', `/v1/objects/photos/${encodeURIComponent(key)}`, { body: key })).status).toBe(201)
+      expect((await ask('GET', `/v1/objects/photos/${encodeURIComponent(key)}`)).body).toBe(key)
+    }
+  })
+
+  test('logs no token and no key', async () => {
+    await ask('PUT', '/v1/objects/photos/a-secret-key', { body: 'x' })
+    expect(served.logged.join('\n')).not.toContain(hexOf(api.token))
+    expect(served.logged.join('\n')).not.toContain('a-secret-key')
+  })
+
+  test('stops when it is asked to', async () => {
+    expect((await ask('POST', '/v1/stop')).status).toBe(202)
+    expect(stopped).toBe(true)
+  })
+})

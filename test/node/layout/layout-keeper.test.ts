@@ -1,0 +1,131 @@
+import { describe, expect, test } from 'vitest'
+import type { Clock } from '../../../src/base/clock.ts'
+import { type PeerId, peerIdOf } from '../../../src/base/peer-id.ts'
+import { changed, changing, closing, declaredBy, encodeLayout, type Layout, type MemberRow, openLayout, parseLayout, recovering, replicasOf, settled } from '../../../src/cluster/index.ts'
+import { memoryFiles, type MemoryFiles } from '../../../src/disk/memory-files.ts'
+import { LayoutKeeper, wantedMembers } from '../../../src/node/layout/layout-keeper.ts'
+import { Takeovers } from '../../../src/node/layout/takeover.ts'
+import { clearPartition } from '../../../src/tables/clear-rows.ts'
+import type { Registers } from '../../../src/tables/index.ts'
+import { certificateOf, keyNamed, layoutMember, paperCluster, peerNamed } from '../../support/cluster-identities.ts'
+
+const cluster = paperCluster()
+const names = ['founder', 'bob', 'carol']
+const layout = settled(closing(openLayout(layoutMember('founder'))), names.map((name) => layoutMember(name)))
+const row = (name: string, more: Partial<MemberRow> = {}): MemberRow => ({ certificate: certificateOf(cluster.member(name)), capacityBytes: layoutMember(name).capacityBytes, addresses: [], storeId: layoutMember(name).storeId, ...more })
+const wanted = ({ rows = names.map((name) => row(name)), up = names, evicted = [], of = layout }: { rows?: readonly MemberRow[], up?: readonly string[], evicted?: readonly string[], of?: Layout } = {}): readonly string[] =>
+  wantedMembers({ layout: of, rows, reachable: new Set(up.map(peerNamed)), evicted: new Set(evicted.map(peerNamed)) }).map(({ peerId }) => [...names, 'dave'].find((name) => peerNamed(name) === peerId) ?? '').toSorted()
+
+describe('the layout should have', () => {
+  test('who is in it, though away for a while', () => { expect(wanted({ up: ['founder'] })).toEqual(names.toSorted()) })
+  test('who has joined, when it answers and not before', () => {
+    const rows = [...names, 'dave'].map((name) => row(name))
+    expect(wanted({ rows })).toEqual(names.toSorted())
+    expect(wanted({ rows, up: ['founder', 'dave'] })).toContain('dave')
+  })
+  test('nobody who drains, was voted out, or has no row', () => {
+    expect(wanted({ rows: [row('founder'), row('bob', { isDraining: true }), row('carol')] })).toEqual(['carol', 'founder'])
+    expect(wanted({ evicted: ['carol'] })).toEqual(['bob', 'founder'])
+    expect(wanted({ rows: [row('founder'), row('bob')] })).toEqual(['bob', 'founder'])
+  })
+  test('nobody who was only to follow, and has gone before it did', () => {
+    const between = changing(layout, [...layout.members, layoutMember('dave')])
+    const rows = [...names, 'dave'].map((name) => row(name))
+    expect(wanted({ rows, of: between })).toEqual(names.toSorted())
+    expect(wanted({ rows, of: between, up: ['dave'] })).toContain('dave')
+  })
+  test('another store of a node only when that node answers', () => {
+    const storeId = new Uint8Array(16).fill(7)
+    const rows = [row('founder'), row('bob', { storeId }), row('carol')]
+    const storeOf = (up: readonly string[]): Uint8Array | undefined => wantedMembers({ layout, rows, reachable: new Set(up.map(peerNamed)), evicted: new Set() }).find(({ peerId }) => peerId === peerNamed('bob'))?.storeId
+    expect(storeOf(['bob'])).toEqual(storeId)
+    expect(storeOf([])).toEqual(layoutMember('bob').storeId)
+  })
+})
+
+describe('a keeper', () => {
+  /** How many changes of the layout it begins for memory that a voter says it has lost, in so many minutes; each is over at once, and gives back what `left` says. */
+  async function changesIn (minutes: number, left: (changes: number) => number): Promise<number> {
+    let [current, nowMs, changes] = [layout, 0, 0]
+    const clock = { monotonicMs: () => nowMs } as unknown as Clock
+    const keeper = new LayoutKeeper({
+      self: [...layout.members].map(({ peerId }) => peerId).toSorted()[0] as PeerId, clock, evictAfterMs: 3_600_000,
+      state: { get layout () { return current }, belongs: () => true, isMember: () => true, adoptLayout: async (encoded) => { current = parseLayout(encoded) } },
+      registers: { change: async (_: unknown, change: (value: Uint8Array) => { value: Uint8Array, result: unknown }) => change(encodeLayout(current)).result } as unknown as Registers,
+      ask: async (_, question) => question.kind === 'progress' ? { kind: 'progress', remaining: 0, lost: left(changes), away: [] } : { kind: 'digests', digests: [] },
+      memberRows: async () => names.map((name) => row(name)), reachable: () => new Set(names.map(peerNamed)), storeOf: () => undefined,
+      onChange: (_, why) => { if (why.startsWith('memory')) changes++ },
+    })
+    for (; nowMs < minutes * 60_000; nowMs += 500) await keeper.step()
+    return changes
+  }
+
+  test('has the layout change for memory that was lost, and again while more of it comes back', async () => {
+    expect(await changesIn(10, (changes) => Math.max(0, 100 - 20 * changes))).toBe(5)
+  })
+  test('does not have it change every half minute for memory that nobody can give back', async () => {
+    const changes = await changesIn(60, () => 100)
+    expect(changes).toBeGreaterThan(4)
+    expect(changes).toBeLessThan(10)
+  })
+})
+
+describe('what a node takes over', () => {
+  async function takeoversOf (name: string, { files = memoryFiles(), lost = [] }: { files?: MemoryFiles, lost?: readonly number[] } = {}): Promise<{ takeovers: Takeovers, cleared: number[], files: MemoryFiles }> {
+    const cleared: number[] = []
+    const rows = { clear: async (...partitions: readonly number[]) => { cleared.push(...partitions) }, lostPartitions: () => new Set(lost) }
+    return { takeovers: await Takeovers.open({ files, rows, self: peerNamed(name), clearing: async () => {} }), cleared, files }
+  }
+  const between = changing(layout, [...layout.members, layoutMember('dave')])
+
+  test('is every partition that it enters, of which it forgets first what it had, and the clear rows', async () => {
+    const { takeovers, cleared } = await takeoversOf('dave')
+    await takeovers.prepare(between)
+    const { partitions, restoring } = takeovers.of(between)
+    const entered = partitions.filter((partition) => partition !== clearPartition)
+    expect(entered.length).toBeGreaterThan(1000)
+    expect(entered.every((partition) => between.next !== undefined && replicasOf(between.next, partition).includes(peerNamed('dave')))).toBe(true)
+    expect(partitions).toContain(clearPartition)
+    expect(restoring.size).toBe(0)
+    expect(cleared).toEqual(entered)
+  })
+
+  test('is nothing for those who were there, and nothing when it is done', async () => {
+    const { takeovers } = await takeoversOf('founder')
+    await takeovers.prepare(between)
+    expect(takeovers.of(between).partitions).toEqual([])
+    expect((await takeoversOf('dave')).takeovers.of(changed(between)).partitions).toEqual([])
+  })
+
+  test('is what it had lost before the layout was adopted, over a restart too; what it loses later waits for the next', async () => {
+    const { takeovers, files } = await takeoversOf('founder', { lost: [5, 9] })
+    await takeovers.prepare(between)
+    expect(takeovers.of(between)).toMatchObject({ partitions: [5, 9], restoring: new Set([5, 9]) })
+    const restarted = await takeoversOf('founder', { files, lost: [5, 9, 11] })
+    expect(restarted.takeovers.of(between).restoring).toEqual(new Set([5, 9]))
+    const again = changing(between, between.next?.members ?? [])
+    expect(restarted.takeovers.of(again).restoring).toEqual(new Set())
+    await restarted.takeovers.prepare(again)
+    expect(restarted.takeovers.of(again).restoring).toEqual(new Set([5, 9, 11]))
+  })
+
+  test('is everything that it is to decide about, after the loss of a majority, of each that is left; and what it had it keeps', async () => {
+    const five = settled(closing(openLayout(layoutMember('founder'))), [...names, 'dave', 'eve'].map((name) => layoutMember(name)))
+    const recovery = declaredBy(keyNamed('cluster authority'), cluster.clusterId, recovering(five, ['bob', 'eve'].map((name) => layoutMember(name))))
+    const { takeovers, cleared } = await takeoversOf('bob')
+    await takeovers.prepare(recovery)
+    expect(cleared).toEqual([])
+    const takeover = takeovers.of(recovery)
+    expect(takeover).toMatchObject({ isOfAll: true, version: recovery.version })
+    expect(takeover.partitions).toHaveLength(4097)
+    for (const partition of [0, 77, clearPartition]) expect(takeover.from(partition).toSorted()).toEqual(['bob', 'eve'].map(peerNamed).toSorted())
+    expect((await takeoversOf('carol')).takeovers.of(recovery).partitions).toEqual([])
+  })
+
+  test('is nothing that was lost, for whoever is to vote no more', async () => {
+    const { takeovers } = await takeoversOf('carol', { lost: [5] })
+    const without = changing(layout, layout.members.filter(({ peerId }) => peerId !== peerIdOf(cluster.member('carol').subject)))
+    await takeovers.prepare(without)
+    expect(takeovers.of(without).partitions).toEqual([])
+  })
+})
