@@ -84,8 +84,8 @@ describe('the assignment, over random histories of who holds', () => {
 
   test('never puts two copies into one zone while another has a node left', () => expect(findings.uneven).toEqual([]))
 
-  test('gives shares within 5 % of what capacities and zones allow, or a copy', () => {
-    const promised = findings.off.filter(({ where, width }) => [1, 2, 3, 6].includes(width) || where.startsWith('rows')).map(({ where }) => where)
+  test('gives shares of the widths that serve by themselves, and of rows, within 5 % of what capacities and zones allow, or a copy', () => {
+    const promised = findings.off.filter(({ where, width }) => [1, 3, 6].includes(width) || where.startsWith('rows')).map(({ where }) => where)
     expect(promised).toEqual([])
     // between the widths that redundancies use by default, and behind them, what those have chosen can leave too little choice
     expect(findings.off.length / findings.shares, findings.off.map(({ where }) => where).join('\n')).toBeLessThan(0.01)
