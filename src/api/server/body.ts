@@ -25,10 +25,12 @@ export async function * bodyOf ({ request, goOn }: Pick<Incoming, 'request' | 'g
 
 /**
  * The same for who stores it: each piece goes one way, whole, into the chunker's window, and its memory is given back there (base/lease.ts). Not for who cuts
- * pieces up, or keeps them.
+ * pieces up, or keeps them. By HTTP/2 nothing is lent: what one read of the socket brought is one piece of memory, with frames of this body and of others in it,
+ * which Node's parser may not be through with either. HTTP/1.1 has every piece copied out of there.
  */
 export async function * lentBodyOf (incoming: Pick<Incoming, 'request' | 'goOn'>): AsyncIterable<Buffer> {
-  for await (const piece of bodyOf(incoming)) yield lend(piece)
+  const isLent = incoming.request.httpVersionMajor === 1
+  for await (const piece of bodyOf(incoming)) yield isLent ? lend(piece) : piece
 }
 
 /** What of a body has come and was not taken yet. */
