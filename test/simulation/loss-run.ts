@@ -109,7 +109,13 @@ class Run {
       await world.time.sleep(world.between(200, 4_000))
     }
     const [lost, left] = this.#parted(lostCount)
+    const knowing = world.pick(left)
+    // what is chosen then, one survivor alone knows, whichever
+    const deaf = left.filter((name) => name !== knowing)
+    world.split(deaf)
+    await world.time.sleep(world.between(1_000, 4_000))
     for (const name of lost) world.kill(name)
+    world.cut([])
     const lossMs = world.time.nowMs
     this.#through = left
     this.#isWriting = false
