@@ -1,5 +1,7 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { utf8 } from '../../src/base/bytes.ts'
+import { hexOf, utf8 } from '../../src/base/bytes.ts'
 import { objectPath } from '../../src/client/index.ts'
 import { hurriedClock, servedApi } from '../support/local-api.ts'
 
@@ -48,6 +50,27 @@ describe('the local API, stopped', () => {
     await started.promise
     await served.api[Symbol.asyncDispose]()
     await told
+  })
+
+  test('does not store what had come of a put that it refused, though the rest comes after the refusal (it was read away, and the end taken for the end of the object)', async () => {
+    await using served = await servedApi({}, { clock: hurriedClock })
+    const { put } = served.objects
+    const begun = Promise.withResolvers<void>()
+    const over = Promise.withResolvers<void>()
+    served.objects.put = async (target, source, options) => {
+      const told = async function * (): AsyncIterable<Uint8Array> { for await (const piece of source) { begun.resolve(); yield piece } }
+      try { return await put(target, told(), options) } finally { over.resolve() }
+    }
+    const socket = connect(served.api.port, '127.0.0.1').on('error', () => { /* it is cut off in the end */ })
+    socket.write(`PUT /v1/objects/photos/part HTTP/1.1\r\nhost: 127.0.0.1:${served.api.port}\r\nauthorization: Bearer ${hexOf(served.api.token)}\r\ntransfer-encoding: chunked\r\n\r\n4\r\nonly\r\n`)
+    await begun.promise
+    const stopped = served.api[Symbol.asyncDispose]()
+    const [answer] = await once(socket, 'data') as [Buffer]
+    expect(String(answer)).toMatch(/^HTTP\/1.1 503 /)
+    socket.write('5\r\n this\r\n0\r\n\r\n')
+    await over.promise
+    await stopped
+    await expect(served.objects.head({ bucket: 'photos', key: 'part' })).rejects.toMatchObject({ code: 'not-found' })
   })
 
   test('cuts off a reader that reads nothing', async () => {

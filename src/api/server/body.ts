@@ -8,16 +8,20 @@ export const bodyLimits = {
   waitingBytes: 128 * 1024,
 } as const
 
+type Body = Pick<Incoming, 'request' | 'goOn' | 'signal'>
+
 /**
  * The body as it comes, asked for when it is first read. Whoever stops reading it half way leaves the connection open, so that a refusal can still be answered.
  * Pieces are as the socket gave them: a stream's own iterator joins those that have gathered while one was worked on, which costs a copy, and a fifth of all
  * that HTTP takes of the processor.
+ * Of a request that was given up it never ends well: what still comes of it goes to whoever reads it away (linger.ts), and here the end would follow on a part.
  */
-export async function * bodyOf ({ request, goOn }: Pick<Incoming, 'request' | 'goOn'>): AsyncIterable<Buffer> {
+export async function * bodyOf ({ request, goOn, signal }: Body): AsyncIterable<Buffer> {
   goOn()
   const arriving = new Arriving(request)
   try {
     for (let piece = await arriving.next(); piece !== undefined; piece = await arriving.next()) yield piece
+    signal.throwIfAborted()
   } finally {
     arriving.leave()
   }
@@ -28,7 +32,7 @@ export async function * bodyOf ({ request, goOn }: Pick<Incoming, 'request' | 'g
  * pieces up, or keeps them. By HTTP/2 nothing is lent: what one read of the socket brought is one piece of memory, with frames of this body and of others in it,
  * which Node's parser may not be through with either. HTTP/1.1 has every piece copied out of there.
  */
-export async function * lentBodyOf (incoming: Pick<Incoming, 'request' | 'goOn'>): AsyncIterable<Buffer> {
+export async function * lentBodyOf (incoming: Body): AsyncIterable<Buffer> {
   const isLent = incoming.request.httpVersionMajor === 1
   for await (const piece of bodyOf(incoming)) yield isLent ? lend(piece) : piece
 }
