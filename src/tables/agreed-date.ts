@@ -20,8 +20,8 @@ export interface AgreedDateParts {
 export const agreedDateLimits = {
   /** A voter that has not told its clock by then has none. */
   askMs: 500,
-  /** Times that voters are asked for the date of what is written now, before it is not written. */
-  presentAsks: 4,
+  /** Times that voters are asked for the date of what is written now, before it is not written; each time they have twice as long: a row waits for a replica for two seconds. */
+  presentAsks: 3,
   /** A date for what is written is counted on by the monotonic clock, and asked for again in the background. */
   rememberedMs: 60_000,
 } as const
@@ -59,29 +59,29 @@ export class AgreedDate {
   async present (): Promise<number> {
     const { clock } = this.#parts
     const isFresh = this.#remembered !== undefined && clock.monotonicMs() - this.#remembered.atMs < agreedDateLimits.rememberedMs
-    if (!isFresh) void this.#asked()
-    for (let asks = 0; this.#remembered === undefined && asks < agreedDateLimits.presentAsks; asks++) await this.#asked()
+    if (!isFresh && this.#remembered !== undefined) void this.#asked()
+    for (let asks = 0; this.#remembered === undefined && asks < agreedDateLimits.presentAsks; asks++) await this.#asked(agreedDateLimits.askMs * 2 ** asks)
     if (this.#remembered === undefined) throw new Unavailable('too few voters tell the date of what is to be written')
     const { wallMs, atMs } = this.#remembered
     return Math.round(wallMs + clock.monotonicMs() - atMs)
   }
 
   /** All at once ask once. */
-  async #asked (): Promise<void> {
-    this.#asking ??= this.#remember().finally(() => { this.#asking = undefined })
+  async #asked (askMs: number = agreedDateLimits.askMs): Promise<void> {
+    this.#asking ??= this.#remember(askMs).finally(() => { this.#asking = undefined })
     await this.#asking
   }
 
-  async #remember (): Promise<void> {
-    const { electorate, clocks } = await this.#ask({})
+  async #remember (askMs: number): Promise<void> {
+    const { electorate, clocks } = await this.#ask({ askMs })
     const wallMs = presentDate(electorate, clocks)
     if (wallMs !== undefined) this.#remembered = { wallMs, atMs: this.#parts.clock.monotonicMs() }
   }
 
-  async #ask (wait: { signal?: AbortSignal }): Promise<{ electorate: Electorate, clocks: ReadonlyMap<PeerId, number> }> {
+  async #ask ({ askMs = agreedDateLimits.askMs, ...wait }: { signal?: AbortSignal, askMs?: number }): Promise<{ electorate: Electorate, clocks: ReadonlyMap<PeerId, number> }> {
     const { voters, ask, clock } = this.#parts
     const electorate = voters.electorate(clearPartition)
-    using limit = deadline(clock, agreedDateLimits.askMs, { signal: wait.signal, what: 'asking voters for the date' })
+    using limit = deadline(clock, askMs, { signal: wait.signal, what: 'asking voters for the date' })
     const clocks = new Map<PeerId, number>()
     // one that cannot be asked has no say
     await Promise.allSettled(electorsOf(electorate).map(async (peer) => {
