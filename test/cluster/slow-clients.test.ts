@@ -15,7 +15,7 @@ const mib = 1024 ** 2
 const clients = 200
 const sizeBytes = 256 * mib
 /** The longest chunk (2 MiB), a message where there are messages, and what waits for the collector of what came before. */
-const mostHeld = { reading: 2.4 * mib, readingByGrpc: 2.7 * mib, writing: 5.5 * mib, writingByGrpc: 8 * mib } as const
+const mostHeld = { reading: 2.4 * mib, readingByGrpc: 2.7 * mib, writing: 5.5 * mib, writingByGrpc: 10 * mib } as const
 
 let real: RealCluster
 let key: SecretAccessKey
