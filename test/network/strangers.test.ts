@@ -44,6 +44,8 @@ const offered = noiseBytes(20_000, 66)
 
 const addressesOf = (index: number): readonly string[] => real.node(index).ready?.addresses ?? []
 const statusesOf = async (): Promise<NodeStatus[]> => Promise.all([0, 1, 2].map(async (i) => (await real.via(i)).client.json<NodeStatus>('GET', '/v1/status')))
+/** Not the version of the layout: on a slow machine a change of the members' own may still go on. */
+const belonging = (statuses: readonly NodeStatus[]): unknown => statuses.map(({ members, layout }) => ({ members: members.map(({ peerId }) => peerId), inLayout: layout.members }))
 const inspected = async (index: number): Promise<{ routingTable: string[], gossip: string[] }> => (await real.via(index)).client.json('GET', '/v1/inspect')
 
 beforeAll(async () => {
@@ -125,7 +127,7 @@ describe('a stranger with', () => {
     const { seed, token, ...shown } = make()
     await using stranger = await strangerWith(seed, shown)
     const { raw } = stranger
-    const before = await statusesOf()
+    const before = belonging(await statusesOf())
     const answers: Uint8Array[] = []
     for (const index of [0, 1, 2]) {
       const peer = await raw.connect(addressesOf(index))
@@ -149,7 +151,7 @@ describe('a stranger with', () => {
       expect(peers.map(({ peerId }) => peerId)).not.toContain(raw.peerId)
     }
     expect(stranger.mesh).toEqual([])
-    expect((await statusesOf()).map(({ members, layout }) => ({ members: members.map(({ peerId }) => peerId), layout }))).toEqual(before.map(({ members, layout }) => ({ members: members.map(({ peerId }) => peerId), layout })))
+    expect(belonging(await statusesOf())).toEqual(before)
     for (const index of [0, 1, 2]) expect(await holds(index, offered)).toBe(false)
   }, 120_000)
 
