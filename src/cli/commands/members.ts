@@ -85,8 +85,11 @@ export async function replace (old: string, fresh: string | undefined, options: 
     let isRemoved = await step()
     output.note(`${by} takes the place of ${old}`)
     await followed(context, forecast, async ({ isWhole, isDone }) => {
+      const wasRemoved = isRemoved
       isRemoved ||= await step()
-      return isRemoved && (options.wait !== true || (isWhole && isDone))
+      if (options.wait !== true) return isRemoved
+      // what was looked at before it went says nothing of what came of that
+      return wasRemoved && isWhole && isDone
     })
     output.fact({ peer: old, by, removed: true }, `${old} is replaced by ${by}, and put out of the cluster${options.wait === true ? '; there are as many copies of everything as there should be' : ': "dfs status" says when all has come to it'}`)
   })
