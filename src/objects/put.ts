@@ -86,7 +86,9 @@ class Upload {
       this.#checkSize(content.sizeBytes)
       const attributes = { ...carried, ...await digests.attributes() }
       const bucket = await this.#put.bucketNow()
-      const version = await commitVersion(this.#parts, { bucket, key }, await this.#versionOf(content, { bucket, attributes }), options)
+      const made = await this.#versionOf(content, { bucket, attributes })
+      options.signal?.throwIfAborted()
+      const version = await commitVersion(this.#parts, { bucket, key }, made, options)
       this.#pending = undefined
       return { version, stored: { bucket: this.#bucket, key, version: this.#version, root: content.root, chunks: content.chunks } }
     } finally {

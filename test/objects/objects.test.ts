@@ -77,6 +77,15 @@ describe('objects', () => {
     expect(world.announced).toEqual([])
   })
 
+  test.each([['abc'], [large]])('what was given up when all of it had come, and before its commit, is not stored: %j (its end may have been the end of a part)', async (text) => {
+    const { world, store } = await worldWithBucket()
+    const given = new AbortController()
+    async function * givenUp (): AsyncIterable<Uint8Array> { yield * bytesOf(text); given.abort(new Error('the client went away')) }
+    await expect(store.put({ bucket: 'photos', key: 'k' }, givenUp(), { signal: given.signal })).rejects.toThrow('the client went away')
+    await expect(store.head({ bucket: 'photos', key: 'k' })).rejects.toThrow(NotFound)
+    expect(world.announced).toEqual([])
+  })
+
   test('fewer bytes than announced store nothing', async () => {
     const { store } = await worldWithBucket()
     await expect(store.put({ bucket: 'photos', key: 'k' }, bytesOf('abc'), { sizeBytes: 4 })).rejects.toThrow('4 bytes were announced, 3 came')
