@@ -27,7 +27,7 @@ export function requireMethod ({ request, response }: Pick<Incoming, 'request' |
 const maxJsonBytes = 64 * 1024
 
 /** The body as a JSON object; an empty body is an empty object. @throws ApiError */
-export async function jsonBody (exchange: Pick<Incoming, 'request' | 'goOn' | 'signal'>): Promise<Readonly<Record<string, unknown>>> {
+export async function jsonBody (exchange: Pick<Incoming, 'request' | 'goOn' | 'signal' | 'clock'>): Promise<Readonly<Record<string, unknown>>> {
   const pieces: Buffer[] = []
   let length = 0
   for await (const piece of bodyOf(exchange)) {

@@ -1,4 +1,3 @@
-import type { Clock } from '../../base/clock.ts'
 import { bodyOf } from '../server/body.ts'
 import type { DfsNode } from '../../node.ts'
 import type { AccessAction, AccessKey } from '../../objects/index.ts'
@@ -22,7 +21,6 @@ export interface S3Exchange extends PublicExchange {
   readonly accessKey: AccessKey | undefined
   /** The region the client signs for. */
   readonly region: string
-  readonly clock: Clock
   /** @throws S3Error AccessDenied unless who asks may do this */
   demand (what: Demand): Promise<void>
   /** The body, decoded; asked for when it is first read. */

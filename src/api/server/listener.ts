@@ -23,6 +23,7 @@ export interface Incoming {
   readonly id: string
   readonly request: IncomingMessage
   readonly response: ServerResponse
+  readonly clock: Clock
   /** Still percent-encoded: a URL parser would resolve ".." and change the key. */
   readonly path: string
   /** What follows the first question mark, still encoded. */
@@ -126,7 +127,7 @@ function isOut (response: ServerResponse): boolean {
   return 'stream' in response ? response.writableEnded && (response.stream as ServerHttp2Stream).rstCode === constants.NGHTTP2_NO_ERROR : response.writableFinished
 }
 
-function incomingOf ({ random }: ServeOptions, { request, response, gone, stopping, waits }: Arrival, facts: Record<string, unknown>): Incoming {
+function incomingOf ({ random, clock }: ServeOptions, { request, response, gone, stopping, waits }: Arrival, facts: Record<string, unknown>): Incoming {
   const url = request.url ?? '/'
   const at = url.indexOf('?')
   let isWaiting = waits
@@ -134,6 +135,7 @@ function incomingOf ({ random }: ServeOptions, { request, response, gone, stoppi
     id: hexOf(random.bytes(8)),
     request,
     response,
+    clock,
     path: at < 0 ? url : url.slice(0, at),
     rawQuery: at < 0 ? '' : url.slice(at + 1),
     signal: gone.signal,
