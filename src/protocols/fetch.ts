@@ -52,8 +52,9 @@ export async function serveFetch (requests: Requests, { sources, shards, budget,
     reader.end()
     const block = await found(cid, sources, signal)
     if (block === undefined) return [Uint8Array.of(notHere)]
-    answerBytes = range?.length ?? block.byteLength
-    return [Uint8Array.of(here), range === undefined ? block : block.subarray(range.offset, range.offset + range.length)]
+    const answer = range === undefined ? block : block.subarray(range.offset, range.offset + range.length)
+    answerBytes = answer.byteLength
+    return [Uint8Array.of(here), answer]
   }, { ...fetchLimits, holding: { budget, answerBytes: fetchLimits.maxAnswerBytes } })
 }
 

@@ -65,14 +65,22 @@ export async function serveStore (requests: Requests, { holder, budget, warn, us
   const { maxRequestBytes, maxConcurrent } = storeLimits
   await requests.handle(storeProtocol, async (_peer, body) => {
     const kind = body[0] ?? 0
-    using _waiting = (kind & background) === 0 && kind !== kinds.many ? users?.begin(stepOf(kind, body.byteLength)) : undefined
+    const step = stepOf(kind, body.byteLength)
+    using _waiting = step === undefined ? undefined : users?.begin(step)
     const reader = new ByteReader(body.subarray(1))
     return [kind === kinds.many ? await answerToMany(holder, reader, warn) : Uint8Array.of(outcomes.indexOf(await outcomeOf(holder, { kind: kind & ~background, reader, warn })))]
   }, { maxRequestBytes, maxConcurrent, holding: { budget, answerBytes: 0 } })
 }
 
-/** Storing twice as much takes longer: that is not told from work beside it. */
-const stepOf = (kind: number, bytes: number): string => `store ${kind} ${Math.ceil(Math.log2(bytes))}`
+/**
+ * What a user waits for. Storing twice as much takes longer: that is not told from work beside it. So many are kept apart that peers cannot take the place of all
+ * others in the measure of long work, whatever they send: an offer has one length, and up to 4 KiB it is the disk that takes the time.
+ */
+function stepOf (kind: number, bytes: number): string | undefined {
+  if (kind === kinds.offer || kind === kinds.shardOffer) return `store ${kind}`
+  if (kind === kinds.payload || kind === kinds.shardPayload) return `store ${kind} ${Math.max(12, Math.ceil(Math.log2(bytes)))}`
+  return undefined
+}
 
 async function outcomeOf (holder: Holder, { kind, reader, warn }: { kind: number, reader: ByteReader, warn: StoreParts['warn'] }): Promise<Outcome> {
   const { cid, reference } = readReference(reader)

@@ -37,10 +37,12 @@ async function holding ({ kept = 'want', failure }: { kept?: 'kept' | 'want', fa
     shardPresence: async (wanted) => wanted.map(() => ({ indexes: new Set([0, 2]), references: 9 })),
   }
   const budget = new Budget(10_000_000)
-  await serveStore(network.of(answerer), { holder, budget, warn: (message) => { warnings.push(message) } })
+  const steps = new Set<string>()
+  const users = { begin: (kind: string) => { steps.add(kind); return { [Symbol.dispose]: () => { /* nobody measures */ } } } }
+  await serveStore(network.of(answerer), { holder, budget, warn: (message) => { warnings.push(message) }, users })
   const requests = network.of(asker)
   return {
-    network, calls, references, warnings, budget,
+    network, steps, calls, references, warnings, budget,
     store: async (block = small, of: Reference = reference) => storeAt(requests, answerer, { ...block, reference: of }, {}),
     storeShard: async (shard: Shard, of: Reference) => storeShardAt(requests, answerer, { shard, reference: of }, {}),
     raw: async (...body: Uint8Array[]) => requests.request(answerer, storeProtocol, body, { timeoutMs: 1000, maxAnswerBytes: 16 }),
@@ -53,6 +55,14 @@ const lengthOf = (length: number): Uint8Array => { const bytes = new Uint8Array(
 const answers = { want: 0, had: 1, stored: 2, full: 3, refused: 4, corrupt: 5 }
 
 describe('storing a block at a peer', () => {
+  test('is a few kinds of steps that users wait for, whatever a peer sends (each byte in the place of a kind was one, of each length)', async () => {
+    const { raw, steps } = await holding()
+    const lengths = Array.from({ length: 22 }, (_, exponent) => 2 ** exponent)
+    for (let kind = 0; kind < 256; kind++) for (const length of kind > 0 && kind < 6 ? lengths : [40]) await raw(Uint8Array.of(kind), new Uint8Array(length)).catch(() => { /* refused */ })
+    expect(steps.size).toBeLessThanOrEqual(24)
+    expect([...steps]).toEqual(expect.arrayContaining(['store 1', 'store 4', 'store 2 12', 'store 5 21']))
+  })
+
   test('sends a small one at once, with the version and redundancy it is for', async () => {
     const { store, calls, references, network } = await holding()
     expect(await store(small, { versionId: reference.versionId, redundancy: { k: 4, m: 2 } })).toBe('stored')
