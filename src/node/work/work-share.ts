@@ -47,14 +47,14 @@ export class WorkShare {
   /** Somebody has waited for one step of this kind, which ends now. Steps of a kind are alike: what differs by size is told apart by it. */
   waited (kind: string, tookMs: number): void {
     const startedMs = this.#clock.monotonicMs() - tookMs
-    const { period, intoMs } = momentOf(this.#clock.wallMs() - tookMs)
+    const { intoMs } = momentOf(this.#clock.wallMs() - tookMs)
     const { settleMs, stillMs, mostKinds } = workShareLimits
     const isStill = intoMs >= settleMs && intoMs < stillMs
     if (isStill) this.#cameWhileStill = true
     if (!this.#steps.has(kind) && this.#steps.size >= mostKinds) return
     const steps = this.#steps.get(kind) ?? new Steps()
     this.#steps.set(kind, steps)
-    if (isStill) steps.addStill(period, tookMs)
+    if (isStill) steps.addStill({ startedMs, tookMs })
     else if (intoMs >= stillMs && startedMs >= this.#changedMs && (this.#running > 0 || startedMs <= this.#workUntilMs)) steps.addBusy(tookMs)
   }
 
@@ -65,7 +65,7 @@ export class WorkShare {
     if (period === this.#period || intoMs < workShareLimits.stillMs) return
     const isFirst = this.#period === -1
     this.#period = period
-    const ratio = ratioOf([...this.#steps.values()].map((steps) => steps.compared(period)))
+    const ratio = ratioOf([...this.#steps.values()].map((steps) => steps.compared(this.#clock.monotonicMs())))
     const isNobodyThere = ratio === undefined && !this.#cameWhileStill && !isFirst
     this.#cameWhileStill = false
     if (ratio !== undefined && ratio > tooMuch) this.#set(Math.max(floor, this.#share * fewer))
@@ -110,11 +110,11 @@ export const workShareLimits = {
 
 /** What steps of one kind took: while work stood still, and since the share last changed. */
 class Steps {
-  #still: Array<{ readonly period: number, readonly tookMs: number }> = []
+  #still: StillStep[] = []
   #busy: number[] = []
 
-  addStill (period: number, tookMs: number): void {
-    this.#still.push({ period, tookMs })
+  addStill (step: StillStep): void {
+    this.#still.push(step)
     if (this.#still.length > workShareLimits.mostSteps) this.#still.shift()
   }
 
@@ -126,11 +126,15 @@ class Steps {
   begin (): void { this.#busy = [] }
 
   /** What the slowest tenth takes, without work and beside it. */
-  compared (period: number): Compared {
-    this.#still = this.#still.filter((step) => step.period > period - workShareLimits.mostPeriods)
+  compared (nowMs: number): Compared {
+    const { mostPeriods, periodMs } = workShareLimits
+    this.#still = this.#still.filter(({ startedMs }) => startedMs > nowMs - mostPeriods * periodMs)
     return { stillSteps: this.#still.length, busySteps: this.#busy.length, stillMs: slowOf(this.#still.map(({ tookMs }) => tookMs)), busyMs: slowOf(this.#busy) }
   }
 }
+
+/** When it began is told by the monotonic clock: of a wall clock that went back all earlier ones would be of the future, and count for ever. */
+interface StillStep { readonly startedMs: number, readonly tookMs: number }
 
 interface Compared { readonly stillSteps: number, readonly busySteps: number, readonly stillMs: number, readonly busyMs: number }
 

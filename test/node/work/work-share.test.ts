@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { runInBackground } from '../../../src/node/work/background.ts'
 import { UserActivity } from '../../../src/node/work/user-activity.ts'
-import { workShareLimits } from '../../../src/node/work/work-share.ts'
+import { WorkShare, workShareLimits } from '../../../src/node/work/work-share.ts'
 import { VirtualTime } from '../../simulation/virtual-time.ts'
 
 interface Load {
@@ -133,5 +133,29 @@ describe('the share of long work, while users never pause', () => {
     await time.run(() => isOver)
     expect(began.length).toBeGreaterThan(500)
     expect(began.slice(1).filter((intoMs) => intoMs < workShareLimits.stillMs)).toEqual([])
+  })
+
+  test('is not what it was before the wall clock went back (steps of then were of the future, and none was ever too old)', () => {
+    const [hourMs, { periodMs, mostPeriods }] = [3_600_000, workShareLimits]
+    let [nowMs, aheadMs] = [0, hourMs]
+    const clock = { ...new VirtualTime().clock(), monotonicMs: () => nowMs, wallMs: () => nowMs + aheadMs }
+    const share = new WorkShare(clock)
+    /** Users' steps, without work and beside it, while one unit follows another. */
+    const livePeriods = (count: number, { stillMs, busyMs }: { stillMs: number, busyMs: number }): void => {
+      for (let period = 0; period < count; period++) {
+        using _unit = share.unit()
+        nowMs += 500
+        for (let step = 0; step < 3; step++) share.waited('step', stillMs)
+        nowMs += 2500
+        for (let step = 0; step < 10; step++) share.waited('step', busyMs)
+        share.restMsAfter(10, { isUrgent: false })
+        nowMs += periodMs - 3000
+      }
+    }
+    livePeriods(2 * mostPeriods, { stillMs: 200, busyMs: 200 })
+    expect(share.value).toBeCloseTo(workShareLimits.most)
+    aheadMs = 0
+    livePeriods(3 * mostPeriods, { stillMs: 10, busyMs: 200 })
+    expect(share.value).toBeCloseTo(workShareLimits.floor)
   })
 })
