@@ -71,7 +71,7 @@ function wishOf ({ request: { method = '' }, query }: Exchange, area: string | u
   if (bucket === '') return undefined
   if (area === 'buckets') return key.length > 0 ? undefined : { action: 'admin', bucket, key: '' }
   if (area !== 'objects') return undefined
-  if (key.length === 0) return { action: 'list', bucket, key: query.get('prefix') ?? '' }
+  if (key.length === 0) return { action: 'list', bucket, key: query.get('prefix') ?? '', isOfVersions: query.get('versions') === 'true' }
   return { action: reads ? 'read' : 'write', bucket, key: key.join('/'), isOfVersions: query.has('version') }
 }
 

@@ -20,6 +20,8 @@ export interface Download {
   readonly key: string
   readonly place: Place
   readonly range?: ByteRange
+  /** The query that names one (lock-text.ts); empty: the current one. */
+  readonly version?: string
   readonly partsIn?: PartOptions['partsIn']
 }
 
@@ -42,9 +44,9 @@ export async function download (context: CommandContext, wanted: Download): Prom
 }
 
 /** As the bytes come: nothing to go on with. */
-async function toStream (context: CommandContext, { bucket, key, place: { path }, range }: Download, id: string): Promise<Got> {
+async function toStream (context: CommandContext, { bucket, key, place: { path }, range, version = '' }: Download, id: string): Promise<Got> {
   const headers = { 'x-dfs-transfer': id, ...(range === undefined ? {} : { range: rangeHeader(range) }) }
-  const { headers: got, body } = await context.client.download(objectPath(bucket, key), { headers, signal: context.signal })
+  const { headers: got, body } = await context.client.download(`${objectPath(bucket, key)}${version}`, { headers, signal: context.signal })
   const sizeBytes = Number(got['content-length'])
   // bytes on the terminal and a bar across them are of no use to anybody
   const isOnTerminal = path === '-' && process.stdout.isTTY
@@ -77,8 +79,8 @@ async function * written (body: AsyncIterable<Uint8Array>, path: string, signal:
 }
 
 /** The final name never holds half a file, and what an earlier run has left of this version is gone on with. */
-async function toFile (context: CommandContext, { bucket, key, place, range, partsIn }: Download, id: string): Promise<Got> {
-  const path = objectPath(bucket, key)
+async function toFile (context: CommandContext, { bucket, key, place, range, version = '', partsIn }: Download, id: string): Promise<Got> {
+  const path = `${objectPath(bucket, key)}${version}`
   const head = await context.client.head(path, { signal: context.signal })
   const etag = unquoted(head.etag)
   const { first, end } = resolveRange(range, Number(head['content-length']))

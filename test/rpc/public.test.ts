@@ -173,6 +173,16 @@ describe('the HTTP API for objects at a public address', () => {
     }
   })
 
+  test('a listing of versions is asked for as one, whatever stands below its prefix', async () => {
+    const wishes: Wish[] = []
+    const face = publicApiFace({ node: { objects } as unknown as DfsNode, clock: systemClock, config: { rpcOrigins: [], rpcReflection: false }, gate: { ...testGate, judge: async (wish) => { wishes.push(wish); return 'allow' } } })
+    await using served = await servedPublicly((exchange) => face.answer(exchange), { face })
+    const versionsIn = async (query: string): Promise<unknown> => (await fetch(`http://127.0.0.1:${served.listener.port}/v1/objects/photos?prefix=k${query}`)).json()
+    expect(await versionsIn('')).toHaveProperty('objects')
+    expect(await versionsIn('&versions=true')).toHaveProperty('versions')
+    expect(wishes.map(({ action, key, isOfVersions = false }) => [action, key, isOfVersions])).toEqual([['list', 'k', false], ['list', 'k', true]])
+  })
+
   test('a version that is named is not what anybody may read, and locks are not to be set here', async () => {
     const { versionId } = await objects.head({ bucket: 'open', key: 'k' })
     for (const method of ['GET', 'HEAD']) expect((await http(method, `/v1/objects/open/k?version=${versionId}`)).status, method).toBe(401)

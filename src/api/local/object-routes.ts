@@ -21,23 +21,23 @@ export async function objectRoute (exchange: Exchange, target: ObjectName): Prom
   }
 }
 
-/** GET /v1/objects/BUCKET */
+/** GET /v1/objects/BUCKET; with `versions=true` what is kept of each key too. */
 export async function listRoute (exchange: Exchange, bucket: string): Promise<void> {
   requireMethod(exchange, 'GET', 'HEAD')
-  const { query } = exchange
-  const limit = query.get('limit')
-  const { objects, ...page } = await exchange.node.objects.list(bucket, {
-    signal: exchange.signal,
-    prefix: query.get('prefix') ?? undefined,
-    delimiter: query.get('delimiter') ?? undefined,
-    after: query.get('after') ?? undefined,
-    limit: limit === null ? undefined : Number(limit),
-  })
+  const { query, signal, node: { objects: store } } = exchange
+  const [limit, after] = [query.get('limit'), query.get('after') ?? undefined]
+  const wanted = { signal, prefix: query.get('prefix') ?? undefined, delimiter: query.get('delimiter') ?? undefined, limit: limit === null ? undefined : Number(limit) }
+  if (query.get('versions') === 'true') {
+    const { versions, ...page } = await store.listVersions(bucket, { ...wanted, after: after === undefined ? undefined : { key: after, versionId: query.get('after-version') ?? undefined } })
+    sendJson(exchange, { versions: versions.map(shown), ...page })
+    return
+  }
+  const { objects, ...page } = await store.list(bucket, { ...wanted, after })
   sendJson(exchange, { objects: objects.map(shown), ...page })
 }
 
 /** Attributes are of other faces' clients. */
-const shown = ({ attributes: _, isNullVersion: __, ...info }: ObjectInfo): Omit<ObjectInfo, 'attributes' | 'isNullVersion'> => info
+const shown = <Info extends ObjectInfo>({ attributes: _, isNullVersion: __, ...info }: Info): Omit<Info, 'attributes' | 'isNullVersion'> => info
 
 async function putObject (exchange: Exchange, target: ObjectName): Promise<void> {
   const { node, request, signal } = exchange

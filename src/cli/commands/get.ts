@@ -7,6 +7,7 @@ import { download, rangeOf } from '../download.ts'
 import { each } from '../each.ts'
 import { fileError } from '../file-errors.ts'
 import { objectsBelow } from '../listing.ts'
+import { versionQuery } from '../lock-text.ts'
 import { listedParts } from '../part.ts'
 import { insideOf, placeAt, placeOf } from '../place.ts'
 import type { GivenOptions } from '../settings.ts'
@@ -16,6 +17,7 @@ import { objectOf, targetOf } from '../target.ts'
 export async function get (object: string, file: string | undefined, options: GivenOptions): Promise<void> {
   const range = options.range === undefined ? undefined : rangeOf(String(options.range))
   if (options.recursive === true) {
+    if (options.versionId !== undefined) throw new InvalidInput('version-id', 'a version is of one object: leave out -r')
     if (range !== undefined) throw new InvalidInput('range', '--range is for one object; -r gets many')
     if (file === '-') throw new InvalidInput('file', '-r writes a folder; standard output (-) takes one object')
     await withNode(options, async (context) => { await getFolder(context, object, file ?? '.') })
@@ -23,7 +25,7 @@ export async function get (object: string, file: string | undefined, options: Gi
   }
   const { bucket, key } = objectOf(object)
   const place = await placeOf(key, file)
-  await withNode(options, async (context) => { await download(context, { bucket, key, place, range }) })
+  await withNode(options, async (context) => { await download(context, { bucket, key, place, range, version: versionQuery(options) }) })
 }
 
 async function getFolder (context: CommandContext, object: string, folder: string): Promise<void> {

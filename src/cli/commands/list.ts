@@ -2,20 +2,26 @@ import { InvalidInput } from '../../base/errors.ts'
 import { objectPath } from '../../client/paths.ts'
 import type { Bucket } from '../../objects/index.ts'
 import { type CommandContext, withNode } from '../context.ts'
-import { objectsBelow, pages } from '../listing.ts'
+import { objectsBelow, pages, versionPages } from '../listing.ts'
 import { type Lock, lockIn, retentionText, versionQuery } from '../lock-text.ts'
 import { sizeText, table } from '../output.ts'
 import type { GivenOptions } from '../settings.ts'
 import { objectOf, targetOf } from '../target.ts'
 import { listBuckets } from './bucket.ts'
 
-/** `dfs ls [BUCKET[/PREFIX]]` */
+/** `dfs ls [BUCKET[/PREFIX]]`, or with --versions everything that is kept there. */
 export async function ls (path: string | undefined, options: GivenOptions): Promise<void> {
   await withNode(options, async (context) => {
-    if (path === undefined) { await listBuckets(context); return }
+    if (path === undefined) {
+      if (options.versions === true) throw new InvalidInput('versions', 'versions are of objects: name a bucket')
+      await listBuckets(context)
+      return
+    }
     const { bucket, key: prefix = '' } = targetOf(path)
+    const query = { prefix, ...(options.recursive === true ? {} : { delimiter: '/' }) }
+    if (options.versions === true) { await listVersions(context, bucket, query); return }
     let isEmpty = true
-    for await (const page of pages(context, bucket, { prefix, ...(options.recursive === true ? {} : { delimiter: '/' }) })) {
+    for await (const page of pages(context, bucket, query)) {
       if (page.prefixes.length + page.objects.length > 0) isEmpty = false
       if (context.output.isJson) {
         for (const name of page.prefixes) context.output.fact({ prefix: name }, '')
@@ -28,6 +34,25 @@ export async function ls (path: string | undefined, options: GivenOptions): Prom
     }
     if (isEmpty) context.output.note(prefix === '' ? `bucket ${bucket} has no objects; "dfs put FILE ${bucket}" stores one` : `there is nothing below ${bucket}/${prefix}`)
   })
+}
+
+/** Of a key the newest first. What is older than a delete marker is what was deleted: "dfs get --version-id" still reads it. */
+async function listVersions (context: CommandContext, bucket: string, query: { readonly prefix: string, readonly delimiter?: string }): Promise<void> {
+  let isEmpty = true
+  for await (const { versions, prefixes } of versionPages(context, bucket, query)) {
+    if (versions.length + prefixes.length > 0) isEmpty = false
+    if (context.output.isJson) {
+      for (const name of prefixes) context.output.fact({ prefix: name }, '')
+      for (const version of versions) context.output.fact(version, '')
+      continue
+    }
+    const rows = [...prefixes.map((name) => ['', '', '', '', name]), ...versions.map(({ key, sizeBytes, modified, versionId, isLatest, isDeleteMarker }) =>
+      [isDeleteMarker ? '' : sizeText(sizeBytes), modified.slice(0, 19).replace('T', ' '), versionId, `${isLatest ? 'current' : 'older'}${isDeleteMarker ? ', deleted' : ''}`, key])]
+    // stable, so versions of a key keep their order
+    const sorted = rows.toSorted((a, b) => Buffer.compare(Buffer.from(a[4] ?? ''), Buffer.from(b[4] ?? '')))
+    if (sorted.length > 0) context.output.fact({}, table(sorted.map(([size = '', modified = '', id = '', state = '', name = '']) => [size.padStart(10), modified.padEnd(19), id.padEnd(64), state.padEnd(16), name])))
+  }
+  if (isEmpty) context.output.note(`there is no version below ${bucket}/${query.prefix}`)
 }
 
 /** `dfs stat BUCKET[/KEY]` */
