@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { hexOf, utf8 } from '../../src/base/bytes.ts'
 import { hash } from '../../src/base/hash.ts'
 import { assign, type AssignmentAlgorithm, assignmentAlgorithms, type Holder } from '../../src/cluster/assignment.ts'
-import { changing, closing, encodeLayout, openLayout, settled } from '../../src/cluster/index.ts'
+import { changing, closing, encodeLayout, type Layout, openLayout, settled } from '../../src/cluster/index.ts'
 import { fairShares } from '../../src/cluster/fair-shares.ts'
 import { layoutMember } from '../support/cluster-identities.ts'
 import { forcedMoves } from '../support/forced-moves.ts'
@@ -95,9 +95,9 @@ describe('the assignment, over random histories of who holds', () => {
     const moves = findings.moves.filter((move) => move.width === width && (move.what === 'join' || move.what === 'leave'))
     const sum = (of: 'moved' | 'forced'): number => moves.reduce((total, move) => total + move[of], 0)
     expect(sum('forced')).toBeGreaterThan(0)
-    expect(sum('moved') / sum('forced')).toBeLessThan(width === 3 ? 1.02 : 1.01)
+    expect(sum('moved') / sum('forced')).toBeLessThan(1.01)
     // nor in any single change; of the first three, which must be among six that move the least, a few lists more
-    const most = ({ forced }: { readonly forced: number }): number => (width === 3 ? 1.1 * forced + partitions * 3 * 0.05 : 1.05 * forced + 2)
+    const most = ({ forced }: { readonly forced: number }): number => 1.1 * forced + (width === 3 ? partitions * 3 * 0.05 : 2)
     expect(moves.filter((move) => move.moved > most(move)).map(({ where, moved, forced }) => `${where}: ${moved} for ${forced}`)).toEqual([])
   })
 
@@ -119,15 +119,17 @@ describe('the assignment, over random histories of who holds', () => {
 })
 
 describe('algorithms of assignment', () => {
-  const vectors = JSON.parse(readFileSync(new URL('../vectors/layout-vectors.json', import.meta.url), 'utf8')) as ReadonlyArray<{ algorithm: AssignmentAlgorithm, members: number, zones: number, settled: string, changing: string }>
-  test.each(vectors)('give what they always gave: $algorithm, of $members in $zones zones', ({ algorithm, members, zones, settled: expected, changing: expectedNext }) => {
+  const vectors = JSON.parse(readFileSync(new URL('../vectors/layout-vectors.json', import.meta.url), 'utf8')) as ReadonlyArray<{ algorithm: AssignmentAlgorithm, members: number, zones: number, settled: string, changing: string, joining: string }>
+  test.each(vectors)('give what they always gave: $algorithm, of $members in $zones zones', ({ algorithm, members, zones, settled: expected, changing: expectedNext, joining }) => {
     const all = Array.from({ length: members + 1 }, (_, i) => layoutMember(`vector ${i}`, { zone: `zone ${i % zones}`, capacityBytes: 1000 + 100 * (i % 4) }))
     const [founder] = all
     if (founder === undefined) throw new Error('nobody')
     const layout = settled(closing(openLayout(founder, algorithm)), all.slice(0, members))
     expect(hexOf(hash(encodeLayout(layout)))).toBe(expected)
-    const next = changing(layout, all.slice(1))
-    expect(hexOf(hash(new TextEncoder().encode(JSON.stringify([next.next?.rowHolders, next.next?.blockHolders]))))).toBe(expectedNext)
+    const tablesOf = ({ next }: Layout): string => hexOf(hash(utf8(JSON.stringify([next?.rowHolders, next?.blockHolders]))))
+    // one joins and one leaves; one joins
+    expect(tablesOf(changing(layout, all.slice(1)))).toBe(expectedNext)
+    expect(tablesOf(changing(layout, all))).toBe(joining)
   })
 })
 

@@ -1,5 +1,5 @@
 import { cheapestChains, circleIn } from './chains.ts'
-import type { Grade, Grades } from './grades.ts'
+import type { Grades } from './grades.ts'
 import { noSeat, nobody } from './seat-table.ts'
 import type { Stage } from './stage.ts'
 import { impossible, Transfers } from './transfers.ts'
@@ -90,12 +90,12 @@ class Balancing {
   #bestList (giver: number, taker: number): number | undefined {
     const kind = this.#transfers.kindOf(giver, taker)
     if (kind === undefined) return undefined
-    const name = (((giver * this.#stage.table.holders) + taker) * 3 + kind.leaving) * 3 + kind.entering
+    const name = (((giver * this.#stage.table.holders) + taker) * 4 + kind.leaving) * 3 + kind.entering
     const isPossible = (partition: number): boolean => this.#stage.isSeated(partition, giver) && this.#stage.isCandidate(partition, taker) && this.#stage.mayFollow(partition, giver, taker)
     const known = this.#offers.get(name)
     const found = known === undefined ? undefined : this.#pop(known, giver, taker, isPossible)
     if (found !== undefined) return found
-    const fresh = this.#offersOf(giver, taker, (partition) => this.#grades.gradeOf(partition, giver) === kind.leaving && this.#grades.gradeOf(partition, taker) === kind.entering && isPossible(partition))
+    const fresh = this.#offersOf(giver, taker, (partition) => this.#grades.leavingGradeOf(partition, giver, taker) === kind.leaving && this.#grades.gradeOf(partition, taker) === kind.entering && isPossible(partition))
     this.#offers.set(name, fresh)
     return this.#pop(fresh, giver, taker, isPossible)
   }
@@ -148,23 +148,21 @@ class Balancing {
 
   #countFrom (partition: number, giver: number, change: 1 | -1, except: number = nobody): void {
     const { table, seats: { width, reach }, isOpen } = this.#stage
-    const leaving = this.#grades.gradeOf(partition, giver)
     if (isOpen) {
       const first = partition * table.holders
-      for (let taker = 0; taker < table.holders; taker++) if (table.seats[first + taker] === noSeat && taker !== except) this.#countStep(partition, giver, leaving, taker, change)
-    } else for (let seat = width; seat < reach; seat++) if (table.at(partition, seat) !== except) this.#countStep(partition, giver, leaving, table.at(partition, seat), change)
+      for (let taker = 0; taker < table.holders; taker++) if (table.seats[first + taker] === noSeat && taker !== except) this.#countStep(partition, giver, taker, change)
+    } else for (let seat = width; seat < reach; seat++) if (table.at(partition, seat) !== except) this.#countStep(partition, giver, table.at(partition, seat), change)
   }
 
-  #countStep (partition: number, giver: number, leaving: Grade, taker: number, change: 1 | -1): void {
-    if (this.#stage.mayFollow(partition, giver, taker)) this.#transfers.add(giver, leaving, taker, this.#grades.gradeOf(partition, taker), change)
+  #countStep (partition: number, giver: number, taker: number, change: 1 | -1): void {
+    if (this.#stage.mayFollow(partition, giver, taker)) this.#transfers.add(giver, this.#grades.leavingGradeOf(partition, giver, taker), taker, this.#grades.gradeOf(partition, taker), change)
   }
 
   #countTo (partition: number, taker: number, change: 1 | -1, except: number = nobody): void {
     const { table, seats: { fixed, width } } = this.#stage
-    const entering = this.#grades.gradeOf(partition, taker)
     for (let seat = fixed; seat < width; seat++) {
       const giver = table.at(partition, seat)
-      if (giver !== except && this.#stage.mayFollow(partition, giver, taker)) this.#transfers.add(giver, this.#grades.gradeOf(partition, giver), taker, entering, change)
+      if (giver !== except) this.#countStep(partition, giver, taker, change)
     }
   }
 }

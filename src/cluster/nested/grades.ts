@@ -6,14 +6,16 @@ import { mostOf, type Stage, zoneBounds } from './stage.ts'
  * exchanged: 0 it sat further behind, 1 it was not there at all (so it has nothing to lose), 2 it sat there.
  */
 export type Grade = 0 | 1 | 2
+/** The same of who leaves; 3: it was in the core, and zones would not let who follows it be there in its place, so that somebody else of the list would have to move in. */
+export type LeavingGrade = Grade | 3
 /** What a step loses by who leaves and wins by who enters. Losing a copy outweighs chains of any length; a copy in the core is two: one of the core, one of the whole. */
 export interface Worths { readonly leaving: readonly number[], readonly entering: readonly number[] }
 /** A holder that is in the core of more lists than it may stay in the core of leaves those first: by how its number stands to that. */
 const worths = {
-  exchanged: { leaving: [0, 4, 64], entering: [0, 4, 64] },
-  below: { leaving: [0, 64, 128], entering: [0, 64, 128] },
-  full: { leaving: [0, 64, 128], entering: [0, 64, 62] },
-  above: { leaving: [0, 64, 62], entering: [0, 64, 62] },
+  exchanged: { leaving: [0, 4, 64, 64], entering: [0, 4, 64] },
+  below: { leaving: [0, 64, 128, 128], entering: [0, 64, 128] },
+  full: { leaving: [0, 64, 128, 128], entering: [0, 64, 62] },
+  above: { leaving: [0, 64, 62, 68], entering: [0, 64, 62] },
 } as const satisfies Record<string, Worths>
 
 export class Grades {
@@ -23,6 +25,8 @@ export class Grades {
   /** In the core of how many lists it is still, and may stay. */
   readonly #inCore: Int32Array
   readonly #mostOfCore: readonly number[] | undefined
+  /** By partition and zone: 1 where somebody of it is in the core and can stay there. */
+  readonly #zonesOfCore: Uint8Array
 
   constructor (stage: Stage, shares: ReadonlyArray<readonly number[]>) {
     const { table, seats: { core, reach, width }, isOpen } = stage
@@ -40,10 +44,18 @@ export class Grades {
         }
       }
     }
+    this.#zonesOfCore = new Uint8Array(this.#mostOfCore === undefined ? 0 : table.partitions * this.#stage.zones.sizes.length)
     if (this.#mostOfCore !== undefined) this.#findCore(core, this.#mostOfCore)
   }
 
   gradeOf (partition: number, holder: number): Grade { return (this.#grades[partition * this.#stage.table.holders + holder] ?? 0) as Grade }
+
+  leavingGradeOf (partition: number, leaving: number, entering: number): LeavingGrade {
+    const grade = this.gradeOf(partition, leaving)
+    if (grade !== 2 || !this.hasCore) return grade
+    const [left, entered] = [this.#stage.zoneOf(leaving), this.#stage.zoneOf(entering)]
+    return left === entered || this.#zonesOfCore[partition * this.#stage.zones.sizes.length + entered] === 0 ? 2 : 3
+  }
 
   /** Changes only where there is a core, and only for who has moved. */
   worthsOf (holder: number): Worths {
@@ -76,6 +88,7 @@ export class Grades {
         if (isExtra) extras--
         counts.set(zone, count + 1)
         this.#grades[partition * table.holders + holder] = 2
+        this.#zonesOfCore[partition * zones.sizes.length + zone] = 1
       }
     }
   }

@@ -1,7 +1,8 @@
-import type { Grade, Worths } from './grades.ts'
+import type { Grade, LeavingGrade, Worths } from './grades.ts'
 
+/** Of who enters; of who leaves there is one more. */
 const grades = 3
-const kinds = grades * grades
+const kinds = (grades + 1) * grades
 export const impossible = 2 ** 29
 /** A step costs so much by itself: of chains that lose as much the shortest. */
 export const hop = 1
@@ -25,7 +26,7 @@ export class Transfers {
     this.costs = new Int32Array(worths.length * worths.length).fill(impossible)
   }
 
-  add (giver: number, leaving: Grade, taker: number, entering: Grade, change: 1 | -1): void {
+  add (giver: number, leaving: LeavingGrade, taker: number, entering: Grade, change: 1 | -1): void {
     const pair = giver * this.#holders + taker
     const at = pair * kinds + leaving * grades + entering
     const count = (this.#counts[at] ?? 0) + change
@@ -47,12 +48,12 @@ export class Transfers {
   }
 
   /** In what kind of list a step from one to the other costs least; undefined: there is none. */
-  kindOf (giver: number, taker: number): { readonly leaving: Grade, readonly entering: Grade } | undefined {
+  kindOf (giver: number, taker: number): { readonly leaving: LeavingGrade, readonly entering: Grade } | undefined {
     const { kind } = this.#cheapest(giver, taker)
-    return kind === undefined ? undefined : { leaving: Math.trunc(kind / grades) as Grade, entering: kind % grades as Grade }
+    return kind === undefined ? undefined : { leaving: Math.trunc(kind / grades) as LeavingGrade, entering: kind % grades as Grade }
   }
 
-  #costOf (giver: number, leaving: Grade, taker: number, entering: Grade): number { return hop + (this.#worths[giver]?.leaving[leaving] ?? 0) - (this.#worths[taker]?.entering[entering] ?? 0) }
+  #costOf (giver: number, leaving: LeavingGrade, taker: number, entering: Grade): number { return hop + (this.#worths[giver]?.leaving[leaving] ?? 0) - (this.#worths[taker]?.entering[entering] ?? 0) }
 
   #cheapest (giver: number, taker: number): { readonly kind: number | undefined, readonly cost: number } {
     const first = (giver * this.#holders + taker) * kinds
