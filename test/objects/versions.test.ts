@@ -62,6 +62,31 @@ describe('a bucket that is changed while something is put into it', () => {
     await expect(putAcross({ quotaBytes: 60 }, commitLimits.settingsMs)).rejects.toThrow(QuotaExceeded)
   })
 
+  test('keeps what an upload replaces that was long in finding its rows (the bucket was taken for as young as the look at its parts)', async () => {
+    const { world } = await worldOf({})
+    const time = { monotonicMs: 0 }
+    const clock = { ...world.parts.clock, monotonicMs: () => time.monotonicMs }
+    let whileFound = async (): Promise<void> => Promise.resolve()
+    const registers = registersWith(world.parts.registers, {
+      read: async (address, options) => {
+        const value = await world.parts.registers.read(address, options)
+        if (address.table === tables.uploads) await whileFound()
+        return value
+      },
+    })
+    const store = objectStore({ ...world.parts, clock, registers })
+    await put(store, large(1))
+    const { uploadId } = await store.uploads.create(target, {})
+    const part = await store.uploads.putPart(target, uploadId, 1, (async function * () { yield utf8(large(2)) })())
+    whileFound = async () => {
+      whileFound = async () => Promise.resolve()
+      await objectStore(world.parts).setBucketSettings('photos', { versioning: 'enabled' })
+      time.monotonicMs += commitLimits.settingsMs
+    }
+    await store.uploads.complete(target, uploadId, [part])
+    expect(shown(await store.listVersions('photos'))).toEqual(['k 34 latest', 'k 34 null'])
+  })
+
   test('is not read once more for a put that takes no time', async () => {
     const { store } = await putAcross({ versioning: 'enabled' }, commitLimits.settingsMs - 1)
     expect(shown(await store.listVersions('photos'))).toEqual(['k 40 null latest'])

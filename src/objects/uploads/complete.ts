@@ -74,10 +74,9 @@ async function seal (of: UploadParts, upload: OpenUpload, rows: AsyncIterable<Pa
   const { bucket, target } = upload
   using _alive = heartbeats.during(upload)
   const sums = new Sums()
-  const readMs = parts.clock.monotonicMs()
   const content = await joined(of, upload, sums.of(rows), options)
   const made = attributesOf(sums)
-  const now = await settingsAtCommit(parts, buckets, { bucket, readMs })
+  const now = await settingsAtCommit(parts, buckets, upload)
   const version = await versionOf(of, upload, content, { bucket: now, made })
   // its bytes were counted as those of parts
   const place = { bucket: now, key: target.key, claimBytes: 0 }

@@ -27,6 +27,8 @@ export interface UploadParts {
 /** What is known of an upload, which may be over. */
 export interface FoundUpload {
   readonly bucket: BucketRow
+  /** When the bucket began to be read, by the monotonic clock: it is no older. */
+  readonly readMs: number
   readonly bucketId: Uint8Array
   readonly target: ObjectName
   readonly id: Uint8Array
@@ -45,10 +47,11 @@ export interface OpenUpload extends FoundUpload {
 export async function findUpload ({ parts, buckets }: UploadParts, target: ObjectName, uploadId: string, wait: { signal?: AbortSignal }): Promise<FoundUpload> {
   checkKey(target.key)
   const id = idIn(uploadId)
+  const readMs = parts.clock.monotonicMs()
   const guess = await buckets.recent(target.bucket)
   const [bucket, found] = await Promise.all([buckets.active(target.bucket), rowsIn(parts, guess, target.key, id, wait)])
   const rows = bucket.id === guess.id ? found : await rowsIn(parts, bucket, target.key, id, wait)
-  return { bucket, bucketId: fromHex(bucket.id), target, id, ...rows }
+  return { bucket, bucketId: fromHex(bucket.id), target, id, readMs, ...rows }
 }
 
 async function rowsIn ({ registers }: ObjectParts, bucket: BucketRow, key: string, id: Uint8Array, wait: { signal?: AbortSignal }): Promise<Pick<FoundUpload, 'head' | 'row'>> {
