@@ -20,8 +20,12 @@ export interface AgreedDateParts {
 export const agreedDateLimits = {
   /** A voter that has not told its clock by then has none. */
   askMs: 500,
-  /** Times that voters are asked for the date of what is written now, before it is not written; each time they have twice as long: a row waits for a replica for two seconds. */
-  presentAsks: 3,
+  /** Each time that voters are asked in vain for the date of what is written now they have twice as long to tell it, up to this: a row waits for a replica as long. */
+  mostAskMs: 2000,
+  /** Between two times: where nobody can be reached yet, a question is over at once. */
+  pauseMs: 200,
+  /** Until it is not written: as long as a row is tried for. */
+  presentMs: 5000,
   /** A date for what is written is counted on by the monotonic clock, and asked for again in the background. */
   rememberedMs: 60_000,
 } as const
@@ -37,9 +41,11 @@ function agreed ({ groups }: Electorate, clocks: ReadonlyMap<PeerId, number>, in
   return groups.length === 0 || dates.length < groups.length ? undefined : ofGroups(...dates)
 }
 
+interface Remembered { readonly wallMs: number, readonly atMs: number }
+
 export class AgreedDate {
   readonly #parts: AgreedDateParts
-  #remembered: { readonly wallMs: number, readonly atMs: number } | undefined
+  #remembered: Remembered | undefined
   #asking: Promise<void> | undefined
 
   constructor (parts: AgreedDateParts) { this.#parts = parts }
@@ -60,10 +66,21 @@ export class AgreedDate {
     const { clock } = this.#parts
     const isFresh = this.#remembered !== undefined && clock.monotonicMs() - this.#remembered.atMs < agreedDateLimits.rememberedMs
     if (!isFresh && this.#remembered !== undefined) void this.#asked()
-    for (let asks = 0; this.#remembered === undefined && asks < agreedDateLimits.presentAsks; asks++) await this.#asked(agreedDateLimits.askMs * 2 ** asks)
-    if (this.#remembered === undefined) throw new Unavailable('too few voters tell the date of what is to be written')
-    const { wallMs, atMs } = this.#remembered
+    const { wallMs, atMs } = this.#remembered ?? await this.#first()
     return Math.round(wallMs + clock.monotonicMs() - atMs)
+  }
+
+  /** A node that has just started may reach too few yet: of many members more than the row itself needs. @throws Unavailable */
+  async #first (): Promise<Remembered> {
+    const { clock } = this.#parts
+    const { askMs, mostAskMs, pauseMs, presentMs } = agreedDateLimits
+    const endMs = clock.monotonicMs() + presentMs
+    for (let asks = 0; ; asks++) {
+      await this.#asked(Math.min(mostAskMs, askMs * 2 ** asks))
+      if (this.#remembered !== undefined) return this.#remembered
+      if (clock.monotonicMs() + pauseMs >= endMs) throw new Unavailable('too few voters tell the date of what is to be written')
+      await clock.sleep(pauseMs)
+    }
   }
 
   /** All at once ask once. */

@@ -97,16 +97,26 @@ describe('voters asked for the date', () => {
   })
 
   test('tell the date of what is written, or nothing is: this clock alone would have it ten years old', async () => {
-    const { date, until, clocks } = world(new Map<PeerId, number | 'silent' | 'gone'>([[a, 5000], [b, 'gone'], [c, 'gone']]))
+    const { date, time, until, clocks } = world(new Map<PeerId, number | 'silent' | 'gone'>([[a, 5000], [b, 'gone'], [c, 'gone']]))
     await expect(until(date.present())).rejects.toThrow(Unavailable)
     clocks.set(b, 5010)
-    expect(await until(date.present())).toBe(5010)
+    expect(await until(date.present())).toBe(5010 + time.nowMs)
   })
 
   test('that are silent at first are asked again', async () => {
     const { date, time, until, clocks } = world(new Map<PeerId, number | 'silent' | 'gone'>([[a, 5000], [b, 'silent'], [c, 'silent']]))
     time.after(agreedDateLimits.askMs + 1, () => { clocks.set(b, 5010) })
     expect(await until(date.present())).toBeGreaterThan(5010)
+  })
+
+  test('that cannot be reached yet are asked again for as long as a row is tried for (all times were over at once, and so was the put)', async () => {
+    const { date, time, until, clocks } = world(new Map<PeerId, number | 'silent' | 'gone'>([[a, 5000], [b, 'gone'], [c, 'gone']]))
+    time.after(agreedDateLimits.presentMs - 500, () => { clocks.set(b, 5010) })
+    expect(await until(date.present())).toBeGreaterThan(5010)
+    const cut = world(new Map<PeerId, number | 'silent' | 'gone'>([[a, 5000], [b, 'gone'], [c, 'silent']]))
+    await expect(cut.until(cut.date.present())).rejects.toThrow(Unavailable)
+    expect(cut.time.nowMs).toBeGreaterThan(agreedDateLimits.presentMs - agreedDateLimits.mostAskMs)
+    expect(cut.time.nowMs).toBeLessThan(agreedDateLimits.presentMs + agreedDateLimits.mostAskMs)
   })
 
   test('that are slow, though not too slow for a row, tell it all the same (each was given half a second, however often it was asked)', async () => {
