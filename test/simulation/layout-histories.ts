@@ -211,11 +211,11 @@ async function proposerAloneWithNew ({ world, old, fresh, move, changing, does, 
 
 export type LayoutHistory = (stage: Stage) => Promise<void>
 
-interface Stage {
+export interface Stage {
   readonly world: World
   readonly old: readonly string[]
   readonly fresh: readonly string[]
-  readonly until: (what: string, isTrue: () => boolean) => Promise<void>
+  readonly until: (what: string, isTrue: () => boolean | Promise<boolean>) => Promise<void>
   /** Who decides about a row. */
   readonly votersOf: (key: number) => readonly string[]
   /** Rows, and traces of them, that a node has. */
@@ -230,6 +230,8 @@ interface Stage {
   readonly settled: (names: readonly string[]) => Promise<void>
   /** A client of this node appends a token, or reads. */
   readonly does: (name: string, token: string | undefined, key?: number) => Promise<void>
+  /** Whether it was told that it is done. */
+  readonly isTold: (name: string, token: string | undefined, key?: number) => Promise<boolean>
   readonly appendAll: (name: string) => Promise<void>
   readonly eraseAll: (name: string) => Promise<void>
   readonly readAll: (name: string) => Promise<void>
@@ -252,27 +254,27 @@ const early = 12
 const keys = [...'abcdefghijkl'.split(''), Array.from({ length: 1000 }, (_, i) => `early${i}`).find((key) => partitionOf(plainCodec.rowKeyOf(addressOf(key))) < 60) ?? '']
 
 /** What no register could have told in the end, when whoever is not gone answers again. */
-export async function simulateLayoutHistory ({ seed, history, variant }: { seed: number, history: LayoutHistory, variant?: WorldVariant }): Promise<{ violations: readonly string[], events: readonly string[] }> {
-  const [old, fresh] = [['ann', 'bob', 'carol'], ['dave', 'eve', 'frank']]
-  const world = new World({ seed, names: [...old, ...fresh], founders: 3, weather: calm, variant, isBurying: true })
+export async function simulateLayoutHistory ({ seed, history, variant, old = ['ann', 'bob', 'carol'], fresh = ['dave', 'eve', 'frank'] }: { seed: number, history: LayoutHistory, variant?: WorldVariant | undefined, old?: readonly string[], fresh?: readonly string[] }): Promise<{ violations: readonly string[], events: readonly string[] }> {
+  const world = new World({ seed, names: [...old, ...fresh], founders: old.length, weather: calm, variant, isBurying: true })
   const recorded: Recorded[] = []
   const { violations } = world
   let proposer: string | undefined
   const pause = async (durationMs: number): Promise<void> => world.time.sleep(durationMs)
-  const until = async (what: string, isTrue: () => boolean): Promise<void> => {
-    for (const endMs = world.time.nowMs + 120_000; !isTrue();) {
+  const until: Stage['until'] = async (what, isTrue) => {
+    for (const endMs = world.time.nowMs + 120_000; !await isTrue();) {
       if (world.time.nowMs > endMs) throw new Stuck(`never: ${what}`)
       await pause(50)
     }
   }
-  const does = async (through: string, token: string | undefined, key = 0): Promise<void> => {
+  const isTold: Stage['isTold'] = async (through, token, key = 0) => {
     await pause(1)
-    await carryOut(world, { by: 'client', through, key: keys[key] as string, token, record: (operation) => { recorded.push(operation) } })
+    return carryOut(world, { by: 'client', through, key: keys[key] as string, token, record: (operation) => { recorded.push(operation) } })
   }
+  const does: Stage['does'] = async (...of) => { await isTold(...of) }
   const rowKeys = new Map(keys.map((key) => [key, plainCodec.rowKeyOf(addressOf(key))]))
   const rowsAt = (name: string): number => [...world.disk(name).rows.rows.values()].filter(({ table }) => table === tables.accessKeys).length
   const stage: Stage = {
-    world, old, fresh, pause, does, until, rowsAt,
+    world, old, fresh, pause, does, isTold, until, rowsAt,
     votersOf: (key) => { const peers = world.process('ann')?.engine.voters.ofPartition(stage.used(key)) ?? []; return [...old, ...fresh].filter((name) => peers.includes(world.peerOf(name))) },
     last: old.toSorted((a, b) => world.peerOf(a) < world.peerOf(b) ? -1 : 1).at(-1) ?? '',
     used: (key) => partitionOf(rowKeys.get(keys[key] as string) as Uint8Array),
@@ -305,7 +307,7 @@ export async function simulateLayoutHistory ({ seed, history, variant }: { seed:
   }
   let isOver = false
   const story = (async () => {
-    await world.begin(3)
+    await world.begin(old.length)
     for (const name of old) await untilJoined(world, name, 'ann')
     await pause(2_000)
     world.onChanging = (by) => { proposer = by }

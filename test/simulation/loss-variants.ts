@@ -33,7 +33,8 @@ export const lossVariants: Readonly<Record<string, () => WorldVariant>> = {
     voters: deciding((left) => left.length === 0 ? [] : [left]),
     takeovers: takingOverFrom((left) => left.slice(0, Math.floor(left.length / 2) + 1)),
   }),
-  'those that follow decide alone, with what they have': () => ({ voters: deciding(() => []), takeovers: (takeovers) => objectWith<Takeovers>(takeovers, { of: (layout: Layout) => layout.recovery === undefined ? takeovers.of(layout) : { ...takeovers.of(layout), partitions: [] } }) }),
+  'those that follow decide alone': () => ({ voters: deciding(() => []) }),
+  'those that follow go on with what they have': () => ({ takeovers: (takeovers) => objectWith<Takeovers>(takeovers, { of: (layout: Layout) => layout.recovery === undefined ? takeovers.of(layout) : { ...takeovers.of(layout), partitions: [] } }) }),
   'who was to follow when the majority died is not asked': () => ({
     voters: (state) => {
       const right = votersIn(state)
