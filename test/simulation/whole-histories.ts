@@ -174,6 +174,37 @@ export const wholeHistories = {
       await Promise.all([replaced, begun])
     },
   },
+  'a conversion puts back what was overwritten meanwhile': {
+    names: ['ann', 'bob', 'carol'],
+    async told ({ put, keep, pause, before, until }) {
+      await put('ann', 'k', 'A')
+      let [isBegun, isOverwritten] = [false, false]
+      before.storeShard = async () => { isBegun = true; await until('it is overwritten', () => isOverwritten) }
+      await keep({ shards: '2+1' })
+      await until('it is being converted', () => isBegun)
+      await put('bob', 'k', '1')
+      isOverwritten = true
+      await pause(5_000)
+      before.storeShard = undefined
+    },
+  },
+
+  'a form makes room for another that nobody has looked for': {
+    names: ['ann', 'bob', 'carol', 'dave', 'eve', 'frank'],
+    async told ({ placesOf, put, remove, keep, pause, ends, before }) {
+      const [away = '', awayToo = '', reads = ''] = placesOf('A')
+      // three copies for the one, and three of four shards for the other: nobody has room for the fourth
+      before.storeShard = async (_, index) => { if (index > 2) throw new StoreFull('the disk is full') }
+      await put(reads, 'k', 'A')
+      await keep({ shards: '2+2' })
+      await put(reads, 'l', 'A')
+      await remove(reads, 'k')
+      await pause(60_000)
+      // as many as may go where four were stored: a copy is left, or else one shard
+      await ends([away, awayToo])
+      before.storeShard = undefined
+    },
+  },
 } as const satisfies Readonly<Record<string, WholeHistory>>
 
 export interface WholeHistory {
@@ -195,6 +226,8 @@ interface WholeStage {
   readonly put: (through: string, key: string, letters: string | AsyncIterable<string>, options?: { isStill?: boolean }) => Promise<boolean>
   readonly remove: (through: string, key: string) => Promise<void>
   readonly read: (through: string, key: string) => Promise<void>
+  /** From now on what the bucket has, and what comes, is to be kept so. */
+  readonly keep: (redundancy: { readonly shards: string }) => Promise<void>
   readonly until: (what: string, isTrue: () => boolean | Promise<boolean>) => Promise<void>
   readonly pause: (durationMs: number) => Promise<void>
   /** They are gone for good. */
@@ -208,8 +241,7 @@ interface WholeStage {
 const calm: WorldWeather = { loss: 0, duplicates: 0, maxLatencyMs: 5, stragglers: 0, maxSyncMs: 3 }
 
 export async function simulateWholeHistory ({ seed, history: { names, bucket, told, isShowingStores = false }, variant = {} }: { seed: number, history: WholeHistory, variant?: WorldVariant | undefined }): Promise<{ violations: readonly string[], events: readonly string[] }> {
-  // compiled before: nothing may have a say while the run lasts but the virtual clock
-  if (bucket?.shards !== undefined) { const [k = 0, m = 0] = bucket.shards.split('+').map(Number); await erasureCode({ k, m }) }
+  if (bucket?.shards !== undefined) await compiled({ shards: bucket.shards })
   const before: WholeStage['before'] = { release: undefined, storeShard: undefined, collect: undefined }
   const world: World = new World({
     seed, names, founders: names.length, weather: calm, hasBlocks: true, isShowingStores,
@@ -282,6 +314,11 @@ export async function simulateWholeHistory ({ seed, history: { names, bucket, to
       return { partition: partitionOf(rowKey), names: (world.process(first)?.engine.voters.of(tables.objects, rowKey) ?? []).map(nameOf) }
     },
     read: async (through, key) => { await read(through, key) },
+    keep: async (redundancy) => {
+      await compiled(redundancy)
+      await until('the bucket is set to it', async () => objectsOf(first).setRedundancy('told', redundancy).then(() => true, () => false))
+      for (const name of names) world.process(name)?.blocks?.conversion.now()
+    },
     async remove (through, key) {
       await pause(1)
       const startMs = world.time.nowMs
@@ -318,6 +355,12 @@ export async function simulateWholeHistory ({ seed, history: { names, bucket, to
   variant.undo?.()
   violations.push(...world.ledger.violations, ...world.violations, ...objectViolations(history))
   return { violations, events: [...world.events, ...history.map(({ what, startMs, endMs, key }) => `${startMs.toFixed(1)} ${endMs.toFixed(1)} ${key} ${what}`)] }
+}
+
+/** Before it is needed: nothing may have a say while the run lasts but the virtual clock. */
+async function compiled ({ shards }: { readonly shards: string }): Promise<void> {
+  const [k = 0, m = 0] = shards.split('+').map(Number)
+  await erasureCode({ k, m })
 }
 
 async function outcomeOf (run: () => Promise<unknown>): Promise<'told' | 'unknown' | 'nothing'> {

@@ -35,6 +35,13 @@ export const wholeVariants: Readonly<Record<string, () => WorldVariant>> = {
   'a conversion commits before its blocks are written': () => ({
     conversion: (parts) => ({ ...parts, replication: { ...parts.replication, writer: (reference, options) => ({ ...parts.replication.writer(reference, options), put: async () => {}, adopt: async (cids) => new Set(cids) }) } }),
   }),
+  'a row becomes a tombstone while it still owes a death': () => ({
+    objectRegisters: (registers) => changing(registers, (row) => row, (row) => row.current === undefined && row.pending.length === 0 ? undefined : row),
+  }),
+}
+
+/** Found by stories (whole-histories.ts): what these prevent needs more to come together than the weather brings. */
+export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
   'a conversion puts back what was overwritten meanwhile': () => ({
     conversion: (parts) => {
       const begun = new Map<string, NonNullable<ReturnType<typeof decodeObjectRow>['current']>>()
@@ -48,23 +55,12 @@ export const wholeVariants: Readonly<Record<string, () => WorldVariant>> = {
       }, (row) => row) }
     },
   }),
-  'a row becomes a tombstone while it still owes a death': () => ({
-    objectRegisters: (registers) => changing(registers, (row) => row, (row) => row.current === undefined && row.pending.length === 0 ? undefined : row),
-  }),
-}
-
-/** Taken out too, and not found within a few seeds. */
-export const rareVariants: Readonly<Record<string, () => WorldVariant>> = {
   'a form makes room for another that nobody has looked for': () => ({
     collector: (parts) => ({ ...parts, pieces: {
       presence: async (_, cids) => cids.map(() => ({ state: 'kept' }) as never),
       shardPresence: async (_, wanted) => wanted.map(({ redundancy: { k, m } }) => ({ indexes: Array.from({ length: k + m }, (__, i) => i), references: noReferences }) as never),
     } }),
   }),
-}
-
-/** Found by stories (whole-histories.ts): what these prevent needs more to come together than the weather brings. */
-export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
   'a block is given up before others have promised it': () => ({
     stores: (stores) => ({ ...stores, holder: { ...stores.holder, release: async (cid) => stores.holder.release(cid, async () => true) } }),
   }),

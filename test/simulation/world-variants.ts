@@ -1,7 +1,7 @@
 import { collectionVariants } from './collection-variants.ts'
 import { layoutVariants } from './layout-variants.ts'
 import { lossVariants } from './loss-variants.ts'
-import { rareVariants, toldVariants, wholeVariants } from './whole-variants.ts'
+import { toldVariants, wholeVariants } from './whole-variants.ts'
 import type { WorldVariant } from './world.ts'
 
 /** What can be taken out where everything works together. */
@@ -9,7 +9,6 @@ export const worldVariants: Readonly<Record<string, () => WorldVariant>> = {
   ...layoutVariants,
   ...wholeVariants,
   ...toldVariants,
-  ...rareVariants,
   ...lossVariants,
   ...Object.fromEntries(Object.entries(collectionVariants).map(([name, { variant }]) => [name, () => variant])),
 }
