@@ -10,6 +10,8 @@ import { giveBack, hold } from './lease.ts'
 export const digestThreadLimits = {
   /** Up to here nothing is sent anywhere. */
   shortBytes: 256 * 1024,
+  /** In so many pieces: many short ones take more memory than their bytes, and are copied together for the thread. */
+  shortPieces: 256,
   /** On their way to the thread; then whoever brings more waits. */
   inFlightBytes: 8 * 1024 * 1024,
   /** Sent at once: pieces come from sockets as small as they like, and a message costs as much as an MD5 of 20 KiB. */
@@ -73,7 +75,7 @@ export class DigestThread implements AsyncDisposable {
         hold(bytes)
         held.push(bytes)
         heldBytes += bytes.byteLength
-        return heldBytes > digestThreadLimits.shortBytes ? start(held) : undefined
+        return heldBytes > digestThreadLimits.shortBytes || held.length > digestThreadLimits.shortPieces ? start(held) : undefined
       },
       finish: async () => {
         if (held !== undefined) return ofPieces(algorithms, held)

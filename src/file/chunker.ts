@@ -1,6 +1,5 @@
-import { concat } from '../base/bytes.ts'
 import { keyedHash } from '../base/hash.ts'
-import { giveBack } from '../base/lease.ts'
+import { free, giveBack } from '../base/lease.ts'
 import { gearScanner } from './gear.ts'
 
 /**
@@ -32,20 +31,31 @@ export function gearTable (key: Uint8Array): Uint32Array {
   return table
 }
 
-/** Chunks of `maxBytes` each but the last, whatever pieces the source comes in. Every chunk is memory of its own. */
+/**
+ * Chunks of `chunkBytes` each but the last, whatever pieces the source comes in: of one byte each a list of them would take a hundred times their memory. Every chunk
+ * is memory of its own. Pieces that are lent (base/lease.ts) are given back once copied.
+ */
 export async function * fixedChunks (source: AsyncIterable<Uint8Array>, chunkBytes: number): AsyncIterable<Uint8Array> {
-  let pieces: Uint8Array[] = []
+  let chunk: Uint8Array | undefined
   let length = 0
   for await (const piece of source) {
     for (let at = 0; at < piece.byteLength;) {
       const part = piece.subarray(at, at + chunkBytes - length)
-      pieces.push(part)
+      // what is not filled yet of it takes no memory
+      chunk ??= new Uint8Array(chunkBytes)
+      chunk.set(part, length)
       length += part.byteLength
       at += part.byteLength
-      if (length === chunkBytes) { yield concat(pieces); pieces = []; length = 0 }
+      if (length < chunkBytes) break
+      yield chunk
+      ;[chunk, length] = [undefined, 0]
     }
+    giveBack(piece)
   }
-  if (length > 0) yield concat(pieces)
+  if (chunk === undefined) return
+  const last = chunk.slice(0, length)
+  free(chunk)
+  yield last
 }
 
 /**

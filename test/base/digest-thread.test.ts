@@ -65,4 +65,15 @@ describe('digests on a thread of their own', () => {
     running[Symbol.dispose]()
     await idle[Symbol.asyncDispose]()
   })
+
+  test('of one byte after the other hold few of them: their memory goes along with all of it (each was kept, up to 256 Ki of them)', async () => {
+    const bytes = lend(noiseBytes(64 * 1024))
+    const copy = bytes.slice()
+    const pieces = Array.from({ length: digestThreadLimits.shortPieces + 1 }, (_, at) => bytes.subarray(at, at + 1))
+    using running = thread.digesting(['md5'])
+    for (const piece of pieces) await running.update(piece)
+    giveBack(bytes)
+    expect(bytes.byteLength).toBe(0)
+    expect(hexOf((await running.finish()).get('md5') ?? new Uint8Array(0))).toBe(md5Of(copy.subarray(0, pieces.length)))
+  })
 })

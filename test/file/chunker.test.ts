@@ -99,4 +99,21 @@ describe('content-defined chunks', () => {
     expect(await lengths(fixedChunks(pieces(noiseBytes(2500), 333), 1000))).toEqual([1000, 1000, 500])
     expect(await lengths(fixedChunks(pieces(noiseBytes(2000), 333), 1000))).toEqual([1000, 1000])
   })
+
+  test('of a fixed size keep no piece: its memory is given back before the next is asked for (a list of those of one byte took a hundred times their bytes)', async () => {
+    const bytes = noiseBytes(70_000)
+    const kept: number[] = []
+    async function * lent (): AsyncIterable<Uint8Array> {
+      for (let at = 0; at < bytes.byteLength; at += 20_000) {
+        const piece = lend(bytes.slice(at, at + 20_000))
+        yield piece
+        kept.push(piece.byteLength)
+      }
+    }
+    const chunks: Uint8Array[] = []
+    for await (const chunk of fixedChunks(lent(), 50_000)) chunks.push(chunk)
+    expect(kept).toEqual([0, 0, 0, expect.any(Number)])
+    expect(chunks.map(({ byteLength }) => byteLength)).toEqual([50_000, 20_000])
+    expect(Buffer.concat(chunks).equals(bytes)).toBe(true)
+  })
 })

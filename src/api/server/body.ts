@@ -7,6 +7,8 @@ import type { Incoming } from './listener.ts'
 export const bodyLimits = {
   /** Of a body that nobody takes up; then the socket waits. */
   waitingBytes: 128 * 1024,
+  /** A piece counts as this much at the least: one of a byte takes about as much memory. */
+  pieceBytes: 256,
   /** An end by HTTP/2 that no length announced counts once it has stood for so long. */
   doubtedMs: 10,
 } as const
@@ -65,7 +67,7 @@ class Arriving {
     while (this.#pieces.length === 0 && this.#end === undefined) await new Promise<void>((resolve) => { this.#wake = resolve })
     const piece = this.#pieces.shift()
     if (piece === undefined && this.#end?.error !== undefined) throw this.#end.error
-    this.#waitingBytes -= piece?.byteLength ?? 0
+    if (piece !== undefined) this.#waitingBytes -= weightOf(piece)
     if (this.#request.isPaused() && this.#waitingBytes < bodyLimits.waitingBytes) this.#request.resume()
     return piece
   }
@@ -78,8 +80,10 @@ class Arriving {
 
   readonly #take = (piece: Buffer): void => {
     this.#pieces.push(piece)
-    this.#waitingBytes += piece.byteLength
+    this.#waitingBytes += weightOf(piece)
     if (this.#waitingBytes >= bodyLimits.waitingBytes) this.#request.pause()
     this.#wake()
   }
 }
+
+const weightOf = ({ byteLength }: Uint8Array): number => Math.max(bodyLimits.pieceBytes, byteLength)

@@ -1,9 +1,12 @@
 import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
 import * as http2 from 'node:http2'
+import { Readable } from 'node:stream'
 import { describe, expect, test } from 'vitest'
-import { lentBodyOf } from '../../../src/api/server/body.ts'
+import { bodyOf, lentBodyOf } from '../../../src/api/server/body.ts'
 import type { PublicExchange } from '../../../src/api/server/public-listener.ts'
 import { hexOf, utf8 } from '../../../src/base/bytes.ts'
+import { systemClock } from '../../../src/base/clock.ts'
 import { giveBack } from '../../../src/base/lease.ts'
 import { servedApi } from '../../support/local-api.ts'
 import { servedPublicly } from '../../support/public-listener.ts'
@@ -32,6 +35,19 @@ test.each([[16 * 1024 + 1], [16 * 1024 + 40], [2 * 16 * 1024 + 40]])('%i bytes t
   } finally {
     session.destroy()
   }
+})
+
+test('a body in pieces of one byte has its socket wait for who reads it (128 Ki of them were kept, of 200 bytes each)', async () => {
+  const request = Object.assign(new Readable({ read () { /* it is pushed */ } }), { headers: {}, httpVersionMajor: 1 }) as unknown as IncomingMessage
+  const body = bodyOf({ request, goOn () {}, signal: new AbortController().signal, clock: systemClock })[Symbol.asyncIterator]()
+  const first = body.next()
+  for (let count = 0; count < 1000; count++) request.push(Buffer.alloc(1))
+  await first
+  await expect.poll(() => request.isPaused()).toBe(true)
+  let sizeBytes = 1
+  request.push(null)
+  for await (const piece of { [Symbol.asyncIterator]: () => body }) sizeBytes += piece.byteLength
+  expect(sizeBytes).toBe(1000)
 })
 
 describe('a put by HTTP/2 without a length that its client gives up', () => {
