@@ -1,4 +1,5 @@
 import { collectionVariants } from './collection-variants.ts'
+import { eraVariants } from './era-variants.ts'
 import { layoutVariants } from './layout-variants.ts'
 import { lossVariants } from './loss-variants.ts'
 import { toldVariants, wholeVariants } from './whole-variants.ts'
@@ -10,5 +11,6 @@ export const worldVariants: Readonly<Record<string, () => WorldVariant>> = {
   ...wholeVariants,
   ...toldVariants,
   ...lossVariants,
+  ...eraVariants,
   ...Object.fromEntries(Object.entries(collectionVariants).map(([name, { variant }]) => [name, () => variant])),
 }

@@ -81,6 +81,9 @@ export interface WorldVariant extends BlocksVariant {
   readonly reachable?: (reachable: ReadonlySet<PeerId>, everybody: readonly PeerId[]) => ReadonlySet<PeerId>
   /** The rows of members, as the keeper of the layout reads them, who knows who is away, and for how many seconds. */
   readonly memberRows?: (rows: readonly MemberRow[], away: ReadonlyMap<PeerId, number>) => readonly MemberRow[]
+  readonly eras?: (eras: Eras) => Eras
+  /** With what an era is changed, once. */
+  readonly eraParts?: (parts: EraChangeParts) => EraChangeParts
   /** Puts back what was changed for all. */
   readonly undo?: () => void
 }
@@ -359,11 +362,12 @@ export class World {
     const { name, state, engine, eras, memberRows } = process
     const epochs = { newest: 1, complete: async () => {}, step: async () => 'idle', boxOf: () => new Uint8Array(0), prepare: async () => ({ epoch: newestEpochOf(state.era) + 1, secret: this.random.bytes(32), check: this.random.bytes(32) }) } as unknown as Epochs
     const others = (): readonly Process[] => this.names.flatMap((other) => other !== name && this.#isConnected(name, other) ? [this.#processes.get(other) as Process] : [])
-    return {
+    const parts: EraChangeParts = {
       self: peerNamed(name), state, eras, epochs, memberRows, keyring: { authoritySeed: seedNamed('cluster authority'), nodeSeed: seedNamed(name) }, registers: engine.registers, voters: engine.voters,
       peers: { offer: async (peer) => { if (!process.reachable.has(peer)) throw new PeerUnreachable(peer, 'not connected') } },
       reachable: () => process.reachable, warn: () => {}, spread: async () => { await Promise.all(others().map(async (other) => other.hear(process).catch(() => {}))) },
     }
+    return this.#variant.eraParts?.(parts) ?? parts
   }
 
   registersOf (name: string): Registers | undefined { const process = this.#processes.get(name); return process?.isAlive === true ? process.engine.registers : undefined }
@@ -420,7 +424,8 @@ export class World {
     this.#noteSoundness()
     const guard = layoutGuard(state, () => engine.peers)
     process.index = listed
-    process.eras = new Eras({ state, registers: () => engine.registers, risen: (era) => { this.say(`${name}: era ${era.number}`) }, clock })
+    const eras = new Eras({ state, registers: () => engine.registers, risen: (era) => { this.say(`${name}: era ${era.number}`) }, clock })
+    process.eras = this.#variant.eras?.(eras) ?? eras
     // who is left out by the other's era hears of that, and of nothing else
     process.hear = async ({ name: other, state: theirs }) => {
       if (theirs.era.number > state.era.number) await process.eras.adopt(theirs.era)

@@ -1,0 +1,72 @@
+import type { LossHistory } from './loss-histories.ts'
+import type { TableMessage } from './world.ts'
+
+/** What goes wrong without a rule of eras, told step by step. Who an era leaves out is let in by nobody, and nobody else is kept out. */
+export const eraHistories = {
+  'an era is not on disk before it rules': {
+    old: ['ann', 'bob', 'carol', 'dave'], fresh: [],
+    async told ({ world, until, restart }) {
+      // nobody leaves the layout: what counts is the era alone
+      world.isFrozen = true
+      await world.remove('dave', 'ann')
+      await until('all have heard of it', () => ['ann', 'bob', 'carol'].every((name) => !world.belongs('dave', name)))
+      await restart('bob', () => {})
+      if (world.belongs('dave', 'bob')) world.violations.push('dave was put out, and bob lets it in again')
+      world.isFrozen = false
+    },
+  },
+
+  'nobody looks at the row of eras': {
+    old: ['ann', 'bob', 'carol', 'dave', 'eve'], fresh: [],
+    async told ({ world, until, pause, ends }) {
+      world.isFrozen = true
+      const isProposal = ({ from, kind, isClear }: TableMessage): boolean => from === 'ann' && isClear && kind === 'accept'
+      world.hold(isProposal)
+      void world.remove('eve', 'ann').catch(() => {}) // its node dies meanwhile
+      await until('an era is proposed', () => world.held(isProposal) > 3)
+      world.release(isProposal)
+      await pause(0.1)
+      // chosen by those who take it, and nobody told
+      await ends(['ann'])
+      world.hold(undefined)
+      if (!world.belongs('eve', 'bob')) world.violations.push('bob has heard of it too soon: nothing is tried')
+      await until('all know that eve is put out', () => ['bob', 'carol', 'dave'].every((name) => !world.belongs('eve', name)))
+      world.isFrozen = false
+    },
+  },
+
+  'a node is put out where the rest has no majority': {
+    old: ['ann', 'bob', 'carol', 'dave', 'eve', 'frank', 'grace'], fresh: [],
+    async told ({ world, old, does, isTold, votersOf, until, ends }) {
+      await does('ann', 'before')
+      const replicas = votersOf(0)
+      const [dead = '', deadToo = '', leaving = '', reads = ''] = replicas
+      world.isFrozen = true
+      await ends([dead, deadToo])
+      // with it two of five would be left of those who decide about this row; of all who vote there are enough
+      await world.remove(leaving, old.find((name) => !replicas.includes(name)) ?? '').then(() => { world.say(`${leaving} is put out`) }, (error: unknown) => { world.say(String(error)) })
+      world.isFrozen = false
+      await until('it is read', async () => isTold(reads, undefined))
+    },
+  },
+
+  'who joins while an era begins is not looked for': {
+    old: ['ann', 'bob', 'carol', 'dave'], fresh: ['eve'],
+    async told ({ world, until, pause }) {
+      world.isFrozen = true
+      const isProposal = ({ from, kind, isClear }: TableMessage): boolean => from === 'ann' && isClear && kind === 'accept'
+      world.hold(isProposal)
+      const removed = world.remove('dave', 'ann')
+      await until('an era is proposed', () => world.held(isProposal) > 2)
+      await world.start('eve')
+      await world.join('eve', 'bob')
+      world.hold(undefined)
+      world.release(isProposal)
+      await removed
+      await until('all have heard of it', () => ['ann', 'bob', 'carol'].every((name) => !world.belongs('dave', name)))
+      await pause(5_000)
+      for (const name of ['ann', 'bob', 'carol']) if (!world.belongs('eve', name)) world.violations.push(`eve was taken in, and ${name} does not let it in`)
+      world.isFrozen = false
+    },
+  },
+} as const satisfies Readonly<Record<string, LossHistory>>

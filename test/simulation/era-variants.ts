@@ -1,0 +1,18 @@
+import type { EraChangeParts } from '../../src/node/membership/era-change.ts'
+import type { Eras } from '../../src/node/membership/eras.ts'
+import { votersBy } from '../../src/tables/electorate.ts'
+import { objectWith } from './layout-variants.ts'
+import type { WorldVariant } from './world.ts'
+
+/** Rules of eras, each taken out: `era-histories.ts` finds them. */
+export const eraVariants: Readonly<Record<string, () => WorldVariant>> = {
+  'an era is not on disk before it rules': () => ({ forgetsLayout: true }),
+  'nobody looks at the row of eras': () => ({ eras: (eras) => objectWith<Eras>(eras, { step: async () => 'idle' }) }),
+  'a node is put out where the rest has no majority': () => ({ eraParts: (parts) => ({ ...parts, voters: votersBy({ version: () => parts.voters.version, groupsOf: () => [] }) }) }),
+  'who joins while an era begins is not looked for': () => ({
+    eraParts: (parts) => {
+      let seen: ReturnType<EraChangeParts['memberRows']> | undefined
+      return { ...parts, memberRows: async (wait) => seen ??= parts.memberRows(wait) }
+    },
+  }),
+}
