@@ -17,8 +17,15 @@ export function convertText ({ cluster, total, failure, ...own }: ConvertReport 
 /** What a node says of its share, in a line; undefined: there is nothing to say. */
 export function convertLine (convert: ConvertReport | undefined): string | undefined {
   if (convert === undefined || ((convert.found?.versions ?? 0) === 0 && convert.state !== 'paused')) return undefined
-  return `${hereText(convert)}; this node's share, "dfs convert status" tells of all`
+  return `${hereText(convert)}${bucketsText(convert)}; this node's share, "dfs convert status" tells of all`
 }
+
+function bucketsText ({ found, buckets }: ConvertReport): string {
+  if ((found?.versions ?? 0) === 0 || buckets.length === 0) return ''
+  const more = buckets.length - mostNamed
+  return `, in ${buckets.slice(0, mostNamed).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+}
+const mostNamed = 3
 
 function clusterText ({ isDone, isAtLeast, versions, bytes, doneBytes, totalBytes }: ClusterConversion): string {
   if (isDone) return 'everything has the redundancy of its bucket'

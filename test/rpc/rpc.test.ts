@@ -20,7 +20,7 @@ import { collected, failureOf, protocols, rpcClient, type RpcClient } from '../s
 const bob = peerNamed('bob')
 const peer = '12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf'
 const convert = async () => ({
-  state: 'busy', phase: 'converting', doneShare: 0.5, doneBytes: 1, totalBytes: 2, etaMs: 3, failure: undefined, found: undefined, total: { convertedVersions: 1, convertedBytes: 1, failures: 0 },
+  state: 'busy', phase: 'converting', doneShare: 0.5, doneBytes: 1, totalBytes: 2, etaMs: 3, failure: undefined, found: undefined, buckets: [], total: { convertedVersions: 1, convertedBytes: 1, failures: 0 },
   cluster: { versions: 1, bytes: 1, isAtLeast: false, isDone: false, doneBytes: 1, totalBytes: 2, silent: [], paused: [] },
 } as const)
 const repair = (state: RepairReport['state']): RepairReport => ({

@@ -44,6 +44,8 @@ export interface CollectFound {
 export interface ConvertReport extends BytesReport {
   /** What is left of this node's share; undefined: it has not been looked at since the start, or since a bucket was changed. */
   readonly found: { readonly versions: number, readonly bytes: number, readonly isAtLeast: boolean } | undefined
+  /** Those in which something was found, by name. */
+  readonly buckets: readonly string[]
   /** Since the start. */
   readonly total: { readonly convertedVersions: number, readonly convertedBytes: number, readonly failures: number }
 }

@@ -44,8 +44,8 @@ export function convertingOf (parts: ConvertingParts): Converting {
     const { conversion, background } = running()
     const task = background.tasks().find(({ name }) => name === taskName)
     if (task === undefined) throw new Error('the conversion of a node is not among its tasks')
-    const { surveyed: _, failure, phase, doneShare, doneBytes, totalBytes, found, total } = conversion.status()
-    return { state: task.state, phase, doneShare, doneBytes, totalBytes, etaMs: task.etaMs, failure: failure ?? task.failure, found, total }
+    const { surveyed: _, failure, phase, doneShare, doneBytes, totalBytes, found, buckets, total } = conversion.status()
+    return { state: task.state, phase, doneShare, doneBytes, totalBytes, etaMs: task.etaMs, failure: failure ?? task.failure, found, buckets, total }
   }
   const own = (): ToldConversion => {
     const { surveyed, found, doneBytes, totalBytes } = running().conversion.status()

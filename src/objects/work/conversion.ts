@@ -44,6 +44,8 @@ export interface ConversionStatus {
   readonly totalBytes: number
   /** What this node looks after that is not as its bucket says, as the last whole survey found, less what was converted since; undefined: there was none since the start. */
   readonly found: { readonly versions: number, readonly bytes: number, readonly isAtLeast: boolean } | undefined
+  /** Names of the buckets in which the last whole survey found something. */
+  readonly buckets: readonly string[]
   /** Since the start. */
   readonly total: { readonly convertedVersions: number, readonly convertedBytes: number, readonly failures: number }
   /** Why the last version could not be converted; undefined: none failed since the last survey began. */
@@ -54,7 +56,7 @@ export interface ConversionStatus {
 
 interface Listed { readonly place: ObjectPlace, readonly version: CurrentVersion }
 
-interface Survey extends RowWalk { readonly listed: Listed[], versions: number, bytes: number, isAtLeast: boolean }
+interface Survey extends RowWalk { readonly listed: Listed[], readonly buckets: Set<string>, versions: number, bytes: number, isAtLeast: boolean }
 
 export class Conversion {
   readonly #parts: ConversionParts
@@ -64,6 +66,7 @@ export class Conversion {
   #changed = new Map<string, Bucket>()
   #survey: Survey | undefined
   #found: { versions: number, bytes: number, isAtLeast: boolean } | undefined
+  #buckets: readonly string[] = []
   #list: Listed[] = []
   #job: { readonly of: Listed, readonly conversion: VersionConversion } | undefined
   #work = { doneBytes: 0, totalBytes: 0, converted: 0, failures: 0 }
@@ -109,7 +112,7 @@ export class Conversion {
     return {
       phase, doneBytes: done, totalBytes, failure: this.#failure, total: { ...this.#total }, surveyed: this.#surveyed === undefined || this.#found === undefined ? 0 : this.#surveyed,
       doneShare: this.#survey !== undefined ? this.#survey.partition / partitionCount : totalBytes === 0 ? 1 : Math.min(1, done / totalBytes),
-      found: this.#found === undefined ? undefined : { ...this.#found },
+      found: this.#found === undefined ? undefined : { ...this.#found }, buckets: this.#buckets,
     }
   }
 
@@ -130,7 +133,7 @@ export class Conversion {
     this.#failure = undefined
     this.#work = { doneBytes: 0, totalBytes: 0, converted: 0, failures: 0 }
     // nothing was changed: there is nothing to walk for
-    this.#survey = { partition: this.#changed.size === 0 ? partitionCount : 0, after: undefined, listed: [], versions: 0, bytes: 0, isAtLeast: false }
+    this.#survey = { partition: this.#changed.size === 0 ? partitionCount : 0, after: undefined, listed: [], buckets: new Set(), versions: 0, bytes: 0, isAtLeast: false }
   }
 
   async #surveyPage (survey: Survey, signal: AbortSignal): Promise<void> {
@@ -138,6 +141,7 @@ export class Conversion {
     const { versions, bytes, isAtLeast } = survey
     this.#survey = undefined
     this.#found = { versions, bytes, isAtLeast }
+    this.#buckets = [...survey.buckets].toSorted()
     this.#list = survey.listed
     this.#work.totalBytes = survey.listed.reduce((sum, { version }) => sum + version.sizeBytes, 0)
   }
@@ -150,6 +154,7 @@ export class Conversion {
     for await (const version of versionsOf(this.#parts, place, row, { signal })) {
       if (isInForm(version, bucket)) continue
       survey.versions++
+      survey.buckets.add(bucket.name)
       survey.bytes += version.sizeBytes
       if (survey.listed.length < conversionLimits.maxListed) survey.listed.push({ place, version })
       else survey.isAtLeast = true

@@ -266,6 +266,7 @@ describe('conversion', () => {
     expect((await rowOf()).current?.stored).toBeUndefined()
     expect(conversions.map((one) => one.status().failure).filter(Boolean)).toEqual(['a block reached 2 of the 3 holders it needs'])
     expect(of.left()).toBe(1)
+    expect(conversions.flatMap((one) => one.status().buckets)).toEqual(['bucket'])
     of.setFailure(undefined)
     time.nowMs += conversionLimits.retryMs
     for (const one of conversions) while (await one.step({ signal }) === 'busy');
