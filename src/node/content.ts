@@ -6,6 +6,7 @@ import { lend } from '../base/lease.ts'
 import type { Random } from '../base/random.ts'
 import type { ClusterKeys } from '../encryption/index.ts'
 import { type Content, decodeContent, encodeContent, type Entry, excerptOf, joinContents, leavesOf, readFile, sealerOf, sizeOfContent, writeFile, type WriteOptions } from '../file/index.ts'
+import type { PutWindows } from './put-windows.ts'
 import { type ContentCodec, redundancyLimits, type WrittenContent } from '../objects/index.ts'
 import type { BucketRow } from '../objects/buckets/bucket-row.ts'
 
@@ -23,17 +24,17 @@ export const contentFlow = {
   listedChunksOfPart: 64,
 } as const
 
-/** Files of buckets as blocks, under the cluster's keys. */
-export function contentCodec (keys: ClusterKeys, random: Random, clock: Pick<Clock, 'after'>): ContentCodec {
+/** Files of buckets as blocks, under the cluster's keys. `windows`: what all puts together hold of memory. */
+export function contentCodec (keys: ClusterKeys, random: Random, clock: Pick<Clock, 'after'>, windows: PutWindows): ContentCodec {
   const sealer = sealerOf(keys, random)
   const room = new Budget(contentFlow.inFlightBytes)
   let readers = 0
   const windowBytes = (): number => Math.min(contentFlow.windowBytes, contentFlow.allWindowsBytes / readers)
-  const write = async (source: AsyncIterable<Uint8Array>, { bucket, signal, put }: Parameters<ContentCodec['write']>[1], how: Pick<WriteOptions, 'spreadFromBytes' | 'maxInlineBytes' | 'maxListedChunks'>): Promise<Content> => {
+  const write = async (source: AsyncIterable<Uint8Array>, { bucket, sizeBytes, signal, put }: Parameters<ContentCodec['write']>[1], how: Pick<WriteOptions, 'spreadFromBytes' | 'maxInlineBytes' | 'maxListedChunks'>): Promise<Content> => {
     const domain = domainOf(bucket)
     const { isPrivate, compression, chunking } = bucket
     const gearKey = keys.domain(keys.currentEpoch, domain).gear
-    return writeFile(source, { sealer, domain, isPrivate, compression, chunking, gearKey, put: async (cid, block, of) => put(cid, lend(block), of), signal, inFlightBlocks: contentFlow.inFlightBlocks, room, ...how })
+    return windows.within(source, { bucket, sizeBytes, signal }, async (given) => writeFile(given, { sealer, domain, isPrivate, compression, chunking, gearKey, put: async (cid, block, of) => put(cid, lend(block), of), signal, inFlightBlocks: contentFlow.inFlightBlocks, room, ...how }))
   }
   return {
     write: async (source, options) => written(await write(source, options, { spreadFromBytes: options.bucket.shards === undefined ? 0 : redundancyLimits.spreadFromBytes })),

@@ -1,4 +1,4 @@
-import { InvalidInput, NotFound, Refused, StoreFull } from '../base/errors.ts'
+import { InvalidInput, NotFound, Refused, StoreFull, Unavailable } from '../base/errors.ts'
 import type { DigestAlgorithm } from './index.ts'
 
 /** What came is not what was announced: damaged on its way, or announced wrongly. Nothing was stored. */
@@ -9,6 +9,11 @@ export class DigestMismatch extends InvalidInput {
     super('digest', `the ${algorithm} of what came is not the one that was announced; nothing was stored`)
     this.algorithm = algorithm
   }
+}
+
+/** The node has no memory for one more put, or took back what a client that stood still had. Nothing was stored; again helps, later or elsewhere. */
+export class TooManyPuts extends Unavailable {
+  override name = 'TooManyPuts'
 }
 
 /** A majority says that there is no such bucket. */

@@ -4,13 +4,15 @@ import type { Cid } from '../../src/base/cid.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { contentCodec } from '../../src/node/content.ts'
+import { PutWindows } from '../../src/node/put-windows.ts'
 import { defaultBucketOptions } from '../../src/objects/buckets/bucket-row.ts'
 import { bucketId, noiseBytes, testKeys } from '../support/file-world.ts'
 
+const windows = (): PutWindows => new PutWindows({ bytes: 1024 ** 3, clock: systemClock })
 const bucket = { ...defaultBucketOptions, chunking: 'content-small', name: 'photos', id: hexOf(bucketId), created: '', state: 'active' } as const
 
 test.each([['in its row', 100], ['in a few chunks', 200_000], ['under a manifest', 3_000_000]])('every block of content %s is told, and no other, nodes of the manifest as such', async (_, length) => {
-  const codec = contentCodec(testKeys, seededRandom(1), systemClock)
+  const codec = contentCodec(testKeys, seededRandom(1), systemClock, windows())
   const blocks = new Map<Cid, { block: Uint8Array, mayBeSpread: boolean }>()
   const { content, root } = await codec.write((async function * () { yield noiseBytes(length) })(), { bucket, put: async (cid, block, { mayBeSpread }) => { blocks.set(cid, { block, mayBeSpread }) } })
   const told = new Map<Cid, boolean>()
@@ -22,7 +24,7 @@ test.each([['in its row', 100], ['in a few chunks', 200_000], ['under a manifest
 })
 
 test('parts are sealed however small, spread, listed in their rows up to 64 chunks, and joined by nodes alone', async () => {
-  const codec = contentCodec(testKeys, seededRandom(1), systemClock)
+  const codec = contentCodec(testKeys, seededRandom(1), systemClock, windows())
   const blocks = new Map<Cid, Uint8Array>()
   const get = async (cid: Cid): Promise<Uint8Array> => blocks.get(cid) ?? new Uint8Array(0)
   const spread: boolean[] = []
@@ -42,7 +44,7 @@ test('parts are sealed however small, spread, listed in their rows up to 64 chun
 })
 
 test('a part of any length is held a few chunks at a time, and parts of many chunks are joined in little memory', async () => {
-  const codec = contentCodec(testKeys, seededRandom(1), systemClock)
+  const codec = contentCodec(testKeys, seededRandom(1), systemClock, windows())
   const nodes = new Map<Cid, Uint8Array>()
   const baseline = process.memoryUsage()
   let mostBytes = 0
