@@ -73,7 +73,7 @@ async function answer (parts: S3FaceParts, accesses: BucketAccesses, incoming: P
   const accessKey = signed === undefined ? undefined : await admitted(signed.accessKeyId)
   const asker = { accessKey, isSecure }
   const exchange: S3Exchange = {
-    ...incoming, ...place, node: parts.node, parameters, header, accessKey, region: parts.region ?? signed?.region ?? defaultRegion,
+    ...incoming, ...place, node: parts.node, clock: parts.clock, parameters, header, accessKey, region: parts.region ?? signed?.region ?? defaultRegion,
     demand: async (what) => demandAccess(accesses, asker, what),
     payload: () => payloadOf({ header, signed, isProtected: isSecure || parts.allowInsecure || incoming.isNear, source: sourceOf(incoming) }),
   }
