@@ -81,16 +81,20 @@ class Run {
     const text = Array.from({ length: 1 + Math.floor(cluster.between(0, 3)) }, () => cluster.pick(letters)).join('')
     const isStill = cluster.chance(0.06)
     cluster.ledger.begins(peer, key)
-    const outcome = await this.#unlessKilled(process, process.objects.put({ bucket, key }, this.#source(text, isStill)).then(() => true, () => false))
+    const outcome = await this.#unlessKilled(process, process.objects.put({ bucket, key }, this.#source(peer, text, isStill)).then(() => true, () => false))
     if (outcome !== undefined) cluster.ledger.ends(peer, outcome)
     return outcome === true
   }
 
   /** A part at a time; one that stands still does so before its last letter, for longer than an upload may. */
-  async * #source (text: string, isStill: boolean): AsyncIterable<Uint8Array> {
+  async * #source (peer: PeerId, text: string, isStill: boolean): AsyncIterable<Uint8Array> {
     const cluster = this.#cluster
     for (const [i, letter] of text.split('').entries()) {
-      await cluster.time.sleep(isStill && i === text.length - 1 ? collectionTimes.giveUpAfterMs * 2 : cluster.between(0, 60))
+      if (isStill && i === text.length - 1) {
+        await cluster.time.sleep(collectionTimes.giveUpAfterMs)
+        cluster.ledger.standsStill(peer)
+        await cluster.time.sleep(collectionTimes.giveUpAfterMs)
+      } else await cluster.time.sleep(cluster.between(0, 60))
       yield utf8(letter)
     }
   }

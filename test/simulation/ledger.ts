@@ -20,6 +20,8 @@ interface VersionFate {
   /** It may die. */
   isMortal: boolean
   isUnderWay: boolean
+  /** It is, and has not moved for as long as an upload may stand still: it may be given up, and then fails, or be done after all. */
+  isGivenUp: boolean
   /** The id that its blocks are kept for; a symbol: nobody knows yet. */
   blocks: string | symbol
 }
@@ -44,10 +46,13 @@ export class Ledger {
   ends (owner: PeerId, isStored: boolean): void {
     for (const version of this.#versions.values()) {
       if (version.owner !== owner || !version.isUnderWay) continue
-      version.isUnderWay = false
+      version.isUnderWay = version.isGivenUp = false
       if (!isStored) version.isMortal = true
     }
   }
+
+  /** The put that is under way there has not moved for as long as one may. */
+  standsStill (owner: PeerId): void { for (const version of this.#versions.values()) if (version.owner === owner && version.isUnderWay) version.isGivenUp = true }
 
   died (owner: PeerId): void { this.ends(owner, false) }
 
@@ -59,7 +64,7 @@ export class Ledger {
     this.replaces(key)
     // of two puts of one key at once either may replace the other
     const isContested = [...this.#versions.values()].some((version) => version.key === key && version.isUnderWay)
-    this.#versions.set(hexOf(id), { key, owner, isMortal: isContested, isUnderWay: true, blocks: 'own' })
+    this.#versions.set(hexOf(id), { key, owner, isMortal: isContested, isUnderWay: true, isGivenUp: false, blocks: 'own' })
     if (put !== undefined) { put.version = hexOf(id); put.began?.(put.version) }
     return { id, salt, epoch: 1 }
   }
@@ -70,8 +75,10 @@ export class Ledger {
   wasCollected (peer: PeerId, cid: Cid): boolean { return this.#collected.has(`${peer} ${cid}`) }
 
   noting (peer: PeerId, holder: BlockHolder): BlockHolder {
+    // bytes come before references: what a crash leaves between the two was never promised, and is not what was taken away
+    const begin = (cid: Cid): void => { this.#collected.delete(`${peer} ${cid}`) }
     const note = (cid: Cid, { versionId, redundancy: { k, m } }: BlockReference): void => {
-      this.#collected.delete(`${peer} ${cid}`)
+      begin(cid)
       this.#promises.set(`${peer} ${cid} ${hexOf(versionId)}`, { peer, cid, versionId, copies: k === 1 ? 1 + m : 0, form: formNameOf({ k, m }) })
     }
     return {
@@ -80,13 +87,13 @@ export class Ledger {
         if (outcome === 'kept') note(cid, reference)
         return outcome
       },
-      store: async (cid, block, reference) => { await holder.store(cid, block, reference); note(cid, reference) },
+      store: async (cid, block, reference) => { begin(cid); await holder.store(cid, block, reference); note(cid, reference) },
       keepShard: async (name, reference) => {
         const outcome = await holder.keepShard(name, reference)
         if (outcome === 'kept') note(name.cid, reference)
         return outcome
       },
-      storeShard: async (shard, reference) => { await holder.storeShard(shard, reference); note(shard.cid, reference) },
+      storeShard: async (shard, reference) => { begin(shard.cid); await holder.storeShard(shard, reference); note(shard.cid, reference) },
       references: (cid) => holder.references(cid),
       sawRight: (name) => { holder.sawRight(name) },
       mendReference: async (key) => holder.mendReference(key),
@@ -161,7 +168,7 @@ export class Ledger {
   ended (versionId: string, isStored: boolean): void {
     const version = this.#versions.get(versionId)
     if (version?.isUnderWay !== true) return
-    version.isUnderWay = false
+    version.isUnderWay = version.isGivenUp = false
     if (!isStored) version.isMortal = true
   }
 
@@ -181,7 +188,7 @@ export class Ledger {
   #isImmortal (blocksId: Uint8Array): boolean {
     const id = hexOf(blocksId)
     const own = this.#versions.get(id)
-    if (own !== undefined) return !own.isMortal && own.blocks === 'own'
+    if (own !== undefined) return !own.isMortal && !own.isGivenUp && own.blocks === 'own'
     const of = this.#versions.get(this.#converted.get(id) ?? '')
     return of?.isMortal === false && of.blocks === id
   }
