@@ -92,7 +92,7 @@ class Run {
     for (const [i, letter] of text.split('').entries()) {
       if (isStill && i === text.length - 1) {
         await cluster.time.sleep(collectionTimes.giveUpAfterMs)
-        cluster.ledger.standsStill(peer)
+        cluster.ledger.standsStill({ owner: peer })
         await cluster.time.sleep(collectionTimes.giveUpAfterMs)
       } else await cluster.time.sleep(cluster.between(0, 60))
       yield utf8(letter)

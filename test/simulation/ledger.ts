@@ -51,8 +51,10 @@ export class Ledger {
     }
   }
 
-  /** The put that is under way there has not moved for as long as one may. */
-  standsStill (owner: PeerId): void { for (const version of this.#versions.values()) if (version.owner === owner && version.isUnderWay) version.isGivenUp = true }
+  /** The put that is under way has not moved for as long as one may: that of this version, or what this node makes. */
+  standsStill (put: { readonly versionId: string } | { readonly owner: PeerId }): void {
+    for (const [id, version] of this.#versions) if (version.isUnderWay && ('owner' in put ? version.owner === put.owner : id === put.versionId)) version.isGivenUp = true
+  }
 
   died (owner: PeerId): void { this.ends(owner, false) }
 

@@ -205,7 +205,7 @@ class Run {
     const put: PutUnderWay = { key: textOf(name), began: (id) => { this.#contents.set(id, text) } }
     const startMs = world.time.nowMs
     const outcome = await this.#outcome(through, async () => world.ledger.puts.run(put, async () => {
-      const info = await this.#objects(through).put(name, this.#source(text, isStill), condition === 'absent' ? { ifNoneMatch: '*' } : etag === undefined ? {} : { ifMatch: etag })
+      const info = await this.#objects(through).put(name, this.#source(text, isStill ? put : undefined), condition === 'absent' ? { ifNoneMatch: '*' } : etag === undefined ? {} : { ifMatch: etag })
       this.#etags.set(info.versionId, info.etag)
       return info.versionId
     }), isStill ? 4 * worldTimes.giveUpAfterMs : 30_000)
@@ -225,9 +225,14 @@ class Run {
   #note (operation: ObjectOperation): void { this.history.push(operation) }
 
   /** A letter at a time; one that stands still does so before its last, for longer than an upload may. */
-  async * #source (text: string, isStill: boolean): AsyncIterable<Uint8Array> {
+  async * #source (text: string, still: PutUnderWay | undefined): AsyncIterable<Uint8Array> {
+    const { time, ledger } = this.world
     for (const [i, letter] of text.split('').entries()) {
-      await this.world.time.sleep(isStill && i === text.length - 1 ? worldTimes.giveUpAfterMs * 2 : this.world.between(0, 60))
+      if (still !== undefined && i === text.length - 1) {
+        await time.sleep(worldTimes.giveUpAfterMs)
+        if (still.version !== undefined) ledger.standsStill({ versionId: still.version })
+        await time.sleep(worldTimes.giveUpAfterMs)
+      } else await time.sleep(this.world.between(0, 60))
       yield utf8(letter)
     }
   }
