@@ -24,7 +24,10 @@ export interface Windowed {
 
 interface Window {
   readonly claimedBytes: number
-  readonly end: (reason: Error) => void
+  /** Why it has lost its window. */
+  lost: Error | undefined
+  /** Ends waiting for the client. */
+  leave: ((reason: Error) => void) | undefined
   receivedBytes: number
   waitedMs: number
   /** Since when the client is waited for. */
@@ -56,12 +59,10 @@ export class PutWindows {
     if (windowed.sizeBytes !== undefined && windowed.sizeBytes <= contentLimits.maxInlineBytes) return write(atMost(source, windowed.sizeBytes))
     const claimedBytes = windowBytesOf(windowed)
     using _claim = await this.#claim(claimedBytes, windowed.signal)
-    const { promise: ended, reject } = Promise.withResolvers<never>()
-    ended.catch(() => { /* told to whoever reads the source */ })
-    const window: Window = { claimedBytes, end: reject, receivedBytes: 0, waitedMs: 0, askedMs: undefined, mark: { receivedBytes: 0, waitedMs: 0 } }
+    const window: Window = { claimedBytes, lost: undefined, leave: undefined, receivedBytes: 0, waitedMs: 0, askedMs: undefined, mark: { receivedBytes: 0, waitedMs: 0 } }
     this.#open.add(window)
     try {
-      return await write(this.#watched(windowed.sizeBytes === undefined ? source : atMost(source, windowed.sizeBytes), window, ended))
+      return await write(this.#watched(windowed.sizeBytes === undefined ? source : atMost(source, windowed.sizeBytes), window))
     } finally {
       this.#open.delete(window)
     }
@@ -104,20 +105,21 @@ export class PutWindows {
     for (const window of [...this.#open].filter(isSlow).toSorted((a, b) => sent(a) - sent(b))) {
       if (neededBytes <= 0) return
       neededBytes -= window.claimedBytes
-      window.end(new TooManyPuts(`this body stood still (${sent(window)} bytes in ${putWindowLimits.slowMs / 1000} s) while others waited for memory; nothing was stored: try again`))
+      window.lost = new TooManyPuts(`this body stood still (${sent(window)} bytes in ${putWindowLimits.slowMs / 1000} s) while others waited for memory; nothing was stored: try again`)
+      window.leave?.(window.lost)
     }
   }
 
   #waitedMs ({ waitedMs, askedMs }: Window): number { return waitedMs + (askedMs === undefined ? 0 : this.#clock.monotonicMs() - askedMs) }
 
-  async * #watched (source: AsyncIterable<Uint8Array>, window: Window, ended: Promise<never>): AsyncIterable<Uint8Array> {
+  async * #watched (source: AsyncIterable<Uint8Array>, window: Window): AsyncIterable<Uint8Array> {
     const iterator = source[Symbol.asyncIterator]()
     let isAsked = false
     try {
       for (;;) {
         window.askedMs = this.#clock.monotonicMs()
         isAsked = true
-        const next = await Promise.race([iterator.next(), ended])
+        const next = await nextOf(iterator, window)
         isAsked = false
         window.waitedMs = this.#waitedMs(window)
         window.askedMs = undefined
@@ -131,6 +133,19 @@ export class PutWindows {
       if (isAsked) left?.catch(() => { /* the put has failed by then */ })
       else await left
     }
+  }
+}
+
+/** Not by a race with one promise for all of them: that would hold on to every piece until the put ends. */
+async function nextOf (iterator: AsyncIterator<Uint8Array>, window: Window): Promise<IteratorResult<Uint8Array>> {
+  if (window.lost !== undefined) throw window.lost
+  try {
+    return await new Promise((resolve, reject) => {
+      window.leave = reject
+      iterator.next().then(resolve, reject)
+    })
+  } finally {
+    window.leave = undefined
   }
 }
 
