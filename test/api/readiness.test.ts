@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { closing, openLayout, settled } from '../../src/cluster/index.ts'
 import { configOf } from '../../src/config.ts'
 import type { ClusterState } from '../../src/node/state.ts'
+import { nodeMetrics } from '../../src/node/health/metrics.ts'
 import { type StatusFacts, statusOf } from '../../src/node/health/status.ts'
 import type { ChangeProgress, CollectFound, CollectReport, RepairFound, RepairReport } from '../../src/node.ts'
 import { certificateOf, layoutMember, paperCluster, peerNamed } from '../support/cluster-identities.ts'
@@ -66,6 +67,32 @@ describe('redundancy below what it should be is told apart from what else may be
     ['a row store has forgotten', { forgetful: [peerNamed('b')] }, { isDegraded: true }],
     ['the disk is nearly full', { freeBytes: 0, repair: repair({ full: ['peer'] }), atRisk: risk }, { isDegraded: false }],
   ])('%s', (_what, changed, expected) => { expect(statusOf(facts(changed))).toMatchObject(expected) })
+})
+
+describe('the metrics of a node', () => {
+  const metricsOf = async (changed: Partial<StatusFacts>): Promise<ReadonlyMap<string, number>> => {
+    const lines = (await nodeMetrics().text(statusOf(facts(changed)))).split('\n').filter((line) => line.startsWith('dfs_') && !line.includes('{'))
+    return new Map(lines.map((line) => line.split(' ')).map(([name = '', value]) => [name, Number(value)]))
+  }
+  const silent = { objects: 9, isAtLeast: true, silent: [peerNamed('b')] }
+  test.each<[string, Partial<StatusFacts>, Record<string, number>]>([
+    ['that is whole', { repair: repair(), atRisk: { objects: 0, isAtLeast: false, silent: [] } }, { dfs_degraded: 0, dfs_objects_at_risk: 0, dfs_cluster_objects_at_risk: 0, dfs_cluster_risk_silent: 0, dfs_blocks_short: 0, dfs_blocks_gone: 0, dfs_health_problems: 0, dfs_repair_surveyed: 1 }],
+    ['with objects at risk', { repair: repair({ found: { ...found, objectsAtRisk: 3, shortBlocks: 4, goneBlocks: 2 } }), atRisk: silent }, { dfs_degraded: 1, dfs_objects_at_risk: 3, dfs_cluster_objects_at_risk: 9, dfs_cluster_risk_silent: 1, dfs_blocks_short: 4, dfs_blocks_gone: 2, dfs_health_problems: 1 }],
+    ['where others alone know of objects at risk', { repair: repair(), atRisk: silent }, { dfs_degraded: 1, dfs_objects_at_risk: 0, dfs_cluster_objects_at_risk: 9 }],
+    ['that holds no blocks', { repair: undefined }, { dfs_degraded: 0, dfs_objects_at_risk: 0, dfs_repair_surveyed: 0 }],
+    ['that misses another, and whose memory of rows was lost', { reachable: [peerNamed('b')], rows: { lostPartitions: () => new Set([7]) } }, { dfs_degraded: 1, dfs_lost_partitions: 1 }],
+  ])('%s say so', async (_what, changed, expected) => {
+    const metrics = await metricsOf(changed)
+    for (const [name, value] of Object.entries(expected)) expect(metrics.get(name), name).toBe(value)
+  })
+
+  test('follow the status: what was at risk and is whole again is 0 again', async () => {
+    const metrics = nodeMetrics()
+    await metrics.text(statusOf(facts({ repair: repair({ found: { ...found, objectsAtRisk: 3, shortBlocks: 4 } }) })))
+    const text = await metrics.text(statusOf(facts({ repair: repair() })))
+    expect(text).toContain('\ndfs_degraded 0\n')
+    expect(text).toContain('\ndfs_objects_at_risk 0\n')
+  })
 })
 
 test('a change that was looked at under the layout before says of this one neither that it is done nor who may be switched off', () => {
