@@ -46,6 +46,19 @@ describe('Reed-Solomon', () => {
     }), { numRuns: 40 })
   })
 
+  test('is what plain arithmetic of polynomials says for every k and m with k + m ≤ 32: each shard of parity, and the data from k of all', () => {
+    expect(codes).toHaveLength(496)
+    for (const [seed, { k, m }] of codes.entries()) {
+      const code = codeOver(kernel, { k, m })
+      // one or two bytes a shard, the last of them filled up for most
+      const bytes = noiseBytes(k + seed % k, seed)
+      const shards = code.shardsOf(bytes)
+      const data = shards.slice(0, k)
+      for (let index = k; index < k + m; index++) expect(same([shards[index] as Uint8Array], [referenceShard(data, index)]), `${k}+${m}, shard ${index}`).toBe(true)
+      expect(same([concat(referenceData(someOf(shards, k, seed), k)).subarray(0, bytes.byteLength)], [bytes]), `${k}+${m}`).toBe(true)
+    }
+  })
+
   test.each(twins)('by %s gives the data back from any k shards, for every k and m with k + m ≤ 32', (_name, combine) => {
     for (const [seed, { k, m }] of codes.entries()) {
       const code = codeOver(combine, { k, m })
@@ -76,6 +89,14 @@ describe('Reed-Solomon', () => {
         const some = someOf(shards, k, length)
         expect(same([codeOver(kernel, { k, m }).dataOf(some, length)], [bytes])).toBe(true)
       }
+    }
+  })
+
+  test('combines by the kernel as by its twin, for every k and m with k + m ≤ 32, whatever the factors', () => {
+    for (const [seed, { k, m }] of codes.entries()) {
+      const some = (count: number, length: number, from: number): Uint8Array[] => Array.from({ length: count }, (_, i) => noiseBytes(length, 100 * seed + from + i))
+      const [factors, pieces] = [some(m, k, 0), some(k, 33 + seed % 70, 50)]
+      expect(same(kernel(factors, pieces), plainCombine(factors, pieces)), `${k}+${m}`).toBe(true)
     }
   })
 

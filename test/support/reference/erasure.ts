@@ -1,24 +1,20 @@
 /**
- * Reed-Solomon the slow way, by no matrix and no table: the k pieces are the values of a polynomial at 0 … k-1, and shard i is its value at i
+ * Reed-Solomon the slow way, by no matrix: the k pieces are the values of a polynomial at 0 … k-1, and shard i is its value at i
  * (Lagrange). Elements are polynomials over GF(2), multiplied bit by bit modulo 0x11d.
  */
-export const referenceShard = (data: readonly Uint8Array[], index: number): Uint8Array =>
-  Uint8Array.from(data[0] ?? [], (_, at) => valueAt(data.map((piece, i) => [i, piece[at] ?? 0]), index))
+export const referenceShard = (data: readonly Uint8Array[], index: number): Uint8Array => valuesAt(data.map((piece, i) => [i, piece]), index)
 
 /** The data, from any k shards. */
 export const referenceData = (shards: ReadonlyMap<number, Uint8Array>, k: number): Uint8Array[] => {
   const known = [...shards].slice(0, k)
-  return Array.from({ length: k }, (_, i) => Uint8Array.from(known[0]?.[1] ?? [], (__, at) => valueAt(known.map(([index, shard]) => [index, shard[at] ?? 0]), i)))
+  return Array.from({ length: k }, (_, i) => valuesAt(known, i))
 }
 
-function valueAt (points: ReadonlyArray<readonly [number, number]>, x: number): number {
-  let sum = 0
-  for (const [xi, yi] of points) {
-    let term = yi
-    for (const [xj] of points) if (xj !== xi) term = multiplied(term, multiplied(x ^ xj, reciprocal(xi ^ xj)))
-    sum ^= term
-  }
-  return sum
+/** Of each byte the polynomial through the points, at x. */
+function valuesAt (points: ReadonlyArray<readonly [number, Uint8Array]>, x: number): Uint8Array {
+  const xs = points.map(([xi]) => xi)
+  const weights = xs.map((xi) => xs.reduce((weight, xj) => xj === xi ? weight : multiplied(weight, multiplied(x ^ xj, reciprocal(xi ^ xj))), 1))
+  return Uint8Array.from(points[0]?.[1] ?? [], (_, at) => points.reduce((sum, [, values], i) => sum ^ multiplied(values[at] ?? 0, weights[i] ?? 0), 0))
 }
 
 function multiplied (a: number, b: number): number {
@@ -28,9 +24,13 @@ function multiplied (a: number, b: number): number {
   return product
 }
 
-// a^254 = a^-1
+// a^254 = a^-1; what was worked out is remembered: all codes ask for the same thirty-one
+const reciprocals = new Map<number, number>()
 function reciprocal (a: number): number {
-  let power = 1
+  let power = reciprocals.get(a)
+  if (power !== undefined) return power
+  power = 1
   for (let i = 0; i < 254; i++) power = multiplied(power, a)
+  reciprocals.set(a, power)
   return power
 }
