@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { utf8 } from '../../src/base/bytes.ts'
 import { Conflict } from '../../src/base/errors.ts'
-import { type Objects, objectStore } from '../../src/objects/index.ts'
+import { type Objects, objectStore, type Preconditions } from '../../src/objects/index.ts'
 import { objectWorld } from '../support/object-parts.ts'
 import { tableNodes } from '../support/table-nodes.ts'
 
@@ -10,11 +10,15 @@ const target = { bucket: 'photos', key: 'k' }
 
 /** Two nodes of three, which agree on rows and share nothing else but blocks. */
 async function twoNodes ({ isVersioned }: { isVersioned: boolean }): Promise<readonly [Objects, Objects]> {
+  const [here, there] = twoWithoutBuckets()
+  await here.createBucket('photos', isVersioned ? { settings: { versioning: 'enabled' } } : {})
+  return [here, there]
+}
+
+function twoWithoutBuckets (): readonly [Objects, Objects] {
   const world = objectWorld()
   const { nodes: [a, b] } = tableNodes(3)
-  const [here, there] = [a, b].map((node) => objectStore({ ...world.parts, registers: node?.registers as NonNullable<typeof node>['registers'] }))
-  await here?.createBucket('photos', isVersioned ? { settings: { versioning: 'enabled' } } : {})
-  return [here as Objects, there as Objects]
+  return [a, b].map((node) => objectStore({ ...world.parts, registers: node?.registers as NonNullable<typeof node>['registers'] })) as unknown as readonly [Objects, Objects]
 }
 
 async function outcomes (attempts: ReadonlyArray<Promise<unknown>>): Promise<{ won: number, refused: number }> {
@@ -54,4 +58,56 @@ describe.each([{ isVersioned: false }, { isVersioned: true }])('two nodes at onc
       expect(await outcomes([here.remove(target, { ifMatch: etag }), there.put(target, bytesOf(round % 2 === 0 ? 'new' : 'more than eight bytes of content'), { ifMatch: etag })])).toEqual({ won: 1, refused: 1 })
     }
   })
+
+  test('exactly one copies to where nothing must be, or onto what both have read', async () => {
+    const [here, there] = await twoNodes(bucket)
+    for (let round = 0; round < 10; round++) {
+      const [key, text] = [`k${round}`, round % 2 === 0 ? 'abc' : 'more than eight bytes of content']
+      const sources = [0, 1].map((i) => ({ bucket: 'photos', key: `source-${round}-${i}` }))
+      for (const [i, source] of sources.entries()) await here.put(source, bytesOf(`${text}${i}`), { wantsMd5: true })
+      const copies = (conditions: Preconditions): Array<Promise<unknown>> => [here, there].map(async (node, i) => node.copy(sources[i] as typeof target, { ...target, key }, { ...conditions, wantsMd5: true }))
+      expect(await outcomes(copies({ ifNoneMatch: '*' }))).toEqual({ won: 1, refused: 1 })
+      const { etag } = await there.put({ ...target, key }, bytesOf(`${text} of another`), { wantsMd5: true })
+      expect(await outcomes(copies({ ifMatch: etag }))).toEqual({ won: 1, refused: 1 })
+    }
+  })
+
+  test('exactly one of a completion, a put and a copy makes what must not exist, and exactly one replaces what all have read', async () => {
+    const [here, there] = await twoNodes(bucket)
+    const source = { bucket: 'photos', key: 'source' }
+    await here.put(source, bytesOf('more than eight bytes, copied'))
+    for (let round = 0; round < 10; round++) {
+      const to = { ...target, key: `k${round}` }
+      const race = async (conditions: Preconditions): Promise<{ won: number, refused: number }> => {
+        const uploads = await Promise.all([here, there].map(async (node, i) => {
+          const { uploadId } = await node.uploads.create(to)
+          return { node, uploadId, parts: [await node.uploads.putPart(to, uploadId, 1, bytesOf(`more than eight bytes, ${i}`))] }
+        }))
+        return outcomes([
+          ...uploads.map(async ({ uploadId, parts }, i) => (i === round % 2 ? here : there).uploads.complete(to, uploadId, parts, conditions)),
+          here.put(to, bytesOf('more than eight bytes, put'), conditions), there.copy(source, to, conditions),
+        ])
+      }
+      expect(await race({ ifNoneMatch: '*' })).toEqual({ won: 1, refused: 3 })
+      expect(await race({ ifMatch: (await there.head(to)).etag })).toEqual({ won: 1, refused: 3 })
+      expect(await here.head(to)).toEqual(await there.head(to))
+    }
+  })
+})
+
+test('of two nodes that make a bucket of one name at once, exactly one does, and both have the same', async () => {
+  const [here, there] = twoWithoutBuckets()
+  for (let round = 0; round < 20; round++) {
+    const name = `bucket-${round}`
+    expect(await outcomes([here, there].map(async (node, i) => node.createBucket(name, { copies: 1 + i })))).toEqual({ won: 1, refused: 1 })
+    expect(await here.bucket(name)).toEqual(await there.bucket(name))
+  }
+})
+
+test('exactly one deletes what both have read, where no version is kept of it', async () => {
+  const [here, there] = await twoNodes({ isVersioned: false })
+  for (let round = 0; round < 10; round++) {
+    const { etag } = await there.put(target, bytesOf(round % 2 === 0 ? 'a' : 'more than eight bytes of content'), { wantsMd5: true })
+    expect(await outcomes([here, there].map(async (node) => node.remove(target, { ifMatch: etag })))).toEqual({ won: 1, refused: 1 })
+  }
 })
