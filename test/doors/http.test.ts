@@ -24,6 +24,16 @@ describe('an object by plain HTTP', () => {
     expect(head).toMatchObject({ status: 200, body: '', headers: { 'content-length': '21', etag: answer.headers.etag } })
   })
 
+  test('comes as it was stored, and said to be what it was said to be, whatever codings are asked for', async () => {
+    await served.put('open/packed.js', content, { contentType: 'text/javascript', headers: { 'content-encoding': 'gzip' } })
+    for (const accepted of ['gzip, br', 'identity', 'gzip;q=0, *;q=0', '']) {
+      expect(await get('/open/packed.js', { 'accept-encoding': accepted })).toMatchObject({ status: 200, body: content, headers: { 'content-encoding': 'gzip', 'content-length': '21' } })
+      const plain = await get('/open/film.mp4', { 'accept-encoding': accepted })
+      expect([plain.status, plain.body, plain.headers['content-encoding'], plain.headers['content-length']]).toEqual([200, content, undefined, '21'])
+    }
+    expect(await get('/open/packed.js', { 'accept-encoding': 'gzip', range: 'bytes=5-8' })).toMatchObject({ status: 206, body: 'than', headers: { 'content-encoding': 'gzip' } })
+  })
+
   test('comes whatever another door has stored beside it, though no header can say it', async () => {
     await served.put('open/strange', content, { contentType: 'a/b\nc: 日', headers: { 'cache-control': 'no-cache, 日本', 'content-language': 'a\r\nset-cookie: b' } })
     const answer = await get('/open/strange')
