@@ -65,6 +65,14 @@ describe('objects', () => {
     expect(await put('/nowhere/x', 'x')).toMatchObject({ status: 404, code: 'NoSuchBucket' })
   })
 
+  test('give back what was said of them beside their metadata', async () => {
+    const said = { 'cache-control': 'max-age=60', 'content-disposition': 'attachment; filename="a b.txt"', 'content-encoding': 'gzip', 'content-language': 'de, en', expires: 'Thu, 01 Dec 2033 16:00:00 GMT' }
+    expect((await put('/photos/described', 'x', said)).status).toBe(200)
+    for (const method of ['GET', 'HEAD']) expect(await ask(method, '/photos/described')).toMatchObject({ status: 200, headers: said })
+    await ask('PUT', '/photos/described-too', { headers: { 'x-amz-copy-source': '/photos/described' } })
+    expect((await ask('HEAD', '/photos/described-too')).headers).toMatchObject(said)
+  })
+
   test('of no bytes are objects', async () => {
     await put('/photos/empty', '')
     expect(await ask('GET', '/photos/empty')).toMatchObject({ status: 200, body: '', headers: { 'content-length': '0' } })
@@ -339,6 +347,25 @@ describe('versions', () => {
     expect((await ask('GET', `/versioned/x?versionId=${String(two)}`)).code).toBe('NoSuchVersion')
   })
 
+  test('one is brought back by a copy of it', async () => {
+    const old = String((await put('/versioned/back', 'as it was')).headers['x-amz-version-id'])
+    await put('/versioned/back', 'as it is')
+    const copied = await ask('PUT', '/versioned/back', { headers: { 'x-amz-copy-source': `/versioned/back?versionId=${old}` } })
+    expect(copied).toMatchObject({ status: 200, headers: { 'x-amz-copy-source-version-id': old } })
+    expect((await ask('GET', '/versioned/back')).body).toBe('as it was')
+    expect(texts((await ask('GET', '/versioned?versions&prefix=back')).body, 'VersionId')).toHaveLength(3)
+  })
+
+  test('one in compliance mode nobody removes, whatever right is shown', async () => {
+    const until = new Date(Date.now() + 3_600_000).toISOString()
+    const id = String((await put('/versioned/sealed', 'x', { 'x-amz-object-lock-mode': 'COMPLIANCE', 'x-amz-object-lock-retain-until-date': until })).headers['x-amz-version-id'])
+    const path = `/versioned/sealed?versionId=${id}`
+    expect((await ask('DELETE', path, { headers: { 'x-amz-bypass-governance-retention': 'true' } })).status).toBe(403)
+    const shorter = `<Retention><Mode>COMPLIANCE</Mode><RetainUntilDate>${new Date(Date.now() + 60_000).toISOString()}</RetainUntilDate></Retention>`
+    expect((await ask('PUT', `${path}&retention`, { body: shorter, headers: { 'x-amz-bypass-governance-retention': 'true' } })).status).toBe(403)
+    expect((await ask('GET', path)).body).toBe('x')
+  })
+
   test('page by page', async () => {
     for (const body of ['1', '2', '3']) await put('/versioned/paged', body)
     const all = texts((await ask('GET', '/versioned?versions&prefix=paged')).body, 'VersionId')
@@ -412,6 +439,19 @@ describe('what is beside the content', () => {
   })
 })
 
+describe('checksums of every kind', () => {
+  const algorithms = ['crc32', 'crc32c', 'crc64nvme', 'sha1', 'sha256'] as const
+  const sumOf = (algorithm: typeof algorithms[number], text: string): string => { const sum = digesters[algorithm](); sum.update(Buffer.from(text)); return Buffer.from(sum.digest()).toString('base64') }
+
+  test.each(algorithms)('%s: the right one is kept and told, another stores nothing', async (algorithm) => {
+    const [path, name] = [`/photos/sum-${algorithm}`, `x-amz-checksum-${algorithm}`]
+    expect(await put(path, 'hellp', { [name]: sumOf(algorithm, 'hello') })).toMatchObject({ status: 400, code: 'BadDigest' })
+    expect((await ask('HEAD', path)).status).toBe(404)
+    expect((await put(path, 'hello', { [name]: sumOf(algorithm, 'hello') })).headers[name]).toBe(sumOf(algorithm, 'hello'))
+    expect((await ask('HEAD', path, { headers: { 'x-amz-checksum-mode': 'ENABLED' } })).headers).toMatchObject({ [name]: sumOf(algorithm, 'hello'), 'x-amz-checksum-type': 'FULL_OBJECT' })
+  })
+})
+
 describe('many at once', () => {
   test('are deleted, and each that may not be is told', async () => {
     await put('/photos/d1', '1')
@@ -431,6 +471,13 @@ describe('many at once', () => {
     ['1,001 keys', `<Delete>${'<Object><Key>k</Key></Object>'.repeat(1001)}</Delete>`],
   ])('%s is refused', async (_name, body) => {
     expect(await ask('POST', '/photos?delete', { body })).toMatchObject({ status: 400, code: 'MalformedXML' })
+  })
+
+  test('a key goes only with the ETag that is named for it', async () => {
+    const [{ headers: { etag = '' } }] = [await put('/photos/same', '1'), await put('/photos/changed', '2')]
+    const answer = await ask('POST', '/photos?delete', { body: `<Delete>${['same', 'changed'].map((key) => `<Object><Key>${key}</Key><ETag>${etag}</ETag></Object>`).join('')}</Delete>` })
+    expect([/<Deleted><Key>(\w+)/.exec(answer.body)?.[1], /<Error><Key>(\w+)/.exec(answer.body)?.[1], texts(answer.body, 'Code')]).toEqual(['same', 'changed', ['PreconditionFailed']])
+    expect([(await ask('HEAD', '/photos/same')).status, (await ask('HEAD', '/photos/changed')).status]).toEqual([404, 200])
   })
 
   test('another MD5 or checksum than that of the list is refused', async () => {
@@ -470,6 +517,7 @@ describe('settings of a bucket', () => {
     ['object-lock', '<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>GOVERNANCE</Mode><Days>3</Days></DefaultRetention></Rule></ObjectLockConfiguration>', false],
     ['cors', '<CORSConfiguration><CORSRule><AllowedOrigin>https://a.example</AllowedOrigin><AllowedMethod>PUT</AllowedMethod><AllowedHeader>*</AllowedHeader><ExposeHeader>ETag</ExposeHeader><MaxAgeSeconds>60</MaxAgeSeconds></CORSRule></CORSConfiguration>', true],
     ['lifecycle', '<LifecycleConfiguration><Rule><ID>old</ID><Filter><And><Prefix>tmp/</Prefix><Tag><Key>a</Key><Value>b</Value></Tag><ObjectSizeGreaterThan>100</ObjectSizeGreaterThan></And></Filter><Status>Enabled</Status><Expiration><Days>7</Days></Expiration></Rule></LifecycleConfiguration>', true],
+    ['lifecycle', '<LifecycleConfiguration><Rule><ID>rest</ID><Filter><Prefix>logs/</Prefix></Filter><Status>Disabled</Status><Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration><NoncurrentVersionExpiration><NoncurrentDays>30</NoncurrentDays><NewerNoncurrentVersions>3</NewerNoncurrentVersions></NoncurrentVersionExpiration><AbortIncompleteMultipartUpload><DaysAfterInitiation>5</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule></LifecycleConfiguration>', true],
     ['tagging', '<Tagging><TagSet><Tag><Key>team</Key><Value>a&amp;b</Value></Tag></TagSet></Tagging>', true],
     ['website', '<WebsiteConfiguration><IndexDocument><Suffix>index.html</Suffix></IndexDocument><ErrorDocument><Key>404.html</Key></ErrorDocument></WebsiteConfiguration>', true],
   ])('%s is kept as it was given', async (name, xml, isRemovable) => {
@@ -479,6 +527,14 @@ describe('settings of a bucket', () => {
     expect(body).toBe(xml)
     expect((await ask('DELETE', `/with-settings?${name}`)).status).toBe(isRemovable ? 204 : 405)
     if (isRemovable) expect((await ask('GET', `/with-settings?${name}`)).status).toBe(404)
+  })
+
+  test('a quota stores nothing beyond it, and says what may be', async () => {
+    await ask('PUT', '/bounded')
+    await server.objects.setBucketSettings('bounded', { quotaBytes: 10 })
+    expect((await put('/bounded/x', '12345678')).status).toBe(200)
+    expect(await put('/bounded/y', '123')).toMatchObject({ status: 507, code: 'InsufficientStorage', body: expect.stringContaining('may have 10 bytes') as string })
+    expect((await ask('HEAD', '/bounded/y')).status).toBe(404)
   })
 
   test.each([
