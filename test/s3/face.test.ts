@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { digesters } from '../../src/base/checksums.ts'
 import { Corrupt, Refused, StoreFull, Unavailable, UnknownOutcome } from '../../src/base/errors.ts'
+import { objectStore } from '../../src/objects/index.ts'
 import { askS3, type S3Answer, type S3Ask } from '../support/s3-client.ts'
 import { type S3Server, s3Server } from '../support/s3-server.ts'
 
@@ -449,6 +450,32 @@ describe('checksums of every kind', () => {
     expect((await ask('HEAD', path)).status).toBe(404)
     expect((await put(path, 'hello', { [name]: sumOf(algorithm, 'hello') })).headers[name]).toBe(sumOf(algorithm, 'hello'))
     expect((await ask('HEAD', path, { headers: { 'x-amz-checksum-mode': 'ENABLED' } })).headers).toMatchObject({ [name]: sumOf(algorithm, 'hello'), 'x-amz-checksum-type': 'FULL_OBJECT' })
+  })
+
+  // a node's parts are of 5 MiB at the least, of which these blocks of eight bytes would be many
+  let uploads: S3Server['objects']['uploads']
+  beforeAll(() => { uploads = server.objects.uploads; Object.assign(server.objects, { uploads: objectStore(server.world.parts, { minPartBytes: 1 }).uploads }) })
+  afterAll(() => { Object.assign(server.objects, { uploads }) })
+
+  test.each([
+    ['crc32', 'FULL_OBJECT'], ['crc32c', 'FULL_OBJECT'], ['crc64nvme', 'FULL_OBJECT'], ['crc32', 'COMPOSITE'], ['crc32c', 'COMPOSITE'], ['sha1', 'COMPOSITE'], ['sha256', 'COMPOSITE'],
+  ] as const)('%s of an upload in parts, %s: that of the completion is of the object, and what is told (it was taken for that of the list of parts)', async (algorithm, type) => {
+    const [path, name] = [`/photos/parts-${algorithm}-${type}`, `x-amz-checksum-${algorithm}`]
+    const part = 'the first part, '
+    const begun = await ask('POST', `${path}?uploads`, { headers: { 'x-amz-checksum-algorithm': algorithm.toUpperCase(), 'x-amz-checksum-type': type } })
+    const [id] = texts(begun.body, 'UploadId')
+    const parts: string[] = []
+    for (const [i, text] of [part, 'end'].entries()) {
+      const { headers } = await ask('PUT', `${path}?partNumber=${i + 1}&uploadId=${id}`, { body: text, headers: { [name]: sumOf(algorithm, text) } })
+      parts.push(`<Part><PartNumber>${i + 1}</PartNumber><ETag>${headers.etag}</ETag><Checksum${algorithm.toUpperCase()}>${headers[name] as string}</Checksum${algorithm.toUpperCase()}></Part>`)
+    }
+    const ofParts = (): string => { const sum = digesters[algorithm](); for (const text of [part, 'end']) sum.update(Buffer.from(sumOf(algorithm, text), 'base64')); return `${Buffer.from(sum.digest()).toString('base64')}-2` }
+    const expected = type === 'FULL_OBJECT' ? sumOf(algorithm, `${part}end`) : ofParts()
+    const complete = async (told: string): Promise<S3Answer> => ask('POST', `${path}?uploadId=${id}`, { headers: { [name]: told, 'x-amz-checksum-type': type }, body: `<CompleteMultipartUpload>${parts.join('')}</CompleteMultipartUpload>` })
+    // of a SHA-256 that differs the face cannot tell which one was meant
+    expect((await complete(type === 'FULL_OBJECT' ? sumOf(algorithm, 'other') : `${sumOf(algorithm, 'other')}-2`)).code).toBe(algorithm === 'sha256' ? 'XAmzContentSHA256Mismatch' : 'BadDigest')
+    expect(texts((await complete(expected)).body, `Checksum${algorithm.toUpperCase()}`)).toEqual([expected])
+    expect((await ask('HEAD', path, { headers: { 'x-amz-checksum-mode': 'ENABLED' } })).headers).toMatchObject({ [name]: expected, 'x-amz-checksum-type': type })
   })
 })
 

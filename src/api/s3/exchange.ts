@@ -23,8 +23,8 @@ export interface S3Exchange extends PublicExchange {
   readonly region: string
   /** @throws S3Error AccessDenied unless who asks may do this */
   demand (what: Demand): Promise<void>
-  /** The body, decoded; asked for when it is first read. */
-  payload (): Payload
+  /** The body, decoded; asked for when it is first read. `isChecksumOfBody` false: x-amz-checksum-… says what something else has. */
+  payload (options?: { readonly isChecksumOfBody?: boolean }): Payload
 }
 
 export interface Demand {
@@ -38,8 +38,8 @@ export interface Demand {
 export const sourceOf = bodyOf
 
 /** The body as XML with that root. @throws S3Error */
-export async function xmlBody (exchange: S3Exchange, root: string): Promise<XmlNode> {
-  return parseXml(await wholeBody(exchange.payload(), xmlLimits.maxBytes), root)
+export async function xmlBody (exchange: S3Exchange, root: string, options: Parameters<S3Exchange['payload']>[0] = {}): Promise<XmlNode> {
+  return parseXml(await wholeBody(exchange.payload(options), xmlLimits.maxBytes), root)
 }
 
 export function sendXml ({ response }: Pick<S3Exchange, 'response'>, xml: string, headers: Readonly<Record<string, string>> = {}): void {

@@ -75,7 +75,7 @@ async function answer (parts: S3FaceParts, accesses: BucketAccesses, incoming: P
   const exchange: S3Exchange = {
     ...incoming, ...place, node: parts.node, clock: parts.clock, parameters, header, accessKey, region: parts.region ?? signed?.region ?? defaultRegion,
     demand: async (what) => demandAccess(accesses, asker, what),
-    payload: () => payloadOf({ header, signed, isProtected: isSecure || parts.allowInsecure || incoming.isNear, source: sourceOf(incoming) }),
+    payload: ({ isChecksumOfBody = true } = {}) => payloadOf({ header: isChecksumOfBody ? header : (name) => name.startsWith('x-amz-checksum-') ? undefined : header(name), signed, isProtected: isSecure || parts.allowInsecure || incoming.isNear, source: sourceOf(incoming) }),
   }
   if (isForm) return counted(async () => postObject(exchange, { admitted, secretOf, demand: async (key, what) => demandAccess(accesses, { accessKey: key, isSecure }, what), region: parts.region }))
   demandOwner(header)
