@@ -560,7 +560,7 @@ describe('settings of a bucket', () => {
     await ask('PUT', '/bounded')
     await server.objects.setBucketSettings('bounded', { quotaBytes: 10 })
     expect((await put('/bounded/x', '12345678')).status).toBe(200)
-    expect(await put('/bounded/y', '123')).toMatchObject({ status: 507, code: 'InsufficientStorage', body: expect.stringContaining('may have 10 bytes') as string })
+    expect(await put('/bounded/y', '123')).toMatchObject({ status: 403, code: 'QuotaExceeded', body: expect.stringContaining('may have 10 bytes') as string })
     expect((await ask('HEAD', '/bounded/y')).status).toBe(404)
   })
 

@@ -1,5 +1,5 @@
 import { DfsError, type ErrorCode, InvalidInput } from '../../base/errors.ts'
-import { DeletedObject, DigestMismatch, NoSuchBucket, NoSuchUpload, PartTooSmall, TooManyPuts, WrongPart, WrongPartOrder } from '../../objects/index.ts'
+import { DeletedObject, DigestMismatch, NoSuchBucket, NoSuchUpload, PartTooSmall, QuotaExceeded, TooManyPuts, WrongPart, WrongPartOrder } from '../../objects/index.ts'
 
 /**
  * What an S3 client is told: a code that it knows, the status that goes with it, and words for people. The codes and statuses are those of
@@ -64,6 +64,8 @@ export function s3ErrorOf (error: unknown, { isConditional = false, isHashSigned
 function specialCodeOf (error: DfsError): S3ErrorCode | undefined {
   // clients wait at it, and come again
   if (error instanceof TooManyPuts) return 'SlowDown'
+  // not as of a full disk: a 5xx would be tried again and again
+  if (error instanceof QuotaExceeded) return 'QuotaExceeded'
   if (error instanceof NoSuchBucket) return 'NoSuchBucket'
   if (error instanceof NoSuchUpload) return 'NoSuchUpload'
   if (error instanceof DigestMismatch) return 'BadDigest'

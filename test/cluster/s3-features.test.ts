@@ -1,0 +1,114 @@
+import {
+  CopyObjectCommand, CreateBucketCommand, DeleteObjectCommand, GetBucketLifecycleConfigurationCommand, GetObjectCommand, GetObjectRetentionCommand, GetObjectTaggingCommand, HeadObjectCommand, ListObjectVersionsCommand,
+  PutBucketCorsCommand, PutBucketLifecycleConfigurationCommand, PutBucketPolicyCommand, PutBucketVersioningCommand, PutBucketWebsiteCommand, PutObjectCommand, PutObjectLegalHoldCommand, PutObjectRetentionCommand, S3Client,
+} from '@aws-sdk/client-s3'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { until } from '../../scripts/local-cluster.ts'
+import { connect } from '../../src/client/index.ts'
+import type { SecretAccessKey } from '../../src/objects/index.ts'
+import { type RealCluster, realCluster } from '../support/real-cluster.ts'
+import { sendS3 } from '../support/s3-client.ts'
+
+/** What buckets and versions can do, on three nodes of which one is dead: set and written through one of the living, and looked at through the other, at once. */
+let real: RealCluster
+let key: SecretAccessKey
+let clients: readonly S3Client[]
+const clientOf = (node: number, { id, secret }: SecretAccessKey = key): S3Client =>
+  new S3Client({ endpoint: real.node(node).ready?.endpoints.s3 ?? '', region: 'us-east-1', forcePathStyle: true, maxAttempts: 1, credentials: { accessKeyId: id, secretAccessKey: secret } })
+const at = (node: number): S3Client => clients[node] as S3Client
+const codeOf = async (asked: Promise<unknown>): Promise<string> => asked.then(() => 'none', (error: unknown) => error instanceof Error ? error.name : String(error))
+const textAt = async (node: number, bucket: string, name: string, VersionId?: string): Promise<string> => (await at(node).send(new GetObjectCommand({ Bucket: bucket, Key: name, VersionId }))).Body?.transformToString() ?? ''
+/** The website of the bucket "site", at the host of its own that it has on this machine. */
+const siteAt = async (node: number, path: string): Promise<{ status: number, body: string }> => {
+  const port = Number(new URL(real.node(node).ready?.endpoints.http ?? '').port)
+  return sendS3(port, 'GET', path, { headers: { host: `site.localhost:${port}` } })
+}
+
+beforeAll(async () => {
+  real = await realCluster(3, { options: () => ['--s3-listen', '127.0.0.1:0', '--http-listen', '127.0.0.1:0', '--rpc-listen', '127.0.0.1:0'] })
+  await real.node(2).stop('SIGKILL')
+  ;[key] = await real.node(0).json<SecretAccessKey>(['key', 'create', 'features']) as [SecretAccessKey]
+  clients = [clientOf(0), clientOf(1)]
+}, 120_000)
+afterAll(async () => { await real?.[Symbol.asyncDispose]() })
+
+describe('three nodes, one of them dead', () => {
+  test('keep versions: an older one is got and restored, a marker hides and is taken away', async () => {
+    await at(0).send(new CreateBucketCommand({ Bucket: 'versions' }))
+    await at(1).send(new PutBucketVersioningCommand({ Bucket: 'versions', VersioningConfiguration: { Status: 'Enabled' } }))
+    const { VersionId: first } = await at(0).send(new PutObjectCommand({ Bucket: 'versions', Key: 'k', Body: 'first', Tagging: 'colour=red' }))
+    await at(1).send(new PutObjectCommand({ Bucket: 'versions', Key: 'k', Body: 'second' }))
+    expect([await textAt(0, 'versions', 'k'), await textAt(0, 'versions', 'k', first)]).toEqual(['second', 'first'])
+    expect((await at(1).send(new GetObjectTaggingCommand({ Bucket: 'versions', Key: 'k', VersionId: first }))).TagSet).toEqual([{ Key: 'colour', Value: 'red' }])
+    const { VersionId: marker } = await at(0).send(new DeleteObjectCommand({ Bucket: 'versions', Key: 'k' }))
+    expect(await codeOf(textAt(1, 'versions', 'k'))).toBe('NoSuchKey')
+    const { Versions = [], DeleteMarkers = [] } = await at(1).send(new ListObjectVersionsCommand({ Bucket: 'versions' }))
+    expect([Versions.length, DeleteMarkers.map(({ VersionId }) => VersionId)]).toEqual([2, [marker]])
+    await at(1).send(new DeleteObjectCommand({ Bucket: 'versions', Key: 'k', VersionId: marker }))
+    expect(await textAt(0, 'versions', 'k')).toBe('second')
+    await at(0).send(new CopyObjectCommand({ Bucket: 'versions', Key: 'k', CopySource: `versions/k?versionId=${first ?? ''}` }))
+    expect(await textAt(1, 'versions', 'k')).toBe('first')
+  })
+
+  test('lock versions: by retention and by hold, through whichever node it is tried', async () => {
+    await at(0).send(new CreateBucketCommand({ Bucket: 'locked', ObjectLockEnabledForBucket: true }))
+    const { VersionId } = await at(0).send(new PutObjectCommand({ Bucket: 'locked', Key: 'k', Body: 'kept' }))
+    const version = { Bucket: 'locked', Key: 'k', VersionId }
+    const RetainUntilDate = new Date(Date.now() + 3_600_000)
+    await at(1).send(new PutObjectRetentionCommand({ ...version, Retention: { Mode: 'COMPLIANCE', RetainUntilDate } }))
+    expect((await at(0).send(new GetObjectRetentionCommand(version))).Retention?.Mode).toBe('COMPLIANCE')
+    expect(await codeOf(at(0).send(new DeleteObjectCommand({ ...version, BypassGovernanceRetention: true })))).toBe('AccessDenied')
+    const { VersionId: held } = await at(1).send(new PutObjectCommand({ Bucket: 'locked', Key: 'k', Body: 'held' }))
+    await at(1).send(new PutObjectLegalHoldCommand({ ...version, VersionId: held, LegalHold: { Status: 'ON' } }))
+    expect(await codeOf(at(0).send(new DeleteObjectCommand({ ...version, VersionId: held })))).toBe('AccessDenied')
+    expect(await textAt(0, 'locked', 'k', held)).toBe('held')
+  })
+
+  test('have one winner of conditions on puts, copies and deletions, tried through both at once', async () => {
+    await at(0).send(new CreateBucketCommand({ Bucket: 'conditions' }))
+    const won = async (of: ReadonlyArray<Promise<unknown>>): Promise<number> => (await Promise.allSettled(of)).filter(({ status }) => status === 'fulfilled').length
+    let [puts, copies, deletions] = [0, 0, 0]
+    for (let i = 0; i < 10; i++) {
+      const place = { Bucket: 'conditions', Key: `k${i}` }
+      const { ETag = '' } = await at(0).send(new PutObjectCommand({ ...place, Body: `before ${i}` }))
+      puts = Math.max(puts, await won([0, 1].map((node) => at(node).send(new PutObjectCommand({ ...place, Body: `by ${node}`, IfMatch: ETag })))))
+      const now = await at(i % 2).send(new HeadObjectCommand(place))
+      copies = Math.max(copies, await won([0, 1].map((node) => at(node).send(new CopyObjectCommand({ ...place, Key: `copy${i}`, CopySource: `conditions/k${i}`, IfNoneMatch: '*' } as ConstructorParameters<typeof CopyObjectCommand>[0])))))
+      deletions = Math.max(deletions, await won([0, 1].map((node) => at(node).send(new DeleteObjectCommand({ ...place, IfMatch: now.ETag })))))
+    }
+    // two would be one too many; none at all: nobody could be told that it was done
+    expect([puts, copies]).toEqual([1, 1])
+    expect(deletions).toBeGreaterThanOrEqual(1)
+    expect(await codeOf(at(1).send(new PutObjectCommand({ Bucket: 'conditions', Key: 'copy0', Body: 'x', IfNoneMatch: '*' })))).toBe('PreconditionFailed')
+  })
+
+  test('go by lifecycle rules, policies, CORS and quotas that were set through the other', async () => {
+    await at(0).send(new CreateBucketCommand({ Bucket: 'ruled' }))
+    await at(0).send(new PutBucketLifecycleConfigurationCommand({ Bucket: 'ruled', LifecycleConfiguration: { Rules: [{ ID: 'a', Status: 'Enabled', Filter: { Prefix: 'tmp/' }, Expiration: { Days: 3 } }] } }))
+    expect((await at(1).send(new GetBucketLifecycleConfigurationCommand({ Bucket: 'ruled' }))).Rules?.[0]?.Expiration?.Days).toBe(3)
+    const [narrow] = await real.node(1).json<SecretAccessKey>(['key', 'create', 'narrow', '--bucket', 'ruled', '--prefix', 'mine/']) as [SecretAccessKey]
+    const theirs = clientOf(0, narrow)
+    await theirs.send(new PutObjectCommand({ Bucket: 'ruled', Key: 'mine/a', Body: 'x' }))
+    expect(await codeOf(theirs.send(new PutObjectCommand({ Bucket: 'ruled', Key: 'others/a', Body: 'x' })))).toBe('AccessDenied')
+    await at(1).send(new PutBucketPolicyCommand({ Bucket: 'ruled', Policy: JSON.stringify({ Version: '2012-10-17', Statement: [{ Effect: 'Deny', Principal: '*', Action: 's3:DeleteObject', Resource: 'arn:aws:s3:::ruled/*' }] }) }))
+    await until('the policy is gone by at the other node', 10_000, async () => await codeOf(theirs.send(new DeleteObjectCommand({ Bucket: 'ruled', Key: 'mine/a' }))) === 'AccessDenied')
+    await at(0).send(new PutBucketCorsCommand({ Bucket: 'ruled', CORSConfiguration: { CORSRules: [{ AllowedOrigins: ['https://page.example'], AllowedMethods: ['GET'] }] } }))
+    const preflight = { method: 'OPTIONS', headers: { origin: 'https://page.example', 'access-control-request-method': 'GET' } }
+    await until('the page is allowed at the other node', 10_000, async () => (await fetch(`${real.node(1).ready?.endpoints.s3 ?? ''}/ruled/mine/a`, preflight)).headers.get('access-control-allow-origin') === 'https://page.example')
+    await real.node(0).json(['bucket', 'set', 'ruled', '--quota', '100KiB'])
+    await until('the quota is gone by at the other node', 30_000, async () => await codeOf(at(1).send(new PutObjectCommand({ Bucket: 'ruled', Key: 'large', Body: Buffer.alloc(200_000) }))) === 'QuotaExceeded')
+  })
+
+  test('serve a bucket that all may read as a website, and take what the client for TypeScript puts', async () => {
+    await real.node(0).json(['bucket', 'create', 'site'])
+    await real.node(0).json(['bucket', 'set', 'site', '--public', 'yes'])
+    await at(1).send(new PutBucketWebsiteCommand({ Bucket: 'site', WebsiteConfiguration: { IndexDocument: { Suffix: 'index.html' }, ErrorDocument: { Key: 'lost.html' } } }))
+    await at(0).send(new PutObjectCommand({ Bucket: 'site', Key: 'index.html', Body: '<p>home', ContentType: 'text/html' }))
+    await at(0).send(new PutObjectCommand({ Bucket: 'site', Key: 'lost.html', Body: '<p>lost', ContentType: 'text/html' }))
+    await until('the index is shown', 10_000, async () => (await siteAt(1, '/')).body === '<p>home')
+    expect(await siteAt(1, '/nowhere')).toMatchObject({ status: 404, body: '<p>lost' })
+    using client = await connect({ url: real.node(0).ready?.endpoints.rpc ?? '', accessKey: key })
+    await client.put({ bucket: 'site', key: 'by-client' }, 'a text')
+    expect(await textAt(1, 'site', 'by-client')).toBe('a text')
+  })
+})
