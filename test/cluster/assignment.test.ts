@@ -8,11 +8,14 @@ import { fairShares } from '../../src/cluster/fair-shares.ts'
 import { layoutMember } from '../support/cluster-identities.ts'
 import { forcedMoves } from '../support/forced-moves.ts'
 import { blocks, type Change, cut, history, historyLimits, type Kind, movedBetween, rows } from '../support/layout-histories.ts'
+import { tried } from '../support/tried.ts'
 
 // more: LAYOUT_HISTORIES=2000; LAYOUT_SEED starts elsewhere
 const histories = Number(process.env.LAYOUT_HISTORIES ?? 12)
 const firstSeed = Number(process.env.LAYOUT_SEED ?? 1)
 const { partitions } = historyLimits
+/** Of copies and of shards by default, and the first alone. */
+const widthsThatServe: readonly number[] = [1, 3, 6]
 /** Of many histories the sums are printed. */
 const isPrinted = histories >= 100
 
@@ -23,11 +26,15 @@ interface Findings {
   /** Shares that are off, by width. */
   readonly off: Array<{ readonly width: number, readonly where: string }>
   shares: number
+  /** Of them, those that are within 5 %. */
+  promised: number
+  changes: number
   readonly moves: Array<{ readonly what: Change['what'], readonly width: number, readonly moved: number, readonly forced: number, readonly where: string }>
 }
 
 function examine (kind: Kind, seed: number, findings: Findings): void {
   for (const change of history(seed, kind)) {
+    findings.changes++
     const where = `${kind.name}, seed ${seed}, step ${change.step}, ${change.what}`
     const { holders, positions, before, after } = change
     if (change.step % 4 === 1 && JSON.stringify(assign({ holders: holders.toReversed(), positions, widths: kind.widths, previous: before }, assignmentAlgorithms.nested)) !== JSON.stringify(after)) findings.unfit.push(`${where}: another order of holders gives other lists`)
@@ -66,6 +73,7 @@ function examineShares (kind: Kind, { holders, positions, after }: Change, where
     for (const list of after) for (const index of list.slice(0, width)) loads.set(index, (loads.get(index) ?? 0) + 1)
     for (const [holder, { index }] of holders.entries()) {
       findings.shares++
+      if (kind === rows || widthsThatServe.includes(width)) findings.promised++
       const ideal = (ofHolder[width - 1]?.[holder] ?? 0) * partitions
       const load = loads.get(index) ?? 0
       if (Math.abs(load - ideal) > Math.max(1, ideal * 0.05)) findings.off.push({ width, where: `${where}, width ${width}: ${load} for ${ideal.toFixed(1)} of ${holders.length}` })
@@ -74,18 +82,25 @@ function examineShares (kind: Kind, { holders, positions, after }: Change, where
 }
 
 describe('the assignment, over random histories of who holds', () => {
-  const findings: Findings = { uneven: [], unfit: [], off: [], shares: 0, moves: [] }
+  const findings: Findings = { uneven: [], unfit: [], off: [], shares: 0, promised: 0, changes: 0, moves: [] }
   beforeAll(() => {
     for (const kind of [blocks, rows]) for (let seed = firstSeed; seed < firstSeed + histories; seed++) examine(kind, seed, findings)
     if (isPrinted) print(findings)
   }, 120_000 + histories * 5000)
 
-  test('does not depend on the order of holders, and seats nobody twice', () => expect(findings.unfit).toEqual([]))
+  test('does not depend on the order of holders, and seats nobody twice', ({ task }) => {
+    tried(task, { what: 'changes of assignments: order of holders, nobody twice', times: findings.changes, lost: findings.unfit.length })
+    expect(findings.unfit).toEqual([])
+  })
 
-  test('never puts two copies into one zone while another has a node left', () => expect(findings.uneven).toEqual([]))
+  test('never puts two copies into one zone while another has a node left', ({ task }) => {
+    tried(task, { what: 'changes of assignments: zones', times: findings.changes, lost: findings.uneven.length })
+    expect(findings.uneven).toEqual([])
+  })
 
-  test('gives shares of the widths that serve by themselves, and of rows, within 5 % of what capacities and zones allow, or a copy', () => {
-    const promised = findings.off.filter(({ where, width }) => [1, 3, 6].includes(width) || where.startsWith('rows')).map(({ where }) => where)
+  test('gives shares of the widths that serve by themselves, and of rows, within 5 % of what capacities and zones allow, or a copy', ({ task }) => {
+    const promised = findings.off.filter(({ where, width }) => widthsThatServe.includes(width) || where.startsWith('rows')).map(({ where }) => where)
+    tried(task, { what: 'shares of holders in them, within 5 %', times: findings.promised, lost: promised.length })
     expect(promised).toEqual([])
     // between the widths that redundancies use by default, and behind them, what those have chosen can leave too little choice
     expect(findings.off.length / findings.shares, findings.off.map(({ where }) => where).join('\n')).toBeLessThan(0.01)

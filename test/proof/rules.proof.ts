@@ -16,12 +16,15 @@ describe('a rule of what engines keep for each other, taken out', () => {
   })
 
   test('with all rules the same seeds are kept', { timeout: 1_800_000 }, async ({ task }) => {
-    let acknowledged = 0
+    let [acknowledged, lost] = [0, 0]
+    const broken: string[] = []
     for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
       const run = await simulateWhole({ seed, minutes: 1 })
-      expect(run.violations, `seed ${seed}:\n${run.events.join('\n')}`).toEqual([])
+      if (run.violations.length > 0) broken.push(`seed ${seed}: ${run.violations.join('; ')}\n${run.events.join('\n')}`)
+      lost += run.violations.length
       acknowledged += run.acknowledged
     }
-    tried(task, { what: 'seeds that find what a missing rule breaks, with all rules', times: seeds, acknowledged, lost: 0 })
+    tried(task, { what: 'seeds that find what a missing rule breaks, with all rules', times: seeds, acknowledged, lost })
+    expect(broken).toEqual([])
   })
 })

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { tried } from '../support/tried.ts'
 import { histories, simulateHistory } from './histories.ts'
 import { simulateRegisters } from './register-run.ts'
 import { variants } from './variants.ts'
@@ -20,16 +21,23 @@ const told = (history: ReadonlyArray<{ what: string, startMs: number, endMs: num
   history.toSorted((a, b) => a.startMs - b.startMs).map(({ what, startMs, endMs }) => `${startMs.toFixed(1)}-${endMs.toFixed(1)} ${what}`).join('\n')
 
 describe('registers in bad weather', () => {
-  test('are linearizable: loss, duplicates, overtaking, splits, crashes', { timeout: 600_000 }, async () => {
-    expect(await violations({ count: 1000 * factor })).toEqual([])
+  test('are linearizable: loss, duplicates, overtaking, splits, crashes', { timeout: 600_000 }, async ({ task }) => {
+    const found = await violations({ count: 1000 * factor })
+    tried(task, { what: 'seeds of registers in bad weather, judged for linearizability', times: 1000 * factor, lost: found.length })
+    expect(found).toEqual([])
   })
 
-  test('end with the same rows on every replica', { timeout: 600_000 }, async () => {
-    for (let seed = firstSeed; seed < firstSeed + 100 * factor; seed++) expect((await simulateRegisters({ seed, untilEqual: true })).violated, `seed ${seed}`).toEqual([])
+  test('end with the same rows on every replica', { timeout: 600_000 }, async ({ task }) => {
+    const found: string[] = []
+    for (let seed = firstSeed; seed < firstSeed + 100 * factor; seed++) found.push(...(await simulateRegisters({ seed, untilEqual: true })).violated.map((key) => `seed ${seed}, row ${key}`))
+    tried(task, { what: 'seeds of registers, until all replicas are equal', times: 100 * factor, lost: found.length })
+    expect(found).toEqual([])
   })
 
-  test('list every key as a read of it would show it', { timeout: 600_000 }, async () => {
-    expect(await violations({ count: 300 * factor, withLists: true })).toEqual([])
+  test('list every key as a read of it would show it', { timeout: 600_000 }, async ({ task }) => {
+    const found = await violations({ count: 300 * factor, withLists: true })
+    tried(task, { what: 'seeds of registers that are listed', times: 300 * factor, lost: found.length })
+    expect(found).toEqual([])
   })
 
   test('repeat to the letter from their seed', async () => {
