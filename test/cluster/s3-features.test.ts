@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import {
   CopyObjectCommand, CreateBucketCommand, DeleteObjectCommand, GetBucketLifecycleConfigurationCommand, GetObjectCommand, GetObjectRetentionCommand, GetObjectTaggingCommand, HeadObjectCommand, ListObjectVersionsCommand,
   PutBucketCorsCommand, PutBucketLifecycleConfigurationCommand, PutBucketPolicyCommand, PutBucketVersioningCommand, PutBucketWebsiteCommand, PutObjectCommand, PutObjectLegalHoldCommand, PutObjectRetentionCommand, S3Client,
@@ -9,26 +11,28 @@ import type { SecretAccessKey } from '../../src/objects/index.ts'
 import { type RealCluster, realCluster } from '../support/real-cluster.ts'
 import { sendS3 } from '../support/s3-client.ts'
 
-/** What buckets and versions can do, on three nodes of which one is dead: set and written through one of the living, and looked at through the other, at once. */
+/** What buckets and versions can do, on three nodes of which one is dead: set and written through one of the living, and looked at through the other, at once. The second speaks TLS. */
+const tls = (name: string): string => join(import.meta.dirname, '../support/tls', name)
 let real: RealCluster
 let key: SecretAccessKey
 let clients: readonly S3Client[]
 const clientOf = (node: number, { id, secret }: SecretAccessKey = key): S3Client =>
-  new S3Client({ endpoint: real.node(node).ready?.endpoints.s3 ?? '', region: 'us-east-1', forcePathStyle: true, maxAttempts: 1, credentials: { accessKeyId: id, secretAccessKey: secret } })
+  new S3Client({ endpoint: real.node(node).ready?.endpoints.s3 ?? '', region: 'us-east-1', forcePathStyle: true, maxAttempts: 1, credentials: { accessKeyId: id, secretAccessKey: secret }, requestHandler: { httpsAgent: { ca: readFileSync(tls('first.crt')) } } })
 const at = (node: number): S3Client => clients[node] as S3Client
 const codeOf = async (asked: Promise<unknown>): Promise<string> => asked.then(() => 'none', (error: unknown) => error instanceof Error ? error.name : String(error))
 const textAt = async (node: number, bucket: string, name: string, VersionId?: string): Promise<string> => (await at(node).send(new GetObjectCommand({ Bucket: bucket, Key: name, VersionId }))).Body?.transformToString() ?? ''
 /** The website of the bucket "site", at the host of its own that it has on this machine. */
-const siteAt = async (node: number, path: string): Promise<{ status: number, body: string }> => {
-  const port = Number(new URL(real.node(node).ready?.endpoints.http ?? '').port)
+const siteAt = async (path: string): Promise<{ status: number, body: string }> => {
+  const port = Number(new URL(real.node(0).ready?.endpoints.http ?? '').port)
   return sendS3(port, 'GET', path, { headers: { host: `site.localhost:${port}` } })
 }
 
 beforeAll(async () => {
-  real = await realCluster(3, { options: () => ['--s3-listen', '127.0.0.1:0', '--http-listen', '127.0.0.1:0', '--rpc-listen', '127.0.0.1:0'] })
+  real = await realCluster(3, { options: (i) => ['--s3-listen', '127.0.0.1:0', '--http-listen', '127.0.0.1:0', '--rpc-listen', '127.0.0.1:0', ...(i === 1 ? ['--tls-cert', tls('first.crt'), '--tls-key', tls('first.key')] : [])] })
   await real.node(2).stop('SIGKILL')
   ;[key] = await real.node(0).json<SecretAccessKey>(['key', 'create', 'features']) as [SecretAccessKey]
   clients = [clientOf(0), clientOf(1)]
+  expect(real.node(1).ready?.endpoints.s3).toMatch(/^https:/)
 }, 120_000)
 afterAll(async () => { await real?.[Symbol.asyncDispose]() })
 
@@ -92,9 +96,9 @@ describe('three nodes, one of them dead', () => {
     expect(await codeOf(theirs.send(new PutObjectCommand({ Bucket: 'ruled', Key: 'others/a', Body: 'x' })))).toBe('AccessDenied')
     await at(1).send(new PutBucketPolicyCommand({ Bucket: 'ruled', Policy: JSON.stringify({ Version: '2012-10-17', Statement: [{ Effect: 'Deny', Principal: '*', Action: 's3:DeleteObject', Resource: 'arn:aws:s3:::ruled/*' }] }) }))
     await until('the policy is gone by at the other node', 10_000, async () => await codeOf(theirs.send(new DeleteObjectCommand({ Bucket: 'ruled', Key: 'mine/a' }))) === 'AccessDenied')
-    await at(0).send(new PutBucketCorsCommand({ Bucket: 'ruled', CORSConfiguration: { CORSRules: [{ AllowedOrigins: ['https://page.example'], AllowedMethods: ['GET'] }] } }))
+    await at(1).send(new PutBucketCorsCommand({ Bucket: 'ruled', CORSConfiguration: { CORSRules: [{ AllowedOrigins: ['https://page.example'], AllowedMethods: ['GET'] }] } }))
     const preflight = { method: 'OPTIONS', headers: { origin: 'https://page.example', 'access-control-request-method': 'GET' } }
-    await until('the page is allowed at the other node', 10_000, async () => (await fetch(`${real.node(1).ready?.endpoints.s3 ?? ''}/ruled/mine/a`, preflight)).headers.get('access-control-allow-origin') === 'https://page.example')
+    await until('the page is allowed at the other node', 10_000, async () => (await fetch(`${real.node(0).ready?.endpoints.s3 ?? ''}/ruled/mine/a`, preflight)).headers.get('access-control-allow-origin') === 'https://page.example')
     await real.node(0).json(['bucket', 'set', 'ruled', '--quota', '100KiB'])
     await until('the quota is gone by at the other node', 30_000, async () => await codeOf(at(1).send(new PutObjectCommand({ Bucket: 'ruled', Key: 'large', Body: Buffer.alloc(200_000) }))) === 'QuotaExceeded')
   })
@@ -103,10 +107,10 @@ describe('three nodes, one of them dead', () => {
     await real.node(0).json(['bucket', 'create', 'site'])
     await real.node(0).json(['bucket', 'set', 'site', '--public', 'yes'])
     await at(1).send(new PutBucketWebsiteCommand({ Bucket: 'site', WebsiteConfiguration: { IndexDocument: { Suffix: 'index.html' }, ErrorDocument: { Key: 'lost.html' } } }))
-    await at(0).send(new PutObjectCommand({ Bucket: 'site', Key: 'index.html', Body: '<p>home', ContentType: 'text/html' }))
-    await at(0).send(new PutObjectCommand({ Bucket: 'site', Key: 'lost.html', Body: '<p>lost', ContentType: 'text/html' }))
-    await until('the index is shown', 10_000, async () => (await siteAt(1, '/')).body === '<p>home')
-    expect(await siteAt(1, '/nowhere')).toMatchObject({ status: 404, body: '<p>lost' })
+    await at(1).send(new PutObjectCommand({ Bucket: 'site', Key: 'index.html', Body: '<p>home', ContentType: 'text/html' }))
+    await at(1).send(new PutObjectCommand({ Bucket: 'site', Key: 'lost.html', Body: '<p>lost', ContentType: 'text/html' }))
+    await until('the index is shown', 10_000, async () => (await siteAt('/')).body === '<p>home')
+    expect(await siteAt('/nowhere')).toMatchObject({ status: 404, body: '<p>lost' })
     using client = await connect({ url: real.node(0).ready?.endpoints.rpc ?? '', accessKey: key })
     await client.put({ bucket: 'site', key: 'by-client' }, 'a text')
     expect(await textAt(1, 'site', 'by-client')).toBe('a text')

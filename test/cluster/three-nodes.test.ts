@@ -6,6 +6,7 @@ import { fromHex, hexOf, utf8 } from '../../src/base/bytes.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { ClusterKeys, type Keyring } from '../../src/encryption/index.ts'
 import type { NodeStatus } from '../../src/node.ts'
+import type { SecretAccessKey } from '../../src/objects/index.ts'
 import { noiseBytes } from '../support/file-world.ts'
 import { memberIn } from '../support/member.ts'
 import { bucketName, digestOfBytes, eachOf, filesIn, objectsOf, realCluster, type RealCluster, statusOf } from '../support/real-cluster.ts'
@@ -38,15 +39,20 @@ describe('three real nodes', () => {
       await node.put(name + suffix, content, { 'x-dfs-meta-note': note, 'content-type': `text/${note}` })
       for (const i of [1, 2]) expect(await objectsOf((await real.via(i)).client, bucket).digest(name + suffix)).toBe(digestOfBytes(content))
     }
+    const [accessKey] = await real.node(0).json<SecretAccessKey>(['key', 'create', 'somebody'])
+    const [share] = await real.node(0).json<{ secret: string }>(['share', `${bucket}/${name}`])
+    const told = [accessKey?.secret ?? '', share?.secret ?? '']
     const members = await Promise.all([0, 1, 2].map(async (i) => memberIn(real.node(i).data)))
     const secrets = members.flatMap(({ keyring: { nodeSeed, exchangeSeed, diskKey, ring, authoritySeed } }) => [nodeSeed, exchangeSeed, diskKey, ring?.names, ...ring?.epochs.values() ?? [], authoritySeed])
     const keys = new ClusterKeys({ clusterId: members[0]?.facts.clusterId as Uint8Array, ...members[0]?.keyring.ring as Ring })
     const derived = [keys.name, ...Object.values(keys.domain(1, fromHex(id))), ...Object.values(keys.epoch(1)).filter((key) => key instanceof Uint8Array && key !== keys.epoch(1).check)]
     const needles = [
       ...[text, name, bucket, note].flatMap((word) => [Buffer.from(word), Buffer.from(word, 'hex'), Buffer.from(word, 'utf16le')]),
+      ...told.map((secret) => Buffer.from(secret)),
       ...[inline, long].flatMap((bytes) => Array.from({ length: 20 }, (_, i) => Buffer.from(bytes.subarray(i * 149, i * 149 + 24)))),
       ...[...secrets, ...derived].filter((key) => key instanceof Uint8Array).flatMap((key) => [Buffer.from(key), Buffer.from(hexOf(key)), Buffer.from(Buffer.from(key).toString('base64').slice(0, 42))]),
     ].filter((needle) => needle.byteLength >= 20)
+    expect(Math.min(...told.map(({ length }) => length))).toBeGreaterThanOrEqual(20)
     expect(needles.length).toBeGreaterThan(80)
     const search = async (i: number): Promise<void> => {
       const { data, log } = real.node(i)
