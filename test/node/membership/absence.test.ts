@@ -1,0 +1,51 @@
+import { describe, expect, test } from 'vitest'
+import type { PeerId } from '../../../src/base/peer-id.ts'
+import { configOf } from '../../../src/config.ts'
+import { Absence } from '../../../src/node/membership/absence.ts'
+import { VirtualTime } from '../../simulation/virtual-time.ts'
+import { peerNamed } from '../../support/cluster-identities.ts'
+
+const [bob, carol] = ['bob', 'carol'].map(peerNamed) as [PeerId, PeerId]
+const both = new Set([bob, carol])
+const hourMs = 3_600_000
+
+describe('how long another has been away', () => {
+  test('is counted from when it was last reached, in whole seconds, and not at all while it can be reached', () => {
+    const time = new VirtualTime()
+    const absence = new Absence(time.clock())
+    absence.seen([bob, carol])
+    time.nowMs += hourMs
+    absence.seen([bob])
+    expect(absence.of(both)).toEqual(new Map([[carol, 3600]]))
+    time.nowMs += 1999
+    expect(absence.of(both)).toEqual(new Map([[carol, 3601]]))
+    absence.seen([bob, carol])
+    time.nowMs += 5000
+    absence.seen([])
+    expect(absence.of(both)).toEqual(new Map([[bob, 5], [carol, 5]]))
+    expect(absence.of(new Set([bob]))).toEqual(new Map([[bob, 5]]))
+  })
+
+  test('begins anew when the one who counts is started again: nobody is put out for a time in which nobody looked', () => {
+    const time = new VirtualTime()
+    const before = new Absence(time.clock())
+    before.seen([bob])
+    time.nowMs += hourMs - 1000
+    before.seen([bob])
+    expect(before.of(both)).toEqual(new Map([[carol, 3599]]))
+    // one second short of the grace, and then the machine is off for a day
+    time.nowMs += 24 * hourMs
+    const after = new Absence(time.clock())
+    expect(after.of(both)).toEqual(new Map([[bob, 0], [carol, 0]]))
+    time.nowMs += hourMs - 1000
+    after.seen([bob])
+    expect(after.of(both)).toEqual(new Map([[carol, 3599]]))
+    time.nowMs += 1000
+    expect(after.of(both)).toEqual(new Map([[carol, 3600]]))
+  })
+
+  test('may be an hour before a node leaves the layout, unless it is said otherwise', () => {
+    expect(configOf({ home: '/' }).config.evictAfterMs).toBe(hourMs)
+    expect(configOf({ home: '/', options: { 'evict-after': '2d' } }).config.evictAfterMs).toBe(48 * hourMs)
+  })
+})
