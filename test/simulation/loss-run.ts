@@ -108,7 +108,7 @@ class Run {
       await this.#insist(async () => world.join(last, 'ann'))
       await world.time.sleep(world.between(200, 4_000))
     }
-    const [lost, left] = this.#parted(lostCount)
+    const [lost, left] = this.#parted(lostCount, this.names.slice(0, founders))
     const knowing = world.pick(left)
     // what is chosen then, one survivor alone knows, whichever
     const deaf = left.filter((name) => name !== knowing)
@@ -142,11 +142,13 @@ class Run {
   #objects (name: string): Objects { const { blocks } = this.world.process(name) ?? {}; if (blocks === undefined) throw new Unavailable(`${name} does not run`); return blocks.objects }
   #nameOf (key: string): { bucket: string, key: string } { return { bucket: Number(key.slice(1)) % 2 === 0 ? 'copies' : 'shards', key } }
 
-  /** Who dies and who is left, at random. */
-  #parted (lostCount: number): readonly [readonly string[], readonly string[]] {
-    const lost = new Set<string>()
-    while (lost.size < lostCount) lost.add(this.world.pick(this.names))
-    return [this.names.filter((name) => lost.has(name)), this.names.filter((name) => !lost.has(name))]
+  /** Who dies and who is left, at random: of the founders half at the least, or else those that are left have a majority where the last one has not been taken in. */
+  #parted (lostCount: number, founders: readonly string[]): readonly [readonly string[], readonly string[]] {
+    for (;;) {
+      const lost = new Set<string>()
+      while (lost.size < lostCount) lost.add(this.world.pick(this.names))
+      if (2 * founders.filter((name) => lost.has(name)).length >= founders.length) return [this.names.filter((name) => lost.has(name)), this.names.filter((name) => !lost.has(name))]
+    }
   }
 
   async #insist (act: () => Promise<unknown>): Promise<void> {

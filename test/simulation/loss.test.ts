@@ -22,4 +22,9 @@ describe('a cluster whose majority dies for good, and is given up', () => {
     // below it, nothing was tried
     expect(acknowledged).toBeGreaterThan(20 * runs)
   })
+
+  test.each([10, 11, 16])('goes on with giving up what was cut off before the era, though the layout has settled meanwhile (seed %s: it was refused, and who was lost was let in again)', { timeout: 120_000 }, async (seed) => {
+    const run = await simulateLoss({ seed })
+    expect(run.violations, run.events.join('\n')).toEqual([])
+  })
 })

@@ -48,7 +48,9 @@ export async function forgetLost (parts: ForgetParts, { lost, isDryRun }: { read
   const named = new Set(lost)
   demandNames(layout, named, { self, away: membersOf(layout).filter(({ peerId }) => peerId !== self && !parts.reachable().has(peerId)).map(({ peerId }) => peerId), belongs: (peer) => state.belongs(peer) })
   const left = membersOf(layout).filter(({ peerId }) => !named.has(peerId) && !before.has(peerId))
-  const isBegun = [...named].every((peer) => before.has(peer))
+  const counted = new Set(membersOf(layout).map(({ peerId }) => peerId))
+  // cut off before the era, and the layout has settled without them since: no layout tells of them any more, and they are members yet
+  const isBegun = [...named].every((peer) => before.has(peer) || !counted.has(peer))
   await demandSilence(parts, { layout, named, left }, wait)
   const report = await reportOf(parts, { layout, lost: [...named], left })
   if (!isBegun && report.rows.stale + report.rows.gone === 0 && hasMajority(parts, clearPartition, left)) {
