@@ -75,11 +75,11 @@ test.skipIf(!isThere())('in a browser, from a page of another origin that is let
     await using profile = await temporaryFolder()
     const { promise, resolve } = Promise.withResolvers<unknown[]>()
     tell = resolve
-    const browser = spawn(chromium, ['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', `--user-data-dir=${profile.path}`, origin], { stdio: 'ignore' })
+    const browser = spawn(chromium, ['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', `--user-data-dir=${profile.path}`, origin], { stdio: 'ignore', detached: true })
     try {
       return await promise
     } finally {
-      browser.kill('SIGKILL')
+      process.kill(-browser.pid!, 'SIGKILL') // with its children, which write into the profile
       await once(browser, 'exit')
     }
   }
