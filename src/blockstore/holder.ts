@@ -31,10 +31,11 @@ export interface BlockHolder {
   /** For each block whether it is here for good, and what its references come to. A question promises nothing and records nothing. @throws StoreReadOnly: nothing is certain */
   presence (cids: readonly Cid[]): Promise<readonly BlockPresence[]>
   /**
-   * Deletes the block here, and its references, once `confirm` says that enough others have it. Who was told meanwhile that it is kept here, or recorded a
-   * reference, keeps it here: two nodes that each give a block up because the other has it must not both succeed. 'kept' is no failure.
+   * Deletes the block here, and its references, once `confirm` says that enough others have it, for the references whose digest it is given. Who was told
+   * meanwhile that it is kept here, or recorded a reference, keeps it here: two nodes that each give a block up because the other has it must not both succeed.
+   * 'kept' is no failure.
    */
-  release (cid: Cid, confirm: () => Promise<boolean>): Promise<'released' | 'kept'>
+  release (cid: Cid, confirm: (references: number) => Promise<boolean>): Promise<'released' | 'kept'>
   /** As `release`, of one shard. */
   releaseShard (name: ShardName, confirm: () => Promise<boolean>): Promise<'released' | 'kept'>
   /** Its bytes have just been read from the disk, and were right: `presence` says so from then on. */
@@ -164,13 +165,13 @@ class Holder implements BlockHolder {
     }))
   }
 
-  async release (cid: Cid, confirm: () => Promise<boolean>): Promise<'released' | 'kept'> {
+  async release (cid: Cid, confirm: (references: number) => Promise<boolean>): Promise<'released' | 'kept'> {
     if (this.#releasing.has(cid)) return 'kept'
     const release = { isWanted: false }
     this.#releasing.set(cid, release)
     try {
       const before = await this.#locks.run(cid, async () => sumOfReferences(this.#index, cid))
-      if (before.damaged > 0 || !await confirm()) return 'kept'
+      if (before.damaged > 0 || !await confirm(before.digest)) return 'kept'
       return await this.#locks.run(cid, async () => {
         if (release.isWanted || !isSameSum(before, await sumOfReferences(this.#index, cid))) return 'kept'
         this.#proven.delete(cid)

@@ -10,7 +10,7 @@ import type { BlockPlan } from './repair-plan.ts'
 
 export interface BlockMendingParts {
   readonly self: PeerId
-  readonly holder: Pick<Holder, 'references' | 'store'> & { release (cid: Cid, confirm: () => Promise<boolean>): Promise<'released' | 'kept'> }
+  readonly holder: Pick<Holder, 'references' | 'store'> & { release (cid: Cid, confirm: (references: number) => Promise<boolean>): Promise<'released' | 'kept'> }
   /** What `holder` holds. */
   readonly local: Pick<Blocks, 'get'>
   readonly peers: Pick<BlockPeers, 'store' | 'fetch' | 'tell'>
@@ -36,9 +36,10 @@ export class BlockMending {
   /** Every reference of here, to a peer that has the block. True only if it keeps the block for each. */
   async tell (peer: PeerId, cid: Cid, { signal }: { signal: AbortSignal }): Promise<boolean> { return await this.#tell(peer, cid, { from: 0, signal }) }
 
-  /** Gives up the block, once those that should have it promise it with every reference. */
-  async release (cid: Cid, to: readonly PeerId[], { isStill, signal }: { isStill: () => boolean, signal: AbortSignal }): Promise<boolean> {
-    const outcome = await this.#parts.holder.release(cid, async () => {
+  /** Gives up the block, once those that should have it promise it with every reference: those for which the plan was made, for one that came since may want more copies. */
+  async release (cid: Cid, { references: planned, releaseTo: to }: BlockPlan, { isStill, signal }: { isStill: () => boolean, signal: AbortSignal }): Promise<boolean> {
+    const outcome = await this.#parts.holder.release(cid, async (references) => {
+      if (references !== planned) return false
       const promised = await Promise.all(to.map(async (peer) => this.#bring(peer, cid, signal)))
       return promised.every(Boolean) && isStill()
     })

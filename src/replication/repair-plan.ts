@@ -7,7 +7,7 @@ import type { Presence, Redundancy } from './index.ts'
  * - Unknown is not absent: who did not answer is neither counted as a copy nor sent one.
  * - A missing copy is brought by the first, in the order of the placement, of those that have the block and answer.
  * - What does not belong here goes only when as many others have said that they have it as its redundancy asks, and no layout is being moved to; then they are
- *   asked once more, each with every reference, and promise it (`BlockHolder.release`).
+ *   asked once more, each with every reference, and promise it (`BlockHolder.release`), if the references here are still those that it was decided by.
  */
 export interface BlockView {
   readonly self: PeerId
@@ -37,6 +37,8 @@ export interface BlockPlan {
   /** It does not belong here, and so many others have it: these must promise it, then it goes. Empty: it stays. */
   readonly releaseTo: readonly PeerId[]
   readonly isMisplaced: boolean
+  /** The digest of the references here that it was made for. */
+  readonly references: number
   /** This node is among its holders. */
   readonly isMine: boolean
   /** May take a copy that a holder has no room for, in order. */
@@ -62,6 +64,7 @@ export function planFor ({ self, placed, redundancy, isHere, references, answers
     fetchFrom: holders.includes(self) && !isHere ? survivors : [],
     releaseTo: isMisplaced && !isMoving && others.length === holders.length ? others : [],
     isMisplaced,
+    references,
     isMine: holders.includes(self),
     substitutes: isBringer ? placed.slice(holders.length).filter(lacks) : [],
   }

@@ -41,7 +41,7 @@ export interface RepairParts {
 }
 
 export interface RepairHolder extends Holder {
-  release (cid: Cid, confirm: () => Promise<boolean>): Promise<'released' | 'kept'>
+  release (cid: Cid, confirm: (references: number) => Promise<boolean>): Promise<'released' | 'kept'>
   releaseShard (name: ShardName, confirm: () => Promise<boolean>): Promise<'released' | 'kept'>
 }
 
@@ -267,7 +267,7 @@ export class Repair {
     for (const peer of plan.tell) await this.#blocks.tell(peer, cid, { signal })
     if (plan.releaseTo.length === 0) return more
     const bytes = await this.#parts.inventory.sizeOf(cid)
-    if (await this.#blocks.release(cid, plan.releaseTo, { isStill: this.#sameLayout(), signal })) this.#released(bytes)
+    if (await this.#blocks.release(cid, plan, { isStill: this.#sameLayout(), signal })) this.#released(bytes)
     return more
   }
 

@@ -39,6 +39,32 @@ export const wholeHistories = {
     },
   },
 
+  'a block is given up by a plan that is older than a reference': {
+    names: ['ann', 'bob', 'carol', 'dave'],
+    bucket: { copies: 2 },
+    async told ({ world, placesOf, put, pause, keep, until, before }) {
+      const [away = '', , third = ''] = placesOf('A')
+      // the third has a copy until the first is back, and then may give it up
+      world.kill(away)
+      await pause(1_000)
+      await put(third, 'k', 'A')
+      let isPlanned = false
+      let isOlder = false
+      before.release = async () => { isPlanned = true; await until('a reference has come', () => isOlder) }
+      await world.start(away)
+      await until('the first has it', async () => await world.process(away)?.blocks?.stores.blocks.has(blockOfLetter('A').cid) === true)
+      world.process(third)?.blocks?.repairing.suspect('it may have more than it should')
+      await until('it is to be given up', () => isPlanned)
+      // meanwhile one comes that wants all three
+      await keep({ copies: 3 })
+      await put(third, 'l', 'A')
+      isOlder = true
+      await pause(1_000)
+      before.release = undefined
+      await pause(30_000)
+    },
+  },
+
   'a block is not verified': {
     names: ['ann', 'bob', 'carol'],
     async told ({ world, put, pause }) {
@@ -227,7 +253,7 @@ interface WholeStage {
   readonly remove: (through: string, key: string) => Promise<void>
   readonly read: (through: string, key: string) => Promise<void>
   /** From now on what the bucket has, and what comes, is to be kept so. */
-  readonly keep: (redundancy: { readonly shards: string }) => Promise<void>
+  readonly keep: (redundancy: { readonly shards: string } | { readonly copies: number }) => Promise<void>
   readonly until: (what: string, isTrue: () => boolean | Promise<boolean>) => Promise<void>
   readonly pause: (durationMs: number) => Promise<void>
   /** They are gone for good. */
@@ -315,7 +341,7 @@ export async function simulateWholeHistory ({ seed, history: { names, bucket, to
     },
     read: async (through, key) => { await read(through, key) },
     keep: async (redundancy) => {
-      await compiled(redundancy)
+      if ('shards' in redundancy) await compiled(redundancy)
       await until('the bucket is set to it', async () => objectsOf(first).setRedundancy('told', redundancy).then(() => true, () => false))
       for (const name of names) world.process(name)?.blocks?.conversion.now()
     },

@@ -6,6 +6,7 @@ import { describeMember } from '../../src/cluster/index.ts'
 import { type Reference, writeQuorumOf } from '../../src/replication/index.ts'
 import type { Files } from '../../src/disk/index.ts'
 import { StorePositions } from '../../src/node/layout/store-positions.ts'
+import type { InventoryItem } from '../../src/blockstore/inventory.ts'
 import { noReferences } from '../../src/blockstore/references.ts'
 import { Buckets } from '../../src/objects/buckets/buckets.ts'
 import { decodeObjectRow, emptyRow, encodeObjectRow, isVacant, type PendingVersion } from '../../src/objects/object-row.ts'
@@ -64,6 +65,20 @@ export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
   'a block is given up before others have promised it': () => ({
     stores: (stores) => ({ ...stores, holder: { ...stores.holder, release: async (cid) => stores.holder.release(cid, async () => true) } }),
   }),
+  'a block is given up by a plan that is older than a reference': () => {
+    const planned = new Map<string, number>()
+    return {
+      stores: (stores, self) => {
+        const seen = <T extends InventoryItem>(item: T): T => { planned.set(`${self} ${item.cid}`, item.references.digest); return item }
+        const { holder, inventory } = stores
+        return {
+          ...stores,
+          inventory: { ...inventory, page: async (options) => { const page = await inventory.page(options); page.items.forEach(seen); return page }, find: async (cid) => seen(await inventory.find(cid)) },
+          holder: { ...holder, release: async (cid, confirm) => holder.release(cid, async (references) => confirm(planned.get(`${self} ${cid}`) ?? references)) },
+        }
+      },
+    }
+  },
   'a block is not verified': () => {
     let files: Files | undefined
     return {
