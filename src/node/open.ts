@@ -33,7 +33,7 @@ import type { DiskRows } from '../tables/row-store.ts'
 import type { ListingIndex } from '../tables/listing-index.ts'
 import { memoryListingIndex } from '../tables/memory-listing-index.ts'
 import type { TablePeers } from '../tables/registers.ts'
-import { runInBackground } from './work/background.ts'
+import { type BackgroundTask, runInBackground } from './work/background.ts'
 import { type ClusterHealth, healthOfCluster } from './health/cluster-health.ts'
 import { Changes } from './layout/changes.ts'
 import { ChangeWatch } from './layout/change-watch.ts'
@@ -80,7 +80,7 @@ import { tableEngine, type TableEngine } from './rows/table-engine.ts'
 import { namedStoreOf, StorePositions } from './layout/store-positions.ts'
 import { type BlockStores, openBlocks, openRows } from './stores.ts'
 import { Takeovers } from './layout/takeover.ts'
-import { uploadSweepTask } from './work/upload-sweeping.ts'
+import { removedSweepTask, uploadSweepTask } from './work/sweeping.ts'
 import { UserActivity } from './work/user-activity.ts'
 import { verifyObjects } from './work/verifying.ts'
 
@@ -161,6 +161,7 @@ class Node {
   #peers!: TablePeers
   #objects!: DfsNode['objects']
   #lifecycle: Lifecycle | undefined
+  #removedSweep: BackgroundTask | undefined
   readonly #digests = new DigestThread()
   /** A node without keys has nothing that it could read. */
   #verify: DfsNode['verify'] = () => { throw new Refused(`this is a ${nameOfRole(this.#parts.state.certificate.member.role)} node: it has no data key. Ask a member`) }
@@ -325,6 +326,7 @@ class Node {
       { name: 'floor of epochs', step: async (wait) => await floors?.step(wait) ?? 'idle' },
       { name: 'keys of epochs', step: async (wait) => await this.#epochs?.step(wait) ?? 'idle' },
       { name: 'lifecycle', step: async (wait) => await this.#lifecycle?.step(wait) ?? 'idle' },
+      { name: 'objects of removed buckets', step: async (wait) => await this.#removedSweep?.step(wait) ?? 'idle' },
       { name: 'recovery of a full disk', step: async () => { await this.#rows.recover(); await this.#stores.blocks.recover(); return 'idle' } },
       { name: 'accounts', step: async () => { this.#absence.seen(this.#network.reachable()); await this.#space.measure(); return 'idle' } },
     ], { clock, warn: this.#warn }))
@@ -374,6 +376,7 @@ class Node {
     this.#engine = parts
     this.#objects = countedObjects(objectStore({ ...parts, registers: countedRounds(parts.registers, this.#users) }), this.#users)
     this.#lifecycle = expiring({ ...parts, isTurn: () => this.#isFirstMember() })
+    this.#removedSweep = removedSweepTask(parts, { index: this.#index, clock })
     this.#shares = shares({ registers: this.#registers, objects: this.#objects, clock, random })
     const verified = { ...repairing.copies, engine: repairing.engine, objectsOver: (engine: Pick<typeof repairing.engine, 'reader'>) => objectStore({ ...parts, replication: { ...repairing.engine, ...engine } }) }
     this.#verify = (options = {}) => verifyObjects(verified, { ...options, onAll: async () => this.#givenUp.verified() })

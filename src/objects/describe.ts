@@ -1,4 +1,4 @@
-import { utf8 } from '../base/bytes.ts'
+import { fromHex, utf8 } from '../base/bytes.ts'
 import { type Describe, tables } from '../tables/index.ts'
 import { decodeAccessKey, summaryOfAccessKey } from './access/access-key.ts'
 import { decodeBucketRow, encodeBucketSummary } from './buckets/bucket-row.ts'
@@ -9,11 +9,14 @@ import { decodeVersionRow, encodeVersionSummary, versionRowKey } from './version
 
 /** The scope of rows that stand in no bucket. */
 export const clusterScope: Uint8Array = new Uint8Array(16)
+/** The key of what a bucket says of itself in its own scope, that it was removed. */
+export const removedKey: Uint8Array = utf8('removed')
 
 /** What the listing index keeps of a row: objects by key within their bucket, versions too, buckets by name, access keys and shares by id and without their secrets. */
 export const describeRow: Describe = (table, value) => {
   if (table === tables.buckets) {
     const bucket = decodeBucketRow(value)
+    if (bucket.state === 'removed') return { name: removedKey, scope: fromHex(bucket.id), summary: undefined }
     return { name: utf8(bucket.name), scope: clusterScope, summary: encodeBucketSummary(bucket) }
   }
   if (table === tables.accessKeys) return { name: utf8(decodeAccessKey(value).id), scope: clusterScope, summary: summaryOfAccessKey(value) }

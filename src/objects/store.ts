@@ -1,6 +1,7 @@
 import { setAttributes } from './versions/attribute-changes.ts'
 import { publicBucket } from './buckets/bucket-row.ts'
 import { Buckets } from './buckets/buckets.ts'
+import { RemovedSweep, type RemovedSweepParts } from './buckets/removed-sweep.ts'
 import { copyObject } from './copying.ts'
 import type { Objects } from './index.ts'
 import { type Lifecycle, lifecycleOf, type LifecycleParts } from './work/lifecycle.ts'
@@ -19,6 +20,9 @@ export function expiring (parts: LifecycleParts): Lifecycle {
   const buckets = bucketsOver(parts)
   return lifecycleOf(parts, buckets, uploadsOf(parts, buckets))
 }
+
+/** What takes away objects that were left in removed buckets: for the background of a node. */
+export function sweepingRemoved (parts: RemovedSweepParts): RemovedSweep { return new RemovedSweep(parts, bucketsOver(parts)) }
 
 const bucketsOver = (parts: ObjectParts): Buckets =>
   new Buckets({ ...parts, isEmpty: async (bucket, wait) => isEmpty(parts, bucket, wait), dropUploads: async (bucket, wait) => dropUploadsIn(parts, bucket, wait) })

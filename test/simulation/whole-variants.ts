@@ -30,6 +30,7 @@ export const wholeVariants: Readonly<Record<string, () => WorldVariant>> = {
     disk: (files) => ({ ...files, writeDurable: async (path, parts, options) => path.startsWith('blocks/') ? files.write(path, concat([...parts])) : files.writeDurable(path, parts, options) }),
   }),
   'the bucket is not looked at after the commit': () => ({ undo: replaced(Buckets.prototype, 'isActive', async () => true) }),
+  'what was left in removed buckets stays': () => ({ withoutRemovedSweep: true }),
   'graces are counted by the wall clock': () => ({ clock: (clock) => ({ ...clock, monotonicMs: () => clock.wallMs() }) }),
   'what a date deletes is judged by the clock of the node that is asked': () => ({ dates: (dates, { clock }) => ({ present: async () => dates.present(), past: async () => clock.wallMs() }) }),
   'nobody converts': () => ({ withoutConversion: true }),

@@ -17,6 +17,7 @@ import { blockHoldersOf } from '../../src/cluster/index.ts'
 import type { Files, KeyValue } from '../../src/disk/index.ts'
 import type { Network } from '../../src/network/libp2p-network.ts'
 import { type BackgroundTask, runInBackground } from '../../src/node/work/background.ts'
+import { removedSweepTask } from '../../src/node/work/sweeping.ts'
 import { type Repairing, repairingOf } from '../../src/node/work/repairing.ts'
 import type { ClusterState } from '../../src/node/state.ts'
 import type { BlockStores } from '../../src/node/stores.ts'
@@ -33,6 +34,7 @@ import type { Replication } from '../../src/replication/index.ts'
 import { AgreedDate } from '../../src/tables/agreed-date.ts'
 import { type DeathPorts, knownDeaths, publishDeaths } from '../../src/tables/death-rounds.ts'
 import type { Registers, RowStore } from '../../src/tables/index.ts'
+import type { ListingIndex } from '../../src/tables/listing-index.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import type { CollectionVariant } from './collection.ts'
 import { type Ledger, proofOf } from './ledger.ts'
@@ -50,6 +52,8 @@ export interface BlocksVariant extends CollectionVariant {
   readonly objectRegisters?: (registers: Registers, parts: { readonly rows: RowStore }) => Registers
   readonly conversion?: (parts: ConversionParts) => ConversionParts
   readonly withoutConversion?: boolean
+  /** What was left in removed buckets stays there. */
+  readonly withoutRemovedSweep?: boolean
   /** What the date is, where a date deletes or frees for deletion. */
   readonly dates?: (dates: ObjectParts['dates'], parts: { readonly clock: Clock }) => ObjectParts['dates']
   readonly replication?: (engine: Replication, parts: { readonly stores: BlockStores }) => Replication
@@ -63,6 +67,7 @@ export interface WorldBlocksParts {
   readonly rows: RowStore
   readonly files: Files
   readonly index: KeyValue
+  readonly listing: Pick<ListingIndex, 'scopes'>
   readonly clock: Clock
   readonly random: Random
   /** Told of what the rows of here owe, from the start. */
@@ -84,12 +89,12 @@ export interface WorldBlocks {
 }
 
 /** Days are short here. */
-export const worldTimes = { graceMs: 20_000, giveUpAfterMs: 40_000, scrubEveryMs: 45_000 } as const
+export const worldTimes = { graceMs: 20_000, giveUpAfterMs: 40_000, scrubEveryMs: 45_000, sweepEveryMs: 60_000 } as const
 
 const inFlightBytes = 64 * 1024 * 1024
 
 /** Blocks, objects, repair, scrub and collection of one node, wired as the product wires them. */
-export async function worldBlocks ({ self, state, network, tables, rows, files, index, clock, random, owed, ledger, variant }: WorldBlocksParts): Promise<WorldBlocks> {
+export async function worldBlocks ({ self, state, network, tables, rows, files, index, listing, clock, random, owed, ledger, variant }: WorldBlocksParts): Promise<WorldBlocks> {
   const warn = (): void => {}
   const users = new UserActivity(clock)
   const locks = new KeyedQueue()
@@ -149,6 +154,7 @@ export async function worldBlocks ({ self, state, network, tables, rows, files, 
     { name: 'deaths', step: async (wait) => undertaker.step(wait) },
     ...variant.withoutConversion === true ? [] : [{ name: 'convert', step: async (wait: { signal: AbortSignal }) => conversion.step(wait) }],
     { name: 'lifecycle', step: async (wait) => lifecycle.step(wait) },
+    ...variant.withoutRemovedSweep === true ? [] : [removedSweepTask(objectParts, { index: listing, clock, everyMs: worldTimes.sweepEveryMs })],
     { name: 'scrub', step: async () => {
       if (clock.monotonicMs() - scrubbedMs < worldTimes.scrubEveryMs) return 'idle'
       scrubbedMs = clock.monotonicMs()

@@ -450,7 +450,7 @@ export class World {
       { name: 'eras', step: async (wait) => process.eras.step(wait) },
     ]
     runInBackground(tasks, { clock, warn: () => {} })
-    if (this.#hasBlocks) process.blocks = await worldBlocks({ self, state, network, tables: engine, rows: store, files: slowly, index: slowKeyValue(index, slow), clock, random: this.random, owed, ledger: this.ledger, variant: this.#variant })
+    if (this.#hasBlocks) process.blocks = await worldBlocks({ self, state, network, tables: engine, rows: store, files: slowly, index: slowKeyValue(index, slow), listing: listed, clock, random: this.random, owed, ledger: this.ledger, variant: this.#variant })
   }
 
   #unfinished (ask: AskReplica): AskReplica {

@@ -7,8 +7,8 @@ import { chosenRedundancy, defaultCopies } from './redundancy.ts'
 
 /** A bucket's row. Objects key on its id, so a bucket made again under the same name is another bucket. */
 export interface BucketRow extends Bucket {
-  /** 'deleting' while a remover proves that it is empty; puts that begin meanwhile fail. */
-  readonly state: 'active' | 'deleting'
+  /** 'deleting' while a remover proves that it is empty; puts that begin meanwhile fail. 'removed' is said by another row, in the bucket's own scope, of one that was found empty. */
+  readonly state: 'active' | 'deleting' | 'removed'
   /**
    * Random, 16 bytes, hexadecimal: which 'deleting' this is. It was not interrupted as long as the same one stands, so no put was acknowledged meanwhile.
    * Undefined: active, or a mark of the first version of the format.

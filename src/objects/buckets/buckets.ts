@@ -1,11 +1,11 @@
-import { empty, hexOf, utf8 } from '../../base/bytes.ts'
+import { empty, fromHex, hexOf, utf8 } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { Conflict, Refused } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import { type Change, type Registers, type RowAddress, tables } from '../../tables/index.ts'
 import { type BucketRow, checkBucketName, checkBucketOptions, decodeBucketRow, defaultBucketOptions, encodeBucketRow, publicBucket } from './bucket-row.ts'
 import { type BucketSettings, changedSettings, type SettingsChange } from './bucket-settings.ts'
-import { clusterScope } from '../describe.ts'
+import { clusterScope, removedKey } from '../describe.ts'
 import { NoSuchBucket } from '../errors.ts'
 import type { Bucket, BucketOptions } from '../index.ts'
 import { chosenRedundancy, redundancyOf, redundancyText, suggestionFor } from './redundancy.ts'
@@ -26,6 +26,8 @@ export interface BucketsParts {
 }
 
 const addressOf = (name: string): RowAddress => ({ table: tables.buckets, scope: clusterScope, key: utf8(name) })
+/** Where a bucket says that it was removed: its name may be another's by then. */
+const removedAddressOf = (id: string): RowAddress => ({ table: tables.buckets, scope: fromHex(id), key: removedKey })
 const pageSize = 1000
 /** Names remembered as hints; above it all are forgotten, which costs a read each. */
 const maxRemembered = 10_000
@@ -126,7 +128,10 @@ export class Buckets {
   async remove (name: string, wait: { signal?: AbortSignal } = {}): Promise<void> {
     const bucket = await this.#mark(name, wait)
     const isEmpty = await this.#parts.isEmpty(bucket, wait)
-    if (isEmpty) await this.#parts.dropUploads(bucket, wait)
+    if (isEmpty) {
+      await this.#parts.dropUploads(bucket, wait)
+      await this.#noteRemoved(bucket, wait)
+    }
     const isGone = isEmpty ? await this.#erase(bucket, wait) : !await this.keep(bucket, wait)
     this.#lastSeen.delete(name)
     if (isGone) return
@@ -150,6 +155,23 @@ export class Buckets {
       if (current?.id !== id) return { kind: 'keep', result: true }
       return current.removal === removal ? { kind: 'erase', result: true } : { kind: 'keep', result: false }
     }, wait)
+  }
+
+  /** The bucket that had this id, if it was removed: it never comes back. */
+  async removed (id: string, wait: { signal?: AbortSignal } = {}): Promise<BucketRow | undefined> {
+    const value = await this.#parts.registers.read(removedAddressOf(id), wait)
+    if (value === undefined) return undefined
+    const bucket = decodeBucketRow(value)
+    // what was noted before the row was erased, or was not
+    const now = await this.#parts.registers.read(addressOf(bucket.name), wait)
+    return now !== undefined && decodeBucketRow(now).id === id ? undefined : bucket
+  }
+
+  /** For whoever finds an object in it that came too late to be seen (removed-sweep.ts). It stays for ever. */
+  async #noteRemoved (bucket: BucketRow, wait: { signal?: AbortSignal }): Promise<void> {
+    const { removal: _, settings: __, original: ___, ...row } = bucket
+    await this.#parts.registers.change<void>(removedAddressOf(bucket.id), (value) =>
+      value === undefined ? { kind: 'write', value: encodeBucketRow({ ...row, state: 'removed' }), result: undefined } : { kind: 'keep', result: undefined }, wait)
   }
 
   /** From now on puts into it fail. Whoever finds it marked goes on under that mark. */

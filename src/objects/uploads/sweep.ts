@@ -2,6 +2,7 @@ import { hexOf } from '../../base/bytes.ts'
 import { type Registers, tables } from '../../tables/index.ts'
 import { objectAddress } from '../change-object.ts'
 import { decodeObjectRow } from '../object-row.ts'
+import { Passes } from '../work/pass.ts'
 import { eraseHead, eraseParts } from './erase.ts'
 import { pendingIn } from './open-upload.ts'
 import { allParts, decodeHeadSummary, decodePart, headKey, headsWith, idInPart, keyInHead, partKey, uploadAddress } from './upload-row.ts'
@@ -20,24 +21,13 @@ export interface UploadSweepParts {
  */
 export class UploadSweep {
   readonly #parts: UploadSweepParts
-  #pass: AsyncIterator<void> | undefined
+  readonly #passes = new Passes(() => this.#sweep(), (cause) => { this.#parts.warn('rows of uploads that are over could not all be swept', cause) })
 
   constructor (parts: UploadSweepParts) { this.#parts = parts }
 
   /** One more pass; none, while one is under way. */
-  begin (): void { this.#pass ??= this.#sweep()[Symbol.asyncIterator]() }
-
-  async step (_wait: { signal: AbortSignal }): Promise<'busy' | 'idle'> {
-    if (this.#pass === undefined) return 'idle'
-    try {
-      const { done } = await this.#pass.next()
-      if (done !== true) return 'busy'
-    } catch (error) {
-      this.#parts.warn('rows of uploads that are over could not all be swept', error)
-    }
-    this.#pass = undefined
-    return 'idle'
-  }
+  begin (): void { this.#passes.begin() }
+  async step (wait: { signal: AbortSignal }): Promise<'busy' | 'idle'> { return this.#passes.step(wait) }
 
   async * #sweep (): AsyncIterable<void> {
     for (const bucketId of await this.#parts.scopes()) {

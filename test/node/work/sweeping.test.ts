@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { utf8 } from '../../../src/base/bytes.ts'
 import { type Clock, systemClock } from '../../../src/base/clock.ts'
 import { hash } from '../../../src/base/hash.ts'
-import { uploadSweeping, uploadSweepTask } from '../../../src/node/work/upload-sweeping.ts'
+import { sweeping, uploadSweepTask } from '../../../src/node/work/sweeping.ts'
 import { tables } from '../../../src/tables/index.ts'
 import { memoryListingIndex } from '../../../src/tables/memory-listing-index.ts'
 import { bytesOf, NodeDied, target, uploadWorld } from '../../support/upload-nodes.ts'
@@ -34,7 +34,7 @@ test('rows of an upload whose node has died are swept within an hour, by any mem
   const wait = { signal: new AbortController().signal }
   expect(await task.step(wait)).toBe('idle')
   expect(world.uploadRows()).toHaveLength(2)
-  nowMs += uploadSweeping.everyMs + 1
+  nowMs += sweeping.everyMs + 1
   while (await task.step(wait) === 'busy');
   expect(world.uploadRows()).toEqual([])
 })
