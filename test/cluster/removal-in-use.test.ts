@@ -2,9 +2,10 @@ import { expect, test } from 'vitest'
 import { noiseBytes } from '../support/file-world.ts'
 import type { NodeStatus } from '../../src/node.ts'
 import { realCluster } from '../support/real-cluster.ts'
+import { tried } from '../support/tried.ts'
 import { type LocalNode, until } from '../../scripts/local-cluster.ts'
 
-test('a node of a cluster in use that is removed while it runs leaves the layout by itself; what it held and decided is with the others', async () => {
+test('a node of a cluster in use that is removed while it runs leaves the layout by itself; what it held and decided is with the others', async ({ task }) => {
   await using real = await realCluster(4)
   const at = (index: number): LocalNode => real.node(index)
   const content = noiseBytes(3_000_000, 1)
@@ -22,5 +23,6 @@ test('a node of a cluster in use that is removed while it runs leaves the layout
   await at(2).stop('SIGKILL')
   for (const key of ['before', 'at once']) expect(await (await real.via(1)).get(key)).toEqual(content)
   await (await real.via(0)).put('after', content)
+  tried(task, { what: 'a node removed while it runs and holds, then one more dead', times: 1, acknowledged: 3, lost: 0 })
   expect(await (await real.via(1)).keys()).toEqual(['after', 'at once', 'before'])
 }, 240_000)
