@@ -41,22 +41,30 @@ export interface RealClusterOptions {
 export const bucketName = 'test-bucket'
 
 export async function realCluster (count: number, { copies = 3, shards, chunking = 'content', options, beforeBucket }: RealClusterOptions = {}): Promise<RealCluster> {
-  const folder = await temporaryFolder()
-  const cluster = new LocalCluster(folder.path, { options: (index) => ['--log-level', 'info', ...options?.(index) ?? []] })
+  await using open = new AsyncDisposableStack()
+  const folder = open.use(await temporaryFolder())
+  const cluster = open.use(new LocalCluster(folder.path, { options: (index) => ['--log-level', 'info', ...options?.(index) ?? []] }))
   await cluster.grow(count)
   await beforeBucket?.(cluster, folder.path)
-  const real: RealCluster = {
-    cluster,
-    folder: folder.path,
-    node: (index) => cluster.node(index),
-    via: async (index) => objectsOf(await connectLocal(cluster.node(index).data)),
-    async [Symbol.asyncDispose] () {
-      await cluster[Symbol.asyncDispose]()
-      await folder[Symbol.asyncDispose]()
-    },
+  const via = async (index: number): Promise<NodeObjects> => objectsOf(await connectLocal(cluster.node(index).data))
+  await firstBucket(await via(0), { ...(shards === undefined ? { copies } : { shards }), chunking })
+  const started = open.move()
+  return { cluster, folder: folder.path, node: (index) => cluster.node(index), via, [Symbol.asyncDispose]: async () => started.disposeAsync() }
+}
+
+/** With it the layout is settled, which takes many nodes on a loaded machine longer than a request may: whoever asks again goes on from there. */
+async function firstBucket ({ client }: NodeObjects, body: Readonly<Record<string, unknown>>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await client.json('PUT', `/v1/buckets/${bucketName}`, { body })
+      break
+    } catch (error) {
+      // it may have been made by the attempt before, of which that was not told
+      if (attempt > 1 && statusOf(error) === 409) break
+      if (attempt === 4 || ![503, 504].includes(statusOf(error))) throw error
+    }
   }
-  await (await real.via(0)).client.json('PUT', `/v1/buckets/${bucketName}`, { body: { ...(shards === undefined ? { copies } : { shards }), chunking } })
-  return real
+  client.close()
 }
 
 export function objectsOf (client: LocalClient, bucket = bucketName): NodeObjects {
