@@ -10,7 +10,8 @@ export const empty: Uint8Array = new Uint8Array(0)
 // each base by itself: all of them are thirty modules, a fifth of the time that a command takes to start
 const encoder = new TextEncoder()
 export const utf8 = (text: string): Uint8Array => encoder.encode(text)
-export const hexOf = (bytes: Uint8Array): string => base16.baseEncode(bytes)
+/** Keys of maps are made of it, thousands for a page of a listing: by Node, a quarter of the time that a library takes which puts characters together. */
+export const hexOf = ({ buffer, byteOffset, byteLength }: Uint8Array): string => Buffer.from(buffer, byteOffset, byteLength).toString('hex')
 export const base64urlOf = (bytes: Uint8Array): string => base64url.baseEncode(bytes)
 /** @throws Error if `text` is not base64url */
 export const fromBase64url = (text: string): Uint8Array => base64url.baseDecode(text)

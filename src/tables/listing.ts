@@ -30,9 +30,11 @@ export const listingLimits = {
   maxNames: 1000,
   /** Names on which replicas differ, read at once. */
   concurrentReads: 16,
-  /** Names asked for behind a folder that filled a page: the next one may fill it too, and of each one name is needed. */
+  /** Names asked for behind folders that are large: of each one name is needed. */
   namesBehindFolder: 16,
-  /** So many times more where they were of several folders. */
+  /** A folder is, from so many names of a page on: to merge them costs as much as some four questions more. */
+  namesOfLargeFolder: 64,
+  /** So many times more names where folders were smaller. */
   namesGrowth: 4,
 } as const
 
@@ -57,9 +59,10 @@ async function pageOf (ports: ListingPorts, request: ListRequest, signal: AbortS
   let after = startAfter(request)
   let last: Uint8Array | undefined
   let names: number = limit
+  const deciders = decidersOf(ports.voters)
   const isFull = (): boolean => entries.length + prefixes.length >= limit
   for (;;) {
-    const page = await mergedPage(ports, { ...request, after, limit: names }, signal)
+    const page = await mergedPage({ ...ports, deciders }, { ...request, after, limit: names }, signal)
     const given = entries.length + prefixes.length
     const present = presentNames(ports, { ...request, names: page.names, wanted: limit - entries.length - prefixes.length }, signal)
     let skipped: Uint8Array | undefined
@@ -75,16 +78,16 @@ async function pageOf (ports: ListingPorts, request: ListRequest, signal: AbortS
     }
     if (page.through === undefined) return { entries, prefixes, next: undefined }
     after = skipped !== undefined && startsWith(page.through, skipped) ? lastNameWith(skipped) : page.through
-    const isOneFolder = skipped !== undefined && after !== page.through && entries.length + prefixes.length - given === 1
-    names = isOneFolder ? Math.min(limit, listingLimits.namesBehindFolder) : Math.min(limit, names * listingLimits.namesGrowth)
+    const more = entries.length + prefixes.length - given
+    const isOfLargeFolders = skipped !== undefined && (more === 1 ? after !== page.through : page.names.length >= more * listingLimits.namesOfLargeFolder)
+    names = isOfLargeFolders ? Math.min(limit, listingLimits.namesBehindFolder) : Math.min(limit, names * listingLimits.namesGrowth)
   }
 }
 
 /** Asks the replicas of every partition at once and goes on with the first majorities; where those that know names are none, with what witnesses vouch for. */
-async function mergedPage (ports: ListingPorts, request: Omit<ListRequest, 'delimiter'>, signal: AbortSignal): Promise<MergedPage> {
-  const { self, peers, voters, ask, isLister = () => true } = ports
-  const { version } = voters
-  const [groups, electorates] = partitionGroups(voters)
+async function mergedPage (ports: ListingPorts & { deciders: () => Deciders }, request: Omit<ListRequest, 'delimiter'>, signal: AbortSignal): Promise<MergedPage> {
+  const { self, peers, ask, isLister = () => true } = ports
+  const { version, groups, electorates } = ports.deciders()
   const reachable = new Set([...peers.reachable(), self])
   const electors = new Set(groups.flatMap(({ electorate }) => electorsOf(electorate)).filter((peer) => reachable.has(peer)))
   const asked = [...electors].filter(isLister)
@@ -171,8 +174,20 @@ async function * presentNames (
   }
 }
 
+interface Deciders { readonly version: bigint, readonly groups: readonly PartitionGroup[], readonly electorates: readonly Electorate[] }
+
+/** Gathered once for each version of the layout that is in force while a listing goes on. */
+function decidersOf (voters: Voters): () => Deciders {
+  let known: Deciders | undefined
+  return () => {
+    if (known?.version !== voters.version) known = partitionGroups(voters)
+    return known
+  }
+}
+
 /** Partitions by their electorates: a cluster of a hundred nodes has at most 4,096 groups, one of five has one. All of one moment, for a layout may be adopted while pages come. */
-function partitionGroups (voters: Voters): [readonly PartitionGroup[], readonly Electorate[]] {
+function partitionGroups (voters: Voters): Deciders {
+  const { version } = voters
   const electorates = Array.from({ length: partitionCount }, (_, partition) => voters.electorate(partition))
   // most layouts hand out the same few arrays: those need not be compared by what stands in them
   const nameOfSet = new Map<readonly PeerId[], string>()
@@ -188,5 +203,5 @@ function partitionGroups (voters: Voters): [readonly PartitionGroup[], readonly 
     if (group === undefined) groups.set(name, { electorate, partitions: [partition] })
     else group.partitions.push(partition)
   }
-  return [[...groups.values()], electorates]
+  return { version, groups: [...groups.values()], electorates }
 }

@@ -1,4 +1,4 @@
-import { compareBytes, hexOf, partitionOf } from '../base/bytes.ts'
+import { compareBytes, partitionOf } from '../base/bytes.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { isSameBallot } from './ballot.ts'
 import { type Electorate, electorsOf, isMajority } from './electorate.ts'
@@ -37,20 +37,35 @@ type ElectorateOf = (partition: number) => Electorate
 export function mergePages (pages: readonly ReplicaPage[], electorateOf: ElectorateOf): MergedPage {
   const ends = pages.filter(({ truncated }) => truncated).map(({ entries }) => entries.at(-1)?.name).filter((name) => name !== undefined)
   const through = ends.toSorted(compareBytes)[0]
-  const names = new Map<string, { name: Uint8Array, copies: Array<{ peer: PeerId, entry: IndexEntry }> }>()
-  for (const { peer, entries } of pages) {
-    for (const entry of entries) {
-      if (through !== undefined && compareBytes(entry.name, through) > 0) break
-      const known = names.get(hexOf(entry.name))
-      if (known === undefined) names.set(hexOf(entry.name), { name: entry.name, copies: [{ peer, entry }] })
-      else known.copies.push({ peer, entry })
+  const cursors = pages.map(({ peer, entries }) => ({ peer, entries, at: 0 }))
+  const names: MergedName[] = []
+  for (;;) {
+    const name = lowestOf(cursors)
+    if (name === undefined || (through !== undefined && compareBytes(name, through) > 0)) return { names, through }
+    const copies: Copy[] = []
+    for (const cursor of cursors) {
+      for (let entry = cursor.entries[cursor.at]; entry !== undefined && compareBytes(entry.name, name) <= 0; entry = cursor.entries[++cursor.at]) {
+        // what stands below the one before it was given out of order: no honest replica does that
+        if (compareBytes(entry.name, name) === 0) copies.push({ peer: cursor.peer, entry })
+      }
     }
+    const merged = mergedName({ name, copies, pages, electorateOf })
+    if (merged !== undefined) names.push(merged)
   }
-  const merged = [...names.values()].map(({ name, copies }) => mergedName({ name, copies, pages, electorateOf })).filter((name) => name !== undefined)
-  return { names: merged.toSorted((a, b) => compareBytes(a.name, b.name)), through }
 }
 
-function mergedName ({ name, copies, pages, electorateOf }: { name: Uint8Array, copies: ReadonlyArray<{ peer: PeerId, entry: IndexEntry }>, pages: readonly ReplicaPage[], electorateOf: ElectorateOf }): MergedName | undefined {
+interface Copy { readonly peer: PeerId, readonly entry: IndexEntry }
+
+function lowestOf (cursors: ReadonlyArray<{ readonly entries: readonly IndexEntry[], readonly at: number }>): Uint8Array | undefined {
+  let lowest: Uint8Array | undefined
+  for (const { entries, at } of cursors) {
+    const name = entries[at]?.name
+    if (name !== undefined && (lowest === undefined || compareBytes(name, lowest) < 0)) lowest = name
+  }
+  return lowest
+}
+
+function mergedName ({ name, copies, pages, electorateOf }: { name: Uint8Array, copies: readonly Copy[], pages: readonly ReplicaPage[], electorateOf: ElectorateOf }): MergedName | undefined {
   const first = copies[0]
   if (first === undefined) return undefined
   const partition = partitionOf(first.entry.rowKey)

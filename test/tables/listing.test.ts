@@ -44,6 +44,14 @@ describe('merging pages', () => {
   })
 })
 
+describe('merging pages of a replica that gives names out of order', () => {
+  test('tells every name once, in order, and what the others agree on as agreed', () => {
+    const honest = [entry('a'), entry('b'), entry('c')]
+    expect(merged(page(0, honest), page(1, honest), page(2, [entry('c'), entry('a'), entry('b')]))).toEqual(['agreed a', 'agreed b', 'agreed c'])
+    expect(merged(page(0, honest), page(2, [entry('c'), entry('a'), entry('b')]))).toEqual(['doubtful a', 'doubtful b', 'agreed c'])
+  })
+})
+
 describe('rolling up', () => {
   test('a prefix ends with the first delimiter after what was asked for', () => {
     expect(commonPrefixOf(utf8('a/b/c'), { prefix: utf8('a/'), delimiter: utf8('/') })).toEqual(utf8('a/b/'))
@@ -103,6 +111,20 @@ describe('a listing', () => {
     expect(names(await list(node, { delimiter: '/', limit: 40 }))).toEqual([...big, ...small].map((folder) => `${folder}/`))
     const limits = node.asked.flatMap(({ to, request }) => request.kind === 'list' && to === node.asked[0]?.to ? [request.limit] : [])
     expect(limits).toEqual([41, 17, 17, 17, 17, 17, 41])
+  })
+
+  test('asks for little where a page held few folders for all its names', async () => {
+    const { nodes } = tableNodes(3)
+    const node = nodeOf(nodes, 0)
+    const folders = ['a', 'b', 'c', 'd']
+    for (const folder of folders) for (let i = 0; i < 80; i++) await put(node, `${folder}/${String(i).padStart(2, '0')}`)
+    node.asked.length = 0
+    expect(names(await list(node, { delimiter: '/', limit: 170 }))).toEqual(folders.map((folder) => `${folder}/`))
+    const limits = node.asked.flatMap(({ to, request }) => request.kind === 'list' && to === node.asked[0]?.to ? [request.limit] : [])
+    expect(limits).toEqual([171, 171])
+    node.asked.length = 0
+    expect(names(await list(node, { delimiter: '/', limit: 150 }))).toEqual(folders.map((folder) => `${folder}/`))
+    expect(node.asked.flatMap(({ to, request }) => request.kind === 'list' && to === node.asked[0]?.to ? [request.limit] : [])).toEqual([151, 17, 17, 17])
   })
 
   test('shows a write that a minority missed', async () => {
