@@ -13,7 +13,7 @@ import { type Listed, RepairList } from './repair-list.ts'
 import type { BlockPlan } from './repair-plan.ts'
 import { type Seen, viewOf } from './repair-view.ts'
 import { ShardMending, type ShardMendingParts } from './shard-mending.ts'
-import type { ShardPlan } from './shard-plan.ts'
+import { type ShardPlan, withOwn } from './shard-plan.ts'
 
 /**
  * Full redundancy returns by itself. Each holder walks what it holds or should (a *survey*), asks the others what they have of it, and lists what it can better;
@@ -233,7 +233,9 @@ export class Repair {
     await Promise.all(listed.map(async ({ cid, isShort, isReported }) => {
       const seen = plans.get(cid)
       if (seen === undefined) return
-      const isWhole = await this.#do(seen, signal).catch((error: unknown) => { signal.throwIfAborted(); this.#account.failed(error); return false })
+      const { self } = this.#parts
+      const mended = isReported === true ? { ...seen, shardPlans: seen.shardPlans.map((plan) => withOwn(plan, self)) } : seen
+      const isWhole = await this.#do(mended, signal).catch((error: unknown) => { signal.throwIfAborted(); this.#account.failed(error); return false })
       if (isWhole && isShort) await this.#found?.mended(cid)
       // it will be told as short by a sweep, for nobody else may know
       if (!isWhole && isReported === true) this.#retryAtMs = Math.min(this.#retryAtMs, this.#parts.clock.monotonicMs())

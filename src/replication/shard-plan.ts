@@ -26,6 +26,8 @@ export interface ShardPlan {
   readonly wanted: number
   /** Holders that answer and lack the shard that belongs to them, which they get from here. To this node itself: it is made here. */
   readonly push: ReadonlyArray<{ readonly peer: PeerId, readonly index: number }>
+  /** Belong here and are not, though enough are left to make them: others bring them when they look. Who was told of the loss need not wait for that. */
+  readonly lacking: readonly number[]
   /** Have shards, and other references than here. */
   readonly tell: readonly PeerId[]
   /** Shards here that belong elsewhere, and are there: their holder must promise it, then they go. */
@@ -54,11 +56,18 @@ export function shardPlanFor ({ self, placed, redundancy, indexes, references, a
     surviving: surviving.size,
     wanted,
     push: surviving.size >= redundancy.k ? push : push.filter(({ index }) => indexes.has(index)),
+    lacking: surviving.size >= redundancy.k ? holders.flatMap((peer, index) => peer === self && !indexes.has(index) ? [index] : []) : [],
     tell: indexes.size === 0 ? [] : [...answers].filter(([, answer]) => answer.indexes.size > 0 && answer.references !== references).map(([peer]) => peer),
     release: isMoving ? [] : elsewhere.filter((index) => has(holders[index] as PeerId, index)).map((index) => ({ index, to: holders[index] as PeerId })),
     misplaced: elsewhere.length,
     isMine: holders.includes(self),
   }
+}
+
+/** The same, of a block that was reported: what is missing here is made here, at once. */
+export const withOwn = (plan: ShardPlan, self: PeerId): ShardPlan => {
+  const here = plan.lacking.filter((lacking) => !plan.push.some(({ peer, index }) => peer === self && index === lacking))
+  return { ...plan, push: [...plan.push, ...here.map((index) => ({ peer: self, index }))] }
 }
 
 export const isShardWork = ({ push, tell, release }: ShardPlan): boolean => push.length > 0 || tell.length > 0 || release.length > 0

@@ -93,6 +93,25 @@ describe('repair of shards', () => {
     expect(await placed(nodes)).toEqual(whole)
   })
 
+  test('a rotten shard that was reported is made anew where it was, before anybody else has looked (it stayed short until others did, for up to ten minutes)', async () => {
+    const { nodes } = await stored()
+    const node = nodes[3] as RepairNode
+    await lose(node)
+    node.repair.report(cid)
+    expect(await node.repair.step({ signal: new AbortController().signal })).toBe('busy')
+    expect(await placed(nodes)).toEqual(whole)
+  })
+
+  test('of which too few are left nobody makes, reported or not', async () => {
+    const { nodes } = await stored()
+    for (const i of [0, 1, 3]) await lose(nodes[i] as RepairNode)
+    const node = nodes[3] as RepairNode
+    node.repair.report(cid)
+    await node.repair.step({ signal: new AbortController().signal })
+    expect((await placed(nodes))[3]).toEqual([])
+    expect(node.repair.status().total.failures).toBe(0)
+  })
+
   test('what a substitute took goes to its holder when that is back, and is given up then', async () => {
     const { world, nodes } = await stored(8)
     world.placed = nodes.map(({ self }) => self)
