@@ -8,7 +8,7 @@ export { changeSecrets } from './node/membership/rekey.ts'
 export type * from './node/health/reports.ts'
 import type { PeerId } from './base/peer-id.ts'
 import type { Finding } from './node/health/findings.ts'
-import type { ClusterConversion, CollectReport, ConvertReport, RepairReport, ScrubReport, VerifyEvent, VerifyOptions } from './node/health/reports.ts'
+import type { AnnounceReport, ClusterConversion, CollectReport, CompareReport, ConvertReport, RepairReport, ScrubReport, VerifyEvent, VerifyOptions } from './node/health/reports.ts'
 import type { AccessKeys, Objects, Shares } from './objects/index.ts'
 
 /** A running node, as faces and embedding programs see it. */
@@ -91,6 +91,24 @@ export interface DfsNode extends AsyncDisposable {
     /** This node's share, until `resume`, or the next start. */
     pause (wait?: { signal?: AbortSignal }): Promise<ConvertReport & { readonly cluster: ClusterConversion }>
     resume (wait?: { signal?: AbortSignal }): Promise<ConvertReport & { readonly cluster: ClusterConversion }>
+  }
+  /** What keeps the replicas of rows equal. */
+  readonly compare: {
+    status (): CompareReport
+    /** With all other replicas, from the beginning where that is not under way. @throws Refused while paused */
+    now (): CompareReport
+    /** Until `resume`, or the next start. */
+    pause (): CompareReport
+    resume (): CompareReport
+  }
+  /** What says again what is stored, for those who have started since. @throws Refused on a node without keys */
+  readonly announce: {
+    status (): AnnounceReport
+    /** @throws Refused while paused */
+    now (): AnnounceReport
+    /** Until `resume`, or the next start. */
+    pause (): AnnounceReport
+    resume (): AnnounceReport
   }
   /** What reads everything on this node's disk again, to find what has rotted. */
   readonly scrub: {
@@ -294,6 +312,9 @@ export interface NodeStatus {
   readonly isDegraded: boolean
   /** Undefined: the node is not ready yet. */
   readonly scrub: ScrubReport | undefined
+  readonly compare?: CompareReport | undefined
+  /** Undefined: a node without keys. */
+  readonly announce?: AnnounceReport | undefined
   /** Whether this node can serve a read and a write now: enough voters answer, its stores take writes, its memory of rows is whole. */
   readonly isReady: boolean
   /** What a person should know; empty when all is well. */

@@ -1,4 +1,4 @@
-import type { RepairReport } from '../node.ts'
+import type { AnnounceReport, CompareReport, RepairReport, WorkReport } from '../node.ts'
 import { durationText, sizeText, table } from './output.ts'
 
 /** What a node says of its repair, in a line. */
@@ -9,8 +9,8 @@ export function repairLine (repair: RepairReport | undefined): string {
   return `${redundancy}${repair.phase === 'waiting' && repair.state !== 'paused' ? '' : `; ${doingText(repair)}`}`
 }
 
-/** The same, at length. */
-export function repairText (repair: RepairReport): string {
+/** The same, at length; and of the other work that brings back what is missing. */
+export function repairText (repair: RepairReport, { compare, announce }: { compare?: CompareReport | undefined, announce?: AnnounceReport | undefined } = {}): string {
   const { found, total, full, failure, why } = repair
   return table([
     ['repair', doingText(repair)],
@@ -20,17 +20,29 @@ export function repairText (repair: RepairReport): string {
     ['done', `${total.broughtBlocks} brought, ${total.fetchedBlocks} fetched, ${total.releasedBlocks} given up, ${sizeText(total.movedBytes)} moved, ${total.failures} failures since the start`],
     ...full.map((peer) => ['full', peer]),
     ...(failure === undefined ? [] : [['failure', failure]]),
+    ...(compare === undefined ? [] : [['rows', compareText(compare)]]),
+    ...(announce === undefined ? [] : [['announced', announceText(announce)]]),
   ])
 }
+
+function compareText (compare: CompareReport): string {
+  const { donePartitions, totalPartitions, total: { comparisons, handedOverRows, handedOverBytes, failures } } = compare
+  const work = compare.phase === 'waiting' ? '' : `, ${donePartitions} of ${totalPartitions} partitions`
+  return `${stateText(compare, work)}; ${comparisons} replicas compared with, ${failures} of them failed, ${handedOverRows} rows handed over, ${sizeText(handedOverBytes)}, since the start`
+}
+
+const announceText = (announce: AnnounceReport): string =>
+  `${stateText(announce)}; ${announce.total.announcedObjects} objects told again, ${announce.total.providedRoots} roots provided again, ${announce.total.failures} failures since the start`
 
 function shortText ({ objectsAtRisk, isAtLeast, shortBlocks, goneBlocks }: NonNullable<RepairReport['found']>): string {
   if (shortBlocks === 0) return 'full'
   return `${isAtLeast ? 'at least ' : ''}${objectsAtRisk} objects at risk, ${shortBlocks} blocks short${goneBlocks === 0 ? '' : `, ${goneBlocks} of them without enough known copies to be read`}`
 }
 
-function doingText ({ state, phase, doneShare, doneBytes, totalBytes, etaMs }: RepairReport): string {
+const doingText = (repair: RepairReport): string => stateText(repair, repair.totalBytes === 0 ? '' : `, ${sizeText(repair.doneBytes)} of ${sizeText(repair.totalBytes)}`)
+
+function stateText ({ state, phase, doneShare, etaMs }: WorkReport, work = ''): string {
   if (phase === 'waiting') return state === 'paused' ? 'paused' : phase
-  const bytes = totalBytes === 0 ? '' : `, ${sizeText(doneBytes)} of ${sizeText(totalBytes)}`
   const rest = state === 'paused' ? ', paused' : etaMs === undefined ? '' : `, about ${durationText(etaMs / 1000)} left`
-  return `${phase}: ${Math.floor(doneShare * 100)} %${bytes}${rest}`
+  return `${phase}: ${Math.floor(doneShare * 100)} %${work}${rest}`
 }

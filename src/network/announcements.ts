@@ -1,9 +1,8 @@
 import { ByteReader, ByteWriter, MalformedBytes, textOf, utf8 } from '../base/bytes.ts'
-import type { PeerId } from '../base/peer-id.ts'
 import type { Announcement } from './index.ts'
 
 /** Announcements on the wire: u8 version | u16 count | rowKey(32) | versionId(32) | u8 n, root | u8 k, k × (u8 n, cid) … No names. */
-export type UnsignedAnnouncement = Omit<Announcement, 'from'>
+export type UnsignedAnnouncement = Omit<Announcement, 'from' | 'isAgain'>
 
 export const announcementLimits = {
   /** In one message. */
@@ -30,18 +29,18 @@ export function encodeAnnouncements (announcements: readonly UnsignedAnnouncemen
 }
 
 /** @throws MalformedBytes */
-export function decodeAnnouncements (bytes: Uint8Array, from: PeerId): readonly Announcement[] {
+export function decodeAnnouncements (bytes: Uint8Array): readonly UnsignedAnnouncement[] {
   if (bytes.byteLength > announcementLimits.maxMessageBytes) throw new MalformedBytes(`announcements of ${bytes.byteLength} bytes`)
   const reader = new ByteReader(bytes)
   const [found, count] = [reader.u8(), reader.u16()]
   if (found !== version || count > announcementLimits.maxBatch) throw new MalformedBytes('announcements of another version, or too many')
-  const announcements = Array.from({ length: count }, () => decodeOne(reader, from))
+  const announcements = Array.from({ length: count }, () => decodeOne(reader))
   reader.end()
   return announcements
 }
 
-function decodeOne (reader: ByteReader, from: PeerId): Announcement {
+function decodeOne (reader: ByteReader): UnsignedAnnouncement {
   const [rowKey, versionId, root, count] = [reader.raw(32), reader.raw(32), textOf(reader.short()), reader.u8()]
   if (count > announcementLimits.maxBlocks) throw new MalformedBytes(`an announcement of ${count} blocks`)
-  return { rowKey, versionId, root: root === '' ? undefined : root, blocks: Array.from({ length: count }, () => textOf(reader.short())), from }
+  return { rowKey, versionId, root: root === '' ? undefined : root, blocks: Array.from({ length: count }, () => textOf(reader.short())) }
 }

@@ -5,6 +5,10 @@ import { announcementLimits, decodeAnnouncements, encodeAnnouncements, type Unsi
 import type { Announcement } from './index.ts'
 
 export const announcementTopic = 'dfs/announce/1'
+/** What was announced before, for those who have not heard: who watches what is stored does not care for it. */
+export const repetitionTopic = 'dfs/announce-again/1'
+/** Whoever belongs hears these, and no others. */
+export const gossipTopics: readonly string[] = [announcementTopic, repetitionTopic]
 
 export interface GossipParts {
   readonly pubsub: GossipSub
@@ -20,21 +24,21 @@ export class Gossip implements Disposable {
   readonly #parts: GossipParts
   readonly #listeners = new Set<(announcement: Announcement) => void>()
   readonly #rates = new Map<PeerId, { second: number, count: number }>()
-  #queue: UnsignedAnnouncement[] = []
+  readonly #queues = new Map<string, UnsignedAnnouncement[]>(gossipTopics.map((topic) => [topic, []]))
   #cancel: (() => void) | undefined
 
   constructor (parts: GossipParts) {
     this.#parts = parts
     const { pubsub } = parts
-    pubsub.topicValidators.set(announcementTopic, (peer, message) => this.#verdict(peer.toString() as PeerId, message as { data: Uint8Array, from?: { toString (): string } }))
+    for (const topic of gossipTopics) pubsub.topicValidators.set(topic, (peer, message) => this.#verdict(peer.toString() as PeerId, message as { data: Uint8Array, from?: { toString (): string } }))
     pubsub.addEventListener('gossipsub:message', (event) => {
       const { msg } = event.detail
-      if (msg.topic === announcementTopic && msg.type === 'signed') this.#heard(msg.data, msg.from.toString() as PeerId)
+      if (gossipTopics.includes(msg.topic) && msg.type === 'signed') this.#heard(msg.data, { from: msg.from.toString() as PeerId, isAgain: msg.topic === repetitionTopic })
     })
   }
 
   /** The topic can be joined only while libp2p runs. */
-  start (): void { this.#parts.pubsub.subscribe(announcementTopic) }
+  start (): void { for (const topic of gossipTopics) this.#parts.pubsub.subscribe(topic) }
 
   /** Told of every announcement, this node's own too. The returned function ends it. */
   onAnnouncement (listener: (announcement: Announcement) => void): () => void {
@@ -43,13 +47,14 @@ export class Gossip implements Disposable {
   }
 
   /** Announcements waiting to be sent. */
-  get queued (): number { return this.#queue.length }
+  get queued (): number { return this.#queues.values().reduce((sum, queue) => sum + queue.length, 0) }
 
-  announce (announcement: UnsignedAnnouncement): void {
+  announce (announcement: UnsignedAnnouncement, { isAgain = false }: { isAgain?: boolean } = {}): void {
     const { clock, self } = this.#parts
-    for (const listener of this.#listeners) listener({ ...announcement, from: self })
-    this.#queue.push(announcement)
-    if (this.#queue.length > announcementLimits.maxQueued) this.#queue.shift()
+    for (const listener of this.#listeners) listener({ ...announcement, from: self, isAgain })
+    const queue = this.#queues.get(isAgain ? repetitionTopic : announcementTopic) as UnsignedAnnouncement[]
+    queue.push(announcement)
+    if (queue.length > announcementLimits.maxQueued) queue.shift()
     this.#cancel ??= clock.after(announcementLimits.gatherMs, () => { this.#cancel = undefined; this.#send() })
   }
 
@@ -60,15 +65,16 @@ export class Gossip implements Disposable {
 
   #send (): void {
     const { pubsub, warn } = this.#parts
-    const batch = this.#queue.splice(0, announcementLimits.maxBatch)
-    if (batch.length === 0) return
-    pubsub.publish(announcementTopic, encodeAnnouncements(batch)).catch((error: unknown) => { warn('announcements could not be published', error) })
-    if (this.#queue.length > 0) this.#send()
+    for (const [topic, queue] of this.#queues) {
+      while (queue.length > 0) {
+        pubsub.publish(topic, encodeAnnouncements(queue.splice(0, announcementLimits.maxBatch))).catch((error: unknown) => { warn('announcements could not be published', error) })
+      }
+    }
   }
 
-  #heard (data: Uint8Array, from: PeerId): void {
-    for (const announcement of decodeAnnouncements(data, from)) {
-      for (const listener of this.#listeners) listener(announcement)
+  #heard (data: Uint8Array, { from, isAgain }: Pick<Announcement, 'from' | 'isAgain'>): void {
+    for (const announcement of decodeAnnouncements(data)) {
+      for (const listener of this.#listeners) listener({ ...announcement, from, isAgain })
     }
   }
 
@@ -78,7 +84,7 @@ export class Gossip implements Disposable {
     if (author === undefined) return TopicValidatorResult.Reject
     if (!this.#parts.isMember(author) || !this.#isWithinRate(peer)) return TopicValidatorResult.Ignore
     try {
-      decodeAnnouncements(data, author)
+      decodeAnnouncements(data)
       return TopicValidatorResult.Accept
     } catch {
       return TopicValidatorResult.Reject // malformed: whoever passes it on has not looked either

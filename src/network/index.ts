@@ -58,6 +58,8 @@ export interface Announcement {
   readonly root: string | undefined
   /** Who published it (gossipsub verifies the signature). */
   readonly from: PeerId
+  /** It was announced before, and is again for those who have not heard of it. */
+  readonly isAgain: boolean
   /** Blocks the object consists of, at most 8, so that a reader knows where to look. */
   readonly blocks: readonly string[]
 }

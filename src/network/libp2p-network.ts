@@ -13,7 +13,7 @@ import type { PeerId } from '../base/peer-id.ts'
 import type { Random } from '../base/random.ts'
 import { Admission, peerIdOfConnection } from './admission.ts'
 import { announcementLimits } from './announcements.ts'
-import { announcementTopic, Gossip } from './gossip.ts'
+import { Gossip, gossipTopics } from './gossip.ts'
 import type { Requests } from './index.ts'
 import { KademliaProviders } from './providers.ts'
 import { LibRequests } from './requests.ts'
@@ -105,12 +105,10 @@ const [silent, invalidCost] = [0, -20]
  */
 const scoreParams = {
   IPColocationFactorWeight: 0,
-  topics: {
-    [announcementTopic]: {
-      topicWeight: 1, timeInMeshWeight: silent, firstMessageDeliveriesWeight: silent, meshMessageDeliveriesWeight: silent, meshFailurePenaltyWeight: silent,
-      invalidMessageDeliveriesWeight: invalidCost, invalidMessageDeliveriesDecay: 0.95,
-    },
-  },
+  topics: Object.fromEntries(gossipTopics.map((topic) => [topic, {
+    topicWeight: 1, timeInMeshWeight: silent, firstMessageDeliveriesWeight: silent, meshMessageDeliveriesWeight: silent, meshFailurePenaltyWeight: silent,
+    invalidMessageDeliveriesWeight: invalidCost, invalidMessageDeliveriesDecay: 0.95,
+  }])),
 }
 
 async function libp2pOptions ({ seed, listen, announce, mdns: useMdns }: NetworkOptions, admission: Admission): Promise<object> {
@@ -140,7 +138,7 @@ async function libp2pOptions ({ seed, listen, announce, mdns: useMdns }: Network
       ping: ping(),
       pubsub: guarded(gossipsub({
         allowPublishToZeroTopicPeers: true,
-        allowedTopics: [announcementTopic],
+        allowedTopics: [...gossipTopics],
         emitSelf: false,
         globalSignaturePolicy: 'StrictSign',
         maxInboundDataLength: announcementLimits.maxMessageBytes * 2,

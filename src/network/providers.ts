@@ -36,6 +36,12 @@ export class KademliaProviders implements AsyncDisposable {
     this.#working ??= this.#work().finally(() => { this.#working = undefined })
   }
 
+  /** The same, now: resolves when those who are to know have been sent word. @throws what Kademlia says; Unavailable after a time */
+  async provideNow (root: Cid, { signal }: { signal: AbortSignal }): Promise<void> {
+    using limit = deadline(this.#clock, providerLimits.provideTimeoutMs, { signal, what: 'providing' })
+    for await (const _event of this.#dht.provide(keyOf(root), { signal: limit.signal })) { /* its steps are of no interest, its end is */ }
+  }
+
   async * find (root: Cid, { signal }: { signal: AbortSignal }): AsyncIterable<PeerId> {
     using limit = deadline(this.#clock, providerLimits.findTimeoutMs, { signal, what: 'finding providers' })
     const seen = new Set<PeerId>()
@@ -58,9 +64,8 @@ export class KademliaProviders implements AsyncDisposable {
 
   async #work (): Promise<void> {
     for (let root = this.#queue.shift(); root !== undefined && !this.#stop.signal.aborted; root = this.#queue.shift()) {
-      using limit = deadline(this.#clock, providerLimits.provideTimeoutMs, { signal: this.#stop.signal, what: 'providing' })
       try {
-        for await (const _event of this.#dht.provide(keyOf(root), { signal: limit.signal })) { /* its steps are of no interest, its end is */ }
+        await this.provideNow(root, { signal: this.#stop.signal })
       } catch (error) {
         if (!this.#stop.signal.aborted) this.#warn('a root could not be provided', error)
       }

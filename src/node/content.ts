@@ -64,6 +64,7 @@ export function contentCodec (keys: ClusterKeys, random: Random, clock: Pick<Clo
         for (const entry of entries) yield { cid: cidOf(entry), mayBeSpread: true }
       }
     },
+    namesOf: (encoded) => namesOf(decodeContent(encoded)),
     rootOf (encoded) {
       const content = decodeContent(encoded)
       if (content.kind === 'inline') return undefined
@@ -81,6 +82,10 @@ const written = (content: Content): WrittenContent => ({
   sizeBytes: sizeOfContent(content),
   content: encodeContent(content),
   hasBlocks: content.kind !== 'inline',
+  ...namesOf(content),
+})
+
+const namesOf = (content: Content): Pick<WrittenContent, 'root' | 'chunks'> => ({
   root: content.kind === 'tree' ? cidOf(content.root) : undefined,
   chunks: content.kind === 'chunks' ? content.entries.map(cidOf) : [],
 })

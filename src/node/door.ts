@@ -23,6 +23,7 @@ import { changesDoor, type ChangesDoorParts } from './layout/changes-door.ts'
 import { layoutReportOf } from './layout/layout-report.ts'
 import type { nodeMetrics } from './health/metrics.ts'
 import { removeMember } from './membership/removal.ts'
+import type { AnnounceWork } from './work/announcing.ts'
 import type { Collecting } from './work/collecting.ts'
 import type { Converting } from './work/converting.ts'
 import type { OwnCapacity } from './layout/own-capacity.ts'
@@ -61,6 +62,8 @@ export interface DoorParts {
   readonly converting: Converting
   readonly verify: DfsNode['verify']
   readonly scrubbing: Scrubbing
+  readonly comparing: DfsNode['compare']
+  readonly announceWork: AnnounceWork
   readonly clusterHealth: ClusterHealth
   readonly metrics: ReturnType<typeof nodeMetrics>
   readonly isKeyless: boolean
@@ -84,7 +87,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
   const { config, files, keyring, state, clock, random, log, startedMs, space, network, positions, greetings, stores, rows, codec, registers, objects, keys, shares, repairing, collecting, converting, scrubbing, clusterHealth, metrics, isKeyless, layoutTrouble } = parts
   const facts = (): Parameters<typeof statusOf>[0] => ({
     config, state, peerId: network.peerId, addresses: network.addresses(), uptimeMs: clock.monotonicMs() - startedMs,
-    reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(), collect: collecting.status(), convert: converting.status(), scrub: scrubbing.status(), indexDamage: stores.damage, atRisk: clusterHealth.atRisk(), givenUp: parts.givenUp.isUnverified ? parts.givenUp.peers : [],
+    reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(), collect: collecting.status(), convert: converting.status(), scrub: scrubbing.status(), compare: parts.comparing.status(), announce: parts.announceWork.status(), indexDamage: stores.damage, atRisk: clusterHealth.atRisk(), givenUp: parts.givenUp.isUnverified ? parts.givenUp.peers : [],
     listedShare: parts.listedShare(), limitBytes: parts.capacity.limitBytes, capacityTrouble: parts.capacity.trouble, change: parts.change(),
   })
   const eraParts = (): EraChangeParts => {
@@ -129,6 +132,8 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
     collect: collecting.door,
     convert: converting.door,
     scrub: scrubbing.door,
+    compare: parts.comparing,
+    announce: parts.announceWork.door,
     verify: parts.verify,
     async doctor (wait) {
       await Promise.all([space.measure(), clusterHealth.ask(wait)])

@@ -33,7 +33,8 @@ import type { DiskRows } from '../tables/row-store.ts'
 import type { ListingIndex } from '../tables/listing-index.ts'
 import { memoryListingIndex } from '../tables/memory-listing-index.ts'
 import type { TablePeers } from '../tables/registers.ts'
-import { type BackgroundTask, runInBackground } from './work/background.ts'
+import { type AnnounceWork, announceWorkOf } from './work/announcing.ts'
+import { type Background, type BackgroundTask, runInBackground } from './work/background.ts'
 import { type ClusterHealth, healthOfCluster } from './health/cluster-health.ts'
 import { Changes } from './layout/changes.ts'
 import { ChangeWatch } from './layout/change-watch.ts'
@@ -68,6 +69,7 @@ import { ownHoldings } from './layout/own-holdings.ts'
 import { PutWindows } from './put-windows.ts'
 import { looseBallotOf } from './records.ts'
 import { type Collecting, collectingOf } from './work/collecting.ts'
+import { comparingOf } from './work/comparing.ts'
 import { type Converting, convertingOf } from './work/converting.ts'
 import { type Repairing, repairingOf } from './work/repairing.ts'
 import { Retag } from './membership/retag.ts'
@@ -141,6 +143,9 @@ class Node {
   #repairing!: Repairing
   #collecting!: Collecting
   #converting!: Converting
+  #announceWork!: AnnounceWork
+  #comparing!: DfsNode['compare']
+  #rowWork: Background | undefined
   /** What converts; undefined: a node without keys. */
   #engine: ObjectParts | undefined
   #scrubbing!: Scrubbing
@@ -291,6 +296,8 @@ class Node {
     })
     this.#collecting = collectingOf({ ...this.#parts, network: this.#network, stores: this.#stores, tables: engine, rows: this.#rows, codec: this.#codec, owed: this.#owed, keys: this.#keys, users: this.#users, warn: this.#warn })
     this.#converting = convertingOf({ ...this.#parts, network: this.#network, tables: engine, rows: this.#rows, codec: this.#codec, users: this.#users })
+    this.#announceWork = announceWorkOf({ ...this.#parts, network: this.#network, stores: this.#stores, tables: engine, rows: this.#rows, codec: this.#codec, users: this.#users, warn: this.#warn })
+    this.#comparing = comparingOf({ ...engine, background: () => this.#rowWork })
     const { replica, registers: driver, peers, ask, voters } = engine
     this.#peers = peers
     this.#ask = ask
@@ -313,7 +320,7 @@ class Node {
       eraParts: this.#eraParts, everyVoter: () => voters.ofPartition(clearPartition), demand: (epoch) => retag.demand(epoch), peers: rings, clock,
     })
     const search = new MemberSearch({ network: this.#network, members: () => state.expected(), clock, warn: this.#warn })
-    open.use(runInBackground([
+    this.#rowWork = open.use(runInBackground([
       ...engine.tasks,
       ...this.#keys === undefined ? [] : [uploadSweepTask({ registers: this.#registers, index: this.#index, clock, warn: this.#warn })],
       { name: 'layout', step: async (wait) => await this.#keeper?.step(wait) ?? 'idle' },
@@ -329,7 +336,7 @@ class Node {
       { name: 'objects of removed buckets', step: async (wait) => await this.#removedSweep?.step(wait) ?? 'idle' },
       { name: 'recovery of a full disk', step: async () => { await this.#rows.recover(); await this.#stores.blocks.recover(); return 'idle' } },
       { name: 'accounts', step: async () => { this.#absence.seen(this.#network.reachable()); await this.#space.measure(); return 'idle' } },
-    ], { clock, warn: this.#warn }))
+    ], { clock, warn: this.#warn, users: this.#users }))
     if (this.#keys === undefined) ({ objects: this.#objects, keys: this.#accessKeys, shares: this.#shares } = keyless(nameOfRole(state.certificate.member.role)))
     else this.#openObjects(this.#keys, { ask, voters }, repairing)
     open.defer(async () => { await repairing.engine.settled() })
@@ -394,6 +401,7 @@ class Node {
       await serveFetch(requests, { sources: [blocks, cache], shards: blocks.shards, budget, users: this.#users })
       open.use(this.#repairing.begin())
       open.use(this.#collecting.begin())
+      if (this.#engine !== undefined) open.use(this.#announceWork.begin(this.#engine.content))
       if (this.#engine !== undefined) open.use(await this.#converting.begin({ ...this.#engine, buckets: objectStore(this.#engine) }))
     }
     this.#scrubbing = scrubbingOf({ ...this.#parts, stores: this.#stores, rows: this.#rows, repairing: this.#repairing, users: this.#users, warn: this.#warn })
@@ -434,7 +442,7 @@ class Node {
   door (closing: AsyncDisposable): DfsNode {
     return doorOf({
       ...this.#parts, log: this.#parts.logger, startedMs: this.#startedMs, space: this.#space, network: this.#network, positions: this.#positions, greetings: this.#greetings.all,
-      stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, shares: this.#shares, repairing: this.#repairing, collecting: this.#collecting, converting: this.#converting, verify: this.#verify, scrubbing: this.#scrubbing, clusterHealth: this.#clusterHealth, metrics: this.#metrics,
+      stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, shares: this.#shares, repairing: this.#repairing, collecting: this.#collecting, converting: this.#converting, verify: this.#verify, scrubbing: this.#scrubbing, comparing: this.#comparing, announceWork: this.#announceWork, clusterHealth: this.#clusterHealth, metrics: this.#metrics,
       isKeyless: this.#keys === undefined, eraParts: this.#eraParts, changes: this.#changes, change: () => this.#changeWatch?.last, capacity: this.#capacity, givenUp: this.#givenUp, listedShare: () => this.#rebuild?.doneShare ?? 1, forgetLost: async (lost, { isDryRun = false, ...wait } = {}) => forgetLost(this.#forgetParts(), { lost, isDryRun }, wait), layoutTrouble: () => this.#keeper?.trouble,
     }, closing)
   }

@@ -7,6 +7,7 @@ export { accessKeys, type AccessKeys, type NewAccessKey } from './access/access-
 export { type AccessAction, accessActions, type AccessKey, accessKeyLimits, type AccessRight, isAllowed, isExpired, mayEnter, type SecretAccessKey } from './access/access-key.ts'
 export { endOf, type Share } from './access/share.ts'
 export { type FoundShare, type NewShare, shareLimits, type ShareLink, shares, type Shares } from './access/shares.ts'
+export { Announcing, announcingLimits } from './work/announcing.ts'
 export { Conversion, conversionLimits, type ConversionStatus } from './work/conversion.ts'
 export { describeRow } from './describe.ts'
 export type { ContentCodec, ObjectParts, StoredObject, WrittenContent } from './ports.ts'

@@ -58,6 +58,8 @@ export interface ContentCodec {
   read (content: Uint8Array, options: { bucket: BucketRow, range: { first: number, end: number }, signal?: AbortSignal, get: (cid: Cid, options: BlockKind & { signal?: AbortSignal }) => Promise<Uint8Array> }): AsyncIterable<Uint8Array>
   /** Every block of it: chunks, and nodes of its manifest, which are read for that. @throws Corrupt, Unavailable */
   blocksOf (content: Uint8Array, options: { signal?: AbortSignal, get: (cid: Cid, options: BlockKind & { signal?: AbortSignal }) => Promise<Uint8Array> }): AsyncIterable<BlockKind & { readonly cid: Cid }>
+  /** What an announcement names of it. */
+  namesOf (content: Uint8Array): Pick<WrittenContent, 'root' | 'chunks'>
   /** The block that stands for the whole object: what its providers are found by. Undefined without blocks. */
   rootOf (content: Uint8Array): Cid | undefined
 }

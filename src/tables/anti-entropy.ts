@@ -22,6 +22,18 @@ export interface AntiEntropyPorts {
   readonly isTakenBy?: (peer: PeerId, table: TableNumber) => boolean
 }
 
+export interface AntiEntropyStatus {
+  readonly phase: 'waiting' | 'comparing'
+  readonly donePartitions: number
+  readonly totalPartitions: number
+  readonly doneShare: number
+  /** Since the start: replicas that were compared with, those that failed among them; and rows that they lacked. */
+  readonly total: { readonly comparisons: number, readonly failures: number, readonly handedOverRows: number, readonly handedOverBytes: number }
+}
+
+/** And the clear rows. */
+const partitionsInAll = clearPartition + 1
+
 /**
  * Replicas of a partition, and all voters over the clear rows, compare digests and hand over what the other lacks, as the accept message that got lost and
  * under its rule. Each side hands over its own, so both end equal. It never takes anything away, and never concludes anything from
@@ -31,6 +43,12 @@ export class AntiEntropy {
   readonly #ports: AntiEntropyPorts
   readonly #work: Unit[] = []
   readonly #queued = new Set<PeerId>()
+  /** Of those in line, who have just come back. */
+  readonly #returned = new Set<PeerId>()
+  readonly #total = { comparisons: 0, failures: 0, handedOverRows: 0, handedOverBytes: 0 }
+  /** With how many replicas this node compares, since it was last done with all; and with how many it has. */
+  #pass = { replicas: 0, done: 0 }
+  #unit: Unit | undefined
 
   constructor (ports: AntiEntropyPorts) { this.#ports = ports }
 
@@ -38,25 +56,43 @@ export class AntiEntropy {
   begin (peer?: PeerId): void {
     for (const other of peer === undefined ? this.#neighbours() : [peer]) {
       if (other === this.#ports.self || this.#queued.has(other)) continue
+      if (this.#queued.size === 0) this.#pass = { replicas: 0, done: 0 }
+      this.#pass.replicas++
       this.#queued.add(other)
+      if (peer !== undefined) this.#returned.add(other)
       this.#work.push({ kind: 'digests', peer: other, from: 0 })
     }
+  }
+
+  /** Who has just come back lacks what it missed, and what is acknowledged meanwhile has one replica less. */
+  get isUrgent (): boolean { return this.#work[0] !== undefined && this.#returned.has(this.#work[0].peer) }
+
+  /** Partitions count once for each replica with which they are compared. */
+  status (): AntiEntropyStatus {
+    const { replicas, done } = this.#pass
+    const [totalPartitions, unit] = [replicas * partitionsInAll, this.#unit ?? this.#work[0]]
+    const at = unit === undefined || done >= replicas ? 0 : unit.kind === 'digests' ? unit.from : unit.partition
+    const donePartitions = Math.min(totalPartitions, done * partitionsInAll + at)
+    return { phase: this.#queued.size === 0 ? 'waiting' : 'comparing', donePartitions, totalPartitions, doneShare: totalPartitions === 0 ? 1 : donePartitions / totalPartitions, total: { ...this.#total } }
   }
 
   /** One question to one peer and what follows from it. A peer that fails is dropped until its next turn. */
   async step ({ signal }: { signal?: AbortSignal } = {}): Promise<'busy' | 'idle'> {
     const unit = this.#work.shift()
     if (unit === undefined) return 'idle'
+    this.#unit = unit
     try {
       const next = unit.kind === 'digests' ? await this.#compareDigests(unit, signal) : await this.#compareRows(unit, signal)
       this.#work.unshift(...next)
     } catch (error) {
       signal?.throwIfAborted()
       if (!(error instanceof PeerFailed)) throw error
+      this.#total.failures++
       this.#drop(unit.peer)
     } finally {
+      this.#unit = undefined
       // however it ended: what is left undone is found at the peer's next turn
-      if (!this.#work.some(({ peer }) => peer === unit.peer)) this.#queued.delete(unit.peer)
+      if (!this.#work.some(({ peer }) => peer === unit.peer)) this.#leave(unit.peer)
     }
     return 'busy'
   }
@@ -99,6 +135,10 @@ export class AntiEntropy {
     const isBuried = !isClear(table) && theirs.held === undefined && theirs.floor !== undefined && compareBallots(theirs.floor, ballot) >= 0
     if (isBuried && codec.isTombstone({ table, rowKey, record: held.accepted })) return
     const answer = await this.#ask(peer, { kind: 'handOver', table, rowKey, record: held.accepted }, signal)
+    if (answer.kind === 'accepted') {
+      this.#total.handedOverRows++
+      this.#total.handedOverBytes += held.accepted.byteLength
+    }
     if (answer.kind === 'refused') await settle?.({ table, rowKey }, { signal, above: answer.promised.counter })
   }
 
@@ -129,6 +169,13 @@ export class AntiEntropy {
     const { voters, self } = this.#ports
     const sets = new Set(Array.from({ length: clearPartition + 1 }, (_, partition) => voters.ofPartition(partition)))
     return [...new Set([...sets].filter((of) => of.includes(self)).flat())]
+  }
+
+  #leave (peer: PeerId): void {
+    if (!this.#queued.delete(peer)) return
+    this.#returned.delete(peer)
+    this.#total.comparisons++
+    this.#pass.done++
   }
 
   #drop (peer: PeerId): void {

@@ -29,4 +29,13 @@ describe('what a person reads of repair', () => {
       'full        peer',
     ])
   })
+
+  test('and of comparing rows, and of announcing again', () => {
+    const compare = { state: 'busy', phase: 'comparing', doneShare: 0.25, donePartitions: 1024, totalPartitions: 4097, etaMs: 3000, failure: undefined, total: { comparisons: 3, failures: 1, handedOverRows: 2, handedOverBytes: 2048 } } as const
+    const announce = { state: 'idle', phase: 'waiting', doneShare: 1, etaMs: undefined, failure: undefined, total: { announcedObjects: 7, providedRoots: 9, failures: 0 } } as const
+    expect(repairText(repair(), { compare, announce }).split('\n').slice(-2)).toEqual([
+      'rows        comparing: 25 %, 1024 of 4097 partitions, about 3s left; 3 replicas compared with, 1 of them failed, 2 rows handed over, 2.0 KiB, since the start',
+      'announced   waiting; 7 objects told again, 9 roots provided again, 0 failures since the start',
+    ])
+  })
 })

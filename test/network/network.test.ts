@@ -8,7 +8,7 @@ import { cidOf } from '../../src/base/cid.ts'
 import { backoffLimits, afterFailure, isDue, untried } from '../../src/network/backoff.ts'
 import { decodeAnnouncements, encodeAnnouncements } from '../../src/network/announcements.ts'
 import { flowLimits, flowReader, write } from '../../src/network/flow.ts'
-import { type Announcement, PeerUnreachable, RequestRefused } from '../../src/network/index.ts'
+import { PeerUnreachable, RequestRefused } from '../../src/network/index.ts'
 import { transportLimits, transportOptions } from '../../src/network/transport.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
 import type { Network } from '../../src/network/libp2p-network.ts'
@@ -147,6 +147,19 @@ describe('the network', () => {
     })
   }, 60_000)
 
+  test('hears apart what is announced for the first time and what is announced again', async () => {
+    await using pair = await networks(2)
+    const heard: string[] = []
+    pair.at(1).gossip.onAnnouncement(({ versionId, isAgain }) => { heard.push(`${versionId[0]} ${isAgain}`) })
+    const of = (i: number): { rowKey: Uint8Array, versionId: Uint8Array, root: undefined, blocks: [] } => ({ rowKey: new Uint8Array(32), versionId: new Uint8Array(32).fill(i), root: undefined, blocks: [] })
+    await until('both are heard', 20_000, () => {
+      pair.at(0).gossip.announce(of(1))
+      pair.at(0).gossip.announce(of(2), { isAgain: true })
+      return heard.includes('1 false') && heard.includes('2 true')
+    })
+    expect(new Set(heard)).toEqual(new Set(['1 false', '2 true']))
+  })
+
   test('does not hear any more of who passes on what no member could have made', async () => {
     await using three = await networks(3)
     const [evil, honest, listener] = three.all as [Network, Network, Network]
@@ -176,6 +189,24 @@ describe('the network', () => {
     expect(pair.at(0).admit(gone)).toBe(false)
     expect(pair.at(0).isConnected(gone)).toBe(false)
   })
+
+  test('tells of a root, and tells it again after a start, when nobody knows of it any more', async () => {
+    const root = cidOf(noiseBytes(10))
+    const found = async (by: Network): Promise<PeerId[]> => {
+      const peers: PeerId[] = []
+      for await (const peer of by.providers.find(root, { signal: AbortSignal.timeout(4000) })) peers.push(peer)
+      return peers
+    }
+    const wait = { signal: AbortSignal.timeout(20_000) }
+    for (let start = 0; start < 2; start++) {
+      // the same two peers, with nothing in their memory
+      await using pair = await networks(2)
+      await until('the routing tables have filled', 20_000, () => pair.all.every((network) => network.introspect().routingTable.length === 1))
+      expect(await found(pair.at(0))).toEqual([])
+      await pair.at(1).providers.provideNow(root, wait)
+      await until('it is found', 10_000, async () => (await found(pair.at(0))).includes(pair.at(1).peerId))
+    }
+  }, 60_000)
 
   test('finds who provides a root, over Kademlia', async () => {
     await using many = await networks(4)
@@ -233,13 +264,13 @@ describe('going on trying', () => {
 describe('announcements', () => {
   const one = { rowKey: new Uint8Array(32).fill(1), versionId: new Uint8Array(32).fill(2), root: cidOf(new Uint8Array(1)), blocks: [cidOf(new Uint8Array(2))] }
   test('come through as they were sent', () => {
-    const expected: Announcement[] = [{ ...one, from: 'x' as never }, { ...one, root: undefined, blocks: [], from: 'x' as never }]
-    expect(decodeAnnouncements(encodeAnnouncements([one, { ...one, root: undefined, blocks: [] }]), 'x' as never)).toEqual(expected)
+    const expected = [one, { ...one, root: undefined, blocks: [] }]
+    expect(decodeAnnouncements(encodeAnnouncements(expected))).toEqual(expected)
   })
   test('cut short, too many or with more behind are refused', () => {
     const bytes = encodeAnnouncements([one])
-    for (let length = 0; length < bytes.byteLength; length++) expect(() => decodeAnnouncements(bytes.subarray(0, length), 'x' as never)).toThrow()
-    expect(() => decodeAnnouncements(encodeAnnouncements(Array.from({ length: 65 }, () => one)), 'x' as never)).toThrow('too many')
+    for (let length = 0; length < bytes.byteLength; length++) expect(() => decodeAnnouncements(bytes.subarray(0, length))).toThrow()
+    expect(() => decodeAnnouncements(encodeAnnouncements(Array.from({ length: 65 }, () => one)))).toThrow('too many')
   })
 })
 

@@ -20,6 +20,7 @@ export function blockOfLetter (letter: string): { readonly cid: Cid, readonly bl
 }
 
 export const lettersContent: ContentCodec = {
+  namesOf: () => ({ root: undefined, chunks: [] }),
   rootOf: () => undefined,
   async * blocksOf (content) {
     for (const letter of new Set(textOf(content))) if (blocks.has(letter)) yield { cid: blockOfLetter(letter).cid, mayBeSpread: isLarge(letter) }

@@ -105,6 +105,7 @@ function described (registers: MemoryRegisters): Registers {
 }
 
 const plainContent: ContentCodec = {
+  namesOf: () => ({ root: undefined, chunks: [] }),
   rootOf: () => undefined,
   async * blocksOf (content) {
     if (content[0] === 0) return

@@ -69,6 +69,12 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
     case 'convert':
       if (name !== undefined) break
       return workRoute(exchange, 'convert')
+    case 'compare':
+      if (name !== undefined) break
+      return workRoute(exchange, 'compare')
+    case 'announce':
+      if (name !== undefined) break
+      return workRoute(exchange, 'announce')
     case 'cache': return cacheRoute(exchange)
     case 'watch': return watchRoute(exchange)
     case 'metrics': return metricsRoute(exchange)

@@ -48,7 +48,7 @@ function askedOf ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): Omit<Servi
 }
 
 /** All but what changes by itself with every look. */
-function whatMatters ({ status: { uptimeMs: _uptime, blocks: { freeBytes: _free, ...blocks }, repair: _repair, scrub: _scrub, collect: _collect, convert: _convert, ...status }, peers }: { status: NodeStatus, peers: readonly PeerStatus[] }): unknown {
+function whatMatters ({ status: { uptimeMs: _uptime, blocks: { freeBytes: _free, ...blocks }, repair: _repair, scrub: _scrub, collect: _collect, convert: _convert, compare: _compare, announce: _announce, ...status }, peers }: { status: NodeStatus, peers: readonly PeerStatus[] }): unknown {
   return [status, blocks, peers.map(({ latencyMs: _latency, freeBytes: _theirs, ...peer }) => peer)]
 }
 

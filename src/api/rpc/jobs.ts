@@ -2,7 +2,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf'
 import { timestampFromDate } from '@bufbuild/protobuf/wkt'
 import type { ServiceImpl } from '@connectrpc/connect'
 import { InvalidInput } from '../../base/errors.ts'
-import type { CollectReport, ConvertReport, DfsNode, RepairReport, ScrubFound, ScrubReport, VerifyEvent } from '../../node.ts'
+import type { AnnounceReport, CollectReport, CompareReport, ConvertReport, DfsNode, RepairReport, ScrubFound, ScrubReport, VerifyEvent } from '../../node.ts'
 import { untilStopped } from './calls.ts'
 import { type CollectSchema, type ConvertSchema, JobAction, type JobSchema, type JobService, JobState, type RepairSchema, type ScrubFoundSchema, type ScrubSchema, VerifyProblem, type VerifyResponseSchema } from './generated/dfs/v1/job_pb.ts'
 import { looks } from './looks.ts'
@@ -12,7 +12,7 @@ import { comparable, whole, wholes } from './whole.ts'
 
 const states = { busy: JobState.BUSY, idle: JobState.IDLE, paused: JobState.PAUSED } as const
 const actions = { now: JobAction.NOW, pause: JobAction.PAUSE, resume: JobAction.RESUME } as const
-const jobNames = ['repair', 'scrub', 'collect', 'convert'] as const
+const jobNames = ['repair', 'scrub', 'collect', 'convert', 'compare', 'announce'] as const
 type Job = MessageInitShape<typeof JobSchema>
 
 export function jobService ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): ServiceImpl<typeof JobService> {
@@ -42,7 +42,7 @@ export function jobService ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): 
   }
 }
 
-function jobOf (name: typeof jobNames[number], report: RepairReport | ScrubReport | CollectReport | ConvertReport): Job {
+function jobOf (name: typeof jobNames[number], report: RepairReport | ScrubReport | CollectReport | ConvertReport | CompareReport | AnnounceReport): Job {
   const { state, phase, doneShare, etaMs, failure } = report
   const [doneBytes, totalBytes] = 'doneBytes' in report ? [whole(report.doneBytes), whole(report.totalBytes)] : []
   return { name, state: numberIn(states, state), phase, doneShare, doneBytes, totalBytes, failure, why: 'why' in report ? report.why : undefined, etaMs: etaMs === undefined ? undefined : whole(etaMs) }

@@ -1,4 +1,5 @@
-import type { RepairReport } from '../../node.ts'
+import type { AnnounceReport, CompareReport, RepairReport } from '../../node.ts'
+import { ClientError } from '../../client/index.ts'
 import { withNode } from '../context.ts'
 import { repairText } from '../repair-text.ts'
 import type { GivenOptions } from '../settings.ts'
@@ -7,7 +8,14 @@ import type { GivenOptions } from '../settings.ts'
 export async function status (options: GivenOptions): Promise<void> {
   await withNode(options, async ({ client, output, signal }) => {
     const found = await client.json<RepairReport>('GET', '/v1/repair', { signal })
-    output.fact(found, repairText(found))
+    const compare = await client.json<CompareReport>('GET', '/v1/compare', { signal })
+    const announce = await client.json<AnnounceReport>('GET', '/v1/announce', { signal }).catch((error: unknown) => {
+      // a node without keys announces nothing
+      if (error instanceof ClientError && error.status === 403) return undefined
+      throw error
+    })
+    const others = { compare, ...announce === undefined ? {} : { announce } }
+    output.fact({ ...found, ...others }, repairText(found, others))
   })
 }
 

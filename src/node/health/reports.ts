@@ -78,6 +78,20 @@ export interface RepairReport extends BytesReport {
   readonly full: readonly string[]
 }
 
+/** How far this node has come in comparing its rows with those of their other replicas. Phases: waiting; comparing: what the others lack is handed over. Partitions count once for each replica. */
+export interface CompareReport extends WorkReport {
+  readonly donePartitions: number
+  readonly totalPartitions: number
+  /** Since the start: replicas that were compared with, those that failed among them; rows that they lacked. */
+  readonly total: { readonly comparisons: number, readonly failures: number, readonly handedOverRows: number, readonly handedOverBytes: number }
+}
+
+/** How far this node has come in saying again what is stored. Phases: waiting; announcing. */
+export interface AnnounceReport extends WorkReport {
+  /** Since the start, without what was announced when it was put: objects told by gossip, roots that lie here told to Kademlia. */
+  readonly total: { readonly announcedObjects: number, readonly providedRoots: number, readonly failures: number }
+}
+
 export interface RepairFound {
   readonly layoutVersion: string
   /** Versions of objects of which a block has fewer copies, or shards, than it should. */

@@ -4,7 +4,7 @@ import type { BlockStats } from '../../blockstore/disk-blocks.ts'
 import { allVotersOf, describeMember, nameOfRole } from '../../cluster/index.ts'
 import type { Config } from '../../config.ts'
 import type { LevelDamage } from '../../disk/level-damage.ts'
-import type { ChangeProgress, CollectReport, ConvertReport, NodeStatus, RepairReport, ScrubReport } from '../../node.ts'
+import type { ChangeProgress, AnnounceReport, CollectReport, CompareReport, ConvertReport, NodeStatus, RepairReport, ScrubReport } from '../../node.ts'
 import type { RowStore } from '../../tables/index.ts'
 import { clearPartition } from '../../tables/clear-rows.ts'
 import { isMajority } from '../../tables/electorate.ts'
@@ -33,6 +33,8 @@ export interface StatusFacts {
   readonly collect?: CollectReport | undefined
   readonly convert?: ConvertReport | undefined
   readonly scrub?: ScrubReport | undefined
+  readonly compare?: CompareReport | undefined
+  readonly announce?: AnnounceReport | undefined
   readonly atRisk?: AtRisk
   /** Files of the index of blocks that were found damaged at the start. */
   readonly indexDamage?: readonly LevelDamage[]
@@ -92,6 +94,8 @@ export function statusOf (facts: StatusFacts): NodeStatus {
     collect: facts.collect,
     ...(facts.convert === undefined ? {} : { convert: facts.convert }),
     scrub: facts.scrub,
+    ...(facts.compare === undefined ? {} : { compare: facts.compare }),
+    ...(facts.announce === undefined ? {} : { announce: facts.announce }),
     atRisk: atRiskOf(facts),
     isDegraded: isDegraded(facts),
     isReady: isReady(facts),
@@ -132,6 +136,7 @@ function healthOf (facts: StatusFacts): readonly string[] {
     ...collectHealthOf(facts.collect),
     ...convertHealthOf(facts.convert),
     ...scrubHealthOf(facts),
+    ...compareHealthOf(facts.compare),
     ...(freeBytes <= config.reserveBytes ? [`the disk has no more free than the reserve of ${config.reserveBytes} bytes: this node takes no more blocks`] : []),
   ]
 }
@@ -183,6 +188,10 @@ function convertHealthOf (convert: ConvertReport | undefined): readonly string[]
     // while none is known it has only not looked, which other lines explain
     ...(failure === undefined || left === 0 ? [] : [`${left} objects have not the redundancy of their bucket yet: ${failure}`]),
   ]
+}
+
+function compareHealthOf (compare: CompareReport | undefined): readonly string[] {
+  return compare?.state === 'paused' ? ['rows are not compared with their other replicas: what one of those missed it gets when it is read, until POST /v1/compare {"action":"resume"}, or the next start'] : []
 }
 
 function scrubHealthOf ({ scrub, indexDamage = [] }: StatusFacts): readonly string[] {

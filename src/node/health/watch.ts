@@ -18,6 +18,8 @@ export async function * watchAnnouncements ({ clock, listen, nameOf }: WatchPart
   const waiting: Announcement[] = []
   let wake = (): void => {}
   const stop = listen((announcement) => {
+    // who watches was told when it was stored
+    if (announcement.isAgain) return
     waiting.push(announcement)
     if (waiting.length > watchLimits.maxWaiting) waiting.shift()
     wake()

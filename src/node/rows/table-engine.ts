@@ -17,6 +17,7 @@ import { registers as registersOver, type TablePeers } from '../../tables/regist
 import { type OwnReplica, tableReplica } from '../../tables/replica.ts'
 import type { Absence } from '../membership/absence.ts'
 import { type BackgroundTask, regularly } from '../work/background.ts'
+import { compareTask } from '../work/comparing.ts'
 import type { AskReplica } from '../membership/clear-rows.ts'
 import { eraSuccession } from '../membership/eras.ts'
 import type { IndexRebuild } from './listing.ts'
@@ -60,6 +61,7 @@ export interface TableEngine {
   readonly ask: AskReplica
   /** What keeps replicas equal, for the background. */
   readonly tasks: readonly BackgroundTask[]
+  readonly antiEntropy: Pick<AntiEntropy, 'status'>
 }
 
 export const tableTiming = { antiEntropyEveryMs: 60_000, burialEveryMs: 600_000 } as const
@@ -121,8 +123,12 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
       { name: 'late delivery', step: async (wait) => late.step(wait) },
       ...burial === undefined ? [] : [regularly({ name: 'burial', everyMs: timing.burialEveryMs, clock, begin: () => { burial.begin() }, step: async (wait) => burial.step(wait) })],
       { name: 'hand-over', step: async (wait) => handOver.step(wait) },
-      regularly({ name: 'anti-entropy', everyMs: timing.antiEntropyEveryMs, clock, begin: () => { antiEntropy.begin() }, step: async (wait) => antiEntropy.step(wait) }),
+      regularly({
+        name: compareTask, everyMs: timing.antiEntropyEveryMs, clock, begin: () => { antiEntropy.begin() }, step: async (wait) => antiEntropy.step(wait),
+        long: { progress: () => antiEntropy.status(), now: () => { antiEntropy.begin() }, isUrgent: () => antiEntropy.isUrgent },
+      }),
     ],
+    antiEntropy,
   }
 }
 

@@ -61,10 +61,11 @@ export const backgroundLimits = {
 } as const
 
 /** A task that begins anew every so often, the first time one such span after it was made. */
-export function regularly ({ name, everyMs, clock, begin, step }: Pick<BackgroundTask, 'name' | 'step'> & { everyMs: number, clock: Clock, begin: () => void }): BackgroundTask {
+export function regularly ({ name, everyMs, clock, begin, step, long }: BackgroundTask & { everyMs: number, clock: Clock, begin: () => void }): BackgroundTask {
   let lastMs = clock.monotonicMs()
   return {
     name,
+    ...long === undefined ? {} : { long },
     step: async (wait) => {
       if (clock.monotonicMs() - lastMs > everyMs) {
         lastMs = clock.monotonicMs()

@@ -19,7 +19,7 @@ export const file_dfs_v1_job: GenFile = /*@__PURE__*/
  */
 export type Job = Message<"dfs.v1.Job"> & {
   /**
-   * "repair", "scrub", "collect" or "convert".
+   * "repair", "scrub", "collect", "convert", "compare" (rows with their other replicas) or "announce" (what is stored, again).
    *
    * @generated from field: string name = 1;
    */

@@ -1,0 +1,59 @@
+import { describe, expect, test } from 'vitest'
+import { utf8 } from '../../src/base/bytes.ts'
+import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
+import { clearPartition } from '../../src/tables/clear-rows.ts'
+import { tables } from '../../src/tables/index.ts'
+import { plainCodec } from '../support/table-plain-codec.ts'
+import { type TableNode, tableNodes } from '../support/table-nodes.ts'
+
+const inAll = clearPartition + 1
+const [first, second, third] = [0, 1, 2]
+
+/** Three replicas, of which the third missed so many rows; the first compares. */
+async function world (missed = 0) {
+  const { nodes, voters, dead, stopped } = tableNodes(3)
+  const at = (i: number): TableNode => nodes[i] as TableNode
+  dead.add(at(third).self)
+  for (let i = 0; i < missed; i++) await at(first).registers.change({ table: tables.objects, scope: new Uint8Array(16), key: utf8(`key ${i}`) }, () => ({ kind: 'write', value: utf8('x'), result: undefined }))
+  dead.clear()
+  const { self, replica, peers, registers } = at(first)
+  return { at, dead, stopped, antiEntropy: new AntiEntropy({ self, replica, codec: plainCodec, voters, peers, settle: registers.settle }) }
+}
+
+describe('comparing rows tells how far it is', () => {
+  test('in partitions, once for each replica, and never backwards; and what it handed over', async () => {
+    const { antiEntropy } = await world(5)
+    expect(antiEntropy.status()).toMatchObject({ phase: 'waiting', doneShare: 1, total: { comparisons: 0, handedOverRows: 0 } })
+    antiEntropy.begin()
+    expect(antiEntropy.status()).toMatchObject({ phase: 'comparing', doneShare: 0, donePartitions: 0, totalPartitions: 2 * inAll })
+    const shares: number[] = []
+    while (await antiEntropy.step() === 'busy') shares.push(antiEntropy.status().doneShare)
+    expect(shares).toEqual(shares.toSorted((a, b) => a - b))
+    // two replicas, 64 partitions a question
+    expect(new Set(shares).size).toBeGreaterThan(2 * 60)
+    const { phase, donePartitions, totalPartitions, total } = antiEntropy.status()
+    expect({ phase, donePartitions, totalPartitions, total: { ...total, handedOverBytes: 0 } }).toEqual({ phase: 'waiting', donePartitions: 2 * inAll, totalPartitions: 2 * inAll, total: { comparisons: 2, failures: 0, handedOverRows: 5, handedOverBytes: 0 } })
+    expect(total.handedOverBytes).toBeGreaterThan(5 * 50)
+  })
+
+  test('and counts who does not answer as failed, and as done until its next turn', async () => {
+    const { antiEntropy, at, dead } = await world(1)
+    dead.add(at(second).self)
+    antiEntropy.begin()
+    while (await antiEntropy.step() === 'busy');
+    expect(antiEntropy.status()).toMatchObject({ phase: 'waiting', doneShare: 1, total: { comparisons: 2, failures: 1, handedOverRows: 1 } })
+    antiEntropy.begin(at(second).self)
+    expect(antiEntropy.status()).toMatchObject({ phase: 'comparing', doneShare: 0, totalPartitions: inAll })
+  })
+
+  test('and is urgent while it compares with one that has just come back', async () => {
+    const { antiEntropy, at } = await world()
+    antiEntropy.begin()
+    expect(antiEntropy.isUrgent).toBe(false)
+    while (await antiEntropy.step() === 'busy');
+    antiEntropy.begin(at(third).self)
+    expect(antiEntropy.isUrgent).toBe(true)
+    while (await antiEntropy.step() === 'busy');
+    expect(antiEntropy.isUrgent).toBe(false)
+  })
+})
