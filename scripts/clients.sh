@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# The S3 clients that test/cluster/s3-clients.test.ts lets loose on a cluster, from Debian's packages. What cannot be had is told, and its test says that it was skipped.
+# The S3 clients that test/cluster/s3-*.test.ts let loose on a cluster, from Debian's packages. What cannot be had is told, and its test says that it was skipped.
 set -uo pipefail
 
 declare -A packages=([rclone]=rclone [restic]=restic [s3cmd]=s3cmd [aws]=awscli [s3fs]=s3fs [ffmpeg]=ffmpeg [ffprobe]=ffmpeg [curl]=curl)
 missing=()
 for tool in "${!packages[@]}"; do command -v "$tool" > /dev/null || missing+=("${packages[$tool]}"); done
+# a module of the system's Python, beside whatever other one comes first in the path
+/usr/bin/python3 -c 'import boto3' 2> /dev/null || missing+=(python3-boto3)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if ! command -v apt-get > /dev/null || [ "$(id -u)" -ne 0 ]; then

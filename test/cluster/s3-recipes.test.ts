@@ -1,9 +1,13 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { until } from '../../scripts/local-cluster.ts'
+import { objectPath } from '../../src/client/index.ts'
 import type { SecretAccessKey } from '../../src/objects/index.ts'
-import { realCluster, type RealCluster } from '../support/real-cluster.ts'
-import { runWell, toolAt } from '../support/tools.ts'
+import { realCluster, type RealCluster, statusOf } from '../support/real-cluster.ts'
+import { run, runWell, toolAt } from '../support/tools.ts'
 
 /** The recipes of docs/S3.md, pasted into a shell: only the key, the port and the folders are a test's own. */
 let real: RealCluster
@@ -21,6 +25,13 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(async () => { await real?.[Symbol.asyncDispose]() })
 
+/** What the recipes of those that make no bucket begin with. */
+async function putPhoto (): Promise<void> {
+  const { client } = await real.via(0)
+  await client.json('PUT', '/v1/buckets/photos', { body: { copies: 1 } }).catch((error: unknown) => { if (statusOf(error) !== 409) throw error })
+  await client.upload(objectPath('photos', 'x'), Readable.from([Buffer.from('a photo')]), { headers: {} })
+}
+
 /** What follows the client's name in the document. */
 function recipe (name: string): string {
   const [, block = ''] = new RegExp(`\\*\\*${name}\\*\\*.*\\n\`\`\`\\w*\\n([\\s\\S]*?)\`\`\``).exec(document) ?? []
@@ -28,15 +39,66 @@ function recipe (name: string): string {
   return filled(block)
 }
 
-const filled = (text: string): string => text.replaceAll('127.0.0.1:9000', new URL(real.node(0).ready?.endpoints.s3 ?? '').host).replaceAll('DFS…', key.id).replaceAll('secretAccessKey', key.secret)
-  .replaceAll(/(?<=SECRET_ACCESS_KEY=|secret_access_key=|secret_key = |:)(…|SECRET)/g, key.secret)
-const pasted = async (script: string): Promise<string> => (await runWell('bash', ['-ec', script], { cwd: home, env: { HOME: home, AWS_EC2_METADATA_DISABLED: 'true', RESTIC_PASSWORD: 'x' } })).output
+const filled = (text: string): string => text.replaceAll('127.0.0.1:9000', new URL(real.node(0).ready?.endpoints.s3 ?? '').host).replaceAll('9000', new URL(real.node(0).ready?.endpoints.s3 ?? '').port).replaceAll('DFS…', key.id)
+  .replaceAll(/(?<=SECRET_ACCESS_KEY=|secret_access_key=|secret_key = |secret_access_key='|secretAccessKey: '|secretKey: '|:)(…|SECRET)/g, key.secret)
+const environment = (): Record<string, string> => ({ HOME: home, AWS_EC2_METADATA_DISABLED: 'true', RESTIC_PASSWORD: 'x' })
+const pasted = async (script: string): Promise<string> => (await runWell('bash', ['-ec', script], { cwd: home, env: environment() })).output
+/** Its two lines: by a link, and with the key. */
+const curl = (line: 0 | 1): string => recipe('curl').split('\n')[line] ?? ''
 
-test.skipIf(toolAt('aws', 'its recipe was not tried') === undefined)('aws', async () => {
+test.skipIf(toolAt('aws', 'its recipe was not tried') === undefined)('aws, and curl by a link that it makes', async () => {
   await pasted(`${recipe('aws').split('\n').slice(0, 2).join('\n')}\naws s3 ls s3://photos/x`)
-  // the line of text below the others
-  const [, curl = ''] = /\*\*curl\*\*: `(curl "[^`]*)`/.exec(document) ?? []
-  expect(await pasted(`${recipe('aws')}\n${curl}`)).toContain('a photo')
+  expect(await pasted(`${recipe('aws')}\n${curl(0)}`)).toContain('a photo')
+})
+
+test.skipIf(toolAt('/usr/bin/aws', 'the recipe for older releases was not tried') === undefined)('aws as Debian has it, which is older: told where the node is by an option', async () => {
+  const [keys = '', , settings = ''] = recipe('aws').split('\n')
+  const endpoint = `--endpoint-url http://${new URL(real.node(0).ready?.endpoints.s3 ?? '').host}`
+  await pasted(`${keys}\nunset AWS_ENDPOINT_URL\naws () { /usr/bin/aws ${endpoint} "$@"; }\naws s3 cp photos/x s3://photos/older\n/usr/bin/${settings.trim()}\ncurl -sS --fail "$(aws s3 presign s3://photos/older)" | grep 'a photo'`)
+})
+
+test.skipIf(toolAt('curl', 'its recipe was not tried') === undefined)('curl with the key itself', async () => {
+  await putPhoto()
+  expect(await pasted(curl(1))).toContain('a photo')
+})
+
+const s3fs = toolAt('s3fs', 'its recipe was not tried')
+const hasFuse = existsSync('/dev/fuse') && process.getuid?.() === 0
+if (s3fs !== undefined && !hasFuse) process.stderr.write('SKIPPED: s3fs cannot mount here (it takes /dev/fuse and root), so its recipe was not tried\n')
+test.skipIf(s3fs === undefined || !hasFuse)('s3fs', async () => {
+  await putPhoto()
+  const mount = join(home, 'mount')
+  await mkdir(mount)
+  try {
+    await pasted(recipe('s3fs').replaceAll('/mnt/photos', mount))
+    await until('it is mounted', 20_000, async () => (await readFile('/proc/mounts', 'utf8')).includes(` ${mount} fuse.s3fs`))
+    expect(await readFile(join(mount, 'x'), 'utf8')).toBe('a photo')
+    await writeFile(join(mount, 'by-s3fs'), 'written')
+    expect(await (await real.via(0)).client.json('GET', '/v1/objects/photos?prefix=by-s3fs')).toMatchObject({ objects: [{ key: 'by-s3fs', sizeBytes: 7 }] })
+  } finally {
+    await run('umount', ['-l', mount])
+  }
+})
+
+test.each([['JavaScript', 'a photo'], ['minio', 'by-minio']])('%s', async (name, printed) => {
+  await putPhoto()
+  // beside node_modules, for that is where the packages are looked for
+  const script = join(import.meta.dirname, '../..', 'node_modules', `.recipe-${name}-${process.pid}.mjs`)
+  await writeFile(script, recipe(name))
+  try {
+    expect((await runWell(process.execPath, [script], { cwd: home, env: environment() })).output).toContain(printed)
+  } finally {
+    await rm(script)
+  }
+})
+
+const boto3 = (await run('/bin/sh', ['-c', '/usr/bin/python3 -c "import boto3"'])).code === 0
+if (!boto3) process.stderr.write('SKIPPED: Debian\'s python3-boto3 is not installed (scripts/clients.sh), so the recipe for Python was not tried\n')
+test.skipIf(!boto3)('Python, and a link that it makes', async () => {
+  await putPhoto()
+  await writeFile(join(home, 'recipe.py'), recipe('Python'))
+  const [got, link = ''] = (await runWell('/usr/bin/python3', ['recipe.py'], { cwd: home, env: environment() })).stdout.split('\n')
+  expect([got, await (await fetch(link)).text()]).toEqual(['a photo', 'a photo'])
 })
 
 test.skipIf(toolAt('rclone', 'its recipe was not tried') === undefined)('rclone', async () => {
