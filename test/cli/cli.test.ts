@@ -180,6 +180,41 @@ describe('the command line', () => {
     expect((await node.run(['invite', 'revoke', 'nothing'])).code).toBe(2)
   })
 
+  test('shows and sets what access keys may do, and never their secrets again', async () => {
+    expect(await node.run(['key', 'ls'])).toMatchObject({ code: 0, stdout: '', stderr: expect.stringContaining('no access keys yet') as string })
+    const [made] = await node.json<{ id: string, secret: string }>(['key', 'create', 'laptop', '--bucket', 'photos', '--prefix', 'cats/', '--rights', 'read,list', '--expires', '30d'])
+    const { id = '', secret = '' } = made ?? {}
+    const rights = [{ bucket: 'photos', prefix: 'cats/', actions: ['read', 'list'] }]
+    const [listed] = await node.json(['key', 'ls'])
+    expect(listed).toMatchObject({ id, name: 'laptop', rights, notAfterMs: expect.any(Number) as number })
+    expect(JSON.stringify(listed)).not.toContain(secret)
+    expect((await node.run(['key', 'ls'])).stdout).toMatch(new RegExp(`^${id} +laptop +until 20\\d\\d-.* +read,list in photos below cats/\n$`))
+    // what is named for another prefix comes beside it; the same one is replaced, or taken away
+    expect(await node.json(['key', 'grant', id, '--bucket', 'photos,site', '--rights', 'write'])).toMatchObject([{ id, rights: expect.arrayContaining([...rights, { bucket: 'photos', prefix: '', actions: ['write'] }, { bucket: 'site', prefix: '', actions: ['write'] }]) as unknown }])
+    expect(await node.run(['key', 'grant', id, '--bucket', 'photos', '--prefix', 'cats/', '--rights', 'none'])).toMatchObject({ code: 0, stdout: `${id} may now: write in photos; write in site\n` })
+    expect(await node.json(['key', 'ls'])).toMatchObject([{ rights: [{ bucket: 'photos', prefix: '' }, { bucket: 'site' }] }])
+    expect(await node.run(['key', 'grant', id])).toMatchObject({ code: 2, stderr: expect.stringContaining('give --bucket NAME') as string })
+    expect(await node.run(['key', 'grant', id, '--bucket', 'photos', '--rights', 'fly'])).toMatchObject({ code: 2, stderr: expect.stringContaining('"fly" is no right') as string })
+    expect(await node.run(['key', 'grant', 'DFSNOBODY', '--bucket', 'photos'])).toMatchObject({ code: 3 })
+    expect(await node.json(['key', 'rm', id])).toEqual([{ key: id, removed: true }])
+    expect(await node.json(['key', 'ls'])).toEqual([])
+  })
+
+  test('lists links with what has become of them, never with what opens them, and revokes them by id or link', async () => {
+    expect(await node.run(['share', 'ls'])).toMatchObject({ code: 0, stdout: '', stderr: expect.stringContaining('no shares') as string })
+    expect((await node.run(['put', '-', 'photos/shared'], { input: 'x' })).code).toBe(0)
+    const [open] = await node.json<{ id: string, secret: string, path: string }>(['share', 'photos/shared', '--expires', 'never'])
+    const [once] = await node.json<{ id: string, secret: string, path: string }>(['share', 'photos/shared', '--once', '--expires', '2h'])
+    const shares = await node.json<{ id: string }>(['share', 'ls'])
+    expect(shares.toSorted((a, b) => a.id === open?.id ? -1 : b.id === open?.id ? 1 : 0)).toMatchObject([{ id: open?.id, bucket: 'photos', key: 'shared', isOnce: false, hasPassword: false }, { id: once?.id, isOnce: true, notAfterMs: expect.any(Number) as number }])
+    for (const { secret } of [open, once].flatMap((share) => share ?? [])) expect(JSON.stringify(shares)).not.toContain(secret)
+    expect((await node.run(['share', 'ls'])).stdout.split('\n').filter((line) => line !== '').map((line) => line.split(/ {2,}/).slice(1, 3).join(': ').trim()).toSorted()).toEqual([expect.stringMatching(/^photos\/shared: once, until 20/), 'photos/shared: open'])
+    expect(await node.json(['share', 'revoke', once?.id ?? ''])).toEqual([{ share: once?.id, revoked: true }])
+    expect(await node.json(['share', 'revoke', `https://files.example.org${open?.path}`])).toEqual([{ share: open?.id, revoked: true }])
+    expect(await node.json(['share', 'ls'])).toEqual([])
+    expect((await node.run(['share', 'photos/nothing'])).code).toBe(3)
+  })
+
   test('completes what stands below a command', async () => {
     const offers = (words: string): string => `source <(dfs completion bash); COMP_WORDS=(${words}); COMP_CWORD=$((\${#COMP_WORDS[@]} - 1)); _dfs; echo "\${COMPREPLY[*]}"`
     expect((await shell(offers('dfs buck'))).stdout).toBe('bucket\n')
