@@ -75,7 +75,7 @@ function isSharable ({ bucket: from, version }: FoundVersion, to: BucketRow): bo
 /** Undefined: versions are kept, or it is another one by now; then it is put like any copy. */
 async function changeInPlace (parts: ObjectParts, { bucket, version }: FoundVersion, target: ObjectName, put: PutOptions, { carried, options }: { carried: Attributes, options: CopyOptions }): Promise<ObjectInfo | undefined> {
   checkOptions(put, bucket, parts.clock.wallMs())
-  const nowMs = await parts.dates.present()
+  const nowMs = await parts.dates.present({ signal: put.signal })
   const attributes = { ...attributesIn(put, bucket, nowMs), ...carried }
   checkAttributes(attributes)
   const { contentType, metadata = {} } = put

@@ -5,9 +5,12 @@ import type { DigestAlgorithm } from './index.ts'
 export class DigestMismatch extends InvalidInput {
   override name = 'DigestMismatch'
   readonly algorithm: DigestAlgorithm
-  constructor (algorithm: DigestAlgorithm) {
-    super('digest', `the ${algorithm} of what came is not the one that was announced; nothing was stored`)
+  /** The body of the request, or the object that is put together of parts which came before. */
+  readonly of: 'body' | 'object'
+  constructor (algorithm: DigestAlgorithm, { of = 'body' }: { of?: 'body' | 'object' } = {}) {
+    super('digest', `the ${algorithm} of ${of === 'body' ? 'what came' : 'the parts together'} is not the one that was announced; nothing was stored`)
     this.algorithm = algorithm
+    this.of = of
   }
 }
 

@@ -19,7 +19,8 @@ export interface ObjectParts {
   readonly random: Random
   /** Dates that a majority of voters' clocks stand for: of what is written now, and what is past where that deletes (tables/agreed-date.ts). */
   readonly dates: {
-    present (): Promise<number>
+    /** @throws Unavailable */
+    present (wait?: { signal?: AbortSignal }): Promise<number>
     /** @throws Unavailable */
     past (wait?: { signal?: AbortSignal }): Promise<number>
   }

@@ -173,7 +173,7 @@ class Upload {
   async #versionOf ({ sizeBytes, content, hasBlocks }: WrittenContent, { bucket, attributes: digests }: { bucket: BucketRow, attributes: Attributes }): Promise<CurrentVersion> {
     const { contentType, metadata = {} } = this.#put.options
     const { large } = redundancyOf(this.#bucket)
-    const nowMs = await this.#parts.dates.present()
+    const nowMs = await this.#parts.dates.present({ signal: this.#put.options.signal })
     const attributes = { ...attributesIn(this.#put.options, bucket, nowMs), ...digests }
     const spread = this.#isSpread && large.k > 1 ? { redundancy: large } : {}
     return {

@@ -22,7 +22,7 @@ export async function removeObject (parts: ObjectParts, buckets: Buckets, target
 
 /** Nothing is current any more. */
 async function removeCurrent (parts: ObjectParts, bucket: BucketRow, { key }: ObjectName, { ifMatch, signal }: RemoveOptions): Promise<Removal> {
-  const marker = { ...parts.versions.fresh(), modifiedMs: await parts.dates.present() }
+  const marker = { ...parts.versions.fresh(), modifiedMs: await parts.dates.present({ signal }) }
   return changeObject<Removal>(parts, placeIn(bucket, key), (row, details) => {
     checkPrecondition(row, { ifMatch })
     const wasThere = row.current !== undefined

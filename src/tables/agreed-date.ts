@@ -1,6 +1,7 @@
 import { type Clock, deadline } from '../base/clock.ts'
 import { Unavailable } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
+import { unlessAborted } from '../base/unless-aborted.ts'
 import { clearPartition } from './clear-rows.ts'
 import { type Electorate, electorsOf, majorityOf } from './electorate.ts'
 import type { Voters } from './index.ts'
@@ -60,26 +61,27 @@ export class AgreedDate {
 
   /**
    * The date of what is written now. Never this node's own: where voters are slow to tell it, a row may be written all the same, and would be ten years old by a clock that
-   * is as far behind. @throws Unavailable as long as no majority has told one since the start
+   * is as far behind. @throws Unavailable as long as no majority has told one since the start; the signal's reason
    */
-  async present (): Promise<number> {
+  async present ({ signal }: { signal?: AbortSignal } = {}): Promise<number> {
     const { clock } = this.#parts
     const isFresh = this.#remembered !== undefined && clock.monotonicMs() - this.#remembered.atMs < agreedDateLimits.rememberedMs
     if (!isFresh && this.#remembered !== undefined) void this.#asked()
-    const { wallMs, atMs } = this.#remembered ?? await this.#first()
+    const { wallMs, atMs } = this.#remembered ?? await this.#first(signal)
     return Math.round(wallMs + clock.monotonicMs() - atMs)
   }
 
   /** A node that has just started may reach too few yet: of many members more than the row itself needs. @throws Unavailable */
-  async #first (): Promise<Remembered> {
+  async #first (signal: AbortSignal | undefined): Promise<Remembered> {
     const { clock } = this.#parts
     const { askMs, mostAskMs, pauseMs, presentMs } = agreedDateLimits
     const endMs = clock.monotonicMs() + presentMs
     for (let asks = 0; ; asks++) {
-      await this.#asked(Math.min(mostAskMs, askMs * 2 ** asks))
+      // the others ask on
+      await unlessAborted(this.#asked(Math.min(mostAskMs, askMs * 2 ** asks)), signal)
       if (this.#remembered !== undefined) return this.#remembered
       if (clock.monotonicMs() + pauseMs >= endMs) throw new Unavailable('too few voters tell the date of what is to be written')
-      await clock.sleep(pauseMs)
+      await clock.sleep(pauseMs, { signal })
     }
   }
 

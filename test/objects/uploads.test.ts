@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { utf8 } from '../../src/base/bytes.ts'
+import type { Cid } from '../../src/base/cid.ts'
 import { Conflict, InvalidInput, NotFound, Unavailable } from '../../src/base/errors.ts'
 import { DigestMismatch, NoSuchUpload, type Objects, PartTooSmall, QuotaExceeded, WrongPart, WrongPartOrder } from '../../src/objects/index.ts'
 import { tables } from '../../src/tables/index.ts'
@@ -234,6 +235,19 @@ describe('uploads in parts', () => {
       async () => node.uploads.finish(target, uploadId), async () => put(node, 'no id at all', 1, one),
     ]) await expect(call()).rejects.toThrow(NoSuchUpload)
     expect(world.uploadRows()).toEqual([])
+  })
+
+  test('a complete whose client has gone before the end of it commits nothing, and may be repeated', async () => {
+    const { world, node, uploadId } = await begun()
+    const parts = await putAll(node, uploadId, [one, two, three])
+    const gone = new AbortController()
+    // the manifest is the last that is written before the row
+    const versions = world.versions as Map<Cid, Uint8Array>
+    versions.set = function (...args) { gone.abort(new Error('the client went away')); return Map.prototype.set.apply(this, args) as typeof versions }
+    await expect(node.uploads.complete(target, uploadId, parts, { signal: gone.signal })).rejects.toThrow('went away')
+    expect(world.rowOf('k')).toMatchObject({ pending: [expect.anything()], current: undefined })
+    await node.uploads.complete(target, uploadId, parts)
+    expect(await textOf(node)).toBe(one + two + three)
   })
 
   test.each(['abort', 'complete'] as const)('a part that is under way at the %s fails, and leaves no row', async (end) => {

@@ -20,7 +20,7 @@ import { collected, failureOf, protocols, rpcClient, type RpcClient } from '../s
 const bob = peerNamed('bob')
 const peer = '12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf'
 const convert = async () => ({
-  state: 'busy', phase: 'converting', doneShare: 0.5, doneBytes: 1, totalBytes: 2, etaMs: 3, failure: undefined, found: undefined, buckets: [], total: { convertedVersions: 1, convertedBytes: 1, failures: 0 },
+  state: 'busy', phase: 'converting', doneShare: 0.5, doneBytes: 1, totalBytes: 2, etaMs: 3, failure: undefined, found: undefined, buckets: ['photos'], total: { convertedVersions: 1, convertedBytes: 1, failures: 0 },
   cluster: { versions: 1, bytes: 1, isAtLeast: false, isDone: false, doneBytes: 1, totalBytes: 2, silent: [], paused: [] },
 } as const)
 const repair = (state: RepairReport['state']): RepairReport => ({
@@ -355,7 +355,7 @@ describe.each(protocols)('the service over %s', (protocol) => {
     expect((await jobs.getCollect({})).collect).toMatchObject({ job: { name: 'collect', state: JobState.PAUSED }, collectAfterMs: 86_400_000n, found: { heldUpBlocks: 5n }, total: { publishedDeaths: 4n }, publishing: { doneShare: 0.5 } })
     expect((await jobs.controlJob({ name: 'collect', action: JobAction.RESUME })).job).toMatchObject({ name: 'collect' })
     expect((await jobs.controlJob({ name: 'convert', action: JobAction.NOW })).job).toMatchObject({ name: 'convert', state: JobState.BUSY, doneBytes: 1n, totalBytes: 2n })
-    expect((await jobs.getConvert({})).convert).toMatchObject({ job: { name: 'convert', etaMs: 3n }, total: { convertedVersions: 1n, failures: 0n }, cluster: { versions: 1n, isDone: false, doneBytes: 1n, totalBytes: 2n } })
+    expect((await jobs.getConvert({})).convert).toMatchObject({ job: { name: 'convert', etaMs: 3n }, total: { convertedVersions: 1n, failures: 0n }, buckets: ['photos'], cluster: { versions: 1n, isDone: false, doneBytes: 1n, totalBytes: 2n } })
     const node = client.of(NodeService)
     expect(await node.getConfig({})).toMatchObject({ config: { zone: 'z', listen: ['x'] }, origins: { zone: 'default' } })
     expect((await node.getMetrics({})).text).toContain('dfs_test')

@@ -119,6 +119,27 @@ describe('voters asked for the date', () => {
     expect(cut.time.nowMs).toBeLessThan(agreedDateLimits.presentMs + agreedDateLimits.mostAskMs)
   })
 
+  test('are waited for by nobody who has given up, and by the others on', async () => {
+    const { date, time, until, clocks } = world(new Map<PeerId, number | 'silent' | 'gone'>([[a, 5000], [b, 'silent'], [c, 'silent']]))
+    const gone = new AbortController()
+    time.after(agreedDateLimits.askMs / 2, () => { gone.abort(new Error('the client went away')) })
+    time.after(agreedDateLimits.askMs + 1, () => { clocks.set(b, 5010) })
+    const other = date.present()
+    let endedMs: number | undefined
+    const given = date.present({ signal: gone.signal }).finally(() => { endedMs = time.nowMs })
+    given.catch(() => { /* looked at below */ })
+    expect(await until(other)).toBeGreaterThan(5010)
+    await expect(given).rejects.toThrow('went away')
+    expect(endedMs).toBe(agreedDateLimits.askMs / 2)
+    // in the pause between two times as well
+    const paused = world(new Map<PeerId, number | 'silent' | 'gone'>([[a, 5000], [b, 'gone'], [c, 'gone']]))
+    const later = new AbortController()
+    paused.time.after(agreedDateLimits.pauseMs / 2, () => { later.abort(new Error('the client went away')) })
+    await expect(paused.until(paused.date.present({ signal: later.signal }))).rejects.toThrow('went away')
+    expect(paused.time.nowMs).toBe(agreedDateLimits.pauseMs / 2)
+    await expect(date.present({ signal: gone.signal })).resolves.toBeGreaterThan(5010)
+  })
+
   test('that are slow, though not too slow for a row, tell it all the same (each was given half a second, however often it was asked)', async () => {
     const { date, clock, until } = world(new Map<PeerId, number | 'silent' | 'gone'>([[a, 5000], [b, 5010], [c, 'gone']]), 1500)
     expect(await until(date.present())).toBeGreaterThanOrEqual(5010)

@@ -74,9 +74,9 @@ function collectOf (report: CollectReport): MessageInitShape<typeof CollectSchem
 }
 
 function convertOf (report: Awaited<ReturnType<DfsNode['convert']['status']>>): MessageInitShape<typeof ConvertSchema> {
-  const { found, total, cluster: { isAtLeast, isDone, silent, paused, ...counts } } = report
+  const { found, total, buckets, cluster: { isAtLeast, isDone, silent, paused, ...counts } } = report
   return {
-    job: jobOf('convert', report), total: wholes(total),
+    job: jobOf('convert', report), total: wholes(total), buckets: [...buckets],
     found: found === undefined ? undefined : { isAtLeast: found.isAtLeast, ...wholes({ versions: found.versions, bytes: found.bytes }) },
     cluster: { isAtLeast, isDone, silentPeerIds: [...silent], pausedPeerIds: [...paused], ...wholes(counts) },
   }

@@ -52,7 +52,7 @@ export function s3ErrorOf (error: unknown, { isConditional = false, isHashSigned
     const headers = { 'x-amz-delete-marker': 'true', 'x-amz-version-id': error.isNullVersion ? 'null' : error.versionId }
     return new S3Error(error.wasNamed ? 'MethodNotAllowed' : 'NoSuchKey', message, { cause: error, headers })
   }
-  if (error instanceof DigestMismatch && error.algorithm === 'sha256' && isHashSigned) return new S3Error('XAmzContentSHA256Mismatch', 'the SHA-256 of the body is not the one in x-amz-content-sha256', { cause: error })
+  if (error instanceof DigestMismatch && error.algorithm === 'sha256' && error.of === 'body' && isHashSigned) return new S3Error('XAmzContentSHA256Mismatch', 'the SHA-256 of the body is not the one in x-amz-content-sha256', { cause: error })
   const special = specialCodeOf(error)
   if (special !== undefined) return new S3Error(special, message, { cause: error })
   if (error.code === 'conflict' && isConditional) return new S3Error('PreconditionFailed', message, { cause: error })

@@ -23,7 +23,7 @@ export async function beginUpload ({ parts, buckets }: UploadParts, target: Obje
   checkChecksum(options.checksum)
   const bucket = await buckets.active(target.bucket)
   checkOptions(options, bucket, parts.clock.wallMs())
-  const nowMs = await parts.dates.present()
+  const nowMs = await parts.dates.present({ signal: options.signal })
   const head = headOf({ bucket, key: target.key, version: parts.versions.fresh(), nowMs }, options)
   await changePending(parts, bucket, target.key, (row) => withPending(row, { ...head.version, isMultipart: true }), options)
   try {

@@ -30,5 +30,5 @@ export function demandChecksum (expected: Checksum | undefined, found: Checksum 
   if (found === undefined || found.algorithm !== expected.algorithm || found.type !== expected.type) {
     throw new InvalidInput('checksum', `the upload was begun ${found === undefined ? 'without a checksum' : `with ${found.algorithm}, ${found.type}`}, and is completed with ${expected.algorithm}, ${expected.type}`)
   }
-  if (!equals(found.value, expected.value)) throw new DigestMismatch(expected.algorithm)
+  if (!equals(found.value, expected.value)) throw new DigestMismatch(expected.algorithm, { of: 'object' })
 }

@@ -77,7 +77,8 @@ async function seal (of: UploadParts, upload: OpenUpload, rows: AsyncIterable<Pa
   const content = await joined(of, upload, sums.of(rows), options)
   const made = attributesOf(sums)
   const now = await settingsAtCommit(parts, buckets, upload)
-  const version = await versionOf(of, upload, content, { bucket: now, made })
+  const version = await versionOf(of, upload, content, { bucket: now, made, signal: options.signal })
+  options.signal?.throwIfAborted()
   // its bytes were counted as those of parts
   const place = { bucket: now, key: target.key, claimBytes: 0 }
   let committed: CurrentVersion
@@ -109,8 +110,8 @@ async function joined ({ parts }: UploadParts, upload: OpenUpload, rows: AsyncIt
 
 async function * contentsOf (rows: AsyncIterable<PartRow>): AsyncIterable<Uint8Array> { for await (const { content } of rows) yield content }
 
-async function versionOf ({ parts: { dates } }: UploadParts, { bucket: before, head }: OpenUpload, { sizeBytes, content }: WrittenContent, { bucket, made }: { bucket: BucketRow, made: CurrentVersion['attributes'] }): Promise<CurrentVersion> {
-  const nowMs = await dates.present()
+async function versionOf ({ parts: { dates } }: UploadParts, { bucket: before, head }: OpenUpload, { sizeBytes, content }: WrittenContent, { bucket, made, signal }: { bucket: BucketRow, made: CurrentVersion['attributes'], signal: AbortSignal | undefined }): Promise<CurrentVersion> {
+  const nowMs = await dates.present({ signal })
   const { large } = redundancyOf(head)
   const attributes = { ...attributesIn(head.attributes, bucket, nowMs), ...made }
   const spread = large.k > 1 ? { redundancy: large } : {}

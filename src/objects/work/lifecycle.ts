@@ -139,7 +139,7 @@ async function * byKey (versions: AsyncIterable<KeyVersions[number]>): AsyncIter
 
 /** If it is still what was seen, has the tags, and is not locked: by the majority's date and this node's own clock, for either may refuse. */
 async function expire (parts: LifecycleParts, bucket: BucketRow, { kind, version: { key, versionId }, tags }: Expiry, pastMs: number, wait: { signal?: AbortSignal }): Promise<void> {
-  const marker = { ...parts.versions.fresh(), modifiedMs: await parts.dates.present() }
+  const marker = { ...parts.versions.fresh(), modifiedMs: await parts.dates.present(wait) }
   const nowMs = Math.min(pastMs, parts.clock.wallMs())
   const hasTags = ({ attributes }: Pick<CurrentVersion, 'attributes'>): boolean => tags.every(([name, value]) => attributes?.tags?.some((tag) => tag[0] === name && tag[1] === value))
   await changeObject<unknown>(parts, placeIn(bucket, key), (row, details) => {
