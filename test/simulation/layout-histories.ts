@@ -184,6 +184,29 @@ export const layoutHistories = {
     await pause(40_000)
   },
 
+  'a change is left to the member that began it': async ({ world, old, fresh, appendAll, readAll, move, changing, until, pause, settled }) => {
+    const [dave = '', eve = ''] = fresh
+    await appendAll('ann')
+    // while dave enters eve joins as well: who is to follow is replaced, and nothing is begun anew
+    world.mayFinish = false
+    await move({ from: [], to: [dave] })
+    const began = await changing()
+    await move({ from: [], to: [eve] })
+    const layoutOf = (name: string) => world.process(name)?.state.layout
+    await until('eve is to follow too', () => layoutOf(began)?.next?.members.some(({ peerId }) => peerId === world.peerOf(eve)) === true)
+    // and then, in the middle of both, the one that began them dies
+    world.kill(began)
+    world.mayFinish = true
+    const left = [...old, dave, eve].filter((name) => name !== began)
+    await until('the others have finished both', () => left.every((name) => layoutOf(name)?.state === 'settled' && [dave, eve].every((one) => layoutOf(name)?.members.some(({ peerId }) => peerId === world.peerOf(one)) === true)))
+    await readAll(dave)
+    await readAll(eve)
+    await world.start(began)
+    await pause(1_000)
+    await settled([...old, dave, eve])
+    await readAll(began)
+  },
+
   'whoever misses somebody says that all do': async ({ world, old, fresh, last, move, settled, pause }) => {
     const [dave = ''] = fresh
     const [keeper = ''] = old.filter((name) => name !== last)

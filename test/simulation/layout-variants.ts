@@ -4,6 +4,7 @@ import { Burial } from '../../src/tables/burial.ts'
 import { Generations } from '../../src/tables/generations.ts'
 import { replicasOf, allVotersOf, type Assignment, type Layout } from '../../src/cluster/index.ts'
 import { votersIn } from '../../src/node/membership/membership.ts'
+import type { LayoutKeeper } from '../../src/node/layout/layout-keeper.ts'
 import type { ClusterState } from '../../src/node/state.ts'
 import type { Takeovers } from '../../src/node/layout/takeover.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
@@ -69,6 +70,11 @@ export const layoutVariants: Readonly<Record<string, () => WorldVariant>> = {
     },
   }),
   'whoever enters keeps what it had from an earlier time': () => ({ store: (store) => objectWith(store, { clear: async () => {} }) }),
+  'a change is left to the member that began it': () => ({
+    keeper: (keeper, { self, state }) => objectWith(keeper, {
+      step: async (wait: Parameters<LayoutKeeper['step']>[0]) => state.layout.members.map(({ peerId }) => peerId).toSorted()[0] === self ? keeper.step(wait) : 'idle' as const,
+    }),
+  }),
   'an older version is answered': () => ({
     served: (replica, state) => ({ answer: async (from, request) => replica.answer(from, request.version < state.layout.version ? { ...request, version: state.layout.version } : request) }),
   }),

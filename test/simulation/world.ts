@@ -81,6 +81,7 @@ export interface WorldVariant extends BlocksVariant {
   readonly reachable?: (reachable: ReadonlySet<PeerId>, everybody: readonly PeerId[]) => ReadonlySet<PeerId>
   /** The rows of members, as the keeper of the layout reads them, who knows who is away, and for how many seconds. */
   readonly memberRows?: (rows: readonly MemberRow[], away: ReadonlyMap<PeerId, number>) => readonly MemberRow[]
+  readonly keeper?: (keeper: LayoutKeeper, of: { readonly self: PeerId, readonly state: ClusterState }) => LayoutKeeper
   readonly eras?: (eras: Eras) => Eras
   /** With what an era is changed, once. */
   readonly eraParts?: (parts: EraChangeParts) => EraChangeParts
@@ -414,11 +415,12 @@ export class World {
     process.memberRows = async (wait) => everyMemberRow({ state, codec: plainCodec, ask: engine.ask, registers: engine.registers, voters: engine.voters }, wait)
     await serveTables(requests, this.#variant.served?.(engine.replica, state) ?? engine.replica)
     const reachable = (): ReadonlySet<PeerId> => new Set([self, ...process.reachable])
-    process.keeper = new LayoutKeeper({
+    const keeper = new LayoutKeeper({
       self, state, registers: engine.registers, ask: this.#unfinished(this.#variant.keeperAsk?.(engine.ask) ?? engine.ask), clock, evictAfterMs: layoutSimulation.evictAfterMs,
       memberRows: async (wait) => { const rows = await process.memberRows(wait); return this.#variant.memberRows?.(rows, absence.of(new Set(this.names.filter((other) => other !== name).map(peerNamed)))) ?? rows }, reachable, storeOf: (peer) => this.#disks.get(this.#byPeer.get(peer) ?? '')?.rows.storeId,
       onChange: (layout, why) => { this.#layoutChanged(layout); this.onLayout(layout, name); if (layout.state === 'changing') this.onChanging(name); this.say(`${name}: layout ${layout.version} ${layout.state} of ${(layout.next ?? layout).members.map(({ peerId }) => this.#byPeer.get(peerId) ?? '').toSorted().join()}: ${why}`) },
     })
+    process.keeper = this.#variant.keeper?.(keeper, { self, state }) ?? keeper
     this.#processes.set(name, process)
     this.say(`${name} starts`)
     this.#noteSoundness()
