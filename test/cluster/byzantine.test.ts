@@ -173,11 +173,14 @@ const forgedClear = (table: TableNumber, key: Uint8Array, of: Uint8Array, value:
   signClearRow({ table, rowKey: clearRowKey(table, key), ballot: ballotBytes(ballotOf(new DataView(parseClearRow(of).ballot.slice().buffer).getBigUint64(0) + 1n)), value }, keyOfLiar('witness'), facts.clusterId)
 
 describe('nodes without keys that ask for what they may not, over real sockets', () => {
-  interface Known { readonly row: RowBallot, readonly record: Uint8Array, readonly older: Uint8Array, readonly other: { rowKey: Uint8Array, record: Uint8Array }, readonly eraRow: Uint8Array | undefined, readonly layoutRow: Uint8Array, readonly memberRow: { rowKey: Uint8Array, record: Uint8Array } }
+  interface Known { readonly foreign: { rowKey: Uint8Array, record: Uint8Array }, readonly row: RowBallot, readonly record: Uint8Array, readonly older: Uint8Array, readonly other: { rowKey: Uint8Array, record: Uint8Array }, readonly eraRow: Uint8Array | undefined, readonly layoutRow: Uint8Array, readonly memberRow: { rowKey: Uint8Array, record: Uint8Array } }
   let known: Known
   beforeAll(async () => {
     // a row that the first honest node is a replica of, its record from before and after an overwrite
-    const rows = (await everyRow(tables.objects)).filter(({ rowKey }) => [honest[0] as PeerId, peers.witness.peerId].every((peer) => replicasOf(facts.layout, partitionOf(rowKey)).includes(peer)))
+    const all = await everyRow(tables.objects)
+    const foreign = all.find(({ rowKey }) => replicasOf(facts.layout, partitionOf(rowKey)).includes(honest[0] as PeerId) && !replicasOf(facts.layout, partitionOf(rowKey)).includes(peers.witness.peerId))
+    if (foreign === undefined) throw new Error('the witness is a replica of everything')
+    const rows = all.filter(({ rowKey }) => [honest[0] as PeerId, peers.witness.peerId].every((peer) => replicasOf(facts.layout, partitionOf(rowKey)).includes(peer)))
     const before = new Map(await Promise.all(rows.map(async (row) => [hexOf(row.rowKey), await recordOf(row)] as const)))
     const node = await real.via(1)
     for (let i = 0; i < rowCount; i++) await node.put(`row/${i}`, utf8(`content ${i}, again`))
@@ -192,6 +195,7 @@ describe('nodes without keys that ask for what they may not, over real sockets',
       return row === undefined ? { rowKey: new Uint8Array(32), record: new Uint8Array(0) } : { rowKey: row.rowKey, record: await recordOf(row) as Uint8Array }
     }
     known = {
+      foreign: { rowKey: foreign.rowKey, record: await recordOf(foreign) as Uint8Array },
       row: one.row, record: one.record, older: one.older, other: { rowKey: two.row.rowKey, record: two.record }, layoutRow: (await clearRecord(tables.layout)).record, memberRow: await clearRecord(tables.members, { not: clearRowKey(tables.members, keyOf(peers.witness.peerId)) }),
       eraRow: clearRows.some(({ table }) => table === tables.era) ? (await clearRecord(tables.era)).record : undefined,
     }
@@ -216,6 +220,7 @@ describe('nodes without keys that ask for what they may not, over real sockets',
     ['late delivery of a record into another table', () => ask('witness', { kind: 'handOver', table: tables.buckets, rowKey: known.row.rowKey, record: known.record }), judged],
     ['late delivery of a record longer than any', () => ask('witness', { kind: 'handOver', ...objectRow(), record: noiseBytes(66 * 1024, 1) }), judged],
     ['late delivery from one that is no voter', () => ask('storage', { kind: 'handOver', ...objectRow(), record: known.older }), /late delivery comes from members and voters/],
+    ['late delivery of a row, just as it was chosen, from a voter that is no replica of it', () => ask('witness', { kind: 'handOver', table: tables.objects, ...known.foreign }), /late delivery comes from members and voters/],
     ['deaths to be published', () => ask('witness', { kind: 'publish', proofs: [death, noiseBytes(32, 2)] }), /only members publish deaths/],
     ['late delivery of a death that its proof does not fit', () => ask('witness', { kind: 'handOver', table: tables.deaths, rowKey: known.row.rowKey, record: death }), judged],
     ['a death to be decided like a row', () => ask('witness', { kind: 'accept', table: tables.deaths, rowKey: known.row.rowKey, record: death }), /published, not decided/],
