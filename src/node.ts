@@ -35,6 +35,11 @@ export interface DfsNode extends AsyncDisposable {
    */
   removeMember (peer: PeerId, wait?: { signal?: AbortSignal }): Promise<{ readonly era: number, readonly epoch: number }>
   /**
+   * Keys of a new epoch: what is sealed from now on nobody can read with a copy of those of before. What is sealed already stays as it is. Unused invites are dead with it.
+   * @throws Refused, Unavailable (nothing happened), UnknownOutcome (once more does no harm)
+   */
+  rotateKeys (wait?: { signal?: AbortSignal }): Promise<{ readonly era: number, readonly epoch: number }>
+  /**
    * When a majority is gone for good: these nodes are given up, and what survived them goes on. With `isDryRun` only says what that would mean.
    * @throws InvalidInput, Refused (one of them answers, a majority answers, this node may not), Unavailable (one that is not named does not answer; or repeat it)
    */

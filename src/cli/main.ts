@@ -236,6 +236,8 @@ function clusterCommands (dfs: Command): void {
   const cluster = dfs.command('cluster').description('the cluster as a whole').showHelpAfterError()
   command(cluster, 'layout', 'show who decides and holds how much of what, and while that changes, who is to')
     .action(async (options) => { await (await import('./commands/layout.ts')).layout(options) })
+  command(cluster, 'rotate-keys', 'begin an epoch: what is sealed from then on nobody can read with a copy of the keys of before')
+    .action(async (options) => { await (await import('./commands/members.ts')).rotateKeys(options) })
   command(cluster, 'forget', 'when a majority is gone for good: give those nodes up, and go on with what survived')
     .requiredOption('--lost <peers>', 'every node that is gone, comma-separated, by its peer id')
     .option('--dry-run', 'only say what is left of what, and what may be stale')

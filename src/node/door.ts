@@ -23,6 +23,7 @@ import { changesDoor, type ChangesDoorParts } from './layout/changes-door.ts'
 import { layoutReportOf } from './layout/layout-report.ts'
 import type { nodeMetrics } from './health/metrics.ts'
 import { removeMember } from './membership/removal.ts'
+import { rotateKeys } from './membership/rotation.ts'
 import type { AnnounceWork } from './work/announcing.ts'
 import type { Collecting } from './work/collecting.ts'
 import type { Converting } from './work/converting.ts'
@@ -121,6 +122,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
     invites: async (wait) => invites.list(wait),
     revokeInvite: async (invite, wait) => { await invites.revoke(invite, wait) },
     removeMember: async (peer, wait) => removeMember(eraParts(), peer, wait),
+    rotateKeys: async (wait) => rotateKeys(eraParts(), wait),
     forgetLost: parts.forgetLost,
     setDraining: async (peer, isDraining, wait) => changes.set(peer, { isDraining }, wait),
     changes,

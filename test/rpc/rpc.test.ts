@@ -82,6 +82,7 @@ describe.each(protocols)('the service over %s', (protocol) => {
       invites: async () => [{ key: 'aa', state: 'used', usedBy: peer, roles: ['member'], zone: '', notAfterMs: 1_700_000_000_000, madeMs: 1_600_000_000_000 }],
       revokeInvite: async (invite) => { done.push(`revoke ${invite}`) },
       removeMember: async (removed) => { done.push(`remove ${removed}`); return { era: 2, epoch: 3 } },
+      rotateKeys: async () => ({ era: 4, epoch: 5 }),
       setDraining: async (drained, isDraining) => { done.push(`drain ${drained} ${isDraining}`) },
       keys: {
         create: async ({ name, rights, notAfterMs }) => ({ id: 'DFSKEY', name, rights, notAfterMs, createdMs: 1, secret: `secret of ${name}` }),
@@ -267,6 +268,7 @@ describe.each(protocols)('the service over %s', (protocol) => {
     await cluster.revokeInvite({ invite: 'aa' })
     await cluster.setDraining({ peerId: peer, draining: true })
     expect(await cluster.removeNode({ peerId: peer })).toMatchObject({ era: 2, epoch: 3 })
+    expect(await cluster.rotateKeys({})).toMatchObject({ era: 4, epoch: 5 })
     expect(done).toEqual(expect.arrayContaining(['revoke aa', `drain ${peer} true`, `remove ${peer}`]))
     expect(await failureOf(cluster.addAdmin({ peerId: 'nobody' }))).toMatchObject({ code: Code.InvalidArgument })
   })

@@ -90,6 +90,12 @@ export function inviteOptionsOf ({ uses = 1, role = 'member', notAfterMs, zone }
   return { uses, role, notAfterMs, zone }
 }
 
+/** POST /v1/cluster/rotate-keys */
+export async function rotateKeysRoute (exchange: Exchange): Promise<void> {
+  requireMethod(exchange, 'POST')
+  sendJson(exchange, await exchange.node.rotateKeys({ signal: exchange.signal }))
+}
+
 /** POST /v1/cluster/forget-lost {"lost": [PEER, …], "dryRun": true} */
 export async function forgetLostRoute (exchange: Exchange): Promise<void> {
   requireMethod(exchange, 'POST')

@@ -1,6 +1,6 @@
 import type { Exchange } from './context.ts'
 import { ApiError } from '../errors.ts'
-import { adminRoute, bucketRoute, cacheRoute, configRoute, doctorRoute, forgetLostRoute, inspectRoute, inviteRoute, layoutRoute, metricsRoute, peersRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
+import { adminRoute, bucketRoute, cacheRoute, configRoute, doctorRoute, forgetLostRoute, inspectRoute, inviteRoute, layoutRoute, metricsRoute, peersRoute, rotateKeysRoute, statusRoute, stopRoute, transferRoute, watchRoute } from './node-routes.ts'
 import { changesRoute, memberRoute } from './member-routes.ts'
 import { keyRoute } from './key-routes.ts'
 import { lockRoute } from './lock-routes.ts'
@@ -40,8 +40,10 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
       if (name !== undefined) break
       return layoutRoute(exchange)
     case 'cluster':
-      if (name !== 'forget-lost' || key.length > 0) break
-      return forgetLostRoute(exchange)
+      if (key.length > 0) break
+      if (name === 'forget-lost') return forgetLostRoute(exchange)
+      if (name === 'rotate-keys') return rotateKeysRoute(exchange)
+      break
     case 'admins': return adminRoute(exchange, name)
     case 'shares':
       if (key.length > 0) break

@@ -41,6 +41,7 @@ function askedOf ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): Omit<Servi
     async revokeInvite ({ invite }, { signal }) { await node.revokeInvite(invite, { signal }); return {} },
     async setDraining ({ peerId, draining }, { signal }) { await node.setDraining(peerIn(peerId), draining, { signal }); return {} },
     removeNode: async ({ peerId }, { signal }) => node.removeMember(peerIn(peerId), { signal }),
+    rotateKeys: async (_, { signal }) => node.rotateKeys({ signal }),
     listAdmins: async () => ({ peerIds: [...node.admins()] }),
     async addAdmin ({ peerId }, { signal }) { await node.addAdmin(peerIn(peerId), { signal }); return { peerIds: [...node.admins()] } },
     async removeAdmin ({ peerId }, { signal }) { await node.removeAdmin(peerIn(peerId), { signal }); return { peerIds: [...node.admins()] } },

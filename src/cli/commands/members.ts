@@ -51,6 +51,15 @@ async function change (peer: string, body: object, options: GivenOptions, { said
   })
 }
 
+/** `dfs cluster rotate-keys` */
+export async function rotateKeys (options: GivenOptions): Promise<void> {
+  await withNode(options, async ({ client, output, signal }) => {
+    const begun = await client.json<{ era: number, epoch: number }>('POST', '/v1/cluster/rotate-keys', { signal })
+    output.fact(begun, `era ${begun.era}: what is sealed from now on is of epoch ${begun.epoch}`)
+    output.note('what was sealed before stays as it is, and is read with the keys of before. Unused invites are dead: make new ones')
+  })
+}
+
 /** `dfs node remove PEER` */
 export async function remove (peer: string, options: GivenOptions): Promise<void> {
   await withNode(options, async (context) => {

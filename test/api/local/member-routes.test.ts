@@ -14,7 +14,7 @@ const changes = {
   progress: async () => ({ isDone: true }),
 } as unknown as DfsNode['changes']
 let served: ServedApi
-beforeAll(async () => { served = await servedApi({ changes, removeMember: async () => ({ era: 2, epoch: 2 }) }) })
+beforeAll(async () => { served = await servedApi({ changes, removeMember: async () => ({ era: 2, epoch: 2 }), rotateKeys: async () => ({ era: 3, epoch: 4 }) }) })
 afterAll(async () => { await served[Symbol.asyncDispose]() })
 
 async function ask (method: string, path: string, body?: object): Promise<{ answer: unknown, done: unknown[] }> {
@@ -26,6 +26,11 @@ describe('members at the local API', () => {
   test('have zone, capacity and draining set', async () => {
     expect(await ask('PATCH', `/v1/members/${peer}`, { zone: 'cellar', capacityBytes: 5 })).toEqual({ answer: { peer, zone: 'cellar', capacityBytes: 5 }, done: [['set', peer, { isDraining: undefined, zone: 'cellar', capacityBytes: 5 }, false]] })
     expect(await ask('PATCH', `/v1/members/${peer}`, { draining: true, force: true })).toEqual({ answer: { peer, draining: true }, done: [['set', peer, { isDraining: true, zone: undefined, capacityBytes: undefined }, true]] })
+  })
+  test('have the keys of the cluster changed', async () => {
+    expect((await ask('POST', '/v1/cluster/rotate-keys')).answer).toEqual({ era: 3, epoch: 4 })
+    await expect(ask('GET', '/v1/cluster/rotate-keys')).rejects.toMatchObject({ status: 405 })
+    await expect(ask('POST', '/v1/cluster/rotate-keys/now')).rejects.toMatchObject({ status: 404 })
   })
   test('are not touched by a dry run', async () => {
     expect((await ask('PATCH', `/v1/members/${peer}?dry-run=true`, { capacityBytes: 0 })).done).toEqual([['plan', { kind: 'set', peer, settings: { isDraining: undefined, zone: undefined, capacityBytes: 0 } }]])

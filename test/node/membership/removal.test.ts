@@ -5,7 +5,11 @@ import { keyOf } from '../../../src/base/peer-id.ts'
 import { encodeEra, type Era, eraAfter, parseEra, roles } from '../../../src/cluster/index.ts'
 import { addAdmin, listAdmins, removeAdmin } from '../../../src/node/membership/admins.ts'
 import { eraAddress } from '../../../src/node/membership/eras.ts'
+import { rotateKeys } from '../../../src/node/membership/rotation.ts'
 import { removeMember } from '../../../src/node/membership/removal.ts'
+import { seededRandom } from '../../../src/base/random.ts'
+import { ClusterKeys } from '../../../src/encryption/index.ts'
+import { rowCodec } from '../../../src/tables/codec.ts'
 import { encodeEnvelope } from '../../../src/tables/envelope.ts'
 import { type RowAddress, tables } from '../../../src/tables/index.ts'
 import { openRecord } from '../../../src/tables/opened-record.ts'
@@ -246,5 +250,36 @@ describe('admins', () => {
     expect(nodes.of('carol').state.era.number).toBe(3)
     expect(nodes.of('carol').state.belongs(peerNamed('founder'))).toBe(true)
     expect(nodes.of('carol').state.belongs(peerNamed('dave'))).toBe(false)
+  })
+})
+
+describe('keys that are changed with nobody put out', () => {
+  test('are everybody\'s who belongs, and what a copy of the old ones does not open; what was there before is read on', async () => {
+    const nodes = await eraNodes(four)
+    await written(nodes, 'carol', 'before', 'old')
+    const copied = await nodes.keyringOf('dave')
+    expect(await rotateKeys(nodes.of('founder').parts)).toEqual({ era: 2, epoch: 2 })
+    await stepped(nodes)
+    await written(nodes, 'bob', 'after', 'new')
+    for (const name of four) {
+      expect(nodes.of(name).state.belongs(peerNamed('dave')), name).toBe(true)
+      expect([nodes.of(name).keys.currentEpoch, await readBy(nodes, name, 'before'), await readBy(nodes, name, 'after')], name).toEqual([2, utf8('old'), utf8('new')])
+    }
+    expect([...copied.ring?.epochs.keys() ?? []]).toEqual([1])
+    const record = (await nodes.of('dave').store.get(tables.objects, nodes.of('dave').codec.rowKeyOf(object('after'))))?.accepted as Uint8Array
+    expect(record).toBeDefined()
+    const { ring, clusterId } = copied
+    const thief = rowCodec({ clusterId, keys: ring === undefined ? undefined : new ClusterKeys({ clusterId, ...ring }), signer: keyNamed('mallory'), random: seededRandom(1), checkClear: () => {}, floor: () => 1, demanded: () => 1 })
+    expect(() => thief.decode({ table: tables.objects, rowKey: nodes.of('dave').codec.rowKeyOf(object('after')), record })).toThrow(/epoch 2/)
+    expect(await rotateKeys(nodes.of('founder').parts)).toEqual({ era: 3, epoch: 3 })
+  })
+
+  test('are not without a majority that has them, nor by whoever may not remove', async () => {
+    const nodes = await eraNodes(four)
+    await expect(rotateKeys(nodes.of('bob').parts)).rejects.toThrow(/neither invite nor remove/)
+    nodes.die('carol')
+    nodes.die('dave')
+    await expect(rotateKeys(nodes.of('founder').parts)).rejects.toThrow(Unavailable)
+    expect([nodes.of('founder').state.era.number, nodes.of('founder').epochs.newest]).toEqual([1, 1])
   })
 })

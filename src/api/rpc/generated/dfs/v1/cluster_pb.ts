@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file dfs/v1/cluster.proto.
  */
 export const file_dfs_v1_cluster: GenFile = /*@__PURE__*/
-  fileDesc("ChRkZnMvdjEvY2x1c3Rlci5wcm90bxIGZGZzLnYxIl4KBkxheW91dBIPCgd2ZXJzaW9uGAEgASgJEiIKBXN0YXRlGAIgASgOMhMuZGZzLnYxLkxheW91dFN0YXRlEg8KB21lbWJlcnMYAyABKA0SDgoGdm90ZXJzGAQgASgNIo8BCgpCbG9ja1N0b3JlEg0KBWNvdW50GAEgASgEEg0KBWJ5dGVzGAIgASgEEhgKC3F1b3RhX2J5dGVzGAMgASgESACIAQESEgoKZnJlZV9ieXRlcxgEIAEoBBIPCgdjb3JydXB0GAUgASgEEhQKDGlzX3JlYWRfb25seRgGIAEoCEIOCgxfcXVvdGFfYnl0ZXMiKwoFQ2FjaGUSDQoFYnl0ZXMYASABKAQSEwoLbGltaXRfYnl0ZXMYAiABKAQiOQoIUm93U3RvcmUSFwoPbG9zdF9wYXJ0aXRpb25zGAEgASgNEhQKDGlzX3JlYWRfb25seRgCIAEoCCKPAwoGU3RhdHVzEg8KB3BlZXJfaWQYASABKAkSEgoKY2x1c3Rlcl9pZBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEhoKBHJvbGUYBCABKA4yDC5kZnMudjEuUm9sZRIMCgR6b25lGAUgASgJEhEKCWFkZHJlc3NlcxgGIAMoCRIRCgl1cHRpbWVfbXMYByABKAQSHgoGbGF5b3V0GAggASgLMg4uZGZzLnYxLkxheW91dBIiCgZibG9ja3MYCSABKAsyEi5kZnMudjEuQmxvY2tTdG9yZRIcCgVjYWNoZRgKIAEoCzINLmRmcy52MS5DYWNoZRIeCgRyb3dzGAsgASgLMhAuZGZzLnYxLlJvd1N0b3JlEhAKCGlzX3JlYWR5GAwgASgIEg4KBmhlYWx0aBgNIAMoCRIfCgdhdF9yaXNrGA4gASgLMg4uZGZzLnYxLkF0UmlzaxITCgtpc19kZWdyYWRlZBgPIAEoCBIlCgZjaGFuZ2UYECABKAsyFS5kZnMudjEuQ2hhbmdlU3VtbWFyeSKeAQoNQ2hhbmdlU3VtbWFyeRIPCgdpc19kb25lGAEgASgIEhAKCGlzX3dob2xlGAIgASgIEhIKCmxlZnRfYnl0ZXMYAyABKAQSGwoTcm93X3BhcnRpdGlvbnNfbGVmdBgEIAEoDRITCgt3YWl0aW5nX2ZvchgFIAMoCRIkChxtYXlfYmVfc3dpdGNoZWRfb2ZmX3BlZXJfaWRzGAYgAygJIkcKBkF0UmlzaxIPCgdvYmplY3RzGAEgASgEEhMKC2lzX2F0X2xlYXN0GAIgASgIEhcKD3NpbGVudF9wZWVyX2lkcxgDIAMoCSK+AgoETm9kZRIPCgdwZWVyX2lkGAEgASgJEhoKBHJvbGUYAiABKA4yDC5kZnMudjEuUm9sZRIRCgR6b25lGAMgASgJSACIAQESFAoMaXNfY29ubmVjdGVkGAQgASgIEhEKCWlzX21lbWJlchgFIAEoCBIPCgdpc19zZWxmGAYgASgIEhEKCWFkZHJlc3NlcxgHIAMoCRIUCgd2ZXJzaW9uGAggASgJSAGIAQESFwoKZnJlZV9ieXRlcxgJIAEoBEgCiAEBEhcKCmxhdGVuY3lfbXMYCiABKAFIA4gBARIbCg5jYXBhY2l0eV9ieXRlcxgLIAEoBEgEiAEBQgcKBV96b25lQgoKCF92ZXJzaW9uQg0KC19mcmVlX2J5dGVzQg0KC19sYXRlbmN5X21zQhEKD19jYXBhY2l0eV9ieXRlcyISChBHZXRTdGF0dXNSZXF1ZXN0IjMKEUdldFN0YXR1c1Jlc3BvbnNlEh4KBnN0YXR1cxgBIAEoCzIOLmRmcy52MS5TdGF0dXMiJgoSV2F0Y2hTdGF0dXNSZXF1ZXN0EhAKCGV2ZXJ5X21zGAEgASgNIlIKE1dhdGNoU3RhdHVzUmVzcG9uc2USHgoGc3RhdHVzGAEgASgLMg4uZGZzLnYxLlN0YXR1cxIbCgVub2RlcxgCIAMoCzIMLmRmcy52MS5Ob2RlImYKB0ZpbmRpbmcSIgoIc2V2ZXJpdHkYASABKA4yEC5kZnMudjEuU2V2ZXJpdHkSDAoEY29kZRgCIAEoCRIMCgR3aGF0GAMgASgJEg0KBW1lYW5zGAQgASgJEgwKBHRvZG8YBSABKAkiEQoPRGlhZ25vc2VSZXF1ZXN0IjUKEERpYWdub3NlUmVzcG9uc2USIQoIZmluZGluZ3MYASADKAsyDy5kZnMudjEuRmluZGluZyISChBMaXN0Tm9kZXNSZXF1ZXN0IjAKEUxpc3ROb2Rlc1Jlc3BvbnNlEhsKBW5vZGVzGAEgAygLMgwuZGZzLnYxLk5vZGUi3wEKBkludml0ZRILCgNrZXkYASABKAkSIgoFc3RhdGUYAiABKA4yEy5kZnMudjEuSW52aXRlU3RhdGUSFAoHdXNlZF9ieRgDIAEoCUgAiAEBEhsKBXJvbGVzGAQgAygOMgwuZGZzLnYxLlJvbGUSDAoEem9uZRgFIAEoCRItCglub3RfYWZ0ZXIYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBG1hZGUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgoKCF91c2VkX2J5IosBChRDcmVhdGVJbnZpdGVzUmVxdWVzdBIMCgR1c2VzGAEgASgNEhoKBHJvbGUYAiABKA4yDC5kZnMudjEuUm9sZRItCglub3RfYWZ0ZXIYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKBHpvbmUYBCABKAlIAIgBAUIHCgVfem9uZSInChVDcmVhdGVJbnZpdGVzUmVzcG9uc2USDgoGdG9rZW5zGAEgAygJIhQKEkxpc3RJbnZpdGVzUmVxdWVzdCI2ChNMaXN0SW52aXRlc1Jlc3BvbnNlEh8KB2ludml0ZXMYASADKAsyDi5kZnMudjEuSW52aXRlIiUKE1Jldm9rZUludml0ZVJlcXVlc3QSDgoGaW52aXRlGAEgASgJIhYKFFJldm9rZUludml0ZVJlc3BvbnNlIjcKElNldERyYWluaW5nUmVxdWVzdBIPCgdwZWVyX2lkGAEgASgJEhAKCGRyYWluaW5nGAIgASgIIhUKE1NldERyYWluaW5nUmVzcG9uc2UiJAoRUmVtb3ZlTm9kZVJlcXVlc3QSDwoHcGVlcl9pZBgBIAEoCSIwChJSZW1vdmVOb2RlUmVzcG9uc2USCwoDZXJhGAEgASgNEg0KBWVwb2NoGAIgASgNIhMKEUxpc3RBZG1pbnNSZXF1ZXN0IiYKEkxpc3RBZG1pbnNSZXNwb25zZRIQCghwZWVyX2lkcxgBIAMoCSIiCg9BZGRBZG1pblJlcXVlc3QSDwoHcGVlcl9pZBgBIAEoCSIkChBBZGRBZG1pblJlc3BvbnNlEhAKCHBlZXJfaWRzGAEgAygJIiUKElJlbW92ZUFkbWluUmVxdWVzdBIPCgdwZWVyX2lkGAEgASgJIicKE1JlbW92ZUFkbWluUmVzcG9uc2USEAoIcGVlcl9pZHMYASADKAkiEgoQR2V0TGF5b3V0UmVxdWVzdCJaChFHZXRMYXlvdXRSZXNwb25zZRIeCgZsYXlvdXQYASABKAsyDi5kZnMudjEuTGF5b3V0EiUKB21lbWJlcnMYAiADKAsyFC5kZnMudjEuTGF5b3V0TWVtYmVyIrABCgxMYXlvdXRNZW1iZXISDwoHcGVlcl9pZBgBIAEoCRIaCgRyb2xlGAIgASgOMgwuZGZzLnYxLlJvbGUSDAoEem9uZRgDIAEoCRIWCg5jYXBhY2l0eV9ieXRlcxgEIAEoBBInCgdwcmVzZW50GAUgASgLMhYuZGZzLnYxLlBhcnRpdGlvbkNvdW50EiQKBG5leHQYBiABKAsyFi5kZnMudjEuUGFydGl0aW9uQ291bnQiLgoOUGFydGl0aW9uQ291bnQSDAoEcm93cxgBIAEoDRIOCgZibG9ja3MYAiABKA0ifgoMTm9kZVNldHRpbmdzEhUKCGRyYWluaW5nGAEgASgISACIAQESEQoEem9uZRgCIAEoCUgBiAEBEhsKDmNhcGFjaXR5X2J5dGVzGAMgASgESAKIAQFCCwoJX2RyYWluaW5nQgcKBV96b25lQhEKD19jYXBhY2l0eV9ieXRlcyLJAQoRUGxhbkNoYW5nZVJlcXVlc3QSJwoGdXBkYXRlGAEgASgLMhUuZGZzLnYxLlBsYW5uZWRVcGRhdGVIABIoCgZyZW1vdmUYAiABKAsyFi5kZnMudjEuUGxhbm5lZFJlbW92YWxIABItCgdyZXBsYWNlGAMgASgLMhouZGZzLnYxLlBsYW5uZWRSZXBsYWNlbWVudEgAEigKBmFycml2ZRgEIAEoCzIWLmRmcy52MS5QbGFubmVkQXJyaXZhbEgAQggKBmNoYW5nZSJICg1QbGFubmVkVXBkYXRlEg8KB3BlZXJfaWQYASABKAkSJgoIc2V0dGluZ3MYAiABKAsyFC5kZnMudjEuTm9kZVNldHRpbmdzIiEKDlBsYW5uZWRSZW1vdmFsEg8KB3BlZXJfaWQYASABKAkiTQoSUGxhbm5lZFJlcGxhY2VtZW50Eg8KB3BlZXJfaWQYASABKAkSFwoKYnlfcGVlcl9pZBgCIAEoCUgAiAEBQg0KC19ieV9wZWVyX2lkIngKDlBsYW5uZWRBcnJpdmFsEhoKBHJvbGUYASABKA4yDC5kZnMudjEuUm9sZRIRCgR6b25lGAIgASgJSACIAQESGwoOY2FwYWNpdHlfYnl0ZXMYAyABKARIAYgBAUIHCgVfem9uZUIRCg9fY2FwYWNpdHlfYnl0ZXMiPgoSUGxhbkNoYW5nZVJlc3BvbnNlEigKCGZvcmVjYXN0GAEgASgLMhYuZGZzLnYxLkNoYW5nZUZvcmVjYXN0IoMCCg5DaGFuZ2VGb3JlY2FzdBITCgtpc19wb3NzaWJsZRgBIAEoCBIQCghyZWZ1c2FscxgCIAMoCRITCgttb3ZlZF9ieXRlcxgDIAEoBBIaChJjb3VudGVkX3BhcnRpdGlvbnMYBCABKA0SFwoPc2lsZW50X3BlZXJfaWRzGAUgAygJEhkKEWFyZV9idWNrZXRzX2tub3duGAYgASgIEhYKDmxheW91dF92ZXJzaW9uGAcgASgJEikKDGxheW91dF9zdGF0ZRgIIAEoDjITLmRmcy52MS5MYXlvdXRTdGF0ZRIiCgVub2RlcxgJIAMoCzITLmRmcy52MS5QbGFubmVkTm9kZSLUAgoLUGxhbm5lZE5vZGUSFAoHcGVlcl9pZBgBIAEoCUgAiAEBEhoKBHJvbGUYAiABKA4yDC5kZnMudjEuUm9sZRIMCgR6b25lGAMgASgJEhYKDmNhcGFjaXR5X2J5dGVzGAQgASgEEiMKBXBsYWNlGAUgASgOMhQuZGZzLnYxLlBsYW5uZWRQbGFjZRIVCg1yZWNlaXZlX2J5dGVzGAYgASgEEhUKDWdpdmVfdXBfYnl0ZXMYByABKAQSFwoKaGVsZF9ieXRlcxgIIAEoBEgBiAEBEjIKEnJlY2VpdmVfcGFydGl0aW9ucxgJIAEoCzIWLmRmcy52MS5QYXJ0aXRpb25Db3VudBIyChJnaXZlX3VwX3BhcnRpdGlvbnMYCiABKAsyFi5kZnMudjEuUGFydGl0aW9uQ291bnRCCgoIX3BlZXJfaWRCDQoLX2hlbGRfYnl0ZXMiWwoRVXBkYXRlTm9kZVJlcXVlc3QSDwoHcGVlcl9pZBgBIAEoCRImCghzZXR0aW5ncxgCIAEoCzIULmRmcy52MS5Ob2RlU2V0dGluZ3MSDQoFZm9yY2UYAyABKAgiFAoSVXBkYXRlTm9kZVJlc3BvbnNlIkgKElJlcGxhY2VOb2RlUmVxdWVzdBIPCgdwZWVyX2lkGAEgASgJEhIKCmJ5X3BlZXJfaWQYAiABKAkSDQoFZm9yY2UYAyABKAgiQwoTUmVwbGFjZU5vZGVSZXNwb25zZRISCgppc19yZW1vdmVkGAEgASgIEhAKA3doeRgCIAEoCUgAiAEBQgYKBF93aHkiQAoRSW52aXRlSGVpclJlcXVlc3QSDwoHcGVlcl9pZBgBIAEoCRIRCgR6b25lGAIgASgJSACIAQFCBwoFX3pvbmUiIwoSSW52aXRlSGVpclJlc3BvbnNlEg0KBXRva2VuGAEgASgJIiEKDkdldEhlaXJSZXF1ZXN0Eg8KB3BlZXJfaWQYASABKAkiPQoPR2V0SGVpclJlc3BvbnNlEhkKDGhlaXJfcGVlcl9pZBgBIAEoCUgAiAEBQg8KDV9oZWlyX3BlZXJfaWQiEgoQR2V0Q2hhbmdlUmVxdWVzdCI9ChFHZXRDaGFuZ2VSZXNwb25zZRIoCghwcm9ncmVzcxgBIAEoCzIWLmRmcy52MS5DaGFuZ2VQcm9ncmVzcyLhAQoOQ2hhbmdlUHJvZ3Jlc3MSFgoObGF5b3V0X3ZlcnNpb24YASABKAkSKQoMbGF5b3V0X3N0YXRlGAIgASgOMhMuZGZzLnYxLkxheW91dFN0YXRlEhsKE3Jvd19wYXJ0aXRpb25zX2xlZnQYAyABKA0SEgoKbGVmdF9ieXRlcxgEIAEoBBIPCgdpc19kb25lGAUgASgIEhAKCGlzX3dob2xlGAYgASgIEhMKC3dhaXRpbmdfZm9yGAcgAygJEiMKBW5vZGVzGAggAygLMhQuZGZzLnYxLk5vZGVQcm9ncmVzcyK+AgoMTm9kZVByb2dyZXNzEg8KB3BlZXJfaWQYASABKAkSFAoMaXNfYW5zd2VyaW5nGAIgASgIEhQKDGlzX2luX2xheW91dBgDIAEoCBIbChNtYXlfYmVfc3dpdGNoZWRfb2ZmGAQgASgIEhcKCmhhc19sb29rZWQYBSABKAhIAIgBARIXCgpoZWxkX2J5dGVzGAYgASgESAGIAQESHAoPbWlzcGxhY2VkX2J5dGVzGAcgASgESAKIAQESFwoKbGVmdF9ieXRlcxgIIAEoBEgDiAEBEhkKDHNob3J0X2Jsb2NrcxgJIAEoBEgEiAEBQg0KC19oYXNfbG9va2VkQg0KC19oZWxkX2J5dGVzQhIKEF9taXNwbGFjZWRfYnl0ZXNCDQoLX2xlZnRfYnl0ZXNCDwoNX3Nob3J0X2Jsb2NrcyJQChJXYXRjaENoYW5nZVJlcXVlc3QSEAoIZXZlcnlfbXMYASABKA0SKAoIZm9yZWNhc3QYAiABKAsyFi5kZnMudjEuQ2hhbmdlRm9yZWNhc3QiYwoTV2F0Y2hDaGFuZ2VSZXNwb25zZRIoCghwcm9ncmVzcxgBIAEoCzIWLmRmcy52MS5DaGFuZ2VQcm9ncmVzcxIiCgVzaGFyZRgCIAEoCzITLmRmcy52MS5DaGFuZ2VTaGFyZSJqCgtDaGFuZ2VTaGFyZRISCgpkb25lX2J5dGVzGAEgASgEEhMKC3RvdGFsX2J5dGVzGAIgASgEEhIKCmRvbmVfc2hhcmUYAyABKAESEwoGZXRhX21zGAQgASgESACIAQFCCQoHX2V0YV9tcyI2ChFGb3JnZXRMb3N0UmVxdWVzdBIQCghwZWVyX2lkcxgBIAMoCRIPCgdkcnlfcnVuGAIgASgIIqkCChJGb3JnZXRMb3N0UmVzcG9uc2USFQoNbG9zdF9wZWVyX2lkcxgBIAMoCRIZChFzdXJ2aXZvcl9wZWVyX2lkcxgCIAMoCRIeCgRyb3dzGAMgASgLMhAuZGZzLnYxLkxvc3RSb3dzEiIKBmJsb2NrcxgEIAEoCzISLmRmcy52MS5Mb3N0QmxvY2tzEiQKB29iamVjdHMYBSABKAsyEy5kZnMudjEuTG9zdE9iamVjdHMSDwoHaXNfZG9uZRgGIAEoCBIQCgNlcmEYByABKA1IAIgBARISCgVlcG9jaBgIIAEoDUgBiAEBEhsKDmxheW91dF92ZXJzaW9uGAkgASgJSAKIAQFCBgoEX2VyYUIICgZfZXBvY2hCEQoPX2xheW91dF92ZXJzaW9uIjYKCExvc3RSb3dzEg0KBXdob2xlGAEgASgNEg0KBXN0YWxlGAIgASgNEgwKBGdvbmUYAyABKA0iOAoKTG9zdEJsb2NrcxINCgV3aG9sZRgBIAEoDRINCgVmZXdlchgCIAEoDRIMCgRnb25lGAMgASgNIkYKC0xvc3RPYmplY3RzEg0KBWtub3duGAEgASgEEhYKDnBvc3NpYmx5X3N0YWxlGAIgASgEEhAKCGV4YW1wbGVzGAMgAygJKlEKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfTUVNQkVSEAESEAoMUk9MRV9TVE9SQUdFEAISEAoMUk9MRV9XSVRORVNTEAMqkQEKC0xheW91dFN0YXRlEhwKGExBWU9VVF9TVEFURV9VTlNQRUNJRklFRBAAEhUKEUxBWU9VVF9TVEFURV9PUEVOEAESGAoUTEFZT1VUX1NUQVRFX0NMT1NJTkcQAhIYChRMQVlPVVRfU1RBVEVfU0VUVExFRBADEhkKFUxBWU9VVF9TVEFURV9DSEFOR0lORxAEKmEKCFNldmVyaXR5EhgKFFNFVkVSSVRZX1VOU1BFQ0lGSUVEEAASEgoOU0VWRVJJVFlfRVJST1IQARIUChBTRVZFUklUWV9XQVJOSU5HEAISEQoNU0VWRVJJVFlfTk9URRADKqYBCgtJbnZpdGVTdGF0ZRIcChhJTlZJVEVfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFJTlZJVEVfU1RBVEVfT1BFThABEhUKEUlOVklURV9TVEFURV9VU0VEEAISGAoUSU5WSVRFX1NUQVRFX1JFVk9LRUQQAxIYChRJTlZJVEVfU1RBVEVfRVhQSVJFRBAEEhcKE0lOVklURV9TVEFURV9MQVBTRUQQBSp6CgxQbGFubmVkUGxhY2USHQoZUExBTk5FRF9QTEFDRV9VTlNQRUNJRklFRBAAEhcKE1BMQU5ORURfUExBQ0VfU1RBWVMQARIYChRQTEFOTkVEX1BMQUNFX0VOVEVSUxACEhgKFFBMQU5ORURfUExBQ0VfTEVBVkVTEAMyvQsKDkNsdXN0ZXJTZXJ2aWNlEkAKCUdldFN0YXR1cxIYLmRmcy52MS5HZXRTdGF0dXNSZXF1ZXN0GhkuZGZzLnYxLkdldFN0YXR1c1Jlc3BvbnNlEkgKC1dhdGNoU3RhdHVzEhouZGZzLnYxLldhdGNoU3RhdHVzUmVxdWVzdBobLmRmcy52MS5XYXRjaFN0YXR1c1Jlc3BvbnNlMAESPQoIRGlhZ25vc2USFy5kZnMudjEuRGlhZ25vc2VSZXF1ZXN0GhguZGZzLnYxLkRpYWdub3NlUmVzcG9uc2USQAoJTGlzdE5vZGVzEhguZGZzLnYxLkxpc3ROb2Rlc1JlcXVlc3QaGS5kZnMudjEuTGlzdE5vZGVzUmVzcG9uc2USTAoNQ3JlYXRlSW52aXRlcxIcLmRmcy52MS5DcmVhdGVJbnZpdGVzUmVxdWVzdBodLmRmcy52MS5DcmVhdGVJbnZpdGVzUmVzcG9uc2USRgoLTGlzdEludml0ZXMSGi5kZnMudjEuTGlzdEludml0ZXNSZXF1ZXN0GhsuZGZzLnYxLkxpc3RJbnZpdGVzUmVzcG9uc2USSQoMUmV2b2tlSW52aXRlEhsuZGZzLnYxLlJldm9rZUludml0ZVJlcXVlc3QaHC5kZnMudjEuUmV2b2tlSW52aXRlUmVzcG9uc2USRgoLU2V0RHJhaW5pbmcSGi5kZnMudjEuU2V0RHJhaW5pbmdSZXF1ZXN0GhsuZGZzLnYxLlNldERyYWluaW5nUmVzcG9uc2USQwoKUmVtb3ZlTm9kZRIZLmRmcy52MS5SZW1vdmVOb2RlUmVxdWVzdBoaLmRmcy52MS5SZW1vdmVOb2RlUmVzcG9uc2USQAoJR2V0TGF5b3V0EhguZGZzLnYxLkdldExheW91dFJlcXVlc3QaGS5kZnMudjEuR2V0TGF5b3V0UmVzcG9uc2USQwoKUGxhbkNoYW5nZRIZLmRmcy52MS5QbGFuQ2hhbmdlUmVxdWVzdBoaLmRmcy52MS5QbGFuQ2hhbmdlUmVzcG9uc2USQwoKVXBkYXRlTm9kZRIZLmRmcy52MS5VcGRhdGVOb2RlUmVxdWVzdBoaLmRmcy52MS5VcGRhdGVOb2RlUmVzcG9uc2USRgoLUmVwbGFjZU5vZGUSGi5kZnMudjEuUmVwbGFjZU5vZGVSZXF1ZXN0GhsuZGZzLnYxLlJlcGxhY2VOb2RlUmVzcG9uc2USQwoKSW52aXRlSGVpchIZLmRmcy52MS5JbnZpdGVIZWlyUmVxdWVzdBoaLmRmcy52MS5JbnZpdGVIZWlyUmVzcG9uc2USOgoHR2V0SGVpchIWLmRmcy52MS5HZXRIZWlyUmVxdWVzdBoXLmRmcy52MS5HZXRIZWlyUmVzcG9uc2USQAoJR2V0Q2hhbmdlEhguZGZzLnYxLkdldENoYW5nZVJlcXVlc3QaGS5kZnMudjEuR2V0Q2hhbmdlUmVzcG9uc2USSAoLV2F0Y2hDaGFuZ2USGi5kZnMudjEuV2F0Y2hDaGFuZ2VSZXF1ZXN0GhsuZGZzLnYxLldhdGNoQ2hhbmdlUmVzcG9uc2UwARJDCgpGb3JnZXRMb3N0EhkuZGZzLnYxLkZvcmdldExvc3RSZXF1ZXN0GhouZGZzLnYxLkZvcmdldExvc3RSZXNwb25zZRJDCgpMaXN0QWRtaW5zEhkuZGZzLnYxLkxpc3RBZG1pbnNSZXF1ZXN0GhouZGZzLnYxLkxpc3RBZG1pbnNSZXNwb25zZRI9CghBZGRBZG1pbhIXLmRmcy52MS5BZGRBZG1pblJlcXVlc3QaGC5kZnMudjEuQWRkQWRtaW5SZXNwb25zZRJGCgtSZW1vdmVBZG1pbhIaLmRmcy52MS5SZW1vdmVBZG1pblJlcXVlc3QaGy5kZnMudjEuUmVtb3ZlQWRtaW5SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("ChRkZnMvdjEvY2x1c3Rlci5wcm90bxIGZGZzLnYxIl4KBkxheW91dBIPCgd2ZXJzaW9uGAEgASgJEiIKBXN0YXRlGAIgASgOMhMuZGZzLnYxLkxheW91dFN0YXRlEg8KB21lbWJlcnMYAyABKA0SDgoGdm90ZXJzGAQgASgNIo8BCgpCbG9ja1N0b3JlEg0KBWNvdW50GAEgASgEEg0KBWJ5dGVzGAIgASgEEhgKC3F1b3RhX2J5dGVzGAMgASgESACIAQESEgoKZnJlZV9ieXRlcxgEIAEoBBIPCgdjb3JydXB0GAUgASgEEhQKDGlzX3JlYWRfb25seRgGIAEoCEIOCgxfcXVvdGFfYnl0ZXMiKwoFQ2FjaGUSDQoFYnl0ZXMYASABKAQSEwoLbGltaXRfYnl0ZXMYAiABKAQiOQoIUm93U3RvcmUSFwoPbG9zdF9wYXJ0aXRpb25zGAEgASgNEhQKDGlzX3JlYWRfb25seRgCIAEoCCKPAwoGU3RhdHVzEg8KB3BlZXJfaWQYASABKAkSEgoKY2x1c3Rlcl9pZBgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEhoKBHJvbGUYBCABKA4yDC5kZnMudjEuUm9sZRIMCgR6b25lGAUgASgJEhEKCWFkZHJlc3NlcxgGIAMoCRIRCgl1cHRpbWVfbXMYByABKAQSHgoGbGF5b3V0GAggASgLMg4uZGZzLnYxLkxheW91dBIiCgZibG9ja3MYCSABKAsyEi5kZnMudjEuQmxvY2tTdG9yZRIcCgVjYWNoZRgKIAEoCzINLmRmcy52MS5DYWNoZRIeCgRyb3dzGAsgASgLMhAuZGZzLnYxLlJvd1N0b3JlEhAKCGlzX3JlYWR5GAwgASgIEg4KBmhlYWx0aBgNIAMoCRIfCgdhdF9yaXNrGA4gASgLMg4uZGZzLnYxLkF0UmlzaxITCgtpc19kZWdyYWRlZBgPIAEoCBIlCgZjaGFuZ2UYECABKAsyFS5kZnMudjEuQ2hhbmdlU3VtbWFyeSKeAQoNQ2hhbmdlU3VtbWFyeRIPCgdpc19kb25lGAEgASgIEhAKCGlzX3dob2xlGAIgASgIEhIKCmxlZnRfYnl0ZXMYAyABKAQSGwoTcm93X3BhcnRpdGlvbnNfbGVmdBgEIAEoDRITCgt3YWl0aW5nX2ZvchgFIAMoCRIkChxtYXlfYmVfc3dpdGNoZWRfb2ZmX3BlZXJfaWRzGAYgAygJIkcKBkF0UmlzaxIPCgdvYmplY3RzGAEgASgEEhMKC2lzX2F0X2xlYXN0GAIgASgIEhcKD3NpbGVudF9wZWVyX2lkcxgDIAMoCSK+AgoETm9kZRIPCgdwZWVyX2lkGAEgASgJEhoKBHJvbGUYAiABKA4yDC5kZnMudjEuUm9sZRIRCgR6b25lGAMgASgJSACIAQESFAoMaXNfY29ubmVjdGVkGAQgASgIEhEKCWlzX21lbWJlchgFIAEoCBIPCgdpc19zZWxmGAYgASgIEhEKCWFkZHJlc3NlcxgHIAMoCRIUCgd2ZXJzaW9uGAggASgJSAGIAQESFwoKZnJlZV9ieXRlcxgJIAEoBEgCiAEBEhcKCmxhdGVuY3lfbXMYCiABKAFIA4gBARIbCg5jYXBhY2l0eV9ieXRlcxgLIAEoBEgEiAEBQgcKBV96b25lQgoKCF92ZXJzaW9uQg0KC19mcmVlX2J5dGVzQg0KC19sYXRlbmN5X21zQhEKD19jYXBhY2l0eV9ieXRlcyISChBHZXRTdGF0dXNSZXF1ZXN0IjMKEUdldFN0YXR1c1Jlc3BvbnNlEh4KBnN0YXR1cxgBIAEoCzIOLmRmcy52MS5TdGF0dXMiJgoSV2F0Y2hTdGF0dXNSZXF1ZXN0EhAKCGV2ZXJ5X21zGAEgASgNIlIKE1dhdGNoU3RhdHVzUmVzcG9uc2USHgoGc3RhdHVzGAEgASgLMg4uZGZzLnYxLlN0YXR1cxIbCgVub2RlcxgCIAMoCzIMLmRmcy52MS5Ob2RlImYKB0ZpbmRpbmcSIgoIc2V2ZXJpdHkYASABKA4yEC5kZnMudjEuU2V2ZXJpdHkSDAoEY29kZRgCIAEoCRIMCgR3aGF0GAMgASgJEg0KBW1lYW5zGAQgASgJEgwKBHRvZG8YBSABKAkiEQoPRGlhZ25vc2VSZXF1ZXN0IjUKEERpYWdub3NlUmVzcG9uc2USIQoIZmluZGluZ3MYASADKAsyDy5kZnMudjEuRmluZGluZyISChBMaXN0Tm9kZXNSZXF1ZXN0IjAKEUxpc3ROb2Rlc1Jlc3BvbnNlEhsKBW5vZGVzGAEgAygLMgwuZGZzLnYxLk5vZGUi3wEKBkludml0ZRILCgNrZXkYASABKAkSIgoFc3RhdGUYAiABKA4yEy5kZnMudjEuSW52aXRlU3RhdGUSFAoHdXNlZF9ieRgDIAEoCUgAiAEBEhsKBXJvbGVzGAQgAygOMgwuZGZzLnYxLlJvbGUSDAoEem9uZRgFIAEoCRItCglub3RfYWZ0ZXIYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBG1hZGUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgoKCF91c2VkX2J5IosBChRDcmVhdGVJbnZpdGVzUmVxdWVzdBIMCgR1c2VzGAEgASgNEhoKBHJvbGUYAiABKA4yDC5kZnMudjEuUm9sZRItCglub3RfYWZ0ZXIYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKBHpvbmUYBCABKAlIAIgBAUIHCgVfem9uZSInChVDcmVhdGVJbnZpdGVzUmVzcG9uc2USDgoGdG9rZW5zGAEgAygJIhQKEkxpc3RJbnZpdGVzUmVxdWVzdCI2ChNMaXN0SW52aXRlc1Jlc3BvbnNlEh8KB2ludml0ZXMYASADKAsyDi5kZnMudjEuSW52aXRlIiUKE1Jldm9rZUludml0ZVJlcXVlc3QSDgoGaW52aXRlGAEgASgJIhYKFFJldm9rZUludml0ZVJlc3BvbnNlIjcKElNldERyYWluaW5nUmVxdWVzdBIPCgdwZWVyX2lkGAEgASgJEhAKCGRyYWluaW5nGAIgASgIIhUKE1NldERyYWluaW5nUmVzcG9uc2UiJAoRUmVtb3ZlTm9kZVJlcXVlc3QSDwoHcGVlcl9pZBgBIAEoCSIwChJSZW1vdmVOb2RlUmVzcG9uc2USCwoDZXJhGAEgASgNEg0KBWVwb2NoGAIgASgNIhMKEVJvdGF0ZUtleXNSZXF1ZXN0IjAKElJvdGF0ZUtleXNSZXNwb25zZRILCgNlcmEYASABKA0SDQoFZXBvY2gYAiABKA0iEwoRTGlzdEFkbWluc1JlcXVlc3QiJgoSTGlzdEFkbWluc1Jlc3BvbnNlEhAKCHBlZXJfaWRzGAEgAygJIiIKD0FkZEFkbWluUmVxdWVzdBIPCgdwZWVyX2lkGAEgASgJIiQKEEFkZEFkbWluUmVzcG9uc2USEAoIcGVlcl9pZHMYASADKAkiJQoSUmVtb3ZlQWRtaW5SZXF1ZXN0Eg8KB3BlZXJfaWQYASABKAkiJwoTUmVtb3ZlQWRtaW5SZXNwb25zZRIQCghwZWVyX2lkcxgBIAMoCSISChBHZXRMYXlvdXRSZXF1ZXN0IloKEUdldExheW91dFJlc3BvbnNlEh4KBmxheW91dBgBIAEoCzIOLmRmcy52MS5MYXlvdXQSJQoHbWVtYmVycxgCIAMoCzIULmRmcy52MS5MYXlvdXRNZW1iZXIisAEKDExheW91dE1lbWJlchIPCgdwZWVyX2lkGAEgASgJEhoKBHJvbGUYAiABKA4yDC5kZnMudjEuUm9sZRIMCgR6b25lGAMgASgJEhYKDmNhcGFjaXR5X2J5dGVzGAQgASgEEicKB3ByZXNlbnQYBSABKAsyFi5kZnMudjEuUGFydGl0aW9uQ291bnQSJAoEbmV4dBgGIAEoCzIWLmRmcy52MS5QYXJ0aXRpb25Db3VudCIuCg5QYXJ0aXRpb25Db3VudBIMCgRyb3dzGAEgASgNEg4KBmJsb2NrcxgCIAEoDSJ+CgxOb2RlU2V0dGluZ3MSFQoIZHJhaW5pbmcYASABKAhIAIgBARIRCgR6b25lGAIgASgJSAGIAQESGwoOY2FwYWNpdHlfYnl0ZXMYAyABKARIAogBAUILCglfZHJhaW5pbmdCBwoFX3pvbmVCEQoPX2NhcGFjaXR5X2J5dGVzIskBChFQbGFuQ2hhbmdlUmVxdWVzdBInCgZ1cGRhdGUYASABKAsyFS5kZnMudjEuUGxhbm5lZFVwZGF0ZUgAEigKBnJlbW92ZRgCIAEoCzIWLmRmcy52MS5QbGFubmVkUmVtb3ZhbEgAEi0KB3JlcGxhY2UYAyABKAsyGi5kZnMudjEuUGxhbm5lZFJlcGxhY2VtZW50SAASKAoGYXJyaXZlGAQgASgLMhYuZGZzLnYxLlBsYW5uZWRBcnJpdmFsSABCCAoGY2hhbmdlIkgKDVBsYW5uZWRVcGRhdGUSDwoHcGVlcl9pZBgBIAEoCRImCghzZXR0aW5ncxgCIAEoCzIULmRmcy52MS5Ob2RlU2V0dGluZ3MiIQoOUGxhbm5lZFJlbW92YWwSDwoHcGVlcl9pZBgBIAEoCSJNChJQbGFubmVkUmVwbGFjZW1lbnQSDwoHcGVlcl9pZBgBIAEoCRIXCgpieV9wZWVyX2lkGAIgASgJSACIAQFCDQoLX2J5X3BlZXJfaWQieAoOUGxhbm5lZEFycml2YWwSGgoEcm9sZRgBIAEoDjIMLmRmcy52MS5Sb2xlEhEKBHpvbmUYAiABKAlIAIgBARIbCg5jYXBhY2l0eV9ieXRlcxgDIAEoBEgBiAEBQgcKBV96b25lQhEKD19jYXBhY2l0eV9ieXRlcyI+ChJQbGFuQ2hhbmdlUmVzcG9uc2USKAoIZm9yZWNhc3QYASABKAsyFi5kZnMudjEuQ2hhbmdlRm9yZWNhc3QigwIKDkNoYW5nZUZvcmVjYXN0EhMKC2lzX3Bvc3NpYmxlGAEgASgIEhAKCHJlZnVzYWxzGAIgAygJEhMKC21vdmVkX2J5dGVzGAMgASgEEhoKEmNvdW50ZWRfcGFydGl0aW9ucxgEIAEoDRIXCg9zaWxlbnRfcGVlcl9pZHMYBSADKAkSGQoRYXJlX2J1Y2tldHNfa25vd24YBiABKAgSFgoObGF5b3V0X3ZlcnNpb24YByABKAkSKQoMbGF5b3V0X3N0YXRlGAggASgOMhMuZGZzLnYxLkxheW91dFN0YXRlEiIKBW5vZGVzGAkgAygLMhMuZGZzLnYxLlBsYW5uZWROb2RlItQCCgtQbGFubmVkTm9kZRIUCgdwZWVyX2lkGAEgASgJSACIAQESGgoEcm9sZRgCIAEoDjIMLmRmcy52MS5Sb2xlEgwKBHpvbmUYAyABKAkSFgoOY2FwYWNpdHlfYnl0ZXMYBCABKAQSIwoFcGxhY2UYBSABKA4yFC5kZnMudjEuUGxhbm5lZFBsYWNlEhUKDXJlY2VpdmVfYnl0ZXMYBiABKAQSFQoNZ2l2ZV91cF9ieXRlcxgHIAEoBBIXCgpoZWxkX2J5dGVzGAggASgESAGIAQESMgoScmVjZWl2ZV9wYXJ0aXRpb25zGAkgASgLMhYuZGZzLnYxLlBhcnRpdGlvbkNvdW50EjIKEmdpdmVfdXBfcGFydGl0aW9ucxgKIAEoCzIWLmRmcy52MS5QYXJ0aXRpb25Db3VudEIKCghfcGVlcl9pZEINCgtfaGVsZF9ieXRlcyJbChFVcGRhdGVOb2RlUmVxdWVzdBIPCgdwZWVyX2lkGAEgASgJEiYKCHNldHRpbmdzGAIgASgLMhQuZGZzLnYxLk5vZGVTZXR0aW5ncxINCgVmb3JjZRgDIAEoCCIUChJVcGRhdGVOb2RlUmVzcG9uc2UiSAoSUmVwbGFjZU5vZGVSZXF1ZXN0Eg8KB3BlZXJfaWQYASABKAkSEgoKYnlfcGVlcl9pZBgCIAEoCRINCgVmb3JjZRgDIAEoCCJDChNSZXBsYWNlTm9kZVJlc3BvbnNlEhIKCmlzX3JlbW92ZWQYASABKAgSEAoDd2h5GAIgASgJSACIAQFCBgoEX3doeSJAChFJbnZpdGVIZWlyUmVxdWVzdBIPCgdwZWVyX2lkGAEgASgJEhEKBHpvbmUYAiABKAlIAIgBAUIHCgVfem9uZSIjChJJbnZpdGVIZWlyUmVzcG9uc2USDQoFdG9rZW4YASABKAkiIQoOR2V0SGVpclJlcXVlc3QSDwoHcGVlcl9pZBgBIAEoCSI9Cg9HZXRIZWlyUmVzcG9uc2USGQoMaGVpcl9wZWVyX2lkGAEgASgJSACIAQFCDwoNX2hlaXJfcGVlcl9pZCISChBHZXRDaGFuZ2VSZXF1ZXN0Ij0KEUdldENoYW5nZVJlc3BvbnNlEigKCHByb2dyZXNzGAEgASgLMhYuZGZzLnYxLkNoYW5nZVByb2dyZXNzIuEBCg5DaGFuZ2VQcm9ncmVzcxIWCg5sYXlvdXRfdmVyc2lvbhgBIAEoCRIpCgxsYXlvdXRfc3RhdGUYAiABKA4yEy5kZnMudjEuTGF5b3V0U3RhdGUSGwoTcm93X3BhcnRpdGlvbnNfbGVmdBgDIAEoDRISCgpsZWZ0X2J5dGVzGAQgASgEEg8KB2lzX2RvbmUYBSABKAgSEAoIaXNfd2hvbGUYBiABKAgSEwoLd2FpdGluZ19mb3IYByADKAkSIwoFbm9kZXMYCCADKAsyFC5kZnMudjEuTm9kZVByb2dyZXNzIr4CCgxOb2RlUHJvZ3Jlc3MSDwoHcGVlcl9pZBgBIAEoCRIUCgxpc19hbnN3ZXJpbmcYAiABKAgSFAoMaXNfaW5fbGF5b3V0GAMgASgIEhsKE21heV9iZV9zd2l0Y2hlZF9vZmYYBCABKAgSFwoKaGFzX2xvb2tlZBgFIAEoCEgAiAEBEhcKCmhlbGRfYnl0ZXMYBiABKARIAYgBARIcCg9taXNwbGFjZWRfYnl0ZXMYByABKARIAogBARIXCgpsZWZ0X2J5dGVzGAggASgESAOIAQESGQoMc2hvcnRfYmxvY2tzGAkgASgESASIAQFCDQoLX2hhc19sb29rZWRCDQoLX2hlbGRfYnl0ZXNCEgoQX21pc3BsYWNlZF9ieXRlc0INCgtfbGVmdF9ieXRlc0IPCg1fc2hvcnRfYmxvY2tzIlAKEldhdGNoQ2hhbmdlUmVxdWVzdBIQCghldmVyeV9tcxgBIAEoDRIoCghmb3JlY2FzdBgCIAEoCzIWLmRmcy52MS5DaGFuZ2VGb3JlY2FzdCJjChNXYXRjaENoYW5nZVJlc3BvbnNlEigKCHByb2dyZXNzGAEgASgLMhYuZGZzLnYxLkNoYW5nZVByb2dyZXNzEiIKBXNoYXJlGAIgASgLMhMuZGZzLnYxLkNoYW5nZVNoYXJlImoKC0NoYW5nZVNoYXJlEhIKCmRvbmVfYnl0ZXMYASABKAQSEwoLdG90YWxfYnl0ZXMYAiABKAQSEgoKZG9uZV9zaGFyZRgDIAEoARITCgZldGFfbXMYBCABKARIAIgBAUIJCgdfZXRhX21zIjYKEUZvcmdldExvc3RSZXF1ZXN0EhAKCHBlZXJfaWRzGAEgAygJEg8KB2RyeV9ydW4YAiABKAgiqQIKEkZvcmdldExvc3RSZXNwb25zZRIVCg1sb3N0X3BlZXJfaWRzGAEgAygJEhkKEXN1cnZpdm9yX3BlZXJfaWRzGAIgAygJEh4KBHJvd3MYAyABKAsyEC5kZnMudjEuTG9zdFJvd3MSIgoGYmxvY2tzGAQgASgLMhIuZGZzLnYxLkxvc3RCbG9ja3MSJAoHb2JqZWN0cxgFIAEoCzITLmRmcy52MS5Mb3N0T2JqZWN0cxIPCgdpc19kb25lGAYgASgIEhAKA2VyYRgHIAEoDUgAiAEBEhIKBWVwb2NoGAggASgNSAGIAQESGwoObGF5b3V0X3ZlcnNpb24YCSABKAlIAogBAUIGCgRfZXJhQggKBl9lcG9jaEIRCg9fbGF5b3V0X3ZlcnNpb24iNgoITG9zdFJvd3MSDQoFd2hvbGUYASABKA0SDQoFc3RhbGUYAiABKA0SDAoEZ29uZRgDIAEoDSI4CgpMb3N0QmxvY2tzEg0KBXdob2xlGAEgASgNEg0KBWZld2VyGAIgASgNEgwKBGdvbmUYAyABKA0iRgoLTG9zdE9iamVjdHMSDQoFa25vd24YASABKAQSFgoOcG9zc2libHlfc3RhbGUYAiABKAQSEAoIZXhhbXBsZXMYAyADKAkqUQoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDwoLUk9MRV9NRU1CRVIQARIQCgxST0xFX1NUT1JBR0UQAhIQCgxST0xFX1dJVE5FU1MQAyqRAQoLTGF5b3V0U3RhdGUSHAoYTEFZT1VUX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRTEFZT1VUX1NUQVRFX09QRU4QARIYChRMQVlPVVRfU1RBVEVfQ0xPU0lORxACEhgKFExBWU9VVF9TVEFURV9TRVRUTEVEEAMSGQoVTEFZT1VUX1NUQVRFX0NIQU5HSU5HEAQqYQoIU2V2ZXJpdHkSGAoUU0VWRVJJVFlfVU5TUEVDSUZJRUQQABISCg5TRVZFUklUWV9FUlJPUhABEhQKEFNFVkVSSVRZX1dBUk5JTkcQAhIRCg1TRVZFUklUWV9OT1RFEAMqpgEKC0ludml0ZVN0YXRlEhwKGElOVklURV9TVEFURV9VTlNQRUNJRklFRBAAEhUKEUlOVklURV9TVEFURV9PUEVOEAESFQoRSU5WSVRFX1NUQVRFX1VTRUQQAhIYChRJTlZJVEVfU1RBVEVfUkVWT0tFRBADEhgKFElOVklURV9TVEFURV9FWFBJUkVEEAQSFwoTSU5WSVRFX1NUQVRFX0xBUFNFRBAFKnoKDFBsYW5uZWRQbGFjZRIdChlQTEFOTkVEX1BMQUNFX1VOU1BFQ0lGSUVEEAASFwoTUExBTk5FRF9QTEFDRV9TVEFZUxABEhgKFFBMQU5ORURfUExBQ0VfRU5URVJTEAISGAoUUExBTk5FRF9QTEFDRV9MRUFWRVMQAzKCDAoOQ2x1c3RlclNlcnZpY2USQAoJR2V0U3RhdHVzEhguZGZzLnYxLkdldFN0YXR1c1JlcXVlc3QaGS5kZnMudjEuR2V0U3RhdHVzUmVzcG9uc2USSAoLV2F0Y2hTdGF0dXMSGi5kZnMudjEuV2F0Y2hTdGF0dXNSZXF1ZXN0GhsuZGZzLnYxLldhdGNoU3RhdHVzUmVzcG9uc2UwARI9CghEaWFnbm9zZRIXLmRmcy52MS5EaWFnbm9zZVJlcXVlc3QaGC5kZnMudjEuRGlhZ25vc2VSZXNwb25zZRJACglMaXN0Tm9kZXMSGC5kZnMudjEuTGlzdE5vZGVzUmVxdWVzdBoZLmRmcy52MS5MaXN0Tm9kZXNSZXNwb25zZRJMCg1DcmVhdGVJbnZpdGVzEhwuZGZzLnYxLkNyZWF0ZUludml0ZXNSZXF1ZXN0Gh0uZGZzLnYxLkNyZWF0ZUludml0ZXNSZXNwb25zZRJGCgtMaXN0SW52aXRlcxIaLmRmcy52MS5MaXN0SW52aXRlc1JlcXVlc3QaGy5kZnMudjEuTGlzdEludml0ZXNSZXNwb25zZRJJCgxSZXZva2VJbnZpdGUSGy5kZnMudjEuUmV2b2tlSW52aXRlUmVxdWVzdBocLmRmcy52MS5SZXZva2VJbnZpdGVSZXNwb25zZRJGCgtTZXREcmFpbmluZxIaLmRmcy52MS5TZXREcmFpbmluZ1JlcXVlc3QaGy5kZnMudjEuU2V0RHJhaW5pbmdSZXNwb25zZRJDCgpSZW1vdmVOb2RlEhkuZGZzLnYxLlJlbW92ZU5vZGVSZXF1ZXN0GhouZGZzLnYxLlJlbW92ZU5vZGVSZXNwb25zZRJDCgpSb3RhdGVLZXlzEhkuZGZzLnYxLlJvdGF0ZUtleXNSZXF1ZXN0GhouZGZzLnYxLlJvdGF0ZUtleXNSZXNwb25zZRJACglHZXRMYXlvdXQSGC5kZnMudjEuR2V0TGF5b3V0UmVxdWVzdBoZLmRmcy52MS5HZXRMYXlvdXRSZXNwb25zZRJDCgpQbGFuQ2hhbmdlEhkuZGZzLnYxLlBsYW5DaGFuZ2VSZXF1ZXN0GhouZGZzLnYxLlBsYW5DaGFuZ2VSZXNwb25zZRJDCgpVcGRhdGVOb2RlEhkuZGZzLnYxLlVwZGF0ZU5vZGVSZXF1ZXN0GhouZGZzLnYxLlVwZGF0ZU5vZGVSZXNwb25zZRJGCgtSZXBsYWNlTm9kZRIaLmRmcy52MS5SZXBsYWNlTm9kZVJlcXVlc3QaGy5kZnMudjEuUmVwbGFjZU5vZGVSZXNwb25zZRJDCgpJbnZpdGVIZWlyEhkuZGZzLnYxLkludml0ZUhlaXJSZXF1ZXN0GhouZGZzLnYxLkludml0ZUhlaXJSZXNwb25zZRI6CgdHZXRIZWlyEhYuZGZzLnYxLkdldEhlaXJSZXF1ZXN0GhcuZGZzLnYxLkdldEhlaXJSZXNwb25zZRJACglHZXRDaGFuZ2USGC5kZnMudjEuR2V0Q2hhbmdlUmVxdWVzdBoZLmRmcy52MS5HZXRDaGFuZ2VSZXNwb25zZRJICgtXYXRjaENoYW5nZRIaLmRmcy52MS5XYXRjaENoYW5nZVJlcXVlc3QaGy5kZnMudjEuV2F0Y2hDaGFuZ2VSZXNwb25zZTABEkMKCkZvcmdldExvc3QSGS5kZnMudjEuRm9yZ2V0TG9zdFJlcXVlc3QaGi5kZnMudjEuRm9yZ2V0TG9zdFJlc3BvbnNlEkMKCkxpc3RBZG1pbnMSGS5kZnMudjEuTGlzdEFkbWluc1JlcXVlc3QaGi5kZnMudjEuTGlzdEFkbWluc1Jlc3BvbnNlEj0KCEFkZEFkbWluEhcuZGZzLnYxLkFkZEFkbWluUmVxdWVzdBoYLmRmcy52MS5BZGRBZG1pblJlc3BvbnNlEkYKC1JlbW92ZUFkbWluEhouZGZzLnYxLlJlbW92ZUFkbWluUmVxdWVzdBobLmRmcy52MS5SZW1vdmVBZG1pblJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message dfs.v1.Layout
@@ -805,6 +805,41 @@ export const RemoveNodeResponseSchema: GenMessage<RemoveNodeResponse> = /*@__PUR
   messageDesc(file_dfs_v1_cluster, 27);
 
 /**
+ * @generated from message dfs.v1.RotateKeysRequest
+ */
+export type RotateKeysRequest = Message<"dfs.v1.RotateKeysRequest"> & {
+};
+
+/**
+ * Describes the message dfs.v1.RotateKeysRequest.
+ * Use `create(RotateKeysRequestSchema)` to create a new message.
+ */
+export const RotateKeysRequestSchema: GenMessage<RotateKeysRequest> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 28);
+
+/**
+ * @generated from message dfs.v1.RotateKeysResponse
+ */
+export type RotateKeysResponse = Message<"dfs.v1.RotateKeysResponse"> & {
+  /**
+   * @generated from field: uint32 era = 1;
+   */
+  era: number;
+
+  /**
+   * @generated from field: uint32 epoch = 2;
+   */
+  epoch: number;
+};
+
+/**
+ * Describes the message dfs.v1.RotateKeysResponse.
+ * Use `create(RotateKeysResponseSchema)` to create a new message.
+ */
+export const RotateKeysResponseSchema: GenMessage<RotateKeysResponse> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_cluster, 29);
+
+/**
  * @generated from message dfs.v1.ListAdminsRequest
  */
 export type ListAdminsRequest = Message<"dfs.v1.ListAdminsRequest"> & {
@@ -815,7 +850,7 @@ export type ListAdminsRequest = Message<"dfs.v1.ListAdminsRequest"> & {
  * Use `create(ListAdminsRequestSchema)` to create a new message.
  */
 export const ListAdminsRequestSchema: GenMessage<ListAdminsRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 28);
+  messageDesc(file_dfs_v1_cluster, 30);
 
 /**
  * @generated from message dfs.v1.ListAdminsResponse
@@ -832,7 +867,7 @@ export type ListAdminsResponse = Message<"dfs.v1.ListAdminsResponse"> & {
  * Use `create(ListAdminsResponseSchema)` to create a new message.
  */
 export const ListAdminsResponseSchema: GenMessage<ListAdminsResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 29);
+  messageDesc(file_dfs_v1_cluster, 31);
 
 /**
  * @generated from message dfs.v1.AddAdminRequest
@@ -849,7 +884,7 @@ export type AddAdminRequest = Message<"dfs.v1.AddAdminRequest"> & {
  * Use `create(AddAdminRequestSchema)` to create a new message.
  */
 export const AddAdminRequestSchema: GenMessage<AddAdminRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 30);
+  messageDesc(file_dfs_v1_cluster, 32);
 
 /**
  * @generated from message dfs.v1.AddAdminResponse
@@ -866,7 +901,7 @@ export type AddAdminResponse = Message<"dfs.v1.AddAdminResponse"> & {
  * Use `create(AddAdminResponseSchema)` to create a new message.
  */
 export const AddAdminResponseSchema: GenMessage<AddAdminResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 31);
+  messageDesc(file_dfs_v1_cluster, 33);
 
 /**
  * @generated from message dfs.v1.RemoveAdminRequest
@@ -883,7 +918,7 @@ export type RemoveAdminRequest = Message<"dfs.v1.RemoveAdminRequest"> & {
  * Use `create(RemoveAdminRequestSchema)` to create a new message.
  */
 export const RemoveAdminRequestSchema: GenMessage<RemoveAdminRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 32);
+  messageDesc(file_dfs_v1_cluster, 34);
 
 /**
  * @generated from message dfs.v1.RemoveAdminResponse
@@ -900,7 +935,7 @@ export type RemoveAdminResponse = Message<"dfs.v1.RemoveAdminResponse"> & {
  * Use `create(RemoveAdminResponseSchema)` to create a new message.
  */
 export const RemoveAdminResponseSchema: GenMessage<RemoveAdminResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 33);
+  messageDesc(file_dfs_v1_cluster, 35);
 
 /**
  * @generated from message dfs.v1.GetLayoutRequest
@@ -913,7 +948,7 @@ export type GetLayoutRequest = Message<"dfs.v1.GetLayoutRequest"> & {
  * Use `create(GetLayoutRequestSchema)` to create a new message.
  */
 export const GetLayoutRequestSchema: GenMessage<GetLayoutRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 34);
+  messageDesc(file_dfs_v1_cluster, 36);
 
 /**
  * @generated from message dfs.v1.GetLayoutResponse
@@ -937,7 +972,7 @@ export type GetLayoutResponse = Message<"dfs.v1.GetLayoutResponse"> & {
  * Use `create(GetLayoutResponseSchema)` to create a new message.
  */
 export const GetLayoutResponseSchema: GenMessage<GetLayoutResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 35);
+  messageDesc(file_dfs_v1_cluster, 37);
 
 /**
  * @generated from message dfs.v1.LayoutMember
@@ -985,7 +1020,7 @@ export type LayoutMember = Message<"dfs.v1.LayoutMember"> & {
  * Use `create(LayoutMemberSchema)` to create a new message.
  */
 export const LayoutMemberSchema: GenMessage<LayoutMember> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 36);
+  messageDesc(file_dfs_v1_cluster, 38);
 
 /**
  * Of 4,096 each.
@@ -1013,7 +1048,7 @@ export type PartitionCount = Message<"dfs.v1.PartitionCount"> & {
  * Use `create(PartitionCountSchema)` to create a new message.
  */
 export const PartitionCountSchema: GenMessage<PartitionCount> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 37);
+  messageDesc(file_dfs_v1_cluster, 39);
 
 /**
  * What can be set; absent: as it is.
@@ -1048,7 +1083,7 @@ export type NodeSettings = Message<"dfs.v1.NodeSettings"> & {
  * Use `create(NodeSettingsSchema)` to create a new message.
  */
 export const NodeSettingsSchema: GenMessage<NodeSettings> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 38);
+  messageDesc(file_dfs_v1_cluster, 40);
 
 /**
  * @generated from message dfs.v1.PlanChangeRequest
@@ -1089,7 +1124,7 @@ export type PlanChangeRequest = Message<"dfs.v1.PlanChangeRequest"> & {
  * Use `create(PlanChangeRequestSchema)` to create a new message.
  */
 export const PlanChangeRequestSchema: GenMessage<PlanChangeRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 39);
+  messageDesc(file_dfs_v1_cluster, 41);
 
 /**
  * @generated from message dfs.v1.PlannedUpdate
@@ -1111,7 +1146,7 @@ export type PlannedUpdate = Message<"dfs.v1.PlannedUpdate"> & {
  * Use `create(PlannedUpdateSchema)` to create a new message.
  */
 export const PlannedUpdateSchema: GenMessage<PlannedUpdate> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 40);
+  messageDesc(file_dfs_v1_cluster, 42);
 
 /**
  * @generated from message dfs.v1.PlannedRemoval
@@ -1128,7 +1163,7 @@ export type PlannedRemoval = Message<"dfs.v1.PlannedRemoval"> & {
  * Use `create(PlannedRemovalSchema)` to create a new message.
  */
 export const PlannedRemovalSchema: GenMessage<PlannedRemoval> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 41);
+  messageDesc(file_dfs_v1_cluster, 43);
 
 /**
  * @generated from message dfs.v1.PlannedReplacement
@@ -1152,7 +1187,7 @@ export type PlannedReplacement = Message<"dfs.v1.PlannedReplacement"> & {
  * Use `create(PlannedReplacementSchema)` to create a new message.
  */
 export const PlannedReplacementSchema: GenMessage<PlannedReplacement> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 42);
+  messageDesc(file_dfs_v1_cluster, 44);
 
 /**
  * @generated from message dfs.v1.PlannedArrival
@@ -1185,7 +1220,7 @@ export type PlannedArrival = Message<"dfs.v1.PlannedArrival"> & {
  * Use `create(PlannedArrivalSchema)` to create a new message.
  */
 export const PlannedArrivalSchema: GenMessage<PlannedArrival> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 43);
+  messageDesc(file_dfs_v1_cluster, 45);
 
 /**
  * @generated from message dfs.v1.PlanChangeResponse
@@ -1202,7 +1237,7 @@ export type PlanChangeResponse = Message<"dfs.v1.PlanChangeResponse"> & {
  * Use `create(PlanChangeResponseSchema)` to create a new message.
  */
 export const PlanChangeResponseSchema: GenMessage<PlanChangeResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 44);
+  messageDesc(file_dfs_v1_cluster, 46);
 
 /**
  * @generated from message dfs.v1.ChangeForecast
@@ -1271,7 +1306,7 @@ export type ChangeForecast = Message<"dfs.v1.ChangeForecast"> & {
  * Use `create(ChangeForecastSchema)` to create a new message.
  */
 export const ChangeForecastSchema: GenMessage<ChangeForecast> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 45);
+  messageDesc(file_dfs_v1_cluster, 47);
 
 /**
  * @generated from message dfs.v1.PlannedNode
@@ -1337,7 +1372,7 @@ export type PlannedNode = Message<"dfs.v1.PlannedNode"> & {
  * Use `create(PlannedNodeSchema)` to create a new message.
  */
 export const PlannedNodeSchema: GenMessage<PlannedNode> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 46);
+  messageDesc(file_dfs_v1_cluster, 48);
 
 /**
  * @generated from message dfs.v1.UpdateNodeRequest
@@ -1368,7 +1403,7 @@ export type UpdateNodeRequest = Message<"dfs.v1.UpdateNodeRequest"> & {
  * Use `create(UpdateNodeRequestSchema)` to create a new message.
  */
 export const UpdateNodeRequestSchema: GenMessage<UpdateNodeRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 47);
+  messageDesc(file_dfs_v1_cluster, 49);
 
 /**
  * @generated from message dfs.v1.UpdateNodeResponse
@@ -1381,7 +1416,7 @@ export type UpdateNodeResponse = Message<"dfs.v1.UpdateNodeResponse"> & {
  * Use `create(UpdateNodeResponseSchema)` to create a new message.
  */
 export const UpdateNodeResponseSchema: GenMessage<UpdateNodeResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 48);
+  messageDesc(file_dfs_v1_cluster, 50);
 
 /**
  * @generated from message dfs.v1.ReplaceNodeRequest
@@ -1414,7 +1449,7 @@ export type ReplaceNodeRequest = Message<"dfs.v1.ReplaceNodeRequest"> & {
  * Use `create(ReplaceNodeRequestSchema)` to create a new message.
  */
 export const ReplaceNodeRequestSchema: GenMessage<ReplaceNodeRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 49);
+  messageDesc(file_dfs_v1_cluster, 51);
 
 /**
  * @generated from message dfs.v1.ReplaceNodeResponse
@@ -1440,7 +1475,7 @@ export type ReplaceNodeResponse = Message<"dfs.v1.ReplaceNodeResponse"> & {
  * Use `create(ReplaceNodeResponseSchema)` to create a new message.
  */
 export const ReplaceNodeResponseSchema: GenMessage<ReplaceNodeResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 50);
+  messageDesc(file_dfs_v1_cluster, 52);
 
 /**
  * @generated from message dfs.v1.InviteHeirRequest
@@ -1466,7 +1501,7 @@ export type InviteHeirRequest = Message<"dfs.v1.InviteHeirRequest"> & {
  * Use `create(InviteHeirRequestSchema)` to create a new message.
  */
 export const InviteHeirRequestSchema: GenMessage<InviteHeirRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 51);
+  messageDesc(file_dfs_v1_cluster, 53);
 
 /**
  * @generated from message dfs.v1.InviteHeirResponse
@@ -1485,7 +1520,7 @@ export type InviteHeirResponse = Message<"dfs.v1.InviteHeirResponse"> & {
  * Use `create(InviteHeirResponseSchema)` to create a new message.
  */
 export const InviteHeirResponseSchema: GenMessage<InviteHeirResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 52);
+  messageDesc(file_dfs_v1_cluster, 54);
 
 /**
  * @generated from message dfs.v1.GetHeirRequest
@@ -1502,7 +1537,7 @@ export type GetHeirRequest = Message<"dfs.v1.GetHeirRequest"> & {
  * Use `create(GetHeirRequestSchema)` to create a new message.
  */
 export const GetHeirRequestSchema: GenMessage<GetHeirRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 53);
+  messageDesc(file_dfs_v1_cluster, 55);
 
 /**
  * @generated from message dfs.v1.GetHeirResponse
@@ -1521,7 +1556,7 @@ export type GetHeirResponse = Message<"dfs.v1.GetHeirResponse"> & {
  * Use `create(GetHeirResponseSchema)` to create a new message.
  */
 export const GetHeirResponseSchema: GenMessage<GetHeirResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 54);
+  messageDesc(file_dfs_v1_cluster, 56);
 
 /**
  * @generated from message dfs.v1.GetChangeRequest
@@ -1534,7 +1569,7 @@ export type GetChangeRequest = Message<"dfs.v1.GetChangeRequest"> & {
  * Use `create(GetChangeRequestSchema)` to create a new message.
  */
 export const GetChangeRequestSchema: GenMessage<GetChangeRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 55);
+  messageDesc(file_dfs_v1_cluster, 57);
 
 /**
  * @generated from message dfs.v1.GetChangeResponse
@@ -1551,7 +1586,7 @@ export type GetChangeResponse = Message<"dfs.v1.GetChangeResponse"> & {
  * Use `create(GetChangeResponseSchema)` to create a new message.
  */
 export const GetChangeResponseSchema: GenMessage<GetChangeResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 56);
+  messageDesc(file_dfs_v1_cluster, 58);
 
 /**
  * @generated from message dfs.v1.ChangeProgress
@@ -1613,7 +1648,7 @@ export type ChangeProgress = Message<"dfs.v1.ChangeProgress"> & {
  * Use `create(ChangeProgressSchema)` to create a new message.
  */
 export const ChangeProgressSchema: GenMessage<ChangeProgress> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 57);
+  messageDesc(file_dfs_v1_cluster, 59);
 
 /**
  * @generated from message dfs.v1.NodeProgress
@@ -1674,7 +1709,7 @@ export type NodeProgress = Message<"dfs.v1.NodeProgress"> & {
  * Use `create(NodeProgressSchema)` to create a new message.
  */
 export const NodeProgressSchema: GenMessage<NodeProgress> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 58);
+  messageDesc(file_dfs_v1_cluster, 60);
 
 /**
  * @generated from message dfs.v1.WatchChangeRequest
@@ -1700,7 +1735,7 @@ export type WatchChangeRequest = Message<"dfs.v1.WatchChangeRequest"> & {
  * Use `create(WatchChangeRequestSchema)` to create a new message.
  */
 export const WatchChangeRequestSchema: GenMessage<WatchChangeRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 59);
+  messageDesc(file_dfs_v1_cluster, 61);
 
 /**
  * @generated from message dfs.v1.WatchChangeResponse
@@ -1726,7 +1761,7 @@ export type WatchChangeResponse = Message<"dfs.v1.WatchChangeResponse"> & {
  * Use `create(WatchChangeResponseSchema)` to create a new message.
  */
 export const WatchChangeResponseSchema: GenMessage<WatchChangeResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 60);
+  messageDesc(file_dfs_v1_cluster, 62);
 
 /**
  * @generated from message dfs.v1.ChangeShare
@@ -1762,7 +1797,7 @@ export type ChangeShare = Message<"dfs.v1.ChangeShare"> & {
  * Use `create(ChangeShareSchema)` to create a new message.
  */
 export const ChangeShareSchema: GenMessage<ChangeShare> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 61);
+  messageDesc(file_dfs_v1_cluster, 63);
 
 /**
  * @generated from message dfs.v1.ForgetLostRequest
@@ -1788,7 +1823,7 @@ export type ForgetLostRequest = Message<"dfs.v1.ForgetLostRequest"> & {
  * Use `create(ForgetLostRequestSchema)` to create a new message.
  */
 export const ForgetLostRequestSchema: GenMessage<ForgetLostRequest> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 62);
+  messageDesc(file_dfs_v1_cluster, 64);
 
 /**
  * @generated from message dfs.v1.ForgetLostResponse
@@ -1847,7 +1882,7 @@ export type ForgetLostResponse = Message<"dfs.v1.ForgetLostResponse"> & {
  * Use `create(ForgetLostResponseSchema)` to create a new message.
  */
 export const ForgetLostResponseSchema: GenMessage<ForgetLostResponse> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 63);
+  messageDesc(file_dfs_v1_cluster, 65);
 
 /**
  * Of 4,096 partitions.
@@ -1880,7 +1915,7 @@ export type LostRows = Message<"dfs.v1.LostRows"> & {
  * Use `create(LostRowsSchema)` to create a new message.
  */
 export const LostRowsSchema: GenMessage<LostRows> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 64);
+  messageDesc(file_dfs_v1_cluster, 66);
 
 /**
  * Of 4,096 partitions: of their first three holders all, some or none are left.
@@ -1909,7 +1944,7 @@ export type LostBlocks = Message<"dfs.v1.LostBlocks"> & {
  * Use `create(LostBlocksSchema)` to create a new message.
  */
 export const LostBlocksSchema: GenMessage<LostBlocks> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 65);
+  messageDesc(file_dfs_v1_cluster, 67);
 
 /**
  * That the node asked knows of.
@@ -1942,7 +1977,7 @@ export type LostObjects = Message<"dfs.v1.LostObjects"> & {
  * Use `create(LostObjectsSchema)` to create a new message.
  */
 export const LostObjectsSchema: GenMessage<LostObjects> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_cluster, 66);
+  messageDesc(file_dfs_v1_cluster, 68);
 
 /**
  * @generated from enum dfs.v1.Role
@@ -2254,6 +2289,16 @@ export const ClusterService: GenService<{
     methodKind: "unary";
     input: typeof RemoveNodeRequestSchema;
     output: typeof RemoveNodeResponseSchema;
+  },
+  /**
+   * Keys of a new epoch, for what is sealed from now on. Unused invites are dead with it.
+   *
+   * @generated from rpc dfs.v1.ClusterService.RotateKeys
+   */
+  rotateKeys: {
+    methodKind: "unary";
+    input: typeof RotateKeysRequestSchema;
+    output: typeof RotateKeysResponseSchema;
   },
   /**
    * Who decides and holds how much of what, and while that changes, who is to.
