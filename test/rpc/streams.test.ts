@@ -87,6 +87,40 @@ describe.each(protocols)('streams over %s', (protocol) => {
     expect(produced).toBeLessThan(400)
   })
 
+  test('a store that is slow stops the source of a put, whatever there is of it, and what is on the way has a bound', async () => {
+    const [pieceBytes, pieces] = [256 * 1024, 256]
+    let sent = 0
+    let take = (_count: number): void => {}
+    const more = { left: 0, wake: (): void => {} }
+    take = (count) => { more.left += count; more.wake() }
+    let taken = 0
+    served.objects.put = (async (_, source) => {
+      for await (const piece of source) {
+        taken += piece.byteLength
+        for (; more.left < piece.byteLength;) await new Promise<void>((resolve) => { more.wake = resolve })
+        more.left -= piece.byteLength
+      }
+      return { ...info, sizeBytes: taken }
+    }) satisfies Objects['put']
+    const put = client.of(ObjectService).putObject((async function * () {
+      yield head
+      for (; sent < pieces; sent++) yield chunk(pieceBytes)
+      yield end
+    })())
+    let before = -1
+    const stands = async (): Promise<void> => expect.poll(() => { const isStill = sent === before && taken > 0; before = sent; return isStill }, { interval: 300, timeout: 20_000 }).toBe(true)
+    await stands()
+    // of 64 MiB: a window of 8 MiB at each end, and what sockets hold
+    expect((sent * pieceBytes - taken) / mebibyte).toBeLessThan(32)
+    const stoodAt = sent
+    take(8 * mebibyte)
+    await expect.poll(() => sent * pieceBytes / mebibyte, { timeout: 20_000 }).toBeGreaterThan(stoodAt * pieceBytes / mebibyte + 4)
+    await stands()
+    expect((sent * pieceBytes - taken) / mebibyte).toBeLessThan(32)
+    take(pieces * pieceBytes)
+    expect(Number((await put).object?.sizeBytes)).toBe(pieces * pieceBytes)
+  })
+
   test('a put whose client cancels is told so, and nothing is stored', async () => {
     const controller = new AbortController()
     const call = client.of(ObjectService).putObject((async function * () {

@@ -21,18 +21,20 @@ const retryAfterMs = 1000
 /** An error with a code for programs, details (google.rpc.ErrorInfo, BadRequest, RetryInfo) and words for people. Undefined: nobody expected it, and it is told to nobody but the log. */
 export function connectErrorOf (error: unknown): ConnectError | undefined {
   if (error instanceof ConnectError) return error
-  if (error instanceof ApiError) return new ConnectError(error.message, statusCodes.get(error.status) ?? Code.Unknown)
+  if (error instanceof ApiError) return withReason(new ConnectError(error.message, statusCodes.get(error.status) ?? Code.Unknown), error.code)
   if (!(error instanceof DfsError)) return undefined
   const field = 'field' in error && typeof error.field === 'string' ? error.field : undefined
   const code = field === 'range' ? Code.OutOfRange : codes[error.code]
-  const told = new ConnectError(error.message, code)
-  told.details.push({ desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { reason: reasonOf(error.code), domain: 'dfs' }) })
+  const told = withReason(new ConnectError(error.message, code), error.code)
   if (field !== undefined) told.details.push({ desc: BadRequestSchema, value: create(BadRequestSchema, { fieldViolations: [{ field, description: error.message }] }) })
   if (code === Code.Unavailable) told.details.push({ desc: RetryInfoSchema, value: create(RetryInfoSchema, { retryDelay: durationFromMs(retryAfterMs) }) })
   return told
 }
 
-const reasonOf = (code: ErrorCode): string => code.replace('-', '_').toUpperCase()
+function withReason (told: ConnectError, code: string): ConnectError {
+  told.details.push({ desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { reason: code.replaceAll('-', '_').toUpperCase(), domain: 'dfs' }) })
+  return told
+}
 
 /** What stands for an error that nobody expected. */
 export const unexpected = (): ConnectError => new ConnectError('something unexpected happened; the node\'s log has the details', Code.Internal)
