@@ -19,6 +19,7 @@ import { collected, failureOf, protocols, rpcClient, type RpcClient } from '../s
 
 const bob = peerNamed('bob')
 const peer = '12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf'
+const asked = <T>(status: () => T): { status: () => T, now: () => T, pause: () => T, resume: () => T } => ({ status, now: status, pause: status, resume: status })
 const convert = async () => ({
   state: 'busy', phase: 'converting', doneShare: 0.5, doneBytes: 1, totalBytes: 2, etaMs: 3, failure: undefined, found: undefined, buckets: ['photos'], total: { convertedVersions: 1, convertedBytes: 1, failures: 0 },
   cluster: { versions: 1, bytes: 1, isAtLeast: false, isDone: false, doneBytes: 1, totalBytes: 2, silent: [], paused: [] },
@@ -110,6 +111,8 @@ describe.each(protocols)('the service over %s', (protocol) => {
         lost, survivors: [bob], rows: { whole: 1, stale: 2, gone: 3 }, blocks: { whole: 4, fewer: 5, gone: 6 }, objects: { known: 7, possiblyStale: 8, examples: ['photos/k'] }, ...isDryRun ? { isDone: false } : { isDone: true, era: 2, epoch: 3, layoutVersion: '99' },
       }),
       admins: () => [], addAdmin: async () => {}, removeAdmin: async () => {},
+      compare: asked(() => ({ state: 'busy', phase: 'comparing', doneShare: 0.5, donePartitions: 7, totalPartitions: 14, etaMs: undefined, failure: undefined, total: { comparisons: 1, failures: 2, handedOverRows: 3, handedOverBytes: 4 } })),
+      announce: asked(() => ({ state: 'idle', phase: 'waiting', doneShare: 0, etaMs: undefined, failure: undefined, total: { announcedObjects: 5, providedRoots: 6, failures: 0 } })),
       convert: { status: convert, now: convert, pause: convert, resume: convert },
       repair: { status: () => repair(repairState), now: act('busy'), pause: act('paused'), resume: act('idle') },
       doctor: async () => [{ severity: 'warning', code: 'few-voters', what: 'w', means: 'm', todo: 't' }],
@@ -358,6 +361,8 @@ describe.each(protocols)('the service over %s', (protocol) => {
     expect((await jobs.controlJob({ name: 'collect', action: JobAction.RESUME })).job).toMatchObject({ name: 'collect' })
     expect((await jobs.controlJob({ name: 'convert', action: JobAction.NOW })).job).toMatchObject({ name: 'convert', state: JobState.BUSY, doneBytes: 1n, totalBytes: 2n })
     expect((await jobs.getConvert({})).convert).toMatchObject({ job: { name: 'convert', etaMs: 3n }, total: { convertedVersions: 1n, failures: 0n }, buckets: ['photos'], cluster: { versions: 1n, isDone: false, doneBytes: 1n, totalBytes: 2n } })
+    expect((await jobs.getCompare({})).compare).toMatchObject({ job: { name: 'compare', state: JobState.BUSY }, donePartitions: 7n, totalPartitions: 14n, total: { comparisons: 1n, failures: 2n, handedOverRows: 3n, handedOverBytes: 4n } })
+    expect((await jobs.getAnnounce({})).announce).toMatchObject({ job: { name: 'announce', phase: 'waiting' }, total: { announcedObjects: 5n, providedRoots: 6n, failures: 0n } })
     const node = client.of(NodeService)
     expect(await node.getConfig({})).toMatchObject({ config: { zone: 'z', listen: ['x'] }, origins: { zone: 'default' } })
     expect((await node.getMetrics({})).text).toContain('dfs_test')

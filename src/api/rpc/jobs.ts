@@ -4,7 +4,7 @@ import type { ServiceImpl } from '@connectrpc/connect'
 import { InvalidInput } from '../../base/errors.ts'
 import type { AnnounceReport, CollectReport, CompareReport, ConvertReport, DfsNode, RepairReport, ScrubFound, ScrubReport, VerifyEvent } from '../../node.ts'
 import { untilStopped } from './calls.ts'
-import { type CollectSchema, type ConvertSchema, JobAction, type JobSchema, type JobService, JobState, type RepairSchema, type ScrubFoundSchema, type ScrubSchema, VerifyProblem, type VerifyResponseSchema } from './generated/dfs/v1/job_pb.ts'
+import { type AnnounceSchema, type CollectSchema, type CompareSchema, type ConvertSchema, JobAction, type JobSchema, type JobService, JobState, type RepairSchema, type ScrubFoundSchema, type ScrubSchema, VerifyProblem, type VerifyResponseSchema } from './generated/dfs/v1/job_pb.ts'
 import { looks } from './looks.ts'
 import { nameIn, numberIn } from './names.ts'
 import type { RpcParts } from './service.ts'
@@ -38,6 +38,8 @@ export function jobService ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): 
     }),
     getCollect: async () => ({ collect: collectOf(node.collect.status()) }),
     getConvert: async (_, { signal }) => ({ convert: convertOf(await node.convert.status({ signal })) }),
+    getCompare: async () => ({ compare: compareOf(node.compare.status()) }),
+    getAnnounce: async () => ({ announce: announceOf(node.announce.status()) }),
     getScrub: async () => ({ scrub: scrubOf(node.scrub.status()) }),
   }
 }
@@ -72,6 +74,13 @@ function collectOf (report: CollectReport): MessageInitShape<typeof CollectSchem
     publishing: publishing === undefined ? undefined : { name: 'publish deaths', ...publishing },
   }
 }
+
+const compareOf = (report: CompareReport): MessageInitShape<typeof CompareSchema> => {
+  const { donePartitions, totalPartitions, total } = report
+  return { job: jobOf('compare', report), ...wholes({ donePartitions, totalPartitions }), total: wholes({ ...total }) }
+}
+
+const announceOf = (report: AnnounceReport): MessageInitShape<typeof AnnounceSchema> => ({ job: jobOf('announce', report), total: wholes({ ...report.total }) })
 
 function convertOf (report: Awaited<ReturnType<DfsNode['convert']['status']>>): MessageInitShape<typeof ConvertSchema> {
   const { found, total, buckets, cluster: { isAtLeast, isDone, silent, paused, ...counts } } = report

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file dfs/v1/job.proto.
  */
 export const file_dfs_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChBkZnMvdjEvam9iLnByb3RvEgZkZnMudjEi3AEKA0pvYhIMCgRuYW1lGAEgASgJEh8KBXN0YXRlGAIgASgOMhAuZGZzLnYxLkpvYlN0YXRlEg0KBXBoYXNlGAMgASgJEhAKA3doeRgEIAEoCUgAiAEBEhIKCmRvbmVfc2hhcmUYBSABKAESEgoKZG9uZV9ieXRlcxgGIAEoBBITCgt0b3RhbF9ieXRlcxgHIAEoBBITCgZldGFfbXMYCCABKARIAYgBARIUCgdmYWlsdXJlGAkgASgJSAKIAQFCBgoEX3doeUIJCgdfZXRhX21zQgoKCF9mYWlsdXJlIoEBCgZSZXBhaXISGAoDam9iGAEgASgLMgsuZGZzLnYxLkpvYhIiCgVmb3VuZBgCIAEoCzITLmRmcy52MS5SZXBhaXJGb3VuZBIiCgV0b3RhbBgDIAEoCzITLmRmcy52MS5SZXBhaXJUb3RhbBIVCg1mdWxsX3BlZXJfaWRzGAQgAygJIrEBCgtSZXBhaXJGb3VuZBIWCg5sYXlvdXRfdmVyc2lvbhgBIAEoCRIXCg9vYmplY3RzX2F0X3Jpc2sYAiABKAQSEwoLaXNfYXRfbGVhc3QYAyABKAgSFAoMc2hvcnRfYmxvY2tzGAQgASgEEhMKC2dvbmVfYmxvY2tzGAUgASgEEhgKEG1pc3BsYWNlZF9ibG9ja3MYBiABKAQSFwoPbWlzcGxhY2VkX2J5dGVzGAcgASgEIn0KC1JlcGFpclRvdGFsEhYKDmJyb3VnaHRfYmxvY2tzGAEgASgEEhYKDmZldGNoZWRfYmxvY2tzGAIgASgEEhcKD3JlbGVhc2VkX2Jsb2NrcxgDIAEoBBITCgttb3ZlZF9ieXRlcxgEIAEoBBIQCghmYWlsdXJlcxgFIAEoBCJ3CgVTY3J1YhIYCgNqb2IYASABKAsyCy5kZnMudjEuSm9iEhAKCGV2ZXJ5X21zGAIgASgEEiEKBWZvdW5kGAMgASgLMhIuZGZzLnYxLlNjcnViRm91bmQSHwoEbGFzdBgEIAEoCzIRLmRmcy52MS5TY3J1YlBhc3MifAoJU2NydWJQYXNzEiwKCGZpbmlzaGVkGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgd0b29rX21zGAIgASgEEg0KBWJ5dGVzGAMgASgEEiEKBWZvdW5kGAQgASgLMhIuZGZzLnYxLlNjcnViRm91bmQioQEKClNjcnViRm91bmQSDgoGcGllY2VzGAEgASgEEhQKDHdyb25nX3BpZWNlcxgCIAEoBBIYChB3cm9uZ19yZWZlcmVuY2VzGAMgASgEEhUKDWVudGVyZWRfZmlsZXMYBCABKAQSDAoEcm93cxgFIAEoBBIXCg9sb3N0X3BhcnRpdGlvbnMYBiABKAQSFQoNZGFtYWdlZF9maWxlcxgHIAEoBCIRCg9MaXN0Sm9ic1JlcXVlc3QiLQoQTGlzdEpvYnNSZXNwb25zZRIZCgRqb2JzGAEgAygLMgsuZGZzLnYxLkpvYiIkChBXYXRjaEpvYnNSZXF1ZXN0EhAKCGV2ZXJ5X21zGAEgASgNIi4KEVdhdGNoSm9ic1Jlc3BvbnNlEhkKBGpvYnMYASADKAsyCy5kZnMudjEuSm9iIhIKEEdldFJlcGFpclJlcXVlc3QiMwoRR2V0UmVwYWlyUmVzcG9uc2USHgoGcmVwYWlyGAEgASgLMg4uZGZzLnYxLlJlcGFpciIRCg9HZXRTY3J1YlJlcXVlc3QiMAoQR2V0U2NydWJSZXNwb25zZRIcCgVzY3J1YhgBIAEoCzINLmRmcy52MS5TY3J1YiJEChFDb250cm9sSm9iUmVxdWVzdBIMCgRuYW1lGAEgASgJEiEKBmFjdGlvbhgCIAEoDjIRLmRmcy52MS5Kb2JBY3Rpb24iLgoSQ29udHJvbEpvYlJlc3BvbnNlEhgKA2pvYhgBIAEoCzILLmRmcy52MS5Kb2IiQAoNVmVyaWZ5UmVxdWVzdBIOCgZidWNrZXQYASABKAkSDgoGcHJlZml4GAIgASgJEg8KB2lzX2RlZXAYAyABKAgiuQEKDlZlcmlmeVJlc3BvbnNlEiQKBXRvdGFsGAEgASgLMhMuZGZzLnYxLlZlcmlmeVRvdGFsSAASKAoIcHJvZ3Jlc3MYAiABKAsyFC5kZnMudjEuVmVyaWZ5Q291bnRzSAASKAoGb2JqZWN0GAMgASgLMhYuZGZzLnYxLlZlcmlmaWVkT2JqZWN0SAASJAoEZG9uZRgEIAEoCzIULmRmcy52MS5WZXJpZnlDb3VudHNIAEIHCgVldmVudCItCgtWZXJpZnlUb3RhbBIPCgdvYmplY3RzGAEgASgEEg0KBWJ5dGVzGAIgASgEInIKDFZlcmlmeUNvdW50cxIPCgdvYmplY3RzGAEgASgEEg0KBWJ5dGVzGAIgASgEEg4KBmJsb2NrcxgDIAEoBBIPCgdkYW1hZ2VkGAQgASgEEhIKCnVucmVhZGFibGUYBSABKAQSDQoFYmVsb3cYBiABKAQieQoOVmVyaWZpZWRPYmplY3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRISCgp2ZXJzaW9uX2lkGAMgASgJEiYKB3Byb2JsZW0YBCABKA4yFS5kZnMudjEuVmVyaWZ5UHJvYmxlbRIOCgZyZWFzb24YBSABKAkiqAEKB0NvbGxlY3QSGAoDam9iGAEgASgLMgsuZGZzLnYxLkpvYhIYChBjb2xsZWN0X2FmdGVyX21zGAIgASgEEiMKBWZvdW5kGAMgASgLMhQuZGZzLnYxLkNvbGxlY3RGb3VuZBIjCgV0b3RhbBgEIAEoCzIULmRmcy52MS5Db2xsZWN0VG90YWwSHwoKcHVibGlzaGluZxgFIAEoCzILLmRmcy52MS5Kb2IikgEKDENvbGxlY3RGb3VuZBIYChBjb25kZW1uZWRfYmxvY2tzGAEgASgEEhcKD2NvbmRlbW5lZF9ieXRlcxgCIAEoBBIbChN1bnJlZmVyZW5jZWRfYmxvY2tzGAMgASgEEhoKEnVucmVmZXJlbmNlZF9ieXRlcxgEIAEoBBIWCg5oZWxkX3VwX2Jsb2NrcxgFIAEoBCKNAQoMQ29sbGVjdFRvdGFsEhgKEGNvbGxlY3RlZF9ibG9ja3MYASABKAQSFwoPY29sbGVjdGVkX2J5dGVzGAIgASgEEhUKDXNwYXJlZF9ibG9ja3MYAyABKAQSGAoQcHVibGlzaGVkX2RlYXRocxgEIAEoBBIZChFhYmFuZG9uZWRfdXBsb2FkcxgFIAEoBCITChFHZXRDb2xsZWN0UmVxdWVzdCI2ChJHZXRDb2xsZWN0UmVzcG9uc2USIAoHY29sbGVjdBgBIAEoCzIPLmRmcy52MS5Db2xsZWN0IhMKEUdldENvbnZlcnRSZXF1ZXN0IjYKEkdldENvbnZlcnRSZXNwb25zZRIgCgdjb252ZXJ0GAEgASgLMg8uZGZzLnYxLkNvbnZlcnQiqgEKB0NvbnZlcnQSGAoDam9iGAEgASgLMgsuZGZzLnYxLkpvYhIjCgVmb3VuZBgCIAEoCzIULmRmcy52MS5Db252ZXJ0Rm91bmQSIwoFdG90YWwYAyABKAsyFC5kZnMudjEuQ29udmVydFRvdGFsEioKB2NsdXN0ZXIYBCABKAsyGS5kZnMudjEuQ2x1c3RlckNvbnZlcnNpb24SDwoHYnVja2V0cxgFIAMoCSJECgxDb252ZXJ0Rm91bmQSEAoIdmVyc2lvbnMYASABKAQSDQoFYnl0ZXMYAiABKAQSEwoLaXNfYXRfbGVhc3QYAyABKAgiVQoMQ29udmVydFRvdGFsEhoKEmNvbnZlcnRlZF92ZXJzaW9ucxgBIAEoBBIXCg9jb252ZXJ0ZWRfYnl0ZXMYAiABKAQSEAoIZmFpbHVyZXMYAyABKAQitQEKEUNsdXN0ZXJDb252ZXJzaW9uEhAKCHZlcnNpb25zGAEgASgEEg0KBWJ5dGVzGAIgASgEEhMKC2lzX2F0X2xlYXN0GAMgASgIEg8KB2lzX2RvbmUYBCABKAgSEgoKZG9uZV9ieXRlcxgFIAEoBBITCgt0b3RhbF9ieXRlcxgGIAEoBBIXCg9zaWxlbnRfcGVlcl9pZHMYByADKAkSFwoPcGF1c2VkX3BlZXJfaWRzGAggAygJKmMKCEpvYlN0YXRlEhkKFUpPQl9TVEFURV9VTlNQRUNJRklFRBAAEhIKDkpPQl9TVEFURV9CVVNZEAESEgoOSk9CX1NUQVRFX0lETEUQAhIUChBKT0JfU1RBVEVfUEFVU0VEEAMqaAoJSm9iQWN0aW9uEhoKFkpPQl9BQ1RJT05fVU5TUEVDSUZJRUQQABISCg5KT0JfQUNUSU9OX05PVxABEhQKEEpPQl9BQ1RJT05fUEFVU0UQAhIVChFKT0JfQUNUSU9OX1JFU1VNRRADKoQBCg1WZXJpZnlQcm9ibGVtEh4KGlZFUklGWV9QUk9CTEVNX1VOU1BFQ0lGSUVEEAASGgoWVkVSSUZZX1BST0JMRU1fREFNQUdFRBABEh0KGVZFUklGWV9QUk9CTEVNX1VOUkVBREFCTEUQAhIYChRWRVJJRllfUFJPQkxFTV9CRUxPVxADMpoECgpKb2JTZXJ2aWNlEj0KCExpc3RKb2JzEhcuZGZzLnYxLkxpc3RKb2JzUmVxdWVzdBoYLmRmcy52MS5MaXN0Sm9ic1Jlc3BvbnNlEkIKCVdhdGNoSm9icxIYLmRmcy52MS5XYXRjaEpvYnNSZXF1ZXN0GhkuZGZzLnYxLldhdGNoSm9ic1Jlc3BvbnNlMAESQwoKQ29udHJvbEpvYhIZLmRmcy52MS5Db250cm9sSm9iUmVxdWVzdBoaLmRmcy52MS5Db250cm9sSm9iUmVzcG9uc2USQAoJR2V0UmVwYWlyEhguZGZzLnYxLkdldFJlcGFpclJlcXVlc3QaGS5kZnMudjEuR2V0UmVwYWlyUmVzcG9uc2USQwoKR2V0Q29sbGVjdBIZLmRmcy52MS5HZXRDb2xsZWN0UmVxdWVzdBoaLmRmcy52MS5HZXRDb2xsZWN0UmVzcG9uc2USQwoKR2V0Q29udmVydBIZLmRmcy52MS5HZXRDb252ZXJ0UmVxdWVzdBoaLmRmcy52MS5HZXRDb252ZXJ0UmVzcG9uc2USOQoGVmVyaWZ5EhUuZGZzLnYxLlZlcmlmeVJlcXVlc3QaFi5kZnMudjEuVmVyaWZ5UmVzcG9uc2UwARI9CghHZXRTY3J1YhIXLmRmcy52MS5HZXRTY3J1YlJlcXVlc3QaGC5kZnMudjEuR2V0U2NydWJSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("ChBkZnMvdjEvam9iLnByb3RvEgZkZnMudjEi3AEKA0pvYhIMCgRuYW1lGAEgASgJEh8KBXN0YXRlGAIgASgOMhAuZGZzLnYxLkpvYlN0YXRlEg0KBXBoYXNlGAMgASgJEhAKA3doeRgEIAEoCUgAiAEBEhIKCmRvbmVfc2hhcmUYBSABKAESEgoKZG9uZV9ieXRlcxgGIAEoBBITCgt0b3RhbF9ieXRlcxgHIAEoBBITCgZldGFfbXMYCCABKARIAYgBARIUCgdmYWlsdXJlGAkgASgJSAKIAQFCBgoEX3doeUIJCgdfZXRhX21zQgoKCF9mYWlsdXJlIoEBCgZSZXBhaXISGAoDam9iGAEgASgLMgsuZGZzLnYxLkpvYhIiCgVmb3VuZBgCIAEoCzITLmRmcy52MS5SZXBhaXJGb3VuZBIiCgV0b3RhbBgDIAEoCzITLmRmcy52MS5SZXBhaXJUb3RhbBIVCg1mdWxsX3BlZXJfaWRzGAQgAygJIrEBCgtSZXBhaXJGb3VuZBIWCg5sYXlvdXRfdmVyc2lvbhgBIAEoCRIXCg9vYmplY3RzX2F0X3Jpc2sYAiABKAQSEwoLaXNfYXRfbGVhc3QYAyABKAgSFAoMc2hvcnRfYmxvY2tzGAQgASgEEhMKC2dvbmVfYmxvY2tzGAUgASgEEhgKEG1pc3BsYWNlZF9ibG9ja3MYBiABKAQSFwoPbWlzcGxhY2VkX2J5dGVzGAcgASgEIn0KC1JlcGFpclRvdGFsEhYKDmJyb3VnaHRfYmxvY2tzGAEgASgEEhYKDmZldGNoZWRfYmxvY2tzGAIgASgEEhcKD3JlbGVhc2VkX2Jsb2NrcxgDIAEoBBITCgttb3ZlZF9ieXRlcxgEIAEoBBIQCghmYWlsdXJlcxgFIAEoBCJ3CgVTY3J1YhIYCgNqb2IYASABKAsyCy5kZnMudjEuSm9iEhAKCGV2ZXJ5X21zGAIgASgEEiEKBWZvdW5kGAMgASgLMhIuZGZzLnYxLlNjcnViRm91bmQSHwoEbGFzdBgEIAEoCzIRLmRmcy52MS5TY3J1YlBhc3MifAoJU2NydWJQYXNzEiwKCGZpbmlzaGVkGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgd0b29rX21zGAIgASgEEg0KBWJ5dGVzGAMgASgEEiEKBWZvdW5kGAQgASgLMhIuZGZzLnYxLlNjcnViRm91bmQioQEKClNjcnViRm91bmQSDgoGcGllY2VzGAEgASgEEhQKDHdyb25nX3BpZWNlcxgCIAEoBBIYChB3cm9uZ19yZWZlcmVuY2VzGAMgASgEEhUKDWVudGVyZWRfZmlsZXMYBCABKAQSDAoEcm93cxgFIAEoBBIXCg9sb3N0X3BhcnRpdGlvbnMYBiABKAQSFQoNZGFtYWdlZF9maWxlcxgHIAEoBCIRCg9MaXN0Sm9ic1JlcXVlc3QiLQoQTGlzdEpvYnNSZXNwb25zZRIZCgRqb2JzGAEgAygLMgsuZGZzLnYxLkpvYiIkChBXYXRjaEpvYnNSZXF1ZXN0EhAKCGV2ZXJ5X21zGAEgASgNIi4KEVdhdGNoSm9ic1Jlc3BvbnNlEhkKBGpvYnMYASADKAsyCy5kZnMudjEuSm9iIhIKEEdldFJlcGFpclJlcXVlc3QiMwoRR2V0UmVwYWlyUmVzcG9uc2USHgoGcmVwYWlyGAEgASgLMg4uZGZzLnYxLlJlcGFpciIRCg9HZXRTY3J1YlJlcXVlc3QiMAoQR2V0U2NydWJSZXNwb25zZRIcCgVzY3J1YhgBIAEoCzINLmRmcy52MS5TY3J1YiJEChFDb250cm9sSm9iUmVxdWVzdBIMCgRuYW1lGAEgASgJEiEKBmFjdGlvbhgCIAEoDjIRLmRmcy52MS5Kb2JBY3Rpb24iLgoSQ29udHJvbEpvYlJlc3BvbnNlEhgKA2pvYhgBIAEoCzILLmRmcy52MS5Kb2IiQAoNVmVyaWZ5UmVxdWVzdBIOCgZidWNrZXQYASABKAkSDgoGcHJlZml4GAIgASgJEg8KB2lzX2RlZXAYAyABKAgiuQEKDlZlcmlmeVJlc3BvbnNlEiQKBXRvdGFsGAEgASgLMhMuZGZzLnYxLlZlcmlmeVRvdGFsSAASKAoIcHJvZ3Jlc3MYAiABKAsyFC5kZnMudjEuVmVyaWZ5Q291bnRzSAASKAoGb2JqZWN0GAMgASgLMhYuZGZzLnYxLlZlcmlmaWVkT2JqZWN0SAASJAoEZG9uZRgEIAEoCzIULmRmcy52MS5WZXJpZnlDb3VudHNIAEIHCgVldmVudCItCgtWZXJpZnlUb3RhbBIPCgdvYmplY3RzGAEgASgEEg0KBWJ5dGVzGAIgASgEInIKDFZlcmlmeUNvdW50cxIPCgdvYmplY3RzGAEgASgEEg0KBWJ5dGVzGAIgASgEEg4KBmJsb2NrcxgDIAEoBBIPCgdkYW1hZ2VkGAQgASgEEhIKCnVucmVhZGFibGUYBSABKAQSDQoFYmVsb3cYBiABKAQieQoOVmVyaWZpZWRPYmplY3QSDgoGYnVja2V0GAEgASgJEgsKA2tleRgCIAEoCRISCgp2ZXJzaW9uX2lkGAMgASgJEiYKB3Byb2JsZW0YBCABKA4yFS5kZnMudjEuVmVyaWZ5UHJvYmxlbRIOCgZyZWFzb24YBSABKAkiqAEKB0NvbGxlY3QSGAoDam9iGAEgASgLMgsuZGZzLnYxLkpvYhIYChBjb2xsZWN0X2FmdGVyX21zGAIgASgEEiMKBWZvdW5kGAMgASgLMhQuZGZzLnYxLkNvbGxlY3RGb3VuZBIjCgV0b3RhbBgEIAEoCzIULmRmcy52MS5Db2xsZWN0VG90YWwSHwoKcHVibGlzaGluZxgFIAEoCzILLmRmcy52MS5Kb2IikgEKDENvbGxlY3RGb3VuZBIYChBjb25kZW1uZWRfYmxvY2tzGAEgASgEEhcKD2NvbmRlbW5lZF9ieXRlcxgCIAEoBBIbChN1bnJlZmVyZW5jZWRfYmxvY2tzGAMgASgEEhoKEnVucmVmZXJlbmNlZF9ieXRlcxgEIAEoBBIWCg5oZWxkX3VwX2Jsb2NrcxgFIAEoBCKNAQoMQ29sbGVjdFRvdGFsEhgKEGNvbGxlY3RlZF9ibG9ja3MYASABKAQSFwoPY29sbGVjdGVkX2J5dGVzGAIgASgEEhUKDXNwYXJlZF9ibG9ja3MYAyABKAQSGAoQcHVibGlzaGVkX2RlYXRocxgEIAEoBBIZChFhYmFuZG9uZWRfdXBsb2FkcxgFIAEoBCITChFHZXRDb2xsZWN0UmVxdWVzdCI2ChJHZXRDb2xsZWN0UmVzcG9uc2USIAoHY29sbGVjdBgBIAEoCzIPLmRmcy52MS5Db2xsZWN0IhMKEUdldENvbnZlcnRSZXF1ZXN0IjYKEkdldENvbnZlcnRSZXNwb25zZRIgCgdjb252ZXJ0GAEgASgLMg8uZGZzLnYxLkNvbnZlcnQiEwoRR2V0Q29tcGFyZVJlcXVlc3QiNgoSR2V0Q29tcGFyZVJlc3BvbnNlEiAKB2NvbXBhcmUYASABKAsyDy5kZnMudjEuQ29tcGFyZSJ7CgdDb21wYXJlEhgKA2pvYhgBIAEoCzILLmRmcy52MS5Kb2ISFwoPZG9uZV9wYXJ0aXRpb25zGAIgASgEEhgKEHRvdGFsX3BhcnRpdGlvbnMYAyABKAQSIwoFdG90YWwYBCABKAsyFC5kZnMudjEuQ29tcGFyZVRvdGFsImoKDENvbXBhcmVUb3RhbBITCgtjb21wYXJpc29ucxgBIAEoBBIQCghmYWlsdXJlcxgCIAEoBBIYChBoYW5kZWRfb3Zlcl9yb3dzGAMgASgEEhkKEWhhbmRlZF9vdmVyX2J5dGVzGAQgASgEIhQKEkdldEFubm91bmNlUmVxdWVzdCI5ChNHZXRBbm5vdW5jZVJlc3BvbnNlEiIKCGFubm91bmNlGAEgASgLMhAuZGZzLnYxLkFubm91bmNlIkoKCEFubm91bmNlEhgKA2pvYhgBIAEoCzILLmRmcy52MS5Kb2ISJAoFdG90YWwYAiABKAsyFS5kZnMudjEuQW5ub3VuY2VUb3RhbCJUCg1Bbm5vdW5jZVRvdGFsEhkKEWFubm91bmNlZF9vYmplY3RzGAEgASgEEhYKDnByb3ZpZGVkX3Jvb3RzGAIgASgEEhAKCGZhaWx1cmVzGAMgASgEIqoBCgdDb252ZXJ0EhgKA2pvYhgBIAEoCzILLmRmcy52MS5Kb2ISIwoFZm91bmQYAiABKAsyFC5kZnMudjEuQ29udmVydEZvdW5kEiMKBXRvdGFsGAMgASgLMhQuZGZzLnYxLkNvbnZlcnRUb3RhbBIqCgdjbHVzdGVyGAQgASgLMhkuZGZzLnYxLkNsdXN0ZXJDb252ZXJzaW9uEg8KB2J1Y2tldHMYBSADKAkiRAoMQ29udmVydEZvdW5kEhAKCHZlcnNpb25zGAEgASgEEg0KBWJ5dGVzGAIgASgEEhMKC2lzX2F0X2xlYXN0GAMgASgIIlUKDENvbnZlcnRUb3RhbBIaChJjb252ZXJ0ZWRfdmVyc2lvbnMYASABKAQSFwoPY29udmVydGVkX2J5dGVzGAIgASgEEhAKCGZhaWx1cmVzGAMgASgEIrUBChFDbHVzdGVyQ29udmVyc2lvbhIQCgh2ZXJzaW9ucxgBIAEoBBINCgVieXRlcxgCIAEoBBITCgtpc19hdF9sZWFzdBgDIAEoCBIPCgdpc19kb25lGAQgASgIEhIKCmRvbmVfYnl0ZXMYBSABKAQSEwoLdG90YWxfYnl0ZXMYBiABKAQSFwoPc2lsZW50X3BlZXJfaWRzGAcgAygJEhcKD3BhdXNlZF9wZWVyX2lkcxgIIAMoCSpjCghKb2JTdGF0ZRIZChVKT0JfU1RBVEVfVU5TUEVDSUZJRUQQABISCg5KT0JfU1RBVEVfQlVTWRABEhIKDkpPQl9TVEFURV9JRExFEAISFAoQSk9CX1NUQVRFX1BBVVNFRBADKmgKCUpvYkFjdGlvbhIaChZKT0JfQUNUSU9OX1VOU1BFQ0lGSUVEEAASEgoOSk9CX0FDVElPTl9OT1cQARIUChBKT0JfQUNUSU9OX1BBVVNFEAISFQoRSk9CX0FDVElPTl9SRVNVTUUQAyqEAQoNVmVyaWZ5UHJvYmxlbRIeChpWRVJJRllfUFJPQkxFTV9VTlNQRUNJRklFRBAAEhoKFlZFUklGWV9QUk9CTEVNX0RBTUFHRUQQARIdChlWRVJJRllfUFJPQkxFTV9VTlJFQURBQkxFEAISGAoUVkVSSUZZX1BST0JMRU1fQkVMT1cQAzKnBQoKSm9iU2VydmljZRI9CghMaXN0Sm9icxIXLmRmcy52MS5MaXN0Sm9ic1JlcXVlc3QaGC5kZnMudjEuTGlzdEpvYnNSZXNwb25zZRJCCglXYXRjaEpvYnMSGC5kZnMudjEuV2F0Y2hKb2JzUmVxdWVzdBoZLmRmcy52MS5XYXRjaEpvYnNSZXNwb25zZTABEkMKCkNvbnRyb2xKb2ISGS5kZnMudjEuQ29udHJvbEpvYlJlcXVlc3QaGi5kZnMudjEuQ29udHJvbEpvYlJlc3BvbnNlEkAKCUdldFJlcGFpchIYLmRmcy52MS5HZXRSZXBhaXJSZXF1ZXN0GhkuZGZzLnYxLkdldFJlcGFpclJlc3BvbnNlEkMKCkdldENvbGxlY3QSGS5kZnMudjEuR2V0Q29sbGVjdFJlcXVlc3QaGi5kZnMudjEuR2V0Q29sbGVjdFJlc3BvbnNlEkMKCkdldENvbnZlcnQSGS5kZnMudjEuR2V0Q29udmVydFJlcXVlc3QaGi5kZnMudjEuR2V0Q29udmVydFJlc3BvbnNlEkMKCkdldENvbXBhcmUSGS5kZnMudjEuR2V0Q29tcGFyZVJlcXVlc3QaGi5kZnMudjEuR2V0Q29tcGFyZVJlc3BvbnNlEkYKC0dldEFubm91bmNlEhouZGZzLnYxLkdldEFubm91bmNlUmVxdWVzdBobLmRmcy52MS5HZXRBbm5vdW5jZVJlc3BvbnNlEjkKBlZlcmlmeRIVLmRmcy52MS5WZXJpZnlSZXF1ZXN0GhYuZGZzLnYxLlZlcmlmeVJlc3BvbnNlMAESPQoIR2V0U2NydWISFy5kZnMudjEuR2V0U2NydWJSZXF1ZXN0GhguZGZzLnYxLkdldFNjcnViUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message dfs.v1.Job
@@ -868,6 +868,185 @@ export const GetConvertResponseSchema: GenMessage<GetConvertResponse> = /*@__PUR
   messageDesc(file_dfs_v1_job, 28);
 
 /**
+ * @generated from message dfs.v1.GetCompareRequest
+ */
+export type GetCompareRequest = Message<"dfs.v1.GetCompareRequest"> & {
+};
+
+/**
+ * Describes the message dfs.v1.GetCompareRequest.
+ * Use `create(GetCompareRequestSchema)` to create a new message.
+ */
+export const GetCompareRequestSchema: GenMessage<GetCompareRequest> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 29);
+
+/**
+ * @generated from message dfs.v1.GetCompareResponse
+ */
+export type GetCompareResponse = Message<"dfs.v1.GetCompareResponse"> & {
+  /**
+   * @generated from field: dfs.v1.Compare compare = 1;
+   */
+  compare?: Compare | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.GetCompareResponse.
+ * Use `create(GetCompareResponseSchema)` to create a new message.
+ */
+export const GetCompareResponseSchema: GenMessage<GetCompareResponse> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 30);
+
+/**
+ * @generated from message dfs.v1.Compare
+ */
+export type Compare = Message<"dfs.v1.Compare"> & {
+  /**
+   * @generated from field: dfs.v1.Job job = 1;
+   */
+  job?: Job | undefined;
+
+  /**
+   * Counted once for each replica that a partition is compared with.
+   *
+   * @generated from field: uint64 done_partitions = 2;
+   */
+  donePartitions: bigint;
+
+  /**
+   * @generated from field: uint64 total_partitions = 3;
+   */
+  totalPartitions: bigint;
+
+  /**
+   * Since the start.
+   *
+   * @generated from field: dfs.v1.CompareTotal total = 4;
+   */
+  total?: CompareTotal | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.Compare.
+ * Use `create(CompareSchema)` to create a new message.
+ */
+export const CompareSchema: GenMessage<Compare> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 31);
+
+/**
+ * @generated from message dfs.v1.CompareTotal
+ */
+export type CompareTotal = Message<"dfs.v1.CompareTotal"> & {
+  /**
+   * @generated from field: uint64 comparisons = 1;
+   */
+  comparisons: bigint;
+
+  /**
+   * @generated from field: uint64 failures = 2;
+   */
+  failures: bigint;
+
+  /**
+   * @generated from field: uint64 handed_over_rows = 3;
+   */
+  handedOverRows: bigint;
+
+  /**
+   * @generated from field: uint64 handed_over_bytes = 4;
+   */
+  handedOverBytes: bigint;
+};
+
+/**
+ * Describes the message dfs.v1.CompareTotal.
+ * Use `create(CompareTotalSchema)` to create a new message.
+ */
+export const CompareTotalSchema: GenMessage<CompareTotal> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 32);
+
+/**
+ * @generated from message dfs.v1.GetAnnounceRequest
+ */
+export type GetAnnounceRequest = Message<"dfs.v1.GetAnnounceRequest"> & {
+};
+
+/**
+ * Describes the message dfs.v1.GetAnnounceRequest.
+ * Use `create(GetAnnounceRequestSchema)` to create a new message.
+ */
+export const GetAnnounceRequestSchema: GenMessage<GetAnnounceRequest> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 33);
+
+/**
+ * @generated from message dfs.v1.GetAnnounceResponse
+ */
+export type GetAnnounceResponse = Message<"dfs.v1.GetAnnounceResponse"> & {
+  /**
+   * @generated from field: dfs.v1.Announce announce = 1;
+   */
+  announce?: Announce | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.GetAnnounceResponse.
+ * Use `create(GetAnnounceResponseSchema)` to create a new message.
+ */
+export const GetAnnounceResponseSchema: GenMessage<GetAnnounceResponse> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 34);
+
+/**
+ * @generated from message dfs.v1.Announce
+ */
+export type Announce = Message<"dfs.v1.Announce"> & {
+  /**
+   * @generated from field: dfs.v1.Job job = 1;
+   */
+  job?: Job | undefined;
+
+  /**
+   * Since the start, without what was announced when it was put.
+   *
+   * @generated from field: dfs.v1.AnnounceTotal total = 2;
+   */
+  total?: AnnounceTotal | undefined;
+};
+
+/**
+ * Describes the message dfs.v1.Announce.
+ * Use `create(AnnounceSchema)` to create a new message.
+ */
+export const AnnounceSchema: GenMessage<Announce> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 35);
+
+/**
+ * @generated from message dfs.v1.AnnounceTotal
+ */
+export type AnnounceTotal = Message<"dfs.v1.AnnounceTotal"> & {
+  /**
+   * @generated from field: uint64 announced_objects = 1;
+   */
+  announcedObjects: bigint;
+
+  /**
+   * @generated from field: uint64 provided_roots = 2;
+   */
+  providedRoots: bigint;
+
+  /**
+   * @generated from field: uint64 failures = 3;
+   */
+  failures: bigint;
+};
+
+/**
+ * Describes the message dfs.v1.AnnounceTotal.
+ * Use `create(AnnounceTotalSchema)` to create a new message.
+ */
+export const AnnounceTotalSchema: GenMessage<AnnounceTotal> = /*@__PURE__*/
+  messageDesc(file_dfs_v1_job, 36);
+
+/**
  * @generated from message dfs.v1.Convert
  */
 export type Convert = Message<"dfs.v1.Convert"> & {
@@ -912,7 +1091,7 @@ export type Convert = Message<"dfs.v1.Convert"> & {
  * Use `create(ConvertSchema)` to create a new message.
  */
 export const ConvertSchema: GenMessage<Convert> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_job, 29);
+  messageDesc(file_dfs_v1_job, 37);
 
 /**
  * @generated from message dfs.v1.ConvertFound
@@ -939,7 +1118,7 @@ export type ConvertFound = Message<"dfs.v1.ConvertFound"> & {
  * Use `create(ConvertFoundSchema)` to create a new message.
  */
 export const ConvertFoundSchema: GenMessage<ConvertFound> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_job, 30);
+  messageDesc(file_dfs_v1_job, 38);
 
 /**
  * @generated from message dfs.v1.ConvertTotal
@@ -966,7 +1145,7 @@ export type ConvertTotal = Message<"dfs.v1.ConvertTotal"> & {
  * Use `create(ConvertTotalSchema)` to create a new message.
  */
 export const ConvertTotalSchema: GenMessage<ConvertTotal> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_job, 31);
+  messageDesc(file_dfs_v1_job, 39);
 
 /**
  * @generated from message dfs.v1.ClusterConversion
@@ -1026,7 +1205,7 @@ export type ClusterConversion = Message<"dfs.v1.ClusterConversion"> & {
  * Use `create(ClusterConversionSchema)` to create a new message.
  */
 export const ClusterConversionSchema: GenMessage<ClusterConversion> = /*@__PURE__*/
-  messageDesc(file_dfs_v1_job, 32);
+  messageDesc(file_dfs_v1_job, 40);
 
 /**
  * @generated from enum dfs.v1.JobState
@@ -1209,6 +1388,26 @@ export const JobService: GenService<{
     methodKind: "unary";
     input: typeof GetConvertRequestSchema;
     output: typeof GetConvertResponseSchema;
+  },
+  /**
+   * The comparison of rows with their other replicas (anti-entropy), in all that is known of it.
+   *
+   * @generated from rpc dfs.v1.JobService.GetCompare
+   */
+  getCompare: {
+    methodKind: "unary";
+    input: typeof GetCompareRequestSchema;
+    output: typeof GetCompareResponseSchema;
+  },
+  /**
+   * What says again what is stored, for those who have started since, in all that is known of it. Not on a node without keys.
+   *
+   * @generated from rpc dfs.v1.JobService.GetAnnounce
+   */
+  getAnnounce: {
+    methodKind: "unary";
+    input: typeof GetAnnounceRequestSchema;
+    output: typeof GetAnnounceResponseSchema;
   },
   /**
    * Proves everything that can be read through this node. It is done when its last message says so.
