@@ -1,11 +1,13 @@
 import type { PeerId } from '../base/peer-id.ts'
+import { noReferences } from '../blockstore/references.ts'
 import type { Presence, Redundancy } from './index.ts'
 
 /**
  * What one node sees of one block, and what it does about it. Pure: every holder decides alone, by the same rules, so that each missing copy has one who brings it.
  *
  * - Unknown is not absent: who did not answer is neither counted as a copy nor sent one.
- * - A missing copy is brought by the first, in the order of the placement, of those that have the block and answer.
+ * - A missing copy is brought by the first, in the order of the placement, of those that have the block, know whom it is for, and answer: what lies somewhere for
+ *   nobody, or for the dead alone, is not looked after there.
  * - What does not belong here goes only when as many others have said that they have it as its redundancy asks, and no layout is being moved to; then they are
  *   asked once more, each with every reference, and promise it (`BlockHolder.release`), if the references here are still those that it was decided by.
  */
@@ -53,7 +55,7 @@ export function planFor ({ self, placed, redundancy, isHere, references, answers
   const has = (peer: PeerId): boolean => peer === self ? isHere : isHeld(answers.get(peer))
   const lacks = (peer: PeerId): boolean => peer !== self && answers.get(peer)?.state === 'absent'
   const survivors = [...new Set([...placed, self])].filter(has)
-  const isBringer = survivors[0] === self
+  const isBringer = survivors.find((peer) => peer === self || answers.get(peer)?.references !== noReferences.digest) === self
   const isMisplaced = isHere && !holders.includes(self) && holders.length > 0
   const others = placed.filter((peer) => peer !== self && has(peer)).slice(0, holders.length)
   return {

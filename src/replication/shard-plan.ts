@@ -1,4 +1,5 @@
 import type { PeerId } from '../base/peer-id.ts'
+import { noReferences } from '../blockstore/references.ts'
 import type { Redundancy, ShardPresence } from './index.ts'
 import { holdersFor } from './repair-plan.ts'
 
@@ -44,10 +45,12 @@ export function shardPlanFor ({ self, placed, redundancy, indexes, references, a
   const indexesOf = (peer: PeerId): ReadonlySet<number> | undefined => peer === self ? indexes : answers.get(peer)?.indexes
   const has = (peer: PeerId, index: number): boolean => indexesOf(peer)?.has(index) === true
   const surviving = new Set(known.flatMap((peer) => [...indexesOf(peer) ?? []]))
-  const anyHolder = known.find((peer) => (indexesOf(peer)?.size ?? 0) > 0)
+  // who has no reference that wants shards does not look after them
+  const bringers = known.filter((peer) => peer === self || answers.get(peer)?.references !== noReferences.digest)
+  const anyHolder = bringers.find((peer) => (indexesOf(peer)?.size ?? 0) > 0)
   const push = holders.flatMap((peer, index) => {
     if (indexesOf(peer) === undefined || has(peer, index)) return []
-    const bringer = known.find((other) => has(other, index)) ?? anyHolder
+    const bringer = bringers.find((other) => has(other, index)) ?? anyHolder
     return bringer === self ? [{ peer, index }] : []
   })
   const elsewhere = [...indexes].filter((index) => holders[index] !== undefined && holders[index] !== self)

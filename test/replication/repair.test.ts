@@ -48,6 +48,17 @@ describe('a copy that is missing', () => {
     expect(await world.versionsAt(b, cid)).toBe(2)
   })
 
+  test('is not left to a holder that has it for nobody, and so does not look after it', async () => {
+    const world = await repairNodes(4)
+    const [a, b, c, d] = world.nodes as Four
+    const cid = await world.put([b, c], 'a block')
+    await a.blocks.put(cid, await b.blocks.get(cid))
+    world.placed = ids(d, a, b, c) as RepairNodes['placed']
+    await world.sweep(a, b, c)
+    expect(await d.blocks.has(cid)).toBe(true)
+    expect(b.repair.status().total).toMatchObject({ broughtBlocks: 1 })
+  })
+
   test('of references alone is told by those who have them', async () => {
     const world = await repairNodes(3)
     const [a, b, c] = world.nodes as Four
