@@ -1,4 +1,4 @@
-import { partitionCount } from '../../base/bytes.ts'
+import { partitionCount, partitionOf } from '../../base/bytes.ts'
 import type { Cid } from '../../base/cid.ts'
 import type { Clock } from '../../base/clock.ts'
 import type { Random } from '../../base/random.ts'
@@ -94,7 +94,10 @@ export class Announcing {
   }
 
   async #page (pass: Pass, signal: AbortSignal): Promise<void> {
-    const isAtEnd = await this.#rows.step(pass, async (row) => { pass.queue.push(...this.#namedIn(row)) }, { signal })
+    const isAtEnd = await this.#rows.step(pass, async (row) => {
+      // a page that goes round the end may reach beyond where the pass began
+      if (!(pass.isRoundTheEnd && partitionOf(row.rowKey) >= pass.start)) pass.queue.push(...this.#namedIn(row))
+    }, { signal })
     if (isAtEnd && !pass.isRoundTheEnd) Object.assign(pass, { partition: 0, after: undefined, isRoundTheEnd: true })
     const isRound = pass.isRoundTheEnd && pass.partition >= pass.start
     if (isRound && pass.queue.length === 0) this.#end()

@@ -38,10 +38,10 @@ async function world () {
   const held = new Set<string>()
   const warnings: string[] = []
   const failing = new Set<Cid>()
-  const started = (by: number, { maxAPass }: { maxAPass?: number } = {}): Announcing => {
+  const started = (by: number, { maxAPass, seed = by }: { maxAPass?: number, seed?: number } = {}): Announcing => {
     const { self, store: rows } = nodes.nodes[by] as (typeof nodes.nodes)[number]
     return new Announcing({
-      self, store: rows, codec: plainCodec, voters: nodes.voters, isMember: () => true, content, clock: time.clock(), random: seededRandom(by), warn: (message) => { warnings.push(message) },
+      self, store: rows, codec: plainCodec, voters: nodes.voters, isMember: () => true, content, clock: time.clock(), random: seededRandom(seed), warn: (message) => { warnings.push(message) },
       reachable: () => new Set(nodes.nodes.map((node) => node.self).filter((peer) => peer !== self && !nodes.dead.has(peer))),
       ...maxAPass === undefined ? {} : { maxAPass },
       isHeld: async (cid) => held.has(`${by} ${cid}`),
@@ -86,6 +86,7 @@ describe('what is stored is said again', () => {
     expect(said.announced.map(({ version }) => version).toSorted()).toEqual(put1.map(({ version }) => version).toSorted())
     expect(new Set(said.announced.map(({ by }) => by)).size).toBe(3)
     for (const by of [0, 1, 2]) expect(said.provided.filter((one) => one.by === by).map(({ root }) => root).toSorted()).toEqual(by === 2 ? [] : put1.map(({ root }) => root).toSorted())
+    // each once, wherever the pass began
     expect(all.map((one) => one.status().total.providedRoots)).toEqual([20, 20, 0])
 
     // started anew it knows nothing of what it said, and neither do those who have been started anew
@@ -152,6 +153,17 @@ describe('what is stored is said again', () => {
     expect(said.provided).toHaveLength(4)
     expect(announcing.status().total).toMatchObject({ providedRoots: 4, failures: 1 })
     expect(warnings).toEqual(['a root could not be provided'])
+  })
+
+  test('once in a pass, wherever that begins', async () => {
+    const { put, held, said, started, time } = await world()
+    const all = await Promise.all(Array.from({ length: 60 }, async (_, i) => put(`key ${i}`)))
+    for (const { root } of all) held.add(`0 ${root}`)
+    for (let seed = 0; seed < 12; seed++) {
+      said.provided.length = 0
+      await settled(started(0, { seed }), time)
+      expect(said.provided.map(({ root }) => root).toSorted(), `seed ${seed}`).toEqual(all.map(({ root }) => root).toSorted())
+    }
   })
 
   test('and no more of it in one pass than was given to it; the next begins elsewhere', async () => {
