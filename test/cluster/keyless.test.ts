@@ -1,13 +1,10 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { hexOf, utf8 } from '../../src/base/bytes.ts'
 import { connectLocal } from '../../src/client/index.ts'
-import { ClusterKeys } from '../../src/encryption/index.ts'
-import { derived } from '../../src/encryption/keys.ts'
 import type { NodeStatus } from '../../src/node.ts'
-import { anyPorts, memberIn } from '../support/member.ts'
+import { anyPorts } from '../support/member.ts'
 import { type NodeObjects, objectsOf } from '../support/real-cluster.ts'
-import { foundInMemory, foundOnDisk, type Needles } from '../support/secrets-in-memory.ts'
+import { foundInMemory, foundOnDisk, type Needles, secretsOf } from '../support/secrets-in-memory.ts'
 import { tried } from '../support/tried.ts'
 import { type TemporaryFolder, temporaryFolder } from '../support/temporary.ts'
 import { LocalCluster, LocalNode, until } from '../../scripts/local-cluster.ts'
@@ -39,24 +36,12 @@ beforeAll(async () => {
   const client = await connectLocal(cluster.node(0).data)
   await client.json('PUT', `/v1/buckets/${bucket}`, { body: { copies: 2, degraded: 'allow' } })
   objects = objectsOf(client, bucket)
-  needles = await needlesOf(cluster.node(0).data)
+  needles = await secretsOf(cluster.node(0).data, { bucket, object: key })
 }, 180_000)
 afterAll(async () => {
   await cluster[Symbol.asyncDispose]()
   await folder[Symbol.asyncDispose]()
 })
-
-async function needlesOf (data: string): Promise<Needles> {
-  const { keyring: { ring, clusterId } } = await memberIn(data)
-  if (ring === undefined) throw new Error('a member without a ring')
-  const keys = new ClusterKeys({ clusterId, ...ring })
-  const secret = ring.epochs.get(1) as Uint8Array
-  return {
-    S: secret, N: ring.names, 'S in hexadecimal': utf8(hexOf(secret)), 'N in hexadecimal': utf8(hexOf(ring.names)),
-    'key of names': keys.name, 'key of votes': keys.epoch(1).vote, 'key of deaths': keys.epoch(1).delete, 'key of rows': derived(secret, clusterId, 'row-key'),
-    'name of the bucket': utf8(bucket), 'name of the object': utf8(key),
-  }
-}
 
 describe('a node without keys', () => {
   const content = new Uint8Array(200_000).map((_, i) => (i * 7919) >> 3)

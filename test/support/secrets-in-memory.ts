@@ -1,9 +1,26 @@
 import { open, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { hexOf, utf8 } from '../../src/base/bytes.ts'
+import { ClusterKeys } from '../../src/encryption/index.ts'
+import { derived } from '../../src/encryption/keys.ts'
+import { memberIn } from './member.ts'
 import { filesIn } from './real-cluster.ts'
 
 /** What must not be found, by a name for the report. */
 export type Needles = Readonly<Record<string, Uint8Array>>
+
+/** What a node without keys must never have: secrets and keys of the member whose folder this is, and names. */
+export async function secretsOf (data: string, names: { readonly bucket: string, readonly object: string }): Promise<Needles> {
+  const { keyring: { ring, clusterId } } = await memberIn(data)
+  if (ring === undefined) throw new Error('a member without a ring')
+  const keys = new ClusterKeys({ clusterId, ...ring })
+  const secret = ring.epochs.get(1) as Uint8Array
+  return {
+    S: secret, N: ring.names, 'S in hexadecimal': utf8(hexOf(secret)), 'N in hexadecimal': utf8(hexOf(ring.names)),
+    'key of names': keys.name, 'key of votes': keys.epoch(1).vote, 'key of deaths': keys.epoch(1).delete, 'key of rows': derived(secret, clusterId, 'row-key'),
+    'name of the bucket': utf8(names.bucket), 'name of the object': utf8(names.object),
+  }
+}
 
 const pieceBytes = 4 * 1024 * 1024
 
