@@ -20,6 +20,7 @@ import { s3, s3Large, s3List } from './s3.ts'
 import { multipart } from './multipart.ts'
 import { scale } from './scale/scale.ts'
 import { sealing } from './sealing.ts'
+import { slowClients } from './slow-clients.ts'
 import { smallObjects } from './small-objects.ts'
 import { startUp } from './start-up.ts'
 
@@ -46,7 +47,7 @@ const onThree: Readonly<Record<string, Section>> = { 'start-up': startUp, small:
 /** On three holders and two members that hold nothing. */
 const onReaders: Readonly<Record<string, Section>> = { fetch: fetches, 'first-byte': firstBytes, helia }
 /** In this process, or on nodes of their own. */
-const alone: Readonly<Record<string, (bench: Bench) => Promise<void>>> = { gateway, sealing, erasure, layout, scale, repair }
+const alone: Readonly<Record<string, (bench: Bench) => Promise<void>>> = { gateway, 'slow-clients': slowClients, sealing, erasure, layout, scale, repair }
 
 const names = [...Object.keys(onThree), ...Object.keys(onReaders), ...Object.keys(alone)]
 const wanted = values.only === undefined ? names : values.only.split(',')

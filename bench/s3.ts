@@ -135,10 +135,11 @@ async function inFlight (most: number, count: number, act: (i: number) => Promis
   await Promise.all(each(most, async () => { for (let i = next++; i < count; i = next++) await act(i) }))
 }
 
+/** Its continuation tokens are made with a cipher that OpenSSL counts as legacy. */
 async function rivalIn (folder: string, tell: (why: string) => void): Promise<{ s3: S3, end: () => Promise<void> } | undefined> {
   const missing = installed('s3rver')
   if (missing !== undefined) { tell(missing); return undefined }
-  const launched: Launched<{ port: number }> = launch(process.execPath, ['--disable-warning=DEP0187', '--no-deprecation', program, folder])
+  const launched: Launched<{ port: number }> = launch(process.execPath, ['--disable-warning=DEP0187', '--no-deprecation', '--openssl-legacy-provider', program, folder])
   const { port } = await launched.answer
   const s3 = new S3(`http://127.0.0.1:${port}`, { id: 'S3RVER', secret: 'S3RVER' }, bucket)
   return { s3, end: async () => { s3.close(); await launched.end() } }

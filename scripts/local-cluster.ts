@@ -125,7 +125,7 @@ export class LocalNode {
   thaw (): void { this.#process?.kill('SIGCONT') }
 
   /** Bytes resident, from the kernel; undefined when it does not run. Peak with 'VmHWM'. */
-  async memoryBytes (field: 'VmRSS' | 'VmHWM' = 'VmHWM'): Promise<number | undefined> {
+  async memoryBytes (field: 'VmRSS' | 'VmHWM' | 'RssAnon' = 'VmHWM'): Promise<number | undefined> {
     if (!this.isRunning) return undefined
     const { readFile } = await import('node:fs/promises')
     const match = new RegExp(`${field}:\\s+(\\d+) kB`).exec(await readFile(`/proc/${this.pid}/status`, 'utf8'))
