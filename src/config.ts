@@ -57,6 +57,8 @@ export interface Config {
   readonly inFlightBytes: number
   /** Bytes that the bodies of all puts together hold in memory; a put beyond them waits. */
   readonly putMemoryBytes: number
+  /** Of chunks that are opened for readers. */
+  readonly getMemoryBytes: number
   /** A node of the layout that is away for longer is left out of it, until it is back. Milliseconds. */
   readonly evictAfterMs: number
   /** Everything on the disk is read again so often: a pass begins so long after the last one ended, and takes half of that at most. Milliseconds in which the node runs. */
@@ -117,6 +119,7 @@ const rules: Rules = {
   cacheBytes: { fallback: kib ** 3, takes: 'a size such as 1GiB', parse: size(0) },
   inFlightBytes: { fallback: 64 * kib ** 2, takes: 'a size of 8MiB to 4GiB', parse: (value) => within(size(0)(value), 8 * kib ** 2, 4 * kib ** 3) },
   putMemoryBytes: { fallback: kib ** 3, takes: 'a size of 16MiB to 64GiB', parse: (value) => within(size(0)(value), 16 * kib ** 2, 64 * kib ** 3) },
+  getMemoryBytes: { fallback: 256 * kib ** 2, takes: 'a size of 16MiB to 64GiB', parse: (value) => within(size(0)(value), 16 * kib ** 2, 64 * kib ** 3) },
   evictAfterMs: { fallback: 3_600_000, takes: 'a duration of 1s to 365d such as 30m, 1h or 2d', parse: (value) => within(duration(value), 1000, 365 * 86_400_000) },
   scrubEveryMs: { fallback: 30 * 86_400_000, takes: 'a duration of 1s to 3650d such as 12h or 30d', parse: (value) => within(duration(value), 1000, 3650 * 86_400_000) },
   collectAfterMs: { fallback: 86_400_000, takes: 'a duration of 1s to 365d such as 1h or 2d', parse: (value) => within(duration(value), 1000, 365 * 86_400_000) },
@@ -139,7 +142,7 @@ export const optionNames: Readonly<Record<ConfigField, string>> = {
   rpcOrigins: 'rpc-origins', rpcReflection: 'rpc-reflection',
   s3Listen: 's3-listen', s3Region: 's3-region', httpListen: 'http-listen', httpUrl: 'http-url', rpcListen: 'rpc-listen', tlsCert: 'tls-cert', tlsKey: 'tls-key', publicHosts: 'public-hosts', insecurePublic: 'insecure-public', trustedProxies: 'trusted-proxies',
   ratePerAddress: 'rate-per-address', ratePerKey: 'rate-per-key',
-  capacityBytes: 'capacity', reserveBytes: 'reserve', cacheBytes: 'cache', inFlightBytes: 'in-flight', putMemoryBytes: 'put-memory', evictAfterMs: 'evict-after', collectAfterMs: 'collect-after', scrubEveryMs: 'scrub-every', zone: 'zone', keyFile: 'key-file', passphraseFile: 'passphrase-file',
+  capacityBytes: 'capacity', reserveBytes: 'reserve', cacheBytes: 'cache', inFlightBytes: 'in-flight', putMemoryBytes: 'put-memory', getMemoryBytes: 'get-memory', evictAfterMs: 'evict-after', collectAfterMs: 'collect-after', scrubEveryMs: 'scrub-every', zone: 'zone', keyFile: 'key-file', passphraseFile: 'passphrase-file',
   logLevel: 'log-level', logFormat: 'log-format',
 }
 const fields = Object.keys(optionNames) as ConfigField[]

@@ -37,10 +37,13 @@ export interface ProvenKey {
   mayEnter (bucket: string): boolean
 }
 
+/** Who puts without a key, where a policy lets everybody: together they are one to the node's memory. */
+export const anybody = 'anybody'
+
 /** Lets a request in, by its key or as anybody's. @throws ApiError 401, 403; TooMany */
-export async function admitted (exchange: PublicExchange, gate: Gate, wish: Wish): Promise<{ isPublic: boolean }> {
+export async function admitted (exchange: PublicExchange, gate: Gate, wish: Wish): Promise<{ isPublic: boolean, askedBy: string }> {
   const key = await shownKey(exchange, gate)
-  return { isPublic: await allowed({ gate, key, wish, isSecure: exchange.isSecure }) }
+  return { isPublic: await allowed({ gate, key, wish, isSecure: exchange.isSecure }), askedBy: key?.id ?? anybody }
 }
 
 /** The key that a request shows; undefined: none. @throws ApiError 401 for a wrong one; TooMany */

@@ -32,7 +32,8 @@ export function publicApiFace ({ node, clock, config, gate }: PublicApiParts): P
       if (request.headers.origin !== undefined) allowOrigin(exchange, request.headers.origin)
       if (isPreflight) { response.writeHead(204).end(); return }
       if (rpc.has(path)) return rpc.answer(exchange)
-      await answerByHttp({ ...exchange, node, transfers, query: new URLSearchParams(rawQuery) }, await permitOf(exchange, gate))
+      const permit = await permitOf(exchange, gate)
+      await answerByHttp({ ...exchange, node, transfers, query: new URLSearchParams(rawQuery), askedBy: permit.askedBy }, permit)
     },
     refusalOf: (error, incoming) => rpc.has(incoming.path) ? rpcRefusalOf(error, incoming) : jsonRefusalOf(error, incoming.request),
     allowsOrigin: (origin) => config.rpcOrigins.includes(origin),

@@ -4,6 +4,6 @@ export { type Content, contentLimits, decodeContent, encodeContent, sizeOfConten
 export { excerptLimits, excerptOf, type ExcerptOptions } from './excerpt.ts'
 export { joinContents, joinLimits } from './join.ts'
 export { decodeNode, encodeNode, type Entry, type ManifestNode, manifestLimits } from './manifest.ts'
-export { leavesOf, readFile, readLimits, type ReadOptions } from './reader.ts'
+export { leavesOf, readFile, readLimits, type ReadOptions, type ReadRoom } from './reader.ts'
 export { type Sealer, sealerOf, type SealingOptions } from './sealing.ts'
 export { writeFile, type WriteOptions } from './writer.ts'

@@ -13,8 +13,18 @@ export interface ReadOptions {
   /** Bytes fetched ahead of the reader, which bounds the memory of a read. Asked before each fetch: readers share what there is. */
   readonly windowBytes: () => number
   /** Runs `act` when this has gone on for a while, unless what it gives is called before. Undefined: never. */
-  readonly whenStalled?: (act: () => void) => () => void
+  readonly whenStalled?: (act: () => void, of: { isTight: boolean }) => () => void
+  /** Memory of all readers together. Undefined: as much as it takes. */
+  readonly room?: ReadRoom
   readonly signal?: AbortSignal
+}
+
+/** What chunks may take that are opened for readers, whoever they are. */
+export interface ReadRoom {
+  /** Waits for so much of it. */
+  claim (bytes: number, wait: { signal?: AbortSignal }): Promise<Disposable>
+  /** So much is held that readers that stand still would keep the others out. */
+  readonly isTight: boolean
 }
 
 /** What reading a manifest alone takes. */
@@ -25,6 +35,8 @@ export const readLimits = {
   maxBlockBytes: 2 * 1024 * 1024 + blockOverhead,
   /** Ahead of a reader that has nothing yet; doubles with every chunk, so that the first ones need not share their way with those after. */
   firstWindowBytes: 1024 * 1024,
+  /** What a reader is given at once where memory is short: all that it holds when it stands still. */
+  sliceBytes: 256 * 1024,
 } as const
 
 /** Of a chunk, so many bytes from `skip` on. */
@@ -32,7 +44,8 @@ export interface Piece { readonly entry: Entry, readonly skip: number, readonly 
 
 /**
  * The bytes first ≤ i < end of a file, in order. Only chunks that hold some of them are fetched, a window ahead; every one is authenticated before a byte
- * of it leaves. A consumer that stops aborts what is under way. @throws Corrupt, what `get` throws
+ * of it leaves. A consumer that stops aborts what is under way. Where memory is short (`ReadRoom`) nothing is fetched ahead, and the chunk is given in slices: who stands still
+ * between two of them has it fetched again, so that all readers share the room by turns, and none has to be sent away. @throws Corrupt, what `get` throws
  */
 export async function * readFile (content: Content, { first, end }: { first: number, end: number }, options: ReadOptions): AsyncIterable<Uint8Array> {
   if (content.kind === 'inline') { yield content.bytes.subarray(first, end); return }
@@ -55,20 +68,62 @@ export async function * readFile (content: Content, { first, end }: { first: num
     }
     windowBytes = readLimits.firstWindowBytes
   }
+  const take = async (): Promise<void> => {
+    const next = await pieces.next()
+    if (next.done === true) { isExhausted = true; return }
+    ahead.push({ piece: next.value, block: undefined })
+    aheadBytes += next.value.entry.sizeBytes
+  }
   for (;;) {
-    for (const one of ahead) one.block ??= begun(one.piece)
-    while (!isExhausted && (ahead.length === 0 || aheadBytes < Math.min(windowBytes, options.windowBytes()))) {
-      const next = await pieces.next()
-      if (next.done === true) { isExhausted = true; break }
-      ahead.push({ piece: next.value, block: begun(next.value) })
-      aheadBytes += next.value.entry.sizeBytes
+    if (ahead.length === 0) await take()
+    const head = ahead[0]
+    if (head === undefined) return
+    using room = new Held(options.room)
+    await room.claim(head.piece.entry.sizeBytes, stop.signal)
+    const isTight = options.room?.isTight === true
+    for (const one of isTight ? [head] : ahead) one.block ??= begun(one.piece)
+    while (!isTight && !isExhausted && aheadBytes < Math.min(windowBytes, options.windowBytes())) {
+      await take()
+      const last = ahead.at(-1)
+      if (last !== undefined) last.block ??= begun(last.piece)
     }
-    aheadBytes -= ahead[0]?.piece.entry.sizeBytes ?? 0
-    const bytes = await opened(ahead.shift(), options)
-    if (bytes === undefined) return
+    aheadBytes -= head.piece.entry.sizeBytes
+    ahead.shift()
+    if (isTight) {
+      yield * slicesOf(head, { ...options, room, begun, signal: stop.signal, letGo })
+      continue
+    }
+    const bytes = await opened(head, options)
     windowBytes *= 2
-    const goesOn = options.whenStalled?.(letGo)
+    const goesOn = options.whenStalled?.(letGo, { isTight })
     try { yield bytes } finally { goesOn?.() }
+  }
+}
+
+/** A reader's share of the room, which it may give back and take again. */
+class Held implements Disposable {
+  readonly #room: ReadRoom | undefined
+  #claim: Disposable | undefined
+  constructor (room: ReadRoom | undefined) { this.#room = room }
+
+  async claim (bytes: number, signal: AbortSignal): Promise<void> { if (this.#room !== undefined) this.#claim = await this.#room.claim(bytes, { signal }) }
+  [Symbol.dispose] (): void { this.#claim?.[Symbol.dispose](); this.#claim = undefined }
+}
+
+/** What is wanted of a chunk, in copies that hold nothing else of it. */
+async function * slicesOf (head: Ahead, { room, begun, letGo, signal, ...options }: Pick<ReadOptions, 'sealer' | 'whenStalled'> & { room: Held, begun: (piece: Piece) => Promise<Uint8Array>, letGo: () => void, signal: AbortSignal }): AsyncIterable<Uint8Array> {
+  const { piece } = head
+  let bytes: Uint8Array | undefined = await opened(head, options)
+  const drop = (): void => { bytes = undefined; room[Symbol.dispose]() }
+  for (let at = 0; at < piece.take; at += readLimits.sliceBytes) {
+    if (bytes === undefined) {
+      await room.claim(piece.entry.sizeBytes, signal)
+      bytes = await opened({ piece, block: begun(piece) }, options)
+    }
+    const slice = bytes.slice(at, at + readLimits.sliceBytes)
+    if (at + readLimits.sliceBytes >= piece.take) drop()
+    const goesOn = options.whenStalled?.(() => { drop(); letGo() }, { isTight: true })
+    try { yield slice } finally { goesOn?.() }
   }
 }
 
@@ -79,10 +134,9 @@ interface Ahead { readonly piece: Piece, block: Promise<Uint8Array> | undefined 
  * What is wanted of the chunk; opened when its turn comes, not when it arrives: the window holds each byte once. A function of its own, for the frame of a
  * generator that waits for a slow reader would keep the sealed block beside the opened one.
  */
-async function opened (head: Ahead | undefined, { sealer }: ReadOptions): Promise<Uint8Array | undefined> {
-  if (head?.block === undefined) return undefined
-  const { piece: { entry, skip, take } } = head
-  const block = await head.block
+async function opened ({ piece: { entry, skip, take }, block: fetching }: Ahead, { sealer }: Pick<ReadOptions, 'sealer'>): Promise<Uint8Array> {
+  const block = await fetching
+  if (block === undefined) throw new Error('a chunk is opened that was not fetched')
   const plaintext = sealer.openChunk(block, entry)
   giveBack(block)
   return plaintext.subarray(skip, skip + take)

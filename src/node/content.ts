@@ -5,7 +5,7 @@ import type { Clock } from '../base/clock.ts'
 import { lend } from '../base/lease.ts'
 import type { Random } from '../base/random.ts'
 import type { ClusterKeys } from '../encryption/index.ts'
-import { type Content, decodeContent, encodeContent, type Entry, excerptOf, joinContents, leavesOf, readFile, sealerOf, sizeOfContent, writeFile, type WriteOptions } from '../file/index.ts'
+import { type Content, decodeContent, encodeContent, type Entry, excerptOf, joinContents, leavesOf, readFile, type ReadRoom, sealerOf, sizeOfContent, writeFile, type WriteOptions } from '../file/index.ts'
 import type { PutWindows } from './put-windows.ts'
 import { type ContentCodec, redundancyLimits, type WrittenContent } from '../objects/index.ts'
 import type { BucketRow } from '../objects/buckets/bucket-row.ts'
@@ -20,21 +20,23 @@ export const contentFlow = {
   allWindowsBytes: 48 * 1024 * 1024,
   /** A reader that has not asked for more for so long has nothing fetched ahead any more. */
   stallMs: 1000,
+  /** Where gets are short of memory: one that has not asked for more for so long has its chunk fetched again when it does. */
+  tightStallMs: 250,
   /** In the row of a part, 76 bytes each; one with more has a manifest, which is read when the object is completed. */
   listedChunksOfPart: 64,
 } as const
 
-/** Files of buckets as blocks, under the cluster's keys. `windows`: what all puts together hold of memory. */
-export function contentCodec (keys: ClusterKeys, random: Random, clock: Pick<Clock, 'after'>, windows: PutWindows): ContentCodec {
+/** Files of buckets as blocks, under the cluster's keys. `windows`, `gets`: what all puts together hold of memory, and all gets. */
+export function contentCodec (keys: ClusterKeys, random: Random, clock: Pick<Clock, 'after'>, windows: PutWindows, gets?: ReadRoom): ContentCodec {
   const sealer = sealerOf(keys, random)
   const room = new Budget(contentFlow.inFlightBytes)
   let readers = 0
   const windowBytes = (): number => Math.min(contentFlow.windowBytes, contentFlow.allWindowsBytes / readers)
-  const write = async (source: AsyncIterable<Uint8Array>, { bucket, sizeBytes, signal, put }: Parameters<ContentCodec['write']>[1], how: Pick<WriteOptions, 'spreadFromBytes' | 'maxInlineBytes' | 'maxListedChunks'>): Promise<Content> => {
+  const write = async (source: AsyncIterable<Uint8Array>, { bucket, sizeBytes, askedBy, signal, put }: Parameters<ContentCodec['write']>[1], how: Pick<WriteOptions, 'spreadFromBytes' | 'maxInlineBytes' | 'maxListedChunks'>): Promise<Content> => {
     const domain = domainOf(bucket)
     const { isPrivate, compression, chunking } = bucket
     const gearKey = keys.domain(keys.currentEpoch, domain).gear
-    return windows.within(source, { bucket, sizeBytes, signal }, async (given) => writeFile(given, { sealer, domain, isPrivate, compression, chunking, gearKey, put: async (cid, block, of) => put(cid, lend(block), of), signal, inFlightBlocks: contentFlow.inFlightBlocks, room, ...how }))
+    return windows.within(source, { bucket, sizeBytes, askedBy, signal }, async (given) => writeFile(given, { sealer, domain, isPrivate, compression, chunking, gearKey, put: async (cid, block, of) => put(cid, lend(block), of), signal, inFlightBlocks: contentFlow.inFlightBlocks, room, ...how }))
   }
   return {
     write: async (source, options) => written(await write(source, options, { spreadFromBytes: options.bucket.shards === undefined ? 0 : redundancyLimits.spreadFromBytes })),
@@ -49,7 +51,7 @@ export function contentCodec (keys: ClusterKeys, random: Random, clock: Pick<Clo
     async * read (content, { range, get, signal }) {
       readers++
       try {
-        yield * readFile(decodeContent(content), range, { sealer, get, signal, windowBytes, whenStalled: (act) => clock.after(contentFlow.stallMs, act) })
+        yield * readFile(decodeContent(content), range, { sealer, get, signal, windowBytes, room: gets, whenStalled: (act, { isTight }) => clock.after(isTight ? contentFlow.tightStallMs : contentFlow.stallMs, act) })
       } finally {
         readers--
       }

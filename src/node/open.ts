@@ -66,6 +66,7 @@ import { nodeMetrics } from './health/metrics.ts'
 import { setMember } from './membership/member-settings.ts'
 import { OwnCapacity } from './layout/own-capacity.ts'
 import { ownHoldings } from './layout/own-holdings.ts'
+import { getRoom } from './get-room.ts'
 import { PutWindows } from './put-windows.ts'
 import { looseBallotOf } from './records.ts'
 import { type Collecting, collectingOf } from './work/collecting.ts'
@@ -367,7 +368,7 @@ class Node {
     })
     this.#accessKeys = accessKeys({ registers: this.#registers, clock, random, settleLayout })
     const parts: ObjectParts = {
-      registers: this.#registers, replication: repairing.engine, content: contentCodec(keys, random, clock, new PutWindows({ bytes: this.#parts.config.putMemoryBytes, clock })), versions: { fresh: () => freshVersion(keys, random), idOf: (version) => versionIdOf(keys, version) }, clock, random, warn: this.#warn,
+      registers: this.#registers, replication: repairing.engine, content: contentCodec(keys, random, clock, new PutWindows({ bytes: this.#parts.config.putMemoryBytes, clock }), getRoom(this.#parts.config.getMemoryBytes)), versions: { fresh: () => freshVersion(keys, random), idOf: (version) => versionIdOf(keys, version) }, clock, random, warn: this.#warn,
       blockPlaces: () => blockHoldersOf(state.layout, 0).length,
       dates: new AgreedDate({ voters, ask, clock }),
       digesting: this.#digests.digesting,

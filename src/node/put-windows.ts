@@ -1,6 +1,6 @@
-import { Budget } from '../base/budget.ts'
 import type { Clock } from '../base/clock.ts'
 import { InvalidInput } from '../base/errors.ts'
+import { FairBudget } from '../base/fair-budget.ts'
 import { contentLimits, fixedChunkBytes, profiles } from '../file/index.ts'
 import type { BucketRow } from '../objects/buckets/bucket-row.ts'
 import { TooManyPuts } from '../objects/index.ts'
@@ -19,11 +19,14 @@ export interface Windowed {
   readonly bucket: Pick<BucketRow, 'isPrivate' | 'chunking'>
   /** If known; more is not taken. */
   readonly sizeBytes: number | undefined
+  /** The access key that puts: one cannot have all the memory. Undefined: whoever has the node's own token. */
+  readonly askedBy?: string | undefined
   readonly signal: AbortSignal | undefined
 }
 
 interface Window {
   readonly claimedBytes: number
+  readonly askedBy: string | undefined
   /** Why it has lost its window. */
   lost: Error | undefined
   /** Ends waiting for the client. */
@@ -39,17 +42,17 @@ interface Window {
 /**
  * The memory of all puts together, from whatever face: each has a chunk's window for as long as it runs, also while its client sends nothing. Without a bound on
  * all of them there is none but the number of connections, times the streams of each. What waits is back-pressure: a body is not read before there is room.
- * Who sends next to nothing must not keep everybody out, and keeps nobody out by being slow alone: it loses its window when somebody waits for one.
+ * No access key is given so much that there is no place for another's (`FairBudget`). Who sends next to nothing must not keep everybody out, and keeps nobody out by being slow alone: it loses its window when somebody waits for one.
  */
 export class PutWindows {
-  readonly #room: Budget
+  readonly #room: FairBudget
   readonly #clock: Pick<Clock, 'after' | 'monotonicMs'>
   readonly #open = new Set<Window>()
-  readonly #waiting = new Set<{ readonly bytes: number }>()
+  readonly #waiting = new Set<{ readonly bytes: number, readonly askedBy: string | undefined }>()
   #stopLooking: (() => void) | undefined
 
   constructor ({ bytes, clock }: { bytes: number, clock: Pick<Clock, 'after' | 'monotonicMs'> }) {
-    this.#room = new Budget(bytes)
+    this.#room = new FairBudget(bytes)
     this.#clock = clock
   }
 
@@ -58,8 +61,8 @@ export class PutWindows {
     // it stands in its row, and takes no window
     if (windowed.sizeBytes !== undefined && windowed.sizeBytes <= contentLimits.maxInlineBytes) return write(atMost(source, windowed.sizeBytes))
     const claimedBytes = windowBytesOf(windowed)
-    using _claim = await this.#claim(claimedBytes, windowed.signal)
-    const window: Window = { claimedBytes, lost: undefined, leave: undefined, receivedBytes: 0, waitedMs: 0, askedMs: undefined, mark: { receivedBytes: 0, waitedMs: 0 } }
+    using _claim = await this.#claim(claimedBytes, windowed)
+    const window: Window = { claimedBytes, askedBy: windowed.askedBy, lost: undefined, leave: undefined, receivedBytes: 0, waitedMs: 0, askedMs: undefined, mark: { receivedBytes: 0, waitedMs: 0 } }
     this.#open.add(window)
     try {
       return await write(this.#watched(windowed.sizeBytes === undefined ? source : atMost(source, windowed.sizeBytes), window))
@@ -68,17 +71,20 @@ export class PutWindows {
     }
   }
 
-  async #claim (bytes: number, signal: AbortSignal | undefined): Promise<Disposable> {
-    if (this.#room.available >= bytes && this.#waiting.size === 0) return this.#room.claim(bytes, { signal })
+  async #claim (bytes: number, { askedBy, signal }: Pick<Windowed, 'askedBy' | 'signal'>): Promise<Disposable> {
+    signal?.throwIfAborted()
+    const claim = this.#room.take(bytes, askedBy)
+    if (claim !== undefined) return claim
     const late = new AbortController()
     const cancel = this.#clock.after(putWindowLimits.waitMs, () => {
-      late.abort(new TooManyPuts(`so many puts are under way at this node (${this.#open.size}) that there was no memory for one more within ${putWindowLimits.waitMs / 1000} s; nothing was stored: try again, or another node`))
+      const whose = this.#room.isWithinShare(bytes, askedBy) ? '' : ' of this access key'
+      late.abort(new TooManyPuts(`so many puts${whose} are under way at this node (${this.#open.size} in all) that there was no memory for one more within ${putWindowLimits.waitMs / 1000} s; nothing was stored: try again, or another node`))
     })
-    const waiting = { bytes }
+    const waiting = { bytes, askedBy }
     this.#waiting.add(waiting)
     this.#look()
     try {
-      return await this.#room.claim(bytes, { signal: signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]) })
+      return await this.#room.claim(bytes, { by: askedBy, signal: signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]) })
     } finally {
       cancel()
       this.#waiting.delete(waiting)
@@ -98,13 +104,22 @@ export class PutWindows {
   }
 
   #endSlow (): void {
-    let neededBytes = [...this.#waiting].reduce((sum, { bytes }) => sum + bytes, 0)
+    let neededBytes = 0
+    // what waits for its own share is helped by nobody's place but its own
+    const neededOfKeys = new Map<string, number>()
+    for (const { bytes, askedBy } of this.#waiting) {
+      if (askedBy === undefined || this.#room.isWithinShare(bytes, askedBy)) neededBytes += bytes
+      else neededOfKeys.set(askedBy, (neededOfKeys.get(askedBy) ?? 0) + bytes)
+    }
     const sent = ({ receivedBytes, mark }: Window): number => receivedBytes - mark.receivedBytes
     // as good as all of the time: what a piece took to be stored is not the client's
     const isSlow = (window: Window): boolean => sent(window) < putWindowLimits.slowBytes && this.#waitedMs(window) - window.mark.waitedMs >= putWindowLimits.slowMs * 0.9
     for (const window of [...this.#open].filter(isSlow).toSorted((a, b) => sent(a) - sent(b))) {
-      if (neededBytes <= 0) return
-      neededBytes -= window.claimedBytes
+      const { askedBy = '', claimedBytes } = window
+      const neededOfKey = neededOfKeys.get(askedBy) ?? 0
+      if (neededBytes <= 0 && neededOfKey <= 0) continue
+      neededBytes -= claimedBytes
+      neededOfKeys.set(askedBy, neededOfKey - claimedBytes)
       window.lost = new TooManyPuts(`this body stood still (${sent(window)} bytes in ${putWindowLimits.slowMs / 1000} s) while others waited for memory; nothing was stored: try again`)
       window.leave?.(window.lost)
     }

@@ -136,6 +136,8 @@ export type Digests = { readonly [algorithm in DigestAlgorithm]?: Uint8Array }
 
 export interface PutOptions extends Preconditions {
   readonly signal?: AbortSignal
+  /** The access key that puts, of which many share the node's memory. Undefined: whoever has the node's own token. */
+  readonly askedBy?: string
   readonly contentType?: string
   /** At most 2 KiB in all. */
   readonly metadata?: Readonly<Record<string, string>>

@@ -40,11 +40,11 @@ export interface ObjectParts {
 export interface ContentCodec {
   /**
    * Cuts, seals and hands over every block to `put`, a bounded number at once. Small content (≤ 4 KiB) never calls `put`.
-   * Rejects with the first failure, having stopped the source. `sizeBytes`: what was announced, if anything. @throws TooManyPuts before a byte is read, or from a source that stands still
+   * Rejects with the first failure, having stopped the source. `sizeBytes`: what was announced, if anything; `askedBy`: as of a put. @throws TooManyPuts before a byte is read, or from a source that stands still
    */
-  write (source: AsyncIterable<Uint8Array>, options: { bucket: BucketRow, sizeBytes?: number, signal?: AbortSignal, put: (cid: Cid, block: Uint8Array, of: BlockKind) => Promise<void> }): Promise<WrittenContent>
+  write (source: AsyncIterable<Uint8Array>, options: { bucket: BucketRow, sizeBytes?: number, askedBy?: string, signal?: AbortSignal, put: (cid: Cid, block: Uint8Array, of: BlockKind) => Promise<void> }): Promise<WrittenContent>
   /** As `write`, of a part of an object: whatever there is of it is sealed, and may be spread; only nothing has no block. */
-  writePart (source: AsyncIterable<Uint8Array>, options: { bucket: BucketRow, sizeBytes?: number, signal?: AbortSignal, put: (cid: Cid, block: Uint8Array, of: BlockKind) => Promise<void> }): Promise<WrittenContent>
+  writePart (source: AsyncIterable<Uint8Array>, options: { bucket: BucketRow, sizeBytes?: number, askedBy?: string, signal?: AbortSignal, put: (cid: Cid, block: Uint8Array, of: BlockKind) => Promise<void> }): Promise<WrittenContent>
   /** Parts as one, in their order: a manifest over the chunks of all. Reads and puts nodes of manifests alone. @throws Corrupt, Unavailable */
   join (parts: AsyncIterable<Uint8Array>, options: { signal?: AbortSignal, put: (cid: Cid, block: Uint8Array, of: BlockKind) => Promise<void>, get: (cid: Cid, options: BlockKind & { signal?: AbortSignal }) => Promise<Uint8Array> }): Promise<WrittenContent>
   /**

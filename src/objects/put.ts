@@ -108,8 +108,8 @@ class Upload {
   }
 
   async #write (source: AsyncIterable<Uint8Array>): Promise<WrittenContent> {
-    const { signal, sizeBytes } = this.#put.options
-    return this.#parts.content.write(source, { bucket: this.#bucket, sizeBytes, signal, put: async (cid, block, { mayBeSpread }) => { await this.#store(cid, block, { mayBeSpread, signal }) } })
+    const { signal, sizeBytes, askedBy } = this.#put.options
+    return this.#parts.content.write(source, { bucket: this.#bucket, sizeBytes, askedBy, signal, put: async (cid, block, { mayBeSpread }) => { await this.#store(cid, block, { mayBeSpread, signal }) } })
   }
 
   /** Holders record that they keep the blocks for this version too; what too few of them have is read and put. */

@@ -34,7 +34,7 @@ function handClock (): Pick<Clock, 'after' | 'monotonicMs'> & { pass: (ms: numbe
 const settled = async (): Promise<void> => { for (let i = 0; i < 50; i++) await Promise.resolve() }
 
 /** A client that sends when it is told to. */
-function client (windows: PutWindows, { sizeBytes, signal }: { sizeBytes?: number, signal?: AbortSignal } = {}) {
+function client (windows: PutWindows, { sizeBytes, askedBy, signal }: { sizeBytes?: number, askedBy?: string, signal?: AbortSignal } = {}) {
   const pieces: Uint8Array[] = []
   let [isRead, isOver, wake] = [false, false, (): void => {}]
   const source = (async function * () {
@@ -45,7 +45,7 @@ function client (windows: PutWindows, { sizeBytes, signal }: { sizeBytes?: numbe
       await new Promise<void>((resolve) => { wake = resolve })
     }
   })()
-  const put = windows.within(source, { bucket, sizeBytes, signal }, async (given) => {
+  const put = windows.within(source, { bucket, sizeBytes, askedBy, signal }, async (given) => {
     let storedBytes = 0
     for await (const piece of given) storedBytes += piece.byteLength
     return storedBytes
@@ -136,4 +136,40 @@ test('small puts take what they announced and no more of them is taken; one that
   await expect(small[0]?.put).rejects.toThrow(InvalidInput)
   await inline.send(101)
   await expect(inline.put).rejects.toThrow('100 bytes were announced, 101 came')
+})
+
+test('one access key cannot keep another out, however many puts it has under way; those that are too many for it are told so', async () => {
+  const clock = handClock()
+  const windows = new PutWindows({ bytes: 8 * largeBytes, clock })
+  const greedy = Array.from({ length: 20 }, () => client(windows, { askedBy: 'DFSGREEDY' }))
+  await settled()
+  expect(greedy.filter(({ isRead }) => isRead)).toHaveLength(6)
+  const other = client(windows, { askedBy: 'DFSOTHER' })
+  await settled()
+  expect(other.isRead).toBe(true)
+  for (let ms = 0; ms < putWindowLimits.waitMs; ms += 1000) {
+    for (const one of greedy) if (one.isRead) await one.send(64 * 1024)
+    await clock.pass(1000)
+  }
+  await expect(greedy[19]?.put).rejects.toThrow(/so many puts of this access key are under way/)
+  await other.send(10)
+  await other.end()
+  expect(await other.put).toBe(10)
+})
+
+test('of a key that waits for its own share the puts that stand still end, and nobody else\'s', async () => {
+  const clock = handClock()
+  const windows = new PutWindows({ bytes: 8 * largeBytes, clock })
+  const others = client(windows, { askedBy: 'DFSOTHER' })
+  const mine = Array.from({ length: 12 }, () => client(windows, { askedBy: 'DFSMINE' }))
+  await settled()
+  const served = mine.filter(({ isRead }) => isRead).length
+  expect(served).toBeLessThan(7)
+  for (let i = 0; i < putWindowLimits.slowMs / 1000; i++) await clock.pass(1000)
+  await settled()
+  expect(mine.filter(({ isRead }) => isRead).length).toBeGreaterThan(served)
+  await expect(mine[0]?.put).rejects.toThrow('stood still')
+  await others.send(5)
+  await others.end()
+  expect(await others.put).toBe(5)
 })

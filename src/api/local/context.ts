@@ -9,6 +9,8 @@ export interface Exchange extends Incoming {
   readonly node: DfsNode
   readonly transfers: Transfers
   readonly query: URLSearchParams
+  /** As of a put (`PutOptions`). */
+  readonly askedBy?: string | undefined
 }
 
 export function sendJson ({ response }: Pick<Incoming, 'response'>, value: unknown, { status = 200 }: { status?: number } = {}): void {

@@ -40,14 +40,14 @@ export async function listRoute (exchange: Exchange, bucket: string): Promise<vo
 const shown = <Info extends ObjectInfo>({ attributes: _, isNullVersion: __, ...info }: Info): Omit<Info, 'attributes' | 'isNullVersion'> => info
 
 async function putObject (exchange: Exchange, target: ObjectName): Promise<void> {
-  const { node, request, signal } = exchange
+  const { node, request, signal, askedBy } = exchange
   const source = copySourceIn(request.headers)
   if (source !== undefined) {
     const { ifMatch, ifNoneMatch } = putOptionsOf(exchange)
     sendJson(exchange, shown(await node.objects.copy(source, target, { ifMatch, ifNoneMatch, signal })), { status: 201 })
     return
   }
-  const info = await node.objects.put(target, lentBodyOf(exchange), { ...putOptionsOf(exchange), signal })
+  const info = await node.objects.put(target, lentBodyOf(exchange), { ...putOptionsOf(exchange), askedBy, signal })
   exchange.response.setHeader('etag', `"${info.etag}"`)
   sendJson(exchange, shown(info), { status: 201 })
 }

@@ -28,7 +28,7 @@ export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<ty
       const { bucket, key } = head
       // a lock that anybody can put on what anybody may upload, nobody can remove
       await demand(context, { action: 'write', bucket, key, aspects: ['content', ...aspectsOf({ tags: Object.keys(head.tags).length === 0 ? undefined : head.tags, retention: head.retention, isHeld: head.isHeld ? true : undefined })] })
-      return { object: messageOf(await objects.put({ bucket, key }, chunksOf(parts), { ...putOptionsOf(head), signal })) }
+      return { object: messageOf(await objects.put({ bucket, key }, chunksOf(parts), { ...putOptionsOf(head), askedBy: permitIn(context).askedBy, signal })) }
     },
     async * getObject ({ bucket, key, range, ifMatch, versionId }, context): AsyncIterable<MessageInitShape<typeof GetObjectResponseSchema>> {
       const { signal } = context

@@ -1,6 +1,6 @@
 import { type ContextKey, createContextKey, type HandlerContext } from '@connectrpc/connect'
 import { ApiError } from '../errors.ts'
-import { allowed, type Gate, shownKey, type Wish } from '../gate.ts'
+import { allowed, anybody, type Gate, shownKey, type Wish } from '../gate.ts'
 import type { PublicExchange } from '../server/public-listener.ts'
 import { connectErrorOf, unexpected } from './errors.ts'
 
@@ -16,10 +16,12 @@ export interface Permit {
   readonly isBounded: boolean
   /** It shows nothing at all. */
   readonly isAnybody: boolean
+  /** Whom the memory of a put counts for; undefined: whoever has the node's own token. */
+  readonly askedBy: string | undefined
 }
 
 /** Of whoever has the node's own token. */
-export const everything: Permit = { demand: async () => {}, mayEnter: () => true, demandEntry: () => {}, isBounded: false, isAnybody: false }
+export const everything: Permit = { demand: async () => {}, mayEnter: () => true, demandEntry: () => {}, isBounded: false, isAnybody: false, askedBy: undefined }
 
 /** By the access key that a request shows, or without one as anybody. @throws ApiError 401 for a wrong one; TooMany */
 export async function permitOf (exchange: PublicExchange, gate: Gate): Promise<Permit> {
@@ -28,6 +30,7 @@ export async function permitOf (exchange: PublicExchange, gate: Gate): Promise<P
   return {
     isBounded: true,
     isAnybody: key === undefined,
+    askedBy: key?.id ?? anybody,
     async demand (wish) { await allowed({ gate, key, wish, isSecure }) },
     mayEnter: (bucket) => key?.mayEnter(bucket) === true,
     demandEntry (bucket) {

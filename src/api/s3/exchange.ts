@@ -1,5 +1,6 @@
 import { bodyOf } from '../server/body.ts'
 import type { DfsNode } from '../../node.ts'
+import { anybody } from '../gate.ts'
 import type { AccessAction, AccessKey } from '../../objects/index.ts'
 import type { PublicExchange } from '../server/public-listener.ts'
 import { S3Error } from './errors.ts'
@@ -36,6 +37,9 @@ export interface Demand {
 }
 
 export const sourceOf = bodyOf
+
+/** Whom the memory of a put counts for. */
+export const askedBy = ({ accessKey }: Pick<S3Exchange, 'accessKey'>): string => accessKey?.id ?? anybody
 
 /** The body as XML with that root. @throws S3Error */
 export async function xmlBody (exchange: S3Exchange, root: string, options: Parameters<S3Exchange['payload']>[0] = {}): Promise<XmlNode> {

@@ -3,7 +3,7 @@ import { checksumAlgorithms } from '../../objects/index.ts'
 import { encodedKey } from './canonical.ts'
 import { writeConditionsIn } from './conditions.ts'
 import { S3Error } from './errors.ts'
-import { numberIn, type S3Exchange, sendNothing, sendXml, xmlBody } from './exchange.ts'
+import { askedBy, numberIn, type S3Exchange, sendNothing, sendXml, xmlBody } from './exchange.ts'
 import { targetOf } from './get-object.ts'
 import { askedOf, ownerElement } from './listing.ts'
 import { checksumName, checksumText, describedIn, etagIn, retentionIn, tagsIn, versionHeader } from './object-headers.ts'
@@ -44,7 +44,7 @@ function partNumberIn ({ parameters }: S3Exchange): number {
 export async function uploadPart (exchange: S3Exchange): Promise<void> {
   const { node: { objects: { uploads } }, signal } = exchange
   const payload = exchange.payload()
-  const part = await uploads.putPart(targetOf(exchange), uploadIdIn(exchange), partNumberIn(exchange), payload, { sizeBytes: payload.sizeBytes, digests: payload.digests, expected: payload.expected, signal })
+  const part = await uploads.putPart(targetOf(exchange), uploadIdIn(exchange), partNumberIn(exchange), payload, { sizeBytes: payload.sizeBytes, digests: payload.digests, expected: payload.expected, askedBy: askedBy(exchange), signal })
   sendNothing(exchange, 200, { etag: `"${part.etag}"`, ...(part.checksum === undefined ? {} : { [`x-amz-checksum-${part.checksum.algorithm}`]: checksumText(part.checksum, undefined) }) })
 }
 

@@ -3,7 +3,7 @@ import { Busboy, type BusboyFileStream, type BusboyHeaders, type BusboyInstance 
 import { type AccessKey, systemHeaderNames } from '../../objects/index.ts'
 import { encodedKey } from './canonical.ts'
 import { S3Error } from './errors.ts'
-import { type Demand, type S3Exchange, sendNothing, sourceOf } from './exchange.ts'
+import { askedBy, type Demand, type S3Exchange, sendNothing, sourceOf } from './exchange.ts'
 import { versionHeader } from './object-headers.ts'
 import { type FormFields, type PostPolicy, verifyPost } from './post-policy.ts'
 import { element, plainDocument } from './xml.ts'
@@ -30,12 +30,13 @@ export async function postObject (exchange: S3Exchange, access: PostAccess): Pro
   const key = (fields.get('key') ?? '').replaceAll('${filename}', fileName)
   if (key === '') throw new S3Error('InvalidArgument', 'Bucket POST must contain a field named \'key\'.')
   const policy = await verifyPost(new Map([...fields, ['key', key], ['bucket', bucket]]), { nowMs: clock.wallMs(), secretOf: access.secretOf, region: access.region })
-  await access.demand(policy === undefined ? undefined : await access.admitted(policy.accessKeyId), { operation: 's3:PutObject', action: 'write', bucket, key })
+  const accessKey = policy === undefined ? undefined : await access.admitted(policy.accessKeyId)
+  await access.demand(accessKey, { operation: 's3:PutObject', action: 'write', bucket, key })
   const acl = fields.get('acl')
   if (fields.has('tagging') || (acl !== undefined && acl !== 'private')) throw new S3Error('NotImplemented', 'the fields tagging and acl (but for private) are not implemented here')
   const metadata = [...fields].flatMap(([name, value]) => name.startsWith('x-amz-meta-') ? [[name.slice('x-amz-meta-'.length), value] as const] : [])
   const headers = systemHeaderNames.flatMap((name) => { const value = fields.get(name); return value === undefined ? [] : [[name, value] as const] })
-  const info = await objects.put({ bucket, key }, within(file, policy), { contentType: fields.get('content-type'), metadata: Object.fromEntries(metadata), headers: Object.fromEntries(headers), wantsMd5: true, signal })
+  const info = await objects.put({ bucket, key }, within(file, policy), { contentType: fields.get('content-type'), metadata: Object.fromEntries(metadata), headers: Object.fromEntries(headers), wantsMd5: true, askedBy: askedBy({ accessKey }), signal })
   answer(exchange, fields, { key, etag: `"${info.etag}"`, more: versionHeader(info) })
 }
 

@@ -3,7 +3,7 @@ import { demandNoGrants } from './buckets.ts'
 import { decoded } from './canonical.ts'
 import { checkReadConditions, hasReadConditions, writeConditionsIn } from './conditions.ts'
 import { S3Error } from './errors.ts'
-import { type S3Exchange, sendNothing } from './exchange.ts'
+import { askedBy, type S3Exchange, sendNothing } from './exchange.ts'
 import { targetOf } from './get-object.ts'
 import { checksumHeaders, checksumName, checksumText, describedIn, etagIn, retentionIn, tagsIn, versionHeader } from './object-headers.ts'
 import { sendPatiently } from './patience.ts'
@@ -18,7 +18,7 @@ export async function putObject (exchange: S3Exchange): Promise<void> {
   const payload = exchange.payload()
   const info = await objects.put(targetOf(exchange), payload, {
     ...describedIn(exchange), ...retentionIn(exchange), ...writeConditionsIn(header), tags: tagsIn(header('x-amz-tagging')),
-    sizeBytes: payload.sizeBytes, wantsMd5: true, checksum: payload.checksum, digests: payload.digests, expected: payload.expected, signal,
+    sizeBytes: payload.sizeBytes, wantsMd5: true, checksum: payload.checksum, digests: payload.digests, expected: payload.expected, askedBy: askedBy(exchange), signal,
   })
   sendNothing(exchange, 200, { etag: `"${info.etag}"`, ...versionHeader(info), ...checksumHeaders(info) })
 }

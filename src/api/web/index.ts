@@ -63,10 +63,10 @@ function moved ({ response, rawQuery }: PublicExchange, path: string): void {
 
 async function storeFile ({ objects, gate }: WebParts, exchange: PublicExchange, target: ObjectName): Promise<void> {
   const { request: { headers }, response, signal } = exchange
-  await admitted(exchange, gate, { action: 'write', ...target })
+  const { askedBy } = await admitted(exchange, gate, { action: 'write', ...target })
   const [ifMatch, ifNoneMatch] = [headers['if-match'], headers['if-none-match']].map((header) => header?.trim().replace(/^"([^"]*)"$/, '$1'))
   const length = headers['content-length']
-  const info = await objects.put(target, lentBodyOf(exchange), { contentType: headers['content-type'], ifMatch, ifNoneMatch, sizeBytes: length === undefined ? undefined : Number(length), signal })
+  const info = await objects.put(target, lentBodyOf(exchange), { contentType: headers['content-type'], ifMatch, ifNoneMatch, sizeBytes: length === undefined ? undefined : Number(length), askedBy, signal })
   response.writeHead(201, { etag: `"${info.etag}"`, location: pathOf(target.bucket, target.key), 'content-length': 0 }).end()
 }
 

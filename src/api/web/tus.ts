@@ -49,12 +49,12 @@ export async function beginUpload (parts: TusParts, exchange: PublicExchange, { 
   demandVersion(exchange)
   const { filename, filetype } = metadataIn(headers['upload-metadata'])
   const target = { bucket, key: path === '' || path.endsWith('/') ? path + nameIn(filename) : path }
-  await admitted(exchange, parts.gate, { action: 'write', ...target })
+  const { askedBy } = await admitted(exchange, parts.gate, { action: 'write', ...target })
   const sizeBytes = numberIn('upload-length', headers['upload-length'])
   const { uploadId } = await parts.objects.uploads.create(target, { contentType: filetype, signal })
   const upload: UploadInPath = { target, uploadId, sizeBytes }
   const isSending = headers['content-type'] === octets
-  const offset = isSending || sizeBytes === 0 ? await appended(parts, exchange, upload, { offset: 0, hasBody: isSending }) : undefined
+  const offset = isSending || sizeBytes === 0 ? await appended(parts, exchange, upload, { offset: 0, hasBody: isSending, askedBy }) : undefined
   response.writeHead(201, { 'tus-resumable': tusVersion, location: `/u/${uploadId}/${sizeBytes}${pathOf(target.bucket, target.key)}`, ...(offset === undefined ? {} : { 'upload-offset': offset }), 'content-length': 0 }).end()
 }
 
@@ -65,7 +65,7 @@ export async function continueUpload (parts: TusParts, exchange: PublicExchange)
   const upload = uploadOf(path)
   if (upload === undefined) throw new ApiError(404, 'not-found', 'no upload has this path')
   demandVersion(exchange)
-  await admitted(exchange, parts.gate, { action: 'write', ...upload.target })
+  const { askedBy } = await admitted(exchange, parts.gate, { action: 'write', ...upload.target })
   const { sizeBytes, target, uploadId } = upload
   if (request.method === 'DELETE') {
     await parts.objects.uploads.abort(target, uploadId, { signal })
@@ -76,7 +76,7 @@ export async function continueUpload (parts: TusParts, exchange: PublicExchange)
     response.writeHead(200, { 'tus-resumable': tusVersion, 'upload-offset': offset, 'upload-length': sizeBytes, 'cache-control': 'no-store' }).end()
   } else {
     if (request.headers['content-type'] !== octets) throw new ApiError(415, 'invalid', `an upload goes on with Content-Type: ${octets}`)
-    const offset = await appended(parts, exchange, upload, { offset: numberIn('upload-offset', request.headers['upload-offset']), hasBody: true })
+    const offset = await appended(parts, exchange, upload, { offset: numberIn('upload-offset', request.headers['upload-offset']), hasBody: true, askedBy })
     response.writeHead(204, { 'tus-resumable': tusVersion, 'upload-offset': offset }).end()
   }
 }
@@ -84,9 +84,9 @@ export async function continueUpload (parts: TusParts, exchange: PublicExchange)
 const octets = 'application/offset+octet-stream'
 
 /** Appends what the request brings, and finishes the upload with its last byte. Resolves to where it is. */
-async function appended ({ objects: { uploads } }: TusParts, exchange: PublicExchange, { target, uploadId, sizeBytes }: UploadInPath, { offset: from, hasBody }: { offset: number, hasBody: boolean }): Promise<number> {
+async function appended ({ objects: { uploads } }: TusParts, exchange: PublicExchange, { target, uploadId, sizeBytes }: UploadInPath, { offset: from, hasBody, askedBy }: { offset: number, hasBody: boolean, askedBy: string }): Promise<number> {
   // without a signal: when the client goes its source fails, and what came is kept
-  const { offset } = hasBody ? await uploads.append(target, uploadId, from, noMoreThan(bodyOf(exchange), sizeBytes - from)) : { offset: from }
+  const { offset } = hasBody ? await uploads.append(target, uploadId, from, noMoreThan(bodyOf(exchange), sizeBytes - from), { askedBy }) : { offset: from }
   if (offset === sizeBytes) await uploads.finish(target, uploadId, { sizeBytes, signal: exchange.signal })
   return offset
 }

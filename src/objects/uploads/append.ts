@@ -26,7 +26,7 @@ export async function extentOf ({ parts: { registers } }: UploadParts, upload: O
 }
 
 /** @throws as `Uploads.append` */
-export async function appendTo (of: UploadParts, upload: OpenUpload, offset: number, source: AsyncIterable<Uint8Array>, wait: { signal?: AbortSignal }): Promise<{ offset: number }> {
+export async function appendTo (of: UploadParts, upload: OpenUpload, offset: number, source: AsyncIterable<Uint8Array>, wait: { signal?: AbortSignal, askedBy?: string }): Promise<{ offset: number }> {
   let extent = await extentOf(of, upload, wait)
   if (extent.offset !== offset) throw new WrongOffset(extent.offset)
   const pieces = new Pieces(source)

@@ -34,7 +34,7 @@ export interface Uploads {
    * away, let the source fail; `signal` gives up the part under way). Of several at once one goes on. Resolves to where the upload is then.
    * @throws NoSuchUpload, WrongOffset, Unavailable, StoreFull, what the source throws
    */
-  append (target: ObjectName, uploadId: string, offset: number, source: AsyncIterable<Uint8Array>, options?: { signal?: AbortSignal }): Promise<{ readonly offset: number }>
+  append (target: ObjectName, uploadId: string, offset: number, source: AsyncIterable<Uint8Array>, options?: { signal?: AbortSignal, askedBy?: string }): Promise<{ readonly offset: number }>
   /** Where it goes on. @throws NoSuchUpload */
   offset (target: ObjectName, uploadId: string, options?: { signal?: AbortSignal }): Promise<{ readonly offset: number }>
   /** The object is all that was appended. @throws as `complete`; WrongOffset if `sizeBytes` is not what is there */
@@ -67,6 +67,8 @@ export interface Upload extends ObjectName {
 
 export interface PutPartOptions {
   readonly signal?: AbortSignal
+  /** As of a put. */
+  readonly askedBy?: string
   /** If known, checked against what came. */
   readonly sizeBytes?: number
   /** As of a put. */

@@ -29,12 +29,12 @@ export interface NewPart {
 export async function storePart (of: UploadParts, upload: OpenUpload, { number, source, shared, isFirst = false }: NewPart, options: PutPartOptions): Promise<PartRow | undefined> {
   const { parts, heartbeats } = of
   const { head, bucketId, id, target } = upload
-  const { signal, sizeBytes: announced, expected, digests: more } = options
+  const { signal, askedBy, sizeBytes: announced, expected, digests: more } = options
   await parts.quotas?.demandRoom(upload.bucket, announced ?? 0, { objects: 0 })
   using _alive = heartbeats.during(upload)
   const digests = new PutDigests({ wantsMd5: head.wantsMd5, checksum: head.checksum?.algorithm, expected, digests: more }, parts.digesting)
   const { content, sizeBytes } = shared === undefined
-    ? await writePart(of, upload, digests.of(bounded(source)), { sizeBytes: announced, signal })
+    ? await writePart(of, upload, digests.of(bounded(source)), { sizeBytes: announced, askedBy, signal })
     : await sharedPart(of, upload, shared, { read: head.wantsMd5 || head.checksum !== undefined ? digests.of(source) : undefined, signal })
   if (announced !== undefined && announced !== sizeBytes) throw new InvalidInput('size', `${announced} bytes were announced, ${sizeBytes} came; the part was not stored`)
   const { md5, checksum } = await digests.attributes()
@@ -57,9 +57,9 @@ export async function storePart (of: UploadParts, upload: OpenUpload, { number, 
   throw new NoSuchUpload()
 }
 
-async function writePart ({ parts }: UploadParts, upload: OpenUpload, source: AsyncIterable<Uint8Array>, { sizeBytes, signal }: { sizeBytes?: number, signal?: AbortSignal }): Promise<WrittenContent> {
+async function writePart ({ parts }: UploadParts, upload: OpenUpload, source: AsyncIterable<Uint8Array>, { sizeBytes, askedBy, signal }: { sizeBytes?: number, askedBy?: string, signal?: AbortSignal }): Promise<WrittenContent> {
   const writer = blockWriter(parts, upload)
-  return parts.content.writePart(source, { bucket: bucketOf(upload), sizeBytes, signal, put: async (cid, block, of) => { await writer.put(cid, block, { ...of, signal }) } })
+  return parts.content.writePart(source, { bucket: bucketOf(upload), sizeBytes, askedBy, signal, put: async (cid, block, of) => { await writer.put(cid, block, { ...of, signal }) } })
 }
 
 /** Shared and read at once; neither goes on when the other has failed. */

@@ -57,8 +57,8 @@ export function uploadsOf (parts: ObjectParts, buckets: Buckets, { minPartBytes 
       if (!isOver || upload.head !== undefined) await eraseRows(parts, upload)
       if (isOver) throw new NoSuchUpload()
     },
-    async append (target, uploadId, offset, source, { signal } = {}) {
-      return appendTo(of, await openUpload(of, target, uploadId, { signal }), offset, source, { signal })
+    async append (target, uploadId, offset, source, { signal, askedBy } = {}) {
+      return appendTo(of, await openUpload(of, target, uploadId, { signal }), offset, source, { signal, askedBy })
     },
     async offset (target, uploadId, { signal } = {}) {
       const { offset } = await extentOf(of, await openUpload(of, target, uploadId, { signal }), { signal })
