@@ -13,6 +13,7 @@ import type { RowCodec } from '../tables/index.ts'
 import type { DiskRows } from '../tables/row-store.ts'
 import { Epochs } from './membership/epochs.ts'
 import type { EraChangeParts } from './membership/era-change.ts'
+import { Latecomers } from './membership/latecomers.ts'
 import type { Eras } from './membership/eras.ts'
 import { everyMemberRow } from './membership/every-member.ts'
 import type { Greetings } from './membership/greetings.ts'
@@ -68,7 +69,7 @@ export async function memberSideOf (parts: MemberSideParts): Promise<MemberSide>
   return {
     epochs,
     eraParts: {
-      self, state, keyring, eras, epochs, registers, peers: rings, memberRows, voters, warn,
+      self, state, keyring, eras, epochs, latecomers: new Latecomers({ clock, warn }), registers, peers: rings, memberRows, voters, warn,
       spread: async () => { await greetings.greetAll() },
       reachable: () => new Set(network.reachable()),
     },

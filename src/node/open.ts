@@ -330,6 +330,7 @@ class Node {
       { name: 'changes', step: async (wait) => await this.#changeWatch?.step(wait) ?? 'idle' },
       { name: 'search for members', step: async (wait) => search.step(wait) },
       { name: 'era', step: async (wait) => this.#eras.step(wait) },
+      { name: 'who joined while an era began', step: async (wait) => await this.#eraParts?.latecomers.step(wait) ?? 'idle' },
       { name: 'tags of an older epoch', step: async (wait) => retag.step(wait) },
       { name: 'floor of epochs', step: async (wait) => await floors?.step(wait) ?? 'idle' },
       { name: 'keys of epochs', step: async (wait) => await this.#epochs?.step(wait) ?? 'idle' },

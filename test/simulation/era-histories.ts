@@ -69,4 +69,28 @@ export const eraHistories = {
       world.isFrozen = false
     },
   },
+
+  'who joined while an era began is looked for once': {
+    old: ['ann', 'bob', 'carol', 'dave'], fresh: ['eve'],
+    async told ({ world, until, pause }) {
+      world.isFrozen = true
+      const isProposal = ({ from, kind, isClear }: TableMessage): boolean => from === 'ann' && isClear && kind === 'accept'
+      const isLook = ({ from, kind }: TableMessage): boolean => from === 'ann' && kind === 'ballots'
+      world.hold(isProposal)
+      const removed = world.remove('dave', 'ann')
+      await until('an era is proposed', () => world.held(isProposal) > 2)
+      await world.start('eve')
+      await world.join('eve', 'bob')
+      // nobody tells ann who the members are, until it has given up
+      world.hold(isLook)
+      world.release(isProposal)
+      await removed
+      world.hold(undefined)
+      await until('ann has heard of it', () => !world.belongs('dave', 'ann'))
+      if (world.belongs('eve', 'ann')) world.violations.push('it was found out too soon: nothing is tried')
+      await pause(30_000)
+      for (const name of ['ann', 'bob', 'carol']) if (!world.belongs('eve', name)) world.violations.push(`eve was taken in, and ${name} does not let it in`)
+      world.isFrozen = false
+    },
+  },
 } as const satisfies Readonly<Record<string, LossHistory>>

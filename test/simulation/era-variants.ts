@@ -1,5 +1,6 @@
 import type { EraChangeParts } from '../../src/node/membership/era-change.ts'
 import type { Eras } from '../../src/node/membership/eras.ts'
+import type { Latecomers } from '../../src/node/membership/latecomers.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
 import { objectWith } from './layout-variants.ts'
 import type { WorldVariant } from './world.ts'
@@ -14,5 +15,8 @@ export const eraVariants: Readonly<Record<string, () => WorldVariant>> = {
       let seen: ReturnType<EraChangeParts['memberRows']> | undefined
       return { ...parts, memberRows: async (wait) => seen ??= parts.memberRows(wait) }
     },
+  }),
+  'who joined while an era began is looked for once': () => ({
+    eraParts: (parts) => ({ ...parts, latecomers: objectWith<Latecomers>(parts.latecomers, { look: async (...[look, wait]: Parameters<Latecomers['look']>) => look(wait).catch(() => {}) }) }),
   }),
 }

@@ -16,6 +16,7 @@ import type { AskReplica } from '../../src/node/membership/clear-rows.ts'
 import type { Epochs } from '../../src/node/membership/epochs.ts'
 import type { EraChangeParts } from '../../src/node/membership/era-change.ts'
 import { Eras } from '../../src/node/membership/eras.ts'
+import { Latecomers } from '../../src/node/membership/latecomers.ts'
 import { everyMemberRow } from '../../src/node/membership/every-member.ts'
 import { forgetLost } from '../../src/node/layout/forget-lost.ts'
 import { LayoutKeeper } from '../../src/node/layout/layout-keeper.ts'
@@ -105,6 +106,7 @@ export interface Process {
   /** Undefined: stores do not show each other how far they have come. */
   readonly positions: StorePositions | undefined
   readonly eras: Eras
+  readonly latecomers: Latecomers
   readonly index: ListingIndex
   /** A greeting of that one has arrived. */
   readonly hear: (other: Process) => Promise<void>
@@ -364,7 +366,7 @@ export class World {
     const epochs = { newest: 1, complete: async () => {}, step: async () => 'idle', boxOf: () => new Uint8Array(0), prepare: async () => ({ epoch: newestEpochOf(state.era) + 1, secret: this.random.bytes(32), check: this.random.bytes(32) }) } as unknown as Epochs
     const others = (): readonly Process[] => this.names.flatMap((other) => other !== name && this.#isConnected(name, other) ? [this.#processes.get(other) as Process] : [])
     const parts: EraChangeParts = {
-      self: peerNamed(name), state, eras, epochs, memberRows, keyring: { authoritySeed: seedNamed('cluster authority'), nodeSeed: seedNamed(name) }, registers: engine.registers, voters: engine.voters,
+      self: peerNamed(name), state, eras, epochs, latecomers: process.latecomers, memberRows, keyring: { authoritySeed: seedNamed('cluster authority'), nodeSeed: seedNamed(name) }, registers: engine.registers, voters: engine.voters,
       peers: { offer: async (peer) => { if (!process.reachable.has(peer)) throw new PeerUnreachable(peer, 'not connected') } },
       reachable: () => process.reachable, warn: () => {}, spread: async () => { await Promise.all(others().map(async (other) => other.hear(process).catch(() => {}))) },
     }
@@ -428,6 +430,7 @@ export class World {
     process.index = listed
     const eras = new Eras({ state, registers: () => engine.registers, risen: (era) => { this.say(`${name}: era ${era.number}`) }, clock })
     process.eras = this.#variant.eras?.(eras) ?? eras
+    process.latecomers = new Latecomers({ clock, warn: () => {} })
     // who is left out by the other's era hears of that, and of nothing else
     process.hear = async ({ name: other, state: theirs }) => {
       if (theirs.era.number > state.era.number) await process.eras.adopt(theirs.era)
@@ -450,6 +453,7 @@ export class World {
         if (other !== undefined && this.#isLinked(name, other.name)) await process.hear(other)
       }),
       { name: 'eras', step: async (wait) => process.eras.step(wait) },
+      { name: 'who joined while an era began', step: async (wait) => process.latecomers.step(wait) },
     ]
     runInBackground(tasks, { clock, warn: () => {} })
     if (this.#hasBlocks) process.blocks = await worldBlocks({ self, state, network, tables: engine, rows: store, files: slowly, index: slowKeyValue(index, slow), listing: listed, clock, random: this.random, owed, ledger: this.ledger, variant: this.#variant })

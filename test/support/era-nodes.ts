@@ -9,6 +9,7 @@ import { ClusterKeys, exchangeKeyOf, type Keyring, type KeyringKey } from '../..
 import type { AskReplica } from '../../src/node/membership/clear-rows.ts'
 import { Epochs } from '../../src/node/membership/epochs.ts'
 import type { EraChangeParts } from '../../src/node/membership/era-change.ts'
+import { Latecomers } from '../../src/node/membership/latecomers.ts'
 import { Eras, eraSuccession } from '../../src/node/membership/eras.ts'
 import { everyMemberRow } from '../../src/node/membership/every-member.ts'
 import { FloorKeeper } from '../../src/node/rows/floor-keeper.ts'
@@ -141,7 +142,7 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
     const greet = async (peer: PeerId): Promise<void> => { life.greetings.set(peer, await hello.greet(peer)) }
     const ask: AskReplica = async (peer, question, wait) => peer === self ? replica.answer(self, { version: 1n, ...question }) : peers.ask(peer, { version: 1n, ...question }, wait)
     const parts: EraChangeParts = {
-      self, state, keyring, eras, epochs, registers, peers: rings,
+      self, state, keyring, eras, epochs, latecomers: new Latecomers({ clock: systemClock, warn: () => {} }), registers, peers: rings,
       memberRows: async (wait) => everyMemberRow({ state, codec, ask, registers, voters }, wait),
       voters, reachable: () => new Set(reachable()), warn: () => {},
       spread: async () => { await Promise.allSettled(reachable().map(greet)) },

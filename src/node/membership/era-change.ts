@@ -9,6 +9,7 @@ import type { Registers, Voters } from '../../tables/index.ts'
 import { majorityOf } from '../../tables/electorate.ts'
 import type { Epochs } from './epochs.ts'
 import { eraAddress, type Eras } from './eras.ts'
+import type { Latecomers } from './latecomers.ts'
 import type { ClusterState } from '../state.ts'
 
 export interface EraChangeParts {
@@ -17,6 +18,7 @@ export interface EraChangeParts {
   readonly keyring: Pick<Keyring, 'authoritySeed' | 'nodeSeed'>
   readonly eras: Eras
   readonly epochs: Epochs
+  readonly latecomers: Latecomers
   readonly registers: Registers
   readonly peers: Pick<RingPeers, 'offer'>
   /** Every members row, as a majority has it. */
@@ -57,6 +59,7 @@ const maxRounds = 4
 export async function changeEra (parts: EraChangeParts, plan: EraPlan, wait: { signal?: AbortSignal } = {}): Promise<Era> {
   const { state, eras } = parts
   const signer = signerOf(parts)
+  await parts.latecomers.settle(wait)
   for (let round = 0; round < maxRounds; round++) {
     await eras.ask(wait)
     // new keys go out with all that there are
@@ -72,8 +75,7 @@ export async function changeEra (parts: EraChangeParts, plan: EraPlan, wait: { s
     await eras.adopt(outcome)
     await parts.epochs.step(wait)
     await parts.spread()
-    // the era is chosen and cannot fail any more
-    await listLatecomers(parts, proposal, wait).catch((error: unknown) => { parts.warn('whether somebody joined while an era began could not be found out', error) })
+    await parts.latecomers.look(async (later) => listLatecomers(parts, proposal, later), wait)
     return state.era
   }
   throw new Unavailable('others change the era at the same time; try again')
@@ -138,11 +140,14 @@ async function haveItHeld ({ self, epochs, peers }: EraChangeParts, { rows, prep
 /** Who has joined by an invite of the era before since the members were looked at. */
 async function listLatecomers (parts: EraChangeParts, { before, seen, signer }: Proposal, wait: { signal?: AbortSignal }): Promise<void> {
   const { state, eras, memberRows } = parts
-  const late = (await memberRows(wait)).filter((row) => isValidIn(state, before, row) && !seen.has(describeMember(row).peerId))
+  const late = (await memberRows(wait)).filter((row) => isValidIn(state, before, row) && !seen.has(describeMember(row).peerId) && !isValidIn(state, state.era, row))
   if (late.length === 0) return
   const { rows, admins } = await belonging(parts, state.era, wait)
   const next = await proposed(parts, { before: state.era, seen, planned: { rows: [...rows, ...late], admins, isNewEpoch: false }, signer }, wait)
-  if (next === 'moved') return
+  if (next === 'moved') {
+    await eras.ask(wait)
+    throw new Unavailable('others change the era at the same time')
+  }
   await eras.adopt(next)
   await parts.spread()
 }
