@@ -27,8 +27,10 @@ const expected = new Map<string, string>()
 
 const largeAt = async (node: LocalNode): Promise<string[]> => filesIn(join(node.data, 'blocks', 'large'))
 const repairOf = async (node: LocalNode, action: 'status' | 'now' | 'pause' | 'resume'): Promise<RepairReport> => (await node.json<RepairReport>(['repair', action]))[0] as RepairReport
-const settledRepair = async (node: LocalNode): Promise<void> => until('repair has looked at everything', 90_000, async () => {
+/** What was short when everything was last looked at is told until it is looked at again. */
+const settledRepair = async (node: LocalNode): Promise<void> => until('repair finds everything whole', 90_000, async () => {
   const { phase, found } = await repairOf(node, 'status')
+  if (phase === 'waiting' && found?.shortBlocks !== 0) await repairOf(node, 'now')
   return phase === 'waiting' && found?.shortBlocks === 0
 })
 
