@@ -34,16 +34,19 @@ export interface RealClusterOptions {
   readonly chunking?: 'content' | 'content-small' | 'fixed'
   /** More options of the index-th node (from 0). */
   readonly options?: (index: number) => readonly string[]
+  /** Done before the index-th node (from 0) has its folder, which will be at `path`. */
+  readonly beforeNode?: (index: number, path: string) => Promise<void>
   /** Done while joining is still open: the first bucket closes it. */
   readonly beforeBucket?: (cluster: LocalCluster, folder: string) => Promise<void>
 }
 
 export const bucketName = 'test-bucket'
 
-export async function realCluster (count: number, { copies = 3, shards, chunking = 'content', options, beforeBucket }: RealClusterOptions = {}): Promise<RealCluster> {
+export async function realCluster (count: number, { copies = 3, shards, chunking = 'content', options, beforeNode, beforeBucket }: RealClusterOptions = {}): Promise<RealCluster> {
   await using open = new AsyncDisposableStack()
   const folder = open.use(await temporaryFolder())
   const cluster = open.use(new LocalCluster(folder.path, { options: (index) => ['--log-level', 'info', ...options?.(index) ?? []] }))
+  if (beforeNode !== undefined) for (let index = 0; index < count; index++) await beforeNode(index, join(folder.path, `node-${index + 1}`))
   await cluster.grow(count)
   await beforeBucket?.(cluster, folder.path)
   const via = async (index: number): Promise<NodeObjects> => objectsOf(await connectLocal(cluster.node(index).data))
