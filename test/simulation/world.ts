@@ -141,6 +141,8 @@ export class World {
   /** Vote without keys. */
   readonly #witnesses: ReadonlySet<string>
   readonly ledger = new Ledger()
+  /** The rows of those that joined in the course of the run. */
+  readonly #joined = new Map<string, MemberRow>()
   /** "a b": what a sends does not arrive at b. */
   #cut = new Set<string>()
   messages = 0
@@ -182,7 +184,7 @@ export class World {
   peerOf (name: string): PeerId { return peerNamed(name) }
   process (name: string): Process | undefined { return this.#processes.get(name) }
   isAlive (name: string): boolean { return this.#processes.get(name)?.isAlive === true }
-  rowOf (name: string): MemberRow { return { certificate: certificateOf(this.#paper.member(name, { role: this.#roleOf(name) })), capacityBytes: this.#memberOf(name).capacityBytes, addresses: [], storeId: memberOf(name).storeId } }
+  rowOf (name: string, { era }: { era?: number | undefined } = {}): MemberRow { return { certificate: certificateOf(this.#paper.member(name, { role: this.#roleOf(name), ...era === undefined ? {} : { era } })), capacityBytes: this.#memberOf(name).capacityBytes, addresses: [], storeId: memberOf(name).storeId } }
   #roleOf (name: string): Role { return this.#witnesses.has(name) ? roles.witness : roles.member }
   #memberOf (name: string): LayoutMember { return layoutMember(name, { role: this.#roleOf(name), ...this.#witnesses.has(name) ? { capacityBytes: 0 } : {} }) }
   disk (name: string): Disk { return this.#disks.get(name) as Disk }
@@ -321,9 +323,12 @@ export class World {
     this.say(`${name}'s disk hangs for ${Math.round(durationMs)} ms`)
   }
 
-  /** A member's row is written by another, as when it joins. */
+  /** A member's row is written by another, as when it joins: by an invite of the era that this one knows. */
   async join (name: string, through: string): Promise<void> {
-    await this.#change(through, clusterAddress(tables.members, keyOf(peerNamed(name))), encodeMemberRow(this.rowOf(name)))
+    const row = this.rowOf(name, { era: this.#processes.get(through)?.state.era.number })
+    await this.#change(through, clusterAddress(tables.members, keyOf(peerNamed(name))), encodeMemberRow(row))
+    this.#joined.set(name, row)
+    for (const one of [name, through]) await this.#processes.get(one)?.state.remember(row)
   }
 
   async drain (name: string, isDraining: boolean, through: string): Promise<void> {
@@ -433,6 +438,9 @@ export class World {
     process.latecomers = new Latecomers({ clock, warn: () => {} })
     // who is left out by the other's era hears of that, and of nothing else
     process.hear = async ({ name: other, state: theirs }) => {
+      // whoever is greeted by somebody reads the row of that one
+      const joined = this.#joined.get(other)
+      if (joined !== undefined) await state.remember(joined)
       if (theirs.era.number > state.era.number) await process.eras.adopt(theirs.era)
       if (this.#isConnected(name, other) && theirs.layout.version > state.layout.version) await guard.adopt(theirs.layout.version, peerNamed(other))
     }
