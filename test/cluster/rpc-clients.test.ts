@@ -35,7 +35,7 @@ describe('gRPC from elsewhere', () => {
     await cluster.node(0).run(['bucket', 'create', 'settles', '--redundancy', 'rf:2'])
     await cluster.node(2).stop('SIGKILL')
     apis = await Promise.all([0, 1].map(async (index) => JSON.parse(await readFile(join(cluster.node(index).data, 'api.json'), 'utf8')) as { port: number, token: string }))
-  })
+  }, 120_000)
   afterAll(async () => {
     await cluster[Symbol.asyncDispose]()
     await folder[Symbol.asyncDispose]()
