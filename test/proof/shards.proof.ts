@@ -99,6 +99,13 @@ async function digestOrWhy (index: number, key: string): Promise<string> {
   return hexOf(digest.digest())
 }
 
+/** Where it begins. What a put leaves short is otherwise brought when whoever is to bring it sweeps next, within ten minutes. */
+async function fullRedundancy (): Promise<void> {
+  for (const i of all) expect((await real.node(i).run(['repair', 'now'])).code).toBe(0)
+  await whole()
+  await nothingAtRisk(nodes)
+}
+
 const kill = async (some: readonly number[]): Promise<void> => { await Promise.all(some.map(async (i) => real.node(i).stop('SIGKILL'))) }
 async function restart (some: readonly number[]): Promise<void> {
   await Promise.all(some.map(async (i) => real.node(i).start()))
@@ -108,10 +115,7 @@ async function restart (some: readonly number[]): Promise<void> {
 beforeAll(async () => {
   real = await realCluster(nodes, { shards: '4+2', options: () => ['--cache', '0'] })
   await eachOf(Array.from({ length: objects }, (_, i) => i), 2, async (i) => put(i % nodes, `object/${i}`, noiseBytes(sizes[i % sizes.length] ?? 0, i + 1)))
-  // a shard that nobody took in time is otherwise missed when it is time for the next sweep
-  for (const i of all) expect((await real.node(i).run(['repair', 'now'])).code).toBe(0)
-  await whole()
-  await nothingAtRisk(nodes)
+  await fullRedundancy()
 })
 afterAll(async () => { await real?.[Symbol.asyncDispose]() })
 
@@ -169,7 +173,7 @@ test('full redundancy is there again, and as much was read as proves something',
 
 test(`one that is dead for good, its folder gone, is missed, and when it has been removed the others have again what it held, of ${repairMib} MiB`, async ({ task }) => {
   await eachOf(Array.from({ length: repairMib / 16 }, (_, i) => i), 3, async (i) => put(i % nodes, `more/${i}`, noiseBytes(16 * mib, 5000 + i)))
-  await nothingAtRisk(nodes)
+  await fullRedundancy()
   const victim = real.node(nodes - 1)
   const { blocks: { bytes }, peerId } = await status(nodes - 1)
   // a process that dies closes its connections, which is noticed at once; one that hangs, or whose cable is pulled, does not
@@ -187,7 +191,8 @@ test(`one that is dead for good, its folder gone, is missed, and when it has bee
   const tenGib = settled + (repair - settled) * 10 * 1024 * mib / bytes
   tried(task, { what: `one of eight hangs: missed in ${detection.toFixed(1)} s`, times: 1, acknowledged: repairMib / 16, lost: failed.size })
   tried(task, { what: `layout without it in ${settled.toFixed(0)} s, its ${(bytes / mib).toFixed(0)} MiB there again in ${repair.toFixed(0)} s`, times: 1, lost: failed.size })
-  tried(task, { what: `at that rate 10 GiB in ${(tenGib / 60).toFixed(0)} min`, times: 1, lost: 0 })
+  // of little, most of the time is waiting for the next look
+  if (bytes >= 256 * mib) tried(task, { what: `at that rate 10 GiB in ${(tenGib / 60).toFixed(0)} min`, times: 1, lost: 0 })
   expect(bytes).toBeGreaterThan(repairMib * mib * 1.5 / nodes / 2)
   expect(made).toBeGreaterThanOrEqual(bytes)
   expect(failed).toEqual(new Map())
