@@ -7,7 +7,8 @@ import type { Presence, Redundancy } from './index.ts'
  *
  * - Unknown is not absent: who did not answer is neither counted as a copy nor sent one.
  * - A missing copy is brought by the first, in the order of the placement, of those that have the block, know whom it is for, and answer: what lies somewhere for
- *   nobody, or for the dead alone, is not looked after there.
+ *   nobody, or for the dead alone, is not looked after there. One that stays missing, among few, is brought by whoever sees it: the first may have looked at
+ *   everything before it was missing.
  * - What does not belong here goes only when as many others have said that they have it as its redundancy asks, and no layout is being moved to; then they are
  *   asked once more, each with every reference, and promise it (`BlockHolder.release`), if the references here are still those that it was decided by.
  */
@@ -24,6 +25,8 @@ export interface BlockView {
   readonly answers: ReadonlyMap<PeerId, Presence>
   /** A change of the layout is under way, and may yet become another. */
   readonly isMoving: boolean
+  /** It was missing before, and whose turn it is has not brought it: whoever sees that does. */
+  readonly isOverdue?: boolean
 }
 
 export interface BlockPlan {
@@ -50,12 +53,12 @@ export interface BlockPlan {
 /** Who holds a block of this redundancy: as many as it asks, or as there are. With `rs:k+m` the i-th of them holds shard i. */
 export const holdersFor = (placed: readonly PeerId[], { k, m }: Redundancy): readonly PeerId[] => placed.slice(0, k + m)
 
-export function planFor ({ self, placed, redundancy, isHere, references, answers, isMoving }: BlockView): BlockPlan {
+export function planFor ({ self, placed, redundancy, isHere, references, answers, isMoving, isOverdue = false }: BlockView): BlockPlan {
   const holders = holdersFor(placed, redundancy)
   const has = (peer: PeerId): boolean => peer === self ? isHere : isHeld(answers.get(peer))
   const lacks = (peer: PeerId): boolean => peer !== self && answers.get(peer)?.state === 'absent'
   const survivors = [...new Set([...placed, self])].filter(has)
-  const isBringer = survivors.find((peer) => peer === self || answers.get(peer)?.references !== noReferences.digest) === self
+  const isBringer = isHere && (isOverdue || survivors.find((peer) => peer === self || answers.get(peer)?.references !== noReferences.digest) === self)
   const isMisplaced = isHere && !holders.includes(self) && holders.length > 0
   const others = placed.filter((peer) => peer !== self && has(peer)).slice(0, holders.length)
   return {

@@ -24,7 +24,7 @@ export interface ViewParts {
 }
 
 /** Asks those where these blocks may lie what they have of them. Who does not answer is left out. */
-export async function viewOf (items: readonly InventoryItem[], { self, peers, placement, clock, warn }: ViewParts, { signal }: { signal: AbortSignal }): Promise<readonly Seen[]> {
+export async function viewOf (items: readonly InventoryItem[], { self, peers, placement, clock, warn }: ViewParts, { signal, isOverdue }: { signal: AbortSignal, isOverdue: boolean }): Promise<readonly Seen[]> {
   const blocks = items.map(({ cid, isHere, shards, references }) => ({
     cid, isHere, references, placed: [...new Set(placement.holdersOf(cid))], answers: new Map<PeerId, Presence>(),
     codes: references.codes.map(({ redundancy, digest }) => ({
@@ -53,7 +53,7 @@ export async function viewOf (items: readonly InventoryItem[], { self, peers, pl
   const isMoving = placement.isMoving()
   return blocks.map(({ cid, isHere, references: { redundancy, digest }, placed, answers, codes }) => ({
     cid,
-    plan: redundancy === undefined ? undefined : planFor({ self, placed, redundancy, isHere, references: digest, answers, isMoving }),
-    shardPlans: codes.map((code) => shardPlanFor({ self, placed, isMoving, ...code })),
+    plan: redundancy === undefined ? undefined : planFor({ self, placed, redundancy, isHere, references: digest, answers, isMoving, isOverdue }),
+    shardPlans: codes.map((code) => shardPlanFor({ self, placed, isMoving, isOverdue, ...code })),
   }))
 }

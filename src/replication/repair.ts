@@ -85,6 +85,8 @@ export class Repair {
   #lastSweepMs = -Infinity
   /** The last one, until its end. */
   #tookMs = 0
+  /** What this sweep finds short was so in the one before. */
+  #isOverdue = false
   #retryAtMs = Infinity
   #arrivals = 0
   #world = { now: '', sinceMs: 0, swept: '' }
@@ -160,7 +162,7 @@ export class Repair {
     if (this.#asked !== undefined) return this.#asked
     if (change !== undefined) return change
     if (nowMs - this.#lastSweepMs < this.#leastRestMs()) return undefined
-    if (nowMs >= this.#retryAtMs) return 'not everything is whole yet'
+    if (nowMs >= this.#retryAtMs) return notWhole
     return nowMs - this.#lastSweepMs >= Math.max(repairLimits.everyMs, repairLimits.everyShare * this.#tookMs) && this.#world.swept !== '' ? 'it is time' : undefined
   }
 
@@ -182,6 +184,8 @@ export class Repair {
 
   #begin (why: string): void {
     this.#why = why
+    // of many somebody is at it
+    this.#isOverdue = why === notWhole && (this.#found?.shortBlocks ?? 0) <= repairLimits.fewShort
     this.#asked = undefined
     this.#lastSweepMs = this.#parts.clock.monotonicMs()
     this.#isSweeping = true
@@ -285,8 +289,10 @@ export class Repair {
     this.#found?.released(bytes)
   }
 
-  async #view (items: Parameters<typeof viewOf>[0], signal: AbortSignal): Promise<readonly Seen[]> { return await viewOf(items, this.#parts, { signal }) }
+  async #view (items: Parameters<typeof viewOf>[0], signal: AbortSignal): Promise<readonly Seen[]> { return await viewOf(items, this.#parts, { signal, isOverdue: this.#isOverdue }) }
 }
+
+const notWhole = 'not everything is whole yet'
 
 /** While something stays short, a sweep follows a sweep, but takes at most a fifth of the time. */
 const shortRestShare = 4

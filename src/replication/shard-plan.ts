@@ -18,6 +18,8 @@ export interface ShardView {
   readonly references: number
   readonly answers: ReadonlyMap<PeerId, ShardPresence>
   readonly isMoving: boolean
+  /** As of a block: it stays missing. */
+  readonly isOverdue?: boolean
 }
 
 export interface ShardPlan {
@@ -38,7 +40,7 @@ export interface ShardPlan {
   readonly isMine: boolean
 }
 
-export function shardPlanFor ({ self, placed, redundancy, indexes, references, answers, isMoving }: ShardView): ShardPlan {
+export function shardPlanFor ({ self, placed, redundancy, indexes, references, answers, isMoving, isOverdue = false }: ShardView): ShardPlan {
   const holders = holdersFor(placed, redundancy)
   const wanted = redundancy.k + redundancy.m
   const known = [...new Set([...placed, self])]
@@ -51,7 +53,7 @@ export function shardPlanFor ({ self, placed, redundancy, indexes, references, a
   const push = holders.flatMap((peer, index) => {
     if (indexesOf(peer) === undefined || has(peer, index)) return []
     const bringer = bringers.find((other) => has(other, index)) ?? anyHolder
-    return bringer === self ? [{ peer, index }] : []
+    return bringer === self || (isOverdue && indexes.size > 0) ? [{ peer, index }] : []
   })
   const elsewhere = [...indexes].filter((index) => holders[index] !== undefined && holders[index] !== self)
   return {

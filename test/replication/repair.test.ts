@@ -59,6 +59,21 @@ describe('a copy that is missing', () => {
     expect(b.repair.status().total).toMatchObject({ broughtBlocks: 1 })
   })
 
+  test('and stays so, for the first holder looked before it was missing, is brought by another that has looked twice', async () => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    await world.sweep(a)
+    const cid = await world.put([a, b], 'a block')
+    await world.sweep(b)
+    expect(found(b)).toMatchObject({ shortBlocks: 1 })
+    expect(await c.blocks.has(cid)).toBe(false)
+    world.time.after(repairLimits.retryMs, () => {})
+    await world.time.run()
+    while (await b.repair.step({ signal: new AbortController().signal }) === 'busy');
+    expect(await c.blocks.has(cid)).toBe(true)
+    expect(b.repair.status()).toMatchObject({ total: { broughtBlocks: 1 } })
+  })
+
   test('of references alone is told by those who have them', async () => {
     const world = await repairNodes(3)
     const [a, b, c] = world.nodes as Four
