@@ -8,7 +8,7 @@ import type { Requests } from '../network/index.ts'
  *
  * question = 01
  * answer   = 01 | u64 ms since the epoch | u8 flags | u8 length, software version | u32 short blocks | u16 n | n × first 8 of a version id
- * flags    : 1 it has looked at everything since its start; 2 more is at risk than it lists; 4 it holds blocks; 8 its repair is paused; 16 it has scrubbed once; 32 its scrub is paused
+ * flags    : 1 it has looked at everything since its start, under the layout that it knows; 2 more is at risk than it lists; 4 it holds blocks; 8 its repair is paused; 16 it has scrubbed once; 32 its scrub is paused
  *
  * The clock is told to people, and decides nothing. A version id is public to all who hold its blocks; 8 bytes tell versions apart.
  */

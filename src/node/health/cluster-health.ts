@@ -65,7 +65,8 @@ export async function healthOfCluster ({ state, network, repairing, scrubbing, c
       const [repair, scrub] = [repairing.status(), scrubbing.status()]
       return {
         wallMs: clock.wallMs(), softwareVersion: version, holdsBlocks: repair !== undefined,
-        hasSurveyed: repair?.found !== undefined, isTruncated: repair?.found?.isAtLeast ?? false, shortBlocks: repair?.found?.shortBlocks ?? 0, versionsAtRisk: repairing.versionsAtRisk(),
+        // what was whole under an older layout may be short by this one
+        hasSurveyed: repair?.found?.layoutVersion === String(state.layout.version), isTruncated: repair?.found?.isAtLeast ?? false, shortBlocks: repair?.found?.shortBlocks ?? 0, versionsAtRisk: repairing.versionsAtRisk(),
         isRepairPaused: repair?.state === 'paused', hasScrubbed: scrub?.last !== undefined, isScrubPaused: scrub?.state === 'paused',
       }
     },

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { utf8 } from '../../../src/base/bytes.ts'
 import { hash } from '../../../src/base/hash.ts'
 import { type PeerId, peerIdOf } from '../../../src/base/peer-id.ts'
-import { type AtRisk, ClusterHealth, clusterHealthLimits } from '../../../src/node/health/cluster-health.ts'
+import { type AtRisk, ClusterHealth, clusterHealthLimits, healthOfCluster } from '../../../src/node/health/cluster-health.ts'
 import type { Health } from '../../../src/protocols/health.ts'
 import { VirtualTime } from '../../simulation/virtual-time.ts'
 import { memoryNetwork } from '../../support/memory-requests.ts'
@@ -37,6 +37,17 @@ async function world (...healths: ReadonlyArray<Partial<Health>>): Promise<World
 }
 
 describe('objects at risk in the cluster', () => {
+  test.each([['5', true], ['6', false]])('are not known of by who looked at everything under another layout: layout 6, looked at under %s', async (layoutVersion, isAtLeast) => {
+    const time = new VirtualTime()
+    const network = memoryNetwork({ clock: time.clock() })
+    const peerId = peerIdOf(hash(utf8('node')))
+    const parts = {
+      state: { layout: { version: 6n }, belongs: () => true }, network: { peerId, requests: network.of(peerId), reachable: () => [] }, clock: time.clock(), logger: { warn: () => {}, info: () => {} },
+      repairing: { status: () => ({ state: 'idle', found: { layoutVersion, isAtLeast: false, shortBlocks: 0 } }), versionsAtRisk: () => [], holders: () => [peerId] }, scrubbing: { status: () => undefined },
+    } as unknown as Parameters<typeof healthOfCluster>[0]
+    expect((await healthOfCluster(parts)).atRisk()).toEqual({ objects: 0, isAtLeast, silent: [] })
+  })
+
   test('are one number: what several nodes know of is counted once', async () => {
     const { step } = await world(of(1, 2), of(2, 3), of(3, 4, 5))
     expect(await step()).toEqual({ objects: 5, isAtLeast: false, silent: [] })
