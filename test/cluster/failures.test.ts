@@ -3,7 +3,7 @@ import { seededRandom } from '../../src/base/random.ts'
 import { noiseBytes, pieces } from '../support/file-world.ts'
 import { digestOfBytes, eachOf, type NodeObjects, realCluster, type RealCluster, statusOf } from '../support/real-cluster.ts'
 
-const kills = Number(process.env.KILLS ?? 20)
+const kills = Number(process.env.KILLS ?? 10)
 const seed = Number(process.env.KILL_SEED ?? 11)
 const random = seededRandom(seed)
 
