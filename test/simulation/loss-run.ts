@@ -71,6 +71,7 @@ export async function simulateLoss ({ seed, variant }: { readonly seed: number, 
 class Run {
   readonly world: World
   readonly names: readonly string[]
+  #historyBeganMs = 0
   history: ObjectOperation[] = []
   readonly violations: string[] = []
   acknowledged = 0
@@ -210,7 +211,8 @@ class Run {
         seen = { version: undefined, atMs: world.time.nowMs }
       }
     })
-    if (seen !== undefined) this.history.push({ key, startMs, endMs: seen.atMs, what: `reads ${shortOf(seen.version)} through ${through}`, did: { kind: 'read', saw: seen.version } })
+    // one that saw its row before the loss, and died over its blocks, is of the history before
+    if (seen !== undefined && startMs >= this.#historyBeganMs) this.history.push({ key, startMs, endMs: seen.atMs, what: `reads ${shortOf(seen.version)} through ${through}`, did: { kind: 'read', saw: seen.version } })
     return kind === 'told' ? undefined : seen === undefined ? failure : `${shortOf(seen.version)}: ${failure}`
   }
 
@@ -236,6 +238,7 @@ class Run {
     const { world } = this
     const before = this.history
     this.history = []
+    this.#historyBeganMs = world.time.nowMs
     for (const key of keys) {
       const row = await this.#newestAt(left, key)
       const version = row?.accepted === undefined ? undefined : currentIn(row)

@@ -106,7 +106,10 @@ export class LayoutKeeper {
     if (!isSame(wanted, (layout.next ?? layout).members)) {
       const name = wanted.map(({ peerId, storeId, zone, capacityBytes }) => `${peerId} ${hexOf(storeId ?? empty)} ${zone} ${capacityBytes}`).join()
       if (this.#wanted.name !== name) this.#wanted = { name, sinceMs: clock.monotonicMs() }
-      if (clock.monotonicMs() - this.#wanted.sinceMs >= layoutKeeperLimits.settlingMs) await this.#propose(layout, (current) => changing(current, wanted, this.#algorithmFor(current, wanted)), 'its members have changed', wait)
+      if (clock.monotonicMs() - this.#wanted.sinceMs < layoutKeeperLimits.settlingMs) return
+      // rows that were read before are looked at again: somebody may have joined whose row has not come here
+      if (this.#rows !== undefined && this.#rows.readMs <= this.#wanted.sinceMs) this.#rows = undefined
+      else await this.#propose(layout, (current) => changing(current, wanted, this.#algorithmFor(current, wanted)), 'its members have changed', wait)
       return
     }
     this.#wanted = { name: '', sinceMs: 0 }
