@@ -70,6 +70,30 @@ describe('a keeper', () => {
   })
 })
 
+describe('a keeper whose own replica has missed that somebody joined', () => {
+  /** What layouts it proposes, where rows are first read without carol and its own digest stays as it is. */
+  async function proposedWhere (hasJoined: (reads: number) => boolean): Promise<readonly string[]> {
+    let [current, nowMs, reads] = [layout, 0, 0]
+    const proposed: string[] = []
+    const keeper = new LayoutKeeper({
+      self: [...layout.members].map(({ peerId }) => peerId).toSorted()[0] as PeerId, clock: { monotonicMs: () => nowMs } as unknown as Clock, evictAfterMs: 3_600_000,
+      state: { get layout () { return current }, belongs: () => true, isMember: () => true, adoptLayout: async (encoded) => { current = parseLayout(encoded) } },
+      registers: { change: async (_: unknown, change: (value: Uint8Array) => { value: Uint8Array, result: unknown }) => change(encodeLayout(current)).result } as unknown as Registers,
+      ask: async (_, question) => question.kind === 'progress' ? { kind: 'progress', remaining: 0, lost: 0, away: [] } : { kind: 'digests', digests: [{ partition: clearPartition, digest: new Uint8Array(32) }] } as never,
+      memberRows: async () => names.filter((name) => name !== 'carol' || hasJoined(reads)).map((name) => { reads += name === 'founder' ? 1 : 0; return row(name) }),
+      reachable: () => new Set(names.map(peerNamed)), storeOf: () => undefined,
+      onChange: (_, why) => { proposed.push(why) },
+    })
+    for (; nowMs < 12_000; nowMs += 500) await keeper.step()
+    return proposed
+  }
+
+  test('reads the rows again before it leaves anybody out', async () => {
+    expect(await proposedWhere((reads) => reads > 0)).toEqual([])
+    expect((await proposedWhere(() => false))[0]).toBe('its members have changed')
+  })
+})
+
 describe('what a node takes over', () => {
   async function takeoversOf (name: string, { files = memoryFiles(), lost = [] }: { files?: MemoryFiles, lost?: readonly number[] } = {}): Promise<{ takeovers: Takeovers, cleared: number[], files: MemoryFiles }> {
     const cleared: number[] = []
