@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { fromHex, hexOf, utf8 } from '../base/bytes.ts'
 import { keyedHash } from '../base/hash.ts'
 import { type Random, systemRandom } from '../base/random.ts'
-import { clientErrorOf, NoRunningNode, type Reason } from './errors.ts'
-import { type Connection, nodeSend, plainAgent } from './node-transport.ts'
+import { clientErrorOf, NoRunningNode, type Reason, Unreachable } from './errors.ts'
+import { type Connection, nodeSend, plainAgent, readOf } from './node-transport.ts'
 import type { Outgoing } from './transport.ts'
 
 /** Speaks to the node that runs over a data folder, through its local API (docs/API.md): requests as they are. `connect` makes a client with names for them. */
@@ -18,7 +18,7 @@ export interface LocalClient {
   upload<T> (path: string, source: AsyncIterable<Uint8Array>, options?: { headers?: Record<string, string>, signal?: AbortSignal }): Promise<T>
   /** The headers of a HEAD. @throws ClientError */
   head (path: string, options?: { signal?: AbortSignal }): Promise<Download['headers']>
-  /** The answer's headers and its body as it comes. A body that ends early throws. @throws ClientError */
+  /** The answer's headers and its body as it comes. A body that breaks off throws why, if the request carried `x-dfs-transfer`. @throws ClientError, Unreachable */
   download (path: string, options?: { headers?: Record<string, string>, signal?: AbortSignal }): Promise<Download>
   close (): void
 }
@@ -79,7 +79,7 @@ function clientOver (connection: LocalConnection, peerId: string): LocalClient {
     async download (path, { headers, signal } = {}) {
       const answer = await send(connection, { method: 'GET', path, headers, signal })
       if ((answer.statusCode ?? 0) >= 400) await jsonAnswer(answer)
-      return { status: answer.statusCode ?? 0, headers: answer.headers as Record<string, string | undefined>, body: answer }
+      return { status: answer.statusCode ?? 0, headers: answer.headers as Record<string, string | undefined>, body: explained(connection, headers?.['x-dfs-transfer'], readOf(answer, { signal })) }
     },
     close: () => { connection.agent.destroy() },
   }
@@ -89,6 +89,18 @@ async function send (connection: LocalConnection, outgoing: Outgoing): Promise<I
   return nodeSend(connection, outgoing).catch((cause: NodeJS.ErrnoException) => {
     throw cause.code === 'ECONNREFUSED' ? new NoRunningNode(`no node runs over ${connection.dataFolder}; "dfs start --data ${connection.dataFolder}" starts one`, { cause }) : cause
   })
+}
+
+/** An answer that has begun has no room for the reason why it breaks off: the node is asked for it. */
+async function * explained (connection: LocalConnection, transfer: string | undefined, body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  try {
+    yield * body
+  } catch (error) {
+    if (transfer === undefined || !(error instanceof Unreachable)) throw error
+    const answer = await send(connection, { method: 'GET', path: `/v1/transfers/${transfer}` }).catch(() => { throw error }) // the node itself has gone
+    const { error: reason } = await jsonAnswer<{ error?: Reason & { status: number } }>(answer).catch(() => ({ error: undefined })) // it remembers nothing
+    throw reason === undefined ? error : clientErrorOf(reason.status, reason)
+  }
 }
 
 async function apiFileIn (dataFolder: string): Promise<ApiFile> {

@@ -41,7 +41,8 @@ export const agentOptions = { keepAlive: true, maxSockets: clientLimits.maxSocke
 
 export const plainAgent = (): HttpAgent => new AnswerFirstAgent(agentOptions)
 
-async function * readOf (answer: IncomingMessage, outgoing: Outgoing): AsyncIterable<Uint8Array> {
+/** The body of an answer. @throws Unreachable when it breaks off; the signal's reason */
+export async function * readOf (answer: IncomingMessage, outgoing: Pick<Outgoing, 'signal'>): AsyncIterable<Uint8Array> {
   try {
     yield * answer as AsyncIterable<Uint8Array>
   } catch (cause) {

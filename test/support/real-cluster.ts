@@ -71,7 +71,9 @@ async function firstBucket ({ client }: NodeObjects, body: Readonly<Record<strin
 }
 
 export function objectsOf (client: LocalClient, bucket = bucketName): NodeObjects {
-  const download = async (key: string, headers: Record<string, string> = {}): Promise<AsyncIterable<Uint8Array>> => (await client.download(objectPath(bucket, key), { headers })).body
+  let transfers = 0
+  // with an id, so that a body that breaks off tells why
+  const download = async (key: string, headers: Record<string, string> = {}): Promise<AsyncIterable<Uint8Array>> => (await client.download(objectPath(bucket, key), { headers: { 'x-dfs-transfer': `test-${++transfers}`, ...headers } })).body
   return {
     client,
     async put (key, content, headers = {}) {

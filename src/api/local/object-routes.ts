@@ -73,10 +73,15 @@ async function getObject (exchange: Exchange, target: ObjectName): Promise<void>
   const { request, response, node, signal, transfers } = exchange
   const range = byteRangeOf(request.headers.range)
   const reading = await node.objects.get(target, { signal, range, ifMatch: etagIn(request.headers['if-match']), versionId: versionIn(exchange) })
-  const transfer = request.headers['x-dfs-transfer']
-  if (typeof transfer === 'string' && transfer.length <= maxTransferIdLength) transfers.remember(transfer, reading.sources)
+  const transfer = String(request.headers['x-dfs-transfer'] ?? '')
+  if (transfer !== '' && transfer.length <= maxTransferIdLength) transfers.remember(transfer, reading.sources)
   if (isFresh(exchange, reading.info)) { response.writeHead(304, { etag: `"${reading.info.etag}"` }).end(); return }
-  await streamed(exchange, reading, { headers: headersOf(reading.info), isPart: range !== undefined })
+  try {
+    await streamed(exchange, reading, { headers: headersOf(reading.info), isPart: range !== undefined })
+  } catch (error) {
+    transfers.broke(transfer, error)
+    throw error
+  }
 }
 
 async function headObject (exchange: Exchange, target: ObjectName): Promise<void> {

@@ -1,5 +1,6 @@
 import { request } from 'node:http'
 import { connect } from 'node:net'
+import { buffer } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { LocalApi } from '../../../src/api/local/http.ts'
 import { hexOf, utf8 } from '../../../src/base/bytes.ts'
@@ -115,7 +116,7 @@ describe('the local API', () => {
     }
   })
 
-  test('a read that fails half way breaks the connection: a short body is never a whole one', async () => {
+  test('a read that fails half way breaks the connection, and its reason can be had: a short body is never a whole one', async () => {
     await ask('PUT', '/v1/objects/photos/rot', { body: 'more than eight bytes of it' })
     const blocks = [...served.world.blocks]
     const read = served.world.parts.content.read.bind(served.world.parts.content)
@@ -124,6 +125,10 @@ describe('the local API', () => {
       const { status, isBroken, body } = await ask('GET', '/v1/objects/photos/rot')
       expect({ status, isBroken }).toEqual({ status: 200, isBroken: true })
       expect(body.length).toBeLessThan(27)
+      const { body: told } = await served.client.download('/v1/objects/photos/rot', { headers: { 'x-dfs-transfer': 'rot' } })
+      await expect(buffer(told)).rejects.toMatchObject({ code: 'corrupt', status: 502, message: 'a block rotted' })
+      const { body: untold } = await served.client.download('/v1/objects/photos/rot')
+      await expect(buffer(untold)).rejects.toThrow('broke in the middle')
     } finally {
       served.world.parts.content.read = read
     }
