@@ -113,7 +113,9 @@ class Run {
   readonly history: ObjectOperation[] = []
   readonly violations: string[] = []
   readonly #climate: Climate
-  readonly #endMs: number
+  readonly #minutes: number
+  /** Of trouble, which begins when there is a cluster: in the worst weather the founders need most of a minute for that. */
+  #endMs = Infinity
   readonly #slots: Slot[] = [0, 1, 2, 3].map((i) => ({ bucket: buckets[i % 2] as BucketName, number: i, operations: 0 }))
   readonly #quiet: Name[] = []
   readonly #dated: DatedObjects
@@ -124,7 +126,7 @@ class Run {
   constructor (seed: number, climate: Climate, { variant, minutes }: { variant: WorldVariant | undefined, minutes: number }) {
     this.#climate = climate
     this.world = new World({ seed, names, founders: climate.founders, weather: climate.weather, variant, hasBlocks: true })
-    this.#endMs = minutes * 60_000
+    this.#minutes = minutes
     const { world, violations } = this
     this.#dated = new DatedObjects({ world, violations, wrong: climate.wrong, objects: (name) => this.#objects(name), up: () => this.#up(), isTrouble: () => this.#isTrouble(), text: () => this.#text() })
   }
@@ -139,6 +141,7 @@ class Run {
     await this.#insist(async () => this.#objects(founders[0] as string).createBucket('copies'))
     await this.#insist(async () => this.#objects(founders[0] as string).createBucket('shards', { shards: `${k}+${m}` }))
     if (this.#climate.wrongClocks === 'one') await this.#insist(async () => this.#dated.create(founders[0] as string))
+    this.#endMs = world.time.nowMs + this.#minutes * 60_000
     const dated = this.#climate.wrongClocks === 'one' ? [this.#dated.client()] : []
     await Promise.all([...[0, 1, 2, 3].map(async (i) => this.#client(`c${i}`)), this.#bucketClient(), ...dated, ...[...buckets, ...buckets].map(async (bucket, i) => this.#early({ bucket, key: `e${i}` })), this.#clocks(), this.#redundancies(), this.#trouble()])
     if (this.world.ledger.violations.length > 0) return
@@ -148,6 +151,7 @@ class Run {
   repaired (): number { return names.reduce((sum, name) => { const total = this.world.process(name)?.blocks?.repairing.status()?.total; return sum + (total?.broughtBlocks ?? 0) + (total?.fetchedBlocks ?? 0) }, 0) }
 
   #isTrouble (): boolean { return this.world.time.nowMs < this.#endMs }
+  #isPastThird (): boolean { return this.world.time.nowMs > this.#endMs - this.#minutes * 40_000 }
   #objects (name: string): Objects { const { blocks } = this.world.process(name) ?? {}; if (blocks === undefined) throw new Unavailable(`${name} does not run`); return blocks.objects }
   #up (): readonly string[] { return names.filter((name) => this.world.isAlive(name) && !this.#gone.has(name) && this.world.process(name)?.blocks !== undefined) }
 
@@ -376,8 +380,8 @@ class Run {
         if (fate === 'rots') this.#rot(unlucky)
         else if (fate === 'forgets') await world.forget(unlucky)
         else if (fate === 'is put out') {
-          if (world.time.nowMs > this.#endMs / 3 && through !== unlucky && this.#mayGo(joined.size - draining.size)) await this.#putOut(unlucky, through)
-        } else if (world.time.nowMs > this.#endMs / 3 && this.#mayGo(joined.size - draining.size) && world.isAlive(unlucky)) {
+          if (this.#isPastThird() && through !== unlucky && this.#mayGo(joined.size - draining.size)) await this.#putOut(unlucky, through)
+        } else if (this.#isPastThird() && this.#mayGo(joined.size - draining.size) && world.isAlive(unlucky)) {
           this.#gone.add(unlucky)
           world.kill(unlucky)
           world.say(`${unlucky} is gone for ever`)
