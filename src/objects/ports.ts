@@ -24,6 +24,8 @@ export interface ObjectParts {
     /** @throws Unavailable */
     past (wait?: { signal?: AbortSignal }): Promise<number>
   }
+  /** How often an upload shows that it goes on. Default: an hour, of the day that it may stand still. */
+  readonly heartbeatMs?: number
   readonly settleLayout: BucketsParts['settleLayout']
   readonly blockPlaces: BucketsParts['blockPlaces']
   /** Where digests are taken. Default: on this thread. */

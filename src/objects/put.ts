@@ -150,7 +150,7 @@ class Upload {
 
   // the pending entry counts as alive while its count rises; the clock that matters is each observer's own, monotonic
   #beat (): void {
-    this.#stopHeartbeat = this.#parts.clock.after(heartbeatMs, () => {
+    this.#stopHeartbeat = this.#parts.clock.after(this.#parts.heartbeatMs ?? heartbeatMs, () => {
       this.#change((row) => withHeartbeat(row, this.#version))
         .catch((error: unknown) => { this.#parts.warn('an upload could not show that it is alive', error) })
       this.#beat()

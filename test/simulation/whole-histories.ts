@@ -231,12 +231,64 @@ export const wholeHistories = {
       before.storeShard = undefined
     },
   },
+
+  'an upload that goes on does not show it': {
+    names: ['ann', 'bob', 'carol'],
+    beatEveryMs: 10_000,
+    async told ({ world, put, pause }) {
+      // for longer than one may stand still, and everybody has looked often enough
+      const isStored = await put('ann', 'k', (async function * () { for (const letter of 'abA1') { yield letter; await pause(40_000) } })())
+      if (!isStored) world.violations.push('an upload that went on was given up')
+    },
+  },
+
+  'of three redundant shards one is waited for': {
+    names: ['ann', 'bob', 'carol', 'dave', 'eve', 'frank', 'grace'],
+    bucket: { shards: '2+3' },
+    async told ({ placesOf, put, ends, before }) {
+      const [one = '', other = '', , , , through = ''] = placesOf('A')
+      // nobody has room for the last two
+      before.storeShard = async (_, index) => { if (index > 2) throw new StoreFull('the disk is full') }
+      await put(through, 'k', 'A')
+      // as many as may go where four were stored
+      await ends([one, other])
+      before.storeShard = undefined
+    },
+  },
+
+  'of more than two one copy is enough where that is allowed': {
+    names: ['ann', 'bob', 'carol'],
+    bucket: { degraded: 'allow' },
+    async told ({ world, put, ends }) {
+      for (const full of ['bob', 'carol']) world.disk(full).files.fail('write', { times: Infinity, error: 'ENOSPC' })
+      await put('ann', 'k', 'A')
+      await ends(['ann'])
+    },
+  },
+
+  'rows of the cluster lie in the first partition': {
+    names: ['ann', 'bob', 'carol', 'dave', 'eve', 'frank', 'grace'],
+    fresh: ['heidi'],
+    async told ({ world, names, ends, pause }) {
+      // of five who vote about its rows two are left, and of all seven four
+      const voters = world.process('ann')?.engine.voters.ofPartition(0) ?? []
+      await ends(names.filter((name) => voters.includes(world.peerOf(name))).slice(0, 3))
+      await world.start('heidi')
+      const through = names.find((name) => world.isAlive(name)) ?? ''
+      await world.join('heidi', through).catch((error: unknown) => { world.violations.push(`four of seven are there, and nobody is let in: ${String(error)}`) })
+      await pause(1_000)
+    },
+  },
 } as const satisfies Readonly<Record<string, WholeHistory>>
 
 export interface WholeHistory {
   /** All of them founders. */
   readonly names: readonly string[]
+  /** Who may join. */
+  readonly fresh?: readonly string[]
   readonly bucket?: Partial<BucketOptions>
+  /** How often an upload shows that it goes on. */
+  readonly beatEveryMs?: number
   readonly isShowingStores?: boolean
   readonly told: (stage: WholeStage) => Promise<void>
 }
@@ -266,13 +318,14 @@ interface WholeStage {
 
 const calm: WorldWeather = { loss: 0, duplicates: 0, maxLatencyMs: 5, stragglers: 0, maxSyncMs: 3 }
 
-export async function simulateWholeHistory ({ seed, history: { names, bucket, told, isShowingStores = false }, variant = {} }: { seed: number, history: WholeHistory, variant?: WorldVariant | undefined }): Promise<{ violations: readonly string[], events: readonly string[] }> {
+export async function simulateWholeHistory ({ seed, history: { names: founders, fresh = [], bucket, told, isShowingStores = false, beatEveryMs }, variant = {} }: { seed: number, history: WholeHistory, variant?: WorldVariant | undefined }): Promise<{ violations: readonly string[], events: readonly string[] }> {
   if (bucket?.shards !== undefined) await compiled({ shards: bucket.shards })
   const before: WholeStage['before'] = { release: undefined, storeShard: undefined, collect: undefined }
+  const names = [...founders, ...fresh]
   const world: World = new World({
-    seed, names, founders: names.length, weather: calm, hasBlocks: true, isShowingStores,
+    seed, names, founders: founders.length, weather: calm, hasBlocks: true, isShowingStores,
     variant: {
-      ...variant,
+      ...beatEveryMs === undefined ? {} : { beatEveryMs }, ...variant,
       stores: (plain, self) => {
         const stores = variant.stores?.(plain, self) ?? plain
         const { holder, condemned } = stores
@@ -357,8 +410,8 @@ export async function simulateWholeHistory ({ seed, history: { names, bucket, to
   const violations: string[] = []
   let isOver = false
   const story = (async () => {
-    await world.begin(names.length)
-    for (const name of names) await untilJoined(world, name, first)
+    await world.begin(founders.length)
+    for (const name of founders) await untilJoined(world, name, first)
     await until('there is a bucket', async () => objectsOf(first).createBucket('told', bucket).then(() => true, (error: unknown) => error instanceof Conflict))
     bucketId = fromHex((await objectsOf(first).bucket('told')).id)
     await pause(2_000)

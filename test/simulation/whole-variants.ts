@@ -3,14 +3,18 @@ import { concat, equals, hexOf, textOf } from '../../src/base/bytes.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
 import { condemnedKind, forget } from '../../src/blockstore/condemned.ts'
 import { describeMember } from '../../src/cluster/index.ts'
-import { type Reference, writeQuorumOf } from '../../src/replication/index.ts'
+import type { Shard } from '../../src/blockstore/shard.ts'
+import { type Redundancy, type Reference, writeQuorumOf } from '../../src/replication/index.ts'
 import type { Files } from '../../src/disk/index.ts'
+import { votersIn } from '../../src/node/membership/membership.ts'
 import { StorePositions } from '../../src/node/layout/store-positions.ts'
 import type { InventoryItem } from '../../src/blockstore/inventory.ts'
 import { noReferences } from '../../src/blockstore/references.ts'
 import { Buckets } from '../../src/objects/buckets/buckets.ts'
 import { decodeObjectRow, emptyRow, encodeObjectRow, isVacant, type PendingVersion } from '../../src/objects/object-row.ts'
 import { type Change, type Registers, tables } from '../../src/tables/index.ts'
+import { clearPartition } from '../../src/tables/clear-rows.ts'
+import { votersBy } from '../../src/tables/electorate.ts'
 import { openRecord } from '../../src/tables/opened-record.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import { indexWith } from './collection-variants.ts'
@@ -90,31 +94,7 @@ export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
       },
     }
   },
-  'two with the same shard count as two': () => {
-    const [stored, waiting] = [new Map<string, Set<PeerId>>(), new Map<string, Array<() => void>>()]
-    const nameOf = (cid: Cid, { versionId }: Pick<Reference, 'versionId'>): string => `${cid} ${hexOf(versionId)}`
-    return {
-      stores: (stores, self) => ({
-        ...stores,
-        holder: { ...stores.holder, storeShard: async (shard, reference) => {
-          await stores.holder.storeShard(shard, reference)
-          const name = nameOf(shard.cid, reference)
-          const by = (stored.get(name) ?? new Set<PeerId>()).add(self)
-          stored.set(name, by)
-          if (by.size >= writeQuorumOf(reference.redundancy)) for (const tell of waiting.get(name) ?? []) tell()
-        } },
-      }),
-      replication: (engine) => ({ ...engine, writer: (reference, options) => {
-        const writer = engine.writer(reference, options)
-        return { ...writer, put: async (cid, block, wait) => {
-          const { promise, resolve } = Promise.withResolvers<void>()
-          const name = nameOf(cid, reference)
-          waiting.set(name, [...waiting.get(name) ?? [], resolve])
-          await Promise.race([promise, writer.put(cid, block, wait)])
-        } }
-      } }),
-    }
-  },
+  'two with the same shard count as two': acknowledgedBy((_, self) => self, writeQuorumOf),
   'a condemned block is had, keeps its mark, and goes by the mark alone': () => ({
     holderIndex: (index) => indexWith(index, async (changes, options) => index.batch(changes.filter(({ type, key }) => type === 'put' || key[0] !== condemnedKind), options), async (key) => key[0] === condemnedKind ? undefined : index.get(key)),
     condemned: (condemned, { blocks, index }) => ({
@@ -132,6 +112,17 @@ export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
   'without a majority a write is tried until its time is up': () => ({ reachable: (_, everybody) => new Set(everybody) }),
   'a partition whose memory is gone answers as if it were empty': () => ({ rotsInSilence: true }),
   'a store that was put back votes again': () => ({ undo: both(replaced(StorePositions.prototype, 'remembers', () => true), replaced(StorePositions.prototype, 'compare', async () => {})) }),
+  'an upload that goes on does not show it': () => ({ beatEveryMs: 3_600_000 }),
+  'of three redundant shards one is waited for': acknowledgedBy(({ index }) => index, ({ k, m }) => k + Math.ceil(Math.min(m, 2) / 2)),
+  'of more than two one copy is enough where that is allowed': () => ({
+    replication: (engine, { stores }) => ({
+      ...engine,
+      writer: (reference, options) => ({ ...engine.writer(reference, options), ...options?.isDegradedAllowed === true ? { put: async (cid, block) => stores.holder.store(cid, block, reference) } : {} }),
+    }),
+  }),
+  'rows of the cluster lie in the first partition': () => ({
+    voters: (state) => votersBy({ version: () => state.layout.version, groupsOf: (partition) => votersIn(state).electorate(partition === clearPartition ? 0 : partition).groups }),
+  }),
   'an upload that was given up commits all the same': () => ({
     objectRegisters: (registers) => {
       // uploads of this node, until it ends them itself
@@ -164,6 +155,35 @@ export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
 }
 
 const both = (one: () => void, other: () => void) => (): void => { one(); other() }
+
+/** In shards: once so many pieces are stored that are told apart by what is given. */
+function acknowledgedBy (pieceOf: (shard: Pick<Shard, 'index'>, self: PeerId) => unknown, neededOf: (redundancy: Redundancy) => number): () => WorldVariant {
+  return () => {
+    const [stored, waiting] = [new Map<string, Set<unknown>>(), new Map<string, Array<() => void>>()]
+    const nameOf = (cid: Cid, { versionId }: Pick<Reference, 'versionId'>): string => `${cid} ${hexOf(versionId)}`
+    return {
+      stores: (stores, self) => ({
+        ...stores,
+        holder: { ...stores.holder, storeShard: async (shard, reference) => {
+          await stores.holder.storeShard(shard, reference)
+          const name = nameOf(shard.cid, reference)
+          const pieces = (stored.get(name) ?? new Set<unknown>()).add(pieceOf(shard, self))
+          stored.set(name, pieces)
+          if (pieces.size >= neededOf(reference.redundancy)) for (const tell of waiting.get(name) ?? []) tell()
+        } },
+      }),
+      replication: (engine) => ({ ...engine, writer: (reference, options) => {
+        const writer = engine.writer(reference, options)
+        return { ...writer, put: async (cid, block, wait) => {
+          const { promise, resolve } = Promise.withResolvers<void>()
+          const name = nameOf(cid, reference)
+          waiting.set(name, [...waiting.get(name) ?? [], resolve])
+          await Promise.race([promise, writer.put(cid, block, wait)])
+        } }
+      } }),
+    }
+  }
+}
 
 /** Changes of objects' rows, whose row is shown and written in other words. */
 function changing (registers: Registers, shown: (row: ReturnType<typeof decodeObjectRow>) => ReturnType<typeof decodeObjectRow>, written: (row: ReturnType<typeof decodeObjectRow>) => ReturnType<typeof decodeObjectRow> | undefined): Registers {

@@ -56,6 +56,8 @@ export interface BlocksVariant extends CollectionVariant {
   readonly withoutRemovedSweep?: boolean
   /** What the date is, where a date deletes or frees for deletion. */
   readonly dates?: (dates: ObjectParts['dates'], parts: { readonly clock: Clock }) => ObjectParts['dates']
+  /** How often an upload shows that it goes on. */
+  readonly beatEveryMs?: number
   readonly replication?: (engine: Replication, parts: { readonly stores: BlockStores }) => Replication
 }
 
@@ -135,6 +137,7 @@ export async function worldBlocks ({ self, state, network, tables, rows, files, 
   const objectParts: ObjectParts = {
     registers: variant.objectRegisters?.(registers, { rows }) ?? registers, replication: variant.replication?.(repairing.engine, { stores }) ?? repairing.engine, content: lettersContent, clock, random, warn, dates: variant.dates?.(dates, { clock }) ?? dates,
     versions: { fresh: () => ledger.fresh(self, random), idOf: ({ salt }) => hash(proofOf({ salt })) },
+    ...variant.beatEveryMs === undefined ? {} : { heartbeatMs: variant.beatEveryMs },
     settleLayout: async () => {}, blockPlaces: () => Math.max(...state.layout.blockHolders.map(({ length }) => length)), announce: () => {},
   }
   const objects = objectStore(objectParts)
