@@ -168,6 +168,24 @@ export const layoutHistories = {
     await ends(old)
   },
 
+  'a row that is refused in a hand-over is left to others': async ({ world, old, fresh, does, move, changing, until, settled, ends }) => {
+    await does('ann', 'before')
+    const isAsked = ({ from, kind }: TableMessage): boolean => kind === 'ballots' && fresh.includes(from)
+    world.hold(isAsked)
+    await move({ from: old, to: fresh })
+    const writer = await changing()
+    // those who follow promise to one who dies, more than the row has, before it comes to them
+    const isAccept = ({ from, kind, isClear }: TableMessage): boolean => from === writer && kind === 'accept' && !isClear
+    world.hold((message) => isAsked(message) || isAccept(message))
+    void does(writer, 'late')
+    await until('those who follow have promised', () => world.held((message) => isAccept(message) && fresh.includes(message.to)) > 0)
+    // and nobody brings it unasked
+    world.hold(({ to, kind }) => kind === 'handOver' && fresh.includes(to))
+    await ends([writer])
+    await settled(fresh)
+    await ends(old)
+  },
+
   'anti-entropy digs up what was buried': async ({ world, old, does, eraseAll, until, pause, rowsAt }) => {
     await does('ann', 'before')
     await eraseAll('ann')

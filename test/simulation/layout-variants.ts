@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { Unavailable } from '../../src/base/errors.ts'
 import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
 import { Burial } from '../../src/tables/burial.ts'
 import { Generations } from '../../src/tables/generations.ts'
@@ -9,7 +10,7 @@ import type { ClusterState } from '../../src/node/state.ts'
 import type { Takeovers } from '../../src/node/layout/takeover.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
-import type { Takeover } from '../../src/tables/hand-over.ts'
+import { HandOver, type Takeover } from '../../src/tables/hand-over.ts'
 import { decodeRequest, encodeRequest } from '../../src/tables/messages-codec.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import type { WorldVariant } from './world.ts'
@@ -30,6 +31,8 @@ export function replaced<T extends object, K extends keyof T> (prototype: T, nam
 const takingOver = (change: (takeover: Takeover, parts: Parameters<NonNullable<WorldVariant['takeovers']>>[1]) => Takeover): WorldVariant['takeovers'] =>
   (takeovers, parts) => objectWith<Takeovers>(takeovers, { of: (layout: Parameters<Takeovers['of']>[0]) => change(takeovers.of(layout), parts) })
 const burying = new AsyncLocalStorage<boolean>()
+const handingOver = new AsyncLocalStorage<boolean>()
+const handOver = Reflect.get(HandOver.prototype, 'step') as (...wait: Parameters<HandOver['step']>) => ReturnType<HandOver['step']>
 const comparing = new AsyncLocalStorage<boolean>()
 const compare = Reflect.get(AntiEntropy.prototype, 'step') as (...wait: Parameters<AntiEntropy['step']>) => ReturnType<AntiEntropy['step']>
 const isTombstone = Reflect.get(plainCodec, 'isTombstone') as typeof plainCodec.isTombstone
@@ -95,6 +98,10 @@ export const layoutVariants: Readonly<Record<string, () => WorldVariant>> = {
     },
     served: (replica) => ({ answer: async (from, request) => burying.run(request.kind === 'bury', async () => replica.answer(from, request)) }),
     undo: replaced(Burial.prototype, 'step', async function (this: Burial, ...wait) { return burying.run(true, async () => Reflect.apply(step, this, wait)) }),
+  }),
+  'a row that is refused in a hand-over is left to others': () => ({
+    store: (store) => objectWith(store, { nextCounter: async (above: bigint) => { if (handingOver.getStore() === true) throw new Unavailable('nobody proposes'); return store.nextCounter(above) } }),
+    undo: replaced(HandOver.prototype, 'step', async function (this: HandOver, ...wait) { return handingOver.run(true, async () => Reflect.apply(handOver, this, wait)) }),
   }),
   'anti-entropy digs up what was buried': () => {
     const restore = [
