@@ -2,6 +2,7 @@ import { empty, fromHex, partitionOf, utf8 } from '../../src/base/bytes.ts'
 import { digestOf } from '../../src/base/cid.ts'
 import { Conflict, NotFound, Refused, StoreFull, Unavailable } from '../../src/base/errors.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
+import { referencesTo } from '../../src/blockstore/references.ts'
 import { blockHoldersOf } from '../../src/cluster/index.ts'
 import { erasureCode } from '../../src/erasure/index.ts'
 import type { BucketOptions } from '../../src/objects/index.ts'
@@ -229,6 +230,21 @@ export const wholeHistories = {
       // as many as may go where four were stored: a copy is left, or else one shard
       await ends([away, awayToo])
       before.storeShard = undefined
+    },
+  },
+
+  'what nothing refers to is taken for dead': {
+    names: ['ann', 'bob', 'carol'],
+    async told ({ world, placesOf, put, pause, ends }) {
+      const [forgets = '', dies = '', misses = ''] = placesOf('A')
+      world.kill(misses)
+      await put(forgets, 'k', 'A')
+      const { index } = world.disk(forgets)
+      for await (const [key] of index.entries(referencesTo(blockOfLetter('A').cid))) index.damage(key, undefined)
+      // the one that knows is gone, and the other has heard of nothing
+      await ends([dies])
+      await world.start(misses)
+      await pause(90_000)
     },
   },
 

@@ -112,6 +112,14 @@ export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
   'without a majority a write is tried until its time is up': () => ({ reachable: (_, everybody) => new Set(everybody) }),
   'a partition whose memory is gone answers as if it were empty': () => ({ rotsInSilence: true }),
   'a store that was put back votes again': () => ({ undo: both(replaced(StorePositions.prototype, 'remembers', () => true), replaced(StorePositions.prototype, 'compare', async () => {})) }),
+  'what nothing refers to is taken for dead': () => ({
+    collector: (parts) => ({ ...parts, inventory: { ...parts.inventory, page: async (options) => {
+      const page = await parts.inventory.page(options)
+      // as if a version that nobody knows had been, and were proven dead
+      for (const { cid, references: { count, damaged }, dead } of page.items) if (count === 0 && damaged === 0 && dead === 0) await parts.condemned.died(cid, [new Uint8Array(32)])
+      return page
+    } } }),
+  }),
   'an upload that goes on does not show it': () => ({ beatEveryMs: 3_600_000 }),
   'of three redundant shards one is waited for': acknowledgedBy(({ index }) => index, ({ k, m }) => k + Math.ceil(Math.min(m, 2) / 2)),
   'of more than two one copy is enough where that is allowed': () => ({
