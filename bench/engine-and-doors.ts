@@ -10,7 +10,7 @@ import { openNode } from '../src/node.ts'
 import { drain, mebibyte } from './measure.ts'
 
 /**
- * The node of a data folder and its doors in this process: what a door adds to the engine is the difference of two figures of one process. Prints `{"s3"}`; then
+ * The node of a data folder and its doors in this process: what a door adds to the engine is the difference of two figures of one process. With a second argument, its capacity and cache. Prints `{"s3"}`; then
  * answers each line of its input, a Task, with a Spent: by the engine itself, or, between "start" and "end", by whoever uses a door from outside.
  */
 export type Task = Transfer | { readonly kind: 'start' } | { readonly kind: 'end' }
@@ -18,8 +18,8 @@ export interface Transfer { readonly kind: 'put' | 'get', readonly bucket: strin
 /** What this process spent. */
 export interface Spent { readonly seconds: number, readonly cpuSeconds: number }
 
-const [data = ''] = process.argv.slice(2)
-const { config, origins } = configOf({ home: '/', options: { data, listen: '/ip4/127.0.0.1/tcp/0', 's3-listen': '127.0.0.1:0', 'http-listen': '127.0.0.1:0', 'rate-per-key': '1000000', 'rate-per-address': '1000000', 'log-level': 'warn' } })
+const [data = '', capacity] = process.argv.slice(2)
+const { config, origins } = configOf({ home: '/', options: { data, listen: '/ip4/127.0.0.1/tcp/0', 's3-listen': '127.0.0.1:0', 'http-listen': '127.0.0.1:0', 'rate-per-key': '1000000', 'rate-per-address': '1000000', 'log-level': 'warn', ...(capacity === undefined ? {} : { capacity, cache: capacity }) } })
 const logger = pino({ level: 'warn' }, pino.destination(2))
 const closing = Promise.withResolvers<void>()
 await using node = await openNode(config, { kind: 'key-file', path: keyFileIn(data) }, { logger, clock: systemClock, random: systemRandom })

@@ -13,13 +13,28 @@ const program = join(import.meta.dirname, 'engine-and-doors.ts')
 const bucket = 'copies-1'
 
 /**
- * What a door costs: one node, with one copy on its own disk, puts and gets by its engine alone, through the local API and through S3, in turns, in one process.
+ * What a door costs: a node puts and gets by its engine alone, through the local API and through S3, in turns, in one process. First with one copy on its own disk, which is all
+ * that its engine can do least; then from engine to engine, as in a cluster: the node holds nothing, the one copy lies with three others.
  * Processor time of that process, its threads among it, is compared: a client in another process beside it takes the machine's time, not the node's. So is the time
  * itself, which is what users feel: digests are taken on a thread of their own, and a client makes its next bytes while the node is at the last ones.
  */
-export async function gateway ({ report, rounds, sizeBytes, folder }: Bench): Promise<void> {
-  const { data, flags, key } = await prepared(join(folder, 'gateway'))
-  await using node = await EngineAndDoors.start(flags, data)
+export async function gateway (bench: Bench): Promise<void> {
+  {
+    await using nodes = await BenchNodes.start(join(bench.folder, 'gateway'), { holders: 1 })
+    await doorsOf(nodes, 0, { ...bench, from: 'own disk' })
+  }
+  await using nodes = await BenchNodes.start(join(bench.folder, 'gateway-among-others'), { holders: 3, readers: 1 })
+  await doorsOf(nodes, 3, { ...bench, from: 'three others' })
+}
+
+/** The index-th node ends, and runs once more in a process that does as it is told. */
+async function doorsOf (nodes: BenchNodes, index: number, { report, rounds, sizeBytes, from }: Bench & { readonly from: string }): Promise<void> {
+  const { data } = nodes.node(index)
+  const [key] = await nodes.node(index).json<SecretAccessKey>(['key', 'create', 'bench'])
+  if (key === undefined) throw new Error('no key was made')
+  const flags = await nodes.v8Flags()
+  await nodes.node(index).stop()
+  await using node = await EngineAndDoors.start(flags, data, { holdsNothing: index > 0 })
   const s3 = new S3(node.s3, key, bucket)
   const local = await connectLocal(data)
   const large = await inTurns(rounds, {
@@ -28,7 +43,7 @@ export async function gateway ({ report, rounds, sizeBytes, folder }: Bench): Pr
     localPut: async (round) => node.during(async () => put(local, { bucket, key: `local-${round}`, source: noise(sizeBytes), sizeBytes })),
     unsignedPut: async (round) => node.during(async () => s3.put(`s3-${round}`, noise(sizeBytes), sizeBytes)),
     signedPut: async (round) => s3.putSigned(`signed-${round}`, (seed) => noise(sizeBytes, { seed }), sizeBytes, async (act) => node.during(act)),
-    chunksPut: async (round) => node.during(async () => s3.putInSignedChunks(`chunks-${round}`, noise(sizeBytes), sizeBytes)),
+    chunksPut: async (round) => s3.putInSignedChunks(`chunks-${round}`, (seed) => noise(sizeBytes, { seed }), sizeBytes, async (act) => node.during(act)),
     engineGet: async (round) => node.ask({ kind: 'get', bucket, key: `engine-${round}`, sizeBytes }),
     localGet: async (round) => node.during(async () => { for await (const _ of await get(local, { bucket, key: `local-${round}` })); }),
     s3Get: async (round) => node.during(async () => s3.get(`s3-${round}`)),
@@ -42,11 +57,11 @@ export async function gateway ({ report, rounds, sizeBytes, folder }: Bench): Pr
     for (const { what, of } of measures) {
       const perMib = (samples: readonly Spent[]): number => median(samples.map(of)) * 1000 / mib(sizeBytes)
       const against = (samples: readonly Spent[]): number => median(samples.map((spent, round) => of(spent) / of(engine[round] ?? nothing)))
-      report.add(`${what} of a ${way} by the engine`, perMib(engine), 'ms/MiB')
+      report.add(`${what} of a ${way} by the engine, ${from}`, perMib(engine), 'ms/MiB')
       for (const [door, samples] of Object.entries(doors)) report.add(`the same through ${door}`, perMib(samples), 'ms/MiB', { ratio: against(samples), against: 'engine', ...(door.startsWith('S3') ? { target: { atMost: 1.3 } } : {}) })
     }
   }
-  report.add('processor time of a second at rest', median(large.rest.map(({ seconds, cpuSeconds }) => cpuSeconds / seconds)) * 1000, 'ms/s')
+  report.add(`processor time of a second at rest, ${from}`, median(large.rest.map(({ seconds, cpuSeconds }) => cpuSeconds / seconds)) * 1000, 'ms/s')
 }
 
 /** What the node's process did, threads of its own among it, and how long who waits has waited. */
@@ -56,16 +71,6 @@ const measures = [
 ] as const
 const nothing: Spent = { seconds: Number.NaN, cpuSeconds: Number.NaN }
 const restMs = 2000
-
-/** A data folder with a bucket and a key, and the flags that nodes run under; its node has ended. */
-async function prepared (folder: string): Promise<{ data: string, flags: readonly string[], key: SecretAccessKey }> {
-  await using nodes = await BenchNodes.start(folder, { holders: 1 })
-  const [key] = await nodes.node(0).json<SecretAccessKey>(['key', 'create', 'bench'])
-  if (key === undefined) throw new Error('no key was made')
-  const flags = await nodes.v8Flags()
-  await nodes.node(0).stop()
-  return { data: nodes.node(0).data, flags, key }
-}
 
 class EngineAndDoors implements AsyncDisposable {
   readonly #child: ChildProcess
@@ -78,8 +83,8 @@ class EngineAndDoors implements AsyncDisposable {
     this.s3 = s3
   }
 
-  static async start (flags: readonly string[], data: string): Promise<EngineAndDoors> {
-    const child = spawn(process.execPath, [...flags, program, data], { stdio: ['pipe', 'pipe', 'inherit'] })
+  static async start (flags: readonly string[], data: string, { holdsNothing }: { holdsNothing: boolean }): Promise<EngineAndDoors> {
+    const child = spawn(process.execPath, [...flags, program, data, ...(holdsNothing ? ['0'] : [])], { stdio: ['pipe', 'pipe', 'inherit'] })
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
     const { s3 } = JSON.parse((await lines.next()).value as string) as { s3: string }
     return new EngineAndDoors(child, lines, s3)

@@ -2,6 +2,7 @@ import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { Agent, request } from 'node:http'
 import aws4 from 'aws4'
+import { mebibyte } from './measure.ts'
 
 /** No more than a signed request and its answer: what a library does beside it is not what is measured. */
 export class S3 {
@@ -25,13 +26,17 @@ export class S3 {
     return timed(async () => { await this.#ask('PUT', this.#pathOf(key), { source: sourceOf(seed), sizeBytes, payload: hash.digest('hex') }) })
   }
 
-  /** In chunks that are signed, each over the one before. */
-  async putInSignedChunks (key: string, source: AsyncIterable<Uint8Array>, sizeBytes: number): Promise<void> {
+  /** In chunks that are signed, each over the one before; their hashes are taken as `putSigned` takes its one. */
+  async putInSignedChunks<T> (key: string, sourceOf: (seed: Uint8Array) => AsyncIterable<Uint8Array>, sizeBytes: number, timed: (act: () => Promise<void>) => Promise<T>): Promise<T> {
+    const seed = randomBytes(16)
+    const hashes: string[] = []
+    for await (const chunk of chunksOf(sourceOf(seed))) hashes.push(hashOf(chunk))
     const header = 'x-amz-decoded-content-length'
     const count = Math.ceil(sizeBytes / signedChunkBytes)
     const lengthOf = (bytes: number): number => bytes.toString(16).length + chunkFrame.length + bytes + 2
     const all = Math.floor(sizeBytes / signedChunkBytes) * lengthOf(signedChunkBytes) + (count * signedChunkBytes === sizeBytes ? 0 : lengthOf(sizeBytes % signedChunkBytes)) + lengthOf(0)
-    await this.#ask('PUT', this.#pathOf(key), { sizeBytes: all, payload: 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD', headers: { [header]: String(sizeBytes), 'content-encoding': 'aws-chunked' }, sourceOf: (headers) => signedChunks(source, this.#key.secret, headers) })
+    const asking = { sizeBytes: all, payload: 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD', headers: { [header]: String(sizeBytes), 'content-encoding': 'aws-chunked' }, sourceOf: (headers: Readonly<Record<string, string>>) => signedChunks(chunksOf(sourceOf(seed)), hashes, this.#key.secret, headers) }
+    return timed(async () => { await this.#ask('PUT', this.#pathOf(key), asking) })
   }
 
   async get (key: string): Promise<number> { return (await this.#ask('GET', this.#pathOf(key))).bytes }
@@ -95,7 +100,8 @@ export class S3 {
   }
 }
 
-const emptyHash = createHash('sha256').digest('hex')
+const hashOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+const emptyHash = hashOf(new Uint8Array(0))
 
 interface Asking {
   readonly source?: Iterable<Uint8Array> | AsyncIterable<Uint8Array>
@@ -113,19 +119,28 @@ const signedChunkBytes = 64 * 1024
 const chunkFrame = `;chunk-signature=${'0'.repeat(64)}\r\n`
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html */
-async function * signedChunks (source: AsyncIterable<Uint8Array>, secret: string, { Authorization: authorization = '', 'X-Amz-Date': date = '' }: Readonly<Record<string, string>>): AsyncIterable<Uint8Array> {
+async function * signedChunks (chunks: AsyncIterable<Uint8Array>, hashes: readonly string[], secret: string, { Authorization: authorization = '', 'X-Amz-Date': date = '' }: Readonly<Record<string, string>>): AsyncIterable<Uint8Array> {
   const [scope = '', signature = ''] = /Credential=[^/]+\/([^,]+),.*Signature=([0-9a-f]{64})/.exec(authorization)?.slice(1) ?? []
   const hmac = (key: string | Buffer, text: string): Buffer => createHmac('sha256', key).update(text).digest()
   const signingKey = scope.split('/').reduce<string | Buffer>((key, part) => hmac(key, part), `AWS4${secret}`)
-  let last = signature
-  const framed = (piece: Uint8Array): Buffer[] => {
-    last = hmac(signingKey, ['AWS4-HMAC-SHA256-PAYLOAD', date, scope, last, emptyHash, createHash('sha256').update(piece).digest('hex')].join('\n')).toString('hex')
-    return [Buffer.from(`${piece.byteLength.toString(16)};chunk-signature=${last}\r\n`), Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength), Buffer.from('\r\n')]
+  let [last, at] = [signature, 0]
+  const framed = (chunk: Uint8Array, hash: string): Uint8Array[] => {
+    last = hmac(signingKey, ['AWS4-HMAC-SHA256-PAYLOAD', date, scope, last, emptyHash, hash].join('\n')).toString('hex')
+    return [Buffer.from(`${chunk.byteLength.toString(16)};chunk-signature=${last}\r\n`), chunk, Buffer.from('\r\n')]
   }
-  for await (const piece of source) {
-    for (let at = 0; at < piece.byteLength; at += signedChunkBytes) yield Buffer.concat(framed(piece.subarray(at, at + signedChunkBytes)))
+  // as much goes out at once as of other bodies
+  let gathered: Uint8Array[] = []
+  for await (const chunk of chunks) {
+    gathered.push(...framed(chunk, hashes[at++] ?? ''))
+    if (at % (mebibyte / signedChunkBytes) !== 0) continue
+    yield Buffer.concat(gathered)
+    gathered = []
   }
-  yield Buffer.concat(framed(new Uint8Array(0)))
+  yield Buffer.concat([...gathered, ...framed(new Uint8Array(0), emptyHash)])
+}
+
+async function * chunksOf (source: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  for await (const piece of source) for (let at = 0; at < piece.byteLength; at += signedChunkBytes) yield piece.subarray(at, at + signedChunkBytes)
 }
 
 interface Answered { readonly bytes: number, readonly text: string, readonly etag: string }
