@@ -16,7 +16,7 @@ export interface RedundancyKind {
   readonly redundancyFactor: number
 }
 
-export const patienceMs = 600_000
+export const patienceMs = 3_600_000
 const objectBytes = 8 * mebibyte
 const [users, smallBytes, smallObjects] = [4, 64 * 1024, 50]
 

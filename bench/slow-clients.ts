@@ -72,7 +72,7 @@ function reader (crowd: Crowd, face: Face): Stuck {
   }
 }
 
-/** Sends a part of what it announced, and then nothing. */
+/** Sends a part of what it announced, and then nothing; or as much as a node takes that has no memory for one more. */
 function writer (crowd: Crowd, face: Face): Stuck {
   const doors = face === 'rpc' ? grpc(crowd) : []
   return async (i) => {
@@ -86,7 +86,7 @@ function writer (crowd: Crowd, face: Face): Stuck {
         await new Promise(() => {})
       })()).catch(() => { /* it is ended below */ })
     }
-    await sent.promise
+    await Promise.race([sent.promise, new Promise((resolve) => { setTimeout(resolve, restMs) })])
   }
 }
 

@@ -118,7 +118,7 @@ const rules: Rules = {
   reserveBytes: { fallback: kib ** 3, takes: 'a size such as 1GiB', parse: size(0) },
   cacheBytes: { fallback: kib ** 3, takes: 'a size such as 1GiB', parse: size(0) },
   inFlightBytes: { fallback: 64 * kib ** 2, takes: 'a size of 8MiB to 4GiB', parse: (value) => within(size(0)(value), 8 * kib ** 2, 4 * kib ** 3) },
-  putMemoryBytes: { fallback: kib ** 3, takes: 'a size of 16MiB to 64GiB', parse: (value) => within(size(0)(value), 16 * kib ** 2, 64 * kib ** 3) },
+  putMemoryBytes: { fallback: 512 * kib ** 2, takes: 'a size of 16MiB to 64GiB', parse: (value) => within(size(0)(value), 16 * kib ** 2, 64 * kib ** 3) },
   getMemoryBytes: { fallback: 256 * kib ** 2, takes: 'a size of 16MiB to 64GiB', parse: (value) => within(size(0)(value), 16 * kib ** 2, 64 * kib ** 3) },
   evictAfterMs: { fallback: 3_600_000, takes: 'a duration of 1s to 365d such as 30m, 1h or 2d', parse: (value) => within(duration(value), 1000, 365 * 86_400_000) },
   scrubEveryMs: { fallback: 30 * 86_400_000, takes: 'a duration of 1s to 3650d such as 12h or 30d', parse: (value) => within(duration(value), 1000, 3650 * 86_400_000) },

@@ -56,7 +56,7 @@ const nodeOptions = (of: Command): Command => of
   .option('--cache <size>', 'bytes of fetched blocks to keep')
   .option('--in-flight <size>', 'bytes of blocks in flight, all peers together')
   .option('--get-memory <size>', 'memory for what readers of objects are being sent, all together; more of them take turns (256MiB)')
-  .option('--put-memory <size>', 'memory for the bodies of all puts together; more of them wait (1GiB)')
+  .option('--put-memory <size>', 'memory for the bodies of all puts together; more of them wait (512MiB)')
   .option('--evict-after <duration>', 'a node away for longer is left out of the layout until it is back (1h)')
   .option('--collect-after <duration>', 'a block that nobody needs any more is kept so long before it goes (1d)')
   .option('--scrub-every <duration>', 'everything on the disk is read again so often (30d)')
