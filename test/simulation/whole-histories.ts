@@ -3,9 +3,9 @@ import { digestOf } from '../../src/base/cid.ts'
 import { Conflict, NotFound, Refused, StoreFull, Unavailable } from '../../src/base/errors.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
 import { referencesTo } from '../../src/blockstore/references.ts'
-import { blockHoldersOf } from '../../src/cluster/index.ts'
+import { blockHoldersOf, type Layout } from '../../src/cluster/index.ts'
 import { erasureCode } from '../../src/erasure/index.ts'
-import type { BucketOptions } from '../../src/objects/index.ts'
+import type { BucketOptions, Objects } from '../../src/objects/index.ts'
 import { tables } from '../../src/tables/index.ts'
 import { peerNamed } from '../support/cluster-identities.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
@@ -230,6 +230,33 @@ export const wholeHistories = {
       // as many as may go where four were stored: a copy is left, or else one shard
       await ends([away, awayToo])
       before.storeShard = undefined
+    },
+  },
+
+  'what was left in removed buckets stays': {
+    names: ['ann', 'bob', 'carol'],
+    async told ({ world, until, pause }) {
+      const objectsOf = (name: string): Objects => world.process(name)?.blocks?.objects as Objects
+      const left = (): number => world.objectRows(world.process('bob')?.state.layout as Layout).filter(({ current }) => current !== undefined).length
+      await objectsOf('bob').createBucket('going')
+      // a put is about to commit, and nobody has heard of it when its bucket goes
+      const isCommit = ({ from, kind, isClear }: TableMessage): boolean => from === 'ann' && kind === 'accept' && !isClear
+      world.hold(isCommit)
+      void objectsOf('ann').put({ bucket: 'going', key: 'k' }, (async function * () { yield utf8('1') })()).catch(() => {}) // its node dies meanwhile
+      await until('it is about to commit', () => world.held(isCommit) >= 2)
+      world.split(['ann'])
+      await objectsOf('bob').removeBucket('going')
+      world.cut([])
+      // it commits, and its writer dies before it finds out about the bucket
+      world.hold(({ from }) => from === 'ann')
+      world.release(isCommit)
+      await pause(200)
+      world.kill('ann')
+      if (left() === 0) world.violations.push('nothing is left there: nothing is tried')
+      world.hold(undefined)
+      await world.start('ann')
+      await pause(100_000)
+      if (left() > 0) world.violations.push('an object stays in a bucket that was removed')
     },
   },
 

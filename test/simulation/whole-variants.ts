@@ -34,7 +34,6 @@ export const wholeVariants: Readonly<Record<string, () => WorldVariant>> = {
     disk: (files) => ({ ...files, writeDurable: async (path, parts, options) => path.startsWith('blocks/') ? files.write(path, concat([...parts])) : files.writeDurable(path, parts, options) }),
   }),
   'the bucket is not looked at after the commit': () => ({ undo: replaced(Buckets.prototype, 'isActive', async () => true) }),
-  'what was left in removed buckets stays': () => ({ withoutRemovedSweep: true }),
   'graces are counted by the wall clock': () => ({ clock: (clock) => ({ ...clock, monotonicMs: () => clock.wallMs() }) }),
   'what a date deletes is judged by the clock of the node that is asked': () => ({ dates: (dates, { clock }) => ({ present: async () => dates.present(), past: async () => clock.wallMs() }) }),
   'nobody converts': () => ({ withoutConversion: true }),
@@ -112,6 +111,7 @@ export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
   'without a majority a write is tried until its time is up': () => ({ reachable: (_, everybody) => new Set(everybody) }),
   'a partition whose memory is gone answers as if it were empty': () => ({ rotsInSilence: true }),
   'a store that was put back votes again': () => ({ undo: both(replaced(StorePositions.prototype, 'remembers', () => true), replaced(StorePositions.prototype, 'compare', async () => {})) }),
+  'what was left in removed buckets stays': () => ({ withoutRemovedSweep: true }),
   'what nothing refers to is taken for dead': () => ({
     collector: (parts) => ({ ...parts, inventory: { ...parts.inventory, page: async (options) => {
       const page = await parts.inventory.page(options)
