@@ -2,7 +2,7 @@ import { equals, MalformedBytes } from '../../base/bytes.ts'
 import { Corrupt, Unavailable } from '../../base/errors.ts'
 import { keyOf, type PeerId, peerIdOf } from '../../base/peer-id.ts'
 import { clearRowKey } from '../../cluster/clear-row.ts'
-import { allVotersOf, type Assignment, clusterRowKeys, describeMember, encodeLayout, encodeMemberRow, hashOfStatement, isEraByRight, type Layout, parseEra, parseInviteRow, parseLayout, parseMemberRow, replicasOf, survivorsOf, verdictOf } from '../../cluster/index.ts'
+import { allVotersOf, type Assignment, type Certificate, clusterRowKeys, describeMember, encodeLayout, encodeMemberRow, type Era, hashOfStatement, isEraByRight, type Layout, parseEra, parseInviteRow, parseLayout, parseMemberRow, replicasOf, survivorsOf, verdictOf } from '../../cluster/index.ts'
 import { clearPartition } from '../../tables/clear-rows.ts'
 import type { RowCodecParts } from '../../tables/codec.ts'
 import { type Electorate, votersBy } from '../../tables/electorate.ts'
@@ -85,8 +85,7 @@ function isAllowed ({ clusterId, authority, era, layout: known }: ClusterState, 
   switch (table) {
     case tables.members: {
       const { certificate } = parseMemberRow(value)
-      const then = { ...era, number: Math.min(era.number, certificate.member.era) }
-      return isAt(certificate.member.subject) && verdictOf(certificate, { clusterId, authority, era: then, memberRowHash: 'unchecked' }).isValid
+      return isAt(certificate.member.subject) && verdictOf(certificate, { clusterId, authority, era: eraThen(era, certificate), memberRowHash: 'unchecked' }).isValid
     }
     case tables.invites:
       parseInviteRow(value)
@@ -100,6 +99,12 @@ function isAllowed ({ clusterId, authority, era, layout: known }: ClusterState, 
     case tables.era: return isAt(clusterRowKeys.era) && isEraByRight(parseEra(value), { clusterId, authority })
     default: return false
   }
+}
+
+/** The era that a certificate was made in, for one that may have lapsed: who was an admin then need not be one now. */
+function eraThen (era: Era, { admin, member }: Certificate): Era {
+  const stood = admin === undefined || admin.era > member.era ? [] : [{ subject: admin.subject, statementHash: hashOfStatement(admin) }]
+  return { ...era, number: Math.min(era.number, member.era), listed: [...era.listed, ...stood] }
 }
 
 /** H of the member statement of a peer: as this node knows it, else as the voters do; what is learned is kept. */

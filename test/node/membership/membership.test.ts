@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { utf8 } from '../../../src/base/bytes.ts'
 import { Corrupt } from '../../../src/base/errors.ts'
 import { clearRowKey } from '../../../src/cluster/clear-row.ts'
-import { closing, clusterRowKeys, declaredBy, encodeEra, encodeInviteRow, encodeLayout, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, type Layout, type MemberRow, type MemberStatement, openLayout, recovering, settled } from '../../../src/cluster/index.ts'
+import { type AdminStatement, closing, clusterRowKeys, declaredBy, encodeEra, encodeInviteRow, encodeLayout, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, type Layout, type MemberRow, type MemberStatement, openLayout, recovering, settled } from '../../../src/cluster/index.ts'
 import { memoryFiles } from '../../../src/disk/memory-files.ts'
 import { clearRowRule, votersIn } from '../../../src/node/membership/membership.ts'
 import { type ClusterFacts, ClusterState } from '../../../src/node/state.ts'
@@ -16,7 +16,7 @@ const founder = cluster.member('founder')
 
 const stateWith = ({ layout = openLayout(layoutMember('founder')), era = cluster.era(1, [founder]) }: Partial<Pick<ClusterFacts, 'layout' | 'era'>> = {}): ClusterState =>
   new ClusterState(memoryFiles(), { clusterId: cluster.clusterId, authority: cluster.authority, certificate: certificateOf(founder), era, layout, members: [rowOf(founder)] })
-const rowOf = (member: MemberStatement, invite?: InviteStatement): MemberRow => ({ certificate: certificateOf(member, { invite }), capacityBytes: 1, addresses: [], storeId: new Uint8Array(16).fill(1) })
+const rowOf = (member: MemberStatement, invite?: InviteStatement, admin?: AdminStatement): MemberRow => ({ certificate: certificateOf(member, { admin, invite }), capacityBytes: 1, addresses: [], storeId: new Uint8Array(16).fill(1) })
 
 describe('who decides', () => {
   test('about clear rows, and compares them, are all voters: more than the replicas of any partition', () => {
@@ -76,6 +76,14 @@ describe('a clear row', () => {
     const lapsed = memberRow(rowOf(bob, invite))
     expect(isTaken(lapsed, stateWith({ era: cluster.era(2, [founder]) }))).toBe(true)
     expect(isTaken(memberRow(rowOf(cluster.member('bob', { era: 2, by: keyNamed('invite') }), cluster.invite('invite', { era: 2 }))))).toBe(false)
+  })
+
+  test('of a member that an admin let in can still be read when both are gone', () => {
+    const admin = cluster.admin('admin')
+    const row = rowOf(cluster.member('carol', { era: 2, by: keyNamed('by admin') }), cluster.invite('by admin', { era: 2, by: keyNamed('admin') }), admin)
+    expect(isTaken(memberRow(row), stateWith({ era: cluster.era(3, [founder]) }))).toBe(true)
+    expect(isTaken(memberRow({ ...row, certificate: { ...row.certificate, admin: cluster.admin('admin', { by: keyNamed('mallory') }) } }), stateWith({ era: cluster.era(3, [founder]) }))).toBe(false)
+    expect(isTaken(memberRow({ ...row, certificate: { ...row.certificate, admin: cluster.admin('admin', { era: 3 }) } }), stateWith({ era: cluster.era(3, [founder]) }))).toBe(false)
   })
 
   test('of an invite says once what has become of it', () => {
