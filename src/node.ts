@@ -252,7 +252,7 @@ export interface InviteOptions {
 export interface InviteState {
   /** Hexadecimal; names it to `revokeInvite`. */
   readonly key: string
-  /** 'lapsed': of an era that has passed; nobody joins with it. */
+  /** 'lapsed': since then somebody was put out, or keys were changed, or this node may invite no more; nobody joins with it. */
   readonly state: 'open' | 'used' | 'revoked' | 'expired' | 'lapsed'
   readonly usedBy: string | undefined
   readonly roles: readonly string[]

@@ -1,5 +1,5 @@
 import { ByteReader, ByteWriter, equals, MalformedBytes } from '../base/bytes.ts'
-import { type Era, isListed } from './era.ts'
+import { type Era, invitesSince, isListed } from './era.ts'
 import { type AdminStatement, hashOfStatement, type InviteStatement, type MemberStatement, parseStatement, parseStatementOf, type Statement, statementLimits } from './statement.ts'
 
 /** Why a peer is a member: [admin] [invite] member, each signed by the subject of the one before, the first by the authority. It does not expire. */
@@ -24,8 +24,8 @@ export type Verdict = { readonly isValid: true } | { readonly isValid: false, re
 export const isInEra = ({ member }: Certificate, era: Era): boolean => isListed(era, member.subject, hashOfStatement(member))
 
 /**
- * Valid: the member statement's H stands in the current era; or every statement carries the current era, kinds and roles follow, the chain ends at the
- * authority, and the members row agrees. Pure; signatures were checked when the statements were parsed.
+ * Valid: the member statement's H stands in the current era; or every statement carries the current era, or one since which nobody was put out, kinds and
+ * roles follow, the chain ends at the authority, and the members row agrees. Pure; signatures were checked when the statements were parsed.
  */
 export function verdictOf (certificate: Certificate, { clusterId, authority, era, memberRowHash }: Trust): Verdict {
   const { admin, invite, member } = certificate
@@ -48,13 +48,14 @@ export function verdictOf (certificate: Certificate, { clusterId, authority, era
 export function inviteVerdict ({ admin, invite }: { admin: AdminStatement | undefined, invite: InviteStatement }, { clusterId, authority, era }: Omit<Trust, 'memberRowHash'>): Verdict {
   const statements: readonly Statement[] = admin === undefined ? [invite] : [admin, invite]
   if (!statements.every((statement) => equals(statement.clusterId, clusterId))) return invalid('of another cluster')
-  if (!statements.every((statement) => isOfEra(statement, era))) return invalid(`the invite is not of era ${era.number}: ask for a new one`)
+  if (admin !== undefined && !isOfEra(admin, era)) return invalid('who made the invite is no admin any more: ask for a new one')
+  if (!isOfEra(invite, era)) return invalid(`the invite is of era ${invite.era}, and invites from before era ${invitesSince(era)} are good no more: ask for a new one`)
   return chainVerdict({ admin, invite }, authority)
 }
 
-// an admin stays one over eras for as long as they list it; invites and members made under it are of one era, or listed themselves
-const isOfEra = (statement: Statement, era: Era): boolean =>
-  statement.era === era.number || (statement.kind === 'admin' && isListed(era, statement.subject, hashOfStatement(statement)))
+// an admin stays one over eras for as long as they list it; invites, and members by them, until an era puts somebody out, or they are listed themselves
+const isOfEra = (statement: Statement, era: Era): boolean => statement.era === era.number ||
+  (statement.kind === 'admin' ? isListed(era, statement.subject, hashOfStatement(statement)) : statement.era < era.number && statement.era >= invitesSince(era))
 
 /** Whether this member statement keeps to what its invite allows. */
 export function useVerdict (invite: InviteStatement, member: MemberStatement): Verdict {

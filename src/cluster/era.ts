@@ -1,5 +1,6 @@
 import { ByteReader, ByteWriter, compareBytes, concat, equals, hexOf, MalformedBytes } from '../base/bytes.ts'
 import { Refused } from '../base/errors.ts'
+import { hash } from '../base/hash.ts'
 import type { SigningKey } from '../base/signature.ts'
 import { type AdminStatement, type EraBody, type EraStatement, hashOfStatement, type MemberStatement, parseStatement, signStatement, type Statement, statementLimits } from './statement.ts'
 
@@ -67,6 +68,15 @@ export const isSameEra = (a: Pick<Era, 'number' | 'statements'>, b: Pick<Era, 'n
 export const isListed = ({ listed }: Pick<Era, 'listed'>, subject: Uint8Array, statementHash: Uint8Array): boolean =>
   listed.some((entry) => equals(entry.subject, subject) && equals(entry.statementHash, statementHash))
 
+/**
+ * The first era whose invites are good in this one: this one itself, unless eras that put nobody out have begun since. Whoever joined by such an invite is a
+ * member by its chain until an era lists it.
+ */
+export function invitesSince ({ number, listed }: Pick<Era, 'number' | 'listed'>): number {
+  const kept = listed.findLast(isSince)
+  return kept === undefined ? number : Math.min(number, sinceIn(kept))
+}
+
 /** The epoch in which this era has members seal. */
 export const newestEpochOf = ({ checks }: Pick<Era, 'checks'>): number => checks.reduce((newest, { epoch }) => Math.max(newest, epoch), 0)
 
@@ -105,13 +115,18 @@ export interface EraChange {
   /** Of the epoch that begins with it. */
   readonly newEpoch?: { readonly epoch: number, readonly check: Uint8Array }
   readonly floor?: number
+  /** Nobody is put out: what invites are good before are good in it. */
+  readonly keepsInvites?: boolean
 }
 
 /** The era after this one. @throws Refused for more than a row can hold */
-export function eraAfter (current: Era, { signer, listed, newEpoch, floor = current.floor }: EraChange): Era {
+export function eraAfter (current: Era, { signer, listed, newEpoch, floor = current.floor, keepsInvites = false }: EraChange): Era {
   const clusterId = (current.statements[0] as EraStatement).clusterId
   const checks = newEpoch === undefined ? current.checks : [...current.checks, newEpoch]
-  const entries = listed.map((statement) => ({ subject: statement.subject, statementHash: hashOfStatement(statement) }))
+  const entries = [
+    ...listed.map((statement) => ({ subject: statement.subject, statementHash: hashOfStatement(statement) })),
+    ...keepsInvites ? [current.listed.findLast(isSince) ?? sinceEntry(current)] : [],
+  ]
   const admins = listed.filter((statement) => statement.kind === 'admin')
   if (admins.length > eraLimits.maxAdmins) throw new Refused(`a cluster has at most ${eraLimits.maxAdmins} admins beside the authority`)
   if (entries.length > statementLimits.maxListed || checks.length > statementLimits.maxChecks) throw new Refused('more members or epochs than an era can list')
@@ -155,6 +170,16 @@ export function eraPartOf (statement: Statement): EraStatement | AdminStatement 
   if (statement.kind !== 'era' && statement.kind !== 'admin') throw new MalformedBytes(`${statement.kind} statement in an era`)
   return statement
 }
+
+/**
+ * That invites are kept stands among what an era lists, so that the intersection of two eras keeps what both do: zeros and the number of the first era whose
+ * invites are good, which is nobody's key, and H of that era's statements, for on two sides of a partition there may be two of one number.
+ */
+const sinceEntry = ({ number, statements }: Era): EraBody['listed'][number] =>
+  ({ subject: new ByteWriter().raw(sinceHead).u32(number).finish(), statementHash: hash(concat(statements.map(({ bytes }) => bytes))) })
+const sinceHead = new Uint8Array(28)
+const isSince = ({ subject }: EraBody['listed'][number]): boolean => equals(subject.subarray(0, sinceHead.byteLength), sinceHead)
+const sinceIn = ({ subject }: EraBody['listed'][number]): number => new ByteReader(subject.subarray(sinceHead.byteLength)).u32()
 
 const listedName = ({ subject, statementHash }: EraBody['listed'][number]): string => hexOf(concat([subject, statementHash]))
 

@@ -1,7 +1,7 @@
 export { type AssignmentAlgorithm, assignmentAlgorithms, newestAlgorithm } from './assignment.ts'
 export { type Certificate, certificateLimits, encodeCertificate, encodeStatements, inviteVerdict, isInEra, parseCertificate, readCertificate, readInvite, statementsOf, type Trust, useVerdict, type Verdict, verdictOf } from './certificate.ts'
 export { type BucketNeed, changePlan, type ChangePlan, type ChangePlanRequest, type PlannedNode, type ToldHoldings } from './change-plan.ts'
-export { adminsOf, encodeEra, type Era, eraAfter, type EraChange, eraLimits, eraOf, eraPartOf, isByAuthority, isEraByRight, isListed, isSameEra, mayFollow, mergedEra, newestEpochOf, parseEra, readEra, statementsOfEra, writeEra } from './era.ts'
+export { adminsOf, encodeEra, type Era, eraAfter, type EraChange, eraLimits, eraOf, eraPartOf, invitesSince, isByAuthority, isEraByRight, isListed, isSameEra, mayFollow, mergedEra, newestEpochOf, parseEra, readEra, statementsOfEra, writeEra } from './era.ts'
 export { allVotersOf, type Assignment, assigned, blockHoldersOf, changed, changing, checkLayoutMembers, closing, fittingMembers, isSuccessor, type Layout, type LayoutMember, openLayout, replicasOf, settled } from './layout.ts'
 export { encodeLayout, layoutLimits, parseLayout } from './layout-codec.ts'
 export { clusterRowKeys, describeMember, encodeInviteRow, encodeMemberRow, type InviteRow, layoutMemberOf, type MemberDescription, memberLimits, type MemberRow, parseInviteRow, parseMemberRow } from './member.ts'

@@ -52,7 +52,7 @@ export interface EraBody {
   readonly floor: number
   /** Ascending by epoch. */
   readonly checks: ReadonlyArray<{ readonly epoch: number, readonly check: Uint8Array }>
-  /** Ascending by subject, then hash. `statementHash` is H of an admin or member statement. */
+  /** Ascending by subject, then hash. `statementHash` is H of an admin or member statement; one entry may say since when invites are good (`invitesSince`). */
   readonly listed: ReadonlyArray<{ readonly subject: Uint8Array, readonly statementHash: Uint8Array }>
 }
 export type AdminStatement = Common & AdminBody

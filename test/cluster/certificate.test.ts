@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { MalformedBytes } from '../../src/base/bytes.ts'
 import { Refused } from '../../src/base/errors.ts'
-import { adminsOf, type Certificate, encodeCertificate, encodeEra, type Era, eraAfter, eraOf, hashOfStatement, isEraByRight, mayFollow, mergedEra, parseCertificate, parseEra, roles, type Trust, verdictOf } from '../../src/cluster/index.ts'
+import { adminsOf, type AdminStatement, type Certificate, encodeCertificate, encodeEra, type Era, eraAfter, eraOf, hashOfStatement, invitesSince, inviteVerdict, isEraByRight, mayFollow, type MemberStatement, mergedEra, parseCertificate, parseEra, roles, type Trust, verdictOf } from '../../src/cluster/index.ts'
 import { certificateOf, keyNamed, paperCluster, seedNamed } from '../support/cluster-identities.ts'
 
 const cluster = paperCluster()
@@ -59,6 +59,54 @@ describe('certificates', () => {
     expect(verdict(invited({}, { serial: 1 }))).toMatch(/serial/)
     expect(verdict(invited({}, { by: keyNamed('mallory') }))).toMatch(/nobody/)
     expect(verdict(invited({ peer: keyNamed('bob').publicKey, zone: 'cellar', roles: roles.member }, { zone: 'cellar' }))).toBe('valid')
+  })
+
+  describe('by an invite of an earlier era', () => {
+    const signer = keyNamed('cluster authority')
+    const after = (era: Era, keepsInvites: boolean, listed: ReadonlyArray<MemberStatement | AdminStatement> = [founder]): Era => eraAfter(era, { signer, listed, keepsInvites })
+    const inviteIn = (era: Era, options: Parameters<typeof cluster.invite>[1] & { admin?: AdminStatement } = {}): string => {
+      const found = inviteVerdict({ admin: options.admin, invite: cluster.invite('invite', options) }, { clusterId: cluster.clusterId, authority: cluster.authority, era })
+      return found.isValid ? 'valid' : found.why
+    }
+
+    test('are valid after eras that put nobody out, any number of them, and never again after one that does', () => {
+      const two = after(eraOne, true)
+      const three = after(two, true)
+      const four = after(three, false)
+      const five = after(four, true)
+      expect([eraOne, two, three, four, five].map(invitesSince)).toEqual([1, 1, 1, 4, 4])
+      for (const era of [two, three, parseEra(encodeEra(three))]) {
+        expect([verdict(invited(), { era }), inviteIn(era)]).toEqual(['valid', 'valid'])
+        expect(verdict(invited(), { era, memberRowHash: new Uint8Array(32) })).toMatch(/does not agree/)
+        expect(verdict(invited({ by: keyNamed('mallory') }), { era })).toMatch(/nobody/)
+      }
+      for (const era of [four, five]) expect([verdict(invited(), { era }), inviteIn(era)], `era ${era.number}`).toEqual([expect.stringMatching(/nor listed/), expect.stringMatching(/before era 4/)])
+      expect([inviteIn(five, { era: 4 }), verdict(invited({ era: 4 }, { era: 4 }), { era: five })]).toEqual(['valid', 'valid'])
+      expect(inviteIn(five, { era: 3 })).toMatch(/ask for a new one/)
+      expect(inviteIn(five, { era: 6 })).toMatch(/of era 6/)
+    })
+
+    test('by an admin are valid for as long as it is one, and not when it is made one again', () => {
+      const [admin, again] = [cluster.admin('admin'), cluster.admin('admin', { era: 4 })]
+      const made = { by: keyNamed('admin'), admin }
+      const one = eraOf([...cluster.era(1, [founder, admin]).statements, admin])
+      const two = after(one, true, [founder, admin])
+      expect(inviteIn(two, made)).toBe('valid')
+      const three = after(two, true)
+      expect(invitesSince(three)).toBe(1)
+      expect(inviteIn(three, made)).toMatch(/no admin any more/)
+      expect(inviteIn(after(three, true, [founder, again]), made)).toMatch(/no admin any more/)
+    })
+
+    test('are kept by two eras of one number if both keep them, of the same ones', () => {
+      const other = (era: Era, keepsInvites: boolean): Era => eraAfter(era, { signer, listed: [founder, cluster.member('bob')], keepsInvites })
+      expect(invitesSince(mergedEra(after(eraOne, true), other(eraOne, true)))).toBe(1)
+      expect(invitesSince(mergedEra(after(eraOne, true), other(eraOne, false)))).toBe(2)
+      // on two sides of a partition
+      const sides = [after(eraOne, false), other(eraOne, false)].map((era) => after(era, true)) as [Era, Era]
+      expect(sides.map(invitesSince)).toEqual([2, 2])
+      expect(invitesSince(mergedEra(...sides))).toBe(3)
+    })
   })
 
   test('a certificate is [admin] [invite] member and nothing else', () => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { fromHex, hexOf, utf8 } from '../../src/base/bytes.ts'
 import { signingKeyOf } from '../../src/base/signature.ts'
 import { clearRowKey, signClearRow, verifiedClearRow } from '../../src/cluster/clear-row.ts'
-import { encodeCertificate, encodeToken, parseCertificate, parseStatement, parseToken, signStatement } from '../../src/cluster/index.ts'
+import { encodeCertificate, encodeToken, eraAfter, eraOf, type EraStatement, invitesSince, parseCertificate, parseStatement, parseToken, signStatement } from '../../src/cluster/index.ts'
 import { exchangeKeyOf, type Keyring, localSealer, openKeyring, openRing, ringPurpose, sealKeyring, sealRing } from '../../src/encryption/index.ts'
 import { decodeNode, encodeNode } from '../../src/file/manifest.ts'
 import { scripted } from '../support/arbitraries.ts'
@@ -99,12 +99,15 @@ describe('the second implementation\'s own vectors, here', () => {
   })
 
   test('statements, a certificate and a token', () => {
-    const issuers = { admin: authoritySeed, invite: adminSeed, member: inviteSeed, era: authoritySeed }
+    const issuers = { admin: authoritySeed, invite: adminSeed, member: inviteSeed, era: authoritySeed, keeping: authoritySeed }
     for (const [kind, seed] of Object.entries(issuers)) {
       const vector = own.statements[kind]
       expect(hexOf(signStatement(signingKeyOf(seed), parseStatement(fromHex(vector))).bytes)).toBe(vector)
     }
     const certificate = parseCertificate(fromHex(own.certificate))
+    const era = eraOf([parseStatement(fromHex(own.statements.era)) as EraStatement])
+    const keeping = eraAfter(era, { signer: signingKeyOf(authoritySeed), listed: [certificate.member], keepsInvites: true })
+    expect([hexOf(keeping.statements[0]?.bytes ?? zeros(0)), invitesSince(keeping)]).toEqual([own.statements.keeping, 1])
     expect(hexOf(encodeCertificate(certificate))).toBe(own.certificate)
     const token = parseToken(own.token)
     expect(token).toEqual({ clusterId, authority: signingKeyOf(authoritySeed).publicKey, seed: inviteSeed, admin: certificate.admin, invite: certificate.invite, addresses: [address] })

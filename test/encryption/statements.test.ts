@@ -121,7 +121,7 @@ describe('certificates, by two implementations', () => {
     admin: fc.option(fc.record({ seed: seeds(authority), clusterId: ids, era: eras, subject: seeds(admin) }), { nil: undefined }),
     invite: fc.option(fc.record({ seed: seeds(admin), clusterId: ids, era: eras, subject: seeds(invited), roles: fc.constantFrom(7, 7, 3, 1), peer: fc.constantFrom(undefined, peer, stranger), zone: fc.constantFrom('', 'attic', 'attic', 'cellar') }), { nil: undefined }),
     member: fc.record({ seed: seeds(invited), clusterId: ids, era: eras, subject: seeds(peer), role: fc.constantFrom(1, 2, 4), serial: rarely(0, 1), zone: fc.constantFrom('', 'attic') }),
-    bySkipping: fc.boolean(), isListed: rarely(false, true), row: rarely('right', 'other', 'none'),
+    bySkipping: fc.boolean(), isListed: rarely(false, true), isAdminListed: fc.boolean(), since: rarely([5], [], [4], [3, 5], [6]), row: rarely('right', 'other', 'none'),
   })
   type DrawnChain = typeof drawnChain extends fc.Arbitrary<infer T> ? T : never
 
@@ -145,7 +145,12 @@ describe('certificates, by two implementations', () => {
       const certificate: Certificate = parseCertificate(bytes)
       expect(encodeCertificate(certificate)).toEqual(bytes)
       const memberHash = H(statements.at(-1) ?? zeros(0))
-      const listed = from.isListed ? [[certificate.member.subject, memberHash] as const] : []
+      const first = statements[0] ?? zeros(0)
+      const listed = [
+        ...from.isListed ? [[certificate.member.subject, memberHash] as const] : [],
+        ...from.isAdminListed && certificate.admin !== undefined ? [[certificate.admin.subject, H(first)] as const] : [],
+        ...from.since.map((number) => [cat(zeros(28), u32(number)), seedOf(9)] as const),
+      ].toSorted((a, b) => byOrder(cat(...a), cat(...b)))
       const row = from.row === 'none' ? undefined : from.row === 'right' ? memberHash : zeros(32)
       const era = eraOf([parseStatement(reference.statement(seedOf(authority), { clusterId, era: 5, subject: zeros(32), body: { ...examples.era, listed } })) as EraStatement])
       const here = verdictOf(certificate, { clusterId, authority: keyOf(authority), era, memberRowHash: row }).isValid

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { equals, MalformedBytes, utf8 } from '../../src/base/bytes.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { Refused } from '../../src/base/errors.ts'
-import { changing, closing, clusterRowKeys, describeMember, encodeInviteRow, encodeLayout, encodeMemberRow, type Era, fittingMembers, type InviteToken, layoutLimits, layoutMemberOf, openLayout, parseMemberRow, roles, settled } from '../../src/cluster/index.ts'
+import { changing, closing, clusterRowKeys, describeMember, encodeInviteRow, encodeLayout, encodeMemberRow, type Era, eraAfter, eraOf, fittingMembers, type InviteToken, layoutLimits, layoutMemberOf, openLayout, parseMemberRow, roles, settled } from '../../src/cluster/index.ts'
 import { PeerUnreachable, RequestRefused } from '../../src/network/index.ts'
 import { type Joined, type Joiner, joinCluster, joinId, joinProtocol } from '../../src/protocols/join.ts'
 import { encodeJoinRequest, parseJoinAnswer, parseJoinRequest } from '../../src/protocols/join-messages.ts'
@@ -109,7 +109,24 @@ describe('join', () => {
     await expect(join('bob', paperCluster('other').token('invite'))).rejects.toThrow(/another cluster/)
     await expect(join('bob', cluster.token('invite', { by: keyNamed('mallory') }))).rejects.toThrow(/nobody/)
     era = cluster.era(2, [founder])
-    await expect(join('bob', cluster.token('invite'))).rejects.toThrow(/not of era 2/)
+    await expect(join('bob', cluster.token('invite'))).rejects.toThrow(/of era 1, and invites from before era 2 are good no more: ask for a new one/)
+  })
+
+  test('an invite of an older era is good after eras that put nobody out, and so is the join that is repeated after one more of them', async () => {
+    const [before, signer] = [era, keyNamed('cluster authority')]
+    era = eraAfter(before, { signer, listed: [founder], keepsInvites: true })
+    const token = cluster.token('invite')
+    const joined = await join('bob', token)
+    expect(joined.era.number).toBe(2)
+    era = eraAfter(era, { signer, listed: [founder, joined.certificate.member], keepsInvites: true })
+    expect((await join('bob', token)).certificate).toEqual(joined.certificate)
+  })
+
+  test('an invite of an admin that is none any more is refused, and says so', async () => {
+    const [admin, signer] = [cluster.admin('admin'), keyNamed('cluster authority')]
+    const token = { ...cluster.token('invite', { by: keyNamed('admin') }), admin }
+    era = eraAfter(eraOf([...cluster.era(1, [founder, admin]).statements, admin]), { signer, listed: [founder], keepsInvites: true })
+    await expect(join('bob', token)).rejects.toThrow(/no admin any more/)
   })
 
   test('an invite for another role or another peer is refused on both sides', async () => {

@@ -69,7 +69,7 @@ export async function forgetLost (parts: ForgetParts, { lost, isDryRun }: { read
     const isOfLost = (key: Uint8Array): boolean => leaving.some((row) => hexOf(describeMember(row).peerKey) === hexOf(key))
     return {
       rows: rows.filter((row) => !leaving.includes(row)), admins: admins.filter(({ subject }) => !isOfLost(subject)),
-      isNewEpoch: leaving.some((row) => describeMember(row).role === roles.member),
+      isNewEpoch: leaving.some((row) => describeMember(row).role === roles.member), keepsInvites: false,
     }
   }, wait)
   return { ...report, isDone: true, era: era.number, epoch: parts.epochs.newest, layoutVersion: String(state.layout.version) }

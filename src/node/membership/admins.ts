@@ -21,7 +21,7 @@ export async function addAdmin (parts: EraChangeParts, peer: PeerId, wait: { sig
     if (describeMember(row).role !== roles.member) throw new Refused('an admin has the data key: only a node of role member can be one')
     if (admins.some(({ subject }) => equals(subject, keyOf(peer)))) return undefined
     const admin = signStatement(signingKeyOf(authoritySeed), { clusterId: parts.state.clusterId, era: era.number + 1, subject: keyOf(peer), kind: 'admin' }) as AdminStatement
-    return { rows, admins: [...admins, admin], isNewEpoch: false }
+    return { rows, admins: [...admins, admin], isNewEpoch: false, keepsInvites: true }
   }, wait)
 }
 
@@ -29,6 +29,7 @@ export async function addAdmin (parts: EraChangeParts, peer: PeerId, wait: { sig
 export async function removeAdmin (parts: EraChangeParts, peer: PeerId, wait: { signal?: AbortSignal } = {}): Promise<void> {
   await changeEra(parts, ({ rows, admins }) => {
     const remaining = admins.filter(({ subject }) => !equals(subject, keyOf(peer)))
-    return remaining.length === admins.length ? undefined : { rows, admins: remaining, isNewEpoch: false }
+    // those of the one that goes fall with its statement
+    return remaining.length === admins.length ? undefined : { rows, admins: remaining, isNewEpoch: false, keepsInvites: true }
   }, wait)
 }

@@ -39,6 +39,8 @@ export interface PlannedEra {
   /** Whoever goes could read: an epoch begins. */
   readonly isNewEpoch: boolean
   readonly floor?: number
+  /** Nobody is put out, and no key may be in wrong hands: unused invites stay good, whoever made them. */
+  readonly keepsInvites: boolean
 }
 
 const maxRounds = 4
@@ -108,10 +110,10 @@ interface Proposal {
 }
 
 async function proposed (parts: EraChangeParts, { before, planned, signer }: Proposal, wait: { signal?: AbortSignal }): Promise<Era | 'moved'> {
-  const { rows, admins, isNewEpoch, floor } = planned
+  const { rows, admins, isNewEpoch, floor, keepsInvites } = planned
   const listed = [...rows.map(({ certificate }) => certificate.member), ...admins]
   const prepared = isNewEpoch ? await parts.epochs.prepare() : undefined
-  const next = eraAfter(before, { signer, listed, newEpoch: prepared, floor })
+  const next = eraAfter(before, { signer, listed, newEpoch: prepared, floor, keepsInvites })
   if (prepared !== undefined) await haveItHeld(parts, { rows, prepared, era: next.number }, wait)
   return parts.registers.change<Era | 'moved'>(eraAddress, (value) => {
     const standing = value === undefined ? before : parseEra(value)
@@ -143,7 +145,7 @@ async function listLatecomers (parts: EraChangeParts, { before, seen, signer }: 
   const late = (await memberRows(wait)).filter((row) => isValidIn(state, before, row) && !seen.has(describeMember(row).peerId) && !isValidIn(state, state.era, row))
   if (late.length === 0) return
   const { rows, admins } = await belonging(parts, state.era, wait)
-  const next = await proposed(parts, { before: state.era, seen, planned: { rows: [...rows, ...late], admins, isNewEpoch: false }, signer }, wait)
+  const next = await proposed(parts, { before: state.era, seen, planned: { rows: [...rows, ...late], admins, isNewEpoch: false, keepsInvites: true }, signer }, wait)
   if (next === 'moved') {
     await eras.ask(wait)
     throw new Unavailable('others change the era at the same time')

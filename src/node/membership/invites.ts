@@ -1,7 +1,8 @@
 import { equals, fromHex, hexOf } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { Conflict, InvalidInput } from '../../base/errors.ts'
-import { describeMember, encodeInviteRow, hashOfStatement, type InviteRow, parseInviteRow, parseToken, type Role, type RoleName, roles } from '../../cluster/index.ts'
+import { signingKeyOf } from '../../base/signature.ts'
+import { adminsOf, describeMember, encodeInviteRow, hashOfStatement, type InviteRow, invitesSince, parseInviteRow, parseToken, type Role, type RoleName, roles } from '../../cluster/index.ts'
 import type { InviteOptions, InviteState } from '../../node.ts'
 import { type Registers, tables } from '../../tables/index.ts'
 import { type InviteParts, makeInvites } from './invite.ts'
@@ -30,7 +31,8 @@ export class Invites {
 
   /** Those made here, and what has become of them. @throws Unavailable */
   async list (wait: { signal?: AbortSignal } = {}): Promise<readonly InviteState[]> {
-    const { issued, clock, state } = this.#parts
+    const { issued, clock } = this.#parts
+    const since = this.#since()
     const found: InviteState[] = []
     for (const invite of await issued.all()) {
       const row = await this.#rowOf(invite.key, wait)
@@ -38,7 +40,7 @@ export class Invites {
       found.push({
         ...invite,
         roles: rolesIn(invite.roles),
-        state: row?.state ?? (isExpired ? 'expired' : invite.era === state.era.number ? 'open' : 'lapsed'),
+        state: row?.state ?? (isExpired ? 'expired' : invite.era >= since ? 'open' : 'lapsed'),
         usedBy: row === undefined ? undefined : this.#userOf(row),
       })
     }
@@ -56,6 +58,14 @@ export class Invites {
     if (row.state === 'revoked') return
     const user = this.#userOf(row)
     throw new Conflict(`the invite has been used${user === undefined ? '' : ` by ${user}`}: revoking it would not put anybody out; "dfs node remove ${user ?? 'PEER'}" does`)
+  }
+
+  /** The first era whose invites, made here, are good now. An admin's go with its statement, also if it is made one again. */
+  #since (): number {
+    const { state, keyring: { authoritySeed, nodeSeed } } = this.#parts
+    if (authoritySeed !== undefined) return invitesSince(state.era)
+    const admin = adminsOf(state.era, state).find(({ subject }) => equals(subject, signingKeyOf(nodeSeed).publicKey))
+    return Math.max(invitesSince(state.era), admin?.era ?? Infinity)
   }
 
   async #rowOf (key: string, wait: { signal?: AbortSignal }): Promise<InviteRow | undefined> {

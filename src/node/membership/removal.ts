@@ -29,7 +29,7 @@ export async function removeMember (parts: EraChangeParts, subject: PeerId, wait
     }
     const remaining = rows.filter((row) => describeMember(row).peerId !== subject)
     if (!remaining.some((row) => describeMember(row).role === roles.member)) throw new Refused('nobody would be left that can read: a cluster keeps one member')
-    return { rows: remaining, admins: admins.filter((admin) => !equals(admin.subject, keyOf(subject))), isNewEpoch: leaving.role === roles.member }
+    return { rows: remaining, admins: admins.filter((admin) => !equals(admin.subject, keyOf(subject))), isNewEpoch: leaving.role === roles.member, keepsInvites: false }
   }, wait)
   return { era: parts.state.era.number, epoch: parts.epochs.newest }
 }

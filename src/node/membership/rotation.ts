@@ -7,6 +7,6 @@ import type { Removal } from './removal.ts'
  * @throws Refused on a node that may not remove others either, Unavailable (nothing happened), UnknownOutcome (it may have; once more does no harm)
  */
 export async function rotateKeys (parts: EraChangeParts, wait: { signal?: AbortSignal } = {}): Promise<Removal> {
-  await changeEra(parts, ({ rows, admins }) => ({ rows, admins, isNewEpoch: true }), wait)
+  await changeEra(parts, ({ rows, admins }) => ({ rows, admins, isNewEpoch: true, keepsInvites: false }), wait)
   return { era: parts.state.era.number, epoch: parts.epochs.newest }
 }

@@ -35,7 +35,7 @@ export class FloorKeeper {
     this.#askedMs = clock.monotonicMs()
     if (!await this.#isPromised(newest, signal)) return 'idle'
     await changeEra(eraParts, ({ era: standing, rows, admins }) =>
-      standing.floor >= newest ? undefined : { rows, admins, isNewEpoch: false, floor: newest }, { signal })
+      standing.floor >= newest ? undefined : { rows, admins, isNewEpoch: false, floor: newest, keepsInvites: true }, { signal })
     return 'busy'
   }
 

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { systemClock } from '../../../src/base/clock.ts'
 import { Conflict, Corrupt, InvalidInput, Unavailable } from '../../../src/base/errors.ts'
 import { seededRandom } from '../../../src/base/random.ts'
-import { encodeInviteRow, hashOfStatement, openLayout, parseToken } from '../../../src/cluster/index.ts'
+import { type AdminStatement, encodeInviteRow, eraAfter, hashOfStatement, openLayout, parseToken } from '../../../src/cluster/index.ts'
 import type { Files } from '../../../src/disk/index.ts'
 import { memoryFiles } from '../../../src/disk/memory-files.ts'
 import { Invites } from '../../../src/node/membership/invites.ts'
@@ -10,7 +10,7 @@ import { IssuedInvites, issuedInvitesLimits } from '../../../src/node/membership
 import { clusterAddress } from '../../../src/node/membership/membership.ts'
 import { ClusterState } from '../../../src/node/state.ts'
 import { tables } from '../../../src/tables/index.ts'
-import { certificateOf, layoutMember, paperCluster, peerNamed, seedNamed } from '../../support/cluster-identities.ts'
+import { certificateOf, keyNamed, layoutMember, paperCluster, peerNamed, seedNamed } from '../../support/cluster-identities.ts'
 import { type MemoryRegisters, memoryRegisters } from '../../support/memory-registers.ts'
 
 const cluster = paperCluster()
@@ -27,9 +27,9 @@ beforeEach(() => {
   state = new ClusterState(files, { clusterId: cluster.clusterId, authority: cluster.authority, certificate: certificateOf(founder), era: cluster.era(1, [founder]), layout: openLayout(layoutMember('founder')), members })
 })
 
-const invitesAt = ({ ms = nowMs, registers: over = registers }: { ms?: number, registers?: MemoryRegisters } = {}): Invites => new Invites({
+const invitesAt = ({ ms = nowMs, registers: over = registers, isAuthority = true }: { ms?: number, registers?: MemoryRegisters, isAuthority?: boolean } = {}): Invites => new Invites({
   state, registers: over, random, clock: { ...systemClock, wallMs: () => ms }, issued: new IssuedInvites(files), addresses: () => [Uint8Array.of(1)],
-  keyring: { nodeSeed: seedNamed('founder'), exchangeSeed: new Uint8Array(32), diskKey: new Uint8Array(32), clusterId: cluster.clusterId, ring: undefined, authoritySeed: seedNamed('cluster authority') },
+  keyring: { nodeSeed: seedNamed('founder'), exchangeSeed: new Uint8Array(32), diskKey: new Uint8Array(32), clusterId: cluster.clusterId, ring: undefined, authoritySeed: isAuthority ? seedNamed('cluster authority') : undefined },
 })
 const keyOfToken = (token: string | undefined): Uint8Array => parseToken(token ?? '').invite.subject
 const usedBy = (token: string | undefined, name: string): void => {
@@ -48,6 +48,33 @@ describe('invites', () => {
     await state.adoptEra(cluster.era(2, [founder]))
     expect((await invitesAt().list()).map(({ state: of }) => of)).toEqual(['used', 'revoked', 'lapsed', 'lapsed'])
     expect([open, expiring].every((token) => token !== undefined)).toBe(true)
+  })
+
+  test('stay open after an era that puts nobody out, are used in it, and lapse with the next that does', async () => {
+    const signer = keyNamed('cluster authority')
+    const [token] = await invitesAt().make({ uses: 2 })
+    await state.adoptEra(eraAfter(state.era, { signer, listed: [founder], keepsInvites: true }))
+    usedBy(token, 'bob')
+    await invitesAt().make({})
+    expect((await invitesAt().list()).map(({ state: of }) => of)).toEqual(['used', 'open', 'open'])
+    await state.adoptEra(eraAfter(state.era, { signer, listed: [founder] }))
+    expect((await invitesAt().list()).map(({ state: of }) => of)).toEqual(['used', 'lapsed', 'lapsed'])
+  })
+
+  test('by an admin lapse when it is none any more, and are not open again when it is made one anew', async () => {
+    const signer = keyNamed('cluster authority')
+    const adminOf = (era: number): AdminStatement => cluster.admin('founder', { era })
+    const states = async (): Promise<readonly string[]> => (await invitesAt({ isAuthority: false }).list()).map(({ state: of }) => of)
+    const next = async (admins: readonly AdminStatement[]): Promise<void> => state.adoptEra(eraAfter(state.era, { signer, listed: [founder, ...admins], keepsInvites: true }))
+    await next([adminOf(2)])
+    await invitesAt({ isAuthority: false }).make({})
+    await next([adminOf(2)])
+    expect(await states()).toEqual(['open'])
+    await next([])
+    expect(await states()).toEqual(['lapsed'])
+    await next([adminOf(5)])
+    await invitesAt({ isAuthority: false }).make({})
+    expect(await states()).toEqual(['lapsed', 'open'])
   })
 
   test('are revoked by token or by key, of any node, and again', async () => {

@@ -38,7 +38,12 @@ export function isValid (links: readonly Link[], { clusterId, authority, era, ro
   const { statement: member } = last
   if (!links.every(({ statement }) => same(statement.clusterId, clusterId))) return false
   if (era.listed.some(([subject, hash]) => same(subject, member.subject) && same(hash, H(last.bytes)))) return true
-  if (!links.every(({ statement }) => statement.era === era.number)) return false
+  const isListed = (subject: Uint8Array, hash: Uint8Array): boolean => era.listed.some((pair) => same(pair[0], subject) && same(pair[1], hash))
+  const sinces = era.listed.flatMap(([subject]) => subject.subarray(0, 28).every((byte) => byte === 0) ? [new DataView(subject.buffer, subject.byteOffset + 28, 4).getUint32(0)] : [])
+  const since = sinces.length === 0 ? era.number : Math.min(era.number, Math.max(...sinces))
+  const isOfEra = ({ bytes: link, statement: { era: of, subject, body } }: Link): boolean => of === era.number ||
+    (body.kind === 'admin' ? isListed(subject, H(link)) : of >= since && of < era.number)
+  if (!links.every(isOfEra)) return false
   const issuers = [authority, ...links.map(({ statement }) => statement.subject)]
   if (!links.every(({ statement }, i) => same(statement.issuer, issuers[i] as Uint8Array))) return false
   const invite = links.map(({ statement }) => statement.body).find((body) => body.kind === 'invite')

@@ -1,5 +1,5 @@
 import { box, exchangeKeyOf, ring, ringPurpose } from './box.ts'
-import { text, zeros } from './bytes.ts'
+import { cat, text, u32, zeros } from './bytes.ts'
 import { chain } from './certificate.ts'
 import { clearRow, clearRowKey } from './clear-row.ts'
 import { H } from './keys.ts'
@@ -32,6 +32,8 @@ export function referenceVectors (): Record<string, unknown> {
   const invite = signed(adminSeed, publicKeyOf(inviteSeed), { kind: 'invite', roles: 3, peer: publicKeyOf(nodeSeed), notAfter: 1_700_000_000_000n, zone: 'cellar' })
   const member = signed(inviteSeed, publicKeyOf(nodeSeed), { kind: 'member', role: 2, kx, serial: 0, zone: 'cellar' })
   const era = signed(authoritySeed, zeros(32), { kind: 'era', checkN: filled(0xd1), floor: 1, checks: [[1, filled(0xd2)], [2, filled(0xd3)]], listed: [[publicKeyOf(nodeSeed), H(member)]] })
+  // era 2, after that one, puts nobody out: invites of era 1 stay good
+  const keeping = statement(authoritySeed, { clusterId, era: 2, subject: zeros(32), body: { kind: 'era', checkN: filled(0xd1), floor: 1, checks: [[1, filled(0xd2)], [2, filled(0xd3)]], listed: [[cat(zeros(28), u32(1)), H(era)], [publicKeyOf(nodeSeed), H(member)]] } })
   return {
     inputs: 'clusterId=22x16 S_1=11x32 S_2=12x32 N=33x32; seeds: authority a1x32, admin a2x32, invite a3x32, node a4x32, exchange a5x32; K_disk=a6x32; salt=b1x32, fresh=b2x32, key file b3x32, address c1x44; era 1; check_N=d1x32, check_1=d2x32, check_2=d3x32',
     keyring: {
@@ -41,7 +43,7 @@ export function referenceVectors (): Record<string, unknown> {
       ofStorage: hex(keyring(keyringPlaintext(storage), { key: keyFile }, { costs: noCosts, salt, fresh })),
     },
     box: hex(box(ring(secrets), { clusterId, purpose: ringPurpose(1), kx, fresh })),
-    statements: { admin: hex(admin), invite: hex(invite), member: hex(member), era: hex(era) },
+    statements: { admin: hex(admin), invite: hex(invite), member: hex(member), era: hex(era), keeping: hex(keeping) },
     certificate: hex(chain([admin, invite, member])),
     token: token({ clusterId, authority, seed: inviteSeed, statements: [admin, invite], addresses: [address] }),
     clearRow: hex(clearRow({ table: 18, rk: clearRowKey(18, text('layout')), ballot: ballot(7n, publicKeyOf(nodeSeed)), value: text('layout row') }, nodeSeed, clusterId)),

@@ -2140,7 +2140,7 @@ export const InviteState = {
   EXPIRED: 4,
 
   /**
-   * Of an era that has passed.
+   * Since it was made somebody was put out or keys were changed, or the node may invite no more.
    *
    * @generated from enum value: INVITE_STATE_LAPSED = 5;
    */

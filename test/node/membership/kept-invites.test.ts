@@ -1,0 +1,125 @@
+import { describe, expect, test } from 'vitest'
+import { systemClock } from '../../../src/base/clock.ts'
+import { Refused } from '../../../src/base/errors.ts'
+import { keyOf } from '../../../src/base/peer-id.ts'
+import { seededRandom } from '../../../src/base/random.ts'
+import { encodeLayout, encodeMemberRow, invitesSince, isInEra, parseToken, roles } from '../../../src/cluster/index.ts'
+import type { Keyring } from '../../../src/encryption/index.ts'
+import { addAdmin, removeAdmin } from '../../../src/node/membership/admins.ts'
+import { makeInvites } from '../../../src/node/membership/invite.ts'
+import { layoutAddress, memberRowHash } from '../../../src/node/membership/membership.ts'
+import { removeMember } from '../../../src/node/membership/removal.ts'
+import { rotateKeys } from '../../../src/node/membership/rotation.ts'
+import { type Joined, joinCluster, joinProtocol } from '../../../src/protocols/join.ts'
+import { layoutMember, peerNamed, seedNamed } from '../../support/cluster-identities.ts'
+import { type EraNodes, eraNodes } from '../../support/era-nodes.ts'
+
+const four = ['founder', 'bob', 'carol', 'dave'] as const
+
+/** Four nodes, each of whom lets others in. */
+async function made (): Promise<EraNodes> {
+  const nodes = await eraNodes(four)
+  for (const name of four) {
+    const { state, registers, parts } = nodes.of(name)
+    await joinProtocol({
+      clusterId: state.clusterId, authority: state.authority, certificate: () => state.certificate, era: () => state.era, registers, clock: systemClock,
+      memberRows: async (wait) => (await parts.memberRows(wait)).map(encodeMemberRow), sealRing: () => Uint8Array.of(1),
+    }).register(nodes.network.of(peerNamed(name)))
+  }
+  const { registers, state } = nodes.of('founder')
+  await registers.change(layoutAddress, () => ({ kind: 'write', value: encodeLayout(state.layout), result: undefined }))
+  return nodes
+}
+let invitesMade = 0
+const invitedBy = (nodes: EraNodes, name: string): string => {
+  const { state, parts } = nodes.of(name)
+  return makeInvites({ state, keyring: parts.keyring as Keyring, random: seededRandom(1000 + invitesMade++), addresses: [Uint8Array.of(1)], wanted: {} })[0] ?? ''
+}
+const joined = async (nodes: EraNodes, name: string, token: string, at: string = 'founder'): Promise<Joined<string>> => joinCluster(nodes.network.of(peerNamed(name)), peerNamed(at), {
+  peer: peerNamed(name), token: parseToken(token), role: roles.member, kx: seedNamed(`${name} kx`), zone: '', capacityBytes: 1, addresses: [], storeId: layoutMember(name).storeId, openRing: () => 'the ring',
+})
+
+/** Everybody's background work; `keeper` alone makes the era that raises the floor. */
+async function risen (nodes: EraNodes, keeper: string): Promise<void> {
+  const staying = nodes.names.filter((name) => nodes.of('founder').state.belongs(peerNamed(name)))
+  for (let i = 0; i < 4; i++) {
+    for (const name of staying) {
+      const { epochs, retag, floors } = nodes.of(name)
+      await epochs.step().catch((error: unknown) => { if (!(error instanceof Refused)) throw error })
+      while (await retag.step() === 'busy') { /* the whole pass */ }
+      if (name === keeper) await floors.step()
+    }
+    await nodes.greetAll()
+  }
+}
+const eraAt = (nodes: EraNodes) => nodes.of('founder').state.era
+/** To this node, which looks at its members row first. */
+async function standing (nodes: EraNodes, at: string, name: string): Promise<{ belongs: boolean, isListed: boolean }> {
+  const { state, registers } = nodes.of(at)
+  await memberRowHash(state, () => registers, keyOf(peerNamed(name)))
+  const row = state.members.get(peerNamed(name))
+  return { belongs: state.belongs(peerNamed(name)), isListed: row !== undefined && isInEra(row.certificate, state.era) }
+}
+
+describe('an invite made after a removal', () => {
+  test('is good when the floor has risen, whoever raised it; who joined by it belongs, is listed by the next era, and stays when that is one that puts others out', async () => {
+    const nodes = await made()
+    await addAdmin(nodes.of('founder').parts, peerNamed('bob'))
+    await nodes.greetAll()
+    const before = invitedBy(nodes, 'founder')
+    await removeMember(nodes.of('founder').parts, peerNamed('dave'))
+    const [used, unused] = [invitedBy(nodes, 'founder'), invitedBy(nodes, 'founder')]
+    await risen(nodes, 'bob')
+    expect(eraAt(nodes)).toMatchObject({ number: 4, floor: 2 })
+    await expect(joined(nodes, 'frank', before)).rejects.toThrow(/from before era 3 are good no more/)
+
+    const { certificate } = await joined(nodes, 'eve', used, 'carol')
+    expect(certificate.member.era).toBe(3)
+    for (const name of ['founder', 'bob', 'carol']) expect(await standing(nodes, name, 'eve'), name).toEqual({ belongs: true, isListed: false })
+    await removeAdmin(nodes.of('founder').parts, peerNamed('bob'))
+    expect([eraAt(nodes).number, invitesSince(eraAt(nodes)), await standing(nodes, 'founder', 'eve')]).toEqual([5, 3, { belongs: true, isListed: true }])
+
+    await rotateKeys(nodes.of('founder').parts)
+    for (const name of ['founder', 'bob', 'carol']) expect([nodes.of(name).state.era.number, (await standing(nodes, name, 'eve')).belongs, (await standing(nodes, name, 'dave')).belongs], name).toEqual([6, true, false])
+    await expect(joined(nodes, 'frank', unused)).rejects.toThrow(/from before era 6 are good no more/)
+  })
+})
+
+describe('who joins by an invite while an era is made', () => {
+  /** The members as they are now, for whoever asks first; the next to ask hears of eve, who joins meanwhile. */
+  const meanwhile = (nodes: EraNodes, token: string) => {
+    const { parts } = nodes.of('founder')
+    let asked = 0
+    return { ...parts, memberRows: async (wait: { signal?: AbortSignal }) => {
+      const rows = await parts.memberRows(wait)
+      if (asked++ === 0) await joined(nodes, 'eve', token)
+      return rows
+    } }
+  }
+
+  test('belongs to one that puts nobody out, and none follows for its sake', async () => {
+    const nodes = await made()
+    await addAdmin(meanwhile(nodes, invitedBy(nodes, 'founder')), peerNamed('bob'))
+    expect([eraAt(nodes).number, await standing(nodes, 'founder', 'eve')]).toEqual([2, { belongs: true, isListed: false }])
+  })
+
+  test('is listed by one more era after one that puts somebody out, and the invites made in that one are kept', async () => {
+    const nodes = await made()
+    await removeMember(meanwhile(nodes, invitedBy(nodes, 'founder')), peerNamed('dave'))
+    expect([eraAt(nodes).number, invitesSince(eraAt(nodes)), await standing(nodes, 'founder', 'eve')]).toEqual([3, 2, { belongs: true, isListed: true }])
+  })
+})
+
+test('who joined by an admin\'s invite, and the admin, are put out one after the other, and members are put out after that', async () => {
+  const nodes = await made()
+  const { parts, state } = nodes.of('founder')
+  await addAdmin(parts, peerNamed('dave'))
+  // an admin of an era before the invite's
+  await rotateKeys(parts)
+  await nodes.greetAll()
+  await joined(nodes, 'eve', invitedBy(nodes, 'dave'), 'bob')
+  await removeMember(parts, peerNamed('eve'))
+  await removeMember(parts, peerNamed('dave'))
+  await rotateKeys(parts)
+  expect([state.era.number, ...['bob', 'carol', 'dave', 'eve'].map((name) => state.belongs(peerNamed(name)))]).toEqual([6, true, true, false, false])
+})
