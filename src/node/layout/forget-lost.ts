@@ -46,10 +46,10 @@ export async function forgetLost (parts: ForgetParts, { lost, isDryRun }: { read
   if (layout.state === 'open' || layout.state === 'closing') throw new Refused('nothing is held yet: there is nothing to bring back. Make the cluster anew')
   const before = new Set(lostOf(layout))
   const named = new Set(lost)
-  demandNames(layout, named, { self, away: membersOf(layout).filter(({ peerId }) => peerId !== self && !parts.reachable().has(peerId)).map(({ peerId }) => peerId), belongs: (peer) => state.belongs(peer) })
+  demandNames(layout, named, { self, away: membersOf(layout).filter(({ peerId }) => peerId !== self && !parts.reachable().has(peerId)).map(({ peerId }) => peerId), wasMember: (peer) => state.members.has(peer) })
   const left = membersOf(layout).filter(({ peerId }) => !named.has(peerId) && !before.has(peerId))
   const counted = new Set(membersOf(layout).map(({ peerId }) => peerId))
-  // cut off before the era, and the layout has settled without them since: no layout tells of them any more, and they are members yet
+  // cut off around the era, and the layout has settled without them since: no layout tells of them any more, and they are members yet, or are put out
   const isBegun = [...named].every((peer) => before.has(peer) || !counted.has(peer))
   await demandSilence(parts, { layout, named, left }, wait)
   const report = await reportOf(parts, { layout, lost: [...named], left })
@@ -57,7 +57,8 @@ export async function forgetLost (parts: ForgetParts, { lost, isDryRun }: { read
     throw new Refused('a majority of everything answers, so nothing needs to be given up: "dfs node remove PEER" puts out who is dead, one after the other')
   }
   if (isDryRun) return report
-  parts.loud({ lost: report.lost, survivors: report.survivors, rows: report.rows, blocks: report.blocks }, 'a majority is given up as lost: what its nodes alone had is gone')
+  const isOver = isBegun && ![...named].some((peer) => state.belongs(peer))
+  if (!isOver) parts.loud({ lost: report.lost, survivors: report.survivors, rows: report.rows, blocks: report.blocks }, 'a majority is given up as lost: what its nodes alone had is gone')
   if (!isBegun) {
     const members = left.map((member) => ({ ...member, storeId: member.storeId === undefined ? undefined : parts.storeOf(member.peerId) ?? member.storeId }))
     await state.adoptLayout(encodeLayout(declaredBy(signer, state.clusterId, recovering(layout, members))))
@@ -80,12 +81,13 @@ function membersOf (layout: Layout): readonly LayoutMember[] {
   return [...new Map([...layout.members, ...layout.next?.members ?? []].map((member) => [member.peerId, member])).values()]
 }
 
-function demandNames (layout: Layout, named: ReadonlySet<PeerId>, { self, away, belongs }: { self: PeerId, away: readonly PeerId[], belongs: (peer: PeerId) => boolean }): void {
+function demandNames (layout: Layout, named: ReadonlySet<PeerId>, { self, away, wasMember }: { self: PeerId, away: readonly PeerId[], wasMember: (peer: PeerId) => boolean }): void {
   const todo = away.length === 0 ? 'everybody answers' : `these do not answer now: ${away.join(', ')}`
   if (named.size === 0) throw new InvalidInput('lost', `name the nodes that are gone for good; ${todo}`)
   if (named.has(self)) throw new InvalidInput('lost', 'this very node is named, and it answers')
   const known = new Set([...lostOf(layout), ...membersOf(layout).map(({ peerId }) => peerId)])
-  for (const peer of named) if (!known.has(peer) && !belongs(peer)) throw new InvalidInput('lost', `${peer} is no member of this cluster; ${todo}`)
+  // put out already, they are those of a repetition: it was cut off after the era
+  for (const peer of named) if (!known.has(peer) && !wasMember(peer)) throw new InvalidInput('lost', `${peer} is no member of this cluster, and never was; ${todo}`)
 }
 
 /** Who is named answers nobody who is left; who is not named answers. */

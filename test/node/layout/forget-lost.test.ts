@@ -18,9 +18,9 @@ const five = ['founder', 'bob', 'carol', 'dave', 'eve']
 const layoutOf = (names: readonly string[]): Layout => settled(closing(openLayout(layoutMember('founder'))), names.map((name) => layoutMember(name)))
 
 /** The founder of a cluster, of whom these answer, and what they say whom they miss (default: whoever does not answer). */
-function founder ({ up = ['bob'], layout = layoutOf(five), misses, answers = [], seed = 'authority' }: { up?: readonly string[], layout?: Layout, misses?: readonly string[], answers?: readonly string[], seed?: 'authority' | 'none' } = {}): { forget: (lost: readonly string[]) => Promise<LossReport>, state: ClusterState } {
+function founder ({ up = ['bob'], layout = layoutOf(five), misses, answers = [], belonging = five, seed = 'authority' }: { up?: readonly string[], layout?: Layout, misses?: readonly string[], answers?: readonly string[], belonging?: readonly string[], seed?: 'authority' | 'none' } = {}): { forget: (lost: readonly string[]) => Promise<LossReport>, state: ClusterState } {
   const members = five.map((name) => cluster.member(name))
-  const era = cluster.era(1, members)
+  const era = cluster.era(belonging === five ? 1 : 2, members.filter((_, i) => belonging.includes(five[i] ?? '')))
   const state = new ClusterState(memoryFiles(), {
     clusterId: cluster.clusterId, authority: cluster.authority, certificate: certificateOf(cluster.member('founder')), era, layout,
     members: members.map((member, i) => ({ certificate: certificateOf(member), capacityBytes: 1000, addresses: [], storeId: layoutMember(five[i] ?? '').storeId })),
@@ -63,6 +63,13 @@ describe('to give up a lost majority', () => {
     await expect(founder().forget(['carol', 'dave'])).rejects.toThrow(new RegExp(`${peerNamed('eve')} does not answer and is not named`))
     for (const lost of [[], ['founder', 'carol'], ['stranger']]) await expect(founder().forget(lost)).rejects.toThrow(InvalidInput)
     await expect(founder().forget([])).rejects.toThrow(new RegExp(`these do not answer now: .*${peerNamed('eve')}`))
+  })
+
+  test('goes on, repeated, when it was cut off after the era that put them out: one never had a place in the layout', async () => {
+    const belonging = ['founder', 'bob']
+    for (const layout of [layoutOf(belonging), declaredBy(keyNamed('cluster authority'), cluster.clusterId, recovering(layoutOf(five.slice(0, 4)), belonging.map((name) => layoutMember(name))))]) {
+      expect((await founder({ layout, belonging }).forget(['carol', 'dave', 'eve'])).survivors).toEqual(belonging.map(peerNamed).toSorted())
+    }
   })
 
   test('takes the authority\'s key or an admin\'s, and a layout in which something is held', async () => {
