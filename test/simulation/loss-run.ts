@@ -6,8 +6,9 @@ import { seededRandom } from '../../src/base/random.ts'
 import { replicasOf } from '../../src/cluster/index.ts'
 import { erasureCode } from '../../src/erasure/index.ts'
 import type { Objects } from '../../src/objects/index.ts'
+import { clusterScope } from '../../src/objects/describe.ts'
 import { decodeObjectRow } from '../../src/objects/object-row.ts'
-import { type StoredRow, tables } from '../../src/tables/index.ts'
+import { type RowAddress, type StoredRow, tables } from '../../src/tables/index.ts'
 import { compareBallots } from '../../src/tables/ballot.ts'
 import { openRecord } from '../../src/tables/opened-record.ts'
 import { peerNamed } from '../support/cluster-identities.ts'
@@ -240,7 +241,9 @@ class Run {
     this.history = []
     this.#historyBeganMs = world.time.nowMs
     for (const key of keys) {
-      const row = await this.#newestAt(left, key)
+      // where nobody is left who knows of its bucket, nothing of it is found any more
+      const row = this.#isBucketLeft(left, this.#nameOf(key).bucket) ? this.#newestAt(left, { table: tables.objects, scope: this.#scopes.get(this.#nameOf(key).bucket) as Uint8Array, key: utf8(key) }) : 'no bucket'
+      if (row === 'no bucket') { this.history.push({ key, startMs: 0, endMs: 0, what: 'survivors know of no such bucket', did: { kind: 'remove' } }); continue }
       const version = row?.accepted === undefined ? undefined : currentIn(row)
       const operations = before.filter((operation) => operation.key === key && operation.did.kind !== 'read')
       const own = operations.find(({ did }) => did.kind === 'put' && did.version === version)
@@ -252,14 +255,16 @@ class Run {
     world.say(`after ${Math.round(lossMs)}: ${this.#excused.size} of ${keys.length} may have lost blocks`)
   }
 
-  async #newestAt (left: readonly string[], key: string): Promise<StoredRow | undefined> {
+  #isBucketLeft (left: readonly string[], bucket: string): boolean { return this.#newestAt(left, { table: tables.buckets, scope: clusterScope, key: utf8(bucket) })?.accepted !== undefined }
+
+  #newestAt (left: readonly string[], address: RowAddress): StoredRow | undefined {
     const { world } = this
     let newest: StoredRow | undefined
-    const rowKey = plainCodec.rowKeyOf({ table: tables.objects, scope: this.#scopes.get(this.#nameOf(key).bucket) as Uint8Array, key: utf8(key) })
+    const rowKey = plainCodec.rowKeyOf(address)
     for (const name of left) {
       const { layout } = world.process(name)?.state ?? {}
       for (const row of world.disk(name).rows.rows.values()) {
-        if (row.table !== tables.objects || row.accepted === undefined || layout === undefined || !equals(row.rowKey, rowKey)) continue
+        if (row.table !== address.table || row.accepted === undefined || layout === undefined || !equals(row.rowKey, rowKey)) continue
         const replicas = [layout, ...layout.next === undefined ? [] : [layout.next]].flatMap((assignment) => replicasOf(assignment, partitionOf(row.rowKey)))
         if (!replicas.includes(peerNamed(name))) continue
         if (newest?.accepted === undefined || compareBallots(plainCodec.ballotOf(row.table, row.accepted), plainCodec.ballotOf(newest.table, newest.accepted)) > 0) newest = row
