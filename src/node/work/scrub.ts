@@ -6,6 +6,7 @@ import type { DiskBlocks } from '../../blockstore/disk-blocks.ts'
 import { pieceFolders } from '../../blockstore/piece-disk.ts'
 import type { Files } from '../../disk/index.ts'
 import { damageOfFile, keepEvidence, levelFilesIn } from '../../disk/level-damage.ts'
+import type { ScrubFound } from '../../node.ts'
 import type { DiskRows } from '../../tables/row-store.ts'
 import { indexFolders } from '../stores.ts'
 
@@ -47,18 +48,6 @@ export const scrubLimits = {
   /** What one row, or one file that is listed, counts for its pace, in bytes. */
   itemBytes: 512,
 } as const
-
-export interface ScrubFound {
-  readonly pieces: number
-  readonly wrongPieces: number
-  readonly wrongReferences: number
-  /** Files that the index of blocks lacked. */
-  readonly enteredFiles: number
-  readonly rows: number
-  readonly lostPartitions: number
-  /** Files of LevelDB's, and of the journal, that were not what was written. */
-  readonly damagedFiles: number
-}
 
 export interface ScrubStatus {
   readonly phase: 'waiting' | ScrubPhase
