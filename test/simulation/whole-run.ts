@@ -136,7 +136,7 @@ class Run {
     const founders = names.slice(0, this.#climate.founders)
     world.say(`${founders.join()}; ${this.#climate.shards.k}+${this.#climate.shards.m}; ${this.#climate.unlucky} ${this.#climate.fate}; ${this.#climate.wrongClocks === 'one' ? this.#climate.wrong : 'any'} has a wrong clock; ${JSON.stringify(world.weather)}`)
     await world.begin(founders.length)
-    for (const name of founders) await this.#untilJoined(name, founders[0] as string)
+    for (const name of founders) await this.#untilJoined(name, () => founders[0])
     const { k, m } = this.#climate.shards
     await this.#insist(async () => this.#objects(founders[0] as string).createBucket('copies'))
     await this.#insist(async () => this.#objects(founders[0] as string).createBucket('shards', { shards: `${k}+${m}` }))
@@ -168,11 +168,13 @@ class Run {
     }
   }
 
-  async #untilJoined (name: string, through: string): Promise<void> {
+  /** However long it takes: nobody is part of the cluster who was not told so. Whom it asks may die over it, or be put out. */
+  async #untilJoined (name: string, sponsor: () => string | undefined): Promise<void> {
     const { world } = this
-    for (let attempt = 0, isDone = false; attempt < 40 && !isDone; attempt++) {
+    for (let isDone = false; !isDone;) {
       await world.time.sleep(500)
-      isDone = world.isAlive(through) && await world.join(name, through).then(() => true, () => false)
+      const through = sponsor()
+      isDone = through !== undefined && (await this.#outcome(through, async () => world.join(name, through))).kind === 'told'
     }
   }
 
@@ -334,7 +336,7 @@ class Run {
   async #trouble (): Promise<void> {
     const { world } = this
     const { unlucky, fate, founders } = this.#climate
-    const joined = new Set<string>(names.slice(0, founders))
+    const [joined, begun] = [new Set<string>(names.slice(0, founders)), new Set<string>(names.slice(0, founders))]
     const draining = new Set<string>()
     const isGone = (name: string): boolean => this.#gone.has(name)
     let calmMs = world.time.nowMs + world.between(25_000, 60_000)
@@ -349,12 +351,14 @@ class Run {
       const target = world.pick([...joined])
       const kind = world.random.fraction()
       if (kind < 0.12) {
-        const fresh = names.find((name) => !joined.has(name))
+        const fresh = names.find((name) => !begun.has(name))
         if (fresh === undefined) continue
-        joined.add(fresh)
-        world.say(`${fresh} joins`)
-        await world.start(fresh)
-        void this.#untilJoined(fresh, through)
+        begun.add(fresh)
+        void this.#untilJoined(fresh, () => world.pick(this.#up())).then(async () => {
+          joined.add(fresh)
+          world.say(`${fresh} has joined`)
+          await world.start(fresh)
+        })
       } else if (kind < 0.22) {
         const isDraining = !draining.has(target)
         // places for every shard stay
