@@ -28,7 +28,8 @@ export interface OperationPorts<T> {
   readonly voters: Voters
   readonly late: Pick<LateDelivery, 'offer'> | undefined
   readonly timing: RegisterTiming
-  readonly nextCounter: (atLeast: bigint) => Promise<bigint>
+  /** Undefined: the machine makes no ballot. A counter may cost a write, so what only reads takes none: it goes on where the disk is full or failing. */
+  readonly nextCounter: ((atLeast: bigint) => Promise<bigint>) | undefined
   /** The nearest first. */
   readonly reachable: () => ReadonlySet<PeerId>
   readonly paces: Paces
@@ -77,7 +78,8 @@ export class Operation<T> {
   #begin (stage: number, atLeast: bigint): void {
     const { nextCounter, row, voters, reachable } = this.#ports
     if (this.#isOver) return
-    nextCounter(atLeast).then((counter) => {
+    const taken = nextCounter === undefined ? Promise.resolve(0n) : nextCounter(atLeast)
+    taken.then((counter) => {
       this.#tell({ kind: 'begin', stage, counter, electorate: voters.electorate(partitionOfTable(row)), reachable: reachable() })
     }, (error: unknown) => { this.#end(() => { this.#outcome.reject(error as Error) }) })
   }

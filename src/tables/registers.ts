@@ -90,7 +90,7 @@ class RegisterDriver {
     const row = this.#rowOf(address)
     using limit = deadline(this.#options.clock, this.#timing.operationMs, { signal, what: 'read of a row' })
     if (from === 'reachable') return (await freshestReachable({ ...this.#options, ask: (peer, request, wait) => this.ask(peer, request, wait) }, row, { signal: limit.signal }))?.value
-    const outcome = await this.#run(row, this.#options.newReader?.() ?? new Reader(), limit.signal)
+    const outcome = await this.#run(row, this.#options.newReader?.() ?? new Reader(), limit.signal, { makesBallots: false })
     if (outcome.kind === 'done') return outcome.result?.value
     if (outcome.kind === 'settle') return await this.#changeRow(row, (current) => ({ kind: 'keep', result: current }), limit.signal)
     throw this.#errorOf(outcome, signal)
@@ -137,16 +137,16 @@ class RegisterDriver {
       seal: (content, ballot) => codec.encode({ table, rowKey, content, ballot }),
       reseal: (record, ballot) => codec.reproposed({ table, rowKey, record, ballot }),
     })
-    const outcome = await this.#run(row, proposer, limit)
+    const outcome = await this.#run(row, proposer, limit, { makesBallots: true })
     if (outcome.kind === 'done') return outcome.result
     throw this.#errorOf(outcome, signal)
   }
 
-  async #run<T> (row: Row, machine: RoundMachine<T>, signal: AbortSignal): ReturnType<Operation<T>['run']> {
+  async #run<T> (row: Row, machine: RoundMachine<T>, signal: AbortSignal, { makesBallots }: { makesBallots: boolean }): ReturnType<Operation<T>['run']> {
     const { counters, voters, codec, clock, random, peers, self, late } = this.#options
     const operation = new Operation<T>({
       row: { table: row.table, rowKey: row.rowKey }, machine, codec, clock, random, voters, late, timing: this.#timing,
-      nextCounter: (atLeast) => counters.nextCounter(atLeast),
+      nextCounter: makesBallots ? (atLeast) => counters.nextCounter(atLeast) : undefined,
       reachable: () => new Set([self, ...peers.reachable()]),
       paces: this.#paces,
       ask: (peer, request, wait) => this.ask(peer, request, wait),

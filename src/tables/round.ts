@@ -8,7 +8,7 @@ import type { PeerId } from '../base/peer-id.ts'
  * reserves counters, and decides nothing. `stage` counts the phases of one operation, so an answer to an earlier phase is known as such.
  */
 export type RoundEvent =
-  /** A round may start. `counter` was never used before; voters not `reachable` count as failed without being asked. */
+  /** A round may start. `counter` was never used before (0 for a machine that makes no ballot); voters not `reachable` count as failed without being asked. */
   | { readonly kind: 'begin', readonly stage: number, readonly counter: bigint, readonly electorate: Electorate, readonly reachable: ReadonlySet<PeerId> }
   /** `floor`: of the row's partition there. */
   | { readonly kind: 'promised', readonly stage: number, readonly peer: PeerId, readonly accepted: OpenedRecord | undefined, readonly floor?: Ballot | undefined }

@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
 import { textOf, utf8 } from '../../src/base/bytes.ts'
-import { Conflict, Unavailable, UnknownOutcome } from '../../src/base/errors.ts'
+import { Conflict, StoreFull, Unavailable, UnknownOutcome } from '../../src/base/errors.ts'
 import { keyOf } from '../../src/base/peer-id.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { decodeEnvelope, encodeEnvelope } from '../../src/tables/envelope.ts'
@@ -36,6 +36,15 @@ describe('registers', () => {
     await at(nodes, second).registers.read(address())
     // itself and one other are a majority; the third is not asked
     expect(at(nodes, second).asked.map(({ request }) => request.kind)).toEqual(['read'])
+  })
+
+  test('are read where the store takes no writes (a read reserved a ballot counter, so of 1,024 on a full disk one failed, and all that followed)', async () => {
+    const { nodes } = tableNodes(3)
+    await at(nodes, first).registers.change(address(), write('x'))
+    const { registers, store } = at(nodes, second)
+    vi.spyOn(store, 'nextCounter').mockRejectedValue(new StoreFull('the disk is full'))
+    expect(textAt(await registers.read(address()))).toBe('x')
+    await expect(registers.change(address(), write('y'))).rejects.toThrow(StoreFull)
   })
 
   test('ask the third voter when the second fails, at once, and when it is late', async () => {
