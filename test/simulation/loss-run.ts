@@ -11,6 +11,7 @@ import { decodeObjectRow } from '../../src/objects/object-row.ts'
 import { type RowAddress, type StoredRow, tables } from '../../src/tables/index.ts'
 import { compareBallots } from '../../src/tables/ballot.ts'
 import { openRecord } from '../../src/tables/opened-record.ts'
+import type { BlockStores } from '../../src/node/stores.ts'
 import { peerNamed } from '../support/cluster-identities.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import type { PutUnderWay } from './ledger.ts'
@@ -250,7 +251,7 @@ class Run {
       this.history.push({ key, startMs: 0, endMs: 0, what: `survivors have ${shortOf(version)}`, did: version === undefined ? { kind: 'remove' } : { kind: 'put', version, condition: undefined } })
       const later = operations.filter((operation) => operation !== own && operation.endMs >= (own?.startMs ?? 0))
       for (const operation of later) this.history.push({ ...operation, startMs: 0, endMs: Infinity, what: `${operation.what}; then a majority is gone` })
-      if (version !== undefined && (later.length > 0 || !await this.#isLeft(left, this.#contents.get(version) ?? ''))) this.#excused.add(key)
+      if (version !== undefined && (later.length > 0 || !await this.#isLeft(left, version))) this.#excused.add(key)
     }
     world.say(`after ${Math.round(lossMs)}: ${this.#excused.size} of ${keys.length} may have lost blocks`)
   }
@@ -273,16 +274,16 @@ class Run {
     return newest
   }
 
-  /** Whether survivors have what it takes to read this. */
-  async #isLeft (left: readonly string[], text: string): Promise<boolean> {
-    for (const letter of text) {
+  /** Whether survivors keep, for this version, what it takes to read it: what one has for another alone goes with that, for who else needs it was known to the dead (0025). */
+  async #isLeft (left: readonly string[], version: string): Promise<boolean> {
+    for (const letter of this.#contents.get(version) ?? '') {
       if (!/[a-zA-Z]/.test(letter)) continue
       const { cid } = blockOfLetter(letter)
       const found = new Set<number>()
       let isWhole = false
       for (const name of left) {
         const stores = this.world.process(name)?.blocks?.stores
-        if (stores === undefined) continue
+        if (stores === undefined || !await isKeptFor(stores, cid, version)) continue
         isWhole ||= await stores.blocks.get(cid as Cid).then(() => true, () => false)
         if (isLarge(letter)) for await (const { k, m, index } of stores.blocks.shards.of(cid)) if (k === shards.k && m === shards.m) found.add(index)
       }
@@ -354,6 +355,11 @@ class Run {
 function observed (history: readonly ObjectOperation[]): readonly ObjectOperation[] {
   const seen = new Set(history.flatMap(({ key, did }) => did.kind === 'read' ? [`${key} ${did.saw}`] : []))
   return history.filter(({ key, endMs, did }) => endMs < Infinity || (did.kind === 'put' ? seen.has(`${key} ${did.version}`) : seen.has(`${key} undefined`)))
+}
+
+async function isKeptFor ({ holder }: BlockStores, cid: Cid, version: string): Promise<boolean> {
+  for await (const { versionId } of holder.references(cid)) if (hexOf(versionId) === version) return true
+  return false
 }
 
 async function * oneOf (text: string): AsyncIterable<Uint8Array> { yield utf8(text) }
