@@ -76,7 +76,8 @@ export class Ledger {
   promisesAt (peer: PeerId): ReadonlyArray<{ cid: Cid, versionId: Uint8Array }> { return [...this.#promises.values()].filter((promise) => promise.peer === peer && this.#isImmortal(promise.versionId)) }
   wasCollected (peer: PeerId, cid: Cid): boolean { return this.#collected.has(`${peer} ${cid}`) }
 
-  noting (peer: PeerId, holder: BlockHolder): BlockHolder {
+  /** `places`: on how many nodes the block may lie, by the layout that this one goes by. */
+  noting (peer: PeerId, holder: BlockHolder, { places = () => Infinity }: { places?: (cid: Cid) => number } = {}): BlockHolder {
     // bytes come before references: what a crash leaves between the two was never promised, and is not what was taken away
     const begin = (cid: Cid): void => { this.#collected.delete(`${peer} ${cid}`) }
     const note = (cid: Cid, { versionId, redundancy: { k, m } }: BlockReference): void => {
@@ -103,7 +104,7 @@ export class Ledger {
       presence: async (cids) => holder.presence(cids),
       release: async (cid, confirm) => {
         const outcome = await holder.release(cid, confirm)
-        if (outcome === 'released') this.#gaveUp(peer, cid)
+        if (outcome === 'released') this.#gaveUp(peer, cid, places(cid))
         return outcome
       },
       releaseShard: async (name, confirm) => {
@@ -174,12 +175,12 @@ export class Ledger {
     if (!isStored) version.isMortal = true
   }
 
-  /** Others must have promised it, as many as its redundancy asks. */
-  #gaveUp (peer: PeerId, cid: Cid): void {
+  /** Others must have promised it, as many as its redundancy asks; where fewer nodes hold blocks, all of those. */
+  #gaveUp (peer: PeerId, cid: Cid, places: number): void {
     const all = [...this.#promises.values()].filter((promise) => promise.cid === cid && promise.copies > 0)
     for (const { versionId, copies } of all.filter((promise) => promise.peer === peer && this.#isImmortal(promise.versionId))) {
       const others = all.filter((promise) => promise.peer !== peer && hexOf(promise.versionId) === hexOf(versionId)).length
-      if (others < copies) this.violations.push(`${peer} gave up ${cid}, of which version ${hexOf(versionId).slice(0, 8)} wants ${copies} copies, and ${others} others have promised one`)
+      if (others < Math.min(copies, places)) this.violations.push(`${peer} gave up ${cid}, of which version ${hexOf(versionId).slice(0, 8)} wants ${copies} copies, and ${others} others have promised one`)
     }
     this.#forget(peer, cid)
   }

@@ -104,7 +104,7 @@ export async function worldBlocks ({ self, state, network, tables, rows, files, 
   const blocks = await openDiskBlocks({ files, index, quotaBytes: undefined, reserveBytes: 0, onCorrupt: (cid) => { repairing.report(cid) } })
   const plainCondemned = condemnedBlocks({ blocks, index, locks })
   const plainStores: BlockStores = {
-    blocks, holder: ledger.noting(self, blockHolder({ blocks, index: variant.holderIndex?.(index) ?? index, locks })), inventory: blockInventory({ blocks, index }), cache: nothingCached, index, damage: [],
+    blocks, holder: ledger.noting(self, blockHolder({ blocks, index: variant.holderIndex?.(index) ?? index, locks }), { places: (cid) => blockHoldersOf(state.layout, partitionOf(digestOf(cid))).length }), inventory: blockInventory({ blocks, index }), cache: nothingCached, index, damage: [],
     condemned: ledger.judging(self, variant.condemned?.(plainCondemned, { blocks, index, later }) ?? plainCondemned),
     [Symbol.asyncDispose]: async () => {},
   }
