@@ -77,7 +77,8 @@ export async function changeEra (parts: EraChangeParts, plan: EraPlan, wait: { s
     await eras.adopt(outcome)
     await parts.epochs.step(wait)
     await parts.spread()
-    await parts.latecomers.look(async (later) => listLatecomers(parts, proposal, later), wait)
+    const after = state.era
+    await parts.latecomers.look(async (later) => listLatecomers(parts, { ...proposal, after }, later), wait)
     return state.era
   }
   throw new Unavailable('others change the era at the same time; try again')
@@ -139,10 +140,10 @@ async function haveItHeld ({ self, epochs, peers }: EraChangeParts, { rows, prep
   }
 }
 
-/** Who has joined by an invite of the era before since the members were looked at. */
-async function listLatecomers (parts: EraChangeParts, { before, seen, signer }: Proposal, wait: { signal?: AbortSignal }): Promise<void> {
+/** Who has joined by an invite of the era before since the members were looked at, and was left out. Whom that era had, and a later one has not, was put out since. */
+async function listLatecomers (parts: EraChangeParts, { before, after, seen, signer }: Proposal & { readonly after: Era }, wait: { signal?: AbortSignal }): Promise<void> {
   const { state, eras, memberRows } = parts
-  const late = (await memberRows(wait)).filter((row) => isValidIn(state, before, row) && !seen.has(describeMember(row).peerId) && !isValidIn(state, state.era, row))
+  const late = (await memberRows(wait)).filter((row) => isValidIn(state, before, row) && !seen.has(describeMember(row).peerId) && !isValidIn(state, after, row) && !isValidIn(state, state.era, row))
   if (late.length === 0) return
   const { rows, admins } = await belonging(parts, state.era, wait)
   const next = await proposed(parts, { before: state.era, seen, planned: { rows: [...rows, ...late], admins, isNewEpoch: false, keepsInvites: true }, signer }, wait)

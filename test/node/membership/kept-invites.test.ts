@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { systemClock } from '../../../src/base/clock.ts'
-import { Refused } from '../../../src/base/errors.ts'
+import { Refused, Unavailable } from '../../../src/base/errors.ts'
 import { keyOf } from '../../../src/base/peer-id.ts'
 import { seededRandom } from '../../../src/base/random.ts'
 import { encodeLayout, encodeMemberRow, invitesSince, isInEra, parseToken, roles } from '../../../src/cluster/index.ts'
@@ -108,8 +108,29 @@ describe('who joins by an invite while an era is made', () => {
     await removeMember(meanwhile(nodes, invitedBy(nodes, 'founder')), peerNamed('dave'))
     expect([eraAt(nodes).number, invitesSince(eraAt(nodes)), await standing(nodes, 'founder', 'eve')]).toEqual([3, 2, { belongs: true, isListed: true }])
   })
-})
 
+  test('put out by another one, does not come back when whoever made that era looks, late, for those who had joined meanwhile', async () => {
+    const nodes = await made()
+    const { parts, state } = nodes.of('founder')
+    await addAdmin(parts, peerNamed('bob'))
+    await nodes.greetAll()
+    const token = invitedBy(nodes, 'founder')
+    let asked = 0
+    const memberRows: typeof parts.memberRows = async (wait) => {
+      if (++asked === 2) throw new Unavailable('too few voters answer just now')
+      const rows = await parts.memberRows(wait)
+      if (asked === 1) await joined(nodes, 'eve', token)
+      return rows
+    }
+    await addAdmin({ ...parts, memberRows }, peerNamed('carol'))
+    await nodes.greetAll()
+    await removeMember(nodes.of('bob').parts, peerNamed('eve'))
+    await nodes.greetAll()
+    expect((await standing(nodes, 'founder', 'eve')).belongs).toBe(false)
+    await parts.latecomers.settle({})
+    expect([asked, state.era.number, await standing(nodes, 'founder', 'eve')]).toEqual([3, 4, { belongs: false, isListed: false }])
+  })
+})
 test('who joined by an admin\'s invite, and the admin, are put out one after the other, and members are put out after that', async () => {
   const nodes = await made()
   const { parts, state } = nodes.of('founder')
