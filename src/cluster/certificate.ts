@@ -24,8 +24,8 @@ export type Verdict = { readonly isValid: true } | { readonly isValid: false, re
 export const isInEra = ({ member }: Certificate, era: Era): boolean => isListed(era, member.subject, hashOfStatement(member))
 
 /**
- * Valid: the member statement's H stands in the current era; or every statement carries the current era, or one since which nobody was put out, kinds and
- * roles follow, the chain ends at the authority, and the members row agrees. Pure; signatures were checked when the statements were parsed.
+ * Valid: the member statement's H stands in the current era; or the era lists the admin's, the others carry the current era, or one since which nobody was put out, kinds and
+ * roles follow, none is of an earlier era than the one before, the chain ends at the authority, and the members row agrees. Pure; signatures were checked when the statements were parsed.
  */
 export function verdictOf (certificate: Certificate, { clusterId, authority, era, memberRowHash }: Trust): Verdict {
   const { admin, invite, member } = certificate
@@ -33,7 +33,7 @@ export function verdictOf (certificate: Certificate, { clusterId, authority, era
   if (!statements.every((statement) => equals(statement.clusterId, clusterId))) return invalid('of another cluster')
   if (isInEra(certificate, era)) return valid
   if (!statements.every((statement) => isOfEra(statement, era))) return invalid(`not of era ${era.number}, nor listed in it`)
-  const chain = chainVerdict({ admin, invite }, authority)
+  const chain = chainVerdict(certificate, authority)
   if (!chain.isValid) return chain
   if (!equals(member.issuer, invite?.subject ?? admin?.subject ?? authority)) return invalid('member statement by nobody in the chain')
   if (invite !== undefined) {
@@ -54,12 +54,13 @@ export function inviteVerdict ({ admin, invite }: { admin: AdminStatement | unde
 }
 
 // an admin stays one over eras for as long as they list it; invites, and members by them, until an era puts somebody out, or they are listed themselves
-const isOfEra = (statement: Statement, era: Era): boolean => statement.era === era.number ||
-  (statement.kind === 'admin' ? isListed(era, statement.subject, hashOfStatement(statement)) : statement.era < era.number && statement.era >= invitesSince(era))
+const isOfEra = (statement: Statement, era: Era): boolean =>
+  statement.kind === 'admin' ? isListed(era, statement.subject, hashOfStatement(statement)) : statement.era <= era.number && statement.era >= invitesSince(era)
 
 /** Whether this member statement keeps to what its invite allows. */
 export function useVerdict (invite: InviteStatement, member: MemberStatement): Verdict {
   if (!equals(member.issuer, invite.subject)) return invalid('not signed with the invite')
+  if (member.era !== invite.era) return invalid('a member statement is of the era of its invite')
   if ((invite.roles & member.role) === 0) return invalid('the invite is not for this role')
   if (invite.peer !== undefined && !equals(invite.peer, member.subject)) return invalid('the invite is bound to another peer')
   if (member.serial !== 0) return invalid('a member statement by an invite has serial 0')
@@ -124,8 +125,10 @@ function readLinks (statements: readonly Statement[]): { admin: AdminStatement |
   return { admin, invite }
 }
 
-function chainVerdict ({ admin, invite }: Pick<Certificate, 'admin' | 'invite'>, authority: Uint8Array): Verdict {
+function chainVerdict ({ admin, invite, member }: Pick<Certificate, 'admin' | 'invite'> & { readonly member?: MemberStatement }, authority: Uint8Array): Verdict {
   if (admin !== undefined && !equals(admin.issuer, authority)) return invalid('the chain does not end at the authority')
+  // of one that was an admin before, and was made one again
+  if (admin !== undefined && (invite ?? member ?? admin).era < admin.era) return invalid('older than the admin\'s statement')
   if (invite !== undefined && !equals(invite.issuer, admin?.subject ?? authority)) return invalid('the invite is by nobody in the chain')
   return valid
 }

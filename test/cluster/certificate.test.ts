@@ -28,8 +28,10 @@ describe('certificates', () => {
 
   test('a chain by an admin is valid', () => {
     const admin = cluster.admin('admin')
-    expect(verdict(certificateOf(cluster.member('bob', { by: keyNamed('admin') }), { admin }))).toBe('valid')
-    expect(verdict(certificateOf(cluster.member('bob', { by: keyNamed('invite') }), { admin, invite: cluster.invite('invite', { by: keyNamed('admin') }) }))).toBe('valid')
+    const chains = [certificateOf(cluster.member('bob', { by: keyNamed('admin') }), { admin }), certificateOf(cluster.member('bob', { by: keyNamed('invite') }), { admin, invite: cluster.invite('invite', { by: keyNamed('admin') }) })]
+    expect(chains.map((chain) => verdict(chain, { era: cluster.era(1, [founder, admin]) }))).toEqual(['valid', 'valid'])
+    // another era of this number was chosen than the one that was to make it an admin
+    for (const chain of chains) expect(verdict(chain)).toMatch(/nor listed/)
   })
 
   test('an era without the member, after the one of its chain, has removed it', () => {
@@ -49,7 +51,7 @@ describe('certificates', () => {
     expect(verdict(certificateOf(cluster.member('bob', { by: keyNamed('mallory') })))).toMatch(/nobody/)
     expect(verdict(invited({ by: keyNamed('mallory') }))).toMatch(/nobody/)
     const admin = cluster.admin('admin', { by: keyNamed('mallory') })
-    expect(verdict(certificateOf(cluster.member('bob', { by: keyNamed('admin') }), { admin }))).toMatch(/authority/)
+    expect(verdict(certificateOf(cluster.member('bob', { by: keyNamed('admin') }), { admin }), { era: cluster.era(1, [founder, admin]) })).toMatch(/authority/)
   })
 
   test('an invite allows its roles, its peer, its zone, and no serial', () => {
@@ -59,6 +61,11 @@ describe('certificates', () => {
     expect(verdict(invited({}, { serial: 1 }))).toMatch(/serial/)
     expect(verdict(invited({}, { by: keyNamed('mallory') }))).toMatch(/nobody/)
     expect(verdict(invited({ peer: keyNamed('bob').publicKey, zone: 'cellar', roles: roles.member }, { zone: 'cellar' }))).toBe('valid')
+  })
+
+  test('a member statement is of the era of its invite', () => {
+    const two = eraAfter(eraOne, { signer: keyNamed('cluster authority'), listed: [founder], keepsInvites: true })
+    expect([verdict(invited({}, { era: 2 }), { era: two }), verdict(invited({ era: 2 }), { era: two })]).toEqual([expect.stringMatching(/era of its invite/), expect.stringMatching(/era of its invite/)])
   })
 
   describe('by an invite of an earlier era', () => {
@@ -95,7 +102,12 @@ describe('certificates', () => {
       const three = after(two, true)
       expect(invitesSince(three)).toBe(1)
       expect(inviteIn(three, made)).toMatch(/no admin any more/)
-      expect(inviteIn(after(three, true, [founder, again]), made)).toMatch(/no admin any more/)
+      const four = after(three, true, [founder, again])
+      expect(inviteIn(four, made)).toMatch(/no admin any more/)
+      // with the statement that makes it one again in the place of the old one
+      expect(inviteIn(four, { ...made, admin: again })).toMatch(/older than/)
+      expect(verdict(certificateOf(cluster.member('bob', { by: keyNamed('admin') }), { admin: again }), { era: four })).toMatch(/older than/)
+      expect(inviteIn(four, { ...made, era: 4, admin: again })).toBe('valid')
     })
 
     test('are kept by two eras of one number if both keep them, of the same ones', () => {

@@ -101,10 +101,10 @@ function isAllowed ({ clusterId, authority, era, layout: known }: ClusterState, 
   }
 }
 
-/** The era that a certificate was made in, for one that may have lapsed: who was an admin then need not be one now. */
+/** The era that a certificate was made in, for one that may have lapsed: who was an admin then need not be one now. Whom the era of now lists counts for nothing: what is taken is to be read for ever. */
 function eraThen (era: Era, { admin, member }: Certificate): Era {
   const stood = admin === undefined || admin.era > member.era ? [] : [{ subject: admin.subject, statementHash: hashOfStatement(admin) }]
-  return { ...era, number: Math.min(era.number, member.era), listed: [...era.listed, ...stood] }
+  return { ...era, number: Math.min(era.number, member.era), listed: stood }
 }
 
 /** H of the member statement of a peer: as this node knows it, else as the voters do; what is learned is kept. */

@@ -3,13 +3,15 @@ import { systemClock } from '../../../src/base/clock.ts'
 import { Refused, Unavailable } from '../../../src/base/errors.ts'
 import { keyOf } from '../../../src/base/peer-id.ts'
 import { seededRandom } from '../../../src/base/random.ts'
-import { encodeLayout, encodeMemberRow, invitesSince, isInEra, parseToken, roles } from '../../../src/cluster/index.ts'
+import { type Certificate, encodeLayout, encodeMemberRow, invitesSince, isInEra, type MemberStatement, parseToken, roles, signStatement } from '../../../src/cluster/index.ts'
 import type { Keyring } from '../../../src/encryption/index.ts'
 import { addAdmin, removeAdmin } from '../../../src/node/membership/admins.ts'
 import { makeInvites } from '../../../src/node/membership/invite.ts'
-import { layoutAddress, memberRowHash } from '../../../src/node/membership/membership.ts'
+import { clusterAddress, layoutAddress, memberRowHash } from '../../../src/node/membership/membership.ts'
 import { removeMember } from '../../../src/node/membership/removal.ts'
 import { rotateKeys } from '../../../src/node/membership/rotation.ts'
+import { signingKeyOf } from '../../../src/base/signature.ts'
+import { tables } from '../../../src/tables/index.ts'
 import { type Joined, joinCluster, joinProtocol } from '../../../src/protocols/join.ts'
 import { layoutMember, peerNamed, seedNamed } from '../../support/cluster-identities.ts'
 import { type EraNodes, eraNodes } from '../../support/era-nodes.ts'
@@ -143,4 +145,27 @@ test('who joined by an admin\'s invite, and the admin, are put out one after the
   await removeMember(parts, peerNamed('dave'))
   await rotateKeys(parts)
   expect([state.era.number, ...['bob', 'carol', 'dave', 'eve'].map((name) => state.belongs(peerNamed(name)))]).toEqual([6, true, true, false, false])
+})
+
+describe('of a member that has an invite, hostile', () => {
+  /** What dave, a member, writes as the members row of somebody. */
+  const written = async (nodes: EraNodes, certificate: Certificate): Promise<void> => nodes.of('dave').registers.change(clusterAddress(tables.members, certificate.member.subject), () =>
+    ({ kind: 'write', value: encodeMemberRow({ certificate, capacityBytes: 1, addresses: [], storeId: layoutMember('eve').storeId }), result: undefined }))
+  const certified = (token: string, subject: Uint8Array, era?: number): Certificate => {
+    const { clusterId, seed, admin, invite } = parseToken(token)
+    return { admin, invite, member: signStatement(signingKeyOf(seed), { clusterId, era: era ?? invite.era, subject, kind: 'member', role: roles.member, kx: seedNamed('eve kx'), serial: 0, zone: '' }) as MemberStatement }
+  }
+
+  test('no members row is taken that could not be read any more once its member is put out', async () => {
+    const nodes = await made()
+    const { parts, state } = nodes.of('founder')
+    const token = invitedBy(nodes, 'founder')
+    await addAdmin(parts, peerNamed('bob'))
+    await nodes.greetAll()
+    await written(nodes, certified(token, keyOf(peerNamed('eve')), 2)).catch(() => {}) // refused is right
+    await rotateKeys(parts)
+    await removeMember(parts, peerNamed('eve')).catch(() => {}) // never let in is right
+    await removeMember(parts, peerNamed('dave'))
+    expect(['bob', 'carol', 'dave', 'eve'].map((name) => state.belongs(peerNamed(name)))).toEqual([true, true, false, false])
+  })
 })

@@ -86,6 +86,11 @@ describe('a clear row', () => {
     expect(isTaken(memberRow({ ...row, certificate: { ...row.certificate, admin: cluster.admin('admin', { era: 3 }) } }), stateWith({ era: cluster.era(3, [founder]) }))).toBe(false)
   })
 
+  test('of a member that an era lists, by nobody in the chain, is not taken: it could not be read after that era', () => {
+    const eve = cluster.member('eve', { by: keyNamed('mallory') })
+    expect(isTaken(memberRow(rowOf(eve)), stateWith({ era: cluster.era(1, [founder, eve]) }))).toBe(false)
+  })
+
   test('of an invite says once what has become of it', () => {
     const used: Proposed = { table: tables.invites, key: invite.subject, value: encodeInviteRow({ state: 'used', statementHash: hashOfStatement(bob) }) }
     expect(isTaken(used)).toBe(true)

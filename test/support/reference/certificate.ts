@@ -41,9 +41,9 @@ export function isValid (links: readonly Link[], { clusterId, authority, era, ro
   const isListed = (subject: Uint8Array, hash: Uint8Array): boolean => era.listed.some((pair) => same(pair[0], subject) && same(pair[1], hash))
   const sinces = era.listed.flatMap(([subject]) => subject.subarray(0, 28).every((byte) => byte === 0) ? [new DataView(subject.buffer, subject.byteOffset + 28, 4).getUint32(0)] : [])
   const since = sinces.length === 0 ? era.number : Math.min(era.number, Math.max(...sinces))
-  const isOfEra = ({ bytes: link, statement: { era: of, subject, body } }: Link): boolean => of === era.number ||
-    (body.kind === 'admin' ? isListed(subject, H(link)) : of >= since && of < era.number)
+  const isOfEra = ({ bytes: link, statement: { era: of, subject, body } }: Link): boolean => body.kind === 'admin' ? isListed(subject, H(link)) : of >= since && of <= era.number
   if (!links.every(isOfEra)) return false
+  if (links.some(({ statement: { era: of, body } }) => body.kind === 'admin' ? of > member.era : of !== member.era)) return false
   const issuers = [authority, ...links.map(({ statement }) => statement.subject)]
   if (!links.every(({ statement }, i) => same(statement.issuer, issuers[i] as Uint8Array))) return false
   const invite = links.map(({ statement }) => statement.body).find((body) => body.kind === 'invite')
