@@ -2,7 +2,7 @@ import { ByteReader, ByteWriter, compareBytes, concat, equals, hexOf, MalformedB
 import { Refused } from '../base/errors.ts'
 import { hash } from '../base/hash.ts'
 import type { SigningKey } from '../base/signature.ts'
-import { type AdminStatement, type EraBody, type EraStatement, hashOfStatement, type MemberStatement, parseStatement, signStatement, type Statement, statementLimits } from './statement.ts'
+import { type AdminStatement, type EraBody, type EraStatement, hashOfStatement, isNobody, type MemberStatement, nobodyHead, parseStatement, signStatement, type Statement, statementLimits } from './statement.ts'
 
 /**
  * Who belongs, as far as this node knows: one era statement, or several different ones of the same number (two admins at once), whose intersection holds.
@@ -176,10 +176,9 @@ export function eraPartOf (statement: Statement): EraStatement | AdminStatement 
  * invites are good, which is nobody's key, and H of that era's statements, for on two sides of a partition there may be two of one number.
  */
 const sinceEntry = ({ number, statements }: Era): EraBody['listed'][number] =>
-  ({ subject: new ByteWriter().raw(sinceHead).u32(number).finish(), statementHash: hash(concat(statements.map(({ bytes }) => bytes))) })
-const sinceHead = new Uint8Array(28)
-const isSince = ({ subject }: EraBody['listed'][number]): boolean => equals(subject.subarray(0, sinceHead.byteLength), sinceHead)
-const sinceIn = ({ subject }: EraBody['listed'][number]): number => new ByteReader(subject.subarray(sinceHead.byteLength)).u32()
+  ({ subject: new ByteWriter().raw(nobodyHead).u32(number).finish(), statementHash: hash(concat(statements.map(({ bytes }) => bytes))) })
+const isSince = ({ subject }: EraBody['listed'][number]): boolean => isNobody(subject)
+const sinceIn = ({ subject }: EraBody['listed'][number]): number => new ByteReader(subject.subarray(nobodyHead.byteLength)).u32()
 
 const listedName = ({ subject, statementHash }: EraBody['listed'][number]): string => hexOf(concat([subject, statementHash]))
 

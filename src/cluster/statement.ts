@@ -102,9 +102,17 @@ export function parseStatement (bytes: Uint8Array): Statement {
   reader.end()
   if (era === 0) throw new MalformedBytes('eras count from 1')
   if (body.kind === 'era' && !equals(subject, zeros)) throw new MalformedBytes('an era has no subject')
+  if (body.kind !== 'era' && isNobody(subject)) throw new MalformedBytes('a subject that is nobody\'s key')
   if (!isSignedBySafely(issuer, signature, signed)) throw new MalformedBytes('statement not signed by its issuer')
   return { clusterId, era, issuer, subject, bytes: own, ...body }
 }
+
+/**
+ * What an era lists that is no member and no admin stands under 28 zeros and a number. No subject may begin so: two such keys are points of low order, with
+ * which anybody can sign, and one of them listed would be read as a number.
+ */
+export const isNobody = (subject: Uint8Array): boolean => equals(subject.subarray(0, nobodyHead.byteLength), nobodyHead)
+export const nobodyHead = new Uint8Array(28)
 
 /** As parseStatement, for one kind. @throws MalformedBytes */
 export function parseStatementOf<K extends Statement['kind']> (kind: K, bytes: Uint8Array): Extract<Statement, { kind: K }> {

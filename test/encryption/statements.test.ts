@@ -93,7 +93,7 @@ describe('statements, by two implementations', () => {
     expectNeitherReads(name, signedThere(from))
   })
 
-  test('with a body longer or shorter than its kind, a zone that is not UTF-8, another kind or version are refused by both, signed though they are', () => {
+  test('with a body longer or shorter than its kind, a zone that is not UTF-8, another kind or version, or about nobody are refused by both, signed though they are', () => {
     const whole = signedThere(example('member'))
     const head = whole.slice(0, 86)
     const body = whole.slice(90, -64)
@@ -107,6 +107,7 @@ describe('statements, by two implementations', () => {
     expectNeitherReads('zone', resigned(head, cat(body.slice(0, -1), Uint8Array.of(0xff))))
     for (const kind of [0, 5, 255]) expectNeitherReads(`kind ${kind}`, resigned(Uint8Array.from([1, kind, ...head.slice(2)]), body))
     expectNeitherReads('version', resigned(Uint8Array.from([2, ...head.slice(1)]), body))
+    expectNeitherReads('nobody\'s key', resigned(cat(head.slice(0, 54), zeros(28), u32(128)), body))
   })
 })
 

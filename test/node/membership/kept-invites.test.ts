@@ -168,4 +168,15 @@ describe('of a member that has an invite, hostile', () => {
     await removeMember(parts, peerNamed('dave'))
     expect(['bob', 'carol', 'dave', 'eve'].map((name) => state.belongs(peerNamed(name)))).toEqual([true, true, false, false])
   })
+
+  test('a member whose key reads as "since" keeps no invite alive', async () => {
+    const nodes = await made()
+    const { parts } = nodes.of('founder')
+    const [used, kept] = [invitedBy(nodes, 'founder'), invitedBy(nodes, 'founder')]
+    // a key of low order: anybody can sign with it
+    await (async () => written(nodes, certified(used, new Uint8Array(32))))().catch(() => {})
+    await removeMember(parts, peerNamed('dave'))
+    expect(invitesSince(eraAt(nodes))).toBe(2)
+    await expect(joined(nodes, 'frank', kept)).rejects.toThrow(/from before era 2 are good no more/)
+  })
 })

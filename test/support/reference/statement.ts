@@ -29,6 +29,7 @@ export function openStatement (bytes: Uint8Array): Statement {
   fields.end()
   demand(era > 0 && (kind !== 'era' || same(subject, zeros(32))), 'era')
   demand(kind === 'era' || bytes.length <= 512, 'length')
+  demand(kind === 'era' || !same(subject.slice(0, 28), zeros(28)), 'subject')
   return { clusterId, era, issuer, subject, body }
 }
 
