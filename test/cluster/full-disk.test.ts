@@ -49,18 +49,23 @@ describe.skipIf(!await canMount())('a node whose disk is full', () => {
     for (let round = 0; round < rounds; round++) {
       await disk.fill(4 * mib)
       expect(await putUntilRefused(node, { name: `large/${round}`, sizeBytes: mib, acknowledged })).toBe(507)
+      await disk.fill(mib / 2 + round * 50_000)
+      // records of the index of blocks
+      expect(await putUntilRefused(node, { name: `record/${round}`, sizeBytes: 20_000, acknowledged })).toBeGreaterThanOrEqual(500)
       await disk.fill(round * 20_000)
       // within a row: the journal and its index are what is full
       expect(await putUntilRefused(node, { name: `small/${round}`, sizeBytes: 4000, acknowledged })).toBeGreaterThanOrEqual(500)
-      const { health, rows } = await status()
-      expect(health.join()).toMatch(/full|no more free/)
+      const { health, isReady, rows } = await status()
+      expect([isReady, health.join()]).toEqual([false, expect.stringMatching(/full|no more free/)])
       expect(rows.lostPartitions).toBe(0)
       for (const [key, digest] of acknowledged) expect(await node.digest(key), key).toBe(digest)
       await disk.free()
       await until('it says that it takes writes', 20_000, async () => (await status()).isReady)
-      const content = noiseBytes(mib, 1000 + round)
-      await node.put(`after/${round}`, content)
-      acknowledged.set(`after/${round}`, digestOfBytes(content))
+      for (const [i, sizeBytes] of [mib, 20_000, 4000].entries()) {
+        const [key, content] = [`after/${round}/${i}`, noiseBytes(sizeBytes, 1000 + 10 * round + i)]
+        await node.put(key, content)
+        acknowledged.set(key, digestOfBytes(content))
+      }
     }
     expect((await status()).rows.lostPartitions).toBe(0)
     await cluster.node(0).stop('SIGKILL')

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { rm, writeFile } from 'node:fs/promises'
+import { appendFile, rm, stat, statfs, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { temporaryFolder } from './temporary.ts'
@@ -8,7 +8,7 @@ const run = promisify(execFile)
 
 export interface SmallDisk extends AsyncDisposable {
   readonly path: string
-  /** Takes all the space there is left, but for so much. */
+  /** Takes all the space there is left, but for so much; of what it has taken before it frees no more than that asks. */
   fill (leaveBytes?: number): Promise<void>
   free (): Promise<void>
 }
@@ -21,10 +21,13 @@ export async function smallDisk (sizeBytes: number): Promise<SmallDisk> {
   return {
     path: folder.path,
     async fill (leaveBytes = 0) {
-      await rm(filler, { force: true })
-      const { stdout } = await run('stat', ['-f', '-c', '%a %S', folder.path])
-      const [blocks = 0, blockBytes = 0] = stdout.split(' ').map(Number)
-      await writeFile(filler, new Uint8Array(blocks * blockBytes - leaveBytes))
+      const { bavail, bsize } = await statfs(folder.path)
+      const missingBytes = bavail * bsize - leaveBytes
+      if (missingBytes < 0) { await truncate(filler, (await stat(filler)).size + missingBytes); return }
+      await appendFile(filler, new Uint8Array(missingBytes)).catch((error: NodeJS.ErrnoException) => {
+        // whoever fills it too was quicker
+        if (error.code !== 'ENOSPC') throw error
+      })
     },
     free: async () => rm(filler, { force: true }),
     async [Symbol.asyncDispose] () {
