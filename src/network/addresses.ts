@@ -10,3 +10,13 @@ export function addressBytes (text: string): Uint8Array {
 export function addressText (bytes: Uint8Array): string {
   try { return multiaddr(bytes).toString() } catch (cause) { throw new MalformedBytes('not a binary multiaddr', { cause }) }
 }
+
+/** Those that are addresses: what a node says of where it listens is its own word, and may be none. */
+export function addressTexts (all: readonly Uint8Array[]): readonly string[] {
+  return all.flatMap((bytes) => {
+    try { return bytes.byteLength === 0 ? [] : [addressText(bytes)] } catch (error) {
+      if (error instanceof MalformedBytes) return []
+      throw error
+    }
+  })
+}

@@ -13,7 +13,7 @@ import type { Files } from '../disk/index.ts'
 import type { LevelDamage } from '../disk/level-damage.ts'
 import { nodeFiles } from '../disk/node-files.ts'
 import { ClusterKeys, freshVersion, versionIdOf, type Keyring, type KeyringKey } from '../encryption/index.ts'
-import { addressBytes, addressText } from '../network/addresses.ts'
+import { addressBytes, addressTexts } from '../network/addresses.ts'
 import { type Network, startNetwork } from '../network/libp2p-network.ts'
 import type { DfsNode, Secrets } from '../node.ts'
 import { accessKeys, describeRow, expiring, type Lifecycle, type ObjectParts, objectStore, shares } from '../objects/index.ts'
@@ -278,7 +278,7 @@ class Node {
       log: logger.child({ part: 'network' }),
     }))
     await hello.register(this.#network.requests)
-    for (const [peer, addresses] of addressesIn(state)) this.#network.know(peer, addresses.map(addressText))
+    for (const [peer, addresses] of addressesIn(state)) this.#network.know(peer, addressTexts(addresses))
     for (const [peer, addresses] of await readKnownPeers(this.#parts.files)) if (!state.members.has(peer as PeerId) || state.belongs(peer as PeerId)) this.#network.know(peer as PeerId, addresses)
     this.#network.gossip.onAnnouncement((announcement) => {
       if (announcement.from !== this.#network.peerId) this.#metrics.count('heard')

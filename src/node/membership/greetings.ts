@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { keyOf, type PeerId } from '../../base/peer-id.ts'
 import { nameOfRole, roles } from '../../cluster/index.ts'
-import { addressText } from '../../network/addresses.ts'
+import { addressTexts } from '../../network/addresses.ts'
 import type { Network } from '../../network/libp2p-network.ts'
 import type { Greeting, Hello } from '../../protocols/hello.ts'
 import { epochIn } from './sessions.ts'
@@ -51,7 +51,7 @@ export class Greetings {
   /** A peer is met: its addresses are kept, and a newer layout it goes by is asked for. */
   met (greeting: Greeting): void {
     const { network, log, warn, saveKnown, readMemberRow } = this.#parts
-    network().know(greeting.peer, greeting.addresses.map(addressText))
+    network().know(greeting.peer, addressTexts(greeting.addresses))
     void saveKnown().catch((error: unknown) => { warn('known peers could not be saved', error) })
     log.info({ peer: greeting.peer, role: nameOfRole(greeting.role), zone: greeting.zone }, 'met a member')
     void readMemberRow(keyOf(greeting.peer)).catch((error: unknown) => { warn('a member\'s row could not be read', error) })
