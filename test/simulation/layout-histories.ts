@@ -79,13 +79,14 @@ export const layoutHistories = {
     await move({ from: old, to: fresh })
     await changing()
     world.isFrozen = true
-    await pause(3_000)
+    await pause(10_000)
     // bob, who has told those who follow what he has, forgets that they do
     await restart('bob', () => { world.cut(between(['bob', 'carol'], ['ann', ...fresh])) })
     await pause(1_000)
-    await does('carol', 'late')
+    await does('carol', 'late', early)
     world.hold((message) => message.kind === 'handOver')
-    world.cut([])
+    // who has written meets nobody who follows: what is late is delivered to those
+    world.cut(between(['carol'], [...old, ...fresh]))
     world.isFrozen = false
     await settled(fresh)
     await ends(old)
