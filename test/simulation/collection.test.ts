@@ -4,7 +4,7 @@ import { simulateCollection } from './collection-run.ts'
 import { collectionVariants } from './collection-variants.ts'
 
 // more: RACES=1000; COLLECTION_SEED starts elsewhere
-const races = Number(process.env.RACES ?? 8)
+const races = Number(process.env.RACES ?? 16)
 const firstSeed = Number(process.env.COLLECTION_SEED ?? 1)
 
 describe('collection, while everything else goes on', () => {
