@@ -148,3 +148,38 @@ export const digestsHere: Digesting = (algorithms) => {
     [Symbol.dispose]: () => {},
   }
 }
+
+/** SHA-256 of one span of bytes after the other. */
+export interface RunningSpans extends Disposable {
+  /** As of digests: what it gives is to be awaited before the next. */
+  update (bytes: Uint8Array): Promise<void> | undefined
+  /** The span ends here; the next byte begins another. To be awaited as well. */
+  end (): Promise<void> | undefined
+  /** Once all that have ended are told. */
+  finish (): Promise<void>
+}
+
+export interface SpansWanted {
+  /** Of all spans together, if that is known. */
+  readonly sizeBytes: number | undefined
+  /** Of each span, in order. */
+  readonly onHash: (hash: Uint8Array) => void
+}
+
+export type SpanHashing = (wanted: SpansWanted) => RunningSpans
+
+/** On the thread of whoever asks. */
+export const spansHere: SpanHashing = ({ onHash }) => {
+  let digester = digesters.sha256()
+  return {
+    update (bytes) { digester.update(bytes); return undefined },
+    end () {
+      const hash = digester.digest()
+      digester = digesters.sha256()
+      onHash(hash)
+      return undefined
+    },
+    finish: () => Promise.resolve(),
+    [Symbol.dispose]: () => {},
+  }
+}

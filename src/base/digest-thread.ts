@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import { type DigestName, type Digesting, digestsHere, type RunningDigests } from './checksums.ts'
+import { type DigestName, type Digesting, digestsHere, type RunningDigests, type RunningSpans, type SpanHashing, spansHere, type SpansWanted } from './checksums.ts'
 import { giveBack, hold } from './lease.ts'
 
 /**
@@ -16,15 +16,19 @@ export const digestThreadLimits = {
   inFlightBytes: 8 * 1024 * 1024,
   /** Sent at once: pieces come from sockets as small as they like, and a message costs as much as an MD5 of 20 KiB. */
   batchBytes: 256 * 1024,
+  /** Spans that end in what is sent at once: what waits for their hashes is held as long. */
+  batchSpans: 256,
 } as const
 
 export type ToThread =
   | { readonly id: number, readonly kind: 'begin', readonly algorithms: readonly DigestName[] }
-  | { readonly id: number, readonly kind: 'bytes', readonly buffer: ArrayBuffer, readonly byteLength: number }
+  | { readonly id: number, readonly kind: 'begin-spans' }
+  /** Ends of spans, in order; none where digests are taken. */
+  | { readonly id: number, readonly kind: 'bytes', readonly buffer: ArrayBuffer, readonly byteLength: number, readonly ends: readonly number[] }
   | { readonly id: number, readonly kind: 'finish' | 'drop' }
 export type FromThread =
-  /** With the memory, to be filled again. */
-  | { readonly id: number, readonly kind: 'took', readonly buffer: ArrayBuffer }
+  /** With the memory, to be filled again, and hashes of the spans that ended in it. */
+  | { readonly id: number, readonly kind: 'took', readonly buffer: ArrayBuffer, readonly hashes: readonly Uint8Array[] }
   | { readonly id: number, readonly kind: 'digests', readonly digests: ReadonlyMap<DigestName, Uint8Array> }
 
 export class DigestThread implements AsyncDisposable {
@@ -36,42 +40,30 @@ export class DigestThread implements AsyncDisposable {
   readonly #spare: ArrayBuffer[] = []
   readonly #waiting: Array<() => void> = []
   readonly #finishing = new Map<number, PromiseWithResolvers<ReadonlyMap<DigestName, Uint8Array>>>()
+  readonly #onHash = new Map<number, SpansWanted['onHash']>()
 
   readonly digesting: Digesting = (algorithms) => algorithms.length === 0 ? digestsHere(algorithms) : this.#begin(algorithms)
+
+  readonly hashingSpans: SpanHashing = (wanted) => wanted.sizeBytes !== undefined && wanted.sizeBytes <= digestThreadLimits.shortBytes ? spansHere(wanted) : this.#beginSpans(wanted)
 
   async [Symbol.asyncDispose] (): Promise<void> { await this.#worker?.terminate() }
 
   #begin (algorithms: readonly DigestName[]): RunningDigests {
     const id = ++this.#lastId
+    const batches = new Batches(this.#spare, (batch) => this.#send(id, batch))
     let held: Uint8Array[] | undefined = []
     let heldBytes = 0
-    let batch: Batch | undefined
-    const gathered = async (bytes: Uint8Array): Promise<void> => {
-      for (let at = 0; at < bytes.byteLength;) {
-        batch ??= { buffer: this.#spare.pop() ?? new ArrayBuffer(digestThreadLimits.batchBytes), byteLength: 0 }
-        const part = bytes.subarray(at, at + batch.buffer.byteLength - batch.byteLength)
-        new Uint8Array(batch.buffer).set(part, batch.byteLength)
-        batch.byteLength += part.byteLength
-        at += part.byteLength
-        if (batch.byteLength === batch.buffer.byteLength) await sent()
-      }
-    }
-    const sent = (): Promise<void> | undefined => {
-      const full = batch
-      batch = undefined
-      return full === undefined ? undefined : this.#send(id, full)
-    }
     const start = async (pieces: readonly Uint8Array[]): Promise<void> => {
       held = undefined
       this.#post({ id, kind: 'begin', algorithms })
       for (const piece of pieces) {
-        await gathered(piece)
+        await batches.add(piece)
         giveBack(piece)
       }
     }
     return {
       update: (bytes) => {
-        if (held === undefined) return gathered(bytes)
+        if (held === undefined) return batches.add(bytes)
         hold(bytes)
         held.push(bytes)
         heldBytes += bytes.byteLength
@@ -79,23 +71,40 @@ export class DigestThread implements AsyncDisposable {
       },
       finish: async () => {
         if (held !== undefined) return ofPieces(algorithms, held)
-        void sent()
+        void batches.send()
         return this.#finish(id)
       },
-      [Symbol.dispose]: () => {
-        if (held !== undefined) return
-        if (batch !== undefined) this.#keep(batch.buffer)
-        batch = undefined
-        this.#post({ id, kind: 'drop' })
+      [Symbol.dispose]: () => { if (held === undefined) this.#drop(id, batches) },
+    }
+  }
+
+  #beginSpans ({ onHash }: SpansWanted): RunningSpans {
+    const id = ++this.#lastId
+    const batches = new Batches(this.#spare, (batch) => this.#send(id, batch))
+    this.#onHash.set(id, onHash)
+    this.#post({ id, kind: 'begin-spans' })
+    return {
+      update: (bytes) => batches.add(bytes),
+      end: () => batches.end(),
+      finish: async () => {
+        void batches.send()
+        await this.#finish(id)
+        this.#onHash.delete(id)
       },
+      [Symbol.dispose]: () => { if (this.#onHash.delete(id)) this.#drop(id, batches) },
     }
   }
 
   /** The memory goes along, and comes back when its bytes are digested. */
-  #send (id: number, { buffer, byteLength }: Batch): Promise<void> | undefined {
+  #send (id: number, { buffer, byteLength, ends }: Batch): Promise<void> | undefined {
     this.#inFlightBytes += buffer.byteLength
-    this.#post({ id, kind: 'bytes', buffer, byteLength }, [buffer])
+    this.#post({ id, kind: 'bytes', buffer, byteLength, ends }, [buffer])
     return this.#inFlightBytes < digestThreadLimits.inFlightBytes ? undefined : new Promise((resolve) => { this.#waiting.push(resolve) })
+  }
+
+  #drop (id: number, batches: Batches): void {
+    batches.drop((buffer) => { this.#keep(buffer) })
+    this.#post({ id, kind: 'drop' })
   }
 
   async #finish (id: number): Promise<ReadonlyMap<DigestName, Uint8Array>> {
@@ -116,7 +125,11 @@ export class DigestThread implements AsyncDisposable {
     const worker = new Worker(new URL(import.meta.url.endsWith('.ts') ? './digest-worker.ts' : './digest-worker.js', import.meta.url))
     worker.unref()
     worker.on('message', (message: FromThread) => {
-      if (message.kind === 'took') this.#took(message.buffer)
+      if (message.kind === 'took') {
+        const onHash = this.#onHash.get(message.id)
+        for (const hash of message.hashes) onHash?.(hash)
+        this.#took(message.buffer)
+      }
       else {
         this.#finishing.get(message.id)?.resolve(message.digests)
         this.#finishing.delete(message.id)
@@ -142,7 +155,49 @@ export class DigestThread implements AsyncDisposable {
   }
 }
 
-interface Batch { readonly buffer: ArrayBuffer, byteLength: number }
+interface Batch { readonly buffer: ArrayBuffer, byteLength: number, readonly ends: number[] }
+
+/** Bytes copied together until they are worth a message. */
+class Batches {
+  readonly #spare: ArrayBuffer[]
+  readonly #sent: (batch: Batch) => Promise<void> | undefined
+  #batch: Batch | undefined
+
+  constructor (spare: ArrayBuffer[], sent: (batch: Batch) => Promise<void> | undefined) {
+    this.#spare = spare
+    this.#sent = sent
+  }
+
+  async add (bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.byteLength;) {
+      const batch = this.#open()
+      const part = bytes.subarray(at, at + batch.buffer.byteLength - batch.byteLength)
+      new Uint8Array(batch.buffer).set(part, batch.byteLength)
+      batch.byteLength += part.byteLength
+      at += part.byteLength
+      if (batch.byteLength === batch.buffer.byteLength) await this.send()
+    }
+  }
+
+  end (): Promise<void> | undefined {
+    const batch = this.#open()
+    batch.ends.push(batch.byteLength)
+    return batch.ends.length === digestThreadLimits.batchSpans ? this.send() : undefined
+  }
+
+  send (): Promise<void> | undefined {
+    const batch = this.#batch
+    this.#batch = undefined
+    return batch === undefined ? undefined : this.#sent(batch)
+  }
+
+  drop (keep: (buffer: ArrayBuffer) => void): void {
+    if (this.#batch !== undefined) keep(this.#batch.buffer)
+    this.#batch = undefined
+  }
+
+  #open (): Batch { return this.#batch ??= { buffer: this.#spare.pop() ?? new ArrayBuffer(digestThreadLimits.batchBytes), byteLength: 0, ends: [] } }
+}
 
 async function ofPieces (algorithms: readonly DigestName[], pieces: readonly Uint8Array[]): Promise<ReadonlyMap<DigestName, Uint8Array>> {
   using running = digestsHere(algorithms)

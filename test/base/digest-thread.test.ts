@@ -77,3 +77,62 @@ describe('digests on a thread of their own', () => {
     expect(hexOf((await running.finish()).get('md5') ?? new Uint8Array(0))).toBe(md5Of(copy.subarray(0, pieces.length)))
   })
 })
+
+describe('spans hashed on a thread of their own', () => {
+  const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+
+  async function hashesOf (spans: readonly Uint8Array[], { pieceBytes, sizeBytes }: { pieceBytes: number, sizeBytes?: number }): Promise<readonly string[]> {
+    const hashes: string[] = []
+    using running = thread.hashingSpans({ sizeBytes, onHash: (hash) => { hashes.push(hexOf(hash)) } })
+    for (const span of spans) {
+      for (let at = 0; at < span.byteLength; at += pieceBytes) await running.update(span.subarray(at, at + pieceBytes))
+      await running.end()
+    }
+    await running.finish()
+    return hashes
+  }
+
+  test('are told in order, whether they are empty, end with a batch or go on through several, beside digests of others', async () => {
+    const lengths = [0, 1, digestThreadLimits.batchBytes - 1, 0, digestThreadLimits.batchBytes, 3 * digestThreadLimits.batchBytes + 5, 64 * 1024, 0]
+    const spans = lengths.map((length, i) => noiseBytes(length, i))
+    const [hashes, again, digest] = await Promise.all([hashesOf(spans, { pieceBytes: 10_000 }), hashesOf(spans.toReversed(), { pieceBytes: 300_000 }), digestOf(noiseBytes(600_000), 1000)])
+    expect(hashes).toEqual(spans.map(sha256))
+    expect(again).toEqual(spans.toReversed().map(sha256))
+    expect(digest).toBe(md5Of(noiseBytes(600_000)))
+  })
+
+  test('that are short are told more often than a batch is full: few wait', async () => {
+    let [ended, told, most] = [0, 0, 0]
+    using running = thread.hashingSpans({ sizeBytes: undefined, onHash: () => { told++ } })
+    const byte = Uint8Array.of(7)
+    for (; ended < 100_000; ended++) {
+      await running.update(byte)
+      await running.end()
+      most = Math.max(most, ended - told)
+    }
+    await running.finish()
+    expect(told).toBe(100_000)
+    expect(most).toBeLessThanOrEqual((digestThreadLimits.inFlightBytes / digestThreadLimits.batchBytes + 1) * digestThreadLimits.batchSpans)
+  })
+
+  test('of what is short in all are taken where they are', async () => {
+    const idle = new DigestThread()
+    const hashes: string[] = []
+    const running = idle.hashingSpans({ sizeBytes: digestThreadLimits.shortBytes, onHash: (hash) => { hashes.push(hexOf(hash)) } })
+    await running.update(Uint8Array.of(1))
+    await running.end()
+    expect(hashes).toEqual([sha256(Uint8Array.of(1))])
+    running[Symbol.dispose]()
+    await idle[Symbol.asyncDispose]()
+  })
+
+  test('that are given up tell nothing more', async () => {
+    let told = 0
+    const running = thread.hashingSpans({ sizeBytes: undefined, onHash: () => { told++ } })
+    for (let i = 0; i < digestThreadLimits.batchSpans; i++) await running.end()
+    running[Symbol.dispose]()
+    // the thread answers in order: what was sent before has been answered
+    await digestOf(noiseBytes(600_000), 600_000)
+    expect(told).toBe(0)
+  })
+})

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { chunkLimits } from '../../src/api/s3/aws-chunked.ts'
-import { digesters } from '../../src/base/checksums.ts'
+import { digesters, type SpanHashing, spansHere } from '../../src/base/checksums.ts'
+import { DigestThread, digestThreadLimits } from '../../src/base/digest-thread.ts'
 import { giveBack } from '../../src/base/lease.ts'
 import { s3ErrorOf } from '../../src/api/s3/errors.ts'
 import { payloadOf } from '../../src/api/s3/payload.ts'
@@ -15,11 +16,11 @@ async function * pieces (bytes: Uint8Array, size: number): AsyncIterable<Uint8Ar
   for (let at = 0; at < bytes.byteLength; at += size) yield bytes.subarray(at, at + size)
 }
 
-interface Asked { readonly body: string | Uint8Array, readonly payload: string, readonly headers?: Readonly<Record<string, string>>, readonly chain?: SignatureChain, readonly isProtected?: boolean, readonly isPresigned?: boolean, readonly pieceSize?: number }
+interface Asked { readonly body: string | Uint8Array, readonly payload: string, readonly headers?: Readonly<Record<string, string>>, readonly chain?: SignatureChain, readonly isProtected?: boolean, readonly isPresigned?: boolean, readonly pieceSize?: number, readonly hashingSpans?: SpanHashing }
 
-async function read ({ body, payload, headers = {}, chain = published.chain, isProtected = true, isPresigned = false, pieceSize = 1000 }: Asked): Promise<Buffer> {
+async function read ({ body, payload, headers = {}, chain = published.chain, isProtected = true, isPresigned = false, pieceSize = 1000, hashingSpans = spansHere }: Asked): Promise<Buffer> {
   const source = pieces(typeof body === 'string' ? Buffer.from(body, 'latin1') : body, pieceSize)
-  return wholeBody(payloadOf({ header: (name) => headers[name], signed: { payload, chain, isPresigned }, isProtected, source }), 1 << 20)
+  return wholeBody(payloadOf({ header: (name) => headers[name], signed: { payload, chain, isPresigned }, isProtected, source, hashingSpans }), 1 << 22)
 }
 
 async function codeOf (asked: Asked): Promise<string> {
@@ -42,6 +43,16 @@ const withTrailer: { readonly chain: SignatureChain, readonly body: string, read
 const signedChunks = { ...published, payload: payloads.signedChunks, headers: { 'x-amz-decoded-content-length': '66560' } }
 const signedTrailer = { ...withTrailer, payload: payloads.signedChunksWithTrailer }
 const unsignedTrailer = { payload: payloads.unsignedChunksWithTrailer, headers: { 'x-amz-trailer': 'x-amz-checksum-crc32' }, body: '5\r\nhello\r\n3\r\nyou\r\n0\r\nx-amz-checksum-crc32:h69zpQ==\r\n\r\n' }
+
+/** Chunks signed one after the other. */
+function bodyOf (texts: readonly string[]): string {
+  let { chain } = published
+  return texts.map((text) => {
+    const signature = nextSignature(chain, 'PAYLOAD', sha256(text)).toString('hex')
+    chain = { ...chain, signature }
+    return `${text.length.toString(16)};chunk-signature=${signature}\r\n${text}\r\n`
+  }).join('')
+}
 
 describe('chunk-signed bodies', () => {
   test.each([1, 7, 100, 65536, 1 << 20])('those that AWS has published come out, in pieces of %i bytes', async (pieceSize) => {
@@ -81,13 +92,44 @@ describe('chunk-signed bodies', () => {
   })
 
   test('a chain that is signed anew is accepted: the cases above fail for their reason alone', async () => {
-    let { chain } = signedChunks
-    const signed = (text: string): string => {
-      const signature = nextSignature(chain, 'PAYLOAD', sha256(text)).toString('hex')
-      chain = { ...chain, signature }
-      return `${text.length.toString(16)};chunk-signature=${signature}\r\n${text}\r\n`
-    }
-    expect((await read({ ...signedChunks, headers: {}, body: signed('one') + signed('two') + signed('') })).toString()).toBe('onetwo')
+    expect((await read({ ...signedChunks, headers: {}, body: bodyOf(['one', 'two', '']) })).toString()).toBe('onetwo')
+  })
+
+  describe('on the thread of digests', () => {
+    const thread = new DigestThread()
+    afterAll(async () => { await thread[Symbol.asyncDispose]() })
+    const long = { ...signedChunks, hashingSpans: thread.hashingSpans, pieceSize: 60_000 }
+    const texts = Array.from({ length: 40 }, (_, i) => String.fromCodePoint(0x30 + i).repeat(40_000 + 1000 * i))
+
+    test.each<readonly [string, readonly string[]]>([['of forty lengths', texts], ['many and short', Array.from({ length: 100 }, () => texts.map((text) => text.slice(0, 100))).flat()]])('come out as here, %s, their length said or not', async (_, chunks) => {
+      const [whole, body] = [chunks.join(''), bodyOf([...chunks, ''])]
+      expect(whole.length).toBeGreaterThan(digestThreadLimits.shortBytes)
+      expect(sha256(await read({ ...long, headers: {}, body }))).toBe(sha256(whole))
+      expect(sha256(await read({ ...long, headers: { 'x-amz-decoded-content-length': String(whole.length) }, body }))).toBe(sha256(whole))
+    })
+
+    test('those that AWS has published, with the trailer that is signed after them', async () => {
+      expect(sha256(await read({ ...signedTrailer, headers: { 'x-amz-trailer': 'x-amz-checksum-crc32c' }, hashingSpans: thread.hashingSpans }))).toBe(sha256(a65536 + a1024))
+      expect(await codeOf({ ...signedTrailer, headers: { 'x-amz-trailer': 'x-amz-checksum-crc32c' }, hashingSpans: thread.hashingSpans, body: signedTrailer.body.replace('sOO8', 'sOO9') })).toBe('SignatureDoesNotMatch')
+    })
+
+    test.each([0, 20, 39])('that are not what was signed are refused, the one at %i of forty as well', async (index) => {
+      const [body, byte] = [bodyOf([...texts, '']), texts[index]?.[0] ?? '']
+      expect(await codeOf({ ...long, headers: {}, body: body.replace(byte.repeat(40_000), `!${byte.repeat(39_999)}`) })).toBe('SignatureDoesNotMatch')
+      expect(await codeOf({ ...long, headers: {}, body })).toBe('accepted')
+    })
+
+    test('are not read to the end when one was wrong', async () => {
+      const first = bodyOf(['forged'.repeat(1000)]).replace('forged', 'Forged')
+      let pieces = 0
+      async function * endless (): AsyncIterable<Uint8Array> {
+        yield Buffer.from(first)
+        for (; pieces < 10_000; pieces++) yield Buffer.from(`10000;chunk-signature=${'0'.repeat(64)}\r\n${a65536}\r\n`)
+      }
+      const payload = payloadOf({ header: () => undefined, signed: { payload: payloads.signedChunks, chain: published.chain, isPresigned: false }, isProtected: true, source: endless(), hashingSpans: thread.hashingSpans })
+      await expect(async () => { for await (const _ of payload); }).rejects.toMatchObject({ code: 'SignatureDoesNotMatch' })
+      expect(pieces).toBeLessThan(3 * digestThreadLimits.inFlightBytes / 65_536)
+    })
   })
 })
 

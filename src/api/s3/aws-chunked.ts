@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { type RunningSpans, type SpanHashing } from '../../base/checksums.ts'
 import { giveBack, hold, lend } from '../../base/lease.ts'
 import { S3Error } from './errors.ts'
 import { isSameSignature, nextSignature, type SignatureChain } from './sigv4.ts'
@@ -18,32 +19,75 @@ export const chunkLimits = {
 export interface ChunkedBody {
   /** Undefined: chunks are not signed. */
   readonly chain: SignatureChain | undefined
+  /** Bytes within, if that is said. */
+  readonly sizeBytes: number | undefined
+  readonly hashingSpans: SpanHashing
   readonly hasTrailer: boolean
   /** Told the trailers, by lower-case name, once their signature is right. */
   readonly onTrailers: (trailers: ReadonlyMap<string, string>) => void
 }
 
 /** The bytes within. @throws S3Error */
-export async function * unchunked (source: AsyncIterable<Uint8Array>, { chain, hasTrailer, onTrailers }: ChunkedBody): AsyncIterable<Uint8Array> {
+export async function * unchunked (source: AsyncIterable<Uint8Array>, { chain, sizeBytes, hashingSpans, hasTrailer, onTrailers }: ChunkedBody): AsyncIterable<Uint8Array> {
   const input = new Input(source)
+  using chunks = chain === undefined ? undefined : new SignedChunks(chain, { hashingSpans, sizeBytes })
   try {
-    let current = chain
     for (;;) {
       const { size, signature } = headerOf(await input.line(chunkLimits.maxHeaderBytes))
-      const hash = current === undefined ? undefined : createHash('sha256')
       for (let left = size; left > 0;) {
         const piece = await input.upTo(left)
-        hash?.update(piece)
+        await chunks?.update(piece)
         left -= piece.byteLength
         yield piece
       }
-      if (current !== undefined && hash !== undefined) current = proven(current, { kind: 'PAYLOAD', hash: hash.digest('hex'), signature })
+      await chunks?.end(signature)
       if (size === 0) break
       if (await input.line(2) !== '') throw malformed('a chunk is longer than its length says')
     }
-    onTrailers(trailersOf(await input.rest(chunkLimits.maxTrailerBytes), { hasTrailer, chain: current }))
+    onTrailers(trailersOf(await input.rest(chunkLimits.maxTrailerBytes), { hasTrailer, chain: await chunks?.finish() }))
   } finally {
     await input.close()
+  }
+}
+
+/** Chunks of which each is signed over the one before. They are hashed beside the thread that serves, so one that is not what was signed is told a little later, and at the end at the latest. */
+class SignedChunks implements Disposable {
+  #chain: SignatureChain
+  readonly #spans: RunningSpans
+  /** Of chunks whose hashes are not there yet. */
+  readonly #signatures: Array<string | undefined> = []
+  #failure: unknown
+
+  constructor (chain: SignatureChain, { hashingSpans, sizeBytes }: Pick<ChunkedBody, 'hashingSpans' | 'sizeBytes'>) {
+    this.#chain = chain
+    this.#spans = hashingSpans({ sizeBytes, onHash: (hash) => { this.#prove(Buffer.from(hash).toString('hex')) } })
+  }
+
+  update (bytes: Uint8Array): Promise<void> | undefined { return this.#spans.update(bytes) }
+
+  async end (signature: string | undefined): Promise<void> {
+    this.#signatures.push(signature)
+    await this.#spans.end()
+    if (this.#failure !== undefined) throw this.#failure
+  }
+
+  /** What a trailer is signed over. @throws S3Error */
+  async finish (): Promise<SignatureChain> {
+    await this.#spans.finish()
+    if (this.#failure !== undefined) throw this.#failure
+    return this.#chain
+  }
+
+  [Symbol.dispose] (): void { this.#spans[Symbol.dispose]() }
+
+  #prove (hash: string): void {
+    const signature = this.#signatures.shift()
+    if (this.#failure !== undefined) return
+    try {
+      this.#chain = proven(this.#chain, { kind: 'PAYLOAD', hash, signature })
+    } catch (error) {
+      this.#failure = error
+    }
   }
 }
 

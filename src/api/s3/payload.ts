@@ -1,3 +1,4 @@
+import { type SpanHashing, spansHere } from '../../base/checksums.ts'
 import { lend } from '../../base/lease.ts'
 import type { ChecksumAlgorithm, DigestAlgorithm, Digests } from '../../objects/index.ts'
 import { checksumAlgorithms, checksumBytes } from '../../objects/index.ts'
@@ -29,6 +30,8 @@ export interface PayloadRequest {
   readonly isProtected: boolean
   /** Memory of each piece is whoever's that takes it. */
   readonly source: AsyncIterable<Uint8Array>
+  /** Here, unless told otherwise. */
+  readonly hashingSpans?: SpanHashing
 }
 
 /** @throws S3Error for what can be told before the body is read */
@@ -45,7 +48,7 @@ export function payloadOf (request: PayloadRequest): Payload {
 
   async function * body (): AsyncIterable<Uint8Array> {
     let length = 0
-    const bytes = framing.isChunked ? unchunked(request.source, { chain: framing.isSigned ? request.signed?.chain : undefined, hasTrailer: framing.hasTrailer, onTrailers: (told) => { trailers = told } }) : request.source
+    const bytes = framing.isChunked ? unchunked(request.source, { chain: framing.isSigned ? request.signed?.chain : undefined, sizeBytes, hashingSpans: request.hashingSpans ?? spansHere, hasTrailer: framing.hasTrailer, onTrailers: (told) => { trailers = told } }) : request.source
     for await (const piece of bytes) {
       length += piece.byteLength
       if (sizeBytes !== undefined && length > sizeBytes) throw new S3Error('IncompleteBody', `more came than the ${sizeBytes} bytes that were announced`)

@@ -1,4 +1,4 @@
-import { createHash, createHmac, createSecretKey, timingSafeEqual } from 'node:crypto'
+import { createHash, createHmac, createSecretKey, KeyObject, timingSafeEqual } from 'node:crypto'
 import { canonicalRequests, headerValues, type Parameter, parametersOf, type SignedRequest } from './canonical.ts'
 import { S3Error } from './errors.ts'
 
@@ -18,7 +18,7 @@ export interface Authenticated {
 
 export interface SignatureChain {
   readonly signature: string
-  readonly signingKey: Buffer
+  readonly signingKey: KeyObject
   /** YYYYMMDDTHHMMSSZ */
   readonly timestamp: string
   readonly scope: string
@@ -191,12 +191,12 @@ function checkSignedHeaders ({ rawHeaders }: SignedRequest, { signedHeaders }: P
 const unknownSecret = 'no access key has this secret, for it is shorter than all'
 
 // of a bare key Node 24 makes an HMAC in 15 µs, of a KeyObject in 3, and a request takes five and more
-const hmac = (key: string | Buffer, text: string): Buffer => createHmac('sha256', createSecretKey(Buffer.from(key))).update(text).digest()
+const hmac = (key: string | Buffer | KeyObject, text: string): Buffer => createHmac('sha256', key instanceof KeyObject ? key : createSecretKey(Buffer.from(key))).update(text).digest()
 // a character is a byte: headers are signed as the bytes that are sent
 const sha256 = (text: string): string => createHash('sha256').update(text, 'latin1').digest('hex')
 
-export function signingKeyOf (secret: string, { date, region }: { date: string, region: string }): Buffer {
-  return hmac(hmac(hmac(hmac(`AWS4${secret}`, date), region), 's3'), 'aws4_request')
+export function signingKeyOf (secret: string, { date, region }: { date: string, region: string }): KeyObject {
+  return createSecretKey(hmac(hmac(hmac(hmac(`AWS4${secret}`, date), region), 's3'), 'aws4_request'))
 }
 
 /** Constant in time, whatever is presented. */
