@@ -727,6 +727,22 @@ describe('presigned', () => {
     expect((await ask('PUT', '/photos/by-sdk?x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32', { presigned: 60, body: 'linked' })).status).toBe(200)
   })
 
+  test('what a signed query says in the place of headers counts as one (a copy stored an empty object, a lock was none)', async () => {
+    const at = async (method: string, path: string, body?: string, options: S3Ask = {}): Promise<S3Answer> => ask(method, path, { presigned: 60, body, ...options })
+    await put('/photos/to-copy', 'to be copied')
+    expect((await at('PUT', '/photos/copy-by-link?x-amz-copy-source=%2Fphotos%2Fto-copy&x-id=CopyObject')).body).toContain('CopyObjectResult')
+    expect((await ask('GET', '/photos/copy-by-link')).body).toBe('to be copied')
+    expect((await at('PUT', '/photos/said-by-link?x-amz-meta-who=me%20too&x-amz-tagging=a%3Db', 'x')).status).toBe(200)
+    expect((await ask('HEAD', '/photos/said-by-link')).headers).toMatchObject({ 'x-amz-meta-who': 'me too', 'x-amz-tagging-count': '1' })
+    for (const said of ['x-amz-acl=public-read', 'x-amz-grant-read=x', 'x-amz-server-side-encryption=aws%3Akms']) expect((await at('PUT', `/photos/refused-by-link?${said}`, 'x')).code).toBe('NotImplemented')
+    const lock = `x-amz-object-lock-mode=COMPLIANCE&x-amz-object-lock-retain-until-date=${encodeURIComponent(new Date(Date.now() + 3_600_000).toISOString())}`
+    expect((await at('PUT', `/photos/refused-by-link?${lock}`, 'x')).status).not.toBe(200)
+    expect((await ask('HEAD', '/photos/refused-by-link')).status).toBe(404)
+    // of a request that is signed in its headers, or not at all, it says nothing
+    expect((await put('/photos/said-beside?x-amz-meta-who=me', 'x')).status).toBe(200)
+    expect((await ask('HEAD', '/photos/said-beside')).headers).not.toHaveProperty('x-amz-meta-who')
+  })
+
   test('Signature Version 2 is told what to do', async () => {
     expect(await ask('GET', `/photos/x?AWSAccessKeyId=${server.key.id}&Expires=9999999999&Signature=x`, { key: undefined })).toMatchObject({ status: 400, code: 'InvalidRequest', body: expect.stringContaining('s3v4') as string })
   })

@@ -20,8 +20,8 @@ export async function listBuckets (exchange: S3Exchange): Promise<void> {
 
 /** PUT BUCKET. One that this key may administer already is as good as made, as in us-east-1; of another it is told that the name is taken. */
 export async function createBucket (exchange: S3Exchange): Promise<void> {
-  const { node: { objects }, bucket, header, request, signal } = exchange
-  demandNoGrants(request.headers)
+  const { node: { objects }, bucket, header, headers, signal } = exchange
+  demandNoGrants(headers)
   await readConfiguration(exchange)
   const settings = {
     ...(isPublicAcl(header('x-amz-acl')) ? { publicRead: true as const } : {}),
@@ -45,7 +45,7 @@ async function readConfiguration (exchange: S3Exchange): Promise<void> {
 }
 
 /** A grant that is passed over in silence would be believed in. @throws S3Error */
-export function demandNoGrants (headers: S3Exchange['request']['headers']): void {
+export function demandNoGrants (headers: S3Exchange['headers']): void {
   const grant = Object.keys(headers).find((name) => name.startsWith('x-amz-grant-'))
   if (grant !== undefined) throw new S3Error('NotImplemented', `${grant} is not understood here; a bucket is private or public-read, and a bucket policy says the rest`)
 }
@@ -110,7 +110,7 @@ export async function putObjectAcl (exchange: S3Exchange): Promise<void> {
 }
 
 async function isPublicList (exchange: S3Exchange, canned: string | undefined): Promise<boolean> {
-  demandNoGrants(exchange.request.headers)
+  demandNoGrants(exchange.headers)
   const body = await wholeBody(exchange.payload(), xmlLimits.maxBytes)
   if (canned !== undefined || body.byteLength === 0) return isPublicAcl(canned)
   const list = parseXml(body, 'AccessControlPolicy').children.find(({ name }) => name === 'AccessControlList')

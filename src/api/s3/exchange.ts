@@ -17,6 +17,8 @@ export interface S3Exchange extends PublicExchange {
   readonly key: string
   /** Of the query, decoded; the first of each name. */
   readonly parameters: ReadonlyMap<string, string>
+  /** By name in lower case; of a presigned request with what its query says in their place. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly header: (name: string) => string | undefined
   /** Who asks; undefined: anybody. */
   readonly accessKey: AccessKey | undefined

@@ -57,13 +57,13 @@ async function answer (parts: S3FaceParts, accesses: BucketAccesses, incoming: P
   const { request: { method = '', rawHeaders, headers }, path, rawQuery, isSecure } = incoming
   if ((incoming.request.url ?? '').length > s3Limits.maxUrlLength) throw new S3Error('InvalidURI', `the path and query have at most ${s3Limits.maxUrlLength} characters`)
   const place = placeOf(path, { host: headers.host ?? '', hosts: parts.hosts })
-  const header: S3Exchange['header'] = (name) => { const value = headers[name]; return typeof value === 'string' ? value : value?.join(', ') }
+  const sent = headerOf(headers)
   const { origin } = headers
   const cors = origin === undefined || place.bucket === '' ? undefined : async (asked: string, names?: readonly string[]) => corsHeaders((await accesses.of(place.bucket)).cors, { origin, method: asked, headers: names })
-  if (method === 'OPTIONS') return preflight(incoming, header, cors)
+  if (method === 'OPTIONS') return preflight(incoming, sent, cors)
   for (const [name, value] of Object.entries(await cors?.(method) ?? {})) incoming.response.setHeader(name, value)
   const parameters = new Map(parametersOf(rawQuery).toReversed())
-  const isForm = method === 'POST' && place.key === '' && header('content-type')?.startsWith('multipart/form-data') === true
+  const isForm = method === 'POST' && place.key === '' && sent('content-type')?.startsWith('multipart/form-data') === true
   const admitted = async (id: string): Promise<NonNullable<S3Exchange['accessKey']>> => admit(parts, incoming, id)
   let shown = ''
   const secretOf = async (id: string): Promise<string | undefined> => {
@@ -75,8 +75,10 @@ async function answer (parts: S3FaceParts, accesses: BucketAccesses, incoming: P
   const signed = isForm ? undefined : await counted(async () => authenticate({ method, path, query: rawQuery, rawHeaders }, { secretOf, nowMs: parts.clock.wallMs(), region: parts.region }))
   const accessKey = signed === undefined ? undefined : await admitted(signed.accessKeyId)
   const asker = { accessKey, isSecure }
+  const said = signed?.isPresigned === true ? { ...hoisted(parameters), ...headers } : headers
+  const header = headerOf(said)
   const exchange: S3Exchange = {
-    ...incoming, ...place, node: parts.node, clock: parts.clock, parameters, header, accessKey, region: parts.region ?? signed?.region ?? defaultRegion,
+    ...incoming, ...place, node: parts.node, clock: parts.clock, parameters, headers: said, header, accessKey, region: parts.region ?? signed?.region ?? defaultRegion,
     demand: async (what) => demandAccess(accesses, asker, what),
     payload: ({ isChecksumOfBody = true } = {}) => payloadOf({ header: isChecksumOfBody ? header : (name) => name.startsWith('x-amz-checksum-') ? undefined : header(name), signed, isProtected: isSecure || parts.allowInsecure || incoming.isNear, source: sourceOf(incoming), ...parts.hashingSpans === undefined ? {} : { hashingSpans: parts.hashingSpans } }),
   }
@@ -92,6 +94,16 @@ async function answer (parts: S3FaceParts, accesses: BucketAccesses, incoming: P
     if (place.key === '' && method !== 'GET' && method !== 'HEAD') accesses.forget(place.bucket)
   }
 }
+
+const headerOf = (headers: S3Exchange['headers']): S3Exchange['header'] => (name) => { const value = headers[name]; return typeof value === 'string' ? value : value?.join(', ') }
+
+/** What a signed query says in the place of headers: some signers put there whatever begins with x-amz-, and a copy without its source would be an empty object, a lock none. */
+function hoisted (parameters: S3Exchange['parameters']): S3Exchange['headers'] {
+  return Object.fromEntries([...parameters].map(([name, value]) => [name.toLowerCase(), value] as const).filter(([name]) => name.startsWith('x-amz-') && !ofSignatureOrBody.test(name)))
+}
+
+// of the body nothing is known when a link is made: what stands there is the checksum of none
+const ofSignatureOrBody = /^x-amz-(algorithm|credential|date|expires|signedheaders|signature|security-token|content-sha256|decoded-content-length|trailer|sdk-checksum-algorithm|checksum-(crc32|crc32c|crc64nvme|sha1|sha256))$/
 
 /** Who names an owner will have no other's bucket written to or read; here one owns them all. @throws S3Error AccessDenied */
 function demandOwner (header: S3Exchange['header']): void {

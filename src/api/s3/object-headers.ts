@@ -14,8 +14,8 @@ export interface Described {
 
 const metadataPrefix = 'x-amz-meta-'
 
-export function describedIn ({ request, header }: Pick<S3Exchange, 'request' | 'header'>): Described {
-  const metadata = Object.entries(request.headers).flatMap(([name, value]) => name.startsWith(metadataPrefix) ? [[name.slice(metadataPrefix.length), textOf(String(value))] as const] : [])
+export function describedIn ({ headers: said, header }: Pick<S3Exchange, 'headers' | 'header'>): Described {
+  const metadata = Object.entries(said).flatMap(([name, value]) => name.startsWith(metadataPrefix) ? [[name.slice(metadataPrefix.length), textOf(String(value))] as const] : [])
   const headers = systemHeaderNames.flatMap((name) => {
     const value = header(name === 'website-redirect-location' ? `x-amz-${name}` : name)
     const kept = name === 'content-encoding' ? withoutAwsChunked(value) : value

@@ -53,8 +53,8 @@ export async function copyObject (exchange: S3Exchange): Promise<void> {
 }
 
 /** What is encrypted by keys of its own, or kept elsewhere, is not to be had here; saying nothing would be worse. @throws S3Error */
-export function demandPlain ({ header, request }: Pick<S3Exchange, 'header' | 'request'>): void {
-  demandNoGrants(request.headers)
+export function demandPlain ({ header, headers }: Pick<S3Exchange, 'header' | 'headers'>): void {
+  demandNoGrants(headers)
   const encryption = header('x-amz-server-side-encryption')
   if (encryption !== undefined && encryption !== 'AES256') throw new S3Error('NotImplemented', 'everything is encrypted here already, by the cluster\'s keys; keys of a KMS are not known')
   if (header('x-amz-server-side-encryption-customer-algorithm') !== undefined || header('x-amz-copy-source-server-side-encryption-customer-algorithm') !== undefined) throw new S3Error('NotImplemented', 'everything is encrypted here already; keys of the client (SSE-C) are not taken')
