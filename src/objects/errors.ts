@@ -1,4 +1,4 @@
-import { InvalidInput, NotFound, Refused, StoreFull, Unavailable } from '../base/errors.ts'
+import { Conflict, InvalidInput, NotFound, Refused, StoreFull, Unavailable } from '../base/errors.ts'
 import type { DigestAlgorithm } from './index.ts'
 
 /** What came is not what was announced: damaged on its way, or announced wrongly. Nothing was stored. */
@@ -12,6 +12,26 @@ export class DigestMismatch extends InvalidInput {
     this.algorithm = algorithm
     this.of = of
   }
+}
+
+/** The object has none of the bytes that are asked for. */
+export class NoSuchRange extends InvalidInput {
+  override name = 'NoSuchRange'
+  /** Of the object. */
+  readonly sizeBytes: number
+  constructor (sizeBytes: number, message: string) { super('range', message); this.sizeBytes = sizeBytes }
+}
+
+/** There is no object of which a condition says what it must be. */
+export class NothingToMatch extends Conflict {
+  override name = 'NothingToMatch'
+  constructor () { super('the object does not exist') }
+}
+
+/** The bucket does not let its versions be locked. */
+export class WithoutLocks extends InvalidInput {
+  override name = 'WithoutLocks'
+  constructor (bucket: string) { super('object lock', `bucket "${bucket}" has no locks; "dfs bucket set ${bucket} --versioning enabled" and then "echo {} | dfs bucket lock ${bucket} -" allow them`) }
 }
 
 /** The node has no memory for one more put, or took back what a client that stood still had. Nothing was stored; again helps, later or elsewhere. */

@@ -1,7 +1,7 @@
 export { type Attributes, attributeLimits, type Checksum, type ChecksumAlgorithm, checksumAlgorithms, checksumBytes, type Parts, type Retention, type SystemHeaders, systemHeaderNames, type Tags } from './versions/attributes.ts'
 export { type BucketSettings, type CorsRule, type LifecycleRule, type ObjectLock, type SettingsChange, settingsLimits, type Website } from './buckets/bucket-settings.ts'
 export { type Lifecycle, lifecycleLimits, type LifecycleParts } from './work/lifecycle.ts'
-export { DeletedObject, DigestMismatch, LockedVersion, NoSuchBucket, QuotaExceeded, TooManyPuts } from './errors.ts'
+export { DeletedObject, DigestMismatch, LockedVersion, NoSuchBucket, NoSuchRange, NothingToMatch, QuotaExceeded, TooManyPuts, WithoutLocks } from './errors.ts'
 export { expiring, objectStore, sweepingRemoved } from './store.ts'
 export { accessKeys, type AccessKeys, type NewAccessKey } from './access/access-keys.ts'
 export { type AccessAction, accessActions, type AccessKey, accessKeyLimits, type AccessRight, isAllowed, isExpired, mayEnter, type SecretAccessKey } from './access/access-key.ts'

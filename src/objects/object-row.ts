@@ -3,6 +3,7 @@ import { ByteReader, ByteWriter, concat, hexOf, MalformedBytes, textOf, utf8 } f
 import { Conflict, Refused } from '../base/errors.ts'
 import type { Redundancy } from '../replication/index.ts'
 import { type Attributes, decodeAttributes, encodeAttributes, listedAttributes } from './versions/attributes.ts'
+import { NothingToMatch } from './errors.ts'
 import { blocksOf, encodeStored, readStored, type Stored, storedLength } from './versions/stored.ts'
 import { isSameVersion, type Version } from './versions/version.ts'
 
@@ -102,7 +103,7 @@ export function checkPrecondition (row: ObjectRow | undefined, { ifMatch, ifNone
   const current = row?.current
   if (ifNoneMatch !== undefined && current !== undefined && (ifNoneMatch === '*' || ifNoneMatch === etagOf(current))) throw new Conflict(ifNoneMatch === '*' ? 'the object exists already' : `the object has this very etag: ${ifNoneMatch}`)
   if (ifMatch === undefined) return
-  if (current === undefined) throw new Conflict('the object does not exist')
+  if (current === undefined) throw new NothingToMatch()
   if (ifMatch !== '*' && ifMatch !== etagOf(current)) throw new Conflict(`the object has changed: its etag is ${etagOf(current)}`)
 }
 

@@ -1,16 +1,16 @@
-import { InvalidInput } from '../base/errors.ts'
+import { NoSuchRange } from './errors.ts'
 import type { ByteRange } from './index.ts'
 
 /**
  * A range resolved against a size, as RFC 9110 §14.1.2 does: cut at the end, "last n" for a negative first. First inclusive, end exclusive.
- * @throws InvalidInput if it holds no byte of the object
+ * @throws NoSuchRange if it holds no byte of the object
  */
 export function resolveRange (range: ByteRange | undefined, sizeBytes: number): { first: number, end: number } {
   if (range === undefined) return { first: 0, end: sizeBytes }
   const first = range.first < 0 ? Math.max(0, sizeBytes + range.first) : range.first
   const end = range.first < 0 ? sizeBytes : Math.min(sizeBytes, (range.last ?? sizeBytes - 1) + 1)
   if (!Number.isInteger(first) || !Number.isInteger(end) || first >= end) {
-    throw new InvalidInput('range', `bytes ${range.first} to ${range.last ?? 'the end'} are not within an object of ${sizeBytes} bytes`)
+    throw new NoSuchRange(sizeBytes, `bytes ${range.first} to ${range.last ?? 'the end'} are not within an object of ${sizeBytes} bytes`)
   }
   return { first, end }
 }

@@ -30,6 +30,15 @@ describe('buckets', () => {
     }
   })
 
+  test('are listed by their beginning, page by page', async () => {
+    for (const name of ['paged-a', 'paged-b', 'paged-c']) await ask('PUT', `/${name}`)
+    const first = await ask('GET', '/?prefix=paged-&max-buckets=2')
+    expect([texts(first.body, 'Name'), texts(first.body, 'Prefix')]).toEqual([['paged-a', 'paged-b'], ['paged-']])
+    const rest = await ask('GET', `/?prefix=paged-&max-buckets=2&continuation-token=${texts(first.body, 'ContinuationToken')[0]}`)
+    expect([texts(rest.body, 'Name'), texts(rest.body, 'ContinuationToken')]).toEqual([['paged-c'], []])
+    expect((await ask('GET', '/?max-buckets=0')).status).toBe(400)
+  })
+
   test('one that is there already is told as ours', async () => {
     expect(await ask('PUT', '/photos')).toMatchObject({ status: 409, code: 'BucketAlreadyOwnedByYou' })
     const other = await server.keyWith([{ bucket: 'mine', prefix: '', actions: ['admin'] }])
@@ -82,7 +91,7 @@ describe('objects', () => {
 
   test.each([
     ['bytes=0-3', 206, '0123', 'bytes 0-3/20'], ['bytes=15-', 206, '56789', 'bytes 15-19/20'], ['bytes=-4', 206, '6789', 'bytes 16-19/20'], ['bytes=10-999', 206, '0123456789', 'bytes 10-19/20'],
-    ['bytes=20-', 416, undefined, undefined], ['bytes=5-2', 200, '01234567890123456789', undefined], ['lines=1-2', 200, '01234567890123456789', undefined], ['bytes=0-1,4-5', 200, '01234567890123456789', undefined],
+    ['bytes=20-', 416, undefined, 'bytes */20'], ['bytes=-0', 416, undefined, 'bytes */20'], ['Bytes=0-3', 206, '0123', 'bytes 0-3/20'], ['bytes=5-2', 200, '01234567890123456789', undefined], ['lines=1-2', 200, '01234567890123456789', undefined], ['bytes=0-1,4-5', 200, '01234567890123456789', undefined],
   ])('range %s', async (range, status, body, contentRange) => {
     await put('/photos/ranged', '01234567890123456789')
     const got = await ask('GET', '/photos/ranged', { headers: { range } })
@@ -122,6 +131,20 @@ describe('objects', () => {
     // and a condition more than a range
     expect(await at({ 'if-none-match': etag, range: 'bytes=99-' })).toBe(304)
     expect((await ask('HEAD', '/photos/conditional', { headers: { 'if-none-match': etag } }))).toMatchObject({ status: 304, headers: { etag } })
+  })
+
+  test('a part without the upload that it is of is no object', async () => {
+    expect(await put('/photos/lost-part?partNumber=1', 'x')).toMatchObject({ status: 400, code: 'InvalidArgument' })
+    expect((await ask('HEAD', '/photos/lost-part')).status).toBe(404)
+  })
+
+  test('what is to be a certain object, and is none, is told as missing, by a deletion as another', async () => {
+    for (const etag of ['"a"', '*']) {
+      expect(await put('/photos/none', 'x', { 'if-match': etag })).toMatchObject({ status: 404, code: 'NoSuchKey' })
+      expect(await ask('DELETE', '/photos/none', { headers: { 'if-match': etag } })).toMatchObject({ status: 412, code: 'PreconditionFailed' })
+    }
+    const many = await ask('POST', '/photos?delete', { body: '<Delete><Object><Key>none</Key><ETag>a</ETag></Object></Delete>' })
+    expect(texts(many.body, 'Code')).toEqual(['PreconditionFailed'])
   })
 
   test('conditions of writes have one winner', async () => {
@@ -252,6 +275,13 @@ describe('copies', () => {
     expect([headers['x-amz-meta-mtime'], headers['x-amz-meta-who'], headers['content-type']]).toEqual(['7', undefined, 'a/b'])
   })
 
+  test.each(['x-amz-storage-class', 'x-amz-server-side-encryption'])('onto itself with %s, of which nothing is kept, leave it as it is', async (name) => {
+    await put('/photos/renewed', 'as it is', { 'x-amz-meta-who': 'me', 'x-amz-tagging': 'a=b' })
+    const copied = await ask('PUT', '/photos/renewed', { headers: { 'x-amz-copy-source': '/photos/renewed', [name]: name.endsWith('class') ? 'STANDARD_IA' : 'AES256' } })
+    expect(copied.status).toBe(200)
+    expect(await ask('GET', '/photos/renewed')).toMatchObject({ body: 'as it is', headers: { 'x-amz-meta-who': 'me', 'x-amz-tagging-count': '1' } })
+  })
+
   test.each<readonly [string, Record<string, string>, string]>([
     ['of nothing', { 'x-amz-copy-source': '/photos/never-there' }, 'NoSuchKey'], ['of no bucket', { 'x-amz-copy-source': '/nowhere/x' }, 'NoSuchBucket'], ['of what is no name', { 'x-amz-copy-source': 'photos' }, 'InvalidArgument'],
     ['of another content', { 'x-amz-copy-source': '/photos/origin', 'x-amz-copy-source-if-match': '"other"' }, 'PreconditionFailed'],
@@ -259,6 +289,9 @@ describe('copies', () => {
     ['of what has changed since', { 'x-amz-copy-source': '/photos/origin', 'x-amz-copy-source-if-unmodified-since': new Date(0).toUTCString() }, 'PreconditionFailed'],
     ['where there is one', { 'x-amz-copy-source': '/photos/origin', 'if-none-match': '*' }, 'PreconditionFailed'],
     ['onto itself that changes nothing', { 'x-amz-copy-source': '/photos/target' }, 'InvalidRequest'],
+    ['with a directive that is none', { 'x-amz-copy-source': '/photos/origin', 'x-amz-metadata-directive': 'replace' }, 'InvalidArgument'],
+    ['with a directive for tags that is none', { 'x-amz-copy-source': '/photos/origin', 'x-amz-tagging-directive': 'KEEP' }, 'InvalidArgument'],
+    ['onto another than is there', { 'x-amz-copy-source': '/photos/origin', 'if-match': '"other"' }, 'PreconditionFailed'],
   ])('%s are refused', async (_name, headers, code) => {
     await put('/photos/origin', 'x')
     await put('/photos/target', 'y')
@@ -279,6 +312,8 @@ describe('uploads in parts', () => {
     expect(etag).toBe(`"${createHash('md5').update('the only part').digest('hex')}"`)
     const listed = await ask('GET', `/photos/in-parts?uploadId=${id}`)
     expect([texts(listed.body, 'PartNumber'), texts(listed.body, 'Size')]).toEqual([['1'], ['13']])
+    expect(texts((await ask('GET', `/photos/in-parts?uploadId=${id}&max-parts=0`)).body, 'PartNumber')).toEqual([])
+    expect(texts((await ask('GET', '/photos?uploads&max-uploads=0')).body, 'UploadId')).toEqual([])
     const done = await complete('/photos/in-parts', id, [[1, etag]])
     const expected = `${createHash('md5').update(createHash('md5').update('the only part').digest()).digest('hex')}-1`
     expect([done.status, texts(done.body, 'ETag')]).toEqual([200, [`&quot;${expected}&quot;`]])
@@ -302,6 +337,7 @@ describe('uploads in parts', () => {
     const id = await begin('/photos/composed')
     const part = await ask('PUT', `/photos/composed?partNumber=1&uploadId=${id}`, { headers: { 'x-amz-copy-source': '/photos/source', 'x-amz-copy-source-range': 'bytes=2-5' } })
     const [etag = ''] = texts(part.body, 'ETag')
+    for (const range of ['bytes=5-10', 'bytes=5-2', 'bytes=99-100']) expect(await ask('PUT', `/photos/composed?partNumber=1&uploadId=${id}`, { headers: { 'x-amz-copy-source': '/photos/source', 'x-amz-copy-source-range': range } })).toMatchObject({ status: 400, code: 'InvalidArgument' })
     expect((await complete('/photos/composed', id, [[1, etag]])).status).toBe(200)
     expect((await ask('GET', '/photos/composed')).body).toBe('2345')
   })
@@ -402,6 +438,13 @@ describe('versions', () => {
 })
 
 describe('what is beside the content', () => {
+  test('a bucket that has no locks says so, whichever way one is asked for', async () => {
+    await put('/photos/unlocked', 'x')
+    for (const query of ['retention', 'legal-hold']) expect(await ask('GET', `/photos/unlocked?${query}`)).toMatchObject({ status: 400, code: 'InvalidRequest' })
+    expect(await ask('PUT', '/photos/unlocked?legal-hold', { body: '<LegalHold><Status>ON</Status></LegalHold>' })).toMatchObject({ status: 400, code: 'InvalidRequest' })
+    expect(await put('/photos/unlocked', 'y', { 'x-amz-object-lock-legal-hold': 'ON' })).toMatchObject({ status: 400, code: 'InvalidRequest' })
+  })
+
   test('tags are put, got and taken away', async () => {
     await put('/photos/tagged', 'x', { 'x-amz-tagging': 'one=1&two=%C3%A4' })
     expect((await ask('GET', '/photos/tagged?tagging')).body).toContain('<Tag><Key>one</Key><Value>1</Value></Tag><Tag><Key>two</Key><Value>ä</Value></Tag>')

@@ -1,20 +1,27 @@
 import { Conflict, NotFound } from '../../base/errors.ts'
 import { isAllowed, mayEnter } from '../../objects/index.ts'
 import { S3Error } from './errors.ts'
-import { owner, type S3Exchange, sendNothing, sendXml } from './exchange.ts'
-import { ownerElement } from './listing.ts'
+import { numberIn, owner, type S3Exchange, sendNothing, sendXml } from './exchange.ts'
+import { keyOfToken, ownerElement, tokenOfKey } from './listing.ts'
 import { wholeBody } from './whole-body.ts'
 import { childText, parseXml, xmlLimits } from './xml-reader.ts'
-import { document, element } from './xml.ts'
+import { document, element, given } from './xml.ts'
+
+// as of AWS; whoever says nothing gets all
+const maxBuckets = 10_000
 
 /** GET /: the buckets that the key may enter. */
 export async function listBuckets (exchange: S3Exchange): Promise<void> {
-  const { node: { objects }, accessKey, signal } = exchange
+  const { node: { objects }, accessKey, parameters, signal } = exchange
   if (accessKey === undefined) throw new S3Error('AccessDenied', 'buckets are listed for who signs with an access key')
-  const buckets = (await objects.listBuckets({ signal })).filter(({ name }) => mayEnter(accessKey, name))
+  const [prefix, token, limit] = [parameters.get('prefix') ?? '', parameters.get('continuation-token'), numberIn(exchange, 'max-buckets', { fallback: maxBuckets, least: 1, most: maxBuckets })]
+  const after = token === undefined || token === '' ? '' : keyOfToken(token)
+  const found = (await objects.listBuckets({ signal })).filter(({ name }) => mayEnter(accessKey, name) && name.startsWith(prefix) && name > after).toSorted((a, b) => a.name < b.name ? -1 : 1)
+  const buckets = found.slice(0, limit)
   sendXml(exchange, document('ListAllMyBucketsResult', [
     ownerElement('Owner'),
     element('Buckets', buckets.map(({ name, created }) => element('Bucket', [element('Name', name), element('CreationDate', created)]))),
+    given('ContinuationToken', found.length > buckets.length ? tokenOfKey(buckets.at(-1)?.name ?? '') : undefined), given('Prefix', parameters.get('prefix')),
   ]))
 }
 

@@ -1,4 +1,5 @@
 import { NotFound } from '../../base/errors.ts'
+import { NothingToMatch, type ObjectName, type Objects, type Removal, type RemoveOptions } from '../../objects/index.ts'
 import { S3Error, s3ErrorOf } from './errors.ts'
 import { type S3Exchange, sendNothing, sendXml, xmlBody } from './exchange.ts'
 import { targetOf, versionIn } from './get-object.ts'
@@ -18,11 +19,16 @@ const bypasses = ({ header }: Pick<S3Exchange, 'header'>): boolean => header('x-
 export async function deleteObject (exchange: S3Exchange): Promise<void> {
   const { node: { objects }, header, signal } = exchange
   await demandBypass(exchange, exchange.key)
-  const { versionId, isNullVersion, isDeleteMarker } = await objects.remove(targetOf(exchange), { ...versionIn(exchange), ifMatch: etagIn(header('if-match')), mayBypassGovernance: bypasses(exchange), signal })
+  const { versionId, isNullVersion, isDeleteMarker } = await removed(objects, targetOf(exchange), { ...versionIn(exchange), ifMatch: etagIn(header('if-match')), mayBypassGovernance: bypasses(exchange), signal })
   sendNothing(exchange, 204, {
     ...(versionId === undefined ? {} : { 'x-amz-version-id': isNullVersion === true ? 'null' : versionId }),
     ...(isDeleteMarker ? { 'x-amz-delete-marker': 'true' } : {}),
   })
+}
+
+/** What is to be a certain object and is none is no less wrong than another. @throws S3Error PreconditionFailed */
+function removed (objects: Objects, target: ObjectName, options: RemoveOptions): Promise<Removal> {
+  return objects.remove(target, options).catch((error: unknown) => { throw error instanceof NothingToMatch ? new S3Error('PreconditionFailed', error.message, { cause: error }) : error })
 }
 
 /** Only whoever may change the bucket lifts what holds in governance mode. */
@@ -54,9 +60,9 @@ async function deleted (exchange: S3Exchange, { key, versionId, etag }: Named, i
   try {
     await exchange.demand({ operation: versionId === undefined ? 's3:DeleteObject' : 's3:DeleteObjectVersion', action: 'write', bucket, key })
     await demandBypass(exchange, key)
-    const { versionId: removed, isNullVersion, isDeleteMarker } = await objects.remove({ bucket, key }, { versionId, ifMatch: etag, mayBypassGovernance: bypasses(exchange), signal })
+    const { versionId: gone, isNullVersion, isDeleteMarker } = await removed(objects, { bucket, key }, { versionId, ifMatch: etag, mayBypassGovernance: bypasses(exchange), signal })
     if (isQuiet) return []
-    const id = removed === undefined ? undefined : isNullVersion === true ? 'null' : removed
+    const id = gone === undefined ? undefined : isNullVersion === true ? 'null' : gone
     return [element('Deleted', [
       element('Key', key), given('VersionId', versionId),
       ...(isDeleteMarker ? [element('DeleteMarker', true), given('DeleteMarkerVersionId', id)] : []),

@@ -1,5 +1,5 @@
 import { DfsError, type ErrorCode, InvalidInput } from '../../base/errors.ts'
-import { DeletedObject, DigestMismatch, NoSuchBucket, NoSuchUpload, PartTooSmall, QuotaExceeded, TooManyPuts, WrongPart, WrongPartOrder } from '../../objects/index.ts'
+import { DeletedObject, DigestMismatch, NoSuchBucket, NoSuchRange, NoSuchUpload, NothingToMatch, PartTooSmall, QuotaExceeded, TooManyPuts, WithoutLocks, WrongPart, WrongPartOrder } from '../../objects/index.ts'
 
 /**
  * What an S3 client is told: a code that it knows, the status that goes with it, and words for people. The codes and statuses are those of
@@ -53,6 +53,7 @@ export function s3ErrorOf (error: unknown, { isConditional = false, isHashSigned
     return new S3Error(error.wasNamed ? 'MethodNotAllowed' : 'NoSuchKey', message, { cause: error, headers })
   }
   if (error instanceof DigestMismatch && error.algorithm === 'sha256' && error.of === 'body' && isHashSigned) return new S3Error('XAmzContentSHA256Mismatch', 'the SHA-256 of the body is not the one in x-amz-content-sha256', { cause: error })
+  if (error instanceof NoSuchRange) return new S3Error('InvalidRange', message, { cause: error, fields: { ActualObjectSize: String(error.sizeBytes) }, headers: { 'content-range': `bytes */${error.sizeBytes}` } })
   const special = specialCodeOf(error)
   if (special !== undefined) return new S3Error(special, message, { cause: error })
   if (error.code === 'conflict' && isConditional) return new S3Error('PreconditionFailed', message, { cause: error })
@@ -66,6 +67,9 @@ function specialCodeOf (error: DfsError): S3ErrorCode | undefined {
   if (error instanceof TooManyPuts) return 'SlowDown'
   // not as of a full disk: a 5xx would be tried again and again
   if (error instanceof QuotaExceeded) return 'QuotaExceeded'
+  if (error instanceof WithoutLocks) return 'InvalidRequest'
+  // of a write; a deletion says it in its own way
+  if (error instanceof NothingToMatch) return 'NoSuchKey'
   if (error instanceof NoSuchBucket) return 'NoSuchBucket'
   if (error instanceof NoSuchUpload) return 'NoSuchUpload'
   if (error instanceof DigestMismatch) return 'BadDigest'

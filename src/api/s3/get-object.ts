@@ -1,5 +1,6 @@
 import { InvalidInput } from '../../base/errors.ts'
 import type { ByteRange, ObjectInfo, ObjectName, ObjectReading, OfVersion } from '../../objects/index.ts'
+import { resolveRange } from '../../objects/range.ts'
 import { byteRangeOf } from '../range-header.ts'
 import { streamed } from '../server/streamed.ts'
 import { checkReadConditions, hasReadConditions } from './conditions.ts'
@@ -72,10 +73,7 @@ function isUnchanged (ifRange: string | undefined, info: ObjectInfo): boolean {
 
 function rangeWithin (range: ByteRange | undefined, sizeBytes: number): { first: number, end: number } | undefined {
   if (range === undefined) return undefined
-  const first = range.first < 0 ? Math.max(0, sizeBytes + range.first) : range.first
-  const end = range.first < 0 ? sizeBytes : Math.min(sizeBytes, (range.last ?? sizeBytes - 1) + 1)
-  if (first >= end) throw new S3Error('InvalidRange', 'The requested range is not satisfiable', { fields: { ActualObjectSize: String(sizeBytes) } })
-  return { first, end }
+  return resolveRange(range, sizeBytes)
 }
 
 function partNumberIn ({ parameters, header }: S3Exchange): number | undefined {

@@ -78,9 +78,9 @@ function contentsOf ({ modified, etag, sizeBytes, attributes: { checksum } }: Ob
 }
 
 // opaque to clients: what they do with it is to give it back
-const tokenOfKey = (key: string): string => Buffer.from(`1${key}`, 'utf8').toString('base64url')
+export const tokenOfKey = (key: string): string => Buffer.from(`1${key}`, 'utf8').toString('base64url')
 
-function keyOfToken (token: string): string {
+export function keyOfToken (token: string): string {
   const text = Buffer.from(token, 'base64url').toString('utf8')
   if (!text.startsWith('1') || tokenOfKey(text.slice(1)) !== token) throw new S3Error('InvalidArgument', 'The continuation token provided is incorrect', { fields: { ArgumentName: 'continuation-token' } })
   return text.slice(1)

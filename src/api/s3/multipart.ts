@@ -74,7 +74,8 @@ export async function listParts (exchange: S3Exchange): Promise<void> {
   const { node: { objects: { uploads } }, bucket, key, parameters, signal } = exchange
   const { name, limit } = askedOf(exchange, 'max-parts')
   const after = numberIn(exchange, 'part-number-marker', { fallback: 0, least: 0, most: 10_000 })
-  const page = await uploads.listParts(targetOf(exchange), uploadIdIn(exchange), { after, limit: Math.max(1, limit), signal })
+  const found = await uploads.listParts(targetOf(exchange), uploadIdIn(exchange), { after, limit: Math.max(1, limit), signal })
+  const page = limit === 0 ? { ...found, parts: [], next: undefined } : found
   sendXml(exchange, document('ListPartsResult', [
     element('Bucket', bucket), element('Key', name(key)), element('UploadId', page.upload.uploadId), ownerElement('Initiator'), ownerElement('Owner'), element('StorageClass', 'STANDARD'),
     given('EncodingType', parameters.get('encoding-type')), element('PartNumberMarker', after), given('NextPartNumberMarker', page.next), element('MaxParts', limit), element('IsTruncated', page.next !== undefined),
@@ -89,7 +90,8 @@ export async function listUploads (exchange: S3Exchange): Promise<void> {
   const { prefix, delimiter, limit, name } = askedOf(exchange, 'max-uploads')
   const [keyMarker, idMarker] = [parameters.get('key-marker') ?? '', parameters.get('upload-id-marker') ?? '']
   const after = keyMarker === '' ? undefined : { key: keyMarker, ...(idMarker === '' ? {} : { uploadId: idMarker }) }
-  const page = await uploads.list(bucket, { prefix, delimiter, after, limit: Math.max(1, limit), signal })
+  const found = await uploads.list(bucket, { prefix, delimiter, after, limit: Math.max(1, limit), signal })
+  const page = limit === 0 ? { uploads: [], prefixes: [], next: undefined } : found
   sendXml(exchange, document('ListMultipartUploadsResult', [
     element('Bucket', bucket), element('KeyMarker', name(keyMarker)), element('UploadIdMarker', idMarker), given('NextKeyMarker', page.next === undefined ? undefined : name(page.next.key)), given('NextUploadIdMarker', page.next?.uploadId),
     element('Prefix', name(prefix)), given('Delimiter', delimiter === '' ? undefined : name(delimiter)), element('MaxUploads', limit), given('EncodingType', parameters.get('encoding-type')), element('IsTruncated', page.next !== undefined),

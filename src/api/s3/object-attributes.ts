@@ -1,4 +1,4 @@
-import type { AttributesChange } from '../../objects/index.ts'
+import { type AttributesChange, WithoutLocks } from '../../objects/index.ts'
 import { taggingDocument, tagsOf } from './bucket-settings.ts'
 import { S3Error } from './errors.ts'
 import { type S3Exchange, sendNothing, sendXml, xmlBody } from './exchange.ts'
@@ -30,8 +30,15 @@ export async function deleteTagging (exchange: S3Exchange): Promise<void> { awai
 
 export async function getRetention (exchange: S3Exchange): Promise<void> {
   const { attributes: { retention } } = await infoOf(exchange)
+  if (retention === undefined) await demandLocks(exchange)
   if (retention === undefined) throw new S3Error('NoSuchObjectLockConfiguration', 'The specified object does not have a ObjectLock configuration')
   sendXml(exchange, document('Retention', [element('Mode', retention.mode.toUpperCase()), element('RetainUntilDate', new Date(retention.untilMs).toISOString())]))
+}
+
+/** @throws WithoutLocks */
+async function demandLocks ({ node: { objects }, bucket, signal }: S3Exchange): Promise<void> {
+  const { settings } = await objects.bucket(bucket, { signal })
+  if (settings?.objectLock === undefined) throw new WithoutLocks(bucket)
 }
 
 export async function putRetention (exchange: S3Exchange): Promise<void> {
@@ -44,6 +51,7 @@ export async function putRetention (exchange: S3Exchange): Promise<void> {
 
 export async function getLegalHold (exchange: S3Exchange): Promise<void> {
   const { attributes: { isHeld } } = await infoOf(exchange)
+  if (isHeld === undefined) await demandLocks(exchange)
   sendXml(exchange, document('LegalHold', element('Status', isHeld === true ? 'ON' : 'OFF')))
 }
 

@@ -14,6 +14,7 @@ import { document, element } from './xml.ts'
 export async function putObject (exchange: S3Exchange): Promise<void> {
   const { node: { objects }, header, signal } = exchange
   demandPlain(exchange)
+  if (exchange.parameters.has('partNumber')) throw new S3Error('InvalidArgument', 'a part has an uploadId beside its partNumber; by itself it would be the whole object', { fields: { ArgumentName: 'partNumber', ArgumentValue: exchange.parameters.get('partNumber')?.slice(0, 40) ?? '' } })
   await demandBeside(exchange)
   const payload = exchange.payload()
   const info = await objects.put(targetOf(exchange), payload, {
@@ -29,13 +30,13 @@ export async function copyObject (exchange: S3Exchange): Promise<void> {
   demandPlain(exchange)
   await demandBeside(exchange)
   const source = await copySourceIn(exchange)
-  const isReplaced = header('x-amz-metadata-directive') === 'REPLACE'
-  // onto itself it has one, or was put where nobody wanted it; to want it would count as a change
-  const wantsMd5 = source.bucket !== exchange.bucket || source.key !== exchange.key || isReplaced ? true : undefined
+  const [isReplaced, areTagsReplaced] = [isReplacing(header('x-amz-metadata-directive')), isReplacing(header('x-amz-tagging-directive'))]
+  // onto itself it has one, or was put where nobody wanted it; to want it counts as a change, as does a storage class or encryption to clients
+  const wantsMd5 = source.bucket !== exchange.bucket || source.key !== exchange.key || isReplaced || notKept.some((name) => header(name) !== undefined) ? true : undefined
   const conditions = { ...writeConditionsIn(header), ...sourceConditionsIn(header) }
   const options: CopyOptions = {
     ...retentionIn(exchange), ...conditions, ...(isReplaced ? { replace: describedIn(exchange) } : {}),
-    ...(header('x-amz-tagging-directive') === 'REPLACE' ? { tags: tagsIn(header('x-amz-tagging')) ?? [] } : {}),
+    ...(areTagsReplaced ? { tags: tagsIn(header('x-amz-tagging')) ?? [] } : {}),
     wantsMd5, checksum: algorithmIn(header('x-amz-checksum-algorithm')), signal,
   }
   await sendPatiently(exchange, {
@@ -50,6 +51,14 @@ export async function copyObject (exchange: S3Exchange): Promise<void> {
       return { xml, headers: { ...versionHeader(info), ...(source.versionId === undefined ? {} : { 'x-amz-copy-source-version-id': source.versionId }) } }
     },
   })
+}
+
+// by which clients have an object stored anew; said of a copy onto itself AWS makes it one
+const notKept = ['x-amz-storage-class', 'x-amz-server-side-encryption']
+
+function isReplacing (directive: string | undefined): boolean {
+  if (directive !== undefined && directive !== 'COPY' && directive !== 'REPLACE') throw new S3Error('InvalidArgument', 'what becomes of metadata and of tags is COPY or REPLACE', { fields: { ArgumentValue: directive.slice(0, 40) } })
+  return directive === 'REPLACE'
 }
 
 /** What is encrypted by keys of its own, or kept elsewhere, is not to be had here; saying nothing would be worse. @throws S3Error */

@@ -1,4 +1,4 @@
-import { Conflict } from '../../base/errors.ts'
+import { Conflict, InvalidInput } from '../../base/errors.ts'
 import type { Buckets } from '../buckets/buckets.ts'
 import type { ObjectParts } from '../ports.ts'
 import { resolveRange } from '../range.ts'
@@ -36,6 +36,8 @@ export function uploadsOf (parts: ObjectParts, buckets: Buckets, { minPartBytes 
       const found = await versionOf(parts, buckets, source, { signal })
       const info = infoOf(source, found.version)
       demandSource(info, conditions)
+      // cut at the end, as a range that is read is, the part would have fewer bytes than its client counts on
+      if (range?.last !== undefined && (range.last < range.first || range.last >= info.sizeBytes)) throw new InvalidInput('part range', `bytes ${range.first} to ${range.last} are not within an object of ${info.sizeBytes} bytes`)
       const from: PartSource = { ...found, range: resolveRange(range, info.sizeBytes) }
       const { body } = readVersion(parts, found, { range: from.range, signal })
       const copied = await storePart(of, upload, { number: partNumber, source: body, ...(isSharable(from, upload) ? { shared: from } : {}) }, { signal })

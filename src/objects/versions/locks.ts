@@ -1,7 +1,7 @@
 import { InvalidInput } from '../../base/errors.ts'
 import { type Attributes, checkRetention, type Retention } from './attributes.ts'
 import type { BucketRow } from '../buckets/bucket-row.ts'
-import { LockedVersion } from '../errors.ts'
+import { LockedVersion, WithoutLocks } from '../errors.ts'
 import type { AttributesChange } from '../index.ts'
 
 /** Locks of versions, by S3's rules (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html). Of a retention's end the caller says the date (lock-dates.ts); by the node's own clock a new one can only be refused. */
@@ -21,7 +21,7 @@ export function defaultRetention ({ settings }: Pick<BucketRow, 'settings'>, now
 /** @throws InvalidInput where the bucket has no locks, or the retention ends before it begins, or in more than a hundred years. Not of what is stored already: that is as it is */
 export function checkLocks ({ retention, isHeld }: Pick<AttributesChange, 'retention' | 'isHeld'>, { name, settings }: Pick<BucketRow, 'name' | 'settings'>, nowMs: number): void {
   if (retention === undefined && isHeld === undefined) return
-  if (settings?.objectLock === undefined) throw new InvalidInput('object lock', `bucket "${name}" has no locks; "dfs bucket set ${name} --versioning enabled" and then "echo {} | dfs bucket lock ${name} -" allow them`)
+  if (settings?.objectLock === undefined) throw new WithoutLocks(name)
   if (retention === undefined || retention === null) return
   checkRetention(retention)
   if (retention.untilMs <= nowMs) throw new InvalidInput('retention', 'a retention ends in the future')
