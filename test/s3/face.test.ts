@@ -614,6 +614,9 @@ describe('settings of a bucket', () => {
     ['policy', '{"Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::other/*"}]}', 'MalformedPolicy'],
     ['policy', '{"Statement":[{"Effect":"Deny","NotPrincipal":"*","Action":"s3:*","Resource":"arn:aws:s3:::photos/*"}]}', 'NotImplemented'],
     ['policy', '{"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::photos/*","Condition":{"Bool":{"aws:SecureTransport":["true","false"]}}}]}', 'NotImplemented'],
+    ['policy', '{"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:GetObjects","Resource":"arn:aws:s3:::photos/*"}]}', 'MalformedPolicy'],
+    ['policy', '{"Statement":[{"Effect":"Deny","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"s3:*","Resource":"arn:aws:s3:::photos/*"}]}', 'MalformedPolicy'],
+    ['policy', '{"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::photos/${aws:username}/*"}]}', 'NotImplemented'],
     ['policy', 'x', 'MalformedPolicy'],
   ])('%s that is not understood is not taken (%#)', async (name, body, code) => {
     expect(await ask('PUT', `/photos?${name}`, { body })).toMatchObject({ code })
@@ -727,6 +730,17 @@ describe('what a bucket opens', () => {
     expect((await ask('GET', '/opened/x')).status).toBe(200)
     expect((await ask('DELETE', '/opened?policy')).status).toBe(204)
     expect((await ask('GET', path)).body).toBe('what was taken back')
+  })
+
+  test.each([
+    ['PutLifecycleConfiguration', 'PUT', 'lifecycle', '<LifecycleConfiguration><Rule><Filter/><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>'], ['GetLifecycleConfiguration', 'GET', 'lifecycle', undefined],
+    ['PutLifecycleConfiguration', 'DELETE', 'lifecycle', undefined], ['DeleteBucketWebsite', 'DELETE', 'website', undefined], ['PutBucketWebsite', 'PUT', 'website', '<WebsiteConfiguration/>'], ['GetBucketCORS', 'GET', 'cors', undefined],
+    ['PutBucketTagging', 'DELETE', 'tagging', undefined], ['PutBucketVersioning', 'PUT', 'versioning', '<VersioningConfiguration/>'], ['GetBucketObjectLockConfiguration', 'GET', 'object-lock', undefined],
+    ['GetEncryptionConfiguration', 'GET', 'encryption', undefined], ['GetReplicationConfiguration', 'GET', 'replication', undefined], ['GetBucketPublicAccessBlock', 'GET', 'publicAccessBlock', undefined],
+  ])('or shuts by AWS\'s %s is shut: %s ?%s', async (action, method, query, body) => {
+    await ask('PUT', '/opened?policy', { body: JSON.stringify({ Statement: [{ Effect: 'Deny', Principal: '*', Action: `s3:${action}`, Resource: 'arn:aws:s3:::opened' }] }) })
+    expect(await ask(method, `/opened?${query}`, { body })).toMatchObject({ status: 403, code: 'AccessDenied' })
+    expect((await ask('DELETE', '/opened?policy')).status).toBe(204)
   })
 
   test('or shuts for lists is shut whatever prefix is asked for', async () => {

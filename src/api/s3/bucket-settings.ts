@@ -4,6 +4,7 @@ import { S3Error, type S3ErrorCode } from './errors.ts'
 import { type S3Exchange, sendNothing, sendXml, xmlBody } from './exchange.ts'
 import { lifecycleDocument, lifecycleRulesIn } from './lifecycle.ts'
 import { parsePolicy } from './policy.ts'
+import { checkPolicy } from './policy-check.ts'
 import { wholeBody } from './whole-body.ts'
 import { child, childrenOf, childText, type XmlNode } from './xml-reader.ts'
 import { document, element, given, type XmlElement } from './xml.ts'
@@ -102,7 +103,7 @@ export async function putPolicy (exchange: S3Exchange): Promise<void> {
   const { node: { objects }, bucket, signal } = exchange
   const text = (await wholeBody(exchange.payload(), policyLimits.maxBytes)).toString('utf8')
   // what is not understood is refused now, not passed over later
-  parsePolicy(text, bucket)
+  checkPolicy(text, bucket)
   await objects.setBucketSettings(bucket, { policy: text }, { signal })
   sendNothing(exchange, 204)
 }

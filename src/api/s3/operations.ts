@@ -22,17 +22,18 @@ const operation = (name: string, action: AccessAction, run: Operation['run']): O
 type ByMethod = Readonly<Record<string, Operation | undefined>>
 type Setting = typeof settings[keyof typeof settings]
 
-const settingOperations = (name: string, setting: Setting): ByMethod => ({
-  GET: operation(`GetBucket${name}`, 'admin', async (exchange) => getSetting(exchange, setting)),
-  PUT: operation(`PutBucket${name}`, 'admin', async (exchange) => putSetting(exchange, setting)),
-  DELETE: operation(`PutBucket${name}`, 'admin', async (exchange) => deleteSetting(exchange, setting)),
+/** `name` as in the names of AWS's actions, `removing` where there is one for taking it away. */
+const settingOperations = (name: string, setting: Setting, { removing = `Put${name}` } = {}): ByMethod => ({
+  GET: operation(`Get${name}`, 'admin', async (exchange) => getSetting(exchange, setting)),
+  PUT: operation(`Put${name}`, 'admin', async (exchange) => putSetting(exchange, setting)),
+  DELETE: operation(removing, 'admin', async (exchange) => deleteSetting(exchange, setting)),
 })
 
 /** Asked for by clients that look around; answered as AWS does where nobody has set it. */
 const neverSet = (name: string, code: S3ErrorCode): ByMethod => ({
-  GET: operation(`GetBucket${name}`, 'list', async (exchange) => {
+  GET: operation(`Get${name}`, 'list', async (exchange) => {
     await demandBucket(exchange)
-    throw new S3Error(code, `the bucket has no ${name}; it cannot have one here`)
+    throw new S3Error(code, `the bucket has no ${name.replace(/^Bucket/, '')}; it cannot have one here`)
   }),
 })
 
@@ -41,22 +42,22 @@ const readable = (of: ByMethod, name: string): ByMethod => ({ ...of, GET: of.GET
 
 const bucketSubresources: Readonly<Record<string, ByMethod>> = {
   location: { GET: operation('GetBucketLocation', 'list', getLocation) },
-  versioning: readable(settingOperations('Versioning', settings.versioning), 'GetBucketVersioning'),
+  versioning: readable(settingOperations('BucketVersioning', settings.versioning), 'GetBucketVersioning'),
   acl: { GET: operation('GetBucketAcl', 'list', getAcl), PUT: operation('PutBucketAcl', 'admin', putBucketAcl) },
-  cors: settingOperations('CORS', settings.cors),
+  cors: settingOperations('BucketCORS', settings.cors),
   lifecycle: settingOperations('LifecycleConfiguration', settings.lifecycle),
   policy: { GET: operation('GetBucketPolicy', 'admin', getPolicy), PUT: operation('PutBucketPolicy', 'admin', putPolicy), DELETE: operation('DeleteBucketPolicy', 'admin', deletePolicy) },
   policyStatus: { GET: operation('GetBucketPolicyStatus', 'admin', getPolicyStatus) },
-  tagging: readable(settingOperations('Tagging', settings.tagging), 'GetBucketTagging'),
-  website: settingOperations('Website', settings.website),
-  'object-lock': readable(settingOperations('ObjectLockConfiguration', settings['object-lock']), 'GetBucketObjectLockConfiguration'),
+  tagging: readable(settingOperations('BucketTagging', settings.tagging), 'GetBucketTagging'),
+  website: settingOperations('BucketWebsite', settings.website, { removing: 'DeleteBucketWebsite' }),
+  'object-lock': readable(settingOperations('BucketObjectLockConfiguration', settings['object-lock']), 'GetBucketObjectLockConfiguration'),
   uploads: { GET: operation('ListBucketMultipartUploads', 'list', listUploads) },
   versions: { GET: operation('ListBucketVersions', 'list', listVersions) },
   delete: { POST: operation('DeleteObjects', 'write', deleteObjects) },
-  encryption: neverSet('ServerSideEncryption', 'ServerSideEncryptionConfigurationNotFoundError'),
-  publicAccessBlock: neverSet('PublicAccessBlock', 'NoSuchPublicAccessBlockConfiguration'),
-  ownershipControls: neverSet('OwnershipControls', 'OwnershipControlsNotFoundError'),
-  replication: neverSet('Replication', 'ReplicationConfigurationNotFoundError'),
+  encryption: neverSet('EncryptionConfiguration', 'ServerSideEncryptionConfigurationNotFoundError'),
+  publicAccessBlock: neverSet('BucketPublicAccessBlock', 'NoSuchPublicAccessBlockConfiguration'),
+  ownershipControls: neverSet('BucketOwnershipControls', 'OwnershipControlsNotFoundError'),
+  replication: neverSet('ReplicationConfiguration', 'ReplicationConfigurationNotFoundError'),
 }
 
 const objectSubresources: Readonly<Record<string, ByMethod>> = {
