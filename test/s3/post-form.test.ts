@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto'
+import { createHash, createHmac } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { S3Exchange } from '../../src/api/s3/exchange.ts'
@@ -53,7 +53,37 @@ describe('a form in a web page', () => {
     expect((await server.objects.head({ bucket: 'photos', key: 'up/meta' })).metadata).toEqual({ who: 'me' })
   })
 
+  const more = (fields: Fields, file?: string): Promise<S3Answer> => post(signed([...usual, ...Object.entries(fields).map(([name, value]) => ({ [name]: value }))], { ...usualFields, ...fields, key: 'up/more' }), file)
+
+  test('is held to what it says of its file', async () => {
+    const [right, sum] = [createHash('md5').update('the file').digest('base64'), createHash('sha256').update('the file').digest('base64')]
+    expect((await more({ 'Content-MD5': right, 'x-amz-checksum-sha256': sum })).status).toBe(201)
+    expect((await server.objects.head({ bucket: 'photos', key: 'up/more' })).attributes.checksum?.algorithm).toBe('sha256')
+  })
+
+  test('may tag what it stores, as XML', async () => {
+    expect((await more({ tagging: '<Tagging><TagSet><Tag><Key>a</Key><Value>b + c</Value></Tag></TagSet></Tagging>' })).status).toBe(201)
+    expect((await server.objects.head({ bucket: 'photos', key: 'up/more' })).attributes.tags).toEqual([['a', 'b + c']])
+  })
+
+  test('may lock what it stores, where the bucket has locks', async () => {
+    await server.objects.createBucket('locked', { settings: { versioning: 'enabled', objectLock: {} } })
+    const lock = { 'x-amz-object-lock-mode': 'COMPLIANCE', 'x-amz-object-lock-retain-until-date': new Date(Date.now() + 3_600_000).toISOString() }
+    const conditions = [{ bucket: 'locked' }, ...usual.slice(1), ...Object.entries(lock).map(([name, value]) => ({ [name]: value }))]
+    expect((await post(signed(conditions, { ...usualFields, ...lock }), 'the file', { path: '/locked' })).status).toBe(201)
+    expect((await server.objects.head({ bucket: 'locked', key: 'up/cat.jpg' })).attributes.retention?.mode).toBe('compliance')
+  })
+
   test.each<readonly [string, () => Promise<S3Answer>, string]>([
+    ['another MD5 than it says', async () => more({ 'Content-MD5': createHash('md5').update('x').digest('base64') }), 'BadDigest'],
+    ['an MD5 that is none', async () => more({ 'Content-MD5': 'x' }), 'InvalidDigest'],
+    ['another checksum than it says', async () => more({ 'x-amz-checksum-crc32': 'AAAAAA==' }), 'BadDigest'],
+    ['tags that are no XML', async () => more({ tagging: 'a=b' }), 'MalformedXML'],
+    ['an access list', async () => more({ acl: 'public-read' }), 'NotImplemented'],
+    ['two checksums', async () => more({ 'x-amz-checksum-crc32': 'AAAAAA==', 'x-amz-checksum-crc32c': 'AAAAAA==' }), 'InvalidRequest'],
+    ['keys of a KMS', async () => more({ 'x-amz-server-side-encryption': 'aws:kms' }), 'NotImplemented'],
+    ['keys of the client', async () => more({ 'x-amz-server-side-encryption-customer-algorithm': 'AES256' }), 'NotImplemented'],
+    ['a lock where there are none', async () => more({ 'x-amz-object-lock-legal-hold': 'ON' }), 'InvalidRequest'],
     ['no signature', async () => post({ key: 'up/x' }), 'AccessDenied'],
     ['another secret', async () => post(signed(usual, usualFields, { secret: 'x' })), 'SignatureDoesNotMatch'],
     ['a policy that has expired', async () => post(signed(usual, usualFields, { expiresMs: -1000 })), 'AccessDenied'],
@@ -86,7 +116,7 @@ describe('a form in a web page', () => {
       late.resolve()
     })())
     const puts: PutOptions[] = []
-    const objects = { put: async (_: unknown, file: AsyncIterable<Uint8Array>, options: PutOptions) => { puts.push(options); for await (const _piece of file); return { etag: 'e', versionId: 'v', isNullVersion: true } } }
+    const objects = { put: async (_: unknown, file: AsyncIterable<Uint8Array>, options: PutOptions) => { puts.push(options); for await (const _piece of file); return { etag: 'e', versionId: 'v', isNullVersion: true, attributes: {} } } }
     const request = Object.assign(body, { headers: { 'content-type': 'multipart/form-data; boundary=B' } })
     const response = { writeHead: () => response, end: () => response }
     const exchange = { node: { objects }, bucket: 'photos', request, response, header: () => undefined, note () {}, goOn () {}, clock: systemClock } as unknown as S3Exchange

@@ -1,11 +1,15 @@
 import { Readable } from 'node:stream'
 import { Busboy, type BusboyFileStream, type BusboyHeaders, type BusboyInstance } from '@fastify/busboy'
-import { type AccessKey, systemHeaderNames } from '../../objects/index.ts'
+import { type AccessKey, checksumAlgorithms, type DigestAlgorithm, type Digests, systemHeaderNames } from '../../objects/index.ts'
+import { tagsOf } from './bucket-settings.ts'
 import { encodedKey } from './canonical.ts'
 import { S3Error } from './errors.ts'
 import { askedBy, type Demand, type S3Exchange, sendNothing, sourceOf } from './exchange.ts'
-import { versionHeader } from './object-headers.ts'
+import { checksumHeaders, retentionIn, versionHeader } from './object-headers.ts'
+import { digestIn } from './payload.ts'
 import { type FormFields, type PostPolicy, verifyPost } from './post-policy.ts'
+import { demandBeside, demandPlain } from './put-object.ts'
+import { parseXml } from './xml-reader.ts'
 import { element, plainDocument } from './xml.ts'
 
 /** Uploads by a form in a web page, POST BUCKET with multipart/form-data: a signed policy says what may come (https://docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html). */
@@ -33,11 +37,30 @@ export async function postObject (exchange: S3Exchange, access: PostAccess): Pro
   const accessKey = policy === undefined ? undefined : await access.admitted(policy.accessKeyId)
   await access.demand(accessKey, { operation: 's3:PutObject', action: 'write', bucket, key })
   const acl = fields.get('acl')
-  if (fields.has('tagging') || (acl !== undefined && acl !== 'private')) throw new S3Error('NotImplemented', 'the fields tagging and acl (but for private) are not implemented here')
+  if (acl !== undefined && acl !== 'private') throw new S3Error('NotImplemented', 'objects have no access lists here; the field acl takes private')
+  const header = (name: string): string | undefined => fields.get(name)
+  demandPlain({ header, headers: Object.fromEntries(fields) })
+  await demandBeside({ header, bucket, key, demand: async (what) => access.demand(accessKey, what) })
+  const tagging = fields.get('tagging')
+  if (tagging !== undefined) await access.demand(accessKey, { operation: 's3:PutObjectTagging', action: 'write', bucket, key })
+  const tags = tagging === undefined ? undefined : tagsOf(parseXml(Buffer.from(tagging), 'Tagging'))
+  const expected = digestsIn(fields)
   const metadata = [...fields].flatMap(([name, value]) => name.startsWith('x-amz-meta-') ? [[name.slice('x-amz-meta-'.length), value] as const] : [])
-  const headers = systemHeaderNames.flatMap((name) => { const value = fields.get(name); return value === undefined ? [] : [[name, value] as const] })
-  const info = await objects.put({ bucket, key }, within(file, policy), { contentType: fields.get('content-type'), metadata: Object.fromEntries(metadata), headers: Object.fromEntries(headers), wantsMd5: true, askedBy: askedBy({ accessKey }), signal })
-  answer(exchange, fields, { key, etag: `"${info.etag}"`, more: versionHeader(info) })
+  const headers = systemHeaderNames.flatMap((name) => { const value = fields.get(name === 'website-redirect-location' ? `x-amz-${name}` : name); return value === undefined ? [] : [[name, value] as const] })
+  const info = await objects.put({ bucket, key }, within(file, policy), {
+    contentType: fields.get('content-type'), metadata: Object.fromEntries(metadata), headers: Object.fromEntries(headers), ...retentionIn({ header }), tags, wantsMd5: true,
+    checksum: checksumAlgorithms.find((algorithm) => algorithm in expected), digests: Object.keys(expected) as DigestAlgorithm[], expected: () => expected, askedBy: askedBy({ accessKey }), signal,
+  })
+  answer(exchange, fields, { key, etag: `"${info.etag}"`, more: { ...versionHeader(info), ...checksumHeaders(info) } })
+}
+
+/** What the form says that the file's content has. @throws S3Error */
+function digestsIn (fields: FormFields): Digests {
+  const sums = checksumAlgorithms.flatMap((algorithm) => { const text = fields.get(`x-amz-checksum-${algorithm}`); return text === undefined ? [] : [[algorithm, digestIn(algorithm, text)] as const] })
+  if (sums.length > 1) throw new S3Error('InvalidRequest', 'Expecting a single x-amz-checksum- field. Multiple checksum types are not allowed.')
+  const md5 = fields.get('content-md5')
+  if (md5 !== undefined && Buffer.from(md5, 'base64').byteLength !== 16) throw new S3Error('InvalidDigest', 'Content-MD5 takes 16 bytes in base64')
+  return { ...Object.fromEntries(sums), ...(md5 === undefined ? {} : { md5: Buffer.from(md5, 'base64') }) }
 }
 
 function answer (exchange: S3Exchange, fields: FormFields, { key, etag, more }: { key: string, etag: string, more: Record<string, string> }): void {
