@@ -49,6 +49,11 @@ describe('a resumable upload (tus)', () => {
     expect(Buffer.compare(Buffer.from(await collected(served, 'a/b c')), content)).toBe(0)
   })
 
+  test('is what tus-js-client does where no PATCH gets through (a POST was refused)', async () => {
+    await uploaded({ overridePatchMethod: true })
+    expect(Buffer.compare(Buffer.from(await collected(served, 'film.bin')), content)).toBe(0)
+  })
+
   test('goes on after failures, from where it was', async () => {
     const real = served.objects.uploads
     let calls = 0

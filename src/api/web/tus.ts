@@ -1,7 +1,6 @@
 import { NotFound } from '../../base/errors.ts'
 import { NoSuchUpload, type ObjectName, type Objects } from '../../objects/index.ts'
 import { bodyOf } from '../server/body.ts'
-import { requireMethod } from '../local/context.ts'
 import { ApiError } from '../errors.ts'
 import { admitted, type Gate } from '../gate.ts'
 import type { PublicExchange } from '../server/public-listener.ts'
@@ -11,7 +10,7 @@ import { pathOf, targetOf } from './paths.ts'
  * Uploads that go on where they broke off, by tus 1.0 (https://tus.io/protocols/resumable-upload): POST /BUCKET/KEY begins one, PATCH at its own path appends, HEAD
  * tells where it is. All that an upload is stands in its path and in the cluster, so each request may go to another node.
  */
-export const tusHeaders = ['tus-resumable', 'tus-version', 'tus-extension', 'upload-offset', 'upload-length', 'upload-metadata', 'location'] as const
+export const tusHeaders = ['x-http-method-override', 'tus-resumable', 'tus-version', 'tus-extension', 'upload-offset', 'upload-length', 'upload-metadata', 'location'] as const
 
 export const tusVersion = '1.0.0'
 
@@ -61,16 +60,16 @@ export async function beginUpload (parts: TusParts, exchange: PublicExchange, { 
 /** HEAD, PATCH, DELETE of an upload's own path. */
 export async function continueUpload (parts: TusParts, exchange: PublicExchange): Promise<void> {
   const { request, response, signal, path } = exchange
-  requireMethod(exchange, 'HEAD', 'PATCH', 'DELETE')
+  const method = methodOf(exchange)
   const upload = uploadOf(path)
   if (upload === undefined) throw new ApiError(404, 'not-found', 'no upload has this path')
   demandVersion(exchange)
   const { askedBy } = await admitted(exchange, parts.gate, { action: 'write', ...upload.target })
   const { sizeBytes, target, uploadId } = upload
-  if (request.method === 'DELETE') {
+  if (method === 'DELETE') {
     await parts.objects.uploads.abort(target, uploadId, { signal })
     response.writeHead(204, { 'tus-resumable': tusVersion }).end()
-  } else if (request.method === 'HEAD') {
+  } else if (method === 'HEAD') {
     // whoever hears that all is there takes it for stored, so it is finished first
     const offset = await offsetOf(parts, exchange, upload)
     response.writeHead(200, { 'tus-resumable': tusVersion, 'upload-offset': offset, 'upload-length': sizeBytes, 'cache-control': 'no-store' }).end()
@@ -79,6 +78,17 @@ export async function continueUpload (parts: TusParts, exchange: PublicExchange)
     const offset = await appended(parts, exchange, upload, { offset: numberIn('upload-offset', request.headers['upload-offset']), hasBody: true, askedBy })
     response.writeHead(204, { 'tus-resumable': tusVersion, 'upload-offset': offset }).end()
   }
+}
+
+/** Where proxies let no PATCH through a POST says what it stands for; tus demands that it is taken. @throws ApiError */
+function methodOf (exchange: PublicExchange): 'HEAD' | 'PATCH' | 'DELETE' {
+  const { method, headers } = exchange.request
+  const meant = method === 'POST' ? headers['x-http-method-override'] : method
+  if (meant !== 'HEAD' && meant !== 'PATCH' && meant !== 'DELETE') {
+    exchange.response.setHeader('allow', 'HEAD, PATCH, DELETE')
+    throw new ApiError(405, 'invalid', 'an upload takes HEAD, PATCH and DELETE, or a POST with one of them in X-HTTP-Method-Override')
+  }
+  return meant
 }
 
 const octets = 'application/offset+octet-stream'
