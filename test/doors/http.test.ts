@@ -202,7 +202,16 @@ describe('folders', () => {
   })
 
   test('are JSON for programs', async () => {
-    expect(JSON.parse((await pages.ask('/open/b/', { headers: { accept: 'application/json' } })).body)).toMatchObject({ objects: [{ key: 'b/1' }, { key: 'b/2' }], prefixes: ['b/c/'] })
+    const page = JSON.parse((await pages.ask('/open/b/', { headers: { accept: 'application/json' } })).body) as { objects: object[] }
+    expect(page).toMatchObject({ objects: [{ key: 'b/1' }, { key: 'b/2' }], prefixes: ['b/c/'] })
+    // digests would stand there byte by byte
+    expect(Object.keys(page.objects[0] ?? {})).not.toContain('attributes')
+  })
+
+  test('count what they show', async () => {
+    await using few = await servedWeb()
+    for (const key of ['one/', 'one/file', 'one/folder/x']) await few.put(`open/${key}`, key.endsWith('/') ? '' : 'x')
+    expect((await few.ask('/open/one/')).body).toContain('<caption>1 folder and 1 file</caption>')
   })
 
   test('errors are pages for people too', async () => {

@@ -36,8 +36,8 @@ export async function listRoute (exchange: Exchange, bucket: string): Promise<vo
   sendJson(exchange, { objects: objects.map(shown), ...page })
 }
 
-/** Attributes are of other faces' clients. */
-const shown = <Info extends ObjectInfo>({ attributes: _, isNullVersion: __, ...info }: Info): Omit<Info, 'attributes' | 'isNullVersion'> => info
+/** An object in JSON. Attributes, among them digests in bytes, are of other faces' clients. */
+export const shown = <Info extends ObjectInfo>({ attributes: _, isNullVersion: __, ...info }: Info): Omit<Info, 'attributes' | 'isNullVersion'> => info
 
 async function putObject (exchange: Exchange, target: ObjectName): Promise<void> {
   const { node, request, signal, askedBy } = exchange

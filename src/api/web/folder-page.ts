@@ -11,9 +11,10 @@ export const folderLimits = {
 export function folderPage (bucket: string, prefix: string, { objects, prefixes, next }: ObjectPage, { isFirst }: { isFirst: boolean }): Buffer {
   const title = `${bucket}/${prefix}`
   const following = next === undefined ? undefined : `?after=${encodeURIComponent(next)}`
+  const files = objects.filter(({ key }) => key !== prefix)
   const rows = [
     ...prefixes.map((folder) => html`<tr><td><a href="${pathOf(bucket, folder)}">${nameIn(prefix, folder)}</a></td><td class="size"></td><td class="time"></td></tr>\n`),
-    ...objects.filter(({ key }) => key !== prefix).map((info) => objectRow(prefix, info)),
+    ...files.map((info) => objectRow(prefix, info)),
   ]
   const range = isFirst ? '' : ', further entries'
   return page({
@@ -23,7 +24,7 @@ export function folderPage (bucket: string, prefix: string, { objects, prefixes,
 <main>
 <h1>${title}</h1>
 ${rows.length === 0 ? html`<p>Nothing is here.</p>` : html`<table>
-<caption>${prefixes.length} folders and ${objects.length} files${range}</caption>
+<caption>${counted(prefixes.length, 'folder')} and ${counted(files.length, 'file')}${range}</caption>
 <thead><tr><th scope="col">Name</th><th scope="col" class="size">Size</th><th scope="col" class="time">Modified</th></tr></thead>
 <tbody>
 ${rows}</tbody>
@@ -43,6 +44,8 @@ function crumbs (bucket: string, prefix: string): Html[] {
   const parts = prefix.split('/').slice(0, -1)
   return [html`<a href="${pathOf(bucket, '')}">${bucket}</a>`, ...parts.map((part, i) => html` / <a href="${pathOf(bucket, `${parts.slice(0, i + 1).join('/')}/`)}">${part}</a>`)]
 }
+
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`
 
 const units = ['KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const
 

@@ -2,6 +2,7 @@ import type { Clock } from '../../base/clock.ts'
 import type { ObjectName, Objects, Shares } from '../../objects/index.ts'
 import { lentBodyOf } from '../server/body.ts'
 import { requireMethod, sendJson } from '../local/context.ts'
+import { shown } from '../local/object-routes.ts'
 import { ApiError } from '../errors.ts'
 import { admitted, type Gate } from '../gate.ts'
 import type { PublicExchange, PublicFace } from '../server/public-listener.ts'
@@ -82,7 +83,7 @@ async function sendFolder (parts: WebParts, exchange: PublicExchange, { bucket, 
   response.setHeader('vary', 'accept, authorization, origin')
   if ((request.headers.accept ?? '').includes('application/json')) {
     response.setHeader('cache-control', 'no-store')
-    sendJson(exchange, page)
+    sendJson(exchange, { ...page, objects: page.objects.map(shown) })
     return
   }
   const body = folderPage(bucket, prefix, page, { isFirst: after === undefined })
