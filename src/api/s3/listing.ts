@@ -38,7 +38,7 @@ export async function listVersions (exchange: S3Exchange): Promise<void> {
   sendXml(exchange, document('ListVersionsResult', [
     element('Name', bucket), element('Prefix', name(prefix)), element('KeyMarker', name(keyMarker)), element('VersionIdMarker', idMarker), given('Delimiter', delimiter === '' ? undefined : name(delimiter)), element('MaxKeys', limit),
     given('EncodingType', parameters.get('encoding-type')), element('IsTruncated', page.next !== undefined),
-    given('NextKeyMarker', page.next === undefined ? undefined : name(page.next.key)), given('NextVersionIdMarker', page.next === undefined ? undefined : page.next.versionId ?? 'null'),
+    given('NextKeyMarker', page.next === undefined ? undefined : name(page.next.key)), given('NextVersionIdMarker', page.next?.versionId),
     page.versions.map((version) => element(version.isDeleteMarker ? 'DeleteMarker' : 'Version', [
       element('Key', name(version.key)), element('VersionId', version.isNullVersion ? 'null' : version.versionId), element('IsLatest', version.isLatest),
       ...(version.isDeleteMarker ? [element('LastModified', version.modified)] : contentsOf(version)), ownerElement('Owner'),

@@ -47,8 +47,9 @@ const markerOf = ({ info, sequence }: Extract<Shown, { kind: 'version' }>): stri
 const concurrentReads = 16
 
 async function * everything (parts: ObjectParts, bucket: BucketRow, options: ListVersionsOptions): AsyncIterable<Shown> {
-  const { after, signal } = options
-  if (after?.versionId !== undefined) yield * restOf(parts, bucket, { key: after.key, versionId: after.versionId }, { signal })
+  const { prefix = '', delimiter = '', after, signal } = options
+  // an object of the name of a common prefix is shown as that, and not by itself
+  if (after?.versionId !== undefined && !isRolled(after.key, { prefix, delimiter })) yield * restOf(parts, bucket, { key: after.key, versionId: after.versionId }, { signal })
   let batch: Named[] = []
   const shown = async (): Promise<readonly Shown[]> => (await Promise.all(batch.map(async (name) => shownOf(parts, bucket, name, { signal })))).flat()
   for await (const name of names(parts, bucket, options)) {
