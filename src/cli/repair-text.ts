@@ -34,9 +34,13 @@ function compareText (compare: CompareReport): string {
 const announceText = (announce: AnnounceReport): string =>
   `${stateText(announce)}; ${announce.total.announcedObjects} objects told again, ${announce.total.providedRoots} roots provided again, ${announce.total.failures} failures since the start`
 
-function shortText ({ objectsAtRisk, isAtLeast, shortBlocks, goneBlocks }: NonNullable<RepairReport['found']>): string {
-  if (shortBlocks === 0) return 'full'
-  return `${isAtLeast ? 'at least ' : ''}${objectsAtRisk} objects at risk, ${shortBlocks} blocks short${goneBlocks === 0 ? '' : `, ${goneBlocks} of them without enough known copies to be read`}`
+function shortText ({ objectsAtRisk, isAtLeast, shortBlocks, goneBlocks, narrowBlocks = 0 }: NonNullable<RepairReport['found']>): string {
+  if (shortBlocks === 0 && narrowBlocks === 0) return 'full'
+  return [
+    `${isAtLeast ? 'at least ' : ''}${objectsAtRisk} objects at risk`,
+    ...shortBlocks === 0 ? [] : [`${shortBlocks} blocks short${goneBlocks === 0 ? '' : `, ${goneBlocks} of them without enough known copies to be read`}`],
+    ...narrowBlocks === 0 ? [] : [`${narrowBlocks} blocks that ask for more nodes than there are`],
+  ].join(', ')
 }
 
 const doingText = (repair: RepairReport): string => stateText(repair, repair.totalBytes === 0 ? '' : `, ${sizeText(repair.doneBytes)} of ${sizeText(repair.totalBytes)}`)

@@ -15,6 +15,8 @@ export interface RepairFound {
   readonly shortBlocks: number
   /** Of those, blocks of which no copy is known to live: those who have one are away, or it is lost. */
   readonly goneBlocks: number
+  /** Of which the redundancy asks for more nodes than there are that hold blocks: they have as many copies or shards as can be, and their versions are at risk. */
+  readonly narrowBlocks: number
   /** Here, and to be given up: the layout has moved, or this node was a substitute. */
   readonly misplacedBlocks: number
   readonly misplacedBytes: number
@@ -22,6 +24,8 @@ export interface RepairFound {
 
 /** A block to work on, and how many of its copies survive. */
 export interface Work { readonly item: Listed, readonly surviving: number }
+
+type IsAtRisk = (reference: Reference) => boolean
 
 export interface FindingsParts {
   readonly holder: Pick<Holder, 'references'>
@@ -36,6 +40,7 @@ export class Findings {
   readonly #layoutVersion: bigint
   #shortBlocks = 0
   #goneBlocks = 0
+  #narrowBlocks = 0
   #misplacedBlocks = 0
   #misplacedBytes = 0
 
@@ -69,15 +74,16 @@ export class Findings {
   told (): RepairFound {
     return {
       layoutVersion: this.#layoutVersion, versionsAtRisk: this.atRisk.count, isAtLeast: this.atRisk.isTruncated,
-      shortBlocks: this.#shortBlocks, goneBlocks: this.#goneBlocks, misplacedBlocks: this.#misplacedBlocks, misplacedBytes: this.#misplacedBytes,
+      shortBlocks: this.#shortBlocks, goneBlocks: this.#goneBlocks, narrowBlocks: this.#narrowBlocks, misplacedBlocks: this.#misplacedBlocks, misplacedBytes: this.#misplacedBytes,
     }
   }
 
   async #noteBlock (cid: Cid, plan: BlockPlan): Promise<readonly Work[]> {
-    const { surviving, wanted, isMine, isMisplaced } = plan
+    const { surviving, wanted, asked, isMine, isMisplaced } = plan
     const isShort = surviving < wanted && (surviving > 0 || isMine)
+    const places = this.#placesOf(cid)
+    if (asked > places) await this.#narrow(cid, ({ redundancy: { k, m } }) => k === 1 && k + m > places)
     if (isShort) {
-      const places = new Set(this.#parts.placement.holdersOf(cid)).size
       await this.#short(cid, { isGone: surviving === 0, isAtRisk: ({ redundancy: { k, m } }) => k === 1 && surviving < Math.min(k + m, places) })
     }
     return this.#work({ cid, isShort, isWork: isWork(plan), isMisplaced, surviving })
@@ -85,14 +91,29 @@ export class Findings {
 
   async #noteShards (cid: Cid, plan: ShardPlan): Promise<readonly Work[]> {
     const { surviving, wanted, redundancy: { k, m }, isMine, misplaced } = plan
-    const isShort = surviving < Math.min(wanted, new Set(this.#parts.placement.holdersOf(cid)).size) && (surviving > 0 || isMine)
-    if (isShort) await this.#short(cid, { isGone: surviving < k, isAtRisk: ({ redundancy }) => redundancy.k === k && redundancy.m === m })
+    const places = this.#placesOf(cid)
+    const isShort = surviving < Math.min(wanted, places) && (surviving > 0 || isMine)
+    const isOfCode = ({ redundancy }: Reference): boolean => redundancy.k === k && redundancy.m === m
+    if (wanted > places) await this.#narrow(cid, isOfCode)
+    if (isShort) await this.#short(cid, { isGone: surviving < k, isAtRisk: isOfCode })
     return this.#work({ cid, isShort, isWork: isShardWork(plan), isMisplaced: misplaced > 0, surviving: asCopies(plan) })
   }
 
-  async #short (cid: Cid, { isGone, isAtRisk }: { isGone: boolean, isAtRisk: (reference: Reference) => boolean }): Promise<void> {
+  #placesOf (cid: Cid): number { return new Set(this.#parts.placement.holdersOf(cid)).size }
+
+  async #short (cid: Cid, { isGone, isAtRisk }: { isGone: boolean, isAtRisk: IsAtRisk }): Promise<void> {
     this.#shortBlocks++
     if (isGone) this.#goneBlocks++
+    await this.#versionsAtRisk(cid, isAtRisk)
+  }
+
+  /** No work brings more than there are places for: that it is at risk stays until more nodes hold blocks, or its bucket asks less. */
+  async #narrow (cid: Cid, isAtRisk: IsAtRisk): Promise<void> {
+    this.#narrowBlocks++
+    await this.#versionsAtRisk(cid, isAtRisk)
+  }
+
+  async #versionsAtRisk (cid: Cid, isAtRisk: IsAtRisk): Promise<void> {
     let read = 0
     for await (const reference of this.#parts.holder.references(cid)) {
       if (isAtRisk(reference)) this.atRisk.add(reference.versionId)

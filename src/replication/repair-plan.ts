@@ -32,7 +32,10 @@ export interface BlockView {
 export interface BlockPlan {
   /** Copies that are known to live. */
   readonly surviving: number
+  /** As many as its redundancy asks, or as there are holders. */
   readonly wanted: number
+  /** As many as its redundancy asks. */
+  readonly asked: number
   /** Holders that answer, lack it, and get it from here. */
   readonly push: readonly PeerId[]
   /** Have it with other references than here: they are told those of here. */
@@ -64,6 +67,7 @@ export function planFor ({ self, placed, redundancy, isHere, references, answers
   return {
     surviving: survivors.length,
     wanted: holders.length,
+    asked: redundancy.k + redundancy.m,
     push: isBringer ? holders.filter(lacks) : [],
     tell: isHere ? [...answers].filter(([, answer]) => isHeld(answer) && answer.references !== references).map(([peer]) => peer) : [],
     fetchFrom: holders.includes(self) && !isHere ? survivors : [],

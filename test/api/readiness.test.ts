@@ -21,7 +21,7 @@ const facts = (changed: Partial<StatusFacts> = {}): StatusFacts => ({
   ...changed,
 })
 
-const found: RepairFound = { layoutVersion: '3', objectsAtRisk: 0, isAtLeast: false, shortBlocks: 0, goneBlocks: 0, misplacedBlocks: 0, misplacedBytes: 0 }
+const found: RepairFound = { layoutVersion: '3', objectsAtRisk: 0, isAtLeast: false, shortBlocks: 0, goneBlocks: 0, narrowBlocks: 0, misplacedBlocks: 0, misplacedBytes: 0 }
 const repair = (changed: Partial<RepairReport> = {}): RepairReport => ({
   state: 'idle', phase: 'waiting', why: undefined, doneShare: 1, doneBytes: 0, totalBytes: 0, etaMs: undefined, failure: undefined, full: [], found,
   total: { broughtBlocks: 0, fetchedBlocks: 0, releasedBlocks: 0, movedBytes: 0, failures: 0 }, ...changed,
@@ -63,6 +63,7 @@ describe('redundancy below what it should be is told apart from what else may be
     ['others know of more', { repair: repair({ found: { ...found, objectsAtRisk: 3, shortBlocks: 4 } }), atRisk: { ...risk, objects: 9, isAtLeast: true } }, { isDegraded: true, health: [expect.stringMatching(/^at least 9 objects at risk: 4 blocks/)] }],
     ['others alone know', { repair: repair(), atRisk: { ...risk, objects: 2 } }, { isDegraded: true, health: ['2 objects at risk: other nodes know of blocks that have fewer copies than they should'] }],
     ['blocks are short that no version is known to need', { repair: repair({ found: { ...found, shortBlocks: 1 } }), atRisk: risk }, { isDegraded: true }],
+    ['there are fewer nodes than a redundancy asks for', { repair: repair({ found: { ...found, objectsAtRisk: 3, narrowBlocks: 5 } }), atRisk: risk }, { isDegraded: true, health: [expect.stringMatching(/^3 objects at risk: 5 blocks are to be on more nodes than there are that hold blocks: add nodes/)] }],
     ['the memory of rows was lost', { rows: { lostPartitions: () => new Set([7]) } }, { isDegraded: true }],
     ['a row store has forgotten', { forgetful: [peerNamed('b')] }, { isDegraded: true }],
     ['the disk is nearly full', { freeBytes: 0, repair: repair({ full: ['peer'] }), atRisk: risk }, { isDegraded: false }],
@@ -78,6 +79,7 @@ describe('the metrics of a node', () => {
   test.each<[string, Partial<StatusFacts>, Record<string, number>]>([
     ['that is whole', { repair: repair(), atRisk: { objects: 0, isAtLeast: false, silent: [] } }, { dfs_degraded: 0, dfs_objects_at_risk: 0, dfs_cluster_objects_at_risk: 0, dfs_cluster_risk_silent: 0, dfs_blocks_short: 0, dfs_blocks_gone: 0, dfs_health_problems: 0, dfs_repair_surveyed: 1 }],
     ['with objects at risk', { repair: repair({ found: { ...found, objectsAtRisk: 3, shortBlocks: 4, goneBlocks: 2 } }), atRisk: silent }, { dfs_degraded: 1, dfs_objects_at_risk: 3, dfs_cluster_objects_at_risk: 9, dfs_cluster_risk_silent: 1, dfs_blocks_short: 4, dfs_blocks_gone: 2, dfs_health_problems: 1 }],
+    ['with fewer nodes than a redundancy asks for', { repair: repair({ found: { ...found, narrowBlocks: 4 } }) }, { dfs_degraded: 1, dfs_blocks_short: 0, dfs_blocks_narrow: 4, dfs_health_problems: 1 }],
     ['where others alone know of objects at risk', { repair: repair(), atRisk: silent }, { dfs_degraded: 1, dfs_objects_at_risk: 0, dfs_cluster_objects_at_risk: 9 }],
     ['that holds no blocks', { repair: undefined }, { dfs_degraded: 0, dfs_objects_at_risk: 0, dfs_repair_surveyed: 0 }],
     ['that misses another, and whose memory of rows was lost', { reachable: [peerNamed('b')], rows: { lostPartitions: () => new Set([7]) } }, { dfs_degraded: 1, dfs_lost_partitions: 1 }],

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { repairLine, repairText } from '../../src/cli/repair-text.ts'
 import type { RepairReport } from '../../src/node.ts'
 
-const found = { layoutVersion: '3', objectsAtRisk: 0, isAtLeast: false, shortBlocks: 0, goneBlocks: 0, misplacedBlocks: 0, misplacedBytes: 0 }
+const found = { layoutVersion: '3', objectsAtRisk: 0, isAtLeast: false, shortBlocks: 0, goneBlocks: 0, narrowBlocks: 0, misplacedBlocks: 0, misplacedBytes: 0 }
 const repair = (changed: Partial<RepairReport> = {}): RepairReport => ({
   state: 'idle', phase: 'waiting', why: 'it is time', doneShare: 1, doneBytes: 0, totalBytes: 0, etaMs: undefined, failure: undefined, full: [], found,
   total: { broughtBlocks: 0, fetchedBlocks: 0, releasedBlocks: 0, movedBytes: 0, failures: 0 }, ...changed,
@@ -16,6 +16,7 @@ describe('what a person reads of repair', () => {
     ['it is paused', repair({ state: 'paused' }), 'full; paused'],
     ['it works', repair({ ...working, found: { ...found, objectsAtRisk: 2, shortBlocks: 7 } }), '2 objects at risk, 7 blocks short; repairing: 25 %, 1.0 KiB of 4.0 KiB, about 1m05s left'],
     ['some is perhaps lost', repair({ found: { ...found, objectsAtRisk: 9, isAtLeast: true, shortBlocks: 7, goneBlocks: 1 } }), 'at least 9 objects at risk, 7 blocks short, 1 of them without enough known copies to be read'],
+    ['more nodes are asked for than there are', repair({ found: { ...found, objectsAtRisk: 3, narrowBlocks: 5 } }), '3 objects at risk, 5 blocks that ask for more nodes than there are'],
     ['a witness', undefined, 'nothing to repair: a witness holds no blocks'],
   ])('in a line: %s', (_what, report, line) => { expect(repairLine(report)).toBe(line) })
 

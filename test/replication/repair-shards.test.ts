@@ -83,6 +83,14 @@ describe('repair of shards', () => {
     expect(nodes[1]?.repair.status().found).toMatchObject({ shortBlocks: 1, goneBlocks: 1, versionsAtRisk: 1 })
   })
 
+  test('with fewer nodes than shards nothing is short, and what has lost its redundancy is at risk', async () => {
+    const { world, nodes } = await stored()
+    world.away.add((nodes[5] as RepairNode).self)
+    world.placed = world.placed.slice(0, 5)
+    await world.sweep(...nodes.slice(0, 5))
+    expect(nodes[1]?.repair.status().found).toMatchObject({ shortBlocks: 0, goneBlocks: 0, narrowBlocks: 1, versionsAtRisk: 1 })
+  })
+
   test('a rotten shard that is read is set aside and made anew', async () => {
     const { world, nodes } = await stored()
     const node = nodes[3] as RepairNode

@@ -157,6 +157,27 @@ describe('who does not answer', () => {
     expect(found(a)).toMatchObject({ shortBlocks: 0 })
   })
 
+  test('and is left out of the layout leaves at risk whatever is to be on more nodes than there are', async () => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    await world.put([a, b, c], 'of three')
+    await world.put([a, b], 'of two', { copies: 2, versions: ['another'] })
+    goAway(world, c)
+    world.placed = ids(a, b) as RepairNodes['placed']
+    await world.sweep(a, b)
+    for (const node of [a, b]) expect(found(node)).toMatchObject({ shortBlocks: 0, goneBlocks: 0, narrowBlocks: 1, versionsAtRisk: 1 })
+    // one is short besides: when that is mended it is at risk as before
+    await lose(b, await world.put([a, b], 'of three too', { versions: ['one more'] }))
+    await world.sweep(a, b)
+    await world.sweep(a, b)
+    expect(found(a)).toMatchObject({ shortBlocks: 0, narrowBlocks: 2, versionsAtRisk: 2 })
+    comeBack(world, c)
+    world.placed = ids(a, b, c) as RepairNodes['placed']
+    await world.sweep(a, b, c)
+    await world.sweep(a, b, c)
+    expect(found(a)).toMatchObject({ shortBlocks: 0, narrowBlocks: 0, versionsAtRisk: 0 })
+  })
+
   test('and was the last to have a block makes it gone until it is back', async () => {
     const world = await repairNodes(2)
     const [a, b] = world.nodes as Four

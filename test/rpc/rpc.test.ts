@@ -26,7 +26,7 @@ const convert = async () => ({
 } as const)
 const repair = (state: RepairReport['state']): RepairReport => ({
   state, phase: 'surveying', why: 'a person asked', doneShare: 0.5, doneBytes: 10, totalBytes: 20, etaMs: 1000, failure: undefined, full: [peer],
-  found: { layoutVersion: '3', objectsAtRisk: 7, isAtLeast: false, shortBlocks: 9, goneBlocks: 1, misplacedBlocks: 0, misplacedBytes: 0 },
+  found: { layoutVersion: '3', objectsAtRisk: 7, isAtLeast: false, shortBlocks: 9, goneBlocks: 1, narrowBlocks: 2, misplacedBlocks: 0, misplacedBytes: 0 },
   total: { broughtBlocks: 1, fetchedBlocks: 2, releasedBlocks: 3, movedBytes: 4, failures: 5 },
 })
 const found = { pieces: 1, wrongPieces: 2, wrongReferences: 3, enteredFiles: 4, rows: 5, lostPartitions: 6, damagedFiles: 7 }

@@ -73,6 +73,8 @@ function * away ({ status: { members, peerId }, peers }: DoctorFacts): Iterable<
 function * redundancy ({ status: { atRisk, repair } }: DoctorFacts): Iterable<Finding> {
   const gone = repair?.found?.goneBlocks ?? 0
   if (gone > 0) yield aWarning('blocks-gone', `of ${gone} blocks too few copies or shards are known to be left to read them`, { means: 'their objects cannot be read until a node that has them is back, and are lost if there is none; or they are of uploads that failed, whose rest goes by itself', todo: 'start the nodes that are away, drained ones too; "dfs verify" says whether an object is meant, and which' })
+  const narrow = repair?.found?.narrowBlocks ?? 0
+  if (narrow > 0) yield aWarning('too-few-holders', `${narrow} blocks are to be on more nodes than there are that hold blocks`, { means: 'they have fewer copies or shards than their buckets ask, and repair cannot bring more', todo: 'add nodes, or bring back those that were left out; or "dfs bucket set NAME --redundancy" to what these can hold' })
   if (atRisk.objects > 0) yield aWarning('at-risk', `${atRisk.isAtLeast ? 'at least ' : ''}${atRisk.objects} objects in the cluster have fewer copies than they should`, { means: 'the next loss may be the last', todo: 'bring nodes back; repair does the rest ("dfs repair status"). If it stays, look for nodes without room' })
   if (atRisk.silent.length > 0) yield aNote('silent', `${atRisk.silent.length} nodes that hold blocks have not told what is at risk (${atRisk.silent.join(', ')})`, { means: 'the number of objects at risk is at least so', todo: 'they are away, or run an older version' })
   if (repair === undefined) return

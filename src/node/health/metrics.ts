@@ -35,6 +35,7 @@ export function nodeMetrics (): NodeMetrics {
     [gauge('dfs_degraded', '1 if redundancy, of blocks or of rows, is below what it should be'), ({ isDegraded }) => Number(isDegraded)],
     [gauge('dfs_blocks_short', 'Blocks that have fewer copies than they should'), ({ repair }) => repair?.found?.shortBlocks ?? 0],
     [gauge('dfs_blocks_gone', 'Of those, blocks of which too few copies or shards are known to be left to read them'), ({ repair }) => repair?.found?.goneBlocks ?? 0],
+    [gauge('dfs_blocks_narrow', 'Blocks of which the redundancy asks for more nodes than there are that hold blocks'), ({ repair }) => repair?.found?.narrowBlocks ?? 0],
     [gauge('dfs_blocks_misplaced', 'Blocks here that belong elsewhere'), ({ repair }) => repair?.found?.misplacedBlocks ?? 0],
     [gauge('dfs_repair_surveyed', '1 if everything has been looked at since the start: before, the four above know nothing'), ({ repair }) => Number(repair?.found !== undefined)],
     [gauge('dfs_repair_paused', '1 if repair is paused'), ({ repair }) => Number(repair?.state === 'paused')],

@@ -101,6 +101,8 @@ export interface RepairFound {
   readonly shortBlocks: number
   /** Of those, blocks of which too few copies or shards are known to be left to read them: their holders are away, or they are lost. */
   readonly goneBlocks: number
+  /** Of which the redundancy asks for more nodes than there are that hold blocks: their objects are at risk though nothing is missing that could be there. */
+  readonly narrowBlocks: number
   /** Here, and to be given up once those whose they are have them. */
   readonly misplacedBlocks: number
   readonly misplacedBytes: number

@@ -68,7 +68,7 @@ const awayOf = ({ state, peerId, reachable }: StatusFacts): number => state.layo
 
 /** Fewer copies, of blocks or of rows, than there should be. */
 const isDegraded = (facts: StatusFacts): boolean =>
-  atRiskOf(facts).objects > 0 || (facts.repair?.found?.shortBlocks ?? 0) > 0 || awayOf(facts) > 0 || (facts.forgetful ?? []).length > 0 || facts.rows.lostPartitions().size > 0
+  atRiskOf(facts).objects > 0 || (facts.repair?.found?.shortBlocks ?? 0) > 0 || (facts.repair?.found?.narrowBlocks ?? 0) > 0 || awayOf(facts) > 0 || (facts.forgetful ?? []).length > 0 || facts.rows.lostPartitions().size > 0
 
 export function statusOf (facts: StatusFacts): NodeStatus {
   const { config, state, peerId, reachable, blocks, cache, freeBytes, rows } = facts
@@ -152,10 +152,13 @@ function listingHealthOf ({ listedShare = 1 }: StatusFacts): readonly string[] {
 
 function riskHealthOf (facts: StatusFacts): readonly string[] {
   const { objects, isAtLeast } = atRiskOf(facts)
-  const { shortBlocks = 0, goneBlocks = 0 } = facts.repair?.found ?? {}
-  if (objects === 0 && shortBlocks === 0) return []
-  const known = shortBlocks === 0 ? 'other nodes know of blocks that have fewer copies than they should' : `${shortBlocks} blocks have fewer copies than they should${goneBlocks === 0 ? '' : `, and of ${goneBlocks} too few are known to be left to read them`}`
-  return [`${isAtLeast ? 'at least ' : ''}${objects} objects at risk: ${known}`]
+  const { shortBlocks = 0, goneBlocks = 0, narrowBlocks = 0 } = facts.repair?.found ?? {}
+  if (objects === 0 && shortBlocks === 0 && narrowBlocks === 0) return []
+  const known = [
+    ...shortBlocks === 0 ? [] : [`${shortBlocks} blocks have fewer copies than they should${goneBlocks === 0 ? '' : `, and of ${goneBlocks} too few are known to be left to read them`}`],
+    ...narrowBlocks === 0 ? [] : [`${narrowBlocks} blocks are to be on more nodes than there are that hold blocks: add nodes, or "dfs bucket set NAME --redundancy" to what these can hold`],
+  ]
+  return [`${isAtLeast ? 'at least ' : ''}${objects} objects at risk: ${known.length === 0 ? 'other nodes know of blocks that have fewer copies than they should' : known.join('; ')}`]
 }
 
 function repairHealthOf (repair: RepairReport | undefined): readonly string[] {

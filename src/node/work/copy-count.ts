@@ -42,7 +42,7 @@ export class CopyCount {
   readonly #options: { readonly copies: number, readonly isDeep: boolean, readonly signal: AbortSignal | undefined }
   #damaged: string[] = []
   #damagedCount = 0
-  #short = { blocks: 0, found: Infinity, wanted: 0, unknown: 0 }
+  #short = { blocks: 0, found: Infinity, wanted: 0, unknown: 0, places: Infinity }
 
   /** `copies`: of a block that is kept whole. */
   constructor (parts: CopyCountParts, options: { readonly copies: number, readonly isDeep: boolean, readonly signal: AbortSignal | undefined }) {
@@ -52,11 +52,11 @@ export class CopyCount {
 
   /** `damaged`: copies whose bytes are not what they should be. `below`: what is missing, for people. */
   result (): { readonly damaged: readonly string[], readonly below: string | undefined } {
-    const { blocks, found, wanted, unknown } = this.#short
+    const { blocks, found, wanted, unknown, places } = this.#short
     const more = this.#damagedCount - this.#damaged.length
     return {
       damaged: [...this.#damaged, ...more > 0 ? [`and ${more} more`] : []],
-      below: blocks === 0 ? undefined : `${blocks} blocks are short: of the shortest ${found} of ${wanted} copies or shards are there${unknown > 0 ? `, and ${unknown} nodes that may have one do not answer` : ''}`,
+      below: blocks === 0 ? undefined : `${blocks} blocks are short: of the shortest ${found} of ${wanted} copies or shards are there${unknown > 0 ? `, and ${unknown} nodes that may have one do not answer` : ''}${places < wanted ? `, and only ${places} nodes hold blocks` : ''}`,
     }
   }
 
@@ -76,12 +76,11 @@ export class CopyCount {
 
   #note (block: NotedBlock, held: ReadonlyMap<PeerId, Held>, placed: readonly PeerId[]): void {
     const { redundancy } = block
-    const asked = redundancy === undefined ? this.#options.copies : redundancy.k + redundancy.m
-    const wanted = Math.min(asked, placed.length)
+    const wanted = redundancy === undefined ? this.#options.copies : redundancy.k + redundancy.m
     const found = isWhole(block) ? [...held.values()].filter((what) => what === 'whole').length : new Set([...held.values()].flatMap((what) => typeof what === 'string' ? [] : [...what])).size
     if (found >= wanted) return
     this.#short.blocks++
-    if (found < this.#short.found) this.#short = { ...this.#short, found, wanted, unknown: placed.filter((peer) => !held.has(peer)).length }
+    if (found < this.#short.found) this.#short = { ...this.#short, found, wanted, unknown: placed.filter((peer) => !held.has(peer)).length, places: placed.length }
   }
 
   /** Whoever does not answer is in no answer: that is not "nothing". */

@@ -88,7 +88,7 @@ export function repairingOf (parts: RepairingParts): Repairing {
     return {
       state: now, phase, why, doneShare, doneBytes, totalBytes, etaMs, failure, total, full,
       found: found === undefined ? undefined : {
-        layoutVersion: String(found.layoutVersion), objectsAtRisk: found.versionsAtRisk, isAtLeast: found.isAtLeast, shortBlocks: found.shortBlocks, goneBlocks: found.goneBlocks,
+        layoutVersion: String(found.layoutVersion), objectsAtRisk: found.versionsAtRisk, isAtLeast: found.isAtLeast, shortBlocks: found.shortBlocks, goneBlocks: found.goneBlocks, narrowBlocks: found.narrowBlocks,
         misplacedBlocks: found.misplacedBlocks, misplacedBytes: found.misplacedBytes,
       },
     }

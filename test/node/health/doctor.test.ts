@@ -6,7 +6,7 @@ import type { NodeStatus } from '../../../src/node.ts'
 const found = { pieces: 9, wrongPieces: 0, wrongReferences: 0, enteredFiles: 0, rows: 9, lostPartitions: 0, damagedFiles: 0 }
 const repair: NonNullable<NodeStatus['repair']> = {
   state: 'idle', phase: 'waiting', why: undefined, doneShare: 1, doneBytes: 0, totalBytes: 0, etaMs: undefined, failure: undefined, full: [],
-  found: { layoutVersion: '3', objectsAtRisk: 0, isAtLeast: false, shortBlocks: 0, goneBlocks: 0, misplacedBlocks: 0, misplacedBytes: 0 }, total: { broughtBlocks: 0, fetchedBlocks: 0, releasedBlocks: 0, movedBytes: 0, failures: 0 },
+  found: { layoutVersion: '3', objectsAtRisk: 0, isAtLeast: false, shortBlocks: 0, goneBlocks: 0, narrowBlocks: 0, misplacedBlocks: 0, misplacedBytes: 0 }, total: { broughtBlocks: 0, fetchedBlocks: 0, releasedBlocks: 0, movedBytes: 0, failures: 0 },
 }
 const scrub: NonNullable<NodeStatus['scrub']> = { state: 'idle', phase: 'waiting', doneShare: 1, doneBytes: 0, totalBytes: 0, etaMs: undefined, failure: undefined, everyMs: 1, found, last: { finished: '2026-01-01', finishedMs: 0, tookMs: 1, bytes: 1, found } }
 const collect: NonNullable<NodeStatus['collect']> = {
@@ -48,6 +48,7 @@ describe('dfs doctor says', () => {
     ['who is away', but({ members: [member('a'), member('b', false), member('c')] }), 'warning peer-away'],
     ['that objects are at risk', but({ atRisk: { objects: 4, isAtLeast: true, silent: [] } }), 'warning at-risk'],
     ['that blocks may be gone', but({ repair: { ...repair, found: { ...repair.found as NonNullable<typeof repair.found>, goneBlocks: 1 } } }), 'warning blocks-gone'],
+    ['that blocks ask for more nodes than there are', but({ repair: { ...repair, found: { ...repair.found as NonNullable<typeof repair.found>, narrowBlocks: 1 } } }), 'warning too-few-holders'],
     ['who has not told', but({ atRisk: { objects: 0, isAtLeast: true, silent: ['b'] } }), 'note silent'],
     ['that repair is paused', but({ repair: { ...repair, state: 'paused' } }), 'warning repair-paused'],
     ['that repair fails', but({ repair: { ...repair, failure: 'the disk' } }), 'warning repair-fails'],
