@@ -184,7 +184,7 @@ export type NodeChange =
 /** What a change would move: partitions as the layout would have them, bytes as those who hold them say that they have, partition by partition. */
 export interface ChangeForecast {
   readonly isPossible: boolean
-  /** Why not. */
+  /** Why not; of a removal, which is never held up, what it would leave wanting. */
   readonly refusals: readonly string[]
   /** Of blocks, brought to other nodes, in sum. */
   readonly movedBytes: number

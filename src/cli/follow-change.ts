@@ -42,12 +42,13 @@ export async function followChange ({ output, clock, terminal, look, isOver, for
         if (isShown) terminal.write(`\r\x1b[2K${progressLine({ label: what, doneBytes, runBytes: doneBytes, totalBytes, seconds, ...terminal.columns === undefined ? {} : { columns: terminal.columns } })}`)
         else if (nowMs - saidMs >= followLimits.sayEveryMs && what + String(doneBytes) !== said) {
           [said, saidMs] = [what + String(doneBytes), nowMs]
-          const percent = totalBytes === 0 ? 100 : Math.floor(100 * doneBytes / totalBytes)
+          // never 100 before it is over: rows are taken over too
+          const percent = totalBytes === 0 ? 0 : Math.min(99, Math.floor(100 * doneBytes / totalBytes))
           const etaMs = etaMsOf(share, nowMs - startMs)
           const etaSeconds = etaMs === undefined ? undefined : Math.round(etaMs / 1000)
           const { rowPartitionsLeft, leftBytes, waitingFor } = progress
           if (output.isJson) output.fact({ progress: { doneBytes, totalBytes, percent, etaSeconds, rowPartitionsLeft, leftBytes, waitingFor } }, '')
-          else output.note(`${sizeText(doneBytes)} of ${sizeText(totalBytes)}, ${percent} %${etaSeconds === undefined ? '' : `, ${durationText(etaSeconds)} left`}: ${what}`)
+          else output.note(totalBytes === 0 ? what : `${sizeText(doneBytes)} of ${sizeText(totalBytes)}, ${percent} %${etaSeconds === undefined ? '' : `, ${durationText(etaSeconds)} left`}: ${what}`)
         }
       }
       await clock.sleep(followLimits.everyMs, { signal })

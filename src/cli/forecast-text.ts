@@ -2,7 +2,7 @@ import type { ChangeForecast } from '../node.ts'
 import { sizeText, table } from './output.ts'
 
 /** What a change would move, for people. */
-export function forecastText ({ nodes, movedBytes, countedPartitions, silent, refusals, areBucketsKnown, layout }: ChangeForecast): string {
+export function forecastText ({ isPossible, nodes, movedBytes, countedPartitions, silent, refusals, areBucketsKnown, layout }: ChangeForecast): string {
   const touched = nodes.filter(({ change, receiveBytes, giveUpBytes, rowPartitions, blockPartitions }) => change !== 'stays' || receiveBytes + giveUpBytes > 0 || [rowPartitions, blockPartitions].some(({ receive, giveUp }) => receive + giveUp > 0))
   const rows = touched.map((node) => [
     node.peerId ?? 'the new node', node.change === 'stays' ? '' : node.change, `zone ${node.zone}, ${sizeText(node.capacityBytes)}`,
@@ -16,7 +16,7 @@ export function forecastText ({ nodes, movedBytes, countedPartitions, silent, re
     ...silent.length === 0 ? [] : [`not told by ${silent.join(', ')}: what they have is taken to be what others have in their places`],
     ...areBucketsKnown ? [] : ['the buckets could not be listed: what they ask of the nodes is not looked at'],
     ...layout.state === 'changing' ? ['the layout changes now: this would take the place of what is under way'] : [],
-    ...refusals.map((reason) => `not possible: ${reason}`),
+    ...refusals.map((reason) => `${isPossible ? 'done all the same' : 'not possible'}: ${reason}`),
   ].join('\n')
 }
 

@@ -28,6 +28,9 @@ describe('what a change would move, as text', () => {
     const text = forecastText(forecast({ nodes: [node(a)], countedPartitions: 100, silent: [b], areBucketsKnown: false, refusals: ['no room'], isPossible: false }))
     expect(text.split('\n')).toEqual(['nothing moves', 'bytes counted in 100 of 4096 partitions, and taken from those for the rest', expect.stringContaining('not told by peer b'), expect.stringContaining('buckets could not be listed'), 'not possible: no room'])
   })
+  test('does not call a removal impossible, which is never held up', () => {
+    expect(forecastText(forecast({ refusals: ['bucket wide needs 4 nodes'] }))).toContain('\ndone all the same: bucket wide needs 4 nodes')
+  })
   test('names who only changes places, where that moves bytes', () => {
     const text = forecastText(forecast({ nodes: [node(a, { receiveBytes: 4096 }), node(b)] }))
     expect(text).toMatch(/^4\.0 KiB of blocks.*\npeer a .*receives 4\.0 KiB/)
@@ -43,14 +46,31 @@ describe('a change that is waited for', () => {
     expect(shareOf(forecast(), progress(99_999))).toEqual({ doneBytes: 4096, totalBytes: 4096 })
   })
 
-  async function followed (steps: ReadonlyArray<ChangeProgress | undefined>, { isJson = false, isTTY = false }: { isJson?: boolean, isTTY?: boolean } = {}): Promise<{ facts: object[], notes: string[], drawn: string }> {
+  test('of who receives and gives up alike is not there before it has begun', () => {
+    const alike = forecast({ nodes: [node(a, { receiveBytes: 4096, giveUpBytes: 4096 })] })
+    const at = (heldBytes: number, more: Partial<NodeProgress>): number => shareOf(alike, progress(0, { nodes: [{ ...holding(a, heldBytes), ...more }] })).doneBytes
+    expect(at(1000, { hasLooked: false })).toBe(0)
+    expect(at(3048, { hasLooked: false })).toBe(2048)
+    expect(at(5096, { misplacedBytes: 4096 })).toBe(4096)
+    // what it has given up hides as much of what came
+    expect(at(3048, { misplacedBytes: 3072 })).toBe(3072)
+    expect(at(1000, { misplacedBytes: 0 })).toBe(4096)
+  })
+  test('that moves no bytes is told by what it waits for, and is not whole before it is over', async () => {
+    const rows = [progress(1000, { rowPartitionsLeft: 5, waitingFor: ['rows are taken over: 5 partitions left'] }), progress(1000, { isDone: true })]
+    const none = forecast({ movedBytes: 0, nodes: [] })
+    expect((await followed(rows, { of: none })).notes).toEqual(['rows are taken over: 5 partitions left'])
+    expect((await followed(rows, { of: none, isJson: true })).facts).toMatchObject([{ progress: { percent: 0, rowPartitionsLeft: 5 } }])
+  })
+
+  async function followed (steps: ReadonlyArray<ChangeProgress | undefined>, { isJson = false, isTTY = false, of = forecast() }: { isJson?: boolean, isTTY?: boolean, of?: ChangeForecast } = {}): Promise<{ facts: object[], notes: string[], drawn: string }> {
     let [nowMs, step] = [0, 0]
     const [facts, notes, drawn]: [object[], string[], string[]] = [[], [], []]
     await followChange({
       output: { isJson, fact: (fact) => { facts.push(fact) }, note: (text) => { notes.push(text) }, warn: () => {} },
       clock: { monotonicMs: () => nowMs, sleep: async () => { nowMs += 6000 } } as unknown as Clock,
       terminal: { isTTY, columns: 120, write: (text) => { drawn.push(text); return true } },
-      look: async () => steps[step++], isOver: async ({ isDone }) => isDone, forecast: forecast(), signal: new AbortController().signal,
+      look: async () => steps[step++], isOver: async ({ isDone }) => isDone, forecast: of, signal: new AbortController().signal,
     })
     return { facts, notes, drawn: drawn.join('') }
   }

@@ -80,6 +80,9 @@ describe('the nodes of a cluster in use', () => {
     const node = await real.via(0)
     await node.client.json('PUT', '/v1/buckets/wide', { body: { shards: '2+2' } })
     expect(await dfs(['node', 'drain', peerOf(3), '--dry-run', '--data', real.node(0).data])).toMatchObject({ code: 8, stderr: expect.stringContaining('bucket wide (rs:2+2) needs 4 nodes') as string })
+    // a removal would be done
+    expect(await dfs(['node', 'remove', peerOf(3), '--dry-run', '--data', real.node(0).data])).toMatchObject({ code: 11, stdout: expect.stringContaining('done all the same: bucket wide (rs:2+2) needs 4 nodes') as string })
+    expect(await dfs(['node', 'remove', peerOf(0), '--dry-run', '--data', real.node(0).data])).toMatchObject({ code: 8, stderr: expect.stringContaining('does not remove itself') as string })
     expect((await dfs(['node', 'drain', peerOf(3), '--data', real.node(0).data])).code).toBe(8)
     await node.client.json('DELETE', '/v1/buckets/wide')
     node.client.close()

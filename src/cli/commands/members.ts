@@ -1,5 +1,6 @@
 import { systemClock } from '../../base/clock.ts'
 import { InvalidInput, Refused } from '../../base/errors.ts'
+import { Degraded } from '../degraded.ts'
 import { ClientError } from '../../client/errors.ts'
 import { sizeOf } from '../../config.ts'
 import type { ChangeForecast, ChangeProgress, ReplaceState } from '../../node.ts'
@@ -117,10 +118,11 @@ async function heirOf ({ client, output, signal }: CommandContext, { path, old, 
   }
 }
 
-/** @throws Refused, when it has been shown, if it could not be */
+/** @throws Refused, when it has been shown, if it could not be; Degraded, if it could and would leave something wanting */
 export function show ({ output }: Pick<CommandContext, 'output'>, forecast: ChangeForecast): void {
   output.fact({ dryRun: true, ...forecast }, forecastText(forecast))
   if (!forecast.isPossible) throw new Refused(`it cannot be: ${forecast.refusals.join('; ')}`)
+  if (forecast.refusals.length > 0) throw new Degraded(`it would be done, and then: ${forecast.refusals.join('; ')}`)
 }
 
 async function followed ({ client, output, signal }: CommandContext, forecast: ChangeForecast, isOver: (progress: ChangeProgress) => Promise<boolean>): Promise<void> {

@@ -14,9 +14,10 @@ export interface Expected {
 /** How far a change is: what has come to those who were to receive something. Pure, and all that a program that waits needs of this part. */
 export function shareOf ({ movedBytes, nodes }: Expected, now: Pick<ChangeProgress, 'nodes'>): ChangeShare {
   const doneBytes = nodes.reduce((sum, { peerId, receiveBytes, giveUpBytes, heldBytes = 0 }) => {
-    const held = now.nodes.find((node) => node.peerId === peerId)?.heldBytes
-    // what it gives up meanwhile hides as much of what came
-    return sum + (held === undefined ? 0 : Math.min(receiveBytes, Math.max(0, held - heldBytes + (giveUpBytes < receiveBytes ? 0 : giveUpBytes))))
+    const { heldBytes: held, misplacedBytes = 0, hasLooked } = now.nodes.find((node) => node.peerId === peerId) ?? {}
+    // what it has given up hides as much of what came; before it has looked it gives nothing up
+    const givenUp = hasLooked === true ? Math.max(0, giveUpBytes - misplacedBytes) : 0
+    return sum + (held === undefined ? 0 : Math.min(receiveBytes, Math.max(0, held - heldBytes + givenUp)))
   }, 0)
   return { doneBytes: Math.min(doneBytes, movedBytes), totalBytes: movedBytes }
 }

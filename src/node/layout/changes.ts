@@ -11,7 +11,7 @@ import type { VoterProgress } from '../../tables/messages.ts'
 import { type EraChangeParts, signerOf } from '../membership/era-change.ts'
 import { heirOf, type LayoutKeeper } from './layout-keeper.ts'
 import { changeMember, demandHolders, demandZone, type MemberSettings, setMember, withSettings } from '../membership/member-settings.ts'
-import { removeMember } from '../membership/removal.ts'
+import { notItself, removeMember } from '../membership/removal.ts'
 
 export interface ChangesParts {
   readonly eraParts: EraChangeParts
@@ -30,6 +30,7 @@ export class Changes {
 
   /** What a change would move, and why it could not be: by the function that makes the layout, and by what each node says that it has. Nothing is changed. @throws Refused, InvalidInput, NotFound, Unavailable */
   async plan (change: NodeChange, wait: { signal?: AbortSignal } = {}): Promise<ChangeForecast> {
+    if (change.kind === 'remove' && change.peer === this.#parts.eraParts.self) throw new Refused(notItself)
     const arriving = new Set(change.kind === 'join' || (change.kind === 'replace' && change.by === undefined) ? [toCome.peerId] : [])
     const [{ layout, members, next }, told, buckets] = await Promise.all([
       this.#parts.keeper.foreseen((rows) => changedRows(rows, change), { arriving, ...wait }), this.#holdings({ byPartition: true, ...wait }), this.#buckets(wait),
@@ -40,7 +41,9 @@ export class Changes {
       holdings.set(peer, { partitions: new Map(), heldBytes: 0, limitBytes: capacityBytes, roomBytes: Number.MAX_SAFE_INTEGER })
     }
     const plan = changePlan({ present: layout, next, holdings, buckets: buckets ?? [], mostCopies: Math.max(1, ...(buckets ?? [{ copies: 3 }]).map(({ copies }) => copies)) })
-    return { ...forecastOf(plan, { version: layout.version, state: layout.state, arriving }), areBucketsKnown: buckets !== undefined }
+    // a stolen node must go: a removal is never held up
+    const isPossible = change.kind === 'remove' || plan.refusals.length === 0
+    return { ...forecastOf(plan, { version: layout.version, state: layout.state, arriving }), isPossible, areBucketsKnown: buckets !== undefined }
   }
 
   /** @throws Refused where what is held would not fit any more, unless `isForced`; InvalidInput, Unavailable */
@@ -193,9 +196,9 @@ function imaginaryRow ({ role, zone, capacityBytes }: { role: 'member' | 'storag
 const limitAfter = (change: NodeChange, peer: PeerId, { limitBytes }: Pick<Holdings, 'limitBytes'>): number | undefined =>
   change.kind === 'set' && change.peer === peer && change.settings.capacityBytes !== undefined ? change.settings.capacityBytes : limitBytes
 
-function forecastOf ({ nodes, movedBytes, countedPartitions, silent, refusals }: ChangePlan, { version, state, arriving }: { version: bigint, state: ChangeForecast['layout']['state'], arriving: ReadonlySet<PeerId> }): Omit<ChangeForecast, 'areBucketsKnown'> {
+function forecastOf ({ nodes, movedBytes, countedPartitions, silent, refusals }: ChangePlan, { version, state, arriving }: { version: bigint, state: ChangeForecast['layout']['state'], arriving: ReadonlySet<PeerId> }): Omit<ChangeForecast, 'areBucketsKnown' | 'isPossible'> {
   return {
-    isPossible: refusals.length === 0, refusals, movedBytes, countedPartitions, silent, layout: { version: String(version), state },
+    refusals, movedBytes, countedPartitions, silent, layout: { version: String(version), state },
     nodes: nodes.map(({ member: { peerId, role, zone, capacityBytes }, ...rest }) => ({ peerId: arriving.has(peerId) ? undefined : peerId, role: nameOfRole(role), zone, capacityBytes, ...rest })),
   }
 }

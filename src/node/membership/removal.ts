@@ -5,6 +5,8 @@ import { describeMember, roles } from '../../cluster/index.ts'
 import { majorityOf } from '../../tables/electorate.ts'
 import { changeEra, type EraChangeParts, signerOf } from './era-change.ts'
 
+export const notItself = 'a node does not remove itself: ask another one'
+
 export interface Removal {
   /** The era that leaves it out. */
   readonly era: number
@@ -18,7 +20,7 @@ export interface Removal {
  * @throws Refused, NotFound, Unavailable (nothing happened), UnknownOutcome (repeat it)
  */
 export async function removeMember (parts: EraChangeParts, subject: PeerId, wait: { signal?: AbortSignal } = {}): Promise<Removal> {
-  if (subject === parts.self) throw new Refused('a node does not remove itself: ask another one')
+  if (subject === parts.self) throw new Refused(notItself)
   signerOf(parts)
   if (parts.state.belongs(subject)) demandMajorityWithout(parts, subject)
   await changeEra(parts, ({ rows, admins }) => {
