@@ -22,9 +22,11 @@ import { IssuedInvites } from './membership/issued-invites.ts'
 import { changesDoor, type ChangesDoorParts } from './layout/changes-door.ts'
 import { layoutReportOf } from './layout/layout-report.ts'
 import type { nodeMetrics } from './health/metrics.ts'
+import { RedundancyLog } from './health/redundancy-log.ts'
 import { removeMember } from './membership/removal.ts'
 import { rotateKeys } from './membership/rotation.ts'
 import type { AnnounceWork } from './work/announcing.ts'
+import { runInBackground } from './work/background.ts'
 import type { Collecting } from './work/collecting.ts'
 import type { Converting } from './work/converting.ts'
 import type { OwnCapacity } from './layout/own-capacity.ts'
@@ -45,7 +47,9 @@ export interface DoorParts {
   readonly state: ClusterState
   readonly clock: Clock
   readonly random: Random
-  readonly log: { info (fields: object, message: string): void }
+  readonly log: { info (fields: object, message: string): void, warn (fields: object, message: string): void }
+  /** Background work failed. */
+  readonly warn: (message: string, cause: unknown) => void
   readonly startedMs: number
   readonly space: FreeSpace
   readonly network: Network
@@ -85,13 +89,15 @@ export interface DoorParts {
 }
 
 /** The open node as faces and embedding programs see it; disposing it closes what `closing` holds. */
-export function doorOf (parts: DoorParts, closing: AsyncDisposable): DfsNode {
+export function doorOf (parts: DoorParts, closing: AsyncDisposableStack): DfsNode {
   const { config, files, keyring, state, clock, random, log, startedMs, space, network, positions, greetings, stores, rows, codec, registers, objects, keys, shares, hashingSpans, repairing, collecting, converting, scrubbing, clusterHealth, metrics, isKeyless, layoutTrouble } = parts
   const facts = (): Parameters<typeof statusOf>[0] => ({
     config, state, peerId: network.peerId, addresses: network.addresses(), uptimeMs: clock.monotonicMs() - startedMs,
     reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(), collect: collecting.status(), convert: converting.status(), scrub: scrubbing.status(), compare: parts.comparing.status(), announce: parts.announceWork.status(), indexDamage: stores.damage, atRisk: clusterHealth.atRisk(), givenUp: parts.givenUp.isUnverified ? parts.givenUp.peers : [],
     listedShare: parts.listedShare(), limitBytes: parts.capacity.limitBytes, capacityTrouble: parts.capacity.trouble, change: parts.change(),
   })
+  const redundancyLog = new RedundancyLog({ status: () => statusOf(facts()), clock, log })
+  closing.use(runInBackground([{ name: 'redundancy in the log', step: async () => redundancyLog.step() }], { clock, warn: parts.warn }))
   const eraParts = (): EraChangeParts => {
     if (parts.eraParts === undefined) throw new Refused(`this is a ${nameOfRole(state.certificate.member.role)} node: it may neither invite nor remove. Ask a member`)
     return parts.eraParts

@@ -1,0 +1,39 @@
+import { describe, expect, test } from 'vitest'
+import { RedundancyLog, redundancyLogLimits } from '../../../src/node/health/redundancy-log.ts'
+import { VirtualTime } from '../../simulation/virtual-time.ts'
+
+/** A node that is so, looked at for so many seconds; gives what its log says. */
+function node (): { is (isDegraded: boolean, seconds: number): readonly string[] } {
+  const time = new VirtualTime()
+  const clock = time.clock()
+  let [isDegradedNow, nowMs] = [false, clock.monotonicMs()]
+  let said: string[] = []
+  const log = new RedundancyLog({
+    status: () => ({ isDegraded: isDegradedNow, health: isDegradedNow ? ['1 of 3 members do not answer'] : [], atRisk: { objects: 0, isAtLeast: false, silent: [] } }),
+    clock: { ...clock, monotonicMs: () => nowMs },
+    log: { warn: (fields, message) => { said.push(`warn: ${message} ${JSON.stringify(fields)}`) }, info: (_fields, message) => { said.push(`info: ${message}`) } },
+  })
+  return {
+    is (isDegraded, seconds) {
+      isDegradedNow = isDegraded
+      said = []
+      for (let i = 0; i < seconds * 4; i++) { nowMs += 250; log.step() }
+      return said
+    },
+  }
+}
+
+describe('redundancy below what it should be', () => {
+  test('is a warning in the log, with what health says, once; and its end is told', () => {
+    const one = node()
+    expect(one.is(false, 60)).toEqual([])
+    expect(one.is(true, 60)).toEqual(['warn: redundancy is below what it should be {"health":["1 of 3 members do not answer"],"objectsAtRisk":0}'])
+    expect(one.is(true, 60)).toEqual([])
+    expect(one.is(false, 60)).toEqual(['info: redundancy is what it should be again'])
+  })
+  test('for a moment, as when a node is started again, is not told', () => {
+    const one = node()
+    expect(one.is(true, redundancyLogLimits.settleMs / 2000)).toEqual([])
+    expect(one.is(false, 60)).toEqual([])
+  })
+})
