@@ -34,7 +34,7 @@ function compareText (compare: CompareReport): string {
 const announceText = (announce: AnnounceReport): string =>
   `${stateText(announce)}; ${announce.total.announcedObjects} objects told again, ${announce.total.providedRoots} roots provided again, ${announce.total.failures} failures since the start`
 
-function shortText ({ objectsAtRisk, isAtLeast, shortBlocks, goneBlocks, narrowBlocks = 0 }: NonNullable<RepairReport['found']>): string {
+function shortText ({ objectsAtRisk, isAtLeast, shortBlocks, goneBlocks, narrowBlocks }: NonNullable<RepairReport['found']>): string {
   if (shortBlocks === 0 && narrowBlocks === 0) return 'full'
   return [
     `${isAtLeast ? 'at least ' : ''}${objectsAtRisk} objects at risk`,
