@@ -54,6 +54,27 @@ export const layoutHistories = {
     await readAll('ann')
   },
 
+  'the floor is not taken over with the rows': async ({ world, old, fresh, appendAll, eraseAll, readAll, buried, move, settled, pause }) => {
+    const [dave = ''] = fresh
+    // bob has something for carol, whom it does not reach
+    world.cut(between(['bob'], ['carol']))
+    await pause(1_000)
+    await appendAll('bob')
+    await move({ from: ['carol'], to: [dave] })
+    await settled(['ann', 'bob', dave])
+    await eraseAll('ann')
+    await buried(['ann', 'bob', dave])
+    await move({ from: [dave], to: ['carol'] })
+    await settled(old)
+    // and delivers it when everybody has been told that it is gone
+    let isDelivered = false
+    world.hold(({ from, to, kind, isClear }) => { isDelivered ||= from === 'bob' && to === 'carol' && kind === 'handOver' && !isClear; return false })
+    world.cut([])
+    await pause(3_000)
+    if (!isDelivered) world.violations.push('nothing was late: nothing is tried')
+    await readAll('carol')
+  },
+
   'a question names the version of the moment, not of its round': async ({ world, old, fresh, last, move, does, pause, settled, ends }) => {
     // nothing of its own is taken over from the last of the old ones
     world.cut(between([last], fresh))

@@ -73,6 +73,7 @@ export const layoutVariants: Readonly<Record<string, () => WorldVariant>> = {
     },
   }),
   'whoever enters keeps what it had from an earlier time': () => ({ store: (store) => objectWith(store, { clear: async () => {} }) }),
+  'the floor is not taken over with the rows': () => ({ store: (store) => objectWith(store, { raiseFloor: async () => {} }) }),
   'a change is left to the member that began it': () => ({
     keeper: (keeper, { self, state }) => objectWith(keeper, {
       step: async (wait: Parameters<LayoutKeeper['step']>[0]) => state.layout.members.map(({ peerId }) => peerId).toSorted()[0] === self ? keeper.step(wait) : 'idle' as const,
