@@ -285,6 +285,28 @@ export const wholeHistories = {
     },
   },
 
+  'an upload is given up by a row that is older': {
+    names: ['ann', 'bob', 'carol'],
+    beatEveryMs: 10_000,
+    async told ({ world, votersOf, put, until, pause }) {
+      const { names: [looksAfter = '', one = ''] } = votersOf('k')
+      let [isDeaf, isOver] = [false, false]
+      const stored = put(one, 'k', (async function * () {
+        yield 'a'
+        // who looks after the row hears that it has begun, and not that it goes on
+        await until('its row is there', () => world.process(looksAfter)?.blocks?.owed.all().length === 1)
+        world.hold((message) => message.to === looksAfter && !message.isClear && (message.kind === 'accept' || message.kind === 'handOver'))
+        isDeaf = true
+        await until('it has been looked at often enough', () => isOver)
+        yield '1'
+      })())
+      await until('it has begun', () => isDeaf)
+      await pause(120_000)
+      isOver = true
+      if (!await stored) world.violations.push('an upload that went on was given up')
+    },
+  },
+
   'of three redundant shards one is waited for': {
     names: ['ann', 'bob', 'carol', 'dave', 'eve', 'frank', 'grace'],
     bucket: { shards: '2+3' },

@@ -12,7 +12,8 @@ import type { InventoryItem } from '../../src/blockstore/inventory.ts'
 import { noReferences } from '../../src/blockstore/references.ts'
 import { Buckets } from '../../src/objects/buckets/buckets.ts'
 import { decodeObjectRow, emptyRow, encodeObjectRow, isVacant, type PendingVersion } from '../../src/objects/object-row.ts'
-import { type Change, type Registers, tables } from '../../src/tables/index.ts'
+import type { UndertakerParts } from '../../src/objects/work/undertaker.ts'
+import { type Change, type Registers, type RowAddress, tables } from '../../src/tables/index.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
 import { openRecord } from '../../src/tables/opened-record.ts'
@@ -147,19 +148,33 @@ export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
       })
     },
   }),
+  'an upload is given up by a row that is older': () => ({
+    undertaker: (parts) => ({ ...parts, registers: {
+      read: async (...of) => parts.registers.read(...of),
+      change: async (address, change, options) => {
+        const held = await heldRow(parts, address)
+        const own = held === undefined ? [] : decodeObjectRow(held).pending
+        const asHeld = (row: ReturnType<typeof decodeObjectRow>): ReturnType<typeof decodeObjectRow> => ({ ...row, pending: row.pending.map((version) => own.find(({ id }) => equals(id, version.id)) ?? version) })
+        return changing({ change: async (...of: Parameters<Registers['change']>) => parts.registers.change(...of) } as Registers, asHeld, (row) => row).change(address, change, options)
+      },
+    } }),
+  }),
   'what is dead is read off this replica alone': () => ({
     undertaker: (parts) => ({
       ...parts,
       registers: {
         change: async (...change) => parts.registers.change(...change),
-        read: async (address) => {
-          const rowKey = plainCodec.rowKeyOf(address)
-          for await (const row of parts.store.rows((rowKey[0] ?? 0) << 4 | (rowKey[1] ?? 0) >> 4)) if (equals(row.rowKey, rowKey) && row.accepted !== undefined) return openRecord(plainCodec, { table: row.table, rowKey, record: row.accepted }).value
-          return undefined
-        },
+        read: async (address) => heldRow(parts, address),
       },
     }),
   }),
+}
+
+/** What this replica has accepted of a row. */
+async function heldRow ({ store }: Pick<UndertakerParts, 'store'>, address: RowAddress): Promise<Uint8Array | undefined> {
+  const rowKey = plainCodec.rowKeyOf(address)
+  const record = (await store.get(address.table, rowKey))?.accepted
+  return record === undefined ? undefined : openRecord(plainCodec, { table: address.table, rowKey, record }).value
 }
 
 const both = (one: () => void, other: () => void) => (): void => { one(); other() }
