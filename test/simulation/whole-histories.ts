@@ -307,6 +307,20 @@ export const wholeHistories = {
     },
   },
 
+  'an id stands in its row only when blocks are there': {
+    names: ['ann', 'bob', 'carol', 'dave'],
+    async told ({ world, names, placesOf, put, until, pause, ends }) {
+      const writer = names.find((name) => !placesOf('A').includes(name)) ?? 'dave'
+      const hasIt = async (name: string): Promise<boolean> => world.isAlive(name) && await world.process(name)?.blocks?.stores.blocks.has(blockOfLetter('A').cid) === true
+      const isAnywhere = async (): Promise<boolean> => (await Promise.all(names.map(hasIt))).some((has) => has)
+      void put(writer, 'k', (async function * () { yield 'A'; await until('its writer is gone', () => !world.isAlive(writer)); throw new Error('gone') })())
+      await until('its block is stored', async () => (await Promise.all(names.map(hasIt))).filter((has) => has).length >= 2)
+      await ends([writer])
+      await pause(150_000)
+      if (await isAnywhere()) world.violations.push('what a dead writer has stored stays for ever')
+    },
+  },
+
   'of three redundant shards one is waited for': {
     names: ['ann', 'bob', 'carol', 'dave', 'eve', 'frank', 'grace'],
     bucket: { shards: '2+3' },

@@ -159,6 +159,16 @@ export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
       },
     } }),
   }),
+  'an id stands in its row only when blocks are there': () => ({
+    objectRegisters: (registers) => {
+      // uploads of this node
+      const begun = new Map<string, PendingVersion>()
+      return changing(registers, (row) => ({ ...row, pending: [...row.pending, ...begun.values()] }), (row) => {
+        for (const version of row.pending) begun.set(hexOf(version.id), version)
+        return { ...row, pending: [] }
+      })
+    },
+  }),
   'what is dead is read off this replica alone': () => ({
     undertaker: (parts) => ({
       ...parts,
