@@ -1,5 +1,7 @@
+import { declaredBy, recovering } from '../../src/cluster/recovery.ts'
+import { keyNamed } from '../support/cluster-identities.ts'
 import type { LayoutHistory, Stage } from './layout-histories.ts'
-import type { TableMessage } from './world.ts'
+import type { Process, TableMessage } from './world.ts'
 
 export interface LossHistory {
   /** Those that hold everything when it begins. */
@@ -82,6 +84,23 @@ export const lossHistories = {
       await settled(['carol', 'dave', 'frank'])
       await ends(['dave'])
       await isRead(stage, 'carol')
+    },
+  },
+
+  'a declaration is believed whoever has signed it': {
+    old: seven.slice(0, 5), fresh: [],
+    async told (stage) {
+      const { world, does, pause, ends } = stage
+      const [writer = '', , , deaf = '', lies = ''] = replicasOf(stage)
+      world.hold(isNews({ to: [deaf, lies] }))
+      await does(writer, 'late')
+      // one that is no admin gives up those who know of it, and all of them live
+      const { state } = world.process(lies) as Process
+      const left = state.layout.members.filter(({ peerId }) => [deaf, lies].map((name) => world.peerOf(name)).includes(peerId))
+      await world.goesBy(lies, declaredBy(keyNamed(lies), state.clusterId, recovering(state.layout, left)))
+      await pause(15_000)
+      await isRead(stage, deaf)
+      await ends([lies])
     },
   },
 } as const satisfies Readonly<Record<string, LossHistory>>

@@ -1,11 +1,12 @@
 import type { PeerId } from '../../src/base/peer-id.ts'
-import { type Layout, replicasOf, survivorsOf } from '../../src/cluster/index.ts'
+import { declaredBy, encodeLayout, type Layout, parseLayout, replicasOf, survivorsOf } from '../../src/cluster/index.ts'
 import { votersIn } from '../../src/node/membership/membership.ts'
-import type { ClusterState } from '../../src/node/state.ts'
+import { ClusterState } from '../../src/node/state.ts'
 import type { Takeovers } from '../../src/node/layout/takeover.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
 import type { Voters } from '../../src/tables/index.ts'
-import { objectWith } from './layout-variants.ts'
+import { keyNamed } from '../support/cluster-identities.ts'
+import { objectWith, replaced } from './layout-variants.ts'
 import type { WorldVariant } from './world.ts'
 
 /** After a majority was given up: of those that are left, these decide, beside a majority of those that follow. */
@@ -27,6 +28,8 @@ const takingOverFrom = (change: (left: readonly PeerId[]) => readonly PeerId[]):
   },
 })
 
+const adoptLayout = Reflect.get(ClusterState.prototype, 'adoptLayout') as (...of: Parameters<ClusterState['adoptLayout']>) => Promise<void>
+
 /** Rules of what is declared when a majority is gone for good, each taken out. */
 export const lossVariants: Readonly<Record<string, () => WorldVariant>> = {
   'of those that are left a majority decides, and is taken over from': () => ({
@@ -45,5 +48,13 @@ export const lossVariants: Readonly<Record<string, () => WorldVariant>> = {
       } })
     },
     takeovers: (takeovers) => objectWith<Takeovers>(takeovers, { of: (layout: Layout) => takeovers.of(layout.recovery === undefined ? layout : { ...layout, recovery: { ...layout.recovery, abandoned: [] } }) }),
+  }),
+  'a declaration is believed whoever has signed it': () => ({
+    // as if the authority had
+    undo: replaced(ClusterState.prototype, 'adoptLayout', async function (this: ClusterState, encoded, options) {
+      const layout = parseLayout(encoded)
+      const { recovery } = layout
+      await Reflect.apply(adoptLayout, this, [recovery === undefined ? encoded : encodeLayout(declaredBy(keyNamed('cluster authority'), this.clusterId, { ...layout, recovery })), options])
+    }),
   }),
 }

@@ -24,7 +24,7 @@ import { setMember } from '../../src/node/membership/member-settings.ts'
 import { IndexRebuild } from '../../src/node/rows/listing.ts'
 import { clusterAddress, layoutAddress, layoutGuard } from '../../src/node/membership/membership.ts'
 import { removeMember } from '../../src/node/membership/removal.ts'
-import { ClusterState, readFacts, writeFacts } from '../../src/node/state.ts'
+import { type ClusterFacts, ClusterState, readFacts, writeFacts } from '../../src/node/state.ts'
 import { StorePositions } from '../../src/node/layout/store-positions.ts'
 import { type TableEngine, tableEngine } from '../../src/node/rows/table-engine.ts'
 import { Takeovers } from '../../src/node/layout/takeover.ts'
@@ -351,6 +351,15 @@ export class World {
       ...this.#eraParts(process), ask: process.engine.ask, clock: this.time.clock(() => process.isAlive), index: process.index,
       answers: async (peer) => this.#isLinked(name, this.#byPeer.get(peer) ?? ''), storeOf: (peer) => this.#disks.get(this.#byPeer.get(peer) ?? '')?.rows.storeId, loud: (_, message) => { this.say(`${name}: ${message}`) },
     }, { lost: lost.map(peerNamed), isDryRun: false })
+  }
+
+  /** A node that lies: it goes by a layout of its own making, that it has written to its own disk. */
+  async goesBy (name: string, layout: Layout): Promise<void> {
+    this.kill(name)
+    const { files } = this.disk(name)
+    await writeFacts(files, { ...await readFacts(files) as ClusterFacts, layout })
+    await this.start(name)
+    this.say(`${name} goes by a layout ${layout.version} of its own making`)
   }
 
   /** `dfs node remove`, at this node. */
