@@ -321,6 +321,21 @@ export const wholeHistories = {
     },
   },
 
+  'what a witness has is not compared with what is listed': {
+    names: ['ann', 'bob', 'carol'],
+    witnesses: ['carol'],
+    async told ({ world, put, list, pause }) {
+      await put('ann', 'l', '1')
+      // of those that know names one misses what is new, and the other dies
+      world.hold((message) => message.to === 'ann' && !message.isClear && (message.kind === 'accept' || message.kind === 'handOver'))
+      await put('bob', 'k', '1')
+      await put('bob', 'l', '2')
+      world.kill('bob')
+      await pause(1_000)
+      if (!await list('ann')) world.violations.push('nothing is listed: nothing is tried')
+    },
+  },
+
   'of three redundant shards one is waited for': {
     names: ['ann', 'bob', 'carol', 'dave', 'eve', 'frank', 'grace'],
     bucket: { shards: '2+3' },
@@ -369,6 +384,8 @@ export interface WholeHistory {
   /** How often an upload shows that it goes on. */
   readonly beatEveryMs?: number
   readonly isShowingStores?: boolean
+  /** Vote, and have neither keys nor blocks. */
+  readonly witnesses?: readonly string[]
   readonly told: (stage: WholeStage) => Promise<void>
 }
 
@@ -383,6 +400,8 @@ interface WholeStage {
   readonly put: (through: string, key: string, letters: string | AsyncIterable<string>, options?: { isStill?: boolean }) => Promise<boolean>
   readonly remove: (through: string, key: string) => Promise<void>
   readonly read: (through: string, key: string) => Promise<void>
+  /** Whether it was told a page. */
+  readonly list: (through: string) => Promise<boolean>
   /** From now on what the bucket has, and what comes, is to be kept so. */
   readonly keep: (redundancy: { readonly shards: string } | { readonly copies: number }) => Promise<void>
   readonly until: (what: string, isTrue: () => boolean | Promise<boolean>) => Promise<void>
@@ -397,12 +416,12 @@ interface WholeStage {
 
 const calm: WorldWeather = { loss: 0, duplicates: 0, maxLatencyMs: 5, stragglers: 0, maxSyncMs: 3 }
 
-export async function simulateWholeHistory ({ seed, history: { names: founders, fresh = [], bucket, told, isShowingStores = false, beatEveryMs }, variant = {} }: { seed: number, history: WholeHistory, variant?: WorldVariant | undefined }): Promise<{ violations: readonly string[], events: readonly string[] }> {
+export async function simulateWholeHistory ({ seed, history: { names: founders, fresh = [], bucket, told, isShowingStores = false, witnesses = [], beatEveryMs }, variant = {} }: { seed: number, history: WholeHistory, variant?: WorldVariant | undefined }): Promise<{ violations: readonly string[], events: readonly string[] }> {
   if (bucket?.shards !== undefined) await compiled({ shards: bucket.shards })
   const before: WholeStage['before'] = { release: undefined, storeShard: undefined, collect: undefined }
   const names = [...founders, ...fresh]
   const world: World = new World({
-    seed, names, founders: founders.length, weather: calm, hasBlocks: true, isShowingStores,
+    seed, names, founders: founders.length, weather: calm, hasBlocks: true, isShowingStores, witnesses,
     variant: {
       ...beatEveryMs === undefined ? {} : { beatEveryMs }, ...variant,
       stores: (plain, self) => {
@@ -472,6 +491,14 @@ export async function simulateWholeHistory ({ seed, history: { names: founders, 
       return { partition: partitionOf(rowKey), names: (world.process(first)?.engine.voters.of(tables.objects, rowKey) ?? []).map(nameOf) }
     },
     read: async (through, key) => { await read(through, key) },
+    async list (through) {
+      await pause(1)
+      const startMs = world.time.nowMs
+      let found: ReadonlyMap<string, string> | undefined
+      const outcome = await outcomeOf(async () => { found = new Map((await objectsOf(through).list('told', {})).objects.map(({ key, versionId }) => [key, versionId])) })
+      for (const key of found === undefined ? [] : keys) history.push({ key, what: `list ${shortOf(found?.get(key))} through ${through}`, startMs, endMs: world.time.nowMs, did: { kind: 'read', saw: found?.get(key) } })
+      return outcome === 'told'
+    },
     keep: async (redundancy) => {
       if ('shards' in redundancy) await compiled(redundancy)
       await until('the bucket is set to it', async () => objectsOf(first).setRedundancy('told', redundancy).then(() => true, () => false))

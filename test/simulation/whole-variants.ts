@@ -2,7 +2,7 @@ import type { Cid } from '../../src/base/cid.ts'
 import { concat, equals, hexOf, textOf } from '../../src/base/bytes.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
 import { condemnedKind, forget } from '../../src/blockstore/condemned.ts'
-import { describeMember } from '../../src/cluster/index.ts'
+import { describeMember, roles } from '../../src/cluster/index.ts'
 import type { Shard } from '../../src/blockstore/shard.ts'
 import { type Redundancy, type Reference, writeQuorumOf } from '../../src/replication/index.ts'
 import type { Files } from '../../src/disk/index.ts'
@@ -17,6 +17,7 @@ import { type Change, type Registers, type RowAddress, tables } from '../../src/
 import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
 import { openRecord } from '../../src/tables/opened-record.ts'
+import type { TableReplica } from '../../src/tables/replica.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import { indexWith } from './collection-variants.ts'
 import { replaced } from './layout-variants.ts'
@@ -67,6 +68,17 @@ export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
       shardPresence: async (_, wanted) => wanted.map(({ redundancy: { k, m } }) => ({ indexes: Array.from({ length: k + m }, (__, i) => i), references: noReferences }) as never),
     } }),
   }),
+  'what a witness has is not compared with what is listed': () => {
+    // whoever asks a witness what it has hears what it has itself
+    const replicas = new Map<PeerId, TableReplica>()
+    return {
+      served: (replica, state) => {
+        const { peerId, role } = describeMember(state)
+        replicas.set(peerId, replica)
+        return { answer: async (from, request) => (role === roles.witness && request.kind === 'digest' ? replicas.get(from) ?? replica : replica).answer(from, request) }
+      },
+    }
+  },
   'a block is given up before others have promised it': () => ({
     stores: (stores) => ({ ...stores, holder: { ...stores.holder, release: async (cid) => stores.holder.release(cid, async () => true) } }),
   }),

@@ -411,7 +411,8 @@ export class World {
     } })
     const store = this.#variant.store?.(process.store) ?? process.store
     const [listed, describe, owed] = [memoryListingIndex(), this.#hasBlocks ? describeRow : () => undefined, new OwedRows()]
-    const rebuild = this.#hasBlocks ? new IndexRebuild({ rows: store, codec: plainCodec, index: listed, describe, found: (row) => { owed.foundIn(row) }, warn: () => {} }, { whenWhole: () => { owed.endPass() } }) : undefined
+    const isKeyless = this.#witnesses.has(name)
+    const rebuild = this.#hasBlocks && !isKeyless ? new IndexRebuild({ rows: store, codec: plainCodec, index: listed, describe, found: (row) => { owed.foundIn(row) }, warn: () => {} }, { whenWhole: () => { owed.endPass() } }) : undefined
     owed.beginPass()
     // most of it comes when the node serves
     await rebuild?.begin({ rows: 3 })
@@ -424,7 +425,7 @@ export class World {
     const admission = new Admission()
     const network = { peerId: self, requests, reachable: () => [...this.#variant.reachable?.(process.reachable, this.names.filter((other) => other !== name).map(peerNamed)) ?? process.reachable], admission, providers: { async * find () {} } } as unknown as Network
     const engine = tableEngine({
-      self, state: this.#variant.tablesState?.(state) ?? state, network, timing: this.#isBurying ? { antiEntropyEveryMs: 15_000, burialEveryMs: 20_000 } : undefined, takeovers, rows: store, codec: plainCodec, index: this.#witnesses.has(name) ? undefined : listed, absence, clock, random: this.random,
+      self, state: this.#variant.tablesState?.(state) ?? state, network, timing: this.#isBurying ? { antiEntropyEveryMs: 15_000, burialEveryMs: 20_000 } : undefined, takeovers, rows: store, codec: plainCodec, index: isKeyless ? undefined : listed, absence, clock, random: this.random,
       positions: process.positions ?? ({ remembers: () => true } as unknown as StorePositions), warn: () => {}, votersOf: this.#variant.voters, describe, saved: (row) => { if (process.blocks === undefined) owed.saved(row); else process.blocks.undertaker.saved(row) }, rebuild,
     })
     process.engine = engine
@@ -473,7 +474,7 @@ export class World {
       { name: 'who joined while an era began', step: async (wait) => process.latecomers.step(wait) },
     ]
     runInBackground(tasks, { clock, warn: () => {} })
-    if (this.#hasBlocks) process.blocks = await worldBlocks({ self, state, network, tables: engine, rows: store, files: slowly, index: slowKeyValue(index, slow), listing: listed, clock, random: this.random, owed, ledger: this.ledger, variant: this.#variant })
+    if (this.#hasBlocks && !isKeyless) process.blocks = await worldBlocks({ self, state, network, tables: engine, rows: store, files: slowly, index: slowKeyValue(index, slow), listing: listed, clock, random: this.random, owed, ledger: this.ledger, variant: this.#variant })
   }
 
   #unfinished (ask: AskReplica): AskReplica {
