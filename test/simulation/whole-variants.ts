@@ -68,6 +68,9 @@ export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
       shardPresence: async (_, wanted) => wanted.map(({ redundancy: { k, m } }) => ({ indexes: Array.from({ length: k + m }, (__, i) => i), references: noReferences }) as never),
     } }),
   }),
+  'a conversion is done before all its pieces are stored': () => ({
+    conversion: (parts) => ({ ...parts, replication: { ...parts.replication, writer: (reference, options) => parts.replication.writer(reference, { ...options, isAllNeeded: false }) } }),
+  }),
   'what a witness has is not compared with what is listed': () => {
     // whoever asks a witness what it has hears what it has itself
     const replicas = new Map<PeerId, TableReplica>()
