@@ -178,6 +178,20 @@ describe('who does not answer', () => {
     expect(found(a)).toMatchObject({ shortBlocks: 0, narrowBlocks: 0, versionsAtRisk: 0 })
   })
 
+  test('is told as too few until the redundancy asks for less, which is seen within minutes though nobody says so', async () => {
+    const world = await repairNodes(2)
+    const [a, b] = world.nodes as Four
+    const cid = await world.put([a, b], 'a block')
+    await world.sweep(a, b)
+    expect(found(a)).toMatchObject({ narrowBlocks: 1, versionsAtRisk: 1 })
+    const { signal } = new AbortController()
+    const isBusy = async (): Promise<boolean> => await a.repair.step({ signal }) === 'busy'
+    expect(await isBusy()).toBe(false)
+    world.time.nowMs += repairLimits.retryMs + 1
+    expect(await isBusy()).toBe(true)
+    expect(await world.holdersOf(cid)).toHaveLength(2)
+  })
+
   test('and was the last to have a block makes it gone until it is back', async () => {
     const world = await repairNodes(2)
     const [a, b] = world.nodes as Four

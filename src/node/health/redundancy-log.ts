@@ -13,11 +13,12 @@ export const redundancyLogLimits = {
   settleMs: 5000,
 } as const
 
-/** Whoever reads nothing but the log learns that redundancy is below what it should be, when that begins and when it is over; `dfs status` says the same with its exit code. */
+/** Whoever reads nothing but the log learns that redundancy is below what it should be, when that begins, when there is a further reason, and when it is over; `dfs status` says the same with its exit code. */
 export class RedundancyLog {
   readonly #parts: RedundancyLogParts
   #lookedMs = -Infinity
-  #told = false
+  /** Undefined: all is as it should be. */
+  #told: ReadonlySet<string> | undefined
   /** Since when it is not as it was told. */
   #otherMs: number | undefined
 
@@ -29,12 +30,20 @@ export class RedundancyLog {
     if (nowMs - this.#lookedMs < redundancyLogLimits.everyMs) return 'idle'
     this.#lookedMs = nowMs
     const { isDegraded, health, atRisk } = status()
-    this.#otherMs = isDegraded === this.#told ? undefined : this.#otherMs ?? nowMs
+    const kinds = isDegraded ? new Set(health.map(kindOf)) : undefined
+    this.#otherMs = isNews(kinds, this.#told) ? this.#otherMs ?? nowMs : undefined
     if (this.#otherMs === undefined || nowMs - this.#otherMs < redundancyLogLimits.settleMs) return 'idle'
-    this.#told = isDegraded
+    this.#told = kinds
     this.#otherMs = undefined
     if (isDegraded) log.warn({ health, objectsAtRisk: atRisk.objects }, 'redundancy is below what it should be')
     else log.info({ health }, 'redundancy is what it should be again')
     return 'busy'
   }
 }
+
+/** A line of health without its counts of objects and blocks, which change with each look. */
+const kindOf = (line: string): string => line.includes('at risk') ? line.replaceAll(/\d+/g, 'N') : line
+
+/** It begins, it ends, or something is said that was not when it was last told. */
+const isNews = (kinds: ReadonlySet<string> | undefined, told: ReadonlySet<string> | undefined): boolean =>
+  (kinds === undefined) !== (told === undefined) || (kinds !== undefined && told !== undefined && [...kinds].some((kind) => !told.has(kind)))

@@ -3,18 +3,20 @@ import { RedundancyLog, redundancyLogLimits } from '../../../src/node/health/red
 import { VirtualTime } from '../../simulation/virtual-time.ts'
 
 /** A node that is so, looked at for so many seconds; gives what its log says. */
-function node (): { is (isDegraded: boolean, seconds: number): readonly string[] } {
+function node (): { is (isDegraded: boolean, seconds: number, health?: readonly string[]): readonly string[] } {
   const time = new VirtualTime()
   const clock = time.clock()
   let [isDegradedNow, nowMs] = [false, clock.monotonicMs()]
+  let lines: readonly string[] = []
   let said: string[] = []
   const log = new RedundancyLog({
-    status: () => ({ isDegraded: isDegradedNow, health: isDegradedNow ? ['1 of 3 members do not answer'] : [], atRisk: { objects: 0, isAtLeast: false, silent: [] } }),
+    status: () => ({ isDegraded: isDegradedNow, health: isDegradedNow ? lines : [], atRisk: { objects: 0, isAtLeast: false, silent: [] } }),
     clock: { ...clock, monotonicMs: () => nowMs },
     log: { warn: (fields, message) => { said.push(`warn: ${message} ${JSON.stringify(fields)}`) }, info: (_fields, message) => { said.push(`info: ${message}`) } },
   })
   return {
-    is (isDegraded, seconds) {
+    is (isDegraded, seconds, health = ['1 of 3 members do not answer']) {
+      lines = health
       isDegradedNow = isDegraded
       said = []
       for (let i = 0; i < seconds * 4; i++) { nowMs += 250; log.step() }
@@ -30,6 +32,14 @@ describe('redundancy below what it should be', () => {
     expect(one.is(true, 60)).toEqual(['warn: redundancy is below what it should be {"health":["1 of 3 members do not answer"],"objectsAtRisk":0}'])
     expect(one.is(true, 60)).toEqual([])
     expect(one.is(false, 60)).toEqual(['info: redundancy is what it should be again'])
+  })
+  test('for a further reason is told again, but not for another count of what is at risk', () => {
+    const one = node()
+    expect(one.is(true, 60, ['1 objects at risk: 2 blocks have fewer copies than they should'])).toHaveLength(1)
+    expect(one.is(true, 60, ['3 objects at risk: 9 blocks have fewer copies than they should'])).toEqual([])
+    expect(one.is(true, 60, ['3 objects at risk: 9 blocks have fewer copies than they should', '1 of 3 members do not answer'])).toEqual([expect.stringContaining('1 of 3 members do not answer')])
+    expect(one.is(true, 60, ['3 objects at risk: 9 blocks have fewer copies than they should'])).toEqual([])
+    expect(one.is(false, 60)).toHaveLength(1)
   })
   test('for a moment, as when a node is started again, is not told', () => {
     const one = node()
