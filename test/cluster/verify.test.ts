@@ -30,6 +30,7 @@ test('dfs verify proves what is there, and tells what is not, with a code for ea
   expect((await real.node(0).run(['verify', bucketName])).stdout).toMatch(/^4 objects, 2\.9 MiB, \d+ blocks: all of it right, and every copy there\n$/)
   expect((await verify(`${bucketName}/of/5`)).events.at(-1)).toMatchObject({ objects: 1, bytes: 5000 })
   expect((await verify('nothing')).code).toBe(3)
+  expect(await verify(`${bucketName}/misspelt`)).toMatchObject({ code: 3, text: expect.stringContaining('there is nothing below') as string })
 
   const name = (await largeAt(2)).find((file) => !file.includes('.')) ?? ''
   const bytes = await readFile(at(2, name))

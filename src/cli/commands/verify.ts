@@ -1,5 +1,5 @@
 import { systemClock } from '../../base/clock.ts'
-import { Corrupt, Unavailable } from '../../base/errors.ts'
+import { Corrupt, NotFound, Unavailable } from '../../base/errors.ts'
 import type { VerifyCounts, VerifyEvent } from '../../node.ts'
 import { withNode } from '../context.ts'
 import { Degraded } from '../degraded.ts'
@@ -11,7 +11,7 @@ import { targetOf } from '../target.ts'
 
 /**
  * `dfs verify [BUCKET[/PREFIX]]`. @throws Corrupt, Unavailable or Degraded, with what is shown already, when something is damaged, cannot be read now, or has fewer copies than it should; the worst
- * of them
+ * of them. NotFound, where a prefix has nothing: it may be misspelt
  */
 export async function verify (path: string | undefined, options: GivenOptions): Promise<void> {
   await withNode(options, async ({ client, output, signal }) => {
@@ -35,6 +35,7 @@ export async function verify (path: string | undefined, options: GivenOptions): 
     }
     if (done === undefined) throw new Unavailable('the node ended before everything was looked at')
     output.fact(done, `${done.objects} objects, ${sizeText(done.bytes)}, ${done.blocks} blocks: ${verdictOf(done)}`)
+    if (done.objects === 0 && key !== undefined && key !== '') throw new NotFound(`there is nothing below ${path}: nothing was proved`)
     if (done.damaged > 0) throw new Corrupt(`${done.damaged} objects are damaged`)
     if (done.unreadable > 0) throw new Unavailable(`${done.unreadable} objects could not be read now; start the nodes that are away, and look again`)
     if (done.below > 0) throw new Degraded(`${done.below} objects have fewer copies than they should; "dfs repair status" says what is being done`)
