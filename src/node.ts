@@ -6,7 +6,7 @@ export { openNode, type OpenOptions } from './node/open.ts'
 export { isNode } from './node/state.ts'
 export { changeSecrets } from './node/membership/rekey.ts'
 export type * from './node/health/reports.ts'
-import type { SpanHashing } from './base/checksums.ts'
+import type { SpanDigesting } from './base/checksums.ts'
 import type { PeerId } from './base/peer-id.ts'
 import type { Finding } from './node/health/findings.ts'
 import type { AnnounceReport, ClusterConversion, CollectReport, CompareReport, ConvertReport, RepairReport, ScrubReport, VerifyEvent, VerifyOptions } from './node/health/reports.ts'
@@ -20,8 +20,8 @@ export interface DfsNode extends AsyncDisposable {
   readonly keys: AccessKeys
   /** Links that let whoever has them read one object. */
   readonly shares: Shares
-  /** Hashes taken beside the thread that serves users. */
-  readonly hashingSpans: SpanHashing
+  /** Digests taken beside the thread that serves users. */
+  readonly digestingSpans: SpanDigesting
   status (): Promise<NodeStatus>
   peers (): readonly PeerStatus[]
   /** Announcements from now on, this node's own too. Ends with the signal. At most 1,000 wait for a slow reader; the oldest go first. */

@@ -40,7 +40,7 @@ interface FaceRule {
 
 // what is off is not loaded
 const faces: Readonly<Record<FaceName, FaceRule>> = {
-  s3: { listen: 's3Listen', http2: false, face: async ({ node, config, clock }) => (await import('./s3/face.ts')).s3Face({ node, clock, region: config.s3Region, hosts: config.publicHosts, allowInsecure: config.insecurePublic, hashingSpans: node.hashingSpans }) },
+  s3: { listen: 's3Listen', http2: false, face: async ({ node, config, clock }) => (await import('./s3/face.ts')).s3Face({ node, clock, region: config.s3Region, hosts: config.publicHosts, allowInsecure: config.insecurePublic, digestingSpans: node.digestingSpans }) },
   http: { listen: 'httpListen', http2: false, face: async ({ node: { objects, keys, shares }, config, clock }) => (await import('./web/index.ts')).webFace({ objects, shares, clock, gate: keyGate({ keys, objects, clock }), hosts: config.publicHosts }) },
   rpc: { listen: 'rpcListen', http2: true, face: async ({ node, config, clock }) => (await import('./public-api.ts')).publicApiFace({ node, config, clock, gate: keyGate({ keys: node.keys, objects: node.objects, clock }) }) },
 }

@@ -149,37 +149,39 @@ export const digestsHere: Digesting = (algorithms) => {
   }
 }
 
-/** SHA-256 of one span of bytes after the other. */
-export interface RunningSpans extends Disposable {
-  /** As of digests: what it gives is to be awaited before the next. */
-  update (bytes: Uint8Array): Promise<void> | undefined
-  /** The span ends here; the next byte begins another. To be awaited as well. */
+/** Digests, and beside them a SHA-256 of one span of the bytes after the other. */
+export interface RunningSpans extends RunningDigests {
+  /** The span ends here; the next byte begins another. To be awaited as well. All that have ended are told before `finish` is done. */
   end (): Promise<void> | undefined
-  /** Once all that have ended are told. */
-  finish (): Promise<void>
 }
 
 export interface SpansWanted {
+  /** Of all spans together. */
+  readonly algorithms: readonly DigestName[]
   /** Of all spans together, if that is known. */
   readonly sizeBytes: number | undefined
   /** Of each span, in order. */
   readonly onHash: (hash: Uint8Array) => void
 }
 
-export type SpanHashing = (wanted: SpansWanted) => RunningSpans
+export type SpanDigesting = (wanted: SpansWanted) => RunningSpans
 
 /** On the thread of whoever asks. */
-export const spansHere: SpanHashing = ({ onHash }) => {
-  let digester = digesters.sha256()
+export const spansHere: SpanDigesting = ({ algorithms, onHash }) => {
+  const whole = digestsHere(algorithms)
+  let span = digesters.sha256()
   return {
-    update (bytes) { digester.update(bytes); return undefined },
+    ...whole,
+    update (bytes) {
+      span.update(bytes)
+      return whole.update(bytes)
+    },
     end () {
-      const hash = digester.digest()
-      digester = digesters.sha256()
+      const hash = span.digest()
+      span = digesters.sha256()
       onHash(hash)
       return undefined
     },
-    finish: () => Promise.resolve(),
     [Symbol.dispose]: () => {},
   }
 }

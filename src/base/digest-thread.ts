@@ -1,11 +1,11 @@
 import { Worker } from 'node:worker_threads'
-import { type DigestName, type Digesting, digestsHere, type RunningDigests, type RunningSpans, type SpanHashing, spansHere, type SpansWanted } from './checksums.ts'
+import { type DigestName, type Digesting, digestsHere, type RunningDigests, type RunningSpans, type SpanDigesting, spansHere, type SpansWanted } from './checksums.ts'
 import { giveBack, hold } from './lease.ts'
 
 /**
  * Digests on a thread of their own: an MD5 takes longer than everything else that is done to a byte that is put, and the thread that serves users would do
- * nothing else meanwhile. What is short is digested where it is, for a message costs more. One thread serves all; it is begun when it is first needed, and does
- * not keep a process alive.
+ * nothing else meanwhile. What is short is digested where it is, for a message costs more. One thread serves all; it is begun when it is first needed, and keeps
+ * a process alive only while somebody waits for it.
  */
 export const digestThreadLimits = {
   /** Up to here nothing is sent anywhere. */
@@ -21,8 +21,7 @@ export const digestThreadLimits = {
 } as const
 
 export type ToThread =
-  | { readonly id: number, readonly kind: 'begin', readonly algorithms: readonly DigestName[] }
-  | { readonly id: number, readonly kind: 'begin-spans' }
+  | { readonly id: number, readonly kind: 'begin' | 'begin-spans', readonly algorithms: readonly DigestName[] }
   /** Ends of spans, in order; none where digests are taken. */
   | { readonly id: number, readonly kind: 'bytes', readonly buffer: ArrayBuffer, readonly byteLength: number, readonly ends: readonly number[] }
   | { readonly id: number, readonly kind: 'finish' | 'drop' }
@@ -36,6 +35,8 @@ export class DigestThread implements AsyncDisposable {
   #failure: Error | undefined
   #lastId = 0
   #inFlightBytes = 0
+  /** Answers that are waited for: these hold the process, and nothing else of the thread does. */
+  #unanswered = 0
   /** Memory that came back: to have it anew and zeroed for each batch costs more than the copy into it. */
   readonly #spare: ArrayBuffer[] = []
   readonly #waiting: Array<() => void> = []
@@ -44,7 +45,7 @@ export class DigestThread implements AsyncDisposable {
 
   readonly digesting: Digesting = (algorithms) => algorithms.length === 0 ? digestsHere(algorithms) : this.#begin(algorithms)
 
-  readonly hashingSpans: SpanHashing = (wanted) => wanted.sizeBytes !== undefined && wanted.sizeBytes <= digestThreadLimits.shortBytes ? spansHere(wanted) : this.#beginSpans(wanted)
+  readonly digestingSpans: SpanDigesting = (wanted) => wanted.sizeBytes !== undefined && wanted.sizeBytes <= digestThreadLimits.shortBytes ? spansHere(wanted) : this.#beginSpans(wanted)
 
   async [Symbol.asyncDispose] (): Promise<void> { await this.#worker?.terminate() }
 
@@ -78,18 +79,21 @@ export class DigestThread implements AsyncDisposable {
     }
   }
 
-  #beginSpans ({ onHash }: SpansWanted): RunningSpans {
+  #beginSpans ({ algorithms, onHash }: SpansWanted): RunningSpans {
     const id = ++this.#lastId
     const batches = new Batches(this.#spare, (batch) => this.#send(id, batch))
     this.#onHash.set(id, onHash)
-    this.#post({ id, kind: 'begin-spans' })
+    this.#post({ id, kind: 'begin-spans', algorithms })
     return {
       update: (bytes) => batches.add(bytes),
       end: () => batches.end(),
       finish: async () => {
         void batches.send()
-        await this.#finish(id)
-        this.#onHash.delete(id)
+        try {
+          return await this.#finish(id)
+        } finally {
+          this.#onHash.delete(id)
+        }
       },
       [Symbol.dispose]: () => { if (this.#onHash.delete(id)) this.#drop(id, batches) },
     }
@@ -98,7 +102,7 @@ export class DigestThread implements AsyncDisposable {
   /** The memory goes along, and comes back when its bytes are digested. */
   #send (id: number, { buffer, byteLength, ends }: Batch): Promise<void> | undefined {
     this.#inFlightBytes += buffer.byteLength
-    this.#post({ id, kind: 'bytes', buffer, byteLength, ends }, [buffer])
+    this.#ask({ id, kind: 'bytes', buffer, byteLength, ends }, [buffer])
     return this.#inFlightBytes < digestThreadLimits.inFlightBytes ? undefined : new Promise((resolve) => { this.#waiting.push(resolve) })
   }
 
@@ -110,8 +114,13 @@ export class DigestThread implements AsyncDisposable {
   async #finish (id: number): Promise<ReadonlyMap<DigestName, Uint8Array>> {
     const finishing = Promise.withResolvers<ReadonlyMap<DigestName, Uint8Array>>()
     this.#finishing.set(id, finishing)
-    this.#post({ id, kind: 'finish' })
+    this.#ask({ id, kind: 'finish' })
     return finishing.promise
+  }
+
+  #ask (message: ToThread, transfer: ArrayBuffer[] = []): void {
+    this.#post(message, transfer)
+    if (this.#unanswered++ === 0) this.#worker?.ref()
   }
 
   #post (message: ToThread, transfer: ArrayBuffer[] = []): void {
@@ -123,8 +132,8 @@ export class DigestThread implements AsyncDisposable {
   #start (): Worker {
     // compiled, it stands beside this file under another ending
     const worker = new Worker(new URL(import.meta.url.endsWith('.ts') ? './digest-worker.ts' : './digest-worker.js', import.meta.url))
-    worker.unref()
     worker.on('message', (message: FromThread) => {
+      if (--this.#unanswered === 0) worker.unref()
       if (message.kind === 'took') {
         const onHash = this.#onHash.get(message.id)
         for (const hash of message.hashes) onHash?.(hash)
@@ -136,6 +145,8 @@ export class DigestThread implements AsyncDisposable {
       }
     })
     worker.on('error', (cause) => { this.#fail(new Error('the thread that takes digests has failed; restart the node', { cause })) })
+    // after the listeners, which hold the process
+    worker.unref()
     return worker
   }
 

@@ -3,52 +3,38 @@ import { digestsHere, type RunningDigests, type RunningSpans, spansHere } from '
 import type { FromThread, ToThread } from './digest-thread.ts'
 
 /** The other side of digest-thread.ts. */
-const running = new Map<number, RunningDigests>()
-const spans = new Map<number, Spans>()
+const running = new Map<number, RunningDigests & Partial<RunningSpans>>()
 const answer = (message: FromThread, transfer: ArrayBuffer[] = []): void => { parentPort?.postMessage(message, transfer) }
+/** Of spans that end in the batch that is being taken. */
+let hashes: Uint8Array[] = []
 
 parentPort?.on('message', (message: ToThread) => {
   const { id } = message
   switch (message.kind) {
     case 'begin': running.set(id, digestsHere(message.algorithms)); break
-    case 'begin-spans': spans.set(id, new Spans()); break
+    case 'begin-spans': running.set(id, spansHere({ algorithms: message.algorithms, sizeBytes: undefined, onHash: (hash) => { hashes.push(hash) } })); break
     case 'bytes': {
-      const bytes = new Uint8Array(message.buffer, 0, message.byteLength)
-      void running.get(id)?.update(bytes)
-      const hashes = spans.get(id)?.of(bytes, message.ends) ?? []
+      hashes = []
+      take(running.get(id), new Uint8Array(message.buffer, 0, message.byteLength), message.ends)
       answer({ id, kind: 'took', buffer: message.buffer, hashes }, [message.buffer])
       break
     }
     case 'finish':
-      // answered after all that was brought: the hashes of spans have gone before
-      void (running.get(id) ?? digestsHere([])).finish().then((digests) => { answer({ id, kind: 'digests', digests }) })
-      forget(id)
+      void running.get(id)?.finish().then((digests) => { answer({ id, kind: 'digests', digests }) })
+      running.delete(id)
       break
-    case 'drop': forget(id); break
+    case 'drop': running.delete(id); break
     default: message satisfies never
   }
 })
 
-function forget (id: number): void {
-  running.delete(id)
-  spans.delete(id)
-}
-
 /** A span goes on through as many batches as it takes. */
-class Spans {
-  #hashes: Uint8Array[] = []
-  readonly #running: RunningSpans = spansHere({ sizeBytes: undefined, onHash: (hash) => { this.#hashes.push(hash) } })
-
-  /** Hashes of those that end here. */
-  of (bytes: Uint8Array, ends: readonly number[]): readonly Uint8Array[] {
-    this.#hashes = []
-    let at = 0
-    for (const end of ends) {
-      void this.#running.update(bytes.subarray(at, end))
-      void this.#running.end()
-      at = end
-    }
-    void this.#running.update(bytes.subarray(at))
-    return this.#hashes
+function take (digests: RunningDigests & Partial<RunningSpans> | undefined, bytes: Uint8Array, ends: readonly number[]): void {
+  let at = 0
+  for (const end of ends) {
+    void digests?.update(bytes.subarray(at, end))
+    void digests?.end?.()
+    at = end
   }
+  void digests?.update(bytes.subarray(at))
 }

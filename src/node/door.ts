@@ -62,7 +62,7 @@ export interface DoorParts {
   readonly objects: DfsNode['objects']
   readonly keys: DfsNode['keys']
   readonly shares: DfsNode['shares']
-  readonly hashingSpans: DfsNode['hashingSpans']
+  readonly digestingSpans: DfsNode['digestingSpans']
   readonly repairing: Repairing
   readonly collecting: Collecting
   readonly converting: Converting
@@ -90,7 +90,7 @@ export interface DoorParts {
 
 /** The open node as faces and embedding programs see it; disposing it closes what `closing` holds. */
 export function doorOf (parts: DoorParts, closing: AsyncDisposableStack): DfsNode {
-  const { config, files, keyring, state, clock, random, log, startedMs, space, network, positions, greetings, stores, rows, codec, registers, objects, keys, shares, hashingSpans, repairing, collecting, converting, scrubbing, clusterHealth, metrics, isKeyless, layoutTrouble } = parts
+  const { config, files, keyring, state, clock, random, log, startedMs, space, network, positions, greetings, stores, rows, codec, registers, objects, keys, shares, digestingSpans, repairing, collecting, converting, scrubbing, clusterHealth, metrics, isKeyless, layoutTrouble } = parts
   const facts = (): Parameters<typeof statusOf>[0] => ({
     config, state, peerId: network.peerId, addresses: network.addresses(), uptimeMs: clock.monotonicMs() - startedMs,
     reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(), collect: collecting.status(), convert: converting.status(), scrub: scrubbing.status(), compare: parts.comparing.status(), announce: parts.announceWork.status(), indexDamage: stores.damage, atRisk: clusterHealth.atRisk(), givenUp: parts.givenUp.isUnverified ? parts.givenUp.peers : [],
@@ -122,7 +122,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposableStack): DfsNod
     objects,
     keys,
     shares,
-    hashingSpans,
+    digestingSpans,
     status: async () => { await space.measure(); return statusOf(facts()) },
     peers: known,
     watch: ({ signal }) => watchAnnouncements({ clock, listen: (listener) => network.gossip.onAnnouncement(listener), nameOf: async (rowKey) => isKeyless ? undefined : nameOfRow({ rows, codec, objects }, rowKey) }, signal),

@@ -444,7 +444,7 @@ class Node {
   door (closing: AsyncDisposableStack): DfsNode {
     return doorOf({
       ...this.#parts, log: this.#parts.logger, warn: this.#warn, startedMs: this.#startedMs, space: this.#space, network: this.#network, positions: this.#positions, greetings: this.#greetings.all,
-      stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, shares: this.#shares, hashingSpans: this.#digests.hashingSpans, repairing: this.#repairing, collecting: this.#collecting, converting: this.#converting, verify: this.#verify, scrubbing: this.#scrubbing, comparing: this.#comparing, announceWork: this.#announceWork, clusterHealth: this.#clusterHealth, metrics: this.#metrics,
+      stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, shares: this.#shares, digestingSpans: this.#digests.digestingSpans, repairing: this.#repairing, collecting: this.#collecting, converting: this.#converting, verify: this.#verify, scrubbing: this.#scrubbing, comparing: this.#comparing, announceWork: this.#announceWork, clusterHealth: this.#clusterHealth, metrics: this.#metrics,
       isKeyless: this.#keys === undefined, eraParts: this.#eraParts, changes: this.#changes, change: () => this.#changeWatch?.last, capacity: this.#capacity, givenUp: this.#givenUp, listedShare: () => this.#rebuild?.doneShare ?? 1, forgetLost: async (lost, { isDryRun = false, ...wait } = {}) => forgetLost(this.#forgetParts(), { lost, isDryRun }, wait), layoutTrouble: () => this.#keeper?.trouble,
     }, closing)
   }

@@ -17,6 +17,7 @@ export type { RemovedSweepParts } from './buckets/removed-sweep.ts'
 export { UploadSweep } from './uploads/sweep.ts'
 export type { Version, Versions } from './versions/version.ts'
 
+import type { Digesting } from '../base/checksums.ts'
 import type { Attributes, ChecksumAlgorithm, Retention, SystemHeaders, Tags } from './versions/attributes.ts'
 import type { BucketSettings, SettingsChange } from './buckets/bucket-settings.ts'
 import type { Uploads } from './uploads/index.ts'
@@ -156,6 +157,8 @@ export interface PutOptions extends Preconditions {
   readonly expected?: Digests | (() => Digests | Promise<Digests>)
   /** Algorithms that a function `expected` may name, beside `checksum` and MD5 where that is wanted. */
   readonly digests?: readonly DigestAlgorithm[]
+  /** Who takes digests of the very bytes of the source; undefined: the node does. */
+  readonly digesting?: Digesting | undefined
 }
 
 export interface CopyOptions extends Preconditions {

@@ -1,4 +1,6 @@
+import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { promisify } from 'node:util'
 import { afterAll, describe, expect, test } from 'vitest'
 import { hexOf } from '../../src/base/bytes.ts'
 import { DigestThread, digestThreadLimits } from '../../src/base/digest-thread.ts'
@@ -66,6 +68,16 @@ describe('digests on a thread of their own', () => {
     await idle[Symbol.asyncDispose]()
   })
 
+  test('hold a process until they are there, and no longer (it never ended)', async () => {
+    const module = new URL('../../src/base/digest-thread.ts', import.meta.url).href
+    const script = `import { DigestThread } from '${module}'
+      const running = new DigestThread().digesting(['md5'])
+      await running.update(new Uint8Array(${digestThreadLimits.shortBytes + 1}))
+      console.log(Buffer.from((await running.finish()).get('md5')).toString('hex'))`
+    const { stdout } = await promisify(execFile)(process.execPath, ['--eval', script], { timeout: 60_000 })
+    expect(stdout.trim()).toBe(md5Of(new Uint8Array(digestThreadLimits.shortBytes + 1)))
+  })
+
   test('of one byte after the other hold few of them: their memory goes along with all of it (each was kept, up to 256 Ki of them)', async () => {
     const bytes = lend(noiseBytes(64 * 1024))
     const copy = bytes.slice()
@@ -81,29 +93,30 @@ describe('digests on a thread of their own', () => {
 describe('spans hashed on a thread of their own', () => {
   const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
-  async function hashesOf (spans: readonly Uint8Array[], { pieceBytes, sizeBytes }: { pieceBytes: number, sizeBytes?: number }): Promise<readonly string[]> {
+  /** SHA-256 of each, and then the MD5 of all. */
+  async function hashesOf (spans: readonly Uint8Array[], { pieceBytes }: { pieceBytes: number }): Promise<readonly string[]> {
     const hashes: string[] = []
-    using running = thread.hashingSpans({ sizeBytes, onHash: (hash) => { hashes.push(hexOf(hash)) } })
+    using running = thread.digestingSpans({ algorithms: ['md5'], sizeBytes: undefined, onHash: (hash) => { hashes.push(hexOf(hash)) } })
     for (const span of spans) {
       for (let at = 0; at < span.byteLength; at += pieceBytes) await running.update(span.subarray(at, at + pieceBytes))
       await running.end()
     }
-    await running.finish()
-    return hashes
+    const md5 = (await running.finish()).get('md5') ?? new Uint8Array(0)
+    return [...hashes, hexOf(md5)]
   }
 
   test('are told in order, whether they are empty, end with a batch or go on through several, beside digests of others', async () => {
     const lengths = [0, 1, digestThreadLimits.batchBytes - 1, 0, digestThreadLimits.batchBytes, 3 * digestThreadLimits.batchBytes + 5, 64 * 1024, 0]
     const spans = lengths.map((length, i) => noiseBytes(length, i))
     const [hashes, again, digest] = await Promise.all([hashesOf(spans, { pieceBytes: 10_000 }), hashesOf(spans.toReversed(), { pieceBytes: 300_000 }), digestOf(noiseBytes(600_000), 1000)])
-    expect(hashes).toEqual(spans.map(sha256))
-    expect(again).toEqual(spans.toReversed().map(sha256))
+    expect(hashes).toEqual([...spans.map(sha256), md5Of(Buffer.concat(spans))])
+    expect(again).toEqual([...spans.toReversed().map(sha256), md5Of(Buffer.concat(spans.toReversed()))])
     expect(digest).toBe(md5Of(noiseBytes(600_000)))
   })
 
   test('that are short are told more often than a batch is full: few wait', async () => {
     let [ended, told, most] = [0, 0, 0]
-    using running = thread.hashingSpans({ sizeBytes: undefined, onHash: () => { told++ } })
+    using running = thread.digestingSpans({ algorithms: [], sizeBytes: undefined, onHash: () => { told++ } })
     const byte = Uint8Array.of(7)
     for (; ended < 100_000; ended++) {
       await running.update(byte)
@@ -115,10 +128,10 @@ describe('spans hashed on a thread of their own', () => {
     expect(most).toBeLessThanOrEqual((digestThreadLimits.inFlightBytes / digestThreadLimits.batchBytes + 1) * digestThreadLimits.batchSpans)
   })
 
-  test('of what is short in all are taken where they are', async () => {
+  test('that are short in all are taken where they are', async () => {
     const idle = new DigestThread()
     const hashes: string[] = []
-    const running = idle.hashingSpans({ sizeBytes: digestThreadLimits.shortBytes, onHash: (hash) => { hashes.push(hexOf(hash)) } })
+    const running = idle.digestingSpans({ algorithms: [], sizeBytes: digestThreadLimits.shortBytes, onHash: (hash) => { hashes.push(hexOf(hash)) } })
     await running.update(Uint8Array.of(1))
     await running.end()
     expect(hashes).toEqual([sha256(Uint8Array.of(1))])
@@ -128,7 +141,7 @@ describe('spans hashed on a thread of their own', () => {
 
   test('that are given up tell nothing more', async () => {
     let told = 0
-    const running = thread.hashingSpans({ sizeBytes: undefined, onHash: () => { told++ } })
+    const running = thread.digestingSpans({ algorithms: [], sizeBytes: undefined, onHash: () => { told++ } })
     for (let i = 0; i < digestThreadLimits.batchSpans; i++) await running.end()
     running[Symbol.dispose]()
     // the thread answers in order: what was sent before has been answered

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { afterAll, describe, expect, test } from 'vitest'
 import { chunkLimits } from '../../src/api/s3/aws-chunked.ts'
-import { digesters, type SpanHashing, spansHere } from '../../src/base/checksums.ts'
+import { digesters, type SpanDigesting, spansHere } from '../../src/base/checksums.ts'
 import { DigestThread, digestThreadLimits } from '../../src/base/digest-thread.ts'
 import { giveBack } from '../../src/base/lease.ts'
 import { s3ErrorOf } from '../../src/api/s3/errors.ts'
@@ -16,11 +16,11 @@ async function * pieces (bytes: Uint8Array, size: number): AsyncIterable<Uint8Ar
   for (let at = 0; at < bytes.byteLength; at += size) yield bytes.subarray(at, at + size)
 }
 
-interface Asked { readonly body: string | Uint8Array, readonly payload: string, readonly headers?: Readonly<Record<string, string>>, readonly chain?: SignatureChain, readonly isProtected?: boolean, readonly isPresigned?: boolean, readonly pieceSize?: number, readonly hashingSpans?: SpanHashing }
+interface Asked { readonly body: string | Uint8Array, readonly payload: string, readonly headers?: Readonly<Record<string, string>>, readonly chain?: SignatureChain, readonly isProtected?: boolean, readonly isPresigned?: boolean, readonly pieceSize?: number, readonly digestingSpans?: SpanDigesting }
 
-async function read ({ body, payload, headers = {}, chain = published.chain, isProtected = true, isPresigned = false, pieceSize = 1000, hashingSpans = spansHere }: Asked): Promise<Buffer> {
+async function read ({ body, payload, headers = {}, chain = published.chain, isProtected = true, isPresigned = false, pieceSize = 1000, digestingSpans = spansHere }: Asked): Promise<Buffer> {
   const source = pieces(typeof body === 'string' ? Buffer.from(body, 'latin1') : body, pieceSize)
-  return wholeBody(payloadOf({ header: (name) => headers[name], signed: { payload, chain, isPresigned }, isProtected, source, hashingSpans }), 1 << 22)
+  return wholeBody(payloadOf({ header: (name) => headers[name], signed: { payload, chain, isPresigned }, isProtected, source, digestingSpans }), 1 << 22)
 }
 
 async function codeOf (asked: Asked): Promise<string> {
@@ -98,7 +98,7 @@ describe('chunk-signed bodies', () => {
   describe('on the thread of digests', () => {
     const thread = new DigestThread()
     afterAll(async () => { await thread[Symbol.asyncDispose]() })
-    const long = { ...signedChunks, hashingSpans: thread.hashingSpans, pieceSize: 60_000 }
+    const long = { ...signedChunks, digestingSpans: thread.digestingSpans, pieceSize: 60_000 }
     const texts = Array.from({ length: 40 }, (_, i) => String.fromCodePoint(0x30 + i).repeat(40_000 + 1000 * i))
 
     test.each<readonly [string, readonly string[]]>([['of forty lengths', texts], ['many and short', Array.from({ length: 100 }, () => texts.map((text) => text.slice(0, 100))).flat()]])('come out as here, %s, their length said or not', async (_, chunks) => {
@@ -109,14 +109,24 @@ describe('chunk-signed bodies', () => {
     })
 
     test('those that AWS has published, with the trailer that is signed after them', async () => {
-      expect(sha256(await read({ ...signedTrailer, headers: { 'x-amz-trailer': 'x-amz-checksum-crc32c' }, hashingSpans: thread.hashingSpans }))).toBe(sha256(a65536 + a1024))
-      expect(await codeOf({ ...signedTrailer, headers: { 'x-amz-trailer': 'x-amz-checksum-crc32c' }, hashingSpans: thread.hashingSpans, body: signedTrailer.body.replace('sOO8', 'sOO9') })).toBe('SignatureDoesNotMatch')
+      expect(sha256(await read({ ...signedTrailer, headers: { 'x-amz-trailer': 'x-amz-checksum-crc32c' }, digestingSpans: thread.digestingSpans }))).toBe(sha256(a65536 + a1024))
+      expect(await codeOf({ ...signedTrailer, headers: { 'x-amz-trailer': 'x-amz-checksum-crc32c' }, digestingSpans: thread.digestingSpans, body: signedTrailer.body.replace('sOO8', 'sOO9') })).toBe('SignatureDoesNotMatch')
     })
 
     test.each([0, 20, 39])('that are not what was signed are refused, the one at %i of forty as well', async (index) => {
       const [body, byte] = [bodyOf([...texts, '']), texts[index]?.[0] ?? '']
       expect(await codeOf({ ...long, headers: {}, body: body.replace(byte.repeat(40_000), `!${byte.repeat(39_999)}`) })).toBe('SignatureDoesNotMatch')
       expect(await codeOf({ ...long, headers: {}, body })).toBe('accepted')
+    })
+
+    test('have other digests of what is in them taken along', async () => {
+      const body = bodyOf([...texts, ''])
+      const payload = payloadOf({ header: () => undefined, signed: { payload: payloads.signedChunks, chain: published.chain, isPresigned: false }, isProtected: true, source: pieces(Buffer.from(body, 'latin1'), 60_000), digestingSpans: thread.digestingSpans })
+      const digests = payload.digesting?.(['md5', 'crc32'])
+      for await (const piece of payload) await digests?.update(piece)
+      const taken = digesters.crc32()
+      taken.update(Buffer.from(texts.join('')))
+      expect(await digests?.finish()).toEqual(new Map([['md5', new Uint8Array(createHash('md5').update(texts.join('')).digest())], ['crc32', taken.digest()]]))
     })
 
     test('are not read to the end when one was wrong', async () => {
@@ -126,7 +136,7 @@ describe('chunk-signed bodies', () => {
         yield Buffer.from(first)
         for (; pieces < 10_000; pieces++) yield Buffer.from(`10000;chunk-signature=${'0'.repeat(64)}\r\n${a65536}\r\n`)
       }
-      const payload = payloadOf({ header: () => undefined, signed: { payload: payloads.signedChunks, chain: published.chain, isPresigned: false }, isProtected: true, source: endless(), hashingSpans: thread.hashingSpans })
+      const payload = payloadOf({ header: () => undefined, signed: { payload: payloads.signedChunks, chain: published.chain, isPresigned: false }, isProtected: true, source: endless(), digestingSpans: thread.digestingSpans })
       await expect(async () => { for await (const _ of payload); }).rejects.toMatchObject({ code: 'SignatureDoesNotMatch' })
       expect(pieces).toBeLessThan(3 * digestThreadLimits.inFlightBytes / 65_536)
     })

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { type RunningSpans, type SpanHashing } from '../../base/checksums.ts'
+import type { DigestName, Digesting, RunningSpans, SpanDigesting } from '../../base/checksums.ts'
 import { giveBack, hold, lend } from '../../base/lease.ts'
 import { S3Error } from './errors.ts'
 import { isSameSignature, nextSignature, type SignatureChain } from './sigv4.ts'
@@ -18,67 +18,82 @@ export const chunkLimits = {
 
 export interface ChunkedBody {
   /** Undefined: chunks are not signed. */
-  readonly chain: SignatureChain | undefined
-  /** Bytes within, if that is said. */
-  readonly sizeBytes: number | undefined
-  readonly hashingSpans: SpanHashing
+  readonly signed: SignedChunks | undefined
   readonly hasTrailer: boolean
   /** Told the trailers, by lower-case name, once their signature is right. */
   readonly onTrailers: (trailers: ReadonlyMap<string, string>) => void
 }
 
 /** The bytes within. @throws S3Error */
-export async function * unchunked (source: AsyncIterable<Uint8Array>, { chain, sizeBytes, hashingSpans, hasTrailer, onTrailers }: ChunkedBody): AsyncIterable<Uint8Array> {
+export async function * unchunked (source: AsyncIterable<Uint8Array>, { signed, hasTrailer, onTrailers }: ChunkedBody): AsyncIterable<Uint8Array> {
   const input = new Input(source)
-  using chunks = chain === undefined ? undefined : new SignedChunks(chain, { hashingSpans, sizeBytes })
+  using running = signed?.begin()
   try {
     for (;;) {
       const { size, signature } = headerOf(await input.line(chunkLimits.maxHeaderBytes))
       for (let left = size; left > 0;) {
         const piece = await input.upTo(left)
-        await chunks?.update(piece)
+        await running?.update(piece)
         left -= piece.byteLength
         yield piece
       }
-      await chunks?.end(signature)
+      await signed?.end(signature)
       if (size === 0) break
       if (await input.line(2) !== '') throw malformed('a chunk is longer than its length says')
     }
-    onTrailers(trailersOf(await input.rest(chunkLimits.maxTrailerBytes), { hasTrailer, chain: await chunks?.finish() }))
+    onTrailers(trailersOf(await input.rest(chunkLimits.maxTrailerBytes), { hasTrailer, chain: await signed?.proven() }))
   } finally {
     await input.close()
   }
 }
 
-/** Chunks of which each is signed over the one before. They are hashed beside the thread that serves, so one that is not what was signed is told a little later, and at the end at the latest. */
-class SignedChunks implements Disposable {
+/**
+ * Chunks of which each is signed over the one before. They are hashed beside the thread that serves, so one that is not what was signed is told a little later,
+ * and at the end at the latest. Whoever stores the body has other digests of the same bytes taken along with them.
+ */
+export class SignedChunks {
+  readonly #digestingSpans: SpanDigesting
+  readonly #sizeBytes: number | undefined
   #chain: SignatureChain
-  readonly #spans: RunningSpans
+  #algorithms: readonly DigestName[] = []
+  #running: RunningSpans | undefined
+  #digests: Promise<ReadonlyMap<DigestName, Uint8Array>> | undefined
   /** Of chunks whose hashes are not there yet. */
   readonly #signatures: Array<string | undefined> = []
   #failure: unknown
 
-  constructor (chain: SignatureChain, { hashingSpans, sizeBytes }: Pick<ChunkedBody, 'hashingSpans' | 'sizeBytes'>) {
+  constructor (chain: SignatureChain, { digestingSpans, sizeBytes }: { digestingSpans: SpanDigesting, sizeBytes: number | undefined }) {
     this.#chain = chain
-    this.#spans = hashingSpans({ sizeBytes, onHash: (hash) => { this.#prove(Buffer.from(hash).toString('hex')) } })
+    this.#digestingSpans = digestingSpans
+    this.#sizeBytes = sizeBytes
   }
 
-  update (bytes: Uint8Array): Promise<void> | undefined { return this.#spans.update(bytes) }
+  /** Digests of what is in the chunks, which are taken as it comes; to be asked for before that. */
+  readonly digesting: Digesting = (algorithms) => {
+    this.#algorithms = algorithms
+    return { update: () => undefined, finish: async () => await this.#finished(), [Symbol.dispose]: () => {} }
+  }
 
+  /** What the bytes are to be told. */
+  begin (): RunningSpans {
+    return this.#running = this.#digestingSpans({ algorithms: this.#algorithms, sizeBytes: this.#sizeBytes, onHash: (hash) => { this.#prove(Buffer.from(hash).toString('hex')) } })
+  }
+
+  /** @throws S3Error if one of those before is known to be wrong */
   async end (signature: string | undefined): Promise<void> {
     this.#signatures.push(signature)
-    await this.#spans.end()
+    await this.#running?.end()
     if (this.#failure !== undefined) throw this.#failure
   }
 
-  /** What a trailer is signed over. @throws S3Error */
-  async finish (): Promise<SignatureChain> {
-    await this.#spans.finish()
+  /** All chunks are what was signed; with that their trailer is signed. @throws S3Error */
+  async proven (): Promise<SignatureChain> {
+    await this.#finished()
     if (this.#failure !== undefined) throw this.#failure
     return this.#chain
   }
 
-  [Symbol.dispose] (): void { this.#spans[Symbol.dispose]() }
+  async #finished (): Promise<ReadonlyMap<DigestName, Uint8Array>> { return await (this.#digests ??= this.#running?.finish() ?? Promise.resolve(new Map())) }
 
   #prove (hash: string): void {
     const signature = this.#signatures.shift()

@@ -1,4 +1,4 @@
-import type { SpanHashing } from '../../base/checksums.ts'
+import type { SpanDigesting } from '../../base/checksums.ts'
 import type { Clock } from '../../base/clock.ts'
 import type { DfsNode } from '../../node.ts'
 import { isExpired } from '../../objects/index.ts'
@@ -28,7 +28,7 @@ export interface S3FaceParts {
   /** Others reach it without TLS, knowingly. */
   readonly allowInsecure: boolean
   /** Of signed chunks; on the thread that serves, unless told otherwise. */
-  readonly hashingSpans?: SpanHashing
+  readonly digestingSpans?: SpanDigesting
 }
 
 export const s3Limits = { maxKeyBytes: 1024, maxUrlLength: 8192 } as const
@@ -80,7 +80,7 @@ async function answer (parts: S3FaceParts, accesses: BucketAccesses, incoming: P
   const exchange: S3Exchange = {
     ...incoming, ...place, node: parts.node, clock: parts.clock, parameters, headers: said, header, accessKey, region: parts.region ?? signed?.region ?? defaultRegion,
     demand: async (what) => demandAccess(accesses, asker, what),
-    payload: ({ isChecksumOfBody = true } = {}) => payloadOf({ header: isChecksumOfBody ? header : (name) => name.startsWith('x-amz-checksum-') ? undefined : header(name), signed, isProtected: isSecure || parts.allowInsecure || incoming.isNear, source: sourceOf(incoming), ...parts.hashingSpans === undefined ? {} : { hashingSpans: parts.hashingSpans } }),
+    payload: ({ isChecksumOfBody = true } = {}) => payloadOf({ header: isChecksumOfBody ? header : (name) => name.startsWith('x-amz-checksum-') ? undefined : header(name), signed, isProtected: isSecure || parts.allowInsecure || incoming.isNear, source: sourceOf(incoming), ...parts.digestingSpans === undefined ? {} : { digestingSpans: parts.digestingSpans } }),
   }
   if (isForm) return counted(async () => postObject(exchange, { admitted, secretOf, demand: async (key, what) => demandAccess(accesses, { accessKey: key, isSecure }, what), region: parts.region }))
   demandOwner(header)

@@ -44,7 +44,7 @@ function partNumberIn ({ parameters }: S3Exchange): number {
 export async function uploadPart (exchange: S3Exchange): Promise<void> {
   const { node: { objects: { uploads } }, signal } = exchange
   const payload = exchange.payload()
-  const part = await uploads.putPart(targetOf(exchange), uploadIdIn(exchange), partNumberIn(exchange), payload, { sizeBytes: payload.sizeBytes, digests: payload.digests, expected: payload.expected, askedBy: askedBy(exchange), signal })
+  const part = await uploads.putPart(targetOf(exchange), uploadIdIn(exchange), partNumberIn(exchange), payload, { sizeBytes: payload.sizeBytes, digests: payload.digests, digesting: payload.digesting, expected: payload.expected, askedBy: askedBy(exchange), signal })
   sendNothing(exchange, 200, { etag: `"${part.etag}"`, ...(part.checksum === undefined ? {} : { [`x-amz-checksum-${part.checksum.algorithm}`]: checksumText(part.checksum, undefined) }) })
 }
 

@@ -1,8 +1,8 @@
-import { type SpanHashing, spansHere } from '../../base/checksums.ts'
+import { type Digesting, type SpanDigesting, spansHere } from '../../base/checksums.ts'
 import { lend } from '../../base/lease.ts'
 import type { ChecksumAlgorithm, DigestAlgorithm, Digests } from '../../objects/index.ts'
 import { checksumAlgorithms, checksumBytes } from '../../objects/index.ts'
-import { unchunked } from './aws-chunked.ts'
+import { SignedChunks, unchunked } from './aws-chunked.ts'
 import { S3Error } from './errors.ts'
 import { type Authenticated, payloads } from './sigv4.ts'
 
@@ -18,6 +18,8 @@ export interface Payload extends AsyncIterable<Uint8Array> {
   readonly checksum: ChecksumAlgorithm | undefined
   /** Algorithms that `expected` names. */
   readonly digests: readonly DigestAlgorithm[]
+  /** Where chunks are hashed all other digests are taken along with that; undefined: whoever stores it takes them. */
+  readonly digesting: Digesting | undefined
   /** What the digests of the content must be; complete once it has been read. @throws S3Error if a trailer is missing */
   readonly expected: () => Digests
 }
@@ -31,7 +33,7 @@ export interface PayloadRequest {
   /** Memory of each piece is whoever's that takes it. */
   readonly source: AsyncIterable<Uint8Array>
   /** Here, unless told otherwise. */
-  readonly hashingSpans?: SpanHashing
+  readonly digestingSpans?: SpanDigesting
 }
 
 /** @throws S3Error for what can be told before the body is read */
@@ -44,11 +46,12 @@ export function payloadOf (request: PayloadRequest): Payload {
   if (framing.sha256 !== undefined && stated?.algorithm === 'sha256' && !stated.digest.equals(framing.sha256)) throw new S3Error('BadDigest', 'x-amz-checksum-sha256 and x-amz-content-sha256 are two different hashes')
   const announced = announcedTrailer(header('x-amz-trailer'))
   const checksum = stated?.algorithm ?? announced ?? algorithmIn(header('x-amz-sdk-checksum-algorithm') ?? header('x-amz-checksum-algorithm'))
+  const signed = framing.isSigned && request.signed !== undefined ? new SignedChunks(request.signed.chain, { digestingSpans: request.digestingSpans ?? spansHere, sizeBytes }) : undefined
   let trailers: ReadonlyMap<string, string> = new Map()
 
   async function * body (): AsyncIterable<Uint8Array> {
     let length = 0
-    const bytes = framing.isChunked ? unchunked(request.source, { chain: framing.isSigned ? request.signed?.chain : undefined, sizeBytes, hashingSpans: request.hashingSpans ?? spansHere, hasTrailer: framing.hasTrailer, onTrailers: (told) => { trailers = told } }) : request.source
+    const bytes = framing.isChunked ? unchunked(request.source, { signed, hasTrailer: framing.hasTrailer, onTrailers: (told) => { trailers = told } }) : request.source
     for await (const piece of bytes) {
       length += piece.byteLength
       if (sizeBytes !== undefined && length > sizeBytes) throw new S3Error('IncompleteBody', `more came than the ${sizeBytes} bytes that were announced`)
@@ -62,6 +65,7 @@ export function payloadOf (request: PayloadRequest): Payload {
     sizeBytes,
     checksum,
     digests: [...new Set([...(md5 === undefined ? [] : ['md5' as const]), ...(framing.sha256 === undefined ? [] : ['sha256' as const]), ...(stated === undefined && announced === undefined || checksum === undefined ? [] : [checksum])])],
+    digesting: signed?.digesting,
     expected () {
       const { algorithm, digest } = (announced === undefined ? stated : trailerChecksum(announced, trailers)) ?? {}
       return { ...(md5 === undefined ? {} : { md5 }), ...(framing.sha256 === undefined ? {} : { sha256: framing.sha256 }), ...(algorithm === undefined ? {} : { [algorithm]: digest }) }

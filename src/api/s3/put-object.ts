@@ -19,7 +19,7 @@ export async function putObject (exchange: S3Exchange): Promise<void> {
   const payload = exchange.payload()
   const info = await objects.put(targetOf(exchange), payload, {
     ...describedIn(exchange), ...retentionIn(exchange), ...writeConditionsIn(header), tags: tagsIn(header('x-amz-tagging')),
-    sizeBytes: payload.sizeBytes, wantsMd5: true, checksum: payload.checksum, digests: payload.digests, expected: payload.expected, askedBy: askedBy(exchange), signal,
+    sizeBytes: payload.sizeBytes, wantsMd5: true, checksum: payload.checksum, digests: payload.digests, digesting: payload.digesting, expected: payload.expected, askedBy: askedBy(exchange), signal,
   })
   sendNothing(exchange, 200, { etag: `"${info.etag}"`, ...versionHeader(info), ...checksumHeaders(info) })
 }

@@ -1,5 +1,6 @@
 export { NoSuchUpload, PartTooSmall, WrongOffset, WrongPart, WrongPartOrder } from './errors.ts'
 
+import type { Digesting } from '../../base/checksums.ts'
 import type { Checksum, ChecksumAlgorithm, Retention, SystemHeaders, Tags } from '../versions/attributes.ts'
 import type { ByteRange, DigestAlgorithm, Digests, ObjectInfo, ObjectName, OfVersion, Preconditions } from '../index.ts'
 
@@ -74,6 +75,8 @@ export interface PutPartOptions {
   /** As of a put. */
   readonly expected?: Digests | (() => Digests | Promise<Digests>)
   readonly digests?: readonly DigestAlgorithm[]
+  /** As of a put. */
+  readonly digesting?: Digesting | undefined
 }
 
 export interface PartInfo {
