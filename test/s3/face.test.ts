@@ -434,6 +434,14 @@ describe('versions', () => {
     expect(texts((await ask('GET', '/versioned?versions&prefix=rolled/&delimiter=/&key-marker=rolled/a/&version-id-marker=null')).body, 'Key')).toEqual(['rolled/b', 'rolled/b'])
   })
 
+  test.each([
+    ['x?retention', '<Retention><Mode>COMPLIANCE</Mode></Retention>'], ['x?retention', '<Retention><RetainUntilDate>2030-01-01T00:00:00Z</RetainUntilDate></Retention>'], ['x?retention', '<Retention><Modus>COMPLIANCE</Modus></Retention>'],
+    ['?object-lock', '<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><Retention><Mode>COMPLIANCE</Mode><Days>1</Days></Retention></Rule></ObjectLockConfiguration>'], ['x?tagging', '<Tagging><Tags/></Tagging>'],
+  ])('half of a lock or of tags is refused, and not taken for none: %s %s', async (path, body) => {
+    await put('/versioned/x', 'x')
+    expect(await ask('PUT', `/versioned/${path}`, { body })).toMatchObject({ status: 400, code: 'MalformedXML' })
+  })
+
   test('are held by locks', async () => {
     const until = new Date(Date.now() + 3_600_000).toISOString()
     const locked = await put('/versioned/locked', 'x', { 'x-amz-object-lock-mode': 'GOVERNANCE', 'x-amz-object-lock-retain-until-date': until })
@@ -627,6 +635,14 @@ describe('settings of a bucket', () => {
 
   test.each([
     ['lifecycle', '<LifecycleConfiguration><Rule><ID>x</ID><Filter/><Status>Enabled</Status><Transition><Days>1</Days><StorageClass>GLACIER</StorageClass></Transition></Rule></LifecycleConfiguration>', 'NotImplemented'],
+    ['lifecycle', '<LifecycleConfiguration><Rule><Filter><Prefx>tmp/</Prefx></Filter><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>', 'MalformedXML'],
+    ['lifecycle', '<LifecycleConfiguration><Rule><Filter><Prefix>a</Prefix><And><Prefix>tmp/</Prefix></And></Filter><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>', 'MalformedXML'],
+    ['lifecycle', '<LifecycleConfiguration><Rule><Filtre><Prefix>tmp/</Prefix></Filtre><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>', 'MalformedXML'],
+    ['lifecycle', '<LifecycleConfiguration><Rule><Filter/><Status>Enabled</Status><Expiration><Days>1</Days><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration></Rule></LifecycleConfiguration>', 'MalformedXML'],
+    ['lifecycle', '<LifecycleConfiguration/>', 'MalformedXML'],
+    ['cors', '<CORSConfiguration/>', 'MalformedXML'],
+    ['tagging', '<Tagging/>', 'MalformedXML'],
+    ['acl', '<AccessControlPolicy><AccessControlList><Grant><Grantee><ID>somebody</ID></Grantee><Permission>FULL_CONTROL</Permission></Grant></AccessControlList></AccessControlPolicy>', 'NotImplemented'],
     ['versioning', '<VersioningConfiguration><Status>On</Status></VersioningConfiguration>', 'MalformedXML'],
     ['policy', '{"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::photos/*","Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}}]}', 'NotImplemented'],
     ['policy', '{"Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::other/*"}]}', 'MalformedPolicy'],

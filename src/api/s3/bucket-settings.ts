@@ -121,7 +121,13 @@ export async function getPolicyStatus (exchange: S3Exchange): Promise<void> {
   sendXml(exchange, document('PolicyStatus', element('IsPublic', isPublic ? 'TRUE' : 'FALSE')))
 }
 
-export const tagsOf = (tagging: XmlNode): Tags => childrenOf(child(tagging, 'TagSet'), 'Tag').map((tag) => [childText(tag, 'Key') ?? '', childText(tag, 'Value') ?? ''] as const)
+/** @throws S3Error for what would take all tags away unsaid */
+export function tagsOf (tagging: XmlNode): Tags {
+  const set = child(tagging, 'TagSet')
+  if (set === undefined || set.children.some(({ name }) => name !== 'Tag')) throw new S3Error('MalformedXML', 'a Tagging has a TagSet of Tags')
+  return childrenOf(set, 'Tag').map((tag) => [childText(tag, 'Key') ?? '', childText(tag, 'Value') ?? ''] as const)
+}
+
 export const taggingDocument = (tags: Tags): string => document('Tagging', element('TagSet', tags.map(([key, value]): XmlElement => element('Tag', [element('Key', key), element('Value', value)]))))
 
 export function websiteIn (configuration: XmlNode): NonNullable<BucketSettings['website']> {
@@ -136,6 +142,7 @@ export function websiteIn (configuration: XmlNode): NonNullable<BucketSettings['
 export function objectLockIn (configuration: XmlNode): ObjectLock {
   if (childText(configuration, 'ObjectLockEnabled') !== 'Enabled') throw new S3Error('MalformedXML', 'ObjectLockEnabled is Enabled')
   const rule = child(child(configuration, 'Rule'), 'DefaultRetention')
+  if (rule === undefined && child(configuration, 'Rule') !== undefined) throw new S3Error('MalformedXML', 'the Rule of an object lock has a DefaultRetention')
   if (rule === undefined) return {}
   const [mode, days, years] = [childText(rule, 'Mode'), childText(rule, 'Days'), childText(rule, 'Years')]
   if (mode !== 'GOVERNANCE' && mode !== 'COMPLIANCE') throw new S3Error('MalformedXML', 'the mode of a retention is GOVERNANCE or COMPLIANCE')

@@ -4,7 +4,7 @@ import { S3Error } from './errors.ts'
 import { numberIn, owner, type S3Exchange, sendNothing, sendXml } from './exchange.ts'
 import { keyOfToken, ownerElement, tokenOfKey } from './listing.ts'
 import { wholeBody } from './whole-body.ts'
-import { childText, parseXml, xmlLimits } from './xml-reader.ts'
+import { child, childText, parseXml, xmlLimits } from './xml-reader.ts'
 import { document, element, given } from './xml.ts'
 
 // as of AWS; whoever says nothing gets all
@@ -121,7 +121,8 @@ async function isPublicList (exchange: S3Exchange, canned: string | undefined): 
   const body = await wholeBody(exchange.payload(), xmlLimits.maxBytes)
   if (canned !== undefined || body.byteLength === 0) return isPublicAcl(canned)
   const list = parseXml(body, 'AccessControlPolicy').children.find(({ name }) => name === 'AccessControlList')
-  const grants = (list?.children ?? []).map((grant) => ({ uri: childText(grant.children.find(({ name }) => name === 'Grantee'), 'URI'), permission: childText(grant, 'Permission') }))
+  const grants = (list?.children ?? []).map((grant) => ({ uri: childText(child(grant, 'Grantee'), 'URI'), id: childText(child(grant, 'Grantee'), 'ID'), permission: childText(grant, 'Permission') }))
+  if (grants.some(({ uri, id }) => uri === undefined && id !== owner.id)) throw new S3Error('NotImplemented', `grants to others than "${owner.id}" are not understood here; a bucket policy says who may what`)
   const groups = grants.filter(({ uri }) => uri !== undefined)
   if (groups.some(({ uri, permission }) => uri !== allUsers || permission !== 'READ')) throw new S3Error('NotImplemented', 'the only grant to a group here is READ to everybody')
   return groups.length > 0

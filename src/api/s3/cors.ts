@@ -23,7 +23,9 @@ export function corsHeaders (rules: readonly CorsRule[] = [], { origin, method, 
 const methods = ['GET', 'PUT', 'HEAD', 'POST', 'DELETE']
 
 export function corsRulesIn (configuration: XmlNode): CorsRule[] {
-  return childrenOf(configuration, 'CORSRule').map((rule) => {
+  const rules = childrenOf(configuration, 'CORSRule')
+  if (rules.length === 0) throw new S3Error('MalformedXML', 'a CORS configuration has rules; DELETE takes it away')
+  return rules.map((rule) => {
     const texts = (name: string): string[] => childrenOf(rule, name).map(({ text }) => text)
     const [allowedOrigins, allowedMethods, allowedHeaders, exposeHeaders] = [texts('AllowedOrigin'), texts('AllowedMethod'), texts('AllowedHeader'), texts('ExposeHeader')]
     const [id, maxAge] = [childText(rule, 'ID'), childText(rule, 'MaxAgeSeconds')]

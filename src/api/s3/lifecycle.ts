@@ -3,16 +3,20 @@ import { S3Error } from './errors.ts'
 import { child, childrenOf, childText, type XmlNode } from './xml-reader.ts'
 import { document, element, given } from './xml.ts'
 
-/** Rules by which objects go (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketLifecycleConfiguration.html). There are no storage classes to move to: such a rule is refused, not half taken. */
+/** Rules by which objects go (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketLifecycleConfiguration.html). There are no storage classes to move to: such a rule is refused, not half taken, and so is what is not known: a misspelt filter would let everything go. */
 export function lifecycleRulesIn (configuration: XmlNode): LifecycleRule[] {
-  return childrenOf(configuration, 'Rule').map((rule, i) => {
+  const rules = childrenOf(configuration, 'Rule')
+  if (rules.length === 0) throw new S3Error('MalformedXML', 'a lifecycle configuration has rules; DELETE takes it away')
+  return rules.map((rule, i) => {
     if (child(rule, 'Transition') !== undefined || child(rule, 'NoncurrentVersionTransition') !== undefined) throw new S3Error('NotImplemented', 'there are no storage classes here that objects could be moved to; leave transitions out')
     const status = childText(rule, 'Status')
     if (status !== 'Enabled' && status !== 'Disabled') throw new S3Error('MalformedXML', 'the Status of a rule is Enabled or Disabled')
     const filter = child(rule, 'Filter')
     const of = child(filter, 'And') ?? filter
     const tags = childrenOf(of, 'Tag').map((tag) => [childText(tag, 'Key') ?? '', childText(tag, 'Value') ?? ''] as const)
+    demandKnown(rule)
     const [expiration, noncurrent, abort] = [child(rule, 'Expiration'), child(rule, 'NoncurrentVersionExpiration'), child(rule, 'AbortIncompleteMultipartUpload')]
+    if (childText(expiration, 'ExpiredObjectDeleteMarker') === 'true' && (expiration?.children.length ?? 0) > 1) throw new S3Error('MalformedXML', 'an Expiration has Days, Date or ExpiredObjectDeleteMarker, one of them')
     return defined({
       id: childText(rule, 'ID') ?? `rule-${i + 1}`,
       isEnabled: status === 'Enabled',
@@ -28,6 +32,20 @@ export function lifecycleRulesIn (configuration: XmlNode): LifecycleRule[] {
       abortUploadsDays: numberOf(abort, 'DaysAfterInitiation'),
     })
   })
+}
+
+const sizes = ['ObjectSizeGreaterThan', 'ObjectSizeLessThan']
+const known: Readonly<Record<string, readonly string[]>> = {
+  Rule: ['ID', 'Prefix', 'Filter', 'Status', 'Expiration', 'NoncurrentVersionExpiration', 'AbortIncompleteMultipartUpload'], Filter: ['And', 'Prefix', 'Tag', ...sizes], And: ['Prefix', 'Tag', ...sizes], Tag: ['Key', 'Value'],
+  Expiration: ['Days', 'Date', 'ExpiredObjectDeleteMarker'], NoncurrentVersionExpiration: ['NoncurrentDays', 'NewerNoncurrentVersions'], AbortIncompleteMultipartUpload: ['DaysAfterInitiation'],
+}
+
+/** @throws S3Error MalformedXML for an element that is not known where it stands, or one beside And, which would not count */
+function demandKnown ({ name, children }: XmlNode): void {
+  const stray = children.find((one) => known[name]?.includes(one.name) === false)
+  if (stray !== undefined) throw new S3Error('MalformedXML', `there is no ${stray.name.slice(0, 40)} in a ${name}`)
+  if (name === 'Filter' && children.length > 1 && children.some((one) => one.name === 'And')) throw new S3Error('MalformedXML', 'a Filter of several conditions has them in And')
+  for (const one of children) if (known[one.name] !== undefined) demandKnown(one)
 }
 
 function numberOf (node: XmlNode | undefined, name: string, more = 0): number | undefined {

@@ -44,6 +44,8 @@ async function demandLocks ({ node: { objects }, bucket, signal }: S3Exchange): 
 export async function putRetention (exchange: S3Exchange): Promise<void> {
   const retention = await xmlBody(exchange, 'Retention')
   const [mode, until] = [childText(retention, 'Mode'), childText(retention, 'RetainUntilDate')]
+  // half of one would be none, and a lock that is not there
+  if ((mode === undefined) !== (until === undefined) || (mode === undefined && retention.children.length > 0)) throw new S3Error('MalformedXML', 'a Retention has a Mode and a RetainUntilDate, or nothing to take it away')
   const mayBypassGovernance = exchange.header('x-amz-bypass-governance-retention')?.toLowerCase() === 'true'
   if (mayBypassGovernance) await exchange.demand({ operation: 's3:BypassGovernanceRetention', action: 'admin', bucket: exchange.bucket, key: exchange.key })
   await change(exchange, { retention: mode === undefined || until === undefined ? null : retentionOf(mode, until) }, { mayBypassGovernance })
