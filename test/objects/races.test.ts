@@ -104,8 +104,8 @@ test('of two nodes that make a bucket of one name at once, exactly one does, and
   }
 })
 
-test('exactly one deletes what both have read, where no version is kept of it', async () => {
-  const [here, there] = await twoNodes({ isVersioned: false })
+test.each([false, true])('exactly one deletes what both have read, whether versions are kept of it or not (%s)', async (isVersioned) => {
+  const [here, there] = await twoNodes({ isVersioned })
   for (let round = 0; round < 10; round++) {
     const { etag } = await there.put(target, bytesOf(round % 2 === 0 ? 'a' : 'more than eight bytes of content'), { wantsMd5: true })
     expect(await outcomes([here, there].map(async (node) => node.remove(target, { ifMatch: etag })))).toEqual({ won: 1, refused: 1 })
