@@ -1,12 +1,18 @@
 import { describe, expect, test } from 'vitest'
 import { InvalidInput } from '../../src/base/errors.ts'
-import { redundancyOf, settingsOf, suggestedShards } from '../../src/cli/commands/bucket.ts'
+import { redundancyOf, settingsOf, suggestedShards, tooFewText } from '../../src/cli/commands/bucket.ts'
 
 describe('the redundancy of a bucket', () => {
   test('is copies or shards', () => {
     expect(redundancyOf('rf:2')).toEqual({ copies: 2 })
     expect(redundancyOf('rs:4+2')).toEqual({ shards: '4+2' })
     for (const wrong of ['', 'rf:', 'rs:4', 'rs:4+', '4+2', 'rf:2+1', 'RS:4+2', 'rs:4+2 ', 'rs:-4+2']) expect(() => redundancyOf(wrong), wrong).toThrow(InvalidInput)
+  })
+
+  test('that there are too few nodes for is told when it is chosen', () => {
+    expect([[1, 1], [2, 2], [3, 5]].map(([copies = 0, holders = 0]) => tooFewText(copies, holders))).toEqual([undefined, undefined, undefined])
+    expect(tooFewText(3, 1)).toBe('1 node holds blocks: until 2 more do there are no copies beside it, and "dfs status" says so')
+    expect(tooFewText(3, 2)).toBe('2 nodes hold blocks: until one more does there are 2 copies, and "dfs status" says so')
   })
 
   test('is suggested where shards are worth it, with a node to spare', () => {

@@ -1,6 +1,7 @@
 import { InvalidInput } from '../../base/errors.ts'
 import { sizeOf } from '../../config.ts'
 import type { Bucket, BucketOptions, SettingsChange } from '../../objects/index.ts'
+import type { LayoutReport } from '../../node.ts'
 import { type CommandContext, withNode } from '../context.ts'
 import { table } from '../output.ts'
 import type { GivenOptions } from '../settings.ts'
@@ -8,15 +9,29 @@ import type { GivenOptions } from '../settings.ts'
 /** `dfs bucket create NAME` */
 export async function create (name: string, options: GivenOptions): Promise<void> {
   const wanted = bucketOptionsOf(options)
-  await withNode(options, async ({ client, output, signal }) => {
+  await withNode(options, async (context) => {
+    const { client, output, signal } = context
     const bucket = await client.json<Bucket>('PUT', `/v1/buckets/${encodeURIComponent(name)}`, { body: wanted, signal })
     output.fact(bucket, `made bucket ${bucket.name} (${redundancyText(bucket)})`)
+    await noteWhatIsTooMuch(bucket, context)
     if (wanted.copies !== undefined || wanted.shards !== undefined || output.isJson) return
     const { members } = await client.json<{ members: ReadonlyArray<{ role: string }> }>('GET', '/v1/status', { signal })
     const suggested = suggestedShards(members.filter(({ role }) => role !== 'witness').length)
     if (suggested !== undefined) output.note(`with so many nodes shards take less room: "dfs bucket set ${bucket.name} --redundancy rs:${suggested.shards}" keeps ${suggested.bytesPerByte} bytes for each byte instead of 3, and survives the loss of two nodes as well`)
   })
 }
+
+/** Shards that have no node are refused; copies are not, for nodes may follow. */
+async function noteWhatIsTooMuch ({ copies, shards }: Bucket, { client, output, signal }: CommandContext): Promise<void> {
+  if (output.isJson || shards !== undefined || copies === 1) return
+  const { members } = await client.json<LayoutReport>('GET', '/v1/layout', { signal })
+  const note = tooFewText(copies, members.filter(({ present, next }) => (next ?? present ?? { blocks: 0 }).blocks > 0).length)
+  if (note !== undefined) output.note(note)
+}
+
+/** Undefined: there are enough nodes that hold blocks for so many copies. */
+export const tooFewText = (copies: number, holders: number): string | undefined => holders >= copies ? undefined
+  : `${holders} ${holders === 1 ? 'node holds' : 'nodes hold'} blocks: until ${copies - holders === 1 ? 'one more does' : `${copies - holders} more do`} there are ${holders === 1 ? 'no copies beside it' : `${holders} copies`}, and "dfs status" says so`
 
 /** What fits a cluster of so many nodes that hold blocks, if shards are worth it there. */
 export function suggestedShards (nodes: number): { readonly shards: string, readonly bytesPerByte: string } | undefined {
@@ -30,11 +45,14 @@ export async function set (name: string, options: GivenOptions): Promise<void> {
   const redundancy = options.redundancy === undefined ? {} : redundancyOf(String(options.redundancy))
   const wanted = { ...settings, ...redundancy }
   if (Object.keys(wanted).length === 0) throw new InvalidInput('bucket', 'say what to set: --redundancy, --versioning, --quota, --quota-objects or --public')
-  await withNode(options, async ({ client, output, signal }) => {
+  await withNode(options, async (context) => {
+    const { client, output, signal } = context
     const bucket = await client.json<Bucket>('PATCH', `/v1/buckets/${encodeURIComponent(name)}`, { body: wanted, signal })
     const set = Object.entries(settings).map(([name, value]) => `${name} ${value === null ? 'none' : String(value)}`)
     output.fact(bucket, `bucket ${bucket.name} is ${[...Object.keys(redundancy).length === 0 ? [] : [redundancyText(bucket)], ...set].join(', ')} now`)
-    if (Object.keys(redundancy).length > 0) output.note('what is put from now on is kept so; what is there is converted in the background: "dfs convert status" says how far that is')
+    if (Object.keys(redundancy).length === 0) return
+    await noteWhatIsTooMuch(bucket, context)
+    output.note('what is put from now on is kept so; what is there is converted in the background: "dfs convert status" says how far that is')
   })
 }
 
