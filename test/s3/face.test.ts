@@ -590,6 +590,14 @@ describe('what there is not', () => {
     expect(await ask(method, path)).toMatchObject({ status: 501, code: 'NotImplemented', headers: { 'content-type': 'application/xml' } })
   })
 
+  test('is not taken for what is: the object is not replaced, nor the bucket removed (they were)', async () => {
+    await ask('PUT', '/as-before')
+    for (const [method, query] of [['DELETE', 'metadataConfiguration'], ['DELETE', 'retention'], ['PUT', 'legal-hold'], ['DELETE', 'abac']]) expect(await ask(String(method), `/as-before?${query}`, { body: '<x/>' })).toMatchObject({ status: 501, code: 'NotImplemented' })
+    await put('/as-before/x', 'as before')
+    for (const [method, query] of [['PUT', 'encryption'], ['PUT', 'lifecycle'], ['DELETE', 'policy'], ['PUT', 'versioning'], ['DELETE', 'cors']]) expect(await ask(String(method), `/as-before/x?${query}`, { body: '<x/>' })).toMatchObject({ status: 501, code: 'NotImplemented' })
+    expect((await ask('GET', '/as-before/x')).body).toBe('as before')
+  })
+
   test.each([['POST', '/photos/x'], ['PATCH', '/photos'], ['DELETE', '/']])('%s %s is 405', async (method, path) => {
     expect((await ask(method, path)).status).toBe(405)
   })

@@ -74,7 +74,7 @@ const objectSubresources: Readonly<Record<string, ByMethod>> = {
 }
 
 /** Known to S3, and not here. */
-const unknownHere = ['accelerate', 'analytics', 'intelligent-tiering', 'inventory', 'logging', 'metrics', 'notification', 'requestPayment', 'restore', 'select', 'torrent', 'session', 'metadataTable', 'renameObject', 'append']
+const unknownHere = ['accelerate', 'analytics', 'intelligent-tiering', 'inventory', 'logging', 'metrics', 'notification', 'requestPayment', 'restore', 'select', 'torrent', 'session', 'metadataTable', 'metadataConfiguration', 'metadataInventoryTable', 'metadataJournalTable', 'abac', 'renameObject', 'append']
 
 const ofBucket: ByMethod = {
   GET: operation('ListBucket', 'list', listObjects), HEAD: operation('ListBucket', 'list', headBucket), PUT: operation('CreateBucket', 'admin', createBucket), DELETE: operation('DeleteBucket', 'admin', deleteBucket),
@@ -96,7 +96,8 @@ export function operationOf ({ request: { method = '' }, bucket, key, parameters
   const unknown = unknownHere.find((name) => parameters.has(name))
   if (unknown !== undefined) throw new S3Error('NotImplemented', `"${unknown}" is not implemented here; docs/S3.md lists what is`)
   const subresources = key === '' ? bucketSubresources : objectSubresources
-  const named = bucket === '' ? undefined : Object.keys(subresources).find((name) => parameters.has(name))
+  // what there is of buckets alone is none of an object's content, nor of an object alone the bucket itself: a PUT would replace, a DELETE remove it
+  const named = bucket === '' ? undefined : [subresources, bucketSubresources, objectSubresources].flatMap((of) => Object.keys(of)).find((name) => parameters.has(name))
   const plain = bucket === '' ? { GET: operation('ListAllMyBuckets', 'list', listBuckets) } : key === '' ? ofBucket : ofObject
   const found = named === undefined ? plain[method as keyof typeof plain] : subresources[named]?.[method]
   if (found === undefined) throw new S3Error(named === undefined ? 'MethodNotAllowed' : 'NotImplemented', `${method} ${named === undefined ? 'is nothing that can be done here' : `of "${named}" is not implemented here`}`)
