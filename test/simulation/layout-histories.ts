@@ -1,9 +1,11 @@
 import { partitionOf } from '../../src/base/bytes.ts'
-import { tables } from '../../src/tables/index.ts'
+import { assigned, changed, changing, encodeLayout, type Layout } from '../../src/cluster/index.ts'
+import { layoutAddress } from '../../src/node/membership/membership.ts'
+import { type RowAddress, tables } from '../../src/tables/index.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import { logViolations } from './append-log.ts'
 import { addressOf, carryOut, type Recorded, untilJoined } from './layout-run.ts'
-import { type TableMessage, World, type WorldVariant, type WorldWeather } from './world.ts'
+import { memberOf, type Process, type TableMessage, World, type WorldVariant, type WorldWeather } from './world.ts'
 
 /**
  * What goes wrong with a change of the layout without a rule, told step by step: bad weather comes upon these too, but in one run of a hundred or a thousand, and
@@ -73,6 +75,41 @@ export const layoutHistories = {
     await pause(3_000)
     if (!isDelivered) world.violations.push('nothing was late: nothing is tried')
     await readAll('carol')
+  },
+
+  'voters take any layout': async ({ world, old, fresh, appendAll, readAll, layoutOf, proposes, pause, settled }) => {
+    await appendAll('ann')
+    world.isFrozen = true
+    for (const name of fresh) { await world.start(name); await untilJoined(world, name, 'ann') }
+    // a node with a fault has those who follow decide alone, before they have taken anything over
+    const layout = layoutOf('ann')
+    const { version } = layout
+    await proposes('ann', { ...changed(changing(layout, fresh.map(memberOf))), version: version + 1n })
+    await pause(5_000)
+    await readAll(fresh[0] ?? '')
+    world.isFrozen = false
+    await settled(layoutOf('ann').version === version + 1n ? fresh : [...old, ...fresh])
+  },
+
+  'while a layout changes voters take another in the place of the present one': async ({ world, old, fresh, appendAll, readAll, move, changing, layoutOf, proposes, pause, settled, ends }) => {
+    await appendAll('ann')
+    const isHandOver = ({ from, to, kind, isClear }: TableMessage): boolean => !isClear && ((kind === 'ballots' && fresh.includes(from)) || (kind === 'handOver' && fresh.includes(to)))
+    world.hold(isHandOver)
+    await move({ from: old, to: fresh })
+    const by = await changing()
+    world.isFrozen = true
+    await pause(2_000)
+    // as if those who are to follow had been there before
+    const layout = layoutOf(by)
+    const { version, next, algorithm } = layout
+    if (next === undefined) world.violations.push('it has been taken over too soon: nothing is tried')
+    else await proposes(by, { ...layout, ...next, version: version + 1n, next: assigned(next, next.members, algorithm) })
+    await pause(8_000)
+    world.hold(undefined)
+    await readAll(fresh[0] ?? '')
+    world.isFrozen = false
+    await settled(fresh)
+    await ends(old)
   },
 
   'a question names the version of the moment, not of its round': async ({ world, old, fresh, last, move, does, pause, settled, ends }) => {
@@ -283,6 +320,10 @@ export interface Stage {
   readonly votersOf: (key: number) => readonly string[]
   /** Rows, and traces of them, that a node has. */
   readonly rowsAt: (name: string) => number
+  readonly addressOf: (key: number) => RowAddress
+  readonly layoutOf: (name: string) => Layout
+  /** A node with a fault: it proposes this one, and goes by it if it is chosen. */
+  readonly proposes: (name: string, layout: Layout) => Promise<void>
   /** Of the old ones, the last to propose a layout. */
   readonly last: string
   /** Those drain, these join: as soon as `isFrozen` is false, one change of the layout. */
@@ -317,8 +358,8 @@ const early = 12
 const keys = [...'abcdefghijkl'.split(''), Array.from({ length: 1000 }, (_, i) => `early${i}`).find((key) => partitionOf(plainCodec.rowKeyOf(addressOf(key))) < 60) ?? '']
 
 /** What no register could have told in the end, when whoever is not gone answers again. */
-export async function simulateLayoutHistory ({ seed, history, variant, old = ['ann', 'bob', 'carol'], fresh = ['dave', 'eve', 'frank'] }: { seed: number, history: LayoutHistory, variant?: WorldVariant | undefined, old?: readonly string[], fresh?: readonly string[] }): Promise<{ violations: readonly string[], events: readonly string[] }> {
-  const world = new World({ seed, names: [...old, ...fresh], founders: old.length, weather: calm, variant, isBurying: true })
+export async function simulateLayoutHistory ({ seed, history, variant, old = ['ann', 'bob', 'carol'], fresh = ['dave', 'eve', 'frank'], storage, admins }: { seed: number, history: LayoutHistory, variant?: WorldVariant | undefined, old?: readonly string[], fresh?: readonly string[], storage?: readonly string[] | undefined, admins?: readonly string[] | undefined }): Promise<{ violations: readonly string[], events: readonly string[] }> {
+  const world = new World({ seed, names: [...old, ...fresh], founders: old.length, weather: calm, variant, isBurying: true, storage: storage ?? [], admins: admins ?? [] })
   const recorded: Recorded[] = []
   const { violations } = world
   let proposer: string | undefined
@@ -340,6 +381,15 @@ export async function simulateLayoutHistory ({ seed, history, variant, old = ['a
     world, old, fresh, pause, does, isTold, until, rowsAt,
     votersOf: (key) => { const peers = world.process('ann')?.engine.voters.ofPartition(stage.used(key)) ?? []; return [...old, ...fresh].filter((name) => peers.includes(world.peerOf(name))) },
     last: old.toSorted((a, b) => world.peerOf(a) < world.peerOf(b) ? -1 : 1).at(-1) ?? '',
+    addressOf: (key) => addressOf(keys[key] as string),
+    layoutOf: (name) => { const layout = world.process(name)?.state.layout; if (layout === undefined) throw new Stuck(`${name} does not run`); return layout },
+    async proposes (name, layout) {
+      const { engine, state } = world.process(name) as Process
+      const encoded = encodeLayout(layout)
+      const isChosen = await engine.registers.change<boolean>(layoutAddress, () => ({ kind: 'write', value: encoded, result: true })).catch((error: unknown) => { world.say(String(error)); return false })
+      if (isChosen) await state.adoptLayout(encoded, { isChosen: true })
+      world.say(`${name} proposes layout ${layout.version} ${layout.state}, which is ${isChosen ? '' : 'not '}chosen`)
+    },
     used: (key) => partitionOf(rowKeys.get(keys[key] as string) as Uint8Array),
     appendAll: async (through) => { for (const [i, key] of keys.entries()) await does(through, `${key}1`, i) },
     async move ({ from, to }) {

@@ -3,14 +3,16 @@ import { Unavailable } from '../../src/base/errors.ts'
 import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
 import { Burial } from '../../src/tables/burial.ts'
 import { Generations } from '../../src/tables/generations.ts'
-import { replicasOf, allVotersOf, type Assignment, type Layout } from '../../src/cluster/index.ts'
+import { replicasOf, allVotersOf, type Assignment, isSuccessor, type Layout, parseLayout } from '../../src/cluster/index.ts'
 import { votersIn } from '../../src/node/membership/membership.ts'
 import type { LayoutKeeper } from '../../src/node/layout/layout-keeper.ts'
 import type { ClusterState } from '../../src/node/state.ts'
 import type { Takeovers } from '../../src/node/layout/takeover.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
+import { decodeEnvelope } from '../../src/tables/envelope.ts'
 import { HandOver, type Takeover } from '../../src/tables/hand-over.ts'
+import { tables } from '../../src/tables/index.ts'
 import { decodeRequest, encodeRequest } from '../../src/tables/messages-codec.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import type { WorldVariant } from './world.ts'
@@ -74,6 +76,15 @@ export const layoutVariants: Readonly<Record<string, () => WorldVariant>> = {
   }),
   'whoever enters keeps what it had from an earlier time': () => ({ store: (store) => objectWith(store, { clear: async () => {} }) }),
   'the floor is not taken over with the rows': () => ({ store: (store) => objectWith(store, { raiseFloor: async () => {} }) }),
+  'voters take any layout': () => ({ clearRule: (rule) => (row) => { if (row.table !== tables.layout) rule(row) } }),
+  'while a layout changes voters take another in the place of the present one': () => ({
+    // what is to follow has to follow from what it calls the present one
+    clearRule: (rule) => (row) => {
+      const layout = row.table === tables.layout && !row.content.isTombstone ? parseLayout(decodeEnvelope(row.content.body).value) : undefined
+      const { next } = layout ?? {}
+      if (layout === undefined || next === undefined || !isSuccessor({ ...layout, state: 'settled', version: layout.version - 1n, next: undefined }, layout)) rule(row)
+    },
+  }),
   'a change is left to the member that began it': () => ({
     keeper: (keeper, { self, state }) => objectWith(keeper, {
       step: async (wait: Parameters<LayoutKeeper['step']>[0]) => state.layout.members.map(({ peerId }) => peerId).toSorted()[0] === self ? keeper.step(wait) : 'idle' as const,

@@ -7,6 +7,9 @@ export interface LossHistory {
   /** Those that hold everything when it begins. */
   readonly old: readonly string[]
   readonly fresh: readonly string[]
+  /** Hold blocks, and neither rows nor keys. */
+  readonly storage?: readonly string[]
+  readonly admins?: readonly string[]
   readonly told: LayoutHistory
 }
 

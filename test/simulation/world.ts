@@ -4,7 +4,7 @@ import { StoreFull, Unavailable } from '../../src/base/errors.ts'
 import { keyOf, type PeerId } from '../../src/base/peer-id.ts'
 import { type Random, seededRandom } from '../../src/base/random.ts'
 import { type Files } from '../../src/disk/index.ts'
-import { closing, encodeMemberRow, type Layout, type LayoutMember, type MemberRow, newestEpochOf, openLayout, replicasOf, type Role, roles, settled } from '../../src/cluster/index.ts'
+import { closing, encodeMemberRow, eraOf, type Layout, type LayoutMember, type MemberRow, newestEpochOf, openLayout, replicasOf, type Role, roles, settled } from '../../src/cluster/index.ts'
 import { memoryFiles, type MemoryFiles } from '../../src/disk/memory-files.ts'
 import { memoryKeyValue, type MemoryKeyValue } from '../../src/disk/memory-key-value.ts'
 import { Admission } from '../../src/network/admission.ts'
@@ -22,20 +22,21 @@ import { forgetLost } from '../../src/node/layout/forget-lost.ts'
 import { LayoutKeeper } from '../../src/node/layout/layout-keeper.ts'
 import { setMember } from '../../src/node/membership/member-settings.ts'
 import { IndexRebuild } from '../../src/node/rows/listing.ts'
-import { clusterAddress, layoutAddress, layoutGuard } from '../../src/node/membership/membership.ts'
+import { clearRowRule, clusterAddress, layoutAddress, layoutGuard } from '../../src/node/membership/membership.ts'
 import { removeMember } from '../../src/node/membership/removal.ts'
 import { type ClusterFacts, ClusterState, readFacts, writeFacts } from '../../src/node/state.ts'
 import { StorePositions } from '../../src/node/layout/store-positions.ts'
 import { type TableEngine, tableEngine } from '../../src/node/rows/table-engine.ts'
 import { Takeovers } from '../../src/node/layout/takeover.ts'
 import { serveTables, tableProtocol } from '../../src/protocols/table.ts'
+import type { RowCodecParts } from '../../src/tables/codec.ts'
 import { isClear, type Registers, type RowAddress, type RowStore, type StoredRow, tables, type Voters } from '../../src/tables/index.ts'
 import type { ListingIndex } from '../../src/tables/listing-index.ts'
 import { memoryListingIndex } from '../../src/tables/memory-listing-index.ts'
 import { type MemoryRowDisk, memoryRowDisk, MemoryRowStore } from '../../src/tables/memory-row-store.ts'
 import type { TableQuestion } from '../../src/tables/messages.ts'
 import { decodeRequest } from '../../src/tables/messages-codec.ts'
-import type { TableReplica } from '../../src/tables/replica.ts'
+import type { Succession, TableReplica } from '../../src/tables/replica.ts'
 import { describeRow } from '../../src/objects/index.ts'
 import { OwedRows } from '../../src/objects/work/owed-rows.ts'
 import { decodeObjectRow, type ObjectRow } from '../../src/objects/object-row.ts'
@@ -47,6 +48,7 @@ import { Ledger } from './ledger.ts'
 import { slowFiles, slowKeyValue } from './slow-disk.ts'
 import { VirtualTime } from './virtual-time.ts'
 import { type BlocksVariant, type WorldBlocks, worldBlocks } from './world-blocks.ts'
+import { worldCodec, worldRowKey } from './world-codec.ts'
 
 /** How bad the network and the disks are; shares from 0 to 1, times in virtual milliseconds. */
 export interface WorldWeather {
@@ -84,6 +86,9 @@ export interface WorldVariant extends BlocksVariant {
   readonly memberRows?: (rows: readonly MemberRow[], away: ReadonlyMap<PeerId, number>) => readonly MemberRow[]
   readonly keeper?: (keeper: LayoutKeeper, of: { readonly self: PeerId, readonly state: ClusterState }) => LayoutKeeper
   readonly eras?: (eras: Eras) => Eras
+  /** What a voter demands of the rows of the cluster. */
+  readonly succession?: Succession
+  readonly clearRule?: (rule: RowCodecParts['checkClear'], state: ClusterState) => RowCodecParts['checkClear']
   /** With what an era is changed, once. */
   readonly eraParts?: (parts: EraChangeParts) => EraChangeParts
   /** Puts back what was changed for all. */
@@ -138,8 +143,10 @@ export class World {
   readonly #hasBlocks: boolean
   readonly #isBurying: boolean
   readonly #isShowingStores: boolean
-  /** Vote without keys. */
-  readonly #witnesses: ReadonlySet<string>
+  /** Of those that are no members: witnesses vote without keys, storage holds blocks alone. */
+  readonly #roles: ReadonlyMap<string, Role>
+  /** Made admins by the first era. */
+  readonly #admins: readonly string[]
   readonly ledger = new Ledger()
   /** The rows of those that joined in the course of the run. */
   readonly #joined = new Map<string, MemberRow>()
@@ -147,7 +154,7 @@ export class World {
   #cut = new Set<string>()
   messages = 0
 
-  constructor ({ seed, names, founders, weather, variant = {}, hasBlocks = false, isBurying = hasBlocks, isShowingStores = false, witnesses = [] }: { seed: number, names: readonly string[], founders: number, weather: WorldWeather, variant?: WorldVariant, hasBlocks?: boolean, isBurying?: boolean, isShowingStores?: boolean, witnesses?: readonly string[] }) {
+  constructor ({ seed, names, founders, weather, variant = {}, hasBlocks = false, isBurying = hasBlocks, isShowingStores = false, witnesses = [], storage = [], admins = [] }: { seed: number, names: readonly string[], founders: number, weather: WorldWeather, variant?: WorldVariant, hasBlocks?: boolean, isBurying?: boolean, isShowingStores?: boolean, witnesses?: readonly string[], storage?: readonly string[], admins?: readonly string[] }) {
     this.random = seededRandom(seed)
     this.names = names
     this.weather = weather
@@ -156,8 +163,9 @@ export class World {
     this.#hasBlocks = hasBlocks
     this.#isBurying = isBurying
     this.#isShowingStores = isShowingStores
-    this.#witnesses = new Set(witnesses)
-    this.#used = new Set([partitionOf(plainCodec.rowKeyOf(layoutAddress))])
+    this.#admins = admins
+    this.#roles = new Map([...witnesses.map((name) => [name, roles.witness] as const), ...storage.map((name) => [name, roles.storage] as const)])
+    this.#used = new Set([partitionOf(worldRowKey(layoutAddress))])
     const [first] = names
     this.#initial = settled(closing(openLayout(memberOf(first ?? ''))), names.slice(0, founders).map((name) => this.#memberOf(name)))
     for (const name of names) this.#disks.set(name, { files: memoryFiles(), index: memoryKeyValue(), rows: memoryRowDisk(memberOf(name).storeId), lost: new Set(), isFull: false, hangsUntilMs: 0, rowsHang: false, aheadMs: 0 })
@@ -165,12 +173,14 @@ export class World {
 
   /** On disk and running: the founders, who hold each other's rows of members. */
   async begin (founders: number): Promise<void> {
+    const admins = this.#admins.map((name) => this.#paper.admin(name))
+    const rows = this.names.map((other) => this.rowOf(other))
+    const era = eraOf([...this.#paper.era(1, [...rows.map(({ certificate }) => certificate.member), ...admins]).statements, ...admins])
     for (const name of this.names) {
       const { files } = this.disk(name)
-      const rows = this.names.map((other) => this.rowOf(other))
       await writeFacts(files, {
         clusterId: this.#paper.clusterId, authority: this.#paper.authority, certificate: this.rowOf(name).certificate,
-        era: this.#paper.era(1, rows.map(({ certificate }) => certificate.member)), layout: this.#initial, members: rows,
+        era, layout: this.#initial, members: rows,
       })
     }
     for (const name of this.names.slice(0, founders)) await this.start(name)
@@ -184,9 +194,9 @@ export class World {
   peerOf (name: string): PeerId { return peerNamed(name) }
   process (name: string): Process | undefined { return this.#processes.get(name) }
   isAlive (name: string): boolean { return this.#processes.get(name)?.isAlive === true }
-  rowOf (name: string, { era }: { era?: number | undefined } = {}): MemberRow { return { certificate: certificateOf(this.#paper.member(name, { role: this.#roleOf(name), ...era === undefined ? {} : { era } })), capacityBytes: this.#memberOf(name).capacityBytes, addresses: [], storeId: memberOf(name).storeId } }
-  #roleOf (name: string): Role { return this.#witnesses.has(name) ? roles.witness : roles.member }
-  #memberOf (name: string): LayoutMember { return layoutMember(name, { role: this.#roleOf(name), ...this.#witnesses.has(name) ? { capacityBytes: 0 } : {} }) }
+  rowOf (name: string, { era }: { era?: number | undefined } = {}): MemberRow { return { certificate: certificateOf(this.#paper.member(name, { role: this.#roleOf(name), ...era === undefined ? {} : { era } })), capacityBytes: this.#memberOf(name).capacityBytes, addresses: [], storeId: this.#memberOf(name).storeId } }
+  #roleOf (name: string): Role { return this.#roles.get(name) ?? roles.member }
+  #memberOf (name: string): LayoutMember { return layoutMember(name, { role: this.#roleOf(name), ...this.#roleOf(name) === roles.witness ? { capacityBytes: 0 } : {} }) }
   disk (name: string): Disk { return this.#disks.get(name) as Disk }
 
   kill (name: string): void {
@@ -404,15 +414,17 @@ export class World {
     const mortal: Files = this.#variant.forgetsLayout === true ? { ...slowly, writeDurable: async (path, parts, options) => { if (path !== 'cluster') await slowly.writeDurable(path, parts, options) } } : slowly
     const state = new ClusterState(mortal, facts)
     process.state = state
-    process.store = new SparseRowStore({ used: this.#used, lost }, { disk, ballotOf: (table, record) => plainCodec.ballotOf(table, record), sync: async () => {
+    const rule = clearRowRule(state)
+    const codec = worldCodec({ name, clusterId: state.clusterId, random: this.random, checkClear: this.#variant.clearRule?.(rule, state) ?? rule })
+    process.store = new SparseRowStore({ used: this.#used, lost }, { disk, ballotOf: (table, record) => codec.ballotOf(table, record), sync: async () => {
       await this.#sync(name, isAlive)
       while (isAlive() && this.disk(name).rowsHang) await this.time.sleep(5)
       if (this.disk(name).isFull) throw new StoreFull('the disk is full')
     } })
     const store = this.#variant.store?.(process.store) ?? process.store
     const [listed, describe, owed] = [memoryListingIndex(), this.#hasBlocks ? describeRow : () => undefined, new OwedRows()]
-    const isKeyless = this.#witnesses.has(name)
-    const rebuild = this.#hasBlocks && !isKeyless ? new IndexRebuild({ rows: store, codec: plainCodec, index: listed, describe, found: (row) => { owed.foundIn(row) }, warn: () => {} }, { whenWhole: () => { owed.endPass() } }) : undefined
+    const isKeyless = this.#roleOf(name) !== roles.member
+    const rebuild = this.#hasBlocks && !isKeyless ? new IndexRebuild({ rows: store, codec, index: listed, describe, found: (row) => { owed.foundIn(row) }, warn: () => {} }, { whenWhole: () => { owed.endPass() } }) : undefined
     owed.beginPass()
     // most of it comes when the node serves
     await rebuild?.begin({ rows: 3 })
@@ -425,11 +437,11 @@ export class World {
     const admission = new Admission()
     const network = { peerId: self, requests, reachable: () => [...this.#variant.reachable?.(process.reachable, this.names.filter((other) => other !== name).map(peerNamed)) ?? process.reachable], admission, providers: { async * find () {} } } as unknown as Network
     const engine = tableEngine({
-      self, state: this.#variant.tablesState?.(state) ?? state, network, timing: this.#isBurying ? { antiEntropyEveryMs: 15_000, burialEveryMs: 20_000 } : undefined, takeovers, rows: store, codec: plainCodec, index: isKeyless ? undefined : listed, absence, clock, random: this.random,
-      positions: process.positions ?? ({ remembers: () => true } as unknown as StorePositions), warn: () => {}, votersOf: this.#variant.voters, describe, saved: (row) => { if (process.blocks === undefined) owed.saved(row); else process.blocks.undertaker.saved(row) }, rebuild,
+      self, state: this.#variant.tablesState?.(state) ?? state, network, timing: this.#isBurying ? { antiEntropyEveryMs: 15_000, burialEveryMs: 20_000 } : undefined, takeovers, rows: store, codec, index: isKeyless ? undefined : listed, absence, clock, random: this.random,
+      positions: process.positions ?? ({ remembers: () => true } as unknown as StorePositions), warn: () => {}, votersOf: this.#variant.voters, succession: this.#variant.succession, describe, saved: (row) => { if (process.blocks === undefined) owed.saved(row); else process.blocks.undertaker.saved(row) }, rebuild,
     })
     process.engine = engine
-    process.memberRows = async (wait) => everyMemberRow({ state, codec: plainCodec, ask: engine.ask, registers: engine.registers, voters: engine.voters }, wait)
+    process.memberRows = async (wait) => everyMemberRow({ state, codec, ask: engine.ask, registers: engine.registers, voters: engine.voters }, wait)
     await serveTables(requests, this.#variant.served?.(engine.replica, state) ?? engine.replica)
     const reachable = (): ReadonlySet<PeerId> => new Set([self, ...process.reachable])
     const keeper = new LayoutKeeper({

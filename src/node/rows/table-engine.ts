@@ -14,7 +14,7 @@ import { LateDelivery, type RowSettler } from '../../tables/late-delivery.ts'
 import type { ListingIndex } from '../../tables/listing-index.ts'
 import type { VoterProgress } from '../../tables/messages.ts'
 import { registers as registersOver, type TablePeers } from '../../tables/registers.ts'
-import { type OwnReplica, tableReplica } from '../../tables/replica.ts'
+import { type OwnReplica, type Succession, tableReplica } from '../../tables/replica.ts'
 import type { Absence } from '../membership/absence.ts'
 import { type BackgroundTask, regularly } from '../work/background.ts'
 import { compareTask } from '../work/comparing.ts'
@@ -46,6 +46,8 @@ export interface TableEngineParts {
   readonly warn: (message: string, cause: unknown) => void
   /** Who decides, by what this node knows; the simulation asks what follows when others did. Default: those whom the layout names. */
   readonly votersOf?: ((state: ClusterState) => Voters) | undefined
+  /** What may take a row's place, beyond what its ballot says. Default: of eras those that follow. */
+  readonly succession?: Succession | undefined
   /** What listings show of a row. Default: of the product's rows. */
   readonly describe?: Describe
   /** Default: `tableTiming`; days are shorter in the simulation. */
@@ -75,7 +77,7 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
   const guard = layoutGuard(state, () => peers)
   const replica = tableReplica({
     self, store: rows, codec, voters: acceptorsBy(state, self, voters), layout: guard,
-    isMember: (peer) => state.isMember(peer), isKeyless, succession: eraSuccession(state, codec),
+    isMember: (peer) => state.isMember(peer), isKeyless, succession: parts.succession ?? eraSuccession(state, codec),
     listing: isKeyless ? undefined : { index, describe, missing: () => parts.rebuild?.left ?? [] },
     saved: (row) => {
       if (row.value === undefined) burial?.suspect(partitionOf(row.rowKey))
