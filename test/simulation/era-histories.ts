@@ -1,3 +1,7 @@
+import { utf8 } from '../../src/base/bytes.ts'
+import { keyOf } from '../../src/base/peer-id.ts'
+import { encodeEnvelope } from '../../src/tables/envelope.ts'
+import { plainCodec } from '../support/table-plain-codec.ts'
 import type { LossHistory } from './loss-histories.ts'
 import type { TableMessage } from './world.ts'
 
@@ -91,6 +95,23 @@ export const eraHistories = {
       await pause(30_000)
       for (const name of ['ann', 'bob', 'carol']) if (!world.belongs('eve', name)) world.violations.push(`eve was taken in, and ${name} does not let it in`)
       world.isFrozen = false
+    },
+  },
+
+  'late delivery is taken from whoever brings it': {
+    old: ['ann', 'bob', 'carol', 'dave', 'eve'], fresh: [], storage: ['eve'],
+    async told ({ world, does, settled, layoutOf, addressOf, votersOf }) {
+      await does('ann', 'before')
+      await world.remove('dave', 'ann')
+      await settled(['ann', 'bob', 'carol', 'eve'])
+      // who was put out still has the keys of then, and seals with them; who holds no rows brings that to those who do
+      const { table, ...address } = addressOf(0)
+      const rowKey = plainCodec.rowKeyOf({ table, ...address })
+      const content = { revision: 9n, isTombstone: false, body: encodeEnvelope({ operations: [], value: utf8('.forged') }) }
+      const record = plainCodec.encode({ table, rowKey, content, ballot: { counter: 100_000n, proposer: keyOf(world.peerOf('dave')) } })
+      const { peers } = world.process('eve')?.engine ?? {}
+      await Promise.all(votersOf(0).map(async (name) => peers?.ask(world.peerOf(name), { version: layoutOf('eve').version, kind: 'handOver', table, rowKey, record }, {}).then(({ kind }) => { world.say(`${name} says ${kind}`) }, (error: unknown) => { world.say(`${name} says ${String(error)}`) })))
+      await does('bob', undefined)
     },
   },
 } as const satisfies Readonly<Record<string, LossHistory>>

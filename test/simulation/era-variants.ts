@@ -1,3 +1,4 @@
+import { describeMember } from '../../src/cluster/index.ts'
 import type { EraChangeParts } from '../../src/node/membership/era-change.ts'
 import type { Eras } from '../../src/node/membership/eras.ts'
 import type { Latecomers } from '../../src/node/membership/latecomers.ts'
@@ -18,5 +19,9 @@ export const eraVariants: Readonly<Record<string, () => WorldVariant>> = {
   }),
   'who joined while an era began is looked for once': () => ({
     eraParts: (parts) => ({ ...parts, latecomers: objectWith<Latecomers>(parts.latecomers, { look: async (...[look, wait]: Parameters<Latecomers['look']>) => look(wait).catch(() => {}) }) }),
+  }),
+  'late delivery is taken from whoever brings it': () => ({
+    // as if a member had brought it
+    served: (replica, state) => ({ answer: async (from, request) => replica.answer(request.kind === 'handOver' && !state.isMember(from) ? describeMember(state).peerId : from, request) }),
   }),
 }
