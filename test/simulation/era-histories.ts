@@ -1,9 +1,12 @@
 import { utf8 } from '../../src/base/bytes.ts'
 import { keyOf } from '../../src/base/peer-id.ts'
+import { adminsOf, encodeEra, eraAfter } from '../../src/cluster/index.ts'
+import { eraAddress } from '../../src/node/membership/eras.ts'
 import { encodeEnvelope } from '../../src/tables/envelope.ts'
+import { keyNamed } from '../support/cluster-identities.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import type { LossHistory } from './loss-histories.ts'
-import type { TableMessage } from './world.ts'
+import type { Process, TableMessage } from './world.ts'
 
 /** What goes wrong without a rule of eras, told step by step. Who an era leaves out is let in by nobody, and nobody else is kept out. */
 export const eraHistories = {
@@ -112,6 +115,30 @@ export const eraHistories = {
       const { peers } = world.process('eve')?.engine ?? {}
       await Promise.all(votersOf(0).map(async (name) => peers?.ask(world.peerOf(name), { version: layoutOf('eve').version, kind: 'handOver', table, rowKey, record }, {}).then(({ kind }) => { world.say(`${name} says ${kind}`) }, (error: unknown) => { world.say(`${name} says ${String(error)}`) })))
       await does('bob', undefined)
+    },
+  },
+
+  'an era follows whichever stands': {
+    old: ['ann', 'bob', 'carol', 'dave', 'eve'], fresh: [], admins: ['dave'],
+    async told ({ world, until, pause, ends }) {
+      world.isFrozen = true
+      const isProposal = ({ from, kind, isClear }: TableMessage): boolean => from === 'ann' && isClear && kind === 'accept'
+      world.hold(isProposal)
+      void world.remove('dave', 'ann').catch(() => {}) // its node dies meanwhile
+      await until('an era is proposed', () => world.held(isProposal) > 3)
+      world.release(isProposal)
+      await pause(0.1)
+      // chosen, and nobody told: who is put out, and was an admin, is let in as before, and has an era of its own
+      await ends(['ann'])
+      world.hold(undefined)
+      if (!world.belongs('dave', 'bob')) world.violations.push('bob has heard of it too soon: nothing is tried')
+      const { state, engine } = world.process('dave') as Process
+      const listed = [...[...state.members.values()].map(({ certificate }) => certificate.member), ...adminsOf(state.era, state)]
+      const signer = keyNamed('dave')
+      const own = eraAfter(eraAfter(state.era, { signer, listed }), { signer, listed })
+      await engine.registers.change(eraAddress, () => ({ kind: 'write', value: encodeEra(own), result: undefined })).then(() => { world.say('the era of dave is chosen') }, (error: unknown) => { world.say(`the era of dave: ${String(error)}`) })
+      await until('all know that dave is put out', () => ['bob', 'carol', 'eve'].every((name) => !world.belongs('dave', name)))
+      world.isFrozen = false
     },
   },
 } as const satisfies Readonly<Record<string, LossHistory>>

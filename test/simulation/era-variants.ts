@@ -24,4 +24,5 @@ export const eraVariants: Readonly<Record<string, () => WorldVariant>> = {
     // as if a member had brought it
     served: (replica, state) => ({ answer: async (from, request) => replica.answer(request.kind === 'handOver' && !state.isMember(from) ? describeMember(state).peerId : from, request) }),
   }),
+  'an era follows whichever stands': () => ({ succession: () => {} }),
 }
