@@ -10,7 +10,7 @@ export function resolveRange (range: ByteRange | undefined, sizeBytes: number): 
   const first = range.first < 0 ? Math.max(0, sizeBytes + range.first) : range.first
   const end = range.first < 0 ? sizeBytes : Math.min(sizeBytes, (range.last ?? sizeBytes - 1) + 1)
   if (!Number.isInteger(first) || !Number.isInteger(end) || first >= end) {
-    throw new NoSuchRange(sizeBytes, `bytes ${range.first} to ${range.last ?? 'the end'} are not within an object of ${sizeBytes} bytes`)
+    throw new NoSuchRange(sizeBytes, (range.last ?? range.first) < range.first ? `the range has no byte; the object has ${sizeBytes}` : `bytes ${range.first} to ${range.last ?? 'the end'} are not within an object of ${sizeBytes} bytes`)
   }
   return { first, end }
 }
