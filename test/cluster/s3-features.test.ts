@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
-  CopyObjectCommand, CreateBucketCommand, DeleteObjectCommand, GetBucketLifecycleConfigurationCommand, GetObjectCommand, GetObjectRetentionCommand, GetObjectTaggingCommand, HeadObjectCommand, ListObjectVersionsCommand,
-  PutBucketCorsCommand, PutBucketLifecycleConfigurationCommand, PutBucketPolicyCommand, PutBucketVersioningCommand, PutBucketWebsiteCommand, PutObjectCommand, PutObjectLegalHoldCommand, PutObjectRetentionCommand, S3Client,
+  CompleteMultipartUploadCommand, CopyObjectCommand, CreateBucketCommand, CreateMultipartUploadCommand, DeleteObjectCommand, GetBucketLifecycleConfigurationCommand, GetObjectCommand, GetObjectRetentionCommand, GetObjectTaggingCommand, HeadObjectCommand, ListObjectVersionsCommand,
+  PutBucketCorsCommand, PutBucketLifecycleConfigurationCommand, PutBucketPolicyCommand, PutBucketVersioningCommand, PutBucketWebsiteCommand, PutObjectCommand, PutObjectLegalHoldCommand, PutObjectRetentionCommand, S3Client, UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { until } from '../../scripts/local-cluster.ts'
@@ -68,21 +68,26 @@ describe('three nodes, one of them dead', () => {
     expect(await textAt(0, 'locked', 'k', held)).toBe('held')
   })
 
-  test('have one winner of conditions on puts, copies and deletions, tried through both at once', async () => {
+  test('have one winner of conditions on puts, copies, completions and deletions, tried through both at once', async () => {
     await at(0).send(new CreateBucketCommand({ Bucket: 'conditions' }))
     const won = async (of: ReadonlyArray<Promise<unknown>>): Promise<number> => (await Promise.allSettled(of)).filter(({ status }) => status === 'fulfilled').length
-    let [puts, copies, deletions] = [0, 0, 0]
+    let [puts, copies, completions, deletions] = [0, 0, 0, 0]
     for (let i = 0; i < 10; i++) {
       const place = { Bucket: 'conditions', Key: `k${i}` }
       const { ETag = '' } = await at(0).send(new PutObjectCommand({ ...place, Body: `before ${i}` }))
       puts = Math.max(puts, await won([0, 1].map((node) => at(node).send(new PutObjectCommand({ ...place, Body: `by ${node}`, IfMatch: ETag })))))
       const now = await at(i % 2).send(new HeadObjectCommand(place))
       copies = Math.max(copies, await won([0, 1].map((node) => at(node).send(new CopyObjectCommand({ ...place, Key: `copy${i}`, CopySource: `conditions/k${i}`, IfNoneMatch: '*' } as ConstructorParameters<typeof CopyObjectCommand>[0])))))
+      const uploads = await Promise.all([0, 1].map(async (node) => {
+        const upload = { ...place, Key: `made${i}`, UploadId: (await at(node).send(new CreateMultipartUploadCommand({ ...place, Key: `made${i}` }))).UploadId }
+        const { ETag: part } = await at(1 - node).send(new UploadPartCommand({ ...upload, PartNumber: 1, Body: `by ${node}` }))
+        return { ...upload, MultipartUpload: { Parts: [{ PartNumber: 1, ETag: part }] }, IfNoneMatch: '*' }
+      }))
+      completions = Math.max(completions, await won(uploads.map((upload, node) => at(node).send(new CompleteMultipartUploadCommand(upload)))))
       deletions = Math.max(deletions, await won([0, 1].map((node) => at(node).send(new DeleteObjectCommand({ ...place, IfMatch: now.ETag })))))
     }
     // two would be one too many; none at all: nobody could be told that it was done
-    expect([puts, copies]).toEqual([1, 1])
-    expect(deletions).toBeGreaterThanOrEqual(1)
+    expect([puts, copies, completions, deletions]).toEqual([1, 1, 1, 1])
     expect(await codeOf(at(1).send(new PutObjectCommand({ Bucket: 'conditions', Key: 'copy0', Body: 'x', IfNoneMatch: '*' })))).toBe('PreconditionFailed')
   })
 
