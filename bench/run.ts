@@ -87,7 +87,7 @@ async function main (): Promise<void> {
     for (const [name, section] of Object.entries(alone)) {
       if (!wanted.includes(name)) continue
       bench.report.section(name)
-      await section(bench)
+      await toItsEnd(bench, name, section(bench))
     }
   } finally {
     await rm(folder, { recursive: true, force: true })
@@ -104,17 +104,21 @@ async function run (bench: Bench, wanted: readonly string[], title: string, sect
     if (members.readers !== undefined) await nodes.node(readers.engine).stop()
     for (const [name, section] of chosen) {
       bench.report.section(`${name} (${title})`)
-      await section(bench, nodes).catch((error: unknown) => {
-        // what the others have to say is still worth hearing
-        bench.report.note(`!!! ${name.toUpperCase()} FAILED: ${error instanceof Error ? error.message : String(error)}`)
-        process.exitCode = 1
-      })
+      await toItsEnd(bench, name, section(bench, nodes))
     }
     bench.report.section(`memory (${title})`)
     bench.report.addPeaks(nodes.peaks(), { target: { atMost: 350 } })
   }
   // the next cluster shall not find the disk full of this one
   await rm(home, { recursive: true, force: true })
+}
+
+/** What the others have to say is still worth hearing. */
+async function toItsEnd (bench: Bench, name: string, section: Promise<void>): Promise<void> {
+  await section.catch((error: unknown) => {
+    bench.report.note(`!!! ${name.toUpperCase()} FAILED: ${error instanceof Error ? error.message : String(error)}`)
+    process.exitCode = 1
+  })
 }
 
 function positive (name: string, text: string): number {

@@ -43,6 +43,8 @@ afterAll(async () => {
   await folder[Symbol.asyncDispose]()
 })
 
+const scanRounds = Number(process.env.SCANS ?? 1)
+
 describe('a node without keys', () => {
   const content = new Uint8Array(200_000).map((_, i) => (i * 7919) >> 3)
 
@@ -65,7 +67,7 @@ describe('a node without keys', () => {
       scanned += scans.length
     }
     await keyless()
-    for (let round = 0; round < Number(process.env.SCANS ?? 1); round++) {
+    for (let round = 0; round < scanRounds; round++) {
       await Promise.all([objects.put(`${key}-${round}`, content), keyless()])
       expect(await objects.get(`${key}-${round}`)).toEqual(content)
     }
@@ -75,7 +77,8 @@ describe('a node without keys', () => {
     expect(leaked).toEqual([])
     const atMember = await foundInMemory(cluster.node(0).pid ?? 0, needles)
     for (const name of ['S', 'N', 'key of names', 'key of votes', 'name of the bucket', 'name of the object']) expect(atMember, name).toContain(name)
-  }, 30_000)
+    // each scan reads all memory of two processes
+  }, 60_000 + 20_000 * scanRounds)
 
   test('holds blocks as storage, and none as a witness', async () => {
     const blocksOf = async (node: LocalNode): Promise<number | undefined> => (await node.json<NodeStatus>(['status']))[0]?.blocks.count
