@@ -1,4 +1,6 @@
 import { createHash, createHmac } from 'node:crypto'
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { Readable } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { S3Exchange } from '../../src/api/s3/exchange.ts'
@@ -122,6 +124,42 @@ describe('a form in a web page', () => {
     const exchange = { node: { objects }, bucket: 'photos', request, response, header: () => undefined, note () {}, goOn () {}, clock: systemClock } as unknown as S3Exchange
     await postObject(exchange, { region: undefined, admitted: async () => server.key, demand: async () => {}, secretOf: async () => { asked.resolve(); await late.promise; return server.key.secret } })
     expect(puts).toMatchObject([{ contentType: 'image/jpeg', metadata: {} }])
+  })
+
+  test.each(['the connection ends there', 'the rest comes later, and is none'] as const)('that is refused before its file has come does not end the node, when %s', async (how) => {
+    const thrown: unknown[] = []
+    const uncaught = (error: unknown): void => { thrown.push(error) }
+    process.prependListener('uncaughtException', uncaught)
+    try {
+      const socket = connect(server.port, '127.0.0.1')
+      const half = '--B\r\nContent-Disposition: form-data; name="key"\r\n\r\nx\r\n--B\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nabc'
+      let answer = ''
+      const closed = once(socket, 'close')
+      socket.on('data', (bytes) => { answer += bytes.toString() }).on('error', () => {})
+      socket.write(`POST /photos HTTP/1.1\r\nhost: 127.0.0.1:${server.port}\r\ncontent-type: multipart/form-data; boundary=B\r\ncontent-length: ${half.length + 20}\r\n\r\n${half}`)
+      await expect.poll(() => answer).toContain('403 Forbidden')
+      if (how === 'the connection ends there') socket.destroy()
+      else socket.end('\r\n--B-'.padEnd(20, 'x'))
+      await closed
+      await server.objects.list('photos')
+      expect((await post({ key: 'up/x' })).code).toBe('AccessDenied')
+      expect(thrown).toEqual([])
+    } finally {
+      process.off('uncaughtException', uncaught)
+    }
+  })
+
+  test('that breaks off while its policy is looked at is not stored as far as it came', async () => {
+    const fields = signed([{ bucket: 'photos' }, ['eq', '$key', 'up/x']], { key: 'up/x' })
+    const [asked, broken] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const body = Readable.from((async function * () {
+      yield Buffer.from(`${Object.entries(fields).map(([name, value]) => `--B\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`).join('')}--B\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\nthe fi`)
+      await asked.promise
+    })()).once('close', () => { setImmediate(broken.resolve) })
+    const objects = { put: async (_: unknown, file: AsyncIterable<Uint8Array>) => { for await (const _piece of file); throw new Error('it was taken for whole') } }
+    const exchange = { node: { objects }, bucket: 'photos', request: Object.assign(body, { headers: { 'content-type': 'multipart/form-data; boundary=B' } }), header: () => undefined, note () {}, goOn () {}, signal: new AbortController().signal, clock: systemClock } as unknown as S3Exchange
+    const posted = postObject(exchange, { region: undefined, admitted: async () => server.key, demand: async () => {}, secretOf: async () => { asked.resolve(); await broken.promise; return server.key.secret } })
+    await expect(posted).rejects.toMatchObject({ code: 'MalformedPOSTRequest' })
   })
 
   test('shows wrong secrets as often as any other request', async () => {

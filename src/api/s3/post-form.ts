@@ -28,9 +28,13 @@ export const formLimits = {
 } as const
 
 export async function postObject (exchange: S3Exchange, access: PostAccess): Promise<void> {
-  const { node: { objects }, bucket, signal, clock } = exchange
   exchange.note({ operation: 'PostObject' })
-  const { fields, file, fileName } = await beginningOf(exchange)
+  using form = await beginningOf(exchange)
+  await stored(exchange, access, form)
+}
+
+async function stored (exchange: S3Exchange, access: PostAccess, { fields, file, fileName }: FormBeginning): Promise<void> {
+  const { node: { objects }, bucket, signal, clock } = exchange
   const key = (fields.get('key') ?? '').replaceAll('${filename}', fileName)
   if (key === '') throw new S3Error('InvalidArgument', 'Bucket POST must contain a field named \'key\'.')
   const policy = await verifyPost(new Map([...fields, ['key', key], ['bucket', bucket]]), { nowMs: clock.wallMs(), secretOf: access.secretOf, region: access.region })
@@ -94,9 +98,12 @@ async function * within (file: AsyncIterable<Uint8Array>, policy: PostPolicy | u
   if (length < least) throw new S3Error('EntityTooSmall', `Your proposed upload is smaller than the minimum allowed size of ${least} bytes`)
 }
 
-/** What stands before the file, and the file as it comes. What follows it is not looked at. */
-function beginningOf (exchange: S3Exchange): Promise<{ fields: Map<string, string>, file: AsyncIterable<Uint8Array>, fileName: string }> {
-  const { promise, resolve, reject } = Promise.withResolvers<{ fields: Map<string, string>, file: AsyncIterable<Uint8Array>, fileName: string }>()
+/** What stands before the file, and the file as it comes; nothing more of it is read once this is disposed. */
+interface FormBeginning extends Disposable { readonly fields: FormFields, readonly file: AsyncIterable<Uint8Array>, readonly fileName: string }
+
+/** What follows the file is not looked at. */
+function beginningOf (exchange: S3Exchange): Promise<FormBeginning> {
+  const { promise, resolve, reject } = Promise.withResolvers<FormBeginning>()
   const fields = new Map<string, string>()
   const form = parserOf(exchange)
   const source = Readable.from(sourceOf(exchange), { objectMode: false })
@@ -118,7 +125,10 @@ function beginningOf (exchange: S3Exchange): Promise<{ fields: Map<string, strin
     // of two the second is not looked at
     if (file !== undefined) { stream.resume(); return }
     file = stream
-    resolve({ fields, file: stream, fileName: fileName.slice(Math.max(fileName.lastIndexOf('/'), fileName.lastIndexOf('\\')) + 1) })
+    // a form that is refused has its file read by nobody, and an error that nobody hears ends the node; whoever reads is told by fail, which destroys it
+    stream.on('error', () => {})
+    const end = (): void => { source.unpipe(form); source.destroy(); stream.destroy() }
+    resolve({ [Symbol.dispose]: end, fields, file: stream, fileName: fileName.slice(Math.max(fileName.lastIndexOf('/'), fileName.lastIndexOf('\\')) + 1) })
   })
   form.on('finish', () => { reject(malformed('it has no file')) })
   form.on('error', fail)
