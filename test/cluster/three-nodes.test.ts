@@ -187,7 +187,10 @@ describe('three real nodes', () => {
       await writeFile(join(real.folder, file), bytes)
     }
     const read = async (i: number): Promise<string | undefined> => (await real.via(i)).digest('flip').catch(() => undefined)
+    const repair = async (action: 'pause' | 'resume'): Promise<void> => { for (const i of [0, 1, 2]) await (await real.via(i)).client.json('POST', '/v1/repair', { body: { action } }) }
 
+    // what is found on one node is brought to it again, and that copy would be whole when all are flipped
+    await repair('pause')
     for (const file of files.filter((name) => name.startsWith('node-1/'))) await flip(file)
     for (const i of [0, 1, 2]) expect(await read(i)).toBe(digestOfBytes(content))
     for (const i of [0, 1, 2]) await (await real.via(i)).client.json('DELETE', '/v1/cache')
@@ -196,5 +199,6 @@ describe('three real nodes', () => {
     for (const [file, bytes] of whole) if (file.startsWith('node-3/')) await writeFile(join(real.folder, file), bytes)
     for (const i of [0, 1, 2]) expect(await read(i)).toBe(digestOfBytes(content))
     expect((await (await real.via(1)).client.json<NodeStatus>('GET', '/v1/status')).health.join()).toContain('corrupt')
+    await repair('resume')
   }, 60_000)
 })
