@@ -145,6 +145,7 @@ function objectCommands (dfs: Command): void {
     .action(async (name, options) => { await (await import('./commands/bucket.ts')).create(name, options) })
   command(bucket, 'set <name>', 'change how what is put into a bucket from now on is kept, how much it may be, and who reads it')
     .option('--redundancy <rf:n|rs:k+m>', 'as of create')
+    .option('--ack <all|quorum>', 'all: a put is acknowledged with every copy, or shard, on disk, and fails where that cannot be; quorum (default)')
     .option('--versioning <state>', 'enabled: what is overwritten or deleted is kept as a version; suspended')
     .option('--quota <size>', 'of all versions together, such as 500GiB; none')
     .option('--quota-objects <n>', 'of all versions together; none')

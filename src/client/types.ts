@@ -46,6 +46,8 @@ export interface BucketChange {
   readonly copies?: number
   readonly shards?: string
   readonly versioning?: 'enabled' | 'suspended'
+  /** 'all': a put is acknowledged with every copy, or shard, on disk. */
+  readonly ack?: 'all' | null
   readonly quotaBytes?: number | null
   readonly quotaObjects?: number | null
   readonly publicRead?: boolean | null

@@ -12,7 +12,7 @@ import { checkLocks, defaultRetention } from './versions/locks.ts'
 import { checkKey } from './names.ts'
 import { checkPrecondition, type CurrentVersion, type ObjectRow, withHeartbeat, withoutPending, withPending } from './object-row.ts'
 import type { BlockKind, ObjectParts, StoredObject, WrittenContent } from './ports.ts'
-import { redundancyOf } from './buckets/redundancy.ts'
+import { redundancyOf, writeOptionsOf } from './buckets/redundancy.ts'
 import { spreadOf, storedAs } from './versions/stored.ts'
 import type { Version } from './versions/version.ts'
 
@@ -74,7 +74,7 @@ class Upload {
     this.#put = put
     this.#version = parts.versions.fresh()
     const { whole, large } = redundancyOf(bucket)
-    const writerOf = (redundancy: Redundancy): ReturnType<Replication['writer']> => parts.replication.writer({ versionId: this.#version.id, redundancy }, { isDegradedAllowed: bucket.degraded === 'allow' })
+    const writerOf = (redundancy: Redundancy): ReturnType<Replication['writer']> => parts.replication.writer({ versionId: this.#version.id, redundancy }, writeOptionsOf(bucket))
     this.#writers = { whole: writerOf(whole), large: writerOf(large) }
   }
 

@@ -23,6 +23,9 @@ describe('the redundancy of a bucket', () => {
 describe('the settings of a bucket', () => {
   test('are what was given, and "none" takes one away', () => {
     expect(settingsOf({ versioning: 'enabled', quota: '2GiB', quotaObjects: '10', public: 'yes' })).toEqual({ versioning: 'enabled', quotaBytes: 2 * 1024 ** 3, quotaObjects: 10, publicRead: true })
+    expect(settingsOf({ ack: 'all' })).toEqual({ ack: 'all' })
+    expect(settingsOf({ ack: 'quorum' })).toEqual({ ack: null })
+    expect(() => settingsOf({ ack: 'some' })).toThrow('it takes all or quorum')
     expect(settingsOf({ quota: 'none', quotaObjects: 'none', public: 'no' })).toEqual({ quotaBytes: null, quotaObjects: null, publicRead: null })
     expect(settingsOf({ redundancy: 'rf:2' })).toEqual({})
     for (const wrong of [{ versioning: 'on' }, { quota: 'much' }, { quotaObjects: '-1' }, { public: 'true' }]) expect(() => settingsOf(wrong), JSON.stringify(wrong)).toThrow(InvalidInput)

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { seededRandom } from '../../src/base/random.ts'
 import { noiseBytes, pieces } from '../support/file-world.ts'
-import { digestOfBytes, eachOf, type NodeObjects, realCluster, type RealCluster, statusOf } from '../support/real-cluster.ts'
+import { bucketName, digestOfBytes, eachOf, type NodeObjects, realCluster, type RealCluster, statusOf } from '../support/real-cluster.ts'
 
 const kills = Number(process.env.KILLS ?? 10)
 const seed = Number(process.env.KILL_SEED ?? 11)
@@ -142,4 +142,22 @@ describe('nodes that die', () => {
       expect(overwrites).toContain(await found(node, overwritten))
     }
   }, 300_000)
+
+  test('a bucket that wants every copy is told of the one that cannot be stored, and stores nothing; otherwise two are enough', async () => {
+    const content = noiseBytes(300_000, ++written)
+    const node = await real.via(0)
+    const set = async (ack: 'all' | null): Promise<void> => { await node.client.json('PATCH', `/v1/buckets/${bucketName}`, { body: { ack } }) }
+    await set('all')
+    await real.node(2).stop('SIGKILL')
+    await expect(node.put('ack/all', content)).rejects.toThrow(/reached 2 of the 3 holders/)
+    expect(await found(node, 'ack/all')).toBeUndefined()
+    await set(null)
+    await node.put('ack/quorum', content)
+    await set('all')
+    await real.node(2).start()
+    await real.cluster.connected()
+    const other = noiseBytes(300_000, ++written)
+    await node.put('ack/all', other)
+    expect(await found(await real.via(2), 'ack/all')).toBe(digestOfBytes(other))
+  }, 120_000)
 })

@@ -31,7 +31,7 @@ export async function bucketRoute (exchange: Exchange, name: string | undefined)
 const bucketFields: Readonly<Record<keyof BucketOptions, 'number' | 'boolean' | 'string'>> = { copies: 'number', shards: 'string', isPrivate: 'boolean', compression: 'string', chunking: 'string', dedup: 'string', degraded: 'string' }
 
 /** What a bucket may be set to, beside its redundancy. */
-const settingFields = ['versioning', 'quotaBytes', 'quotaObjects', 'publicRead', 'lifecycle', 'cors', 'website', 'policy', 'objectLock', 'tags'] as const satisfies ReadonlyArray<keyof SettingsChange>
+const settingFields = ['versioning', 'ack', 'quotaBytes', 'quotaObjects', 'publicRead', 'lifecycle', 'cors', 'website', 'policy', 'objectLock', 'tags'] as const satisfies ReadonlyArray<keyof SettingsChange>
 
 /** Settings, redundancy, or both. null takes a setting away. */
 function changeOf (bucket: string, body: Readonly<Record<string, unknown>>): { settings: SettingsChange | undefined, redundancy: { copies: number } | { shards: string } | undefined } {

@@ -44,7 +44,7 @@ export async function set (name: string, options: GivenOptions): Promise<void> {
   const settings = settingsOf(options)
   const redundancy = options.redundancy === undefined ? {} : redundancyOf(String(options.redundancy))
   const wanted = { ...settings, ...redundancy }
-  if (Object.keys(wanted).length === 0) throw new InvalidInput('bucket', 'say what to set: --redundancy, --versioning, --quota, --quota-objects or --public')
+  if (Object.keys(wanted).length === 0) throw new InvalidInput('bucket', 'say what to set: --redundancy, --ack, --versioning, --quota, --quota-objects or --public')
   await withNode(options, async (context) => {
     const { client, output, signal } = context
     const bucket = await client.json<Bucket>('PATCH', `/v1/buckets/${encodeURIComponent(name)}`, { body: wanted, signal })
@@ -90,9 +90,10 @@ function bucketOptionsOf ({ redundancy, private: isPrivate, compression, chunkin
 }
 
 /** null takes a setting away. */
-export function settingsOf ({ versioning, quota, quotaObjects, public: isPublic }: GivenOptions): Pick<SettingsChange, 'versioning' | 'quotaBytes' | 'quotaObjects' | 'publicRead'> {
+export function settingsOf ({ versioning, ack, quota, quotaObjects, public: isPublic }: GivenOptions): Pick<SettingsChange, 'versioning' | 'ack' | 'quotaBytes' | 'quotaObjects' | 'publicRead'> {
   return {
     ...(versioning === undefined ? {} : { versioning: oneOf('versioning', versioning, ['enabled', 'suspended']) }),
+    ...(ack === undefined ? {} : { ack: oneOf('ack', ack, ['all', 'quorum']) === 'all' ? 'all' : null }),
     ...(quota === undefined ? {} : { quotaBytes: quota === 'none' ? null : quotaIn('quota', { text: String(quota), value: sizeOf(String(quota)), takes: 'a size such as 500GiB' }) }),
     ...(quotaObjects === undefined ? {} : { quotaObjects: quotaObjects === 'none' ? null : quotaIn('quota-objects', { text: String(quotaObjects), value: /^\d+$/.test(String(quotaObjects)) ? Number(quotaObjects) : undefined, takes: 'a number' }) }),
     ...(isPublic === undefined ? {} : { publicRead: oneOf('public', isPublic, ['yes', 'no']) === 'yes' ? true : null }),

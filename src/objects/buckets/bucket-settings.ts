@@ -14,6 +14,8 @@ export interface BucketSettings {
   readonly website?: Website
   /** JSON text, as the face that enforces it reads it; at most 20 KiB. */
   readonly policy?: string
+  /** A put is acknowledged with every copy, or shard, on disk; absent: with so many that half of those which may be missed are left. Also where one of two nodes might acknowledge alone. */
+  readonly ack?: 'all'
   /** Anybody may read objects. */
   readonly publicRead?: true
   /** Of all versions together, by counts that are as exact as quotas.ts says. */
@@ -76,7 +78,7 @@ export const settingsLimits = {
   maxDays: 36_500,
 } as const
 
-const names = ['versioning', 'objectLock', 'lifecycle', 'cors', 'website', 'policy', 'publicRead', 'quotaBytes', 'quotaObjects', 'tags'] as const satisfies ReadonlyArray<keyof BucketSettings>
+const names = ['versioning', 'ack', 'objectLock', 'lifecycle', 'cors', 'website', 'policy', 'publicRead', 'quotaBytes', 'quotaObjects', 'tags'] as const satisfies ReadonlyArray<keyof BucketSettings>
 
 /** @throws InvalidInput naming the setting */
 export function changedSettings (settings: BucketSettings, change: SettingsChange): BucketSettings {

@@ -1,6 +1,6 @@
 import { InvalidInput } from '../../base/errors.ts'
-import type { Redundancy } from '../../replication/index.ts'
-import type { BucketOptions } from '../index.ts'
+import type { Redundancy, WriteOptions } from '../../replication/index.ts'
+import type { Bucket, BucketOptions } from '../index.ts'
 
 export const redundancyLimits = {
   maxCopies: 3,
@@ -22,6 +22,9 @@ export function redundancyOf ({ copies, shards }: Pick<BucketOptions, 'copies' |
   const whole = { k: 1, m: copies - 1 }
   return { whole, large: shards === undefined ? whole : shardsIn(shards) }
 }
+
+/** When what is put for a user into a bucket is acknowledged. */
+export const writeOptionsOf = ({ degraded, settings }: Pick<Bucket, 'degraded' | 'settings'>): WriteOptions => ({ isDegradedAllowed: degraded === 'allow', isAllNeeded: settings?.ack === 'all' })
 
 /** As the command line takes it. */
 export const redundancyText = ({ copies, shards }: Pick<BucketOptions, 'copies' | 'shards'>): string => shards === undefined ? `rf:${copies}` : `rs:${shards}`

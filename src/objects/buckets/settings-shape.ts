@@ -10,6 +10,7 @@ const pairs: Shape = { listOf: 'pair' }
 
 const shapes: Readonly<Record<keyof SettingsChange, Shape>> = {
   versioning: ['enabled', 'suspended'],
+  ack: ['all'],
   objectLock: { fields: { 'defaultRetention?': retention } },
   lifecycle: { listOf: { fields: {
     id: 'string', isEnabled: 'boolean', prefix: 'string', 'tags?': pairs, 'minSizeBytes?': 'number', 'maxSizeBytes?': 'number', 'expireDays?': 'number', 'expireDate?': 'string',

@@ -9,7 +9,7 @@ import type { ObjectName } from '../index.ts'
 import { checkKey } from '../names.ts'
 import { decodeObjectRow, type ObjectRow, type PendingVersion, withHeartbeat } from '../object-row.ts'
 import type { BlockKind, ObjectParts } from '../ports.ts'
-import { redundancyOf } from '../buckets/redundancy.ts'
+import { redundancyOf, writeOptionsOf } from '../buckets/redundancy.ts'
 import { NoSuchUpload } from './errors.ts'
 import { decodeHead, headKey, uploadAddress, type UploadHead } from './upload-row.ts'
 
@@ -90,7 +90,7 @@ export interface BlockWriter {
 /** Puts blocks for the version of an upload, with the redundancy that it was begun with. */
 export function blockWriter ({ replication }: ObjectParts, { bucket, head }: OpenUpload): BlockWriter {
   const { whole, large } = redundancyOf(head)
-  const writerOf = (redundancy: typeof whole): ReturnType<typeof replication.writer> => replication.writer({ versionId: head.version.id, redundancy }, { isDegradedAllowed: bucket.degraded === 'allow' })
+  const writerOf = (redundancy: typeof whole): ReturnType<typeof replication.writer> => replication.writer({ versionId: head.version.id, redundancy }, writeOptionsOf(bucket))
   const writers = { whole: writerOf(whole), large: writerOf(large) }
   return {
     put: async (cid, block, { mayBeSpread, signal }) => writers[mayBeSpread ? 'large' : 'whole'].put(cid, block, { signal }),

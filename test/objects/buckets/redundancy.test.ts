@@ -20,6 +20,26 @@ async function get (store: ReturnType<typeof objectStore>, key: string): Promise
   return Buffer.concat(pieces).toString()
 }
 
+test('a bucket says when what is put is acknowledged, of objects and of parts', async () => {
+  const { world } = await worldOf(3)
+  const asked: unknown[] = []
+  const store = objectStore({ ...world.parts, replication: { ...world.parts.replication, writer: (reference, options) => { asked.push(options); return world.parts.replication.writer(reference, options) } } })
+  const put = async (): Promise<unknown[]> => {
+    asked.length = 0
+    await store.put({ bucket: 'photos', key: 'k' }, bytesOf(large))
+    const { uploadId } = await store.uploads.create({ bucket: 'photos', key: 'parts' })
+    await store.uploads.putPart({ bucket: 'photos', key: 'parts' }, uploadId, 1, bytesOf(large))
+    return asked
+  }
+  await store.createBucket('photos', { degraded: 'allow' })
+  expect(await put()).toEqual(Array.from({ length: 4 }, () => ({ isDegradedAllowed: true, isAllNeeded: false })))
+  await store.setBucketSettings('photos', { ack: 'all' })
+  expect(await put()).toEqual(Array.from({ length: 4 }, () => ({ isDegradedAllowed: true, isAllNeeded: true })))
+  await store.setBucketSettings('photos', { ack: null })
+  expect(await put()).toEqual(Array.from({ length: 4 }, () => ({ isDegradedAllowed: true, isAllNeeded: false })))
+  await expect(store.setBucketSettings('photos', { ack: 'some' as 'all' })).rejects.toThrow('ack takes all, not "some"')
+})
+
 describe('a bucket of shards', () => {
   test('puts large objects in shards and small ones in as many copies as survive the same', async () => {
     const { world, store } = await worldOf(6)

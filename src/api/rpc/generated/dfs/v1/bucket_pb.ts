@@ -98,7 +98,7 @@ export type Bucket = Message<"dfs.v1.Bucket"> & {
   options?: BucketOptions | undefined;
 
   /**
-   * versioning, objectLock, lifecycle, cors, website, policy, publicRead, quotaBytes, quotaObjects, tags: as the HTTP API has them (docs/API.md). Not in a listing.
+   * versioning, ack, objectLock, lifecycle, cors, website, policy, publicRead, quotaBytes, quotaObjects, tags: as the HTTP API has them (docs/API.md). Not in a listing.
    *
    * @generated from field: google.protobuf.Struct settings = 5;
    */
