@@ -308,7 +308,8 @@ export class Collector {
     return new Set(blocks.filter(({ cid, places, wants }) => wants.every((redundancy) => {
       const { k, m } = redundancy
       const found = k === 1 ? seen.get(cid)?.whole.size : seen.get(cid)?.shards.get(formNameOf(redundancy))?.size
-      return (found ?? 0) >= Math.min(k + m, places.length)
+      // copies are as many as there can be; of shards fewer than all, and be it for want of nodes, may be fewer than suffice
+      return (found ?? 0) >= (k === 1 ? Math.max(1, Math.min(k + m, places.length)) : k + m)
     })).map(({ cid }) => cid))
   }
 
