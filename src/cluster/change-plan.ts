@@ -20,6 +20,8 @@ export interface BucketNeed {
   readonly redundancy: string
   /** Nodes that hold a block of it, each a copy or a shard. */
   readonly width: number
+  /** Of those, so many suffice to read it. */
+  readonly suffice: number
   /** Whole copies of what is small, or of everything. */
   readonly copies: number
 }
@@ -118,7 +120,8 @@ const isHolderIn = ({ members, blockHolders }: Assignment, peer: PeerId): boolea
 function bucketRefusals (present: Assignment, next: Assignment, buckets: readonly BucketNeed[]): readonly string[] {
   const [before, after] = [present, next].map(({ blockHolders }) => new Set(blockHolders.flat()).size) as [number, number]
   // what could not be held before is no reason to refuse a change that makes it no worse
-  return after >= before ? [] : buckets.filter(({ width }) => width > after).map(({ name, redundancy, width }) => `bucket ${name} (${redundancy}) needs ${width} nodes that hold blocks, and ${after} would be left`)
+  return after >= before ? [] : buckets.filter(({ width }) => width > after).map(({ name, redundancy, width, suffice }) =>
+    `bucket ${name} (${redundancy}) needs ${width} nodes that hold blocks, and ${after} would be left${after < suffice ? `: fewer than the ${suffice} that reading takes` : ''}`)
 }
 
 function roomRefusals ({ member: { peerId }, receiveBytes, giveUpBytes }: PlannedNode, told: ToldHoldings | undefined): readonly string[] {

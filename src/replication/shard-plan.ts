@@ -35,6 +35,7 @@ export interface ShardPlan {
   readonly tell: readonly PeerId[]
   /** Shards here that belong elsewhere, and are there: their holder must promise it, then they go. */
   readonly release: ReadonlyArray<{ readonly index: number, readonly to: PeerId }>
+  /** Shards here that belong elsewhere; on a node outside the placement those that have no place too. */
   readonly misplaced: number
   /** This node is among its holders. */
   readonly isMine: boolean
@@ -56,6 +57,8 @@ export function shardPlanFor ({ self, placed, redundancy, indexes, references, a
     return bringer === self || (isOverdue && indexes.size > 0) ? [{ peer, index }] : []
   })
   const elsewhere = [...indexes].filter((index) => holders[index] !== undefined && holders[index] !== self)
+  // with fewer nodes than shards some have no place: on one that holds nothing any more they are to be brought away nevertheless, and nobody takes them
+  const stranded = placed.length === 0 || placed.includes(self) ? [] : [...indexes].filter((index) => holders[index] === undefined)
   return {
     redundancy,
     surviving: surviving.size,
@@ -64,7 +67,7 @@ export function shardPlanFor ({ self, placed, redundancy, indexes, references, a
     lacking: surviving.size >= redundancy.k ? holders.flatMap((peer, index) => peer === self && !indexes.has(index) ? [index] : []) : [],
     tell: indexes.size === 0 ? [] : [...answers].filter(([, answer]) => answer.indexes.size > 0 && answer.references !== references).map(([peer]) => peer),
     release: isMoving ? [] : elsewhere.filter((index) => has(holders[index] as PeerId, index)).map((index) => ({ index, to: holders[index] as PeerId })),
-    misplaced: elsewhere.length,
+    misplaced: elsewhere.length + stranded.length,
     isMine: holders.includes(self),
   }
 }

@@ -91,6 +91,23 @@ describe('repair of shards', () => {
     expect(nodes[1]?.repair.status().found).toMatchObject({ shortBlocks: 0, goneBlocks: 0, narrowBlocks: 1, versionsAtRisk: 1 })
   })
 
+  test('on a node that is left out, the shard that none of those left has a place for counts as to be brought away (it was told that it may be switched off)', async () => {
+    const { world, nodes } = await stored(7)
+    const [drained, member] = [nodes[5], nodes[1]] as [RepairNode, RepairNode]
+    world.placed = world.placed.slice(0, 5)
+    await world.sweep(...nodes)
+    expect(await placed(nodes)).toEqual([...whole, []])
+    expect(drained.repair.status().found).toMatchObject({ misplacedBlocks: 1 })
+    expect(drained.repair.status().found?.misplacedBytes).toBeGreaterThan(0)
+    expect(member.repair.status().found).toMatchObject({ misplacedBlocks: 0, misplacedBytes: 0 })
+    // with a place for it it goes there, and from here
+    world.placed = [...world.placed, (nodes[6] as RepairNode).self]
+    await world.sweep(...nodes)
+    await world.sweep(...nodes)
+    expect(await placed(nodes)).toEqual([[0], [1], [2], [3], [4], [], [5]])
+    expect(drained.repair.status().found).toMatchObject({ misplacedBlocks: 0, misplacedBytes: 0 })
+  })
+
   test('a rotten shard that is read is set aside and made anew', async () => {
     const { world, nodes } = await stored()
     const node = nodes[3] as RepairNode

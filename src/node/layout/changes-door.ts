@@ -40,5 +40,5 @@ export function changesDoor ({ changes: known, invites, state, role }: ChangesDo
 /** What a bucket asks of those who hold blocks. */
 export function bucketNeed (bucket: Bucket): BucketNeed {
   const { large: { k, m } } = redundancyOf(bucket)
-  return { name: bucket.name, redundancy: redundancyText(bucket), width: k + m, copies: bucket.copies }
+  return { name: bucket.name, redundancy: redundancyText(bucket), width: k + m, suffice: k, copies: bucket.copies }
 }

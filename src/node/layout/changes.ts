@@ -237,7 +237,7 @@ export function progressOf ({ layout, isDue, told, voters, belonging, answering 
   const waitingFor = [
     ...isDue ? ['the layout is to change'] : [],
     ...layout.state === 'changing' ? [`rows are taken over: ${rowPartitionsLeft} partitions left`] : [],
-    ...isSettled ? [...told].flatMap(([peer, of]) => waitingForOf(peer, of, hasLooked(of))) : [],
+    ...isSettled ? [...told].flatMap(([peer, of]) => waitingForOf(peer, of, { hasLooked: hasLooked(of), isInLayout: members.has(peer) })) : [],
   ]
   return {
     layout: { version: String(layout.version), state: layout.state, members: members.size }, rowPartitionsLeft,
@@ -246,12 +246,15 @@ export function progressOf ({ layout, isDue, told, voters, belonging, answering 
   }
 }
 
-function waitingForOf (peer: PeerId, { misplacedBytes, leftBytes, isAtRest, hasFailures, shortBlocks }: Holdings, hasLooked: boolean): readonly string[] {
+function waitingForOf (peer: PeerId, { misplacedBytes, leftBytes, isAtRest, hasFailures, shortBlocks }: Holdings, { hasLooked, isInLayout }: { hasLooked: boolean, isInLayout: boolean }): readonly string[] {
   if (!hasLooked) return [`${peer} has not looked at everything yet since the layout changed`]
   return [
-    ...misplacedBytes > 0 ? [`${misplacedBytes} bytes on ${peer} belong elsewhere`] : [],
+    // it has nothing that it could do: then it waits for others, or there is no place
+    ...misplacedBytes > 0 ? [`${misplacedBytes} bytes on ${peer} belong elsewhere${isInLayout || !isAtRest ? '' : noPlace}`] : [],
     ...!isAtRest && misplacedBytes === 0 ? [`${peer} has ${leftBytes} bytes to bring`] : [],
     ...shortBlocks > 0 ? [`${peer} sees ${shortBlocks} blocks with fewer copies than they should have`] : [],
     ...hasFailures ? [`${peer} could not bring all that it should: another has no room, or does not answer`] : [],
   ]
 }
+
+const noPlace = '; if they stay they have no place, for a bucket asks for shards on more nodes than hold blocks: add a node, or "dfs bucket set NAME --redundancy" to what these can hold'

@@ -125,11 +125,12 @@ describe('what is said of a change beforehand', () => {
     const peer = peerNamed(world.names[1] as string)
     const after = follows(world, changedRows(world.rows, { kind: 'set', peer, settings: { isDraining: true } }))
     const holdings = heldIn(world.layout, world.blocks)
-    const bucket = { name: 'wide', redundancy: 'rs:4+2', copies: 3, width: world.names.length }
+    const bucket = { name: 'wide', redundancy: 'rs:4+2', copies: 3, width: world.names.length, suffice: 4 }
     const refused = (more: object, buckets = [] as Array<typeof bucket>): readonly string[] => changePlan({ present: world.layout, next: after, holdings: new Map([...holdings].map(([one, told]) => [one, { ...told, ...more }])), mostCopies: 3, buckets }).refusals
     expect(refused({})).toEqual([])
     expect(refused({}, [bucket])).toEqual([`bucket wide (rs:4+2) needs ${bucket.width} nodes that hold blocks, and ${bucket.width - 1} would be left`])
     expect(refused({}, [{ ...bucket, width: bucket.width - 1 }])).toEqual([])
+    expect(refused({}, [{ ...bucket, suffice: bucket.width }])).toEqual([`bucket wide (rs:4+2) needs ${bucket.width} nodes that hold blocks, and ${bucket.width - 1} would be left: fewer than the ${bucket.width} that reading takes`])
     expect(refused({ roomBytes: 10 })[0]).toMatch(/its disk has room for 10/)
     expect(refused({ limitBytes: 1000 })[0]).toMatch(/its capacity is 1000/)
   })
@@ -220,6 +221,8 @@ describe('how far a change is', () => {
   })
   test('says what it waits for', () => {
     expect(progressOf(facts([[a, told({ misplacedBytes: 5 })], [b, told({ surveyedVersion: 1n })]])).waitingFor).toEqual([`5 bytes on ${a} belong elsewhere`, `${b} has not looked at everything yet since the layout changed`])
+    expect(progressOf(facts([[a, told()], [b, told()], [c, told({ misplacedBytes: 5, isAtRest: false })]])).waitingFor).toEqual([`5 bytes on ${c} belong elsewhere`])
+    expect(progressOf(facts([[a, told()], [b, told()], [c, told({ misplacedBytes: 5 })]])).waitingFor).toEqual([expect.stringMatching(/^5 bytes on .* belong elsewhere; if they stay they have no place.*add a node/)])
     expect(roles.member).toBe(2)
   })
 })
