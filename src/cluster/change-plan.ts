@@ -33,7 +33,8 @@ export interface ChangePlanRequest {
   readonly holdings: ReadonlyMap<PeerId, ToldHoldings>
   /** More copies than these no bucket asks for. */
   readonly mostCopies: number
-  readonly buckets: readonly BucketNeed[]
+  /** Undefined: they could not be listed. */
+  readonly buckets: readonly BucketNeed[] | undefined
 }
 
 export interface ChangePlan {
@@ -117,10 +118,12 @@ function hasHardlyCounted ({ partitions }: ToldHoldings, { holdings }: ChangePla
 
 const isHolderIn = ({ members, blockHolders }: Assignment, peer: PeerId): boolean => blockHolders.some((list) => list.some((index) => members[index]?.peerId === peer))
 
-function bucketRefusals (present: Assignment, next: Assignment, buckets: readonly BucketNeed[]): readonly string[] {
+function bucketRefusals (present: Assignment, next: Assignment, buckets: readonly BucketNeed[] | undefined): readonly string[] {
   const [before, after] = [present, next].map(({ blockHolders }) => new Set(blockHolders.flat()).size) as [number, number]
   // what could not be held before is no reason to refuse a change that makes it no worse
-  return after >= before ? [] : buckets.filter(({ width }) => width > after).map(({ name, redundancy, width, suffice }) =>
+  if (after >= before) return []
+  if (buckets === undefined) return ['the buckets could not be listed: whether what is left can hold them is not known']
+  return buckets.filter(({ width }) => width > after).map(({ name, redundancy, width, suffice }) =>
     `bucket ${name} (${redundancy}) needs ${width} nodes that hold blocks, and ${after} would be left${after < suffice ? `: fewer than the ${suffice} that reading takes` : ''}`)
 }
 

@@ -40,7 +40,7 @@ export class Changes {
       const { capacityBytes = 0 } = members.find(({ peerId }) => peerId === peer) ?? {}
       holdings.set(peer, { partitions: new Map(), heldBytes: 0, limitBytes: capacityBytes, roomBytes: Number.MAX_SAFE_INTEGER })
     }
-    const plan = changePlan({ present: layout, next, holdings, buckets: buckets ?? [], mostCopies: Math.max(1, ...(buckets ?? [{ copies: 3 }]).map(({ copies }) => copies)) })
+    const plan = changePlan({ present: layout, next, holdings, buckets, mostCopies: Math.max(1, ...(buckets ?? [{ copies: 3 }]).map(({ copies }) => copies)) })
     // a stolen node must go: a removal is never held up
     const isPossible = change.kind === 'remove' || plan.refusals.length === 0
     return { ...forecastOf(plan, { version: layout.version, state: layout.state, arriving }), isPossible, areBucketsKnown: buckets !== undefined }
@@ -115,7 +115,7 @@ export class Changes {
     if (refusals.length > 0) throw new Refused(`${refusals.join('; ')}. --force does it all the same`)
   }
 
-  /** Undefined: too few that can read answer for a listing. What buckets ask is then not held against a change. */
+  /** Undefined: too few that can read answer for a listing. Whether what is left can hold them is then not known. */
   async #buckets (wait: { signal?: AbortSignal }): Promise<readonly BucketNeed[] | undefined> {
     try { return await this.#parts.buckets(wait) } catch (error) {
       if (!(error instanceof Unavailable)) throw error
@@ -223,28 +223,34 @@ export function progressOf ({ layout, isDue, told, voters, belonging, answering 
   const rowPartitionsLeft = [...voters.values()].reduce((sum, { remaining }) => sum + remaining, 0)
   const hasLooked = (of: Holdings): boolean => isSettled && (!of.holdsBlocks || of.surveyedVersion >= layout.version)
   const holders = [...told.values()]
-  // whoever answers sees no block of which there are fewer copies than there should be
-  const isWhole = isSettled && holders.every((of) => hasLooked(of) && of.shortBlocks === 0)
+  // what one alone has, the others need not know of: of it nobody says that all is well
+  const silent = layout.members.filter((member) => holdsBlocks(member) && !told.has(member.peerId)).map(({ peerId }) => peerId)
+  // whoever is to hold blocks answers, and sees no block of which there are fewer copies than there should be
+  const isWhole = isSettled && silent.length === 0 && holders.every((of) => hasLooked(of) && of.shortBlocks === 0)
   const nodes = [...new Set([...belonging, ...members])].map((peerId): NodeProgress => {
     const of = told.get(peerId)
     const isEmpty = of !== undefined && hasLooked(of) && of.misplacedBytes === 0 && of.isAtRest
     return {
       peerId, isAnswering: answering.has(peerId), isInLayout: members.has(peerId), hasLooked: of === undefined ? undefined : hasLooked(of),
       heldBytes: of?.heldBytes, misplacedBytes: of?.misplacedBytes, leftBytes: of?.leftBytes, shortBlocks: of?.shortBlocks,
-      mayBeSwitchedOff: isSettled && !members.has(peerId) && (answering.has(peerId) ? isEmpty : isWhole),
+      // of one that does not answer never: its may be the only copy, of which it alone knows
+      mayBeSwitchedOff: isSettled && !members.has(peerId) && answering.has(peerId) && isEmpty,
     }
   })
   const waitingFor = [
     ...isDue ? ['the layout is to change'] : [],
     ...layout.state === 'changing' ? [`rows are taken over: ${rowPartitionsLeft} partitions left`] : [],
     ...isSettled ? [...told].flatMap(([peer, of]) => waitingForOf(peer, of, { hasLooked: hasLooked(of), isInLayout: members.has(peer) })) : [],
+    ...isSettled ? [...silent, ...belonging.filter((peer) => !members.has(peer) && !told.has(peer))].map((peer) => `${peer} does not answer: what it alone has is not known`) : [],
   ]
   return {
     layout: { version: String(layout.version), state: layout.state, members: members.size }, rowPartitionsLeft,
     leftBytes: holders.reduce((sum, { misplacedBytes, leftBytes }) => sum + Math.max(misplacedBytes, leftBytes), 0),
-    isDone: isSettled && holders.every((of) => hasLooked(of) && of.isAtRest && of.misplacedBytes === 0), isWhole, nodes, waitingFor,
+    isDone: isSettled && silent.length === 0 && holders.every((of) => hasLooked(of) && of.isAtRest && of.misplacedBytes === 0), isWhole, nodes, waitingFor,
   }
 }
+
+const holdsBlocks = ({ role, capacityBytes }: LayoutMember): boolean => role !== roles.witness && capacityBytes > 0
 
 function waitingForOf (peer: PeerId, { misplacedBytes, leftBytes, isAtRest, hasFailures, shortBlocks }: Holdings, { hasLooked, isInLayout }: { hasLooked: boolean, isInLayout: boolean }): readonly string[] {
   if (!hasLooked) return [`${peer} has not looked at everything yet since the layout changed`]

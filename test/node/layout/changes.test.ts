@@ -126,11 +126,14 @@ describe('what is said of a change beforehand', () => {
     const after = follows(world, changedRows(world.rows, { kind: 'set', peer, settings: { isDraining: true } }))
     const holdings = heldIn(world.layout, world.blocks)
     const bucket = { name: 'wide', redundancy: 'rs:4+2', copies: 3, width: world.names.length, suffice: 4 }
-    const refused = (more: object, buckets = [] as Array<typeof bucket>): readonly string[] => changePlan({ present: world.layout, next: after, holdings: new Map([...holdings].map(([one, told]) => [one, { ...told, ...more }])), mostCopies: 3, buckets }).refusals
+    const refused = (more: object, buckets: undefined | Array<typeof bucket> = []): readonly string[] => changePlan({ present: world.layout, next: after, holdings: new Map([...holdings].map(([one, told]) => [one, { ...told, ...more }])), mostCopies: 3, buckets }).refusals
     expect(refused({})).toEqual([])
     expect(refused({}, [bucket])).toEqual([`bucket wide (rs:4+2) needs ${bucket.width} nodes that hold blocks, and ${bucket.width - 1} would be left`])
     expect(refused({}, [{ ...bucket, width: bucket.width - 1 }])).toEqual([])
     expect(refused({}, [{ ...bucket, suffice: bucket.width }])).toEqual([`bucket wide (rs:4+2) needs ${bucket.width} nodes that hold blocks, and ${bucket.width - 1} would be left: fewer than the ${bucket.width} that reading takes`])
+    const unlisted = changePlan({ present: world.layout, next: after, holdings, mostCopies: 3, buckets: undefined })
+    expect(unlisted.refusals).toEqual(['the buckets could not be listed: whether what is left can hold them is not known'])
+    expect(changePlan({ present: world.layout, next: world.layout, holdings, mostCopies: 3, buckets: undefined }).refusals).toEqual([])
     expect(refused({ roomBytes: 10 })[0]).toMatch(/its disk has room for 10/)
     expect(refused({ limitBytes: 1000 })[0]).toMatch(/its capacity is 1000/)
   })
@@ -209,9 +212,17 @@ describe('how far a change is', () => {
     expect(mayGo(facts([[a, told()], [b, told()], [c, told()]], { layout: { ...layout, state: 'changing' } }))).toBe(false)
     expect(mayGo(facts([[a, told()], [b, told()], [c, told()]], { isDue: true }))).toBe(false)
   })
-  test('one that does not answer is missed no more when all the others see as many copies as there should be', () => {
-    expect(mayGo(facts([[a, told()], [b, told()]]))).toBe(true)
-    expect(mayGo(facts([[a, told()], [b, told({ shortBlocks: 1 })]]))).toBe(false)
+  test('one that does not answer may not: what it alone has the others need not know of (it was said once they saw nothing missing)', () => {
+    expect(mayGo(facts([[a, told()], [b, told()]]))).toBe(false)
+    expect(mayGo(facts([[a, told()], [b, told()]], { answering: new Set([a, b, c]) }))).toBe(false)
+    expect(progressOf(facts([[a, told()], [b, told()]])).waitingFor).toEqual([`${c} does not answer: what it alone has is not known`])
+  })
+  test('all is where it belongs, and whole, only when all have said so that are to hold blocks', () => {
+    expect(progressOf(facts([[a, told()], [b, told()], [c, told()]]))).toMatchObject({ isDone: true, isWhole: true })
+    const silent = progressOf(facts([[a, told()], [c, told()]]))
+    expect(silent).toMatchObject({ isDone: false, isWhole: false, waitingFor: [`${b} does not answer: what it alone has is not known`] })
+    const members = [layoutMember('a'), layoutMember('b', { role: roles.witness }), layoutMember('c', { capacityBytes: 0 })]
+    expect(progressOf(facts([[a, told()]], { layout: { ...layout, members } }))).toMatchObject({ isDone: true, isWhole: true })
   })
   test('one of the layout stays', () => {
     expect(progressOf(facts([[a, told()], [b, told()], [c, told()]])).nodes.filter(({ mayBeSwitchedOff }) => mayBeSwitchedOff).map(({ peerId }) => peerId)).toEqual([c])
@@ -220,7 +231,7 @@ describe('how far a change is', () => {
     expect(progressOf(facts([[a, told()], [b, told({ holdsBlocks: false, surveyedVersion: 0n })]])).isDone).toBe(true)
   })
   test('says what it waits for', () => {
-    expect(progressOf(facts([[a, told({ misplacedBytes: 5 })], [b, told({ surveyedVersion: 1n })]])).waitingFor).toEqual([`5 bytes on ${a} belong elsewhere`, `${b} has not looked at everything yet since the layout changed`])
+    expect(progressOf(facts([[a, told({ misplacedBytes: 5 })], [b, told({ surveyedVersion: 1n })], [c, told()]])).waitingFor).toEqual([`5 bytes on ${a} belong elsewhere`, `${b} has not looked at everything yet since the layout changed`])
     expect(progressOf(facts([[a, told()], [b, told()], [c, told({ misplacedBytes: 5, isAtRest: false })]])).waitingFor).toEqual([`5 bytes on ${c} belong elsewhere`])
     expect(progressOf(facts([[a, told()], [b, told()], [c, told({ misplacedBytes: 5 })]])).waitingFor).toEqual([expect.stringMatching(/^5 bytes on .* belong elsewhere; if they stay they have no place.*add a node/)])
     expect(roles.member).toBe(2)
