@@ -1,9 +1,10 @@
 import { systemClock } from '../../base/clock.ts'
 import { InvalidInput, Refused } from '../../base/errors.ts'
+import { stillBelow } from '../below.ts'
 import { Degraded } from '../degraded.ts'
 import { ClientError } from '../../client/errors.ts'
 import { sizeOf } from '../../config.ts'
-import type { ChangeForecast, ChangeProgress, ReplaceState } from '../../node.ts'
+import type { ChangeForecast, ChangeProgress, NodeStatus, ReplaceState } from '../../node.ts'
 import { type CommandContext, withNode } from '../context.ts'
 import { followChange } from '../follow-change.ts'
 import { forecastText } from '../forecast-text.ts'
@@ -49,6 +50,8 @@ async function change (peer: string, body: object, options: GivenOptions, { said
     if (forecast === undefined) return
     await followed(context, forecast, async (progress) => isOver(progress))
     output.fact({ peer, done: true }, over)
+    const degraded = await below(context)
+    if (degraded !== undefined) throw degraded
   })
 }
 
@@ -93,15 +96,22 @@ export async function replace (old: string, fresh: string | undefined, options: 
       return state === 'removed'
     }
     let isRemoved = await step()
+    // one that answers goes when nothing lies on it any more; of one that does not, nobody knows what it alone had
+    let isAnswering = !forecast.silent.some((peer) => peer === old)
     output.note(`${by} takes the place of ${old}`)
-    await followed(context, forecast, async ({ isWhole, isDone }) => {
+    await followed(context, forecast, async ({ isWhole, isDone, nodes }) => {
       const wasRemoved = isRemoved
+      if (!isRemoved) isAnswering = nodes.find(({ peerId }) => peerId === old)?.isAnswering ?? isAnswering
       isRemoved ||= await step()
       if (options.wait !== true) return isRemoved
       // what was looked at before it went says nothing of what came of that
       return wasRemoved && isWhole && isDone
     })
-    output.fact({ peer: old, by, removed: true }, `${old} is replaced by ${by}, and put out of the cluster${options.wait === true ? '; there are as many copies of everything as there should be' : ': "dfs status" says when all has come to it'}`)
+    const degraded = options.wait === true ? await below(context) : undefined
+    const whole = degraded === undefined ? `there are as many copies as there should be of everything${isAnswering ? '' : ' that the others know of'}` : 'there are as many copies of everything as these nodes can have'
+    output.fact({ peer: old, by, removed: true }, `${old} is replaced by ${by}, and put out of the cluster${options.wait === true ? `; ${whole}` : ': "dfs status" says when all has come to it'}`)
+    if (!isAnswering) output.warn(`${old} did not answer: what it alone had is not known, and "dfs verify" says whether an object is meant`)
+    if (degraded !== undefined) throw degraded
   })
 }
 
@@ -134,6 +144,9 @@ async function followed ({ client, output, signal }: CommandContext, forecast: C
     isOver: async (progress) => isOver(progress).catch((error: unknown) => { if (isPassing(error)) return false; throw error }),
   })
 }
+
+const below = async ({ client, signal }: CommandContext): Promise<Degraded | undefined> =>
+  stillBelow(async () => client.json<NodeStatus>('GET', '/v1/status', { signal }), { clock: systemClock, signal })
 
 /** @throws InvalidInput */
 export function capacityIn (text: string): number {
