@@ -33,12 +33,15 @@ export function judged (statements: readonly PolicyStatement[], question: Policy
   return matching.length > 0 ? 'allow' : 'silent'
 }
 
-function isAbout ({ principals, actions, resources, isSecure }: PolicyStatement, { accessKeyId, operation, bucket, key, isSecure: isEncrypted }: PolicyQuestion): boolean {
+function isAbout ({ effect, principals, actions, resources, isSecure }: PolicyStatement, { accessKeyId, operation, bucket, key, isSecure: isEncrypted }: PolicyQuestion): boolean {
   const resource = key === '' ? bucket : `${bucket}/${key}`
-  return principals.some((principal) => principal === '*' || principal === accessKeyId) &&
+  return principals.some((principal) => principal === '*' || principal === accessKeyId || (effect === 'Deny' && isPattern(principal))) &&
     actions.some((pattern) => matches(pattern.toLowerCase(), operation.toLowerCase())) && resources.some((pattern) => matches(pattern, resource)) &&
     (isSecure === undefined || isSecure === isEncrypted)
 }
+
+/** One that checkPolicy refuses, and a policy of before it may have: whom it is for is not known, so it lets nobody, and denies everybody. */
+const isPattern = (principal: string): boolean => principal.endsWith('/*')
 
 /** '*' is any text, '?' any character. Linear: the last star is where it goes on (no backtracking beyond it). */
 export function matches (pattern: string, text: string): boolean {
@@ -80,8 +83,8 @@ function principalsOf (principal: unknown): readonly string[] {
   if (principal === '*') return ['*']
   const { AWS: named, ...others } = recordOf(principal, 'Principal is "*" or {"AWS": [...]}')
   if (Object.keys(others).length > 0) throw new S3Error('NotImplemented', 'the only principals here are "*" and {"AWS": access key ids}')
-  // …:user/DFS… or the id alone
-  return textsOf(named, 'Principal').map((text) => text === '*' ? text : text.slice(text.lastIndexOf('/') + 1))
+  // …:user/DFS… or the id alone; of …:user/* what is cut off would be everybody
+  return textsOf(named, 'Principal').map((text) => isPattern(text) ? text : text.slice(text.lastIndexOf('/') + 1))
 }
 
 function secureTransportIn (condition: unknown): boolean | undefined {
