@@ -28,7 +28,8 @@ export function settingFromAws (name: keyof SettingsChange, value: unknown): unk
 }
 
 function nodeOf (name: string, value: unknown): XmlNode {
-  if (typeof value !== 'object' || value === null) return { name, children: [], text: String(value) }
+  if (value === null) throw new S3Error('MalformedXML', `${name} is null; leave it out where nothing is meant`)
+  if (typeof value !== 'object') return { name, children: [], text: String(value) }
   const children = Object.entries(value).flatMap(([key, each]) => Array.isArray(each) ? each.map((one) => nodeOf(singular(key), one)) : [nodeOf(key, each)])
   return { name, children, text: '' }
 }

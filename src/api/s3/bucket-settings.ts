@@ -6,6 +6,7 @@ import { lifecycleDocument, lifecycleRulesIn } from './lifecycle.ts'
 import { parsePolicy } from './policy.ts'
 import { checkPolicy } from './policy-check.ts'
 import { wholeBody } from './whole-body.ts'
+import { demandForm } from './xml-form.ts'
 import { child, childrenOf, childText, type XmlNode } from './xml-reader.ts'
 import { document, element, given, type XmlElement } from './xml.ts'
 
@@ -139,7 +140,10 @@ export function websiteIn (configuration: XmlNode): NonNullable<BucketSettings['
   return { ...(index === undefined ? {} : { index }), ...(error === undefined ? {} : { error }), ...(host === undefined ? {} : { redirectAllTo: { host, ...(protocol === undefined ? {} : { protocol }) } }) }
 }
 
+const lockForm = { ObjectLockEnabled: 'text', Rule: { DefaultRetention: { Mode: 'text', Days: 'text', Years: 'text' } } } as const
+
 export function objectLockIn (configuration: XmlNode): ObjectLock {
+  demandForm(configuration, lockForm)
   if (childText(configuration, 'ObjectLockEnabled') !== 'Enabled') throw new S3Error('MalformedXML', 'ObjectLockEnabled is Enabled')
   const rule = child(child(configuration, 'Rule'), 'DefaultRetention')
   if (rule === undefined && child(configuration, 'Rule') !== undefined) throw new S3Error('MalformedXML', 'the Rule of an object lock has a DefaultRetention')
@@ -147,6 +151,7 @@ export function objectLockIn (configuration: XmlNode): ObjectLock {
   const [mode, days, years] = [childText(rule, 'Mode'), childText(rule, 'Days'), childText(rule, 'Years')]
   if (mode !== 'GOVERNANCE' && mode !== 'COMPLIANCE') throw new S3Error('MalformedXML', 'the mode of a retention is GOVERNANCE or COMPLIANCE')
   if ((days === undefined) === (years === undefined)) throw new S3Error('MalformedXML', 'a default retention has Days or Years')
+  if (!/^\d{1,6}$/.test(days ?? years ?? '')) throw new S3Error('MalformedXML', 'Days and Years are numbers')
   const kind = mode === 'GOVERNANCE' ? 'governance' : 'compliance'
   return { defaultRetention: days === undefined ? { mode: kind, years: Number(years) } : { mode: kind, days: Number(days) } }
 }

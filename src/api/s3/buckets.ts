@@ -32,7 +32,7 @@ export async function createBucket (exchange: S3Exchange): Promise<void> {
   await readConfiguration(exchange)
   const settings = {
     ...(isPublicAcl(header('x-amz-acl')) ? { publicRead: true as const } : {}),
-    ...(header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true' ? { versioning: 'enabled' as const, objectLock: {} } : {}),
+    ...(isLocking(header('x-amz-bucket-object-lock-enabled')) ? { versioning: 'enabled' as const, objectLock: {} } : {}),
   }
   try {
     await objects.createBucket(bucket, Object.keys(settings).length === 0 ? {} : { settings }, { signal })
@@ -43,6 +43,13 @@ export async function createBucket (exchange: S3Exchange): Promise<void> {
     throw new S3Error(isOurs ? 'BucketAlreadyOwnedByYou' : 'BucketAlreadyExists', error.message, { cause: error })
   }
   sendNothing(exchange, 200, { location: `/${bucket}` })
+}
+
+/** @throws S3Error for what is neither: a bucket without the locks that somebody meant is found out too late */
+function isLocking (text = 'false'): boolean {
+  const word = text.toLowerCase()
+  if (word !== 'true' && word !== 'false') throw new S3Error('InvalidArgument', 'x-amz-bucket-object-lock-enabled takes true or false')
+  return word === 'true'
 }
 
 /** What a client may say of where a bucket shall be is read and not acted on: every bucket is everywhere. */

@@ -1,5 +1,7 @@
 import type { LifecycleRule } from '../../objects/index.ts'
+import { isoDateMs } from '../../base/iso-date.ts'
 import { S3Error } from './errors.ts'
+import { demandForm } from './xml-form.ts'
 import { child, childrenOf, childText, type XmlNode } from './xml-reader.ts'
 import { document, element, given } from './xml.ts'
 
@@ -7,25 +9,24 @@ import { document, element, given } from './xml.ts'
 export function lifecycleRulesIn (configuration: XmlNode): LifecycleRule[] {
   const rules = childrenOf(configuration, 'Rule')
   if (rules.length === 0) throw new S3Error('MalformedXML', 'a lifecycle configuration has rules; DELETE takes it away')
+  for (const rule of rules) if (child(rule, 'Transition') !== undefined || child(rule, 'NoncurrentVersionTransition') !== undefined) throw new S3Error('NotImplemented', 'there are no storage classes here that objects could be moved to; leave transitions out')
+  demandForm(configuration, form)
   return rules.map((rule, i) => {
-    if (child(rule, 'Transition') !== undefined || child(rule, 'NoncurrentVersionTransition') !== undefined) throw new S3Error('NotImplemented', 'there are no storage classes here that objects could be moved to; leave transitions out')
     const status = childText(rule, 'Status')
     if (status !== 'Enabled' && status !== 'Disabled') throw new S3Error('MalformedXML', 'the Status of a rule is Enabled or Disabled')
-    const filter = child(rule, 'Filter')
-    const of = child(filter, 'And') ?? filter
+    const of = conditionsOf(rule)
     const tags = childrenOf(of, 'Tag').map((tag) => [childText(tag, 'Key') ?? '', childText(tag, 'Value') ?? ''] as const)
-    demandKnown(rule)
     const [expiration, noncurrent, abort] = [child(rule, 'Expiration'), child(rule, 'NoncurrentVersionExpiration'), child(rule, 'AbortIncompleteMultipartUpload')]
     if (childText(expiration, 'ExpiredObjectDeleteMarker') === 'true' && (expiration?.children.length ?? 0) > 1) throw new S3Error('MalformedXML', 'an Expiration has Days, Date or ExpiredObjectDeleteMarker, one of them')
     return defined({
       id: childText(rule, 'ID') ?? `rule-${i + 1}`,
       isEnabled: status === 'Enabled',
-      prefix: childText(of, 'Prefix') ?? childText(rule, 'Prefix') ?? '',
+      prefix: childText(of, 'Prefix') ?? '',
       tags: tags.length === 0 ? undefined : tags,
       minSizeBytes: numberOf(of, 'ObjectSizeGreaterThan', 1),
       maxSizeBytes: numberOf(of, 'ObjectSizeLessThan', -1),
       expireDays: numberOf(expiration, 'Days'),
-      expireDate: childText(expiration, 'Date'),
+      expireDate: dateIn(expiration),
       expireDeleteMarkers: childText(expiration, 'ExpiredObjectDeleteMarker') === 'true' ? true as const : undefined,
       noncurrentDays: numberOf(noncurrent, 'NoncurrentDays'),
       noncurrentKept: numberOf(noncurrent, 'NewerNoncurrentVersions'),
@@ -34,18 +35,37 @@ export function lifecycleRulesIn (configuration: XmlNode): LifecycleRule[] {
   })
 }
 
-const sizes = ['ObjectSizeGreaterThan', 'ObjectSizeLessThan']
-const known: Readonly<Record<string, readonly string[]>> = {
-  Rule: ['ID', 'Prefix', 'Filter', 'Status', 'Expiration', 'NoncurrentVersionExpiration', 'AbortIncompleteMultipartUpload'], Filter: ['And', 'Prefix', 'Tag', ...sizes], And: ['Prefix', 'Tag', ...sizes], Tag: ['Key', 'Value'],
-  Expiration: ['Days', 'Date', 'ExpiredObjectDeleteMarker'], NoncurrentVersionExpiration: ['NoncurrentDays', 'NewerNoncurrentVersions'], AbortIncompleteMultipartUpload: ['DaysAfterInitiation'],
+const conditions = { Prefix: 'text', ObjectSizeGreaterThan: 'text', ObjectSizeLessThan: 'text' } as const
+const tag = { Key: 'text', Value: 'text' } as const
+const form = {
+  'Rule*': {
+    ID: 'text', Prefix: 'text', Filter: { ...conditions, Tag: tag, And: { ...conditions, 'Tag*': tag } }, Status: 'text',
+    Expiration: { Days: 'text', Date: 'text', ExpiredObjectDeleteMarker: 'text' }, NoncurrentVersionExpiration: { NoncurrentDays: 'text', NewerNoncurrentVersions: 'text' }, AbortIncompleteMultipartUpload: { DaysAfterInitiation: 'text' },
+  },
+  // of transitions, and so of nothing here; AWS's tools print it beside the rules
+  TransitionDefaultMinimumObjectSize: 'text',
+} as const
+
+/** Where a rule says of which objects it is: in its Filter, that one's And, or by itself, as in the first version of S3. It must say so: without, it would be of all. @throws S3Error MalformedXML */
+function conditionsOf (rule: XmlNode): XmlNode {
+  const filter = child(rule, 'Filter')
+  if ((filter === undefined) === (child(rule, 'Prefix') === undefined)) throw new S3Error('MalformedXML', 'a rule has a Filter, or a Prefix; for all objects an empty one')
+  if (filter === undefined) return rule
+  if (filter.children.length > 1) throw new S3Error('MalformedXML', 'a Filter of several conditions has them in And')
+  const and = child(filter, 'And')
+  if (and?.children.length === 0) throw new S3Error('MalformedXML', 'And has conditions')
+  if (childrenOf(and ?? filter, 'Tag').some((one) => childText(one, 'Key') === undefined || childText(one, 'Value') === undefined)) throw new S3Error('MalformedXML', 'a Tag has a Key and a Value')
+  return and ?? filter
 }
 
-/** @throws S3Error MalformedXML for an element that is not known where it stands, or one beside And, which would not count */
-function demandKnown ({ name, children }: XmlNode): void {
-  const stray = children.find((one) => known[name]?.includes(one.name) === false)
-  if (stray !== undefined) throw new S3Error('MalformedXML', `there is no ${stray.name.slice(0, 40)} in a ${name}`)
-  if (name === 'Filter' && children.length > 1 && children.some((one) => one.name === 'And')) throw new S3Error('MalformedXML', 'a Filter of several conditions has them in And')
-  for (const one of children) if (known[one.name] !== undefined) demandKnown(one)
+/** @throws S3Error */
+function dateIn (expiration: XmlNode | undefined): string | undefined {
+  const text = childText(expiration, 'Date')
+  if (text === undefined) return undefined
+  const ms = isoDateMs(text)
+  if (ms === undefined) throw new S3Error('MalformedXML', 'the Date of an Expiration is of the form 2030-01-02T00:00:00Z')
+  if (ms % 86_400_000 !== 0) throw new S3Error('InvalidArgument', '\'Date\' must be at midnight GMT')
+  return text
 }
 
 function numberOf (node: XmlNode | undefined, name: string, more = 0): number | undefined {

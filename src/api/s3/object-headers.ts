@@ -1,3 +1,4 @@
+import { isoDateMs } from '../../base/iso-date.ts'
 import type { ChecksumAlgorithm, ObjectInfo, Retention, SystemHeaders, Tags } from '../../objects/index.ts'
 import { systemHeaderNames } from '../../objects/index.ts'
 import { headerText } from '../header-text.ts'
@@ -51,8 +52,8 @@ export function retentionIn ({ header }: Pick<S3Exchange, 'header'>): { retentio
 }
 
 export function retentionOf (mode: string, until: string): Retention {
-  const untilMs = Date.parse(until)
-  if (Number.isNaN(untilMs)) throw new S3Error('InvalidArgument', 'the date until which a version is retained is not of the form 2030-01-02T03:04:05Z')
+  const untilMs = isoDateMs(until)
+  if (untilMs === undefined) throw new S3Error('InvalidArgument', 'the date until which a version is retained is not of the form 2030-01-02T03:04:05Z')
   if (mode !== 'GOVERNANCE' && mode !== 'COMPLIANCE') throw new S3Error('MalformedXML', 'the mode of a retention is GOVERNANCE or COMPLIANCE')
   return { mode: mode === 'GOVERNANCE' ? 'governance' : 'compliance', untilMs }
 }

@@ -66,6 +66,8 @@ class Reader {
       const [closing, closed] = this.#match(closingTag)
       if (closing !== undefined) {
         if (closed !== name) throw malformed(`${name.slice(0, 40)} is not closed`)
+        // nothing that S3 knows has both, and of the two one would be passed over
+        if (children.length > 0 && text.trim() !== '') throw malformed(`${name.slice(0, 40)} has text between its elements`)
         return { name: localName(name), children, text: children.length > 0 ? '' : text }
       }
       if (this.#isAt('<!--')) this.#past('-->')

@@ -1,6 +1,7 @@
 import { encode } from 'cborg'
 import { MalformedBytes } from '../../base/bytes.ts'
 import { InvalidInput } from '../../base/errors.ts'
+import { isoDateMs } from '../../base/iso-date.ts'
 import { checkShape } from './settings-shape.ts'
 
 /** What a bucket says beside how it stores its bytes; all of it optional and changeable. What faces alone understand (cors, policy, website) is kept as it is. */
@@ -91,6 +92,7 @@ export function changedSettings (settings: BucketSettings, change: SettingsChang
   if (settings.objectLock !== undefined && changed.objectLock === undefined) throw new InvalidInput('object lock', 'locks that were allowed stay so')
   if (changed.objectLock !== undefined && changed.versioning !== 'enabled') throw new InvalidInput('object lock', 'locks are of versions: the bucket must keep versions')
   checkSettings(changed)
+  for (const rule of change.lifecycle ?? []) checkNewRule(rule)
   return changed
 }
 
@@ -113,6 +115,7 @@ function checkSettings (settings: BucketSettings): void {
 
 function checkDefaultRetention (rule: NonNullable<ObjectLock['defaultRetention']>): void {
   const days = 'days' in rule ? rule.days : rule.years * 365
+  if ('days' in rule && 'years' in rule) throw new InvalidInput('object lock', 'a default retention is of days or of years, not both')
   if (!['governance', 'compliance'].includes(rule.mode)) throw new InvalidInput('object lock', `"${rule.mode}" is no mode of retention; it takes governance or compliance`)
   if (!isDays(days)) throw new InvalidInput('object lock', `a default retention is of 1 to ${settingsLimits.maxDays} days`)
 }
@@ -122,10 +125,16 @@ function checkLifecycleRule (rule: LifecycleRule): void {
   if (id.length < 1 || id.length > 255) throw new InvalidInput('lifecycle', 'a rule has a name of 1-255 characters')
   for (const days of [expireDays, noncurrentDays, abortUploadsDays]) if (days !== undefined && !isDays(days)) throw new InvalidInput('lifecycle', `rule "${id}": days are 1 to ${settingsLimits.maxDays}`)
   if (expireDays !== undefined && expireDate !== undefined) throw new InvalidInput('lifecycle', `rule "${id}" expires after days or at a date, not both`)
-  if (expireDate !== undefined && !Number.isFinite(Date.parse(expireDate))) throw new InvalidInput('lifecycle', `rule "${id}": "${expireDate.slice(0, 40)}" is no date`)
   if (noncurrentKept !== undefined && (noncurrentDays === undefined || !Number.isInteger(noncurrentKept) || noncurrentKept < 1 || noncurrentKept > 100)) throw new InvalidInput('lifecycle', `rule "${id}" keeps 1 to 100 versions beyond their days`)
   if (expireDays === undefined && expireDate === undefined && noncurrentDays === undefined && abortUploadsDays === undefined && rule.expireDeleteMarkers === undefined) throw new InvalidInput('lifecycle', `rule "${id}" says nothing`)
   if (rule.tags !== undefined && abortUploadsDays !== undefined) throw new InvalidInput('lifecycle', `rule "${id}": uploads have no tags`)
+}
+
+/** What is not asked of rules that are there already, which would keep everything else of the bucket from being changed. */
+function checkNewRule ({ id, expireDate, expireDeleteMarkers, tags, minSizeBytes, maxSizeBytes, abortUploadsDays }: LifecycleRule): void {
+  if (expireDate !== undefined && isoDateMs(expireDate) === undefined) throw new InvalidInput('lifecycle', `rule "${id}": "${expireDate.slice(0, 40)}" is no date; it takes 2030-01-02 or 2030-01-02T03:04:05Z`)
+  if (abortUploadsDays !== undefined && (minSizeBytes !== undefined || maxSizeBytes !== undefined)) throw new InvalidInput('lifecycle', `rule "${id}": uploads have no size yet; give up uploads by a rule of its own`)
+  if (expireDeleteMarkers !== undefined && tags !== undefined) throw new InvalidInput('lifecycle', `rule "${id}": delete markers have no tags; remove markers by a rule of its own`)
 }
 
 const isDays = (days: number): boolean => Number.isInteger(days) && days >= 1 && days <= settingsLimits.maxDays

@@ -1,3 +1,4 @@
+import { isoDateMs } from '../../base/iso-date.ts'
 import type { LifecycleRule } from './bucket-settings.ts'
 import type { VersionPage } from '../index.ts'
 
@@ -37,7 +38,8 @@ export function expiriesOf (versions: readonly Shown[], rules: readonly Lifecycl
 const isOfSize = ({ sizeBytes }: Shown, { minSizeBytes = 0, maxSizeBytes = Number.POSITIVE_INFINITY }: Pick<LifecycleRule, 'minSizeBytes' | 'maxSizeBytes'>): boolean => sizeBytes >= minSizeBytes && sizeBytes <= maxSizeBytes
 
 function isCurrentDue ({ modified }: Shown, { expireDays, expireDate }: Pick<LifecycleRule, 'expireDays' | 'expireDate'>, pastMs: number): boolean {
-  if (expireDate !== undefined) return Date.parse(expireDate) <= pastMs
+  // rules of long ago may have what is no date; to be late is better than to remove
+  if (expireDate !== undefined) return (isoDateMs(expireDate) ?? Number.POSITIVE_INFINITY) <= pastMs
   return expireDays !== undefined && dueMs(Date.parse(modified), expireDays) <= pastMs
 }
 

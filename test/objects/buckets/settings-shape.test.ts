@@ -16,6 +16,8 @@ describe('settings that come as JSON', () => {
     ['a tag without its value', { tags: [['a']] }, 'tags[0] takes a name and a value'],
     ['a method that is none', { cors: [{ allowedOrigins: ['*'], allowedMethods: ['FETCH'] }] }, 'cors[0].allowedMethods[0] takes GET'],
     ['null for an object', { website: 'index.html' }, 'website takes an object'],
+    ['a number for a date', { lifecycle: [{ id: 'a', isEnabled: true, prefix: '', expireDate: '365' }] }, '"365" is no date'],
+    ['uploads of a size', { lifecycle: [{ id: 'a', isEnabled: true, prefix: '', minSizeBytes: 1, abortUploadsDays: 1 }] }, 'uploads have no size yet'],
     ['text for a flag', { publicRead: 'yes' }, 'publicRead takes true'],
   ])('are refused by their name: %s', async (_what, change, message) => {
     const objects = objectStore(objectWorld().parts)
@@ -30,6 +32,8 @@ describe('settings that come as JSON', () => {
     expect(settingFromAws('cors', { CORSRules: [{ AllowedOrigins: ['*'], AllowedMethods: ['GET'], MaxAgeSeconds: 9 }] })).toEqual([{ allowedOrigins: ['*'], allowedMethods: ['GET'], maxAgeSeconds: 9 }])
     expect(settingFromAws('objectLock', { ObjectLockConfiguration: { ObjectLockEnabled: 'Enabled', Rule: { DefaultRetention: { Mode: 'GOVERNANCE', Days: 30 } } } })).toEqual({ defaultRetention: { mode: 'governance', days: 30 } })
     expect(settingFromAws('website', { IndexDocument: { Suffix: 'index.html' }, ErrorDocument: { Key: '404.html' } })).toEqual({ index: 'index.html', error: '404.html' })
+    for (const Filter of ['logs/', ['logs/'], null, { Prefix: ['', 'logs/'] }]) expect(() => settingFromAws('lifecycle', { Rules: [{ Status: 'Enabled', Filter, Expiration: { Days: 1 } }] })).toThrow()
+    expect(() => settingFromAws('objectLock', { ObjectLockEnabled: 'Enabled', DefaultRetention: { Mode: 'GOVERNANCE', Days: 30 } })).toThrow('DefaultRetention')
     expect(() => settingFromAws('lifecycle', { Rules: [{ Status: 'Enabled', Transitions: [{ Days: 1, StorageClass: 'GLACIER' }] }] })).toThrow()
   })
 
