@@ -29,6 +29,13 @@ export function mayBePart ({ 'if-range': ifRange }: IncomingHttpHeaders, { etag,
   return ifRange.includes('"') ? ifRange.trim() === `"${etag}"` : secondsIn(ifRange) === Math.floor(modifiedMs / 1000)
 }
 
+/** The one ETag of If-Match or If-None-Match of a write, without its quotes, which some clients forget, or '*'. Null: it is none, weak, or several. */
+export function etagOfWrite (header: string | undefined): string | null | undefined {
+  if (header === undefined) return undefined
+  const [, quoted, bare] = /^\s*(?:"([^"]*)"|(\*|[\w-]+))\s*$/.exec(header) ?? []
+  return quoted ?? bare ?? null
+}
+
 function tagsIn (header: string): ReadonlyArray<{ tag: string, isWeak: boolean }> {
   if (header.trim() === '*') return [{ tag: '*', isWeak: false }]
   return [...header.matchAll(/(W\/)?"([^"]*)"/g)].map(([, weak, tag = '']) => ({ tag, isWeak: weak !== undefined }))

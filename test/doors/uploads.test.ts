@@ -23,6 +23,8 @@ describe('PUT', () => {
     expect((await served.ask('/open/a', { method: 'PUT', body: 'x' })).status).toBe(401)
     expect((await served.ask('/photos/a', { method: 'PUT', body: 'x', headers: { ...writer, 'if-none-match': '*' } })).status).toBe(412)
     expect((await served.ask('/photos/a', { method: 'PUT', body: 'x', headers: { ...writer, 'if-match': '"other"' } })).status).toBe(412)
+    // each of these replaced it
+    for (const [name, value] of [['if-none-match', 'W/"x"'], ['if-none-match', '"x", "y"'], ['content-range', 'bytes 4-7/8']] as const) expect((await served.ask('/photos/a', { method: 'PUT', body: 'x', headers: { ...writer, [name]: value } })).status).toBe(400)
     expect(await contentOf('/photos/a')).toBe('content')
   })
 })
@@ -99,6 +101,10 @@ describe('a resumable upload (tus)', () => {
     expect(await patch({ ...octets, 'upload-offset': '0' }, 'abcd', '/u/x/10/photos/a')).toBe(404)
     expect((await begin('/photos/a', { 'upload-length': '-1' })).status).toBe(400)
     expect((await begin('/photos/')).status).toBe(400)
+    // of a piece of an upload the object was made, by itself
+    expect((await begin('/photos/a', { 'upload-concat': 'partial' })).status).toBe(501)
+    expect((await begin('/photos/a', { 'upload-defer-length': '1' })).status).toBe(501)
+    expect(await patch({ ...octets, 'upload-offset': '0', 'upload-checksum': 'sha1 AAAA' })).toBe(501)
     expect((await begin('/photos/', { 'upload-metadata': `filename ${Buffer.from('../../x').toString('base64')}` })).headers.location).toMatch(/\/10\/photos\/x$/)
     expect((await begin('/open/a', basic('reader'))).status).toBe(403)
     expect((await served.ask('/photos/a', { headers: writer })).status).toBe(404)

@@ -3,6 +3,7 @@ import type { ObjectInfo, ObjectName, PutOptions } from '../../objects/index.ts'
 import { lentBodyOf } from '../server/body.ts'
 import { type Exchange, requireMethod, sendJson } from './context.ts'
 import { ApiError } from '../errors.ts'
+import { demandWholeBody } from '../content-range.ts'
 import { headerText } from '../header-text.ts'
 import { metadataHeaders, metadataIn } from '../metadata-headers.ts'
 import { byteRangeOf } from '../range-header.ts'
@@ -41,6 +42,7 @@ export const shown = <Info extends ObjectInfo>({ attributes: _, isNullVersion: _
 
 async function putObject (exchange: Exchange, target: ObjectName): Promise<void> {
   const { node, request, signal, askedBy } = exchange
+  demandWholeBody(request.headers)
   const source = copySourceIn(request.headers)
   if (source !== undefined) {
     const { ifMatch, ifNoneMatch } = putOptionsOf(exchange)

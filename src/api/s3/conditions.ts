@@ -1,3 +1,4 @@
+import { etagOfWrite } from '../conditions.ts'
 import type { ObjectInfo } from '../../objects/index.ts'
 import { S3Error } from './errors.ts'
 import type { S3Exchange } from './exchange.ts'
@@ -23,8 +24,15 @@ export const hasReadConditions = (header: Header, prefix = ''): boolean => ['if-
 
 /** Conditions of a write, for the engine to hold in the very write. */
 export function writeConditionsIn (header: Header): { ifMatch?: string, ifNoneMatch?: string } {
-  const [ifMatch, ifNoneMatch] = [etagIn(header('if-match')), etagIn(header('if-none-match'))]
+  const [ifMatch, ifNoneMatch] = [oneTagIn('If-Match', header('if-match')), oneTagIn('If-None-Match', header('if-none-match'))]
   return { ...(ifMatch === undefined ? {} : { ifMatch }), ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }) }
+}
+
+/** Of several the engine would look for the list itself, which nothing has: an If-None-Match would always hold. @throws S3Error NotImplemented */
+function oneTagIn (name: string, text: string | undefined): string | undefined {
+  const tag = etagOfWrite(text)
+  if (tag === null) throw new S3Error('NotImplemented', `${name} of a write takes * or one strong ETag`)
+  return tag
 }
 
 const names = (list: string, etag: string): boolean => list.split(',').some((tag) => { const named = etagIn(tag); return named === '*' || named === etag })

@@ -2,6 +2,7 @@ import type { ByteRange, Checksum, ChecksumAlgorithm, NamedPart, PartInfo, Uploa
 import { checksumAlgorithms } from '../../objects/index.ts'
 import { encodedKey } from './canonical.ts'
 import { writeConditionsIn } from './conditions.ts'
+import { demandKnownConditions } from './delete-object.ts'
 import { S3Error } from './errors.ts'
 import { askedBy, numberIn, type S3Exchange, sendNothing, sendXml, xmlBody } from './exchange.ts'
 import { targetOf } from './get-object.ts'
@@ -9,7 +10,7 @@ import { askedOf, ownerElement } from './listing.ts'
 import { checksumName, checksumText, describedIn, etagIn, retentionIn, tagsIn, versionHeader } from './object-headers.ts'
 import { algorithmIn, digestIn } from './payload.ts'
 import { sendPatiently } from './patience.ts'
-import { copySourceIn, demandBeside, demandPlain, sourceConditionsIn } from './put-object.ts'
+import { copySourceIn, demandBeside, demandPlain, demandWhole, sourceConditionsIn } from './put-object.ts'
 import { childrenOf, childText, type XmlNode } from './xml-reader.ts'
 import { document, element, given, type XmlElement } from './xml.ts'
 
@@ -43,6 +44,7 @@ function partNumberIn ({ parameters }: S3Exchange): number {
 /** PUT BUCKET/KEY?partNumber&uploadId */
 export async function uploadPart (exchange: S3Exchange): Promise<void> {
   const { node: { objects: { uploads } }, signal } = exchange
+  demandWhole(exchange)
   const payload = exchange.payload()
   const part = await uploads.putPart(targetOf(exchange), uploadIdIn(exchange), partNumberIn(exchange), payload, { sizeBytes: payload.sizeBytes, digests: payload.digests, digesting: payload.digesting, expected: payload.expected, askedBy: askedBy(exchange), signal })
   sendNothing(exchange, 200, { etag: `"${part.etag}"`, ...(part.checksum === undefined ? {} : { [`x-amz-checksum-${part.checksum.algorithm}`]: checksumText(part.checksum, undefined) }) })
@@ -51,6 +53,7 @@ export async function uploadPart (exchange: S3Exchange): Promise<void> {
 /** PUT BUCKET/KEY?partNumber&uploadId with x-amz-copy-source */
 export async function uploadPartCopy (exchange: S3Exchange): Promise<void> {
   const { node: { objects: { uploads } }, header, signal } = exchange
+  demandWhole(exchange)
   const source = await copySourceIn(exchange)
   const [number, range] = [partNumberIn(exchange), copyRangeIn(header('x-amz-copy-source-range'))]
   await sendPatiently(exchange, {
@@ -102,6 +105,7 @@ export async function listUploads (exchange: S3Exchange): Promise<void> {
 
 /** DELETE BUCKET/KEY?uploadId */
 export async function abortUpload (exchange: S3Exchange): Promise<void> {
+  demandKnownConditions(exchange.header)
   await exchange.node.objects.uploads.abort(targetOf(exchange), uploadIdIn(exchange), { signal: exchange.signal })
   sendNothing(exchange, 204)
 }

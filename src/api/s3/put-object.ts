@@ -64,11 +64,21 @@ function isReplacing (directive: string | undefined): boolean {
 /** What is encrypted by keys of its own, or kept elsewhere, is not to be had here; saying nothing would be worse. @throws S3Error */
 export function demandPlain ({ header, headers }: Pick<S3Exchange, 'header' | 'headers'>): void {
   demandNoGrants(headers)
+  demandWhole({ header })
   const encryption = header('x-amz-server-side-encryption')
   if (encryption !== undefined && encryption !== 'AES256') throw new S3Error('NotImplemented', 'everything is encrypted here already, by the cluster\'s keys; keys of a KMS are not known')
-  if (header('x-amz-server-side-encryption-customer-algorithm') !== undefined || header('x-amz-copy-source-server-side-encryption-customer-algorithm') !== undefined) throw new S3Error('NotImplemented', 'everything is encrypted here already; keys of the client (SSE-C) are not taken')
   const acl = header('x-amz-acl')
   if (acl !== undefined && !['private', 'bucket-owner-full-control', 'bucket-owner-read'].includes(acl)) throw new S3Error('NotImplemented', 'objects have no access lists here; open the bucket (x-amz-acl: public-read when it is made, or a policy)')
+}
+
+const customerKeys = ['', 'copy-source-'].flatMap((of) => ['algorithm', 'key', 'key-md5'].map((name) => `x-amz-${of}server-side-encryption-customer-${name}`))
+
+/** A body is the whole of what it is for, and is not encrypted by a key that the client alone has. @throws S3Error */
+export function demandWhole ({ header }: Pick<S3Exchange, 'header'>): void {
+  if (customerKeys.some((name) => header(name) !== undefined)) throw new S3Error('NotImplemented', 'everything is encrypted here already; keys of the client (SSE-C) are not taken')
+  if (header('x-amz-write-offset-bytes') !== undefined) throw new S3Error('NotImplemented', 'nothing is appended to objects here: x-amz-write-offset-bytes would have replaced it')
+  // RFC 9110 §14.5: a fragment is not to be stored as the whole
+  if (header('content-range') !== undefined) throw new S3Error('InvalidArgument', 'a body with Content-Range is a piece of an object, and would be stored as all of it; upload in parts')
 }
 
 /** Who puts may say tags and locks with it only if the policy lets them set those too: a lock that anybody can put on what anybody may upload, nobody can remove. @throws S3Error AccessDenied */

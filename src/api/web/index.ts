@@ -4,6 +4,8 @@ import { lentBodyOf } from '../server/body.ts'
 import { requireMethod, sendJson } from '../local/context.ts'
 import { shown } from '../local/object-routes.ts'
 import { ApiError } from '../errors.ts'
+import { etagOfWrite } from '../conditions.ts'
+import { demandWholeBody } from '../content-range.ts'
 import { admitted, type Gate } from '../gate.ts'
 import type { PublicExchange, PublicFace } from '../server/public-listener.ts'
 import { allowsOrigin } from './cors.ts'
@@ -65,7 +67,9 @@ function moved ({ response, rawQuery }: PublicExchange, path: string): void {
 async function storeFile ({ objects, gate }: WebParts, exchange: PublicExchange, target: ObjectName): Promise<void> {
   const { request: { headers }, response, signal } = exchange
   const { askedBy } = await admitted(exchange, gate, { action: 'write', ...target })
-  const [ifMatch, ifNoneMatch] = [headers['if-match'], headers['if-none-match']].map((header) => header?.trim().replace(/^"([^"]*)"$/, '$1'))
+  demandWholeBody(headers)
+  const [ifMatch, ifNoneMatch] = [headers['if-match'], headers['if-none-match']].map(etagOfWrite)
+  if (ifMatch === null || ifNoneMatch === null) throw new ApiError(400, 'invalid', 'If-Match and If-None-Match of a PUT take * or one strong ETag in quotes')
   const length = headers['content-length']
   const info = await objects.put(target, lentBodyOf(exchange), { contentType: headers['content-type'], ifMatch, ifNoneMatch, sizeBytes: length === undefined ? undefined : Number(length), askedBy, signal })
   response.writeHead(201, { etag: `"${info.etag}"`, location: pathOf(target.bucket, target.key), 'content-length': 0 }).end()

@@ -46,6 +46,7 @@ export function tellTus ({ response }: PublicExchange): void {
 export async function beginUpload (parts: TusParts, exchange: PublicExchange, { bucket, key: path }: ObjectName): Promise<void> {
   const { request: { headers }, response, signal } = exchange
   demandVersion(exchange)
+  demandKnownExtensions(exchange)
   const { filename, filetype } = metadataIn(headers['upload-metadata'])
   const target = { bucket, key: path === '' || path.endsWith('/') ? path + nameIn(filename) : path }
   const { askedBy } = await admitted(exchange, parts.gate, { action: 'write', ...target })
@@ -64,6 +65,7 @@ export async function continueUpload (parts: TusParts, exchange: PublicExchange)
   const upload = uploadOf(path)
   if (upload === undefined) throw new ApiError(404, 'not-found', 'no upload has this path')
   demandVersion(exchange)
+  demandKnownExtensions(exchange)
   const { askedBy } = await admitted(exchange, parts.gate, { action: 'write', ...upload.target })
   const { sizeBytes, target, uploadId } = upload
   if (method === 'DELETE') {
@@ -135,6 +137,12 @@ function demandVersion ({ request, response }: PublicExchange): void {
   if (request.headers['tus-resumable'] === tusVersion) return
   response.setHeader('tus-version', tusVersion)
   throw new ApiError(412, 'invalid', `uploads are begun and go on by tus ${tusVersion} (Tus-Resumable: ${tusVersion}); without it PUT stores a whole object`)
+}
+
+/** A piece of an upload that is to be joined later would replace the object by itself, and a checksum that nobody looks at vouches for nothing. @throws ApiError */
+function demandKnownExtensions ({ request: { headers } }: PublicExchange): void {
+  const unknown = ['upload-concat', 'upload-defer-length', 'upload-checksum'].find((name) => headers[name] !== undefined)
+  if (unknown !== undefined) throw new ApiError(501, 'invalid', `${unknown} is not understood here; tus has creation, creation-with-upload and termination here`)
 }
 
 function numberIn (name: string, value: string | string[] | undefined): number {

@@ -70,6 +70,8 @@ describe('the local API', () => {
     expect((await ask('GET', '/v1/objects/photos/a/b', { headers: { range: 'bytes=99-' } })).status).toBe(416)
     expect((await ask('GET', '/v1/objects/photos/a/b', { headers: { 'if-none-match': etag } })).status).toBe(304)
     expect((await ask('PUT', '/v1/objects/photos/a/b', { body: 'x', headers: { 'if-none-match': '*' } })).status).toBe(412)
+    // what curl -C sends
+    expect((await ask('PUT', '/v1/objects/photos/a/b', { body: 'x', headers: { 'content-range': 'bytes 4-4/5' } })).status).toBe(400)
     expect(await ask('HEAD', '/v1/objects/photos/a/b')).toMatchObject({ status: 200, body: '', headers: { 'content-length': '21' } })
     expect(JSON.parse((await ask('DELETE', '/v1/objects/photos/a/b')).body)).toEqual({ removed: true })
     expect((await ask('GET', '/v1/objects/photos/a/b')).status).toBe(404)

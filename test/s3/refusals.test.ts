@@ -1,0 +1,131 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { askS3, type S3Answer, type S3Ask } from '../support/s3-client.ts'
+import { type S3Server, s3Server } from '../support/s3-server.ts'
+
+/** What a request says is done or refused: each of these was passed over, and something else was done than what was said. */
+let server: S3Server
+beforeAll(async () => { server = await s3Server() })
+afterAll(async () => { await server[Symbol.asyncDispose]() })
+
+const ask = (method: string, path: string, options: S3Ask = {}): Promise<S3Answer> => askS3(server.port, method, path, { key: server.key, ...options })
+const put = (path: string, body: string, headers: Record<string, string> = {}): Promise<S3Answer> => ask('PUT', path, { body, headers })
+const contentOf = async (path: string): Promise<string> => (await ask('GET', path)).body
+
+describe('a lifecycle rule', () => {
+  const rule = (inner: string): string => `<LifecycleConfiguration><Rule>${inner}<Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>`
+  const dated = (date: string): string => `<LifecycleConfiguration><Rule><Filter/><Status>Enabled</Status><Expiration><Date>${date}</Date></Expiration></Rule></LifecycleConfiguration>`
+  const of = (actions: string, filter = '<Filter/>'): string => `<LifecycleConfiguration><Rule>${filter}<Status>Enabled</Status>${actions}</Rule></LifecycleConfiguration>`
+
+  test.each([
+    ['text for a filter', rule('<Filter>logs/</Filter>')], ['text for And', rule('<Filter><And>logs/</And></Filter>')], ['an And of nothing', rule('<Filter><And/></Filter>')], ['elements in a prefix', rule('<Prefix><Value>logs/</Value></Prefix>')],
+    ['no filter', rule('')], ['two prefixes', rule('<Filter><Prefix/><Prefix>logs/</Prefix></Filter>')], ['two filters', rule('<Filter/><Filter><Prefix>logs/</Prefix></Filter>')], ['a filter and a prefix', rule('<Filter/><Prefix>logs/</Prefix>')],
+    ['text beside elements', rule('<Filter>logs/<Prefix/></Filter>')], ['several conditions without And', rule('<Filter><Prefix/><ObjectSizeLessThan>9</ObjectSizeLessThan></Filter>')], ['half a tag', rule('<Filter><Tag><Key>a</Key></Tag></Filter>')],
+    ['something beside its rules', rule('<Filter/>').replace('<Rule>', '<Rules/><Rule>')], ['an element of JavaScript', rule('<Filter><constructor/></Filter>')],
+    ['a number of days for a date', dated('365')], ['a year', dated('2030')], ['a day that is not in the calendar', dated('2030-02-30T00:00:00Z')], ['a date without its zone', dated('2030-01-02T00:00:00')],
+  ])('with %s is refused, and not taken for one of everything', async (_name, body) => {
+    expect(await ask('PUT', '/photos?lifecycle', { body })).toMatchObject({ status: 400, code: 'MalformedXML' })
+  })
+
+  test.each([
+    ['a date within a day', dated('2030-01-02T03:00:00Z')], ['abandoned uploads by size', of('<AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation></AbortIncompleteMultipartUpload>', '<Filter><ObjectSizeLessThan>9</ObjectSizeLessThan></Filter>')],
+    ['delete markers by tags', of('<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>', '<Filter><Tag><Key>a</Key><Value>b</Value></Tag></Filter>')],
+  ])('with %s is refused, as by AWS', async (_name, body) => {
+    expect(await ask('PUT', '/photos?lifecycle', { body })).toMatchObject({ status: 400, code: 'InvalidArgument' })
+  })
+
+  test.each([rule('<Filter/>'), rule('<Filter><Prefix>logs/</Prefix></Filter>'), rule('<Prefix>logs/</Prefix>'), rule('<Prefix/>'), dated('2030-01-02T00:00:00Z'), dated('2030-01-02T00:00:00.000Z'), dated('2030-01-02'), dated('2030-01-02T02:00:00+02:00')])('that says what it is of is taken: %s', async (body) => {
+    await ask('PUT', '/expiring')
+    expect((await ask('PUT', '/expiring?lifecycle', { body })).status).toBe(200)
+  })
+})
+
+describe('a deletion', () => {
+  test.each([
+    ['a misspelt version', '<VersionID>x</VersionID>', 'MalformedXML'], ['a misspelt ETag', '<Etag>x</Etag>', 'MalformedXML'], ['a size', '<Size>1</Size>', 'NotImplemented'], ['a date', '<LastModifiedTime>x</LastModifiedTime>', 'NotImplemented'],
+    ['two versions', '<VersionId/><VersionId>x</VersionId>', 'MalformedXML'],
+  ])('of many with %s removes nothing', async (_name, more, code) => {
+    await put('/photos/staying', 'x')
+    expect(await ask('POST', '/photos?delete', { body: `<Delete><Object><Key>staying</Key>${more}</Object></Delete>` })).toMatchObject({ code })
+    expect(await contentOf('/photos/staying')).toBe('x')
+  })
+
+  test.each(['if-none-match', 'x-amz-if-match-size', 'x-amz-if-match-last-modified-time'])('with %s removes nothing', async (name) => {
+    await put('/photos/staying', 'x')
+    expect(await ask('DELETE', '/photos/staying', { headers: { [name]: '9' } })).toMatchObject({ status: 501, code: 'NotImplemented' })
+    expect(await contentOf('/photos/staying')).toBe('x')
+  })
+
+  test('of an upload with a date that it was begun at gives nothing up', async () => {
+    const [, id = ''] = /<UploadId>(\w+)</.exec((await ask('POST', '/photos/begun?uploads')).body) ?? []
+    expect((await ask('DELETE', `/photos/begun?uploadId=${id}`, { headers: { 'x-amz-if-match-initiated-time': 'x' } })).status).toBe(501)
+    expect((await ask('GET', `/photos/begun?uploadId=${id}`)).status).toBe(200)
+  })
+})
+
+describe('a write', () => {
+  test.each([
+    ['an offset to append at', { 'x-amz-write-offset-bytes': '8' }, 'NotImplemented'], ['a range of the whole', { 'content-range': 'bytes 4-7/8' }, 'InvalidArgument'],
+    ['a list of ETags', { 'if-none-match': '"a", "b"' }, 'NotImplemented'], ['a weak ETag', { 'if-none-match': 'W/"a"' }, 'NotImplemented'],
+    ['a key of the client without its algorithm', { 'x-amz-server-side-encryption-customer-key': 'x' }, 'NotImplemented'],
+  ])('with %s replaces nothing', async (_name, headers: Record<string, string>, code) => {
+    await put('/photos/as-it-was', 'as it was')
+    expect(await put('/photos/as-it-was', 'x', headers)).toMatchObject({ code })
+    expect(await contentOf('/photos/as-it-was')).toBe('as it was')
+  })
+
+  test('of a part with a key of the client is refused', async () => {
+    const [, id = ''] = /<UploadId>(\w+)</.exec((await ask('POST', '/photos/in-parts?uploads')).body) ?? []
+    expect(await put(`/photos/in-parts?partNumber=1&uploadId=${id}`, 'x', { 'x-amz-server-side-encryption-customer-algorithm': 'AES256' })).toMatchObject({ code: 'NotImplemented' })
+  })
+})
+
+describe('a lock', () => {
+  const enabled = (rule: string): string => `<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled>${rule}</ObjectLockConfiguration>`
+  beforeAll(async () => { await ask('PUT', '/locking', { headers: { 'x-amz-bucket-object-lock-enabled': 'True' } }) })
+
+  test.each([
+    ['a misspelt rule', enabled('<Rules><DefaultRetention><Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rules>')], ['no rule around it', enabled('<DefaultRetention><Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention>')],
+    ['no number of days', enabled('<Rule><DefaultRetention><Mode>COMPLIANCE</Mode><Days>1e2</Days></DefaultRetention></Rule>')],
+  ])('by default with %s is refused, and not taken for none', async (_name, body) => {
+    expect(await ask('PUT', '/locking?object-lock', { body })).toMatchObject({ status: 400, code: 'MalformedXML' })
+  })
+
+  test.each(['45', '2045', 'January 2045'])('until "%s", which is no date, is refused', async (until) => {
+    expect(await put('/locking/x', 'x', { 'x-amz-object-lock-mode': 'COMPLIANCE', 'x-amz-object-lock-retain-until-date': until })).toMatchObject({ status: 400, code: 'InvalidArgument' })
+  })
+
+  test('that a new bucket shall have is true or false', async () => {
+    expect(await ask('PUT', '/locking-too', { headers: { 'x-amz-bucket-object-lock-enabled': 'yes' } })).toMatchObject({ status: 400, code: 'InvalidArgument' })
+    expect((await ask('HEAD', '/locking-too')).status).toBe(404)
+  })
+})
+
+describe('a policy', () => {
+  const statement = (more: object): string => JSON.stringify({ Statement: [{ Effect: 'Deny', Principal: '*', Action: 's3:GetObject', Resource: 'arn:aws:s3:::judged/*', ...more }] })
+  beforeAll(async () => { await ask('PUT', '/judged'); await put('/judged/x', 'x') })
+
+  test.each([
+    ['of users by a pattern', { Effect: 'Allow', Principal: { AWS: 'arn:aws:iam::123456789012:user/*' } }], ['of what objects do, about the bucket', { Action: 's3:DeleteObject', Resource: 'arn:aws:s3:::judged' }],
+    ['of what the bucket does, about objects', { Action: ['s3:GetObject', 's3:ListBucket'] }], ['of what concerns no bucket', { Action: 's3:ListAllMyBuckets', Resource: '*' }], ['of a pattern of what objects do, about the bucket', { Action: 's3:*Object', Resource: 'arn:aws:s3:::judged' }],
+  ])('%s is refused: it would hold for everybody, or never', async (_name, more) => {
+    expect(await ask('PUT', '/judged?policy', { body: statement(more) })).toMatchObject({ status: 400, code: 'MalformedPolicy' })
+  })
+
+  test.each([{ Action: 's3:*', Resource: 'arn:aws:s3:::judged' }, { Action: ['s3:GetObject', 's3:ListBucket'], Resource: ['arn:aws:s3:::judged', 'arn:aws:s3:::judged/*'] }, { Action: 's3:ListBucket', Resource: 'arn:aws:s3:::judged*' }, { Action: '*', Resource: '*' }])('of what its resources have is taken (%#)', async (more) => {
+    expect((await ask('PUT', '/judged?policy', { body: statement(more) })).status).toBe(204)
+    expect((await ask('DELETE', '/judged?policy')).status).toBe(204)
+  })
+
+  test('of users by a pattern, that is there from before, lets nobody and denies everybody', async () => {
+    const users = { AWS: 'arn:aws:iam::123456789012:user/*' }
+    const holding = async (effect: string, path: string): Promise<S3Answer> => {
+      await ask('DELETE', '/judged?policy')
+      await server.objects.setBucketSettings('judged', { policy: statement({ Effect: effect, Principal: users }) })
+      return ask('GET', path, effect === 'Allow' ? { key: undefined } : {})
+    }
+    expect((await holding('Allow', '/judged/x')).status).toBe(403)
+    expect((await ask('GET', '/judged?policyStatus')).body).toContain('FALSE')
+    expect((await holding('Deny', '/judged/x')).status).toBe(403)
+    await ask('DELETE', '/judged?policy')
+  })
+})
