@@ -6,15 +6,17 @@ import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
 import { mdns } from '@libp2p/mdns'
 import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
 import { type Ping, ping } from '@libp2p/ping'
-import { multiaddr } from '@multiformats/multiaddr'
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import type { Clock } from '../base/clock.ts'
+import { Unavailable } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import type { Random } from '../base/random.ts'
 import { Admission, peerIdOfConnection } from './admission.ts'
 import { announcementLimits } from './announcements.ts'
 import { Gossip, gossipTopics } from './gossip.ts'
 import type { Requests } from './index.ts'
+import { Listeners } from './listeners.ts'
 import { KademliaProviders } from './providers.ts'
 import { LibRequests } from './requests.ts'
 import { Supervisor } from './supervisor.ts'
@@ -117,11 +119,14 @@ async function libp2pOptions ({ seed, listen, announce, mdns: useMdns }: Network
     make(new Proxy(components, { get: (target, name) => name === 'registrar' ? admission.registrar(target.registrar as never) : Reflect.get(target, name) as unknown }) as never)
   const privateKey = await generateKeyPairFromSeed('Ed25519', seed)
   const self = peerIdFromPrivateKey(privateKey).toString()
+  const listeners = new Listeners()
+  // what the library would tell of itself, here, to whom it meets, and through Kademlia
+  const tellsAll = (confirmed: readonly Multiaddr[]): Multiaddr[] => distinct([...confirmed, ...listeners.addresses().map((address) => address.encapsulate(`/p2p/${self}`))])
   return {
     start: false,
     privateKey,
-    addresses: { listen: [...listen], announce: [...announce] },
-    ...transportOptions(),
+    addresses: { listen: [...listen], announce: [...announce], announceFilter: announce.length > 0 ? undefined : tellsAll },
+    ...transportOptions(listeners),
     connectionManager: {
       maxConnections: networkLimits.maxConnections,
       maxIncomingPendingConnections: networkLimits.maxIncomingPendingConnections,
@@ -200,6 +205,8 @@ class LibNetwork implements Network {
     node.addEventListener('peer:discovery', (event) => { this.#discovered(event.detail.id.toString() as PeerId, event.detail.multiaddrs.map(String)) })
     for (const address of this.#options.bootstrap) this.#supervisor.know(peerIn(address), [address])
     await node.start()
+    const { listen } = this.#options
+    if (listen.length > 0 && this.addresses().length === 0) throw new Unavailable(`nothing listens at ${listen.join(', ')}, though the system reported no error: is a network interface up?`)
     this.gossip.start()
     this.#supervisor.start()
   }
@@ -337,6 +344,8 @@ function admissionEnds (admission: Admission, strangers: Map<PeerId, () => void>
     strangers.delete(peer)
   })
 }
+
+const distinct = (addresses: readonly Multiaddr[]): Multiaddr[] => [...new Map(addresses.map((address) => [address.toString(), address])).values()]
 
 // the library dials one peer at a time, and addresses that all say which
 const withPeer = (address: string, peer: PeerId): string => /\/p2p\/[^/]+$/.test(address) ? address : `${address}/p2p/${peer}`

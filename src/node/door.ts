@@ -104,7 +104,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposableStack): DfsNod
   }
   const invites = new Invites({
     state, keyring, clock, random, registers, issued: new IssuedInvites(files),
-    addresses: () => network.addresses().map(addressBytes),
+    addresses: () => network.addresses().map(addressBytes), listens: config.listen.length > 0,
   })
   const changes = changesDoor({ changes: parts.changes, invites, state, role: nameOfRole(state.certificate.member.role) })
   const known = (): readonly PeerStatus[] => [...new Set<PeerId>([...[...state.members.keys()].filter((peer) => state.belongs(peer)), ...greetings.keys()])].filter((peer) => peer !== network.peerId).map((peer) => {

@@ -180,6 +180,10 @@ describe('the command line', () => {
     expect((await node.run(['invite', 'revoke', 'nothing'])).code).toBe(2)
   })
 
+  test('warns of an invite that nobody on another machine can use', async () => {
+    expect(await node.run(['invite'])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^dfs1-/) as string, stderr: expect.stringMatching(/^dfs: this node listens on \/ip4\/127\.0\.0\.1\/.* alone, so the token works on this machine only/m) as string })
+  })
+
   test('shows and sets what access keys may do, and never their secrets again', async () => {
     expect(await node.run(['key', 'ls'])).toMatchObject({ code: 0, stdout: '', stderr: expect.stringContaining('no access keys yet') as string })
     const [made] = await node.json<{ id: string, secret: string }>(['key', 'create', 'laptop', '--bucket', 'photos', '--prefix', 'cats/', '--rights', 'read,list', '--expires', '30d'])

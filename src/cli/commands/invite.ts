@@ -1,6 +1,6 @@
 import { systemClock } from '../../base/clock.ts'
 import { InvalidInput } from '../../base/errors.ts'
-import type { ChangeForecast } from '../../node.ts'
+import type { ChangeForecast, NodeStatus } from '../../node.ts'
 import { withNode } from '../context.ts'
 import { durationMsOf } from '../duration.ts'
 import type { GivenOptions } from '../settings.ts'
@@ -20,9 +20,13 @@ export async function invite (options: GivenOptions): Promise<void> {
   await withNode(options, async ({ client, output, signal }) => {
     const { tokens } = await client.json<{ tokens: string[] }>('POST', '/v1/invites', { body, signal })
     output.note(`on the machine that joins: dfs join TOKEN${tokens.length > 1 ? ' (each token once)' : ''}`)
+    const { addresses } = await client.json<NodeStatus>('GET', '/v1/status', { signal })
+    if (addresses.every(isLoopback)) output.warn(`this node listens on ${addresses.join(', ')} alone, so the token works on this machine only; for others set --listen, or --announce`)
     for (const token of tokens) output.fact({ token }, token)
   })
 }
+
+const isLoopback = (address: string): boolean => /^\/(ip4\/127\.|ip6\/::1\/|dns[46]?\/localhost\/)/.test(address)
 
 /** What would move if such a node joined. */
 async function foreseen ({ role, zone, capacity }: GivenOptions, options: GivenOptions): Promise<void> {

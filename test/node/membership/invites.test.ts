@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { systemClock } from '../../../src/base/clock.ts'
-import { Conflict, Corrupt, InvalidInput, Unavailable } from '../../../src/base/errors.ts'
+import { Conflict, Corrupt, InvalidInput, Refused, Unavailable } from '../../../src/base/errors.ts'
 import { seededRandom } from '../../../src/base/random.ts'
 import { type AdminStatement, encodeInviteRow, eraAfter, hashOfStatement, openLayout, parseToken } from '../../../src/cluster/index.ts'
 import type { Files } from '../../../src/disk/index.ts'
@@ -27,8 +27,8 @@ beforeEach(() => {
   state = new ClusterState(files, { clusterId: cluster.clusterId, authority: cluster.authority, certificate: certificateOf(founder), era: cluster.era(1, [founder]), layout: openLayout(layoutMember('founder')), members })
 })
 
-const invitesAt = ({ ms = nowMs, registers: over = registers, isAuthority = true }: { ms?: number, registers?: MemoryRegisters, isAuthority?: boolean } = {}): Invites => new Invites({
-  state, registers: over, random, clock: { ...systemClock, wallMs: () => ms }, issued: new IssuedInvites(files), addresses: () => [Uint8Array.of(1)],
+const invitesAt = ({ ms = nowMs, registers: over = registers, isAuthority = true, addresses = [Uint8Array.of(1)], listens = true }: { ms?: number, registers?: MemoryRegisters, isAuthority?: boolean, addresses?: readonly Uint8Array[], listens?: boolean } = {}): Invites => new Invites({
+  state, registers: over, random, clock: { ...systemClock, wallMs: () => ms }, issued: new IssuedInvites(files), addresses: () => addresses, listens,
   keyring: { nodeSeed: seedNamed('founder'), exchangeSeed: new Uint8Array(32), diskKey: new Uint8Array(32), clusterId: cluster.clusterId, ring: undefined, authoritySeed: isAuthority ? seedNamed('cluster authority') : undefined },
 })
 const keyOfToken = (token: string | undefined): Uint8Array => parseToken(token ?? '').invite.subject
@@ -37,6 +37,11 @@ const usedBy = (token: string | undefined, name: string): void => {
 }
 
 describe('invites', () => {
+  test('are not made where nobody could come: on a node that does not listen that is so, where its network is down it is so now', async () => {
+    await expect(invitesAt({ addresses: [], listens: false }).make({})).rejects.toThrow(Refused)
+    await expect(invitesAt({ addresses: [] }).make({})).rejects.toThrow(Unavailable)
+  })
+
   test('are listed by the node that made them, over a restart, with what has become of each', async () => {
     const [used, revoked, open, expiring] = [...await invitesAt().make({ uses: 3 }), ...await invitesAt().make({ role: 'witness', zone: 'attic', notAfterMs: nowMs + 1 })]
     usedBy(used, 'bob')

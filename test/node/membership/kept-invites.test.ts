@@ -35,7 +35,7 @@ async function made (): Promise<EraNodes> {
 let invitesMade = 0
 const invitedBy = (nodes: EraNodes, name: string): string => {
   const { state, parts } = nodes.of(name)
-  return makeInvites({ state, keyring: parts.keyring as Keyring, random: seededRandom(1000 + invitesMade++), addresses: [Uint8Array.of(1)], wanted: {} })[0] ?? ''
+  return makeInvites({ state, keyring: parts.keyring as Keyring, random: seededRandom(1000 + invitesMade++), addresses: [Uint8Array.of(1)], listens: true, wanted: {} })[0] ?? ''
 }
 const joined = async (nodes: EraNodes, name: string, token: string, at: string = 'founder'): Promise<Joined<string>> => joinCluster(nodes.network.of(peerNamed(name)), peerNamed(at), {
   peer: peerNamed(name), token: parseToken(token), role: roles.member, kx: seedNamed(`${name} kx`), zone: '', capacityBytes: 1, addresses: [], storeId: layoutMember(name).storeId, openRing: () => 'the ring',
