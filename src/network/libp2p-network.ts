@@ -14,6 +14,7 @@ import type { PeerId } from '../base/peer-id.ts'
 import type { Random } from '../base/random.ts'
 import { Admission, peerIdOfConnection } from './admission.ts'
 import { announcementLimits } from './announcements.ts'
+import { DialOrder } from './dial-order.ts'
 import { Gossip, gossipTopics } from './gossip.ts'
 import type { Requests } from './index.ts'
 import { Listeners } from './listeners.ts'
@@ -119,19 +120,20 @@ async function libp2pOptions ({ seed, listen, announce, mdns: useMdns }: Network
     make(new Proxy(components, { get: (target, name) => name === 'registrar' ? admission.registrar(target.registrar as never) : Reflect.get(target, name) as unknown }) as never)
   const privateKey = await generateKeyPairFromSeed('Ed25519', seed)
   const self = peerIdFromPrivateKey(privateKey).toString()
-  const listeners = new Listeners()
+  const [listeners, order] = [new Listeners(), new DialOrder()]
   // what the library would tell of itself, here, to whom it meets, and through Kademlia
   const tellsAll = (confirmed: readonly Multiaddr[]): Multiaddr[] => distinct([...confirmed, ...listeners.addresses().map((address) => address.encapsulate(`/p2p/${self}`))])
   return {
     start: false,
     privateKey,
     addresses: { listen: [...listen], announce: [...announce], announceFilter: announce.length > 0 ? undefined : tellsAll },
-    ...transportOptions(listeners),
+    ...transportOptions({ listeners, order }),
     connectionManager: {
       maxConnections: networkLimits.maxConnections,
       maxIncomingPendingConnections: networkLimits.maxIncomingPendingConnections,
       inboundConnectionThreshold: networkLimits.inboundConnectionThreshold,
       reconnectRetries: 0,
+      addressSorter: order.compare,
     },
     // whom Kademlia's table once had near it marks to be kept, and libp2p then dials it again each time that it is cut off, without a pause
     connectionGater: { denyDialPeer: (peer: { toString (): string }) => admission.isBanned(peer.toString() as PeerId) },

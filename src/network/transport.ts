@@ -2,6 +2,7 @@ import { Socket } from 'node:net'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { tcp } from '@libp2p/tcp'
 import { afterThisTurn } from '../base/clock.ts'
+import { DialOrder } from './dial-order.ts'
 import { Listeners } from './listeners.ts'
 import { sparingNoise } from './noise-crypto.ts'
 
@@ -15,11 +16,11 @@ export const transportLimits = {
   unsentBytes: 256 * 1024,
 } as const
 
-/** TCP, noise and yamux as every node uses them; by themselves, what our protocols are measured against. `listeners` keeps those that are open. */
-export function transportOptions (listeners: Listeners = new Listeners()): { transports: unknown[], connectionEncrypters: unknown[], streamMuxers: unknown[] } {
+/** TCP, noise and yamux as every node uses them; by themselves, what our protocols are measured against. `listeners` keeps those that are open, `order` how dials ended. */
+export function transportOptions ({ listeners = new Listeners(), order = new DialOrder() }: { listeners?: Listeners, order?: DialOrder } = {}): { transports: unknown[], connectionEncrypters: unknown[], streamMuxers: unknown[] } {
   const { windowBytes, streamBufferBytes } = transportLimits
   const streamOptions = { maxStreamWindowSize: windowBytes, maxReadBufferLength: streamBufferBytes, maxWriteBufferLength: streamBufferBytes } as never
-  return { transports: [gatheringTcp(listeners)], connectionEncrypters: [sparingNoise()], streamMuxers: [yamux({ streamOptions })] }
+  return { transports: [gatheringTcp(listeners, order)], connectionEncrypters: [sparingNoise()], streamMuxers: [yamux({ streamOptions })] }
 }
 
 interface RawConnection { readonly socket?: unknown, sendData: (data: Iterable<Uint8Array> & { readonly byteLength: number }) => unknown }
@@ -29,13 +30,13 @@ type Upgrader = Record<'upgradeInbound' | 'upgradeOutbound', (connection: RawCon
  * TCP whose small messages of one turn of the event loop leave together, and large ones each at once. The library hands the socket each noise message in its
  * pieces, length, content and tag, and each is a system call (@libp2p/tcp 11.0): of a question and its answer, most of the processor time.
  */
-function gatheringTcp (listeners: Listeners): unknown {
+function gatheringTcp (listeners: Listeners, order: DialOrder): unknown {
   const highWaterMark = transportLimits.unsentBytes
   const make = tcp({ dialOpts: { writableHighWaterMark: highWaterMark } as never, listenOpts: { highWaterMark } as never })
   return (components: never) => {
     const transport = make(components)
     const [dial, createListener] = [transport.dial.bind(transport), transport.createListener.bind(transport)]
-    transport.dial = async (address, options) => dial(address, withGathering(options))
+    transport.dial = async (address, options) => order.dialled(address, async () => dial(address, withGathering(options)))
     transport.createListener = (options) => listeners.watched(createListener(withGathering(options)))
     return transport
   }
