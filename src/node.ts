@@ -272,6 +272,8 @@ export interface LossReport {
   readonly rows: { readonly whole: number, readonly stale: number, readonly gone: number }
   /** Of 4,096 partitions of blocks: of their first three holders all, some or none are left. Of blocks without a holder left a substitute may have a copy. */
   readonly blocks: { readonly whole: number, readonly fewer: number, readonly gone: number }
+  /** For each redundancy of the buckets that this node knows, as they are set now: of how many of 4,096 partitions enough of a block's own holders are left to read it. Empty: it knows no bucket. */
+  readonly forms: ReadonlyArray<{ readonly redundancy: string, readonly readable: number }>
   /** That this node knows of; `examples`, at most 100, are of those that may be stale, as BUCKET/KEY. */
   readonly objects: { readonly known: number, readonly possiblyStale: number, readonly examples: readonly string[] }
   readonly isDone: boolean

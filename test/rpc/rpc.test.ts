@@ -108,7 +108,7 @@ describe.each(protocols)('the service over %s', (protocol) => {
         { peerId: bob, role: 'member', zone: 'a', capacityBytes: 5, present: { rows: 4096, blocks: 4096 }, next: undefined }, { peerId: other, role: 'storage', zone: 'b', capacityBytes: 6, present: undefined, next: { rows: 0, blocks: 77 } },
       ] }),
       forgetLost: async (lost, { isDryRun = false } = {}) => ({
-        lost, survivors: [bob], rows: { whole: 1, stale: 2, gone: 3 }, blocks: { whole: 4, fewer: 5, gone: 6 }, objects: { known: 7, possiblyStale: 8, examples: ['photos/k'] }, ...isDryRun ? { isDone: false } : { isDone: true, era: 2, epoch: 3, layoutVersion: '99' },
+        lost, survivors: [bob], rows: { whole: 1, stale: 2, gone: 3 }, blocks: { whole: 4, fewer: 5, gone: 6 }, forms: [], objects: { known: 7, possiblyStale: 8, examples: ['photos/k'] }, ...isDryRun ? { isDone: false } : { isDone: true, era: 2, epoch: 3, layoutVersion: '99' },
       }),
       admins: () => [], addAdmin: async () => {}, removeAdmin: async () => {},
       compare: asked(() => ({ state: 'busy', phase: 'comparing', doneShare: 0.5, donePartitions: 7, totalPartitions: 14, etaMs: undefined, failure: undefined, total: { comparisons: 1, failures: 2, handedOverRows: 3, handedOverBytes: 4 } })),

@@ -35,14 +35,21 @@ async function demandYes ({ signal }: CommandContext): Promise<void> {
   } finally { reader.close() }
 }
 
-function reportText ({ lost, survivors, rows, blocks, objects }: LossReport): string {
+function reportText ({ lost, survivors, rows, blocks, forms, objects }: LossReport): string {
   const known = objects.possiblyStale === 0 ? `${objects.known} objects are known here, none of them in a partition without a majority` : `${objects.possiblyStale} of the ${objects.known} objects known here may be older than what was acknowledged, or be back though deleted`
   return table([
     ['lost', lost.join(' ')],
     ['left', survivors.join(' ')],
     ['rows', `of 4096 partitions ${rows.whole} have a majority left, of ${rows.stale} some replicas are left, and what they have is taken; ${rows.gone} are gone`],
     ['blocks', `of 4096 partitions ${blocks.whole} have all of their first three holders left, ${blocks.fewer} some, ${blocks.gone} none`],
+    ...formRows(forms),
     ['objects', `${known}; others may have been known to the lost alone`],
     ...objects.examples.slice(0, 10).map((name) => ['', name]),
   ])
+}
+
+/** `forms` undefined: a node of before there were these. */
+export function formRows (forms: LossReport['forms'] | undefined): ReadonlyArray<readonly string[]> {
+  if (forms === undefined || forms.length === 0) return [['', 'no bucket is known here, so how many holders are enough to read their blocks is not either']]
+  return forms.map(({ redundancy, readable }) => ['', `${redundancy}: in ${readable} of 4096 partitions enough holders are left to read a block${redundancy.startsWith('rs:') ? '; small objects have whole copies' : ''}`])
 }

@@ -4,8 +4,9 @@ import { InvalidInput, Refused, Unavailable } from '../../base/errors.ts'
 import { keyOf, type PeerId } from '../../base/peer-id.ts'
 import { allVotersOf, blockHoldersOf, declaredBy, describeMember, encodeLayout, type Layout, type LayoutMember, lostOf, recovering, roles } from '../../cluster/index.ts'
 import type { LossReport } from '../../node.ts'
-import { decodeBucketRow } from '../../objects/buckets/bucket-row.ts'
+import { type BucketRow, decodeBucketRow } from '../../objects/buckets/bucket-row.ts'
 import { clusterScope } from '../../objects/describe.ts'
+import { redundancyOf, redundancyText } from '../../objects/index.ts'
 import { clearPartition } from '../../tables/clear-rows.ts'
 import { type Electorate, isMajority } from '../../tables/electorate.ts'
 import { tables } from '../../tables/index.ts'
@@ -127,7 +128,14 @@ async function reportOf (parts: ForgetParts, { layout, lost, left }: { layout: L
     const survivors = holders.filter((peer) => alive.has(peer)).length
     blocks[survivors === holders.length ? 'whole' : survivors > 0 ? 'fewer' : 'gone']++
   }
-  return { lost, survivors: [...alive], rows, blocks, objects: await knownObjects(parts.index, isStale), isDone: false }
+  const buckets = await knownBuckets(parts.index)
+  return { lost, survivors: [...alive], rows, blocks, forms: formsOf(layout, buckets, alive), objects: await knownObjects(parts.index, { buckets, isStale }), isDone: false }
+}
+
+function formsOf (layout: Layout, buckets: readonly BucketRow[], alive: ReadonlySet<PeerId>): LossReport['forms'] {
+  const forms = new Map(buckets.map((bucket) => [redundancyText(bucket), redundancyOf(bucket).large]))
+  const partitions = Array.from({ length: partitionCount }, (_, partition) => blockHoldersOf(layout, partition))
+  return [...forms].map(([redundancy, { k, m }]) => ({ redundancy, readable: partitions.filter((holders) => holders.slice(0, k + m).filter((peer) => alive.has(peer)).length >= k).length }))
 }
 
 /** Those of rf:3. */
@@ -139,12 +147,14 @@ function kindOf (electorate: Electorate, alive: ReadonlySet<PeerId>): 'whole' | 
 }
 
 /** As the listing of this node has them, without asking anybody. */
-async function knownObjects (index: ListingIndex, isStale: readonly boolean[]): Promise<LossReport['objects']> {
-  const names = new Map<string, string>()
-  for await (const { summary } of entriesOf(index, tables.buckets, clusterScope)) {
-    const bucket = decodeBucketRow(summary)
-    names.set(bucket.id, bucket.name)
-  }
+async function knownBuckets (index: ListingIndex): Promise<readonly BucketRow[]> {
+  const buckets: BucketRow[] = []
+  for await (const { summary } of entriesOf(index, tables.buckets, clusterScope)) buckets.push(decodeBucketRow(summary))
+  return buckets
+}
+
+async function knownObjects (index: ListingIndex, { buckets, isStale }: { buckets: readonly BucketRow[], isStale: readonly boolean[] }): Promise<LossReport['objects']> {
+  const names = new Map(buckets.map(({ id, name }) => [id, name]))
   let [known, possiblyStale] = [0, 0]
   const examples: string[] = []
   for (const scope of await index.scopes(tables.objects)) {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { hexOf, utf8 } from '../../../src/base/bytes.ts'
 import { systemClock } from '../../../src/base/clock.ts'
 import { InvalidInput, Refused, Unavailable } from '../../../src/base/errors.ts'
 import { keyOf, type PeerId } from '../../../src/base/peer-id.ts'
@@ -9,6 +10,9 @@ import { GivenUp } from '../../../src/node/work/given-up.ts'
 import { votersIn } from '../../../src/node/membership/membership.ts'
 import { ClusterState } from '../../../src/node/state.ts'
 import type { LossReport } from '../../../src/node.ts'
+import { defaultBucketOptions, encodeBucketRow } from '../../../src/objects/buckets/bucket-row.ts'
+import { clusterScope } from '../../../src/objects/describe.ts'
+import { tables } from '../../../src/tables/index.ts'
 import { memoryListingIndex } from '../../../src/tables/memory-listing-index.ts'
 import type { VoterProgress } from '../../../src/tables/messages.ts'
 import { certificateOf, keyNamed, layoutMember, paperCluster, peerNamed, seedNamed } from '../../support/cluster-identities.ts'
@@ -18,7 +22,7 @@ const five = ['founder', 'bob', 'carol', 'dave', 'eve']
 const layoutOf = (names: readonly string[]): Layout => settled(closing(openLayout(layoutMember('founder'))), names.map((name) => layoutMember(name)))
 
 /** The founder of a cluster, of whom these answer, and what they say whom they miss (default: whoever does not answer). */
-function founder ({ up = ['bob'], layout = layoutOf(five), misses, answers = [], belonging = five, seed = 'authority' }: { up?: readonly string[], layout?: Layout, misses?: readonly string[], answers?: readonly string[], belonging?: readonly string[], seed?: 'authority' | 'none' } = {}): { forget: (lost: readonly string[]) => Promise<LossReport>, state: ClusterState } {
+function founder ({ up = ['bob'], layout = layoutOf(five), misses, answers = [], belonging = five, seed = 'authority', buckets = [] }: { up?: readonly string[], layout?: Layout, misses?: readonly string[], answers?: readonly string[], belonging?: readonly string[], seed?: 'authority' | 'none', buckets?: ReadonlyArray<{ copies: number, shards?: string }> } = {}): { forget: (lost: readonly string[]) => Promise<LossReport>, state: ClusterState } {
   const members = five.map((name) => cluster.member(name))
   const era = cluster.era(belonging === five ? 1 : 2, members.filter((_, i) => belonging.includes(five[i] ?? '')))
   const state = new ClusterState(memoryFiles(), {
@@ -27,11 +31,16 @@ function founder ({ up = ['bob'], layout = layoutOf(five), misses, answers = [],
   })
   const away = (misses ?? five.filter((name) => name !== 'founder' && !up.includes(name))).map((name) => ({ peer: keyOf(peerNamed(name)), seconds: 100 }))
   const progress: VoterProgress = { remaining: 0, lost: 0, away }
+  const index = memoryListingIndex()
+  const known = index.update(buckets.map((bucket, i) => {
+    const summary = encodeBucketRow({ ...defaultBucketOptions, ...bucket, name: `bucket-${i}`, id: hexOf(new Uint8Array(16).fill(i)), state: 'active', created: '2026-01-01T00:00:00.000Z' })
+    return { table: tables.buckets, rowKey: new Uint8Array(32).fill(i), ballot: { counter: 1n, proposer: keyOf(peerNamed('founder')) }, listed: { name: utf8(`bucket-${i}`), scope: clusterScope, summary } }
+  }))
   const parts = {
-    self: peerNamed('founder'), state, keyring: { authoritySeed: seed === 'none' ? undefined : seedNamed('cluster authority'), nodeSeed: seedNamed('founder') }, voters: votersIn(state), reachable: () => new Set(up.map(peerNamed)), clock: systemClock, index: memoryListingIndex(),
+    self: peerNamed('founder'), state, keyring: { authoritySeed: seed === 'none' ? undefined : seedNamed('cluster authority'), nodeSeed: seedNamed('founder') }, voters: votersIn(state), reachable: () => new Set(up.map(peerNamed)), clock: systemClock, index,
     ask: async () => ({ kind: 'progress', ...progress }), storeOf: () => undefined, answers: async (peer: PeerId) => answers.map(peerNamed).includes(peer), loud: () => {},
   } as unknown as ForgetParts
-  return { forget: async (lost) => forgetLost(parts, { lost: lost.map(peerNamed), isDryRun: true }), state }
+  return { forget: async (lost) => { await known; return forgetLost(parts, { lost: lost.map(peerNamed), isDryRun: true }) }, state }
 }
 
 describe('to give up a lost majority', () => {
@@ -49,6 +58,22 @@ describe('to give up a lost majority', () => {
     expect(rows.stale).toBeGreaterThan(0)
     expect(rows.whole + rows.stale + rows.gone).toBe(4096)
     expect([blocks.gone > 0, blocks.fewer > 0, blocks.whole + blocks.fewer + blocks.gone]).toEqual([true, true, 4096])
+  })
+
+  test('says for each redundancy of the buckets known here of how much enough is left to read it (blocks were judged by their first three holders alone)', async () => {
+    const six = [...five, 'frank']
+    const lost = ['carol', 'dave', 'eve', 'frank']
+    const report = async (...of: Array<{ copies: number, shards?: string }>): Promise<LossReport> => founder({ layout: layoutOf(six), misses: lost, buckets: of }).forget(lost)
+    expect((await report()).forms).toEqual([])
+    const { blocks, forms } = await report({ copies: 3 }, { copies: 3, shards: '4+2' }, { copies: 1 }, { copies: 3, shards: '2+2' }, { copies: 3 })
+    expect(forms.map(({ redundancy }) => redundancy).toSorted()).toEqual(['rf:1', 'rf:3', 'rs:2+2', 'rs:4+2'])
+    const readable = Object.fromEntries(forms.map(({ redundancy, readable }) => [redundancy, readable]))
+    expect(readable['rf:3']).toBe(blocks.whole + blocks.fewer)
+    // two of six are left
+    expect(readable['rs:4+2']).toBe(0)
+    expect(readable['rf:1']).toBeLessThan(readable['rf:3'] ?? 0)
+    expect(readable['rs:2+2']).toBeGreaterThan(0)
+    expect(readable['rs:2+2']).toBeLessThan(4096)
   })
 
   test('is refused while a majority answers, and for one that answers: here, to a dial, or another survivor', async () => {
