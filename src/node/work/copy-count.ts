@@ -110,7 +110,7 @@ export class CopyCount {
     return found
   }
 
-  /** Reads each copy at each holder; what is not right there counts as nothing, and is named. */
+  /** Reads each copy at each holder; what is not right there counts as nothing, and is named; who does not answer now has not answered. */
   async #read ({ cid, redundancy }: NotedBlock, held: Map<PeerId, Held>): Promise<void> {
     const waiting = [...held].flatMap(([peer, what]): Array<{ peer: PeerId, index: number | undefined }> => what === 'nothing' ? [] : what === 'whole' ? [{ peer, index: undefined }] : [...what].map((index) => ({ peer, index }))).values()
     await Promise.all(Array.from({ length: copyCountLimits.readAtOnce }, async () => {
@@ -118,6 +118,7 @@ export class CopyCount {
         const { peer, index } = next.value
         const fault = await this.#faultAt(peer, { cid, redundancy, index })
         if (fault === undefined) continue
+        if (fault === 'silent') { held.delete(peer); continue }
         const what = held.get(peer)
         if (what === undefined) continue
         if (typeof what === 'string') held.set(peer, 'nothing')
@@ -128,7 +129,7 @@ export class CopyCount {
     }))
   }
 
-  /** Undefined: it is right. */
+  /** Undefined: it is right. 'silent': a peer did not give it now, which says nothing of it. */
   async #faultAt (peer: PeerId, { cid, redundancy, index }: NotedBlock & { readonly index: number | undefined }): Promise<string | undefined> {
     const { self, local, shards, peers, clock } = this.#parts
     using limit = deadline(clock, copyCountLimits.fetchMs, { signal: this.#options.signal, what: 'reading a copy' })
@@ -147,8 +148,10 @@ export class CopyCount {
       return undefined
     } catch (error) {
       this.#options.signal?.throwIfAborted()
-      // it may be right, and could not be had now
-      return error instanceof Corrupt || error instanceof NotFound ? error.message : `it could not be read now (${error instanceof Error ? error.message : String(error)})`
+      if (error instanceof Corrupt || error instanceof NotFound) return error.message
+      if (peer !== self) return 'silent'
+      // of this node's own disk it is told
+      return `it could not be read now (${error instanceof Error ? error.message : String(error)})`
     }
   }
 }

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { type Cid, cidOf } from '../../../src/base/cid.ts'
 import { Corrupt, NotFound, Unavailable } from '../../../src/base/errors.ts'
 import type { PeerId } from '../../../src/base/peer-id.ts'
+import { PeerUnreachable } from '../../../src/network/index.ts'
 import { CopyCount, type NotedBlock } from '../../../src/node/work/copy-count.ts'
 import { verifyObjects, type VerifyParts } from '../../../src/node/work/verifying.ts'
 import type { VerifyEvent, VerifyOptions } from '../../../src/node.ts'
@@ -59,6 +60,21 @@ describe('the copies of a block', () => {
     const { damaged, below } = await countOf(world, [{ cid, redundancy: undefined }], { isDeep: true })
     expect(damaged).toEqual([expect.stringContaining(`the copy of block ${cid} at ${at === 0 ? 'this node' : world.nodes[at]?.self ?? ''}`)])
     expect(below).toContain('2 of 3')
+  })
+
+  test('looked at deep at one that does not answer then are not there, and not damaged', async () => {
+    const world = await repairNodes(3)
+    const cid = await world.put(world.nodes, 'a block')
+    const peers = (world.nodes[0] as RepairNode).peers
+    const silent = world.nodes[2]?.self
+    const fetch: typeof peers.fetch = async (peer, ...rest) => { if (peer === silent) throw new PeerUnreachable(peer, 'it does not answer'); return peers.fetch(peer, ...rest) }
+    const { self, holder, blocks: local } = world.nodes[0] as RepairNode
+    const count = new CopyCount({ self, holder, local, shards: local.shards, peers: { ...peers, fetch, presence: async (...of) => peers.presence(...of), reachable: () => peers.reachable() }, clock: world.time.clock(), placement: { holdersOf: () => world.placed } }, { copies: 3, isDeep: true, signal: undefined })
+    let over = false
+    const work = count.add([{ cid, redundancy: undefined }]).finally(() => { over = true })
+    await world.time.run(() => over)
+    await work
+    expect(count.result()).toEqual({ damaged: [], below: '1 blocks are short: of the shortest 2 of 3 copies or shards are there, and 1 nodes that may have one do not answer' })
   })
 
   test('in shards count each index once, and one that is rotten not', async () => {
