@@ -55,11 +55,13 @@ export class LayoutKeeper {
   #changing: { readonly version: bigint, readonly sinceMs: number } | undefined
   #rows: { readonly rows: readonly MemberRow[], readonly digest: string, readonly readMs: number } | undefined
   #trouble: string | undefined
+  /** Why nobody is left out who is away for long enough, as it was when it was last looked at. */
+  #kept: string | undefined
 
   constructor (parts: LayoutKeeperParts) { this.#parts = parts }
 
   /** What stands in the way of the change that is due, if something does. */
-  get trouble (): string | undefined { return this.#trouble }
+  get trouble (): string | undefined { return this.#trouble ?? this.#kept }
 
   /**
    * The layout that would follow if the rows of members were these: what this or another keeper would propose, as far as is known now. By the same rules, so that what is said beforehand is
@@ -69,7 +71,7 @@ export class LayoutKeeper {
     const { state, memberRows, reachable } = this.#parts
     const { layout } = state
     const [rows, voters] = await Promise.all([memberRows({ signal }), this.#progressOf(layout, { signal })])
-    const members = wantedMembers({ layout, rows: change(rows.filter((row) => state.belongs(describeMember(row).peerId))), reachable: new Set([...reachable(), ...arriving]), evicted: this.#evicted(layout, voters) })
+    const members = wantedMembers({ layout, rows: change(rows.filter((row) => state.belongs(describeMember(row).peerId))), reachable: new Set([...reachable(), ...arriving]), evicted: this.#evicted(layout, voters).evicted })
     const standing = layout.next ?? layout
     return { layout, members, next: isSame(members, standing.members) ? standing : assigned(layout, members, this.#algorithmFor(layout, members.filter(({ peerId }) => !arriving.has(peerId)))) }
   }
@@ -80,7 +82,7 @@ export class LayoutKeeper {
   async step (wait: { signal?: AbortSignal } = {}): Promise<'busy' | 'idle'> {
     const { state, clock } = this.#parts
     const { layout } = state
-    if (layout.state === 'open' || layout.state === 'closing' || !this.#isFirst()) { this.#trouble = undefined; return 'idle' }
+    if (layout.state === 'open' || layout.state === 'closing' || !this.#isFirst()) { this.#trouble = this.#kept = undefined; return 'idle' }
     const isMoving = layout.state === 'changing' || this.#wanted.name !== ''
     if (clock.monotonicMs() - this.#lookedMs < (isMoving ? layoutKeeperLimits.everyMsWhileChanging : layoutKeeperLimits.everyMs)) return 'idle'
     this.#lookedMs = clock.monotonicMs()
@@ -101,7 +103,8 @@ export class LayoutKeeper {
     if (layout.recovery !== undefined && layout.next !== undefined) { await this.#finishRecovery(layout, layout.next, wait); return }
     const rows = await Promise.all((await this.#memberRows(wait)).filter((row) => state.belongs(describeMember(row).peerId)).map(async (row) => this.#withShownStore(row, wait)))
     const voters = await this.#progressOf(layout, wait)
-    const evicted = this.#evicted(layout, voters)
+    const { evicted, kept } = this.#evicted(layout, voters)
+    this.#kept = kept
     const wanted = wantedMembers({ layout, rows, reachable: reachable(), evicted })
     if (!isSame(wanted, (layout.next ?? layout).members)) {
       const name = wanted.map(({ peerId, storeId, zone, capacityBytes }) => `${peerId} ${hexOf(storeId ?? empty)} ${zone} ${capacityBytes}`).join()
@@ -208,7 +211,7 @@ export class LayoutKeeper {
   }
 
   /** Away for the grace by the clocks of a majority of voters, where every partition has a majority without them. */
-  #evicted (layout: Layout, voters: ReadonlyMap<PeerId, VoterProgress>): ReadonlySet<PeerId> {
+  #evicted (layout: Layout, voters: ReadonlyMap<PeerId, VoterProgress>): { readonly evicted: ReadonlySet<PeerId>, readonly kept: string | undefined } {
     const missing = new Map<PeerId, Set<PeerId>>()
     for (const [voter, { away }] of voters) {
       for (const { peer, seconds } of away) {
@@ -220,9 +223,8 @@ export class LayoutKeeper {
     const electorate = { version: layout.version, groups: [allVotersOf(layout)] }
     const evicted = new Set([...missing].filter(([peer, by]) => !this.#parts.reachable().has(peer) && isMajority(electorate, (voter) => by.has(voter))).map(([peer]) => peer))
     const isWhole = Array.from({ length: partitionCount }, (_, partition) => replicasOf(layout, partition)).every((group) => isMajority({ version: layout.version, groups: [group] }, (peer) => voters.has(peer) && !evicted.has(peer)))
-    if (isWhole || evicted.size === 0) return evicted
-    this.#trouble = `${[...evicted].join(', ')} stay in the layout though away: without them some rows would have no majority of those who know them`
-    return new Set()
+    if (isWhole || evicted.size === 0) return { evicted, kept: undefined }
+    return { evicted: new Set(), kept: `${[...evicted].join(', ')} stay in the layout though away: without them some rows would have no majority of those who know them` }
   }
 }
 

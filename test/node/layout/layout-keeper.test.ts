@@ -70,6 +70,33 @@ describe('a keeper', () => {
   })
 })
 
+describe('a keeper that leaves nobody out, since rows would be left without a majority', () => {
+  test('says so while it is so, and no longer', async () => {
+    const seven = ['ann', 'bob', 'carol', 'dave', 'eve', 'frank', 'grace']
+    const of = settled(closing(openLayout(layoutMember('ann'))), seven.map((name) => layoutMember(name)))
+    const first = of.members.map(({ peerId }) => peerId).toSorted()[0] as PeerId
+    const dead = seven.filter((name) => peerNamed(name) !== first).slice(0, 3)
+    let [nowMs, away] = [0, dead]
+    const up = (): ReadonlySet<PeerId> => new Set(seven.filter((name) => !away.includes(name)).map(peerNamed))
+    const keeper = new LayoutKeeper({
+      self: first, clock: { monotonicMs: () => nowMs } as unknown as Clock, evictAfterMs: 3_600_000,
+      state: { layout: of, belongs: () => true, isMember: () => true, adoptLayout: async () => {} },
+      registers: { change: async () => { throw new Error('no change is due') } } as unknown as Registers,
+      ask: async (_, question) => question.kind === 'progress' ? { kind: 'progress', remaining: 0, lost: 0, away: away.map((name) => ({ peer: keyNamed(name).publicKey, seconds: 7200 })) } : { kind: 'digests', digests: [] },
+      memberRows: async () => seven.map((name) => row(name)), reachable: up, storeOf: () => undefined, onChange: () => {},
+    })
+    await keeper.step()
+    expect(keeper.trouble).toContain('stay in the layout though away')
+    // who asks what would be changes nothing of what is
+    away = []
+    await keeper.foreseen((rows) => rows)
+    expect(keeper.trouble).toContain('stay in the layout though away')
+    nowMs += 10_000
+    await keeper.step()
+    expect(keeper.trouble).toBeUndefined()
+  })
+})
+
 describe('a keeper whose own replica has missed that somebody joined', () => {
   /** What layouts it proposes, where rows are first read without carol and its own digest stays as it is. */
   async function proposedWhere (hasJoined: (reads: number) => boolean): Promise<readonly string[]> {
