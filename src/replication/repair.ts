@@ -184,8 +184,9 @@ export class Repair {
 
   #begin (why: string): void {
     this.#why = why
-    // of many somebody is at it
-    this.#isOverdue = why === notWhole && (this.#found?.shortBlocks ?? 0) <= repairLimits.fewShort
+    // of many somebody is at it, and of what is only on too few nodes nothing is missing
+    const short = this.#found?.shortBlocks ?? 0
+    this.#isOverdue = why === notWhole && short > 0 && short <= repairLimits.fewShort
     this.#asked = undefined
     this.#lastSweepMs = this.#parts.clock.monotonicMs()
     this.#isSweeping = true

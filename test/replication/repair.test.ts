@@ -192,6 +192,23 @@ describe('who does not answer', () => {
     expect(await world.holdersOf(cid)).toHaveLength(2)
   })
 
+  test('makes nobody bring what is another\'s turn, when it is looked at again for nothing but too few nodes', async () => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    const cid = await world.put([a, b, c], 'a block', { copies: 4 })
+    await world.sweep(a, b, c)
+    expect(found(b)).toMatchObject({ shortBlocks: 0, narrowBlocks: 1 })
+    await lose(c, cid)
+    world.time.nowMs += repairLimits.retryMs + 1
+    // not world.sweep, which asks for one: this one is due by itself
+    let isOver = false
+    const work = (async () => { while (await b.repair.step({ signal: new AbortController().signal }) === 'busy'); })().finally(() => { isOver = true })
+    await world.time.run(() => isOver)
+    await work
+    expect(found(b)).toMatchObject({ shortBlocks: 1 })
+    expect(await world.holdersOf(cid)).toEqual(ids(a, b))
+  })
+
   test('and was the last to have a block makes it gone until it is back', async () => {
     const world = await repairNodes(2)
     const [a, b] = world.nodes as Four
