@@ -263,7 +263,7 @@ class Node {
         if (this.#network.admit(greeting.peer) && !isKnown) this.#greetings.met(greeting)
       },
       refused: async (peer) => {
-        // one that was lost and is back: it learns from our greeting that an era has begun without it; that it is let in no more is no news to us
+        // one that was lost and is back: it learns from our greeting that an era has begun without it. That it then refuses the greeting, or has gone, changes nothing here: it is told again when it comes again
         if (this.#givenUp.has(peer)) await hello.greet(peer).catch(() => {})
       },
     })

@@ -37,7 +37,7 @@ export function nodeMetrics (): NodeMetrics {
     [gauge('dfs_blocks_gone', 'Of those, blocks of which too few copies or shards are known to be left to read them'), ({ repair }) => repair?.found?.goneBlocks ?? 0],
     [gauge('dfs_blocks_narrow', 'Blocks of which the redundancy asks for more nodes than there are that hold blocks'), ({ repair }) => repair?.found?.narrowBlocks ?? 0],
     [gauge('dfs_blocks_misplaced', 'Blocks here that belong elsewhere'), ({ repair }) => repair?.found?.misplacedBlocks ?? 0],
-    [gauge('dfs_repair_surveyed', '1 if everything has been looked at since the start: before, the four above know nothing'), ({ repair }) => Number(repair?.found !== undefined)],
+    [gauge('dfs_repair_surveyed', '1 if everything has been looked at since the start: before, what is at risk, short, gone, narrow or misplaced here is not known'), ({ repair }) => Number(repair?.found !== undefined)],
     [gauge('dfs_repair_paused', '1 if repair is paused'), ({ repair }) => Number(repair?.state === 'paused')],
     [gauge('dfs_repair_done_share', '0 to 1, of looking at everything or of mending what was found'), ({ repair }) => repair?.doneShare ?? 1],
     [gauge('dfs_repair_blocks_brought', 'Copies and shards brought to others since the start'), ({ repair }) => repair?.total.broughtBlocks ?? 0],

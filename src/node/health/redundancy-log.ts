@@ -41,8 +41,8 @@ export class RedundancyLog {
   }
 }
 
-/** A line of health without its counts of objects and blocks, which change with each look. */
-const kindOf = (line: string): string => line.includes('at risk') ? line.replaceAll(/\d+/g, 'N') : line
+/** A line of health without its counts, which change with each look, and without the words of an error. How many members are away is news each time. */
+const kindOf = (line: string): string => line.includes('members do not answer') ? line : line.replace(/fails:.*/s, 'fails').replaceAll(/\b\d+\b/g, 'N')
 
 /** It begins, it ends, or something is said that was not when it was last told. */
 const isNews = (kinds: ReadonlySet<string> | undefined, told: ReadonlySet<string> | undefined): boolean =>

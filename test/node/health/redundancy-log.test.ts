@@ -41,6 +41,13 @@ describe('redundancy below what it should be', () => {
     expect(one.is(true, 60, ['3 objects at risk: 9 blocks have fewer copies than they should'])).toEqual([])
     expect(one.is(false, 60)).toHaveLength(1)
   })
+  test('is not told again for other counts, or for what an error says, of what it was told for; of one more member that is away it is', () => {
+    const one = node()
+    expect(one.is(true, 60, ['17 rows lie in partitions that do not vote', 'repair fails: no answer of 12D3 within 5000 ms'])).toHaveLength(1)
+    expect(one.is(true, 60, ['16 rows lie in partitions that do not vote', 'repair fails: the stream ended'])).toEqual([])
+    expect(one.is(true, 60, ['1 of 5 members do not answer'])).toHaveLength(1)
+    expect(one.is(true, 60, ['2 of 5 members do not answer'])).toHaveLength(1)
+  })
   test('for a moment, as when a node is started again, is not told', () => {
     const one = node()
     expect(one.is(true, redundancyLogLimits.settleMs / 2000)).toEqual([])
