@@ -24,10 +24,13 @@ export const followLimits = {
   sayEveryMs: 5000,
 } as const
 
+const unknown = 'how far it is cannot be told now: no majority answers'
+
 /** Shows how far a change is until it is over. @throws what asking throws, and Interrupted */
 export async function followChange ({ output, clock, terminal, look, isOver, forecast, signal }: FollowParts): Promise<void> {
   const startMs = clock.monotonicMs()
   let [said, saidMs] = ['', -Infinity]
+  let unknownSinceMs: number | undefined
   const isShown = terminal.isTTY === true && !output.isJson
   try {
     for (;;) {
@@ -49,6 +52,16 @@ export async function followChange ({ output, clock, terminal, look, isOver, for
           const { rowPartitionsLeft, leftBytes, waitingFor } = progress
           if (output.isJson) output.fact({ progress: { doneBytes, totalBytes, percent, etaSeconds, rowPartitionsLeft, leftBytes, waitingFor } }, '')
           else output.note(totalBytes === 0 ? what : `${sizeText(doneBytes)} of ${sizeText(totalBytes)}, ${percent} %${etaSeconds === undefined ? '' : `, ${durationText(etaSeconds)} left`}: ${what}`)
+        }
+        unknownSinceMs = undefined
+      } else {
+        const nowMs = clock.monotonicMs()
+        unknownSinceMs ??= nowMs
+        // a moment of it is nothing but the change itself
+        if (nowMs - Math.max(unknownSinceMs, saidMs) >= followLimits.sayEveryMs) {
+          saidMs = nowMs
+          if (isShown) terminal.write(`\r\x1b[2K${unknown}`)
+          else output.warn(unknown)
         }
       }
       await clock.sleep(followLimits.everyMs, { signal })

@@ -63,21 +63,27 @@ describe('a change that is waited for', () => {
     expect((await followed(rows, { of: none, isJson: true })).facts).toMatchObject([{ progress: { percent: 0, rowPartitionsLeft: 5 } }])
   })
 
-  async function followed (steps: ReadonlyArray<ChangeProgress | undefined>, { isJson = false, isTTY = false, of = forecast() }: { isJson?: boolean, isTTY?: boolean, of?: ChangeForecast } = {}): Promise<{ facts: object[], notes: string[], drawn: string }> {
+  async function followed (steps: ReadonlyArray<ChangeProgress | undefined>, { isJson = false, isTTY = false, of = forecast() }: { isJson?: boolean, isTTY?: boolean, of?: ChangeForecast } = {}): Promise<{ facts: object[], notes: string[], warnings: string[], drawn: string }> {
     let [nowMs, step] = [0, 0]
-    const [facts, notes, drawn]: [object[], string[], string[]] = [[], [], []]
+    const [facts, notes, warnings, drawn]: [object[], string[], string[], string[]] = [[], [], [], []]
     await followChange({
-      output: { isJson, fact: (fact) => { facts.push(fact) }, note: (text) => { notes.push(text) }, warn: () => {} },
+      output: { isJson, fact: (fact) => { facts.push(fact) }, note: (text) => { notes.push(text) }, warn: (text) => { warnings.push(text) } },
       clock: { monotonicMs: () => nowMs, sleep: async () => { nowMs += 6000 } } as unknown as Clock,
       terminal: { isTTY, columns: 120, write: (text) => { drawn.push(text); return true } },
       look: async () => steps[step++], isOver: async ({ isDone }) => isDone, forecast: of, signal: new AbortController().signal,
     })
-    return { facts, notes, drawn: drawn.join('') }
+    return { facts, notes, warnings, drawn: drawn.join('') }
   }
   const steps = [progress(1000), undefined, progress(2024), progress(2024), progress(5096, { isDone: true })]
 
   test('is told in bytes, percentage and time left, once for each news, and ends when it is over', async () => {
     expect((await followed(steps)).notes).toEqual(['0 B of 4.0 KiB, 0 %: 5 bytes on peer b belong elsewhere', '1.0 KiB of 4.0 KiB, 25 %, 36s left: 5 bytes on peer b belong elsewhere'])
+  })
+  test('is told as not known, again and again, when it cannot be asked for a while', async () => {
+    const over = progress(5096, { isDone: true })
+    expect((await followed([progress(1000), undefined, over])).warnings).toEqual([])
+    for (const isJson of [false, true]) expect((await followed([undefined, undefined, undefined, over], { isJson })).warnings).toEqual(Array.from({ length: 2 }, () => expect.stringMatching(/^how far it is cannot be told now/)))
+    expect((await followed([undefined, undefined, over], { isTTY: true })).drawn).toContain('cannot be told now')
   })
   test('is told scripts as objects', async () => {
     expect((await followed(steps, { isJson: true })).facts).toEqual([
