@@ -20,6 +20,13 @@ describe('what a person reads of repair', () => {
     ['a witness', undefined, 'nothing to repair: a witness holds no blocks'],
   ])('in a line: %s', (_what, report, line) => { expect(repairLine(report)).toBe(line) })
 
+  test('of what was looked at under another layout: that, and not "full"', () => {
+    expect(repairLine(repair(), '3')).toBe('full')
+    expect(repairLine(repair(), '4')).toBe('not everything has been looked at since the layout changed')
+    expect(repairLine(repair({ found: { ...found, objectsAtRisk: 2, shortBlocks: 7 } }), '4')).toBe('2 objects at risk, 7 blocks short; not everything has been looked at since the layout changed')
+    expect(repairText(repair(), { layoutVersion: '4' })).toMatch(/redundancy +not everything/)
+  })
+
   test('at length', () => {
     expect(repairText(repair({ ...working, state: 'paused', full: ['peer'], found: { ...found, misplacedBlocks: 3, misplacedBytes: 2048 } })).split('\n')).toEqual([
       'repair      repairing: 25 %, 1.0 KiB of 4.0 KiB, paused',

@@ -1,6 +1,7 @@
 import { Unavailable } from '../../base/errors.ts'
 import type { AnnouncementSeen, NodeStatus, PeerStatus } from '../../node.ts'
 import { Degraded } from '../degraded.ts'
+import { hasLooked } from '../../node/health/looked.ts'
 import { withNode } from '../context.ts'
 import { linesOf } from '../lines.ts'
 import { durationText, sizeText, table } from '../output.ts'
@@ -32,13 +33,13 @@ function statusText (status: NodeStatus): string {
     ...status.members.map((member) => ['', `${member.peerId}  ${member.role}  zone ${member.zone}${member.capacityBytes === undefined ? '' : `, ${sizeText(member.capacityBytes)}`}  ${member.peerId === status.peerId ? 'this node' : member.isConnected ? 'connected' : 'not connected'}`]),
     ...status.change === undefined ? [] : [['change', changeLine(status.change)]],
     ['blocks', `${blocks.count}, ${sizeText(blocks.bytes)} ${quota}${blocks.corrupt > 0 ? `, ${blocks.corrupt} set aside as corrupt` : ''}`],
-    ['repair', repairLine(status.repair)],
+    ['repair', repairLine(status.repair, layout.version)],
     ['collect', collectLine(status.collect)],
     ['scrub', scrubLine(status.scrub)],
     ...convert === undefined ? [] : [['convert', convert]],
     ['at risk', riskLine(status.atRisk)],
     ['cache', `${sizeText(cache.bytes)} of ${sizeText(cache.limitBytes)}`],
-    ['health', status.health.length === 0 ? 'good' : status.health.join('; ')],
+    ['health', status.health.length > 0 ? status.health.join('; ') : hasLooked(status) ? 'good' : 'good as far as is known: not everything has been looked at yet'],
   ])
 }
 

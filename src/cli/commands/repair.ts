@@ -1,4 +1,4 @@
-import type { AnnounceReport, CompareReport, RepairReport } from '../../node.ts'
+import type { AnnounceReport, CompareReport, NodeStatus, RepairReport } from '../../node.ts'
 import { ClientError } from '../../client/index.ts'
 import { withNode } from '../context.ts'
 import { repairText } from '../repair-text.ts'
@@ -14,8 +14,9 @@ export async function status (options: GivenOptions): Promise<void> {
       if (error instanceof ClientError && error.status === 403) return undefined
       throw error
     })
+    const { layout } = await client.json<NodeStatus>('GET', '/v1/status', { signal })
     const others = { compare, ...announce === undefined ? {} : { announce } }
-    output.fact({ ...found, ...others }, repairText(found, others))
+    output.fact({ ...found, ...others }, repairText(found, { ...others, layoutVersion: layout.version }))
   })
 }
 

@@ -1,8 +1,9 @@
 import type { Clock } from '../../base/clock.ts'
 import type { NodeStatus } from '../../node.ts'
+import { hasLooked } from './looked.ts'
 
 export interface RedundancyLogParts {
-  readonly status: () => Pick<NodeStatus, 'isDegraded' | 'health' | 'atRisk'>
+  readonly status: () => Pick<NodeStatus, 'isDegraded' | 'health' | 'atRisk' | 'repair' | 'layout'>
   readonly clock: Clock
   readonly log: { warn (fields: object, message: string): void, info (fields: object, message: string): void }
 }
@@ -29,7 +30,9 @@ export class RedundancyLog {
     const nowMs = clock.monotonicMs()
     if (nowMs - this.#lookedMs < redundancyLogLimits.everyMs) return 'idle'
     this.#lookedMs = nowMs
-    const { isDegraded, health, atRisk } = status()
+    const { isDegraded, health, atRisk, ...looked } = status()
+    // that it is over is not told of what nobody has looked at, or not all have told
+    if (!isDegraded && this.#told !== undefined && (atRisk.isAtLeast || !hasLooked(looked))) { this.#otherMs = undefined; return 'idle' }
     const kinds = isDegraded ? new Set(health.map(kindOf)) : undefined
     this.#otherMs = isNews(kinds, this.#told) ? this.#otherMs ?? nowMs : undefined
     if (this.#otherMs === undefined || nowMs - this.#otherMs < redundancyLogLimits.settleMs) return 'idle'

@@ -33,6 +33,6 @@ describe('conversion in the cluster', () => {
     const own = { state: 'busy', phase: 'converting', doneShare: 0.5, doneBytes: 0, totalBytes: 0, etaMs: 60_000, failure: 'a block reached 2 of the 3 holders it needs', found: { versions: 1, bytes: 1024, isAtLeast: false }, buckets: [], total: { convertedVersions: 4, convertedBytes: 4096, failures: 1 } } as const
     const text = convertText({ ...own, cluster: of({ leftVersions: 3, leftBytes: 2048, doneBytes: 1, totalBytes: 2 }, {}) })
     for (const part of ['at least 3 objects and versions', '50 % done', 'converting: 50 %', 'about', ids[2], 'a block reached 2 of the 3 holders']) expect(text).toContain(part)
-    expect(convertText({ ...own, failure: undefined, phase: 'waiting', cluster: of({}, {}, {}) })).toContain('everything has the redundancy of its bucket')
+    expect(convertText({ ...own, failure: undefined, phase: 'waiting', cluster: of({}, {}, {}) })).toContain('everything is kept in the form that its bucket asks for')
   })
 })
