@@ -63,6 +63,7 @@ import { addressesIn, clearRowRule, layoutGuard, memberRowHash } from './members
 import { MemberSearch } from './membership/member-search.ts'
 import { memberSideOf } from './member-side.ts'
 import { nodeMetrics } from './health/metrics.ts'
+import { ShortageLog } from './health/shortage-log.ts'
 import { setMember } from './membership/member-settings.ts'
 import { OwnCapacity } from './layout/own-capacity.ts'
 import { ownHoldings } from './layout/own-holdings.ts'
@@ -290,7 +291,8 @@ class Node {
   async #openTables (open: AsyncDisposableStack): Promise<void> {
     const { clock, random, state, keyring } = this.#parts
     const self = this.#network.peerId
-    const repairing = this.#openRepairing()
+    const shortages = open.use(new ShortageLog({ clock, log: this.#parts.logger }))
+    const repairing = this.#openRepairing(shortages)
     const engine = tableEngine({
       self, state, network: this.#network, positions: this.#positions, takeovers: this.#takeovers, rows: this.#rows, codec: this.#codec, index: this.#keys === undefined ? undefined : this.#index, rebuild: this.#rebuild, clock, random, warn: this.#warn,
       absence: this.#absence, saved: (row) => { (this.#collecting as Collecting | undefined)?.saved(row) },
@@ -352,11 +354,11 @@ class Node {
     return state.layout.members.map(({ peerId }) => peerId).filter((peer) => answering.has(peer) && state.isMember(peer)).toSorted()[0] === self
   }
 
-  #openRepairing (): Repairing {
-    const { config, state, clock, logger } = this.#parts
+  #openRepairing (shortages: ShortageLog): Repairing {
+    const { config, state, clock } = this.#parts
     this.#repairing = repairingOf({
       config, state, clock, network: this.#network, stores: this.#stores, hints: this.#hints, users: this.#users, warn: this.#warn,
-      onShort: (shortage) => { this.#metrics.count('shortBlocks'); logger.warn(shortage, 'a block has fewer copies than it should') },
+      onShort: (shortage) => { this.#metrics.count('shortBlocks'); shortages.note(shortage) },
     })
     return this.#repairing
   }
