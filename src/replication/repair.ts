@@ -244,19 +244,22 @@ export class Repair {
       const mended = isReported === true ? { ...seen, shardPlans: seen.shardPlans.map((plan) => withOwn(plan, self)) } : seen
       const isWhole = await this.#do(mended, signal).catch((error: unknown) => { signal.throwIfAborted(); this.#account.failed(error); return false })
       if (isWhole && isShort) await this.#found?.mended(cid)
-      // it will be told as short by a sweep, for nobody else may know
-      if (!isWhole && isReported === true) this.#retryAtMs = Math.min(this.#retryAtMs, this.#parts.clock.monotonicMs())
+      // it will be told as short by a sweep, for nobody else may know; that there are too few nodes, if that is not known yet
+      const isNews = !isWhole || ((this.#found?.narrowBlocks ?? 0) === 0 && mended.shardPlans.some(({ wanted }) => wanted > this.#placesOf(cid)))
+      if (isNews && isReported === true) this.#retryAtMs = Math.min(this.#retryAtMs, this.#parts.clock.monotonicMs())
     }))
     this.#work.doneBlocks += listed.length
     this.#work.doneBytes += listed.reduce((sum, { bytes }) => sum + bytes, 0)
   }
 
-  /** Whether afterwards there are as many as there should be. */
+  /** Whether afterwards there are as many as there should be, or as there are places for. */
   async #do ({ cid, plan, shardPlans }: Seen, signal: AbortSignal): Promise<boolean> {
     let isWhole = plan === undefined || plan.surviving + await this.#doBlock(cid, plan, signal) >= plan.wanted
-    for (const shardPlan of shardPlans) if (shardPlan.surviving + await this.#doShards(cid, shardPlan, signal) < shardPlan.wanted) isWhole = false
+    for (const shardPlan of shardPlans) if (shardPlan.surviving + await this.#doShards(cid, shardPlan, signal) < Math.min(shardPlan.wanted, this.#placesOf(cid))) isWhole = false
     return isWhole
   }
+
+  #placesOf (cid: Cid): number { return new Set(this.#parts.placement.holdersOf(cid)).size }
 
   /** Gives how many shards are where they belong that were not. */
   async #doShards (cid: Cid, plan: ShardPlan, outer: AbortSignal): Promise<number> {

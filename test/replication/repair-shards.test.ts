@@ -7,6 +7,7 @@ import type { PeerId } from '../../src/base/peer-id.ts'
 import { type Shard, shardKeyOf } from '../../src/blockstore/shard.ts'
 import { erasureCode } from '../../src/erasure/index.ts'
 import type { Reference } from '../../src/replication/index.ts'
+import { repairLimits } from '../../src/replication/repair-limits.ts'
 import { RepairAccount } from '../../src/replication/repair-account.ts'
 import { ShardMending } from '../../src/replication/shard-mending.ts'
 import { shardPlanFor } from '../../src/replication/shard-plan.ts'
@@ -89,6 +90,25 @@ describe('repair of shards', () => {
     world.placed = world.placed.slice(0, 5)
     await world.sweep(...nodes.slice(0, 5))
     expect(nodes[1]?.repair.status().found).toMatchObject({ shortBlocks: 0, goneBlocks: 0, narrowBlocks: 1, versionsAtRisk: 1 })
+  })
+
+  test('with fewer nodes than shards is looked for when one is written so, and not again for each that is', async () => {
+    const world = await repairNodes(5)
+    await world.sweep(...world.nodes)
+    const { repair } = world.nodes[0] as RepairNode
+    for (const [i, { holder }] of world.nodes.entries()) await holder.storeShard(shards[i] as Shard, referenceOf('version'))
+    const sweptAfter = async (restMs: number): Promise<boolean> => {
+      repair.report(cid)
+      world.time.nowMs += restMs
+      let [isOver, steps] = [false, 0]
+      const work = (async () => { while (await repair.step({ signal: new AbortController().signal }) === 'busy') steps++ })().finally(() => { isOver = true })
+      await world.time.run(() => isOver)
+      await work
+      return steps > 1
+    }
+    expect(await sweptAfter(repairLimits.mostLeastRestMs)).toBe(true)
+    expect(repair.status().found).toMatchObject({ shortBlocks: 0, narrowBlocks: 1 })
+    expect(await sweptAfter(repairLimits.mostLeastRestMs)).toBe(false)
   })
 
   test('on a node that is left out, the shard that none of those left has a place for counts as to be brought away (it was told that it may be switched off)', async () => {
