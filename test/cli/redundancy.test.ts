@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
+import type { PeerId } from '../../src/base/peer-id.ts'
 import { InvalidInput } from '../../src/base/errors.ts'
-import { redundancyOf, settingsOf, suggestedShards, tooFewText } from '../../src/cli/commands/bucket.ts'
+import { holdersIn, noteWhatIsTooMuch, redundancyOf, settingsOf, suggestedShards, tooFewText } from '../../src/cli/commands/bucket.ts'
+import type { LayoutReport } from '../../src/node.ts'
 
 describe('the redundancy of a bucket', () => {
   test('is copies or shards', () => {
@@ -13,6 +15,27 @@ describe('the redundancy of a bucket', () => {
     expect([[1, 1], [2, 2], [3, 5]].map(([copies = 0, holders = 0]) => tooFewText(copies, holders))).toEqual([undefined, undefined, undefined])
     expect(tooFewText(3, 1)).toBe('1 node holds blocks: until 2 more do there are no copies beside it, and "dfs status" says so')
     expect(tooFewText(3, 2)).toBe('2 nodes hold blocks: until one more does there are 2 copies, and "dfs status" says so')
+  })
+
+  test('counts, while the layout changes, those who are to hold blocks (one that leaves was counted too)', () => {
+    const member = (present: number | undefined, next: number | undefined): LayoutReport['members'][number] => ({
+      peerId: 'peer' as PeerId, role: 'member', zone: '', capacityBytes: 1, present: present === undefined ? undefined : { rows: 1, blocks: present }, next: next === undefined ? undefined : { rows: 1, blocks: next },
+    })
+    expect(holdersIn({ state: 'settled', members: [member(5, undefined), member(0, undefined)] })).toBe(1)
+    expect(holdersIn({ state: 'changing', members: [member(5, 5), member(5, undefined), member(undefined, 5), member(5, 0)] })).toBe(2)
+  })
+
+  test('that is more than there are nodes for is told to scripts too; that this cannot be looked at is no failure of what was asked', async () => {
+    const warned: string[] = []
+    const output = { isJson: true, fact: () => {}, note: () => {}, warn: (text: string) => { warned.push(text) } }
+    const signal = new AbortController().signal
+    const answering = (json: () => Promise<unknown>) => ({ client: { json: json as never }, output, signal })
+    await noteWhatIsTooMuch({ copies: 3 }, answering(async () => ({ state: 'settled', members: [] })))
+    expect(warned.splice(0)).toEqual([expect.stringMatching(/^0 nodes hold blocks/)])
+    await noteWhatIsTooMuch({ copies: 3 }, answering(async () => { throw new Error('the node stops') }))
+    expect(warned.splice(0)).toEqual([expect.stringMatching(/could not be looked at: the node stops/)])
+    await noteWhatIsTooMuch({ copies: 1 }, answering(async () => { throw new Error('not asked') }))
+    expect(warned).toEqual([])
   })
 
   test('is suggested where shards are worth it, with a node to spare', () => {

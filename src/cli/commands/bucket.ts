@@ -21,13 +21,21 @@ export async function create (name: string, options: GivenOptions): Promise<void
   })
 }
 
-/** Shards that have no node are refused; copies are not, for nodes may follow. */
-async function noteWhatIsTooMuch ({ copies, shards }: Bucket, { client, output, signal }: CommandContext): Promise<void> {
-  if (output.isJson || shards !== undefined || copies === 1) return
-  const { members } = await client.json<LayoutReport>('GET', '/v1/layout', { signal })
-  const note = tooFewText(copies, members.filter(({ present, next }) => (next ?? present ?? { blocks: 0 }).blocks > 0).length)
-  if (note !== undefined) output.note(note)
+/** Shards that have no node are refused; copies are not, for nodes may follow. What was asked is done by then: that this cannot be looked at is said, and does not undo it. */
+export async function noteWhatIsTooMuch ({ copies, shards }: Pick<Bucket, 'copies' | 'shards'>, { client, output, signal }: Pick<CommandContext, 'output' | 'signal'> & { readonly client: Pick<CommandContext['client'], 'json'> }): Promise<void> {
+  if (shards !== undefined || copies === 1) return
+  try {
+    const note = tooFewText(copies, holdersIn(await client.json<LayoutReport>('GET', '/v1/layout', { signal })))
+    if (note !== undefined) output.warn(note)
+  } catch (error) {
+    signal.throwIfAborted()
+    output.warn(`whether enough nodes hold blocks for ${copies} copies could not be looked at: ${error instanceof Error ? error.message : String(error)}`)
+  }
 }
+
+/** How many nodes hold blocks; while that changes, how many are to. */
+export const holdersIn = ({ state, members }: Pick<LayoutReport, 'state' | 'members'>): number =>
+  members.filter(({ present, next }) => ((state === 'changing' ? next : present)?.blocks ?? 0) > 0).length
 
 /** Undefined: there are enough nodes that hold blocks for so many copies. */
 export const tooFewText = (copies: number, holders: number): string | undefined => holders >= copies ? undefined
