@@ -6,10 +6,14 @@ import type { DigestAlgorithm, Digests, PutOptions } from './index.ts'
 
 type Wanted = Pick<PutOptions, 'wantsMd5' | 'checksum' | 'expected' | 'digests'>
 
-/** The digests that a put asks for, taken of its bytes as they pass, and held against what was announced before anything is committed. */
-export class PutDigests {
+/**
+ * The digests that a put asks for, taken of its bytes as they pass, and held against what was announced before anything is committed. To be disposed of however the
+ * put ends: a thread remembers those that were begun until it is told.
+ */
+export class PutDigests implements Disposable {
   readonly #wanted: Wanted
   readonly #running: RunningDigests
+  #isOver = false
 
   constructor (wanted: Wanted, digesting: Digesting = digestsHere) {
     this.#wanted = wanted
@@ -23,18 +27,21 @@ export class PutDigests {
     let hasEnded = false
     try {
       for await (const bytes of source) {
+        // whoever stored it has failed, and no digest is wanted any more
+        if (this.#isOver) return
         await this.#running.update(bytes)
         yield bytes
       }
       hasEnded = true
     } finally {
-      if (!hasEnded) this.#running[Symbol.dispose]()
+      if (!hasEnded) this[Symbol.dispose]()
     }
   }
 
   /** To be called once, when the source has ended. @throws DigestMismatch */
   async attributes (): Promise<Pick<Attributes, 'md5' | 'checksum'>> {
     const { wantsMd5 = false, checksum: algorithm, expected = {} } = this.#wanted
+    this.#isOver = true
     const found = await this.#running.finish()
     check(typeof expected === 'function' ? await expected() : expected, found)
     const [md5, value] = [found.get('md5'), algorithm === undefined ? undefined : found.get(algorithm)]
@@ -42,6 +49,13 @@ export class PutDigests {
       ...(wantsMd5 && md5 !== undefined ? { md5 } : {}),
       ...(algorithm === undefined || value === undefined ? {} : { checksum: { algorithm, value, type: 'FULL_OBJECT' } }),
     }
+  }
+
+  /** After `attributes`, nothing. */
+  [Symbol.dispose] (): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#running[Symbol.dispose]()
   }
 }
 

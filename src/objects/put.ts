@@ -80,7 +80,7 @@ class Upload {
 
   async store (): Promise<{ version: CurrentVersion, stored: StoredObject }> {
     const { source, options, carried = {}, target: { key } } = this.#put
-    const digests = new PutDigests(options, options.digesting ?? this.#parts.digesting)
+    using digests = new PutDigests(options, options.digesting ?? this.#parts.digesting)
     try {
       const content = 'get' in source ? await this.#share(source) : await this.#write(digests.of(source))
       this.#checkSize(content.sizeBytes)

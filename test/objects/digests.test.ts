@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { fromHex, hexOf, utf8 } from '../../src/base/bytes.ts'
+import { type Digesting, digestsHere } from '../../src/base/checksums.ts'
 import { Conflict, NotFound } from '../../src/base/errors.ts'
 import { DigestMismatch, objectStore } from '../../src/objects/index.ts'
 import { objectWorld } from '../support/object-parts.ts'
@@ -52,6 +53,24 @@ describe('digests of a put', () => {
     const { store } = await worldWithBucket()
     const info = await store.put(target, bytesOf(first, second), { expected: { md5: digest('md5'), sha1: digest('sha1'), sha256: undefined } })
     expect(info.attributes).toEqual({})
+  })
+
+  test('are over however a put of an object or a part ends (a thread remembered those of puts that failed behind their last byte)', async () => {
+    const { store } = await worldWithBucket()
+    const begun: Array<'running' | 'over'> = []
+    const digesting: Digesting = (algorithms) => {
+      const running = digestsHere(algorithms)
+      const i = begun.push('running') - 1
+      const end = (): void => { expect(begun[i]).toBe('running'); begun[i] = 'over' }
+      return { update: (bytes) => running.update(bytes), finish: async () => { end(); return running.finish() }, [Symbol.dispose]: end }
+    }
+    const wanted = { wantsMd5: true, digesting }
+    await store.put(target, bytesOf(first), wanted)
+    await expect(store.put(target, bytesOf(first), { ...wanted, sizeBytes: 3 })).rejects.toThrow('announced')
+    await expect(store.put(target, (async function * () { yield * bytesOf(first); throw new Error('cut off') })(), wanted)).rejects.toThrow('cut off')
+    const { uploadId } = await store.uploads.create(target, { wantsMd5: true })
+    await expect(store.uploads.putPart(target, uploadId, 1, bytesOf(first), { digesting, sizeBytes: 3 })).rejects.toThrow('announced')
+    expect(begun).toEqual(['over', 'over', 'over', 'over'])
   })
 
   test('may be announced behind the content', async () => {

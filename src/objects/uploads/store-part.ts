@@ -32,7 +32,7 @@ export async function storePart (of: UploadParts, upload: OpenUpload, { number, 
   const { signal, askedBy, sizeBytes: announced, expected, digests: more } = options
   await parts.quotas?.demandRoom(upload.bucket, announced ?? 0, { objects: 0 })
   using _alive = heartbeats.during(upload)
-  const digests = new PutDigests({ wantsMd5: head.wantsMd5, checksum: head.checksum?.algorithm, expected, digests: more }, options.digesting ?? parts.digesting)
+  using digests = new PutDigests({ wantsMd5: head.wantsMd5, checksum: head.checksum?.algorithm, expected, digests: more }, options.digesting ?? parts.digesting)
   const { content, sizeBytes } = shared === undefined
     ? await writePart(of, upload, digests.of(bounded(source)), { sizeBytes: announced, askedBy, signal })
     : await sharedPart(of, upload, shared, { read: head.wantsMd5 || head.checksum !== undefined ? digests.of(source) : undefined, signal })
