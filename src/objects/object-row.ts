@@ -104,7 +104,7 @@ export function checkPrecondition (row: ObjectRow | undefined, { ifMatch, ifNone
   if (ifNoneMatch !== undefined && current !== undefined && (ifNoneMatch === '*' || ifNoneMatch === etagOf(current))) throw new Conflict(ifNoneMatch === '*' ? 'the object exists already' : `the object has this very etag: ${ifNoneMatch}`)
   if (ifMatch === undefined) return
   if (current === undefined) throw new NothingToMatch()
-  if (ifMatch !== '*' && ifMatch !== etagOf(current)) throw new Conflict(`the object has changed: its etag is ${etagOf(current)}`)
+  if (ifMatch !== '*' && ifMatch !== etagOf(current)) throw new Conflict('the object has changed: its etag is another')
 }
 
 /** An upload begins. @throws Refused when the row is full */

@@ -29,6 +29,20 @@ describe('PUT', () => {
   })
 })
 
+describe('who may write and not read', () => {
+  test('is not told whether an ETag, which says what is in it, is the object\'s', async () => {
+    const dropping = async (more: Record<string, string>): Promise<number> => (await served.ask('/photos/dropped', { method: 'PUT', body: 'x', headers: { ...basic('dropper'), ...more } })).status
+    expect([await dropping({}), await dropping({ 'if-none-match': '*' }), await dropping({ 'if-match': '*' }), await dropping({ 'if-match': '"x"' }), await dropping({ 'if-none-match': '"x"' })]).toEqual([201, 412, 201, 403, 403])
+  })
+})
+
+describe('what is said of a PUT', () => {
+  test('to be encoded is told so again (it was served as if it were not)', async () => {
+    expect((await served.ask('/photos/packed.js', { method: 'PUT', body: 'x', headers: { ...writer, 'content-encoding': 'gzip' } })).status).toBe(201)
+    expect((await served.ask('/photos/packed.js', { headers: writer })).headers['content-encoding']).toBe('gzip')
+  })
+})
+
 describe('a resumable upload (tus)', () => {
   const content = Buffer.from(Array.from({ length: 100_000 }, (_, i) => i & 0xff))
   const uploaded = (options: ConstructorParameters<typeof Upload>[1]): Promise<Upload> => new Promise((resolve, reject) => {

@@ -56,6 +56,7 @@ function transport (who: string | undefined, { isGrpc = true }: { isGrpc?: boole
 
 const reader = basic('reader').authorization
 const writer = 'Bearer writer:secret'
+const dropper = basic('dropper').authorization
 
 async function http (method: string, path: string, { headers = {}, body }: { headers?: Record<string, string>, body?: string } = {}): Promise<{ status: number, headers: Record<string, unknown>, body: string }> {
   return new Promise((resolve, reject) => {
@@ -100,6 +101,19 @@ describe('gRPC and Connect at a public address', () => {
     for (const [name, failure] of calls) expect(await failure, name).toMatchObject({ code: Code.PermissionDenied })
     expect(await failureOf(collected(createClient(ObjectService, transport(writer)).watchObjects({})))).toMatchObject({ code: Code.InvalidArgument })
     expect((await objects.head({ bucket: 'hidden', key: 'k' })).sizeBytes).toBe(21)
+  })
+
+  test('a key that may write and not read is not told whether an ETag, which says what is in it, is the object\'s', async () => {
+    const client = createClient(ObjectService, transport(dropper))
+    const putting = async (ifMatch?: string): Promise<unknown> => client.putObject((async function * (): AsyncIterable<MessageInitShape<typeof PutObjectRequestSchema>> {
+      yield { part: { case: 'head', value: { bucket: 'photos', key: 'dropped', ifMatch } } }
+      yield { part: { case: 'end', value: {} } }
+    })())
+    await putting()
+    await putting('*')
+    expect(await failureOf(putting('e'))).toMatchObject({ code: Code.PermissionDenied })
+    expect(await failureOf(client.deleteObject({ bucket: 'photos', key: 'dropped', ifMatch: 'e' }))).toMatchObject({ code: Code.PermissionDenied })
+    await client.deleteObject({ bucket: 'photos', key: 'dropped' })
   })
 
   test('a key that may enter a bucket sees how it keeps versions, and not its policy', async () => {

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import { Conflict } from '../../src/base/errors.ts'
-import { patienceLimits } from '../../src/api/s3/patience.ts'
+import type { S3Exchange } from '../../src/api/s3/exchange.ts'
+import { patienceLimits, sendPatiently } from '../../src/api/s3/patience.ts'
 import type { Objects } from '../../src/objects/index.ts'
 import { askS3 } from '../support/s3-client.ts'
 import { type S3Server, s3Server } from '../support/s3-server.ts'
@@ -51,6 +52,18 @@ describe('an answer that takes long', () => {
     expect(status).toBe(200)
     expect(text).toMatch(new RegExp(`^<\\?xml[^>]*>\\n  <(\\w+)[^]*`))
     expect(text).toContain(expected)
+  })
+
+  test('is not begun again where the node has answered already, for it stops (what that throws nobody hears)', async () => {
+    const [answering, acts] = [Promise.withResolvers<{ xml: string, headers: object }>(), [] as Array<() => void>]
+    const answers: string[] = []
+    const response = { headersSent: true, destroyed: false, writableEnded: true, writeHead: () => { throw new Error('headers were sent') }, write: () => { answers.push('written') } }
+    const exchange = { response, clock: { after: (_: number, act: () => void) => { acts.push(act); return () => {} } } } as unknown as S3Exchange
+    const sent = sendPatiently(exchange, { isConditional: false, answer: async () => answering.promise as Promise<never> })
+    expect(() => { acts[0]?.() }).not.toThrow()
+    answering.reject(new Error('the node stops'))
+    await expect(sent).rejects.toThrow('the node stops')
+    expect([answers, acts.length]).toEqual([[], 1])
   })
 
   test('one that comes at once has its status', async () => {

@@ -157,6 +157,11 @@ describe('unsigned chunks with a trailer', () => {
   test('a trailer that is not a checksum is not taken', async () => {
     expect(await codeOf({ ...unsignedTrailer, headers: { 'x-amz-trailer': 'x-evil' } })).toBe('InvalidRequest')
   })
+
+  test('a trailer that was not announced is refused: nobody would hold the content against it', async () => {
+    expect(await codeOf({ ...unsignedTrailer, headers: {} })).toBe('MalformedTrailerError')
+    expect(await codeOf({ ...unsignedTrailer, headers: { 'x-amz-trailer': 'x-amz-checksum-crc32c' } })).toBe('MalformedTrailerError')
+  })
 })
 
 describe('whole bodies', () => {

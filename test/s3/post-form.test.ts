@@ -82,6 +82,8 @@ describe('a form in a web page', () => {
     ['another checksum than it says', async () => more({ 'x-amz-checksum-crc32': 'AAAAAA==' }), 'BadDigest'],
     ['tags that are no XML', async () => more({ tagging: 'a=b' }), 'MalformedXML'],
     ['an access list', async () => more({ acl: 'public-read' }), 'NotImplemented'],
+    ['a checksum that is not known', async () => more({ 'x-amz-checksum-md5': 'x' }), 'InvalidRequest'],
+    ['several types, of which the policy allows the first alone', async () => post(signed(usual, { ...usualFields, 'Content-Type': 'image/png,text/html' })), 'AccessDenied'],
     ['two checksums', async () => more({ 'x-amz-checksum-crc32': 'AAAAAA==', 'x-amz-checksum-crc32c': 'AAAAAA==' }), 'InvalidRequest'],
     ['keys of a KMS', async () => more({ 'x-amz-server-side-encryption': 'aws:kms' }), 'NotImplemented'],
     ['keys of the client', async () => more({ 'x-amz-server-side-encryption-customer-algorithm': 'AES256' }), 'NotImplemented'],

@@ -1,4 +1,9 @@
+import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { PublicExchange } from '../../src/api/server/public-listener.ts'
+import { s3Face } from '../../src/api/s3/face.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import { Conflict } from '../../src/base/errors.ts'
 import { askS3, type S3Answer, type S3Ask } from '../support/s3-client.ts'
 import { type S3Server, s3Server } from '../support/s3-server.ts'
 
@@ -76,6 +81,131 @@ describe('a write', () => {
   test('of a part with a key of the client is refused', async () => {
     const [, id = ''] = /<UploadId>(\w+)</.exec((await ask('POST', '/photos/in-parts?uploads')).body) ?? []
     expect(await put(`/photos/in-parts?partNumber=1&uploadId=${id}`, 'x', { 'x-amz-server-side-encryption-customer-algorithm': 'AES256' })).toMatchObject({ code: 'NotImplemented' })
+  })
+})
+
+describe('a body that nobody signed', () => {
+  const anybody = async (headers: Record<string, string>, body = 'hello'): Promise<S3Answer> => ask('PUT', '/dropbox/x', { key: undefined, headers, body })
+  beforeAll(async () => {
+    await ask('PUT', '/dropbox')
+    await ask('PUT', '/dropbox?policy', { body: JSON.stringify({ Statement: [{ Effect: 'Allow', Principal: '*', Action: 's3:PutObject', Resource: 'arn:aws:s3:::dropbox/*' }] }) })
+  })
+
+  test('is held to the hash that it says it has', async () => {
+    expect(await anybody({ 'x-amz-content-sha256': createHash('sha256').update('other').digest('hex') })).toMatchObject({ code: 'XAmzContentSHA256Mismatch' })
+    expect((await anybody({ 'x-amz-content-sha256': createHash('sha256').update('hello').digest('hex') })).status).toBe(200)
+    expect((await anybody({})).status).toBe(200)
+  })
+
+  test('comes in chunks as it says, and not in signed ones', async () => {
+    const chunked = '5\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n'
+    for (const mode of [{ 'x-amz-content-sha256': 'STREAMING-UNSIGNED-PAYLOAD-TRAILER' }, {}] as ReadonlyArray<Record<string, string>>) {
+      expect((await anybody({ ...mode, 'x-amz-trailer': 'x-amz-checksum-crc32', 'x-amz-decoded-content-length': '5', 'content-encoding': 'aws-chunked' }, chunked)).status).toBe(200)
+      expect(await contentOf('/dropbox/x')).toBe('hello')
+    }
+    expect(await anybody({ 'x-amz-content-sha256': 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD' }, '5\r\nhello\r\n0\r\n\r\n')).toMatchObject({ code: 'AccessDenied' })
+  })
+})
+
+describe('a checksum', () => {
+  const begun = async (headers: Record<string, string>): Promise<S3Answer> => ask('POST', '/photos/summed?uploads', { headers })
+
+  test('by an algorithm that is not known is refused', async () => {
+    expect(await put('/photos/summed', 'x', { 'x-amz-checksum-md5': 'x' })).toMatchObject({ status: 400, code: 'InvalidRequest' })
+    expect((await put('/photos/summed', 'x', { 'x-amz-checksum-algorithm': 'CRC32' })).status).toBe(200)
+  })
+
+  test.each([
+    ['a size that is no number', { 'x-amz-mp-object-size': 'abc' }, 'InvalidArgument'], ['an unknown type', { 'x-amz-checksum-type': 'WHOLE' }, 'InvalidRequest'], ['two checksums', { 'x-amz-checksum-crc32': 'AAAAAA==', 'x-amz-checksum-crc32c': 'AAAAAA==' }, 'InvalidRequest'],
+    ['a checksum of another number of parts', { 'x-amz-checksum-crc32': 'AAAAAA==-2' }, 'InvalidRequest'],
+  ])('of an upload with %s completes nothing', async (_name, headers: Record<string, string>, code) => {
+    const [, id = ''] = /<UploadId>(\w+)</.exec((await begun({ 'x-amz-checksum-algorithm': 'CRC32', 'x-amz-checksum-type': 'COMPOSITE' })).body) ?? []
+    const path = `/photos/summed?uploadId=${id}`
+    const { headers: { etag = '' } } = await put(`${path}&partNumber=1`, 'x')
+    expect(await ask('POST', path, { headers, body: `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>${etag}</ETag></Part></CompleteMultipartUpload>` })).toMatchObject({ code })
+  })
+
+  test('of no algorithm has no type', async () => {
+    expect(await begun({ 'x-amz-checksum-type': 'FULL_OBJECT' })).toMatchObject({ status: 400, code: 'InvalidRequest' })
+  })
+})
+
+describe('who may write and not read', () => {
+  test('is not told the ETag, which says what is in an object, nor whether it is one', async () => {
+    const key = await server.keyWith([{ bucket: 'photos', prefix: 'dropped/', actions: ['write'] }])
+    const status = async (method: string, headers: Record<string, string>, path = '/photos/dropped/x', body = 'x'): Promise<number> => (await ask(method, path, { key, headers, body })).status
+    const { headers: { etag = '' } } = await put('/photos/dropped/x', 'x')
+    expect([await status('PUT', { 'if-match': etag }), await status('PUT', { 'if-none-match': etag }), await status('DELETE', { 'if-match': etag }), await status('PUT', { 'if-none-match': '*' }), await status('PUT', { 'if-match': '*' })]).toEqual([403, 403, 403, 412, 200])
+    const many = await ask('POST', '/photos?delete', { key, body: `<Delete><Object><Key>dropped/x</Key><ETag>${etag}</ETag></Object></Delete>` })
+    expect(many.code).toBe('AccessDenied')
+    // who may read is told that it is another, and asks for it
+    expect((await put('/photos/dropped/x', 'x', { 'if-match': '"other"' })).body).not.toContain(etag.replaceAll('"', ''))
+  })
+
+  test('by a policy is not told by attributes either', async () => {
+    await put('/photos/secret', 'x')
+    await ask('PUT', '/photos?policy', { body: JSON.stringify({ Statement: [{ Effect: 'Deny', Principal: '*', Action: 's3:GetObject', Resource: 'arn:aws:s3:::photos/secret' }] }) })
+    expect((await ask('GET', '/photos/secret?attributes', { headers: { 'x-amz-object-attributes': 'ETag' } })).status).toBe(403)
+    await ask('DELETE', '/photos?policy')
+    expect((await ask('GET', '/photos/secret?attributes', { headers: { 'x-amz-object-attributes': 'ETag, ObjectSize' } })).status).toBe(200)
+    expect(await ask('GET', '/photos/secret?attributes', { headers: { 'x-amz-object-attributes': 'ETag,Size' } })).toMatchObject({ status: 400, code: 'InvalidArgument' })
+  })
+})
+
+describe('a bucket', () => {
+  test('has the tags that it is made with, and nothing is said that is not known', async () => {
+    await ask('PUT', '/tagged', { body: '<CreateBucketConfiguration><LocationConstraint>garage</LocationConstraint><Tags><Tag><Key>a</Key><Value>b</Value></Tag></Tags></CreateBucketConfiguration>' })
+    expect((await ask('GET', '/tagged?tagging')).body).toContain('<Key>a</Key><Value>b</Value>')
+    expect(await ask('PUT', '/elsewhere', { body: '<CreateBucketConfiguration><Location><Name>x</Name></Location></CreateBucketConfiguration>' })).toMatchObject({ status: 400, code: 'MalformedXML' })
+  })
+
+  test('whose owner alone shall have its objects is not made public', async () => {
+    expect(await ask('PUT', '/enforced', { headers: { 'x-amz-object-ownership': 'BucketOwnerEnforced', 'x-amz-acl': 'public-read' } })).toMatchObject({ status: 400, code: 'InvalidBucketAclWithObjectOwnership' })
+    expect((await ask('HEAD', '/enforced')).status).toBe(404)
+  })
+
+  test('that is open is not shut by an access list that says nothing', async () => {
+    await ask('PUT', '/still-open', { headers: { 'x-amz-acl': 'public-read' } })
+    expect((await ask('PUT', '/still-open?acl')).code).toBe('MissingSecurityHeader')
+    expect((await ask('PUT', '/still-open?acl', { body: '<AccessControlPolicy/>' })).code).toBe('MalformedXML')
+    expect((await ask('GET', '/still-open?acl')).body).toContain('AllUsers')
+  })
+
+  test('is not listed by a version of lists that there is not', async () => {
+    expect(await ask('GET', '/photos?list-type=3')).toMatchObject({ status: 400, code: 'InvalidArgument' })
+  })
+})
+
+describe('a version', () => {
+  test('that is named where none can be is refused: the current object was replaced, the bucket removed', async () => {
+    await ask('PUT', '/unversioned')
+    expect((await ask('DELETE', '/unversioned?versionId=null')).code).toBe('InvalidArgument')
+    await put('/unversioned/x', 'x')
+    expect((await put('/unversioned/x?versionId=null', 'y')).code).toBe('InvalidArgument')
+    expect((await ask('POST', '/unversioned/x?uploads&versionId=null')).code).toBe('InvalidArgument')
+    expect(await contentOf('/unversioned/x?versionId=null')).toBe('x')
+    expect((await ask('PUT', `/unversioned/x?acl&versionId=${'0'.repeat(64)}`, { headers: { 'x-amz-acl': 'private' } })).status).toBe(404)
+  })
+})
+
+describe('a copy', () => {
+  test.each([['a range', { 'x-amz-copy-source-range': 'bytes=0-1' }], ['a redirect that would not be its', { 'x-amz-website-redirect-location': '/y' }]])('with %s is refused', async (_name, headers: Record<string, string>) => {
+    await put('/photos/source', 'content')
+    expect((await ask('PUT', '/photos/copied', { headers: { 'x-amz-copy-source': '/photos/source', ...headers } })).status).toBeGreaterThanOrEqual(400)
+    expect((await ask('HEAD', '/photos/copied')).status).toBe(404)
+  })
+})
+
+describe('what a presigned query says', () => {
+  test.each([['Łask', '%C5%81ask'], ['日本', '%E6%97%A5%E6%9C%AC'], ['é', '%C3%A9']])('is kept as it is: %s', async (text, encoded) => {
+    expect((await ask('PUT', `/photos/said?x-amz-meta-who=${encoded}`, { presigned: 60, body: 'x' })).status).toBe(200)
+    expect((await server.objects.head({ bucket: 'photos', key: 'said' })).metadata).toEqual({ who: text })
+  })
+
+  test('to be a condition is told as one that failed, by the engine too', () => {
+    const face = s3Face({ node: { objects: server.objects, keys: server.keys }, clock: systemClock, region: undefined, hosts: [], allowInsecure: false })
+    const statusOf = (rawQuery: string): number => face.refusalOf(new Conflict('the source has changed'), { id: 'x', request: { headers: {}, method: 'PUT' }, path: '/photos/x', rawQuery } as unknown as PublicExchange).status
+    expect([statusOf('x-amz-copy-source=x&X-Amz-Copy-Source-If-Match=%22e%22'), statusOf('x-amz-copy-source=x')]).toEqual([412, 409])
   })
 })
 

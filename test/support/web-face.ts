@@ -21,12 +21,12 @@ export interface AskOptions { readonly method?: string, readonly headers?: Recor
 
 export interface Answer { readonly status: number, readonly headers: IncomingHttpHeaders, readonly body: string, readonly isWhole: boolean }
 
-/** Bucket "open" may be read by anybody, "photos" with the key reader:secret, and listed and written with writer:secret. */
+/** Bucket "open" may be read by anybody, "photos" with the key reader:secret, and listed and written with writer:secret; with dropper:secret it is written alone. */
 export const testGate: Gate = {
   judge: async ({ bucket, action, isOfVersions }) => bucket === 'open' && isOfVersions !== true && (action === 'read' || action === 'list') ? 'allow' : 'silent',
   prove: async ({ id, secret }) => {
-    if (secret !== 'secret' || !['reader', 'writer'].includes(id)) return undefined
-    return { id, may: ({ bucket, action }: Wish) => bucket === 'photos' && (id === 'writer' || action === 'read'), mayEnter: (bucket) => bucket === 'photos' }
+    if (secret !== 'secret' || !['reader', 'writer', 'dropper'].includes(id)) return undefined
+    return { id, may: ({ bucket, action }: Wish) => bucket === 'photos' && (id === 'writer' || action === (id === 'dropper' ? 'write' : 'read')), mayEnter: (bucket) => bucket === 'photos' }
   },
 }
 

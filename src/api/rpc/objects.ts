@@ -28,6 +28,7 @@ export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<ty
       const { bucket, key } = head
       // a lock that anybody can put on what anybody may upload, nobody can remove
       await demand(context, { action: 'write', bucket, key, aspects: ['content', ...aspectsOf({ tags: Object.keys(head.tags).length === 0 ? undefined : head.tags, retention: head.retention, isHeld: head.isHeld ? true : undefined })] })
+      await demandToldEtag(context, head)
       return { object: messageOf(await objects.put({ bucket, key }, chunksOf(parts), { ...putOptionsOf(head), askedBy: permitIn(context).askedBy, signal })) }
     },
     async * getObject ({ bucket, key, range, ifMatch, versionId }, context): AsyncIterable<MessageInitShape<typeof GetObjectResponseSchema>> {
@@ -55,12 +56,14 @@ export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<ty
       const { signal } = context
       await demand(context, { action: 'read', bucket: sourceBucket, key: sourceKey, isOfVersions: sourceVersionId !== undefined })
       await demand(context, { action: 'write', bucket, key })
+      await demandToldEtag(context, { bucket, key, ifMatch })
       return { object: messageOf(await objects.copy({ bucket: sourceBucket, key: sourceKey, versionId: sourceVersionId }, { bucket, key }, { sourceIfMatch, ...conditionOf({ ifMatch, ifAbsent }), signal })) }
     },
     async deleteObject ({ bucket, key, ifMatch, versionId: wanted, bypassGovernance }, context) {
       const { signal } = context
       await demand(context, { action: 'write', bucket, key, isOfVersions: wanted !== undefined })
       if (bypassGovernance) await demand(context, { action: 'admin', bucket, key, aspects: ['governance'] })
+      await demandToldEtag(context, { bucket, key, ifMatch })
       const { wasThere, versionId, isDeleteMarker } = await objects.remove({ bucket, key }, { ifMatch, versionId: wanted, signal, ...bypassGovernance ? { mayBypassGovernance: true } : {} })
       return { removed: wasThere, versionId, isDeleteMarker }
     },
@@ -116,6 +119,11 @@ async function * chunksOf (parts: AsyncIterator<PutObjectRequest>): AsyncIterabl
   } finally {
     await parts.return?.()
   }
+}
+
+/** Whether an ETag holds tells what is in the object to whoever guesses. */
+async function demandToldEtag (context: Parameters<typeof demand>[0], { bucket, key, ifMatch }: { bucket: string, key: string, ifMatch?: string | undefined }): Promise<void> {
+  if ((ifMatch ?? '*') !== '*') await demand(context, { action: 'read', bucket, key })
 }
 
 const putOptionsOf = ({ contentType, metadata, sizeBytes, ifMatch, ifAbsent, tags, retention, isHeld, wantsMd5 }: PutObjectHead): PutOptions => ({

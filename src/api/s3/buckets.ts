@@ -1,10 +1,12 @@
 import { Conflict, NotFound } from '../../base/errors.ts'
-import { isAllowed, mayEnter } from '../../objects/index.ts'
+import { isAllowed, mayEnter, type Tags } from '../../objects/index.ts'
 import { S3Error } from './errors.ts'
 import { numberIn, owner, type S3Exchange, sendNothing, sendXml } from './exchange.ts'
+import { versionIn } from './get-object.ts'
 import { keyOfToken, ownerElement, tokenOfKey } from './listing.ts'
 import { wholeBody } from './whole-body.ts'
-import { child, childText, parseXml, xmlLimits } from './xml-reader.ts'
+import { demandForm } from './xml-form.ts'
+import { child, childrenOf, childText, parseXml, xmlLimits } from './xml-reader.ts'
 import { document, element, given } from './xml.ts'
 
 // as of AWS; whoever says nothing gets all
@@ -29,9 +31,12 @@ export async function listBuckets (exchange: S3Exchange): Promise<void> {
 export async function createBucket (exchange: S3Exchange): Promise<void> {
   const { node: { objects }, bucket, header, headers, signal } = exchange
   demandNoGrants(headers)
-  await readConfiguration(exchange)
+  const tags = await tagsIn(exchange)
+  const isPublic = isPublicAcl(header('x-amz-acl'))
+  if (isPublic && header('x-amz-object-ownership') === 'BucketOwnerEnforced') throw new S3Error('InvalidBucketAclWithObjectOwnership', 'Bucket cannot have ACLs set with ObjectOwnership\'s BucketOwnerEnforced setting')
   const settings = {
-    ...(isPublicAcl(header('x-amz-acl')) ? { publicRead: true as const } : {}),
+    ...(tags.length === 0 ? {} : { tags }),
+    ...(isPublic ? { publicRead: true as const } : {}),
     ...(isLocking(header('x-amz-bucket-object-lock-enabled')) ? { versioning: 'enabled' as const, objectLock: {} } : {}),
   }
   try {
@@ -52,11 +57,16 @@ function isLocking (text = 'false'): boolean {
   return word === 'true'
 }
 
-/** What a client may say of where a bucket shall be is read and not acted on: every bucket is everywhere. */
-async function readConfiguration (exchange: S3Exchange): Promise<void> {
+/** What a client may say of where a bucket shall be is read and not acted on: every bucket is everywhere. Its tags are kept; anything else is refused. */
+async function tagsIn (exchange: S3Exchange): Promise<Tags> {
   const body = await wholeBody(exchange.payload(), xmlLimits.maxBytes)
-  if (body.byteLength > 0) childText(parseXml(body, 'CreateBucketConfiguration'), 'LocationConstraint')
+  if (body.byteLength === 0) return []
+  const configuration = parseXml(body, 'CreateBucketConfiguration')
+  demandForm(configuration, configurationForm)
+  return childrenOf(child(configuration, 'Tags'), 'Tag').map((tag) => [childText(tag, 'Key') ?? '', childText(tag, 'Value') ?? ''] as const)
 }
+
+const configurationForm = { LocationConstraint: 'text', Tags: { 'Tag*': { Key: 'text', Value: 'text' } } } as const
 
 /** A grant that is passed over in silence would be believed in. @throws S3Error */
 export function demandNoGrants (headers: S3Exchange['headers']): void {
@@ -116,7 +126,7 @@ export async function putBucketAcl (exchange: S3Exchange): Promise<void> {
 /** PUT BUCKET/KEY?acl: private alone, which it is already. */
 export async function putObjectAcl (exchange: S3Exchange): Promise<void> {
   const { node: { objects }, bucket, key, header, signal } = exchange
-  await objects.head({ bucket, key }, { signal })
+  await objects.head({ bucket, key }, { ...versionIn(exchange), signal })
   const acl = header('x-amz-acl')
   const isPrivate = acl === undefined ? !await isPublicList(exchange, undefined) : ['private', 'bucket-owner-full-control', 'bucket-owner-read'].includes(acl)
   if (!isPrivate) throw new S3Error('NotImplemented', 'objects have no access lists here; open the bucket (PUT ?acl with public-read, or a policy)')
@@ -126,9 +136,12 @@ export async function putObjectAcl (exchange: S3Exchange): Promise<void> {
 async function isPublicList (exchange: S3Exchange, canned: string | undefined): Promise<boolean> {
   demandNoGrants(exchange.headers)
   const body = await wholeBody(exchange.payload(), xmlLimits.maxBytes)
-  if (canned !== undefined || body.byteLength === 0) return isPublicAcl(canned)
-  const list = parseXml(body, 'AccessControlPolicy').children.find(({ name }) => name === 'AccessControlList')
-  const grants = (list?.children ?? []).map((grant) => ({ uri: childText(child(grant, 'Grantee'), 'URI'), id: childText(child(grant, 'Grantee'), 'ID'), permission: childText(grant, 'Permission') }))
+  if (canned !== undefined) return isPublicAcl(canned)
+  // what says nothing would shut a bucket that is open
+  if (body.byteLength === 0) throw new S3Error('MissingSecurityHeader', 'an access list is set by x-amz-acl, or by an AccessControlPolicy in the body')
+  const list = child(parseXml(body, 'AccessControlPolicy'), 'AccessControlList')
+  if (list === undefined) throw new S3Error('MalformedXML', 'an AccessControlPolicy has an AccessControlList')
+  const grants = list.children.map((grant) => ({ uri: childText(child(grant, 'Grantee'), 'URI'), id: childText(child(grant, 'Grantee'), 'ID'), permission: childText(grant, 'Permission') }))
   if (grants.some(({ uri, id }) => uri === undefined && id !== owner.id)) throw new S3Error('NotImplemented', `grants to others than "${owner.id}" are not understood here; a bucket policy says who may what`)
   const groups = grants.filter(({ uri }) => uri !== undefined)
   if (groups.some(({ uri, permission }) => uri !== allUsers || permission !== 'READ')) throw new S3Error('NotImplemented', 'the only grant to a group here is READ to everybody')

@@ -28,6 +28,11 @@ export function writeConditionsIn (header: Header): { ifMatch?: string, ifNoneMa
   return { ...(ifMatch === undefined ? {} : { ifMatch }), ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }) }
 }
 
+/** Whoever may ask whether an object has an ETag, which is the MD5 of its content, learns what is in it by guessing: so that takes leave to read, as at AWS. @throws S3Error AccessDenied */
+export async function demandToldEtag ({ demand, bucket, key }: Pick<S3Exchange, 'demand' | 'bucket' | 'key'>, { ifMatch, ifNoneMatch }: { ifMatch?: string | undefined, ifNoneMatch?: string | undefined }): Promise<void> {
+  if ((ifMatch ?? '*') !== '*' || (ifNoneMatch ?? '*') !== '*') await demand({ operation: 's3:GetObject', action: 'read', bucket, key })
+}
+
 /** Of several the engine would look for the list itself, which nothing has: an If-None-Match would always hold. @throws S3Error NotImplemented */
 function oneTagIn (name: string, text: string | undefined): string | undefined {
   const tag = etagOfWrite(text)

@@ -1,5 +1,6 @@
 import { NotFound } from '../../base/errors.ts'
 import { NothingToMatch, type ObjectName, type Objects, type Removal, type RemoveOptions } from '../../objects/index.ts'
+import { demandToldEtag } from './conditions.ts'
 import { S3Error, s3ErrorOf } from './errors.ts'
 import { type S3Exchange, sendNothing, sendXml, xmlBody } from './exchange.ts'
 import { targetOf, versionIn } from './get-object.ts'
@@ -21,7 +22,9 @@ export async function deleteObject (exchange: S3Exchange): Promise<void> {
   const { node: { objects }, header, signal } = exchange
   demandKnownConditions(header)
   await demandBypass(exchange, exchange.key)
-  const { versionId, isNullVersion, isDeleteMarker } = await removed(objects, targetOf(exchange), { ...versionIn(exchange), ifMatch: etagIn(header('if-match')), mayBypassGovernance: bypasses(exchange), signal })
+  const ifMatch = etagIn(header('if-match'))
+  await demandToldEtag(exchange, { ifMatch })
+  const { versionId, isNullVersion, isDeleteMarker } = await removed(objects, targetOf(exchange), { ...versionIn(exchange), ifMatch, mayBypassGovernance: bypasses(exchange), signal })
   sendNothing(exchange, 204, {
     ...(versionId === undefined ? {} : { 'x-amz-version-id': isNullVersion === true ? 'null' : versionId }),
     ...(isDeleteMarker ? { 'x-amz-delete-marker': 'true' } : {}),
@@ -73,6 +76,7 @@ async function deleted (exchange: S3Exchange, { key, versionId, etag }: Named, i
   try {
     await exchange.demand({ operation: versionId === undefined ? 's3:DeleteObject' : 's3:DeleteObjectVersion', action: 'write', bucket, key })
     await demandBypass(exchange, key)
+    await demandToldEtag({ ...exchange, key }, { ifMatch: etag })
     const { versionId: gone, isNullVersion, isDeleteMarker } = await removed(objects, { bucket, key }, { versionId, ifMatch: etag, mayBypassGovernance: bypasses(exchange), signal })
     if (isQuiet) return []
     const id = gone === undefined ? undefined : isNullVersion === true ? 'null' : gone

@@ -80,7 +80,10 @@ async function answer (parts: S3FaceParts, accesses: BucketAccesses, incoming: P
   const exchange: S3Exchange = {
     ...incoming, ...place, node: parts.node, clock: parts.clock, parameters, headers: said, header, accessKey, region: parts.region ?? signed?.region ?? defaultRegion,
     demand: async (what) => demandAccess(accesses, asker, what),
-    payload: ({ isChecksumOfBody = true } = {}) => payloadOf({ header: isChecksumOfBody ? header : (name) => name.startsWith('x-amz-checksum-') ? undefined : header(name), signed, isProtected: isSecure || parts.allowInsecure || incoming.isNear, source: sourceOf(incoming), ...parts.digestingSpans === undefined ? {} : { digestingSpans: parts.digestingSpans } }),
+    payload: ({ isChecksumOfBody = true } = {}) => payloadOf({
+      names: Object.keys(said), header: isChecksumOfBody ? header : (name) => name.startsWith('x-amz-checksum-') ? undefined : header(name), signed,
+      isProtected: isSecure || parts.allowInsecure || incoming.isNear, source: sourceOf(incoming), ...parts.digestingSpans === undefined ? {} : { digestingSpans: parts.digestingSpans },
+    }),
   }
   if (isForm) return counted(async () => postObject(exchange, { admitted, secretOf, demand: async (key, what) => demandAccess(accesses, { accessKey: key, isSecure }, what), region: parts.region }))
   demandOwner(header)
@@ -99,8 +102,11 @@ const headerOf = (headers: S3Exchange['headers']): S3Exchange['header'] => (name
 
 /** What a signed query says in the place of headers: some signers put there whatever begins with x-amz-, and a copy without its source would be an empty object, a lock none. */
 function hoisted (parameters: S3Exchange['parameters']): S3Exchange['headers'] {
-  return Object.fromEntries([...parameters].map(([name, value]) => [name.toLowerCase(), value] as const).filter(([name]) => name.startsWith('x-amz-') && !ofSignatureOrBody.test(name)))
+  return Object.fromEntries([...parameters].map(([name, value]) => [name.toLowerCase(), ofText.test(name) ? Buffer.from(value).toString('latin1') : value] as const).filter(([name]) => name.startsWith('x-amz-') && !ofSignatureOrBody.test(name)))
 }
+
+// what is read of these headers as bytes, in UTF-8
+const ofText = /^x-amz-(meta-|website-redirect-location$)/i
 
 // of the body nothing is known when a link is made: what stands there is the checksum of none
 const ofSignatureOrBody = /^x-amz-(algorithm|credential|date|expires|signedheaders|signature|security-token|content-sha256|decoded-content-length|trailer|sdk-checksum-algorithm|checksum-(crc32|crc32c|crc64nvme|sha1|sha256))$/
@@ -164,7 +170,7 @@ async function preflight (incoming: PublicExchange, header: S3Exchange['header']
 
 /** An error as XML. Of a HEAD, which has no body, in headers. */
 function refusalOf (error: unknown, { id, request, path, rawQuery }: Incoming): Refusal {
-  const told = error instanceof ApiError ? fromListener(error) : s3ErrorOf(error, { isConditional: isConditional(request.headers), isHashSigned: isSha256(request.headers['x-amz-content-sha256']) })
+  const told = error instanceof ApiError ? fromListener(error) : s3ErrorOf(error, { isConditional: isConditional(request.headers) || /(^|&)x-amz-copy-source-if-/i.test(rawQuery), isHashSigned: isSha256(request.headers['x-amz-content-sha256']) })
   const { message, status, fields, headers } = told
   const code = told.code === 'NoSuchKey' && /(^|&)versionId=/.test(rawQuery) ? 'NoSuchVersion' : told.code
   const body = plainDocument('Error', [element('Code', code), element('Message', message), ...Object.entries(fields).map(([name, value]) => element(name, value)), element('Resource', path), element('RequestId', id)])

@@ -9,7 +9,9 @@ const maxPage = 1000
 /** GET BUCKET and GET BUCKET?list-type=2 */
 export async function listObjects (exchange: S3Exchange): Promise<void> {
   const { node: { objects }, bucket, parameters, signal } = exchange
-  const isSecond = parameters.get('list-type') === '2'
+  const type = parameters.get('list-type') ?? '1'
+  if (type !== '1' && type !== '2') throw new S3Error('InvalidArgument', 'list-type takes 2, or is left out', { fields: { ArgumentName: 'list-type', ArgumentValue: type.slice(0, 40) } })
+  const isSecond = type === '2'
   const { prefix, delimiter, limit, name } = askedOf(exchange, 'max-keys')
   const [token, startAfter, marker] = [parameters.get('continuation-token'), parameters.get('start-after'), parameters.get('marker')]
   const after = isSecond ? (token === undefined ? startAfter : keyOfToken(token)) : marker

@@ -1,7 +1,7 @@
 import type { ByteRange, Checksum, ChecksumAlgorithm, NamedPart, PartInfo, Upload } from '../../objects/index.ts'
 import { checksumAlgorithms } from '../../objects/index.ts'
 import { encodedKey } from './canonical.ts'
-import { writeConditionsIn } from './conditions.ts'
+import { demandToldEtag, writeConditionsIn } from './conditions.ts'
 import { demandKnownConditions } from './delete-object.ts'
 import { S3Error } from './errors.ts'
 import { askedBy, numberIn, type S3Exchange, sendNothing, sendXml, xmlBody } from './exchange.ts'
@@ -20,6 +20,7 @@ export async function createUpload (exchange: S3Exchange): Promise<void> {
   demandPlain(exchange)
   await demandBeside(exchange)
   const algorithm = algorithmIn(header('x-amz-checksum-algorithm'))
+  if (algorithm === undefined && header('x-amz-checksum-type') !== undefined) throw new S3Error('InvalidRequest', 'x-amz-checksum-type is of a checksum: say its x-amz-checksum-algorithm too')
   const checksum = algorithm === undefined ? undefined : { algorithm, type: typeIn(header('x-amz-checksum-type'), algorithm) }
   const { uploadId } = await uploads.create(targetOf(exchange), { ...describedIn(exchange), ...retentionIn(exchange), tags: tagsIn(header('x-amz-tagging')), wantsMd5: true, checksum, signal })
   sendXml(exchange, document('InitiateMultipartUploadResult', [element('Bucket', bucket), element('Key', key), element('UploadId', uploadId)]),
@@ -29,6 +30,10 @@ export async function createUpload (exchange: S3Exchange): Promise<void> {
 /** What AWS takes where nothing is said. */
 function typeIn (text: string | undefined, algorithm: ChecksumAlgorithm): Checksum['type'] {
   if (text === undefined) return algorithm === 'crc64nvme' ? 'FULL_OBJECT' : 'COMPOSITE'
+  return checksumTypeIn(text)
+}
+
+function checksumTypeIn (text: string): Checksum['type'] {
   if (text !== 'FULL_OBJECT' && text !== 'COMPOSITE') throw new S3Error('InvalidRequest', 'x-amz-checksum-type takes FULL_OBJECT or COMPOSITE')
   return text
 }
@@ -117,9 +122,9 @@ export async function completeUpload (exchange: S3Exchange): Promise<void> {
   const asked = await xmlBody(exchange, 'CompleteMultipartUpload', { isChecksumOfBody: false })
   const parts = childrenOf(asked, 'Part').map(namedPart)
   if (parts.length === 0) throw new S3Error('MalformedXML', 'You must specify at least one part')
-  const size = header('x-amz-mp-object-size')
   const conditions = writeConditionsIn(header)
-  const options = { ...conditions, ...(size !== undefined && /^\d{1,15}$/.test(size) ? { sizeBytes: Number(size) } : {}), checksum: objectChecksumIn(header), signal }
+  await demandToldEtag(exchange, conditions)
+  const options = { ...conditions, ...sizeIn(header('x-amz-mp-object-size')), checksum: objectChecksumIn(header, parts.length), signal }
   await sendPatiently(exchange, {
     isConditional: Object.keys(conditions).length > 0,
     async answer () {
@@ -137,22 +142,35 @@ export async function completeUpload (exchange: S3Exchange): Promise<void> {
 function namedPart (part: XmlNode): NamedPart {
   const [number, etag] = [childText(part, 'PartNumber') ?? '', etagIn(childText(part, 'ETag'))]
   if (!/^\d{1,9}$/.test(number) || etag === undefined) throw new S3Error('MalformedXML', 'a part has a PartNumber and an ETag')
-  const checksum = checksumAlgorithms.flatMap((algorithm) => {
+  const [checksum, another] = checksumAlgorithms.flatMap((algorithm) => {
     const text = childText(part, checksumName(algorithm))
     return text === undefined ? [] : [{ algorithm, value: digestIn(algorithm, text) }]
-  })[0]
+  })
+  if (another !== undefined) throw new S3Error('MalformedXML', 'a part has one checksum at most')
   return { partNumber: Number(number), etag, ...(checksum === undefined ? {} : { checksum }) }
 }
 
 /** What the client says that the whole has: of a composite one without the number of parts behind it. */
-function objectChecksumIn (header: S3Exchange['header']): Checksum | undefined {
-  return checksumAlgorithms.flatMap((algorithm): Checksum[] => {
+function objectChecksumIn (header: S3Exchange['header'], parts: number): Checksum | undefined {
+  const type = header('x-amz-checksum-type')
+  if (type !== undefined) checksumTypeIn(type)
+  const [checksum, another] = checksumAlgorithms.flatMap((algorithm): Checksum[] => {
     const text = header(`x-amz-checksum-${algorithm}`)
     if (text === undefined) return []
-    const [digest = ''] = text.split('-')
-    const isComposite = header('x-amz-checksum-type') === 'COMPOSITE' || text.includes('-')
+    const [digest = '', count, ...more] = text.split('-')
+    if (more.length > 0 || (count !== undefined && count !== String(parts))) throw new S3Error('InvalidRequest', `the checksum is one of ${count?.slice(0, 20)} parts, and ${parts} are named`)
+    const isComposite = type === 'COMPOSITE' || count !== undefined
     return [{ algorithm, value: digestIn(algorithm, digest), type: isComposite ? 'COMPOSITE' : 'FULL_OBJECT' }]
-  })[0]
+  })
+  if (another !== undefined) throw new S3Error('InvalidRequest', 'Expecting a single x-amz-checksum- header. Multiple checksum types are not allowed.')
+  return checksum
+}
+
+/** @throws S3Error */
+function sizeIn (text: string | undefined): { sizeBytes?: number } {
+  if (text === undefined) return {}
+  if (!/^\d{1,15}$/.test(text)) throw new S3Error('InvalidArgument', 'x-amz-mp-object-size takes a number of bytes')
+  return { sizeBytes: Number(text) }
 }
 
 const checksumOf = ({ checksum }: Pick<PartInfo, 'checksum'>): XmlElement[] => checksum === undefined ? [] : [element(checksumName(checksum.algorithm), checksumText(checksum, undefined))]

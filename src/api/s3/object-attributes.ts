@@ -65,10 +65,14 @@ export async function putLegalHold (exchange: S3Exchange): Promise<void> {
   await change(exchange, { isHeld: status === 'ON' })
 }
 
+const attributeNames: ReadonlySet<string> = new Set(['ETag', 'Checksum', 'ObjectParts', 'StorageClass', 'ObjectSize'])
+
 /** GET BUCKET/KEY?attributes */
 export async function getAttributes (exchange: S3Exchange): Promise<void> {
   const asked = new Set((exchange.header('x-amz-object-attributes') ?? '').split(',').map((name) => name.trim()))
-  if (asked.has('')) throw new S3Error('InvalidArgument', 'x-amz-object-attributes names what is asked for: ETag, Checksum, ObjectParts, StorageClass, ObjectSize')
+  if (asked.difference(attributeNames).size > 0) throw new S3Error('InvalidArgument', `x-amz-object-attributes names what is asked for: ${[...attributeNames].join(', ')}`)
+  // as at AWS: what is denied to be read is not told either
+  await exchange.demand({ operation: exchange.parameters.has('versionId') ? 's3:GetObjectVersion' : 's3:GetObject', action: 'read', bucket: exchange.bucket, key: exchange.key })
   const info = await infoOf(exchange)
   const { attributes: { checksum, parts } } = info
   sendXml(exchange, document('GetObjectAttributesResponse', [

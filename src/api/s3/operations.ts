@@ -91,7 +91,10 @@ export const ofVersion = (name: string): string => ofVersions.has(name) ? name.r
 
 const ofVersions: ReadonlySet<string> = new Set(['GetObject', 'DeleteObject', 'GetObjectTagging', 'PutObjectTagging', 'DeleteObjectTagging', 'GetObjectAcl', 'PutObjectAcl', 'GetObjectAttributes'])
 
-/** @throws S3Error NotImplemented, MethodNotAllowed */
+/** Of an object; anything else would be done to what is current, or to the bucket. */
+const ofNamedVersions: ReadonlySet<string> = new Set([...ofVersions, 'GetObjectRetention', 'PutObjectRetention', 'GetObjectLegalHold', 'PutObjectLegalHold'])
+
+/** @throws S3Error NotImplemented, MethodNotAllowed, InvalidArgument for a version where none can be named */
 export function operationOf ({ request: { method = '' }, bucket, key, parameters }: Pick<S3Exchange, 'request' | 'bucket' | 'key' | 'parameters'>): Operation {
   const unknown = unknownHere.find((name) => parameters.has(name))
   if (unknown !== undefined) throw new S3Error('NotImplemented', `"${unknown}" is not implemented here; docs/S3.md lists what is`)
@@ -100,6 +103,7 @@ export function operationOf ({ request: { method = '' }, bucket, key, parameters
   const named = bucket === '' ? undefined : [subresources, bucketSubresources, objectSubresources].flatMap((of) => Object.keys(of)).find((name) => parameters.has(name))
   const plain = bucket === '' ? { GET: operation('ListAllMyBuckets', 'list', listBuckets) } : key === '' ? ofBucket : ofObject
   const found = named === undefined ? plain[method as keyof typeof plain] : subresources[named]?.[method]
+  if (parameters.has('versionId') && (key === '' || !ofNamedVersions.has(found?.name ?? ''))) throw new S3Error('InvalidArgument', 'This operation does not accept a version-id.', { fields: { ArgumentName: 'versionId', ArgumentValue: parameters.get('versionId')?.slice(0, 80) ?? '' } })
   if (found === undefined) throw new S3Error(named === undefined ? 'MethodNotAllowed' : 'NotImplemented', `${method} ${named === undefined ? 'is nothing that can be done here' : `of "${named}" is not implemented here`}`)
   return found
 }

@@ -32,6 +32,8 @@ function keepingAlive ({ response, clock }: S3Exchange): Disposable & { end (): 
   let hasBegun = false
   const beat = (): void => {
     cancel = clock.after(patienceLimits.keepAliveMs, () => {
+      // a node that stops has answered in its own way; nobody would hear what a second answer throws here
+      if (response.destroyed || response.writableEnded || (response.headersSent && !hasBegun)) return
       if (!hasBegun) response.writeHead(200, { 'content-type': 'application/xml' })
       response.write(hasBegun ? ' ' : declaration)
       hasBegun = true

@@ -25,6 +25,8 @@ export interface Payload extends AsyncIterable<Uint8Array> {
 }
 
 export interface PayloadRequest {
+  /** Of all headers; undefined: nobody looks for those that are not known. */
+  readonly names?: readonly string[]
   readonly header: (name: string) => string | undefined
   /** Undefined: nobody signed it. */
   readonly signed: Pick<Authenticated, 'payload' | 'chain' | 'isPresigned'> | undefined
@@ -39,7 +41,8 @@ export interface PayloadRequest {
 /** @throws S3Error for what can be told before the body is read */
 export function payloadOf (request: PayloadRequest): Payload {
   const { header } = request
-  const framing = framingOf(request.signed?.payload ?? payloads.unsigned, request)
+  demandKnownChecksums(request.names ?? [])
+  const framing = framingOf(request.signed?.payload ?? header('x-amz-content-sha256') ?? payloads.unsigned, request)
   const sizeBytes = sizeOf(header, framing.isChunked)
   const md5 = md5In(header('content-md5'))
   const stated = statedChecksum(header)
@@ -51,7 +54,7 @@ export function payloadOf (request: PayloadRequest): Payload {
 
   async function * body (): AsyncIterable<Uint8Array> {
     let length = 0
-    const bytes = framing.isChunked ? unchunked(request.source, { signed, hasTrailer: framing.hasTrailer, onTrailers: (told) => { trailers = told } }) : request.source
+    const bytes = framing.isChunked ? unchunked(request.source, { signed, hasTrailer: framing.hasTrailer, onTrailers: (told) => { demandAnnounced(told, announced); trailers = told } }) : request.source
     for await (const piece of bytes) {
       length += piece.byteLength
       if (sizeBytes !== undefined && length > sizeBytes) throw new S3Error('IncompleteBody', `more came than the ${sizeBytes} bytes that were announced`)
@@ -81,12 +84,13 @@ function framingOf (mode: string, { signed, isProtected, header }: PayloadReques
   const demandProtection = (): void => {
     if (!isProtected && signed !== undefined && !signed.isPresigned) throw new S3Error('InvalidRequest', 'an unsigned body is taken over TLS only: anybody on the way could change it. Use https, or sign the payload')
   }
+  const demandSignature = (): void => { if (signed === undefined) throw new S3Error('AccessDenied', 'chunks of a body are signed over the signature of its request, which has none') }
   switch (mode) {
     case payloads.unsigned:
       demandProtection()
-      return header('content-encoding')?.includes('aws-chunked') === true && header('x-amz-decoded-content-length') !== undefined ? chunked : plain
-    case payloads.signedChunks: return { ...chunked, isSigned: true }
-    case payloads.signedChunksWithTrailer: return { ...chunked, isSigned: true, hasTrailer: true }
+      return header('content-encoding')?.includes('aws-chunked') === true && header('x-amz-decoded-content-length') !== undefined ? { ...chunked, hasTrailer: header('x-amz-trailer') !== undefined } : plain
+    case payloads.signedChunks: demandSignature(); return { ...chunked, isSigned: true }
+    case payloads.signedChunksWithTrailer: demandSignature(); return { ...chunked, isSigned: true, hasTrailer: true }
     case payloads.unsignedChunksWithTrailer: demandProtection(); return { ...chunked, hasTrailer: true }
     default:
       if (!/^[0-9a-f]{64}$/.test(mode)) throw new S3Error('InvalidArgument', `x-amz-content-sha256 takes 64 hexadecimal digits, or ${Object.values(payloads).join(', ')}`)
@@ -137,6 +141,20 @@ function announcedTrailer (text: string | undefined): ChecksumAlgorithm | undefi
   const name = text.trim().toLowerCase()
   if (!name.startsWith('x-amz-checksum-')) throw new S3Error('InvalidRequest', 'The value specified in the x-amz-trailer header is not supported')
   return algorithmIn(name.slice('x-amz-checksum-'.length))
+}
+
+/** What nobody announced nobody would look at. @throws S3Error MalformedTrailerError */
+function demandAnnounced (trailers: ReadonlyMap<string, string>, announced: ChecksumAlgorithm | undefined): void {
+  const stray = [...trailers.keys()].find((name) => name !== `x-amz-checksum-${announced}`)
+  if (stray !== undefined) throw new S3Error('MalformedTrailerError', `the trailer ${stray.slice(0, 40)} was not announced in x-amz-trailer`)
+}
+
+const besideChecksums = ['x-amz-checksum-algorithm', 'x-amz-checksum-mode', 'x-amz-checksum-type']
+
+/** A checksum by some other algorithm would be believed to be held against the content. @throws S3Error InvalidRequest */
+export function demandKnownChecksums (names: readonly string[]): void {
+  const unknown = names.find((name) => name.startsWith('x-amz-checksum-') && !besideChecksums.includes(name) && !checksumAlgorithms.some((algorithm) => name === `x-amz-checksum-${algorithm}`))
+  if (unknown !== undefined) throw new S3Error('InvalidRequest', `${unknown.slice(0, 60)} is not known here; there are ${checksumAlgorithms.join(', ')}`)
 }
 
 function trailerChecksum (algorithm: ChecksumAlgorithm, trailers: ReadonlyMap<string, string>): Stated {

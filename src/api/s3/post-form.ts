@@ -6,7 +6,7 @@ import { encodedKey } from './canonical.ts'
 import { S3Error } from './errors.ts'
 import { askedBy, type Demand, type S3Exchange, sendNothing, sourceOf } from './exchange.ts'
 import { checksumHeaders, retentionIn, versionHeader } from './object-headers.ts'
-import { digestIn } from './payload.ts'
+import { demandKnownChecksums, digestIn } from './payload.ts'
 import { type FormFields, type PostPolicy, verifyPost } from './post-policy.ts'
 import { demandBeside, demandPlain } from './put-object.ts'
 import { parseXml } from './xml-reader.ts'
@@ -60,6 +60,7 @@ async function stored (exchange: S3Exchange, access: PostAccess, { fields, file,
 
 /** What the form says that the file's content has. @throws S3Error */
 function digestsIn (fields: FormFields): Digests {
+  demandKnownChecksums([...fields.keys()])
   const sums = checksumAlgorithms.flatMap((algorithm) => { const text = fields.get(`x-amz-checksum-${algorithm}`); return text === undefined ? [] : [[algorithm, digestIn(algorithm, text)] as const] })
   if (sums.length > 1) throw new S3Error('InvalidRequest', 'Expecting a single x-amz-checksum- field. Multiple checksum types are not allowed.')
   const md5 = fields.get('content-md5')

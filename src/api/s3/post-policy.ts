@@ -53,7 +53,7 @@ function checkPolicy (text: string, fields: FormFields, nowMs: number): PostPoli
     if (typeof name !== 'string' || typeof value !== 'string' || !name.startsWith('$')) throw malformed('a condition is {"name": "value"}, ["eq", "$name", "value"], ["starts-with", "$name", "value"] or ["content-length-range", least, most]')
     const field = name.slice(1).toLowerCase()
     const got = fields.get(field) ?? ''
-    const holds = kind === 'eq' ? got === value : kind === 'starts-with' ? got.startsWith(value) : undefined
+    const holds = kind === 'eq' ? got === value : kind === 'starts-with' ? (field === 'content-type' ? got.split(',').map((type) => type.trim()) : [got]).every((one) => one.startsWith(value)) : undefined
     if (holds === undefined) throw malformed(`"${String(kind).slice(0, 40)}" is no condition`)
     if (!holds) throw new S3Error('AccessDenied', `Invalid according to Policy: Policy Condition failed: ["${String(kind)}", "${name.slice(0, 100)}", "${value.slice(0, 100)}"]`)
     covered.add(field)

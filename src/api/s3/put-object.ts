@@ -1,7 +1,7 @@
 import type { CopyOptions, ObjectName, OfVersion } from '../../objects/index.ts'
 import { demandNoGrants } from './buckets.ts'
 import { decoded } from './canonical.ts'
-import { checkReadConditions, hasReadConditions, writeConditionsIn } from './conditions.ts'
+import { checkReadConditions, demandToldEtag, hasReadConditions, writeConditionsIn } from './conditions.ts'
 import { S3Error } from './errors.ts'
 import { askedBy, type S3Exchange, sendNothing } from './exchange.ts'
 import { targetOf } from './get-object.ts'
@@ -16,9 +16,11 @@ export async function putObject (exchange: S3Exchange): Promise<void> {
   demandPlain(exchange)
   if (exchange.parameters.has('partNumber')) throw new S3Error('InvalidArgument', 'a part has an uploadId beside its partNumber; by itself it would be the whole object', { fields: { ArgumentName: 'partNumber', ArgumentValue: exchange.parameters.get('partNumber')?.slice(0, 40) ?? '' } })
   await demandBeside(exchange)
+  const conditions = writeConditionsIn(header)
+  await demandToldEtag(exchange, conditions)
   const payload = exchange.payload()
   const info = await objects.put(targetOf(exchange), payload, {
-    ...describedIn(exchange), ...retentionIn(exchange), ...writeConditionsIn(header), tags: tagsIn(header('x-amz-tagging')),
+    ...describedIn(exchange), ...retentionIn(exchange), ...conditions, tags: tagsIn(header('x-amz-tagging')),
     sizeBytes: payload.sizeBytes, wantsMd5: true, checksum: payload.checksum, digests: payload.digests, digesting: payload.digesting, expected: payload.expected, askedBy: askedBy(exchange), signal,
   })
   sendNothing(exchange, 200, { etag: `"${info.etag}"`, ...versionHeader(info), ...checksumHeaders(info) })
@@ -30,10 +32,13 @@ export async function copyObject (exchange: S3Exchange): Promise<void> {
   demandPlain(exchange)
   await demandBeside(exchange)
   const source = await copySourceIn(exchange)
+  if (header('x-amz-copy-source-range') !== undefined) throw new S3Error('InvalidArgument', 'x-amz-copy-source-range is of a part (uploadId and partNumber); a copy is of the whole')
   const [isReplaced, areTagsReplaced] = [isReplacing(header('x-amz-metadata-directive')), isReplacing(header('x-amz-tagging-directive'))]
+  if (!isReplaced && header('x-amz-website-redirect-location') !== undefined) throw new S3Error('NotImplemented', 'a copy has the redirect of its source, or with x-amz-metadata-directive: REPLACE what the request says')
   // onto itself it has one, or was put where nobody wanted it; to want it counts as a change, as does a storage class or encryption to clients
   const wantsMd5 = source.bucket !== exchange.bucket || source.key !== exchange.key || isReplaced || notKept.some((name) => header(name) !== undefined) ? true : undefined
   const conditions = { ...writeConditionsIn(header), ...sourceConditionsIn(header) }
+  await demandToldEtag(exchange, conditions)
   const options: CopyOptions = {
     ...retentionIn(exchange), ...conditions, ...(isReplaced ? { replace: describedIn(exchange) } : {}),
     ...(areTagsReplaced ? { tags: tagsIn(header('x-amz-tagging')) ?? [] } : {}),

@@ -70,8 +70,13 @@ async function storeFile ({ objects, gate }: WebParts, exchange: PublicExchange,
   demandWholeBody(headers)
   const [ifMatch, ifNoneMatch] = [headers['if-match'], headers['if-none-match']].map(etagOfWrite)
   if (ifMatch === null || ifNoneMatch === null) throw new ApiError(400, 'invalid', 'If-Match and If-None-Match of a PUT take * or one strong ETag in quotes')
+  // the ETag is told by whether it holds
+  if ((ifMatch ?? '*') !== '*' || (ifNoneMatch ?? '*') !== '*') await admitted(exchange, gate, { action: 'read', ...target })
   const length = headers['content-length']
-  const info = await objects.put(target, lentBodyOf(exchange), { contentType: headers['content-type'], ifMatch, ifNoneMatch, sizeBytes: length === undefined ? undefined : Number(length), askedBy, signal })
+  const encoding = headers['content-encoding']
+  const info = await objects.put(target, lentBodyOf(exchange), {
+    contentType: headers['content-type'], ...encoding === undefined ? {} : { headers: { 'content-encoding': encoding } }, ifMatch, ifNoneMatch, sizeBytes: length === undefined ? undefined : Number(length), askedBy, signal,
+  })
   response.writeHead(201, { etag: `"${info.etag}"`, location: pathOf(target.bucket, target.key), 'content-length': 0 }).end()
 }
 
