@@ -60,10 +60,10 @@ export class Findings {
     return works
   }
 
-  /** It has as many copies, or shards, as it should. */
-  async mended (cid: Cid): Promise<void> {
+  /** It has as many copies, or shards, as it should. `isAtRisk`: as when it was found short; a version that it was no risk to may have other blocks that are. */
+  async mended (cid: Cid, isAtRisk: IsAtRisk): Promise<void> {
     this.#shortBlocks = Math.max(0, this.#shortBlocks - 1)
-    for await (const { versionId } of this.#parts.holder.references(cid)) this.atRisk.mended(versionId)
+    for await (const { versionId } of this.#referencesAtRisk(cid, isAtRisk)) this.atRisk.mended(versionId)
   }
 
   /** A block, or a shard of one, that did not belong here is gone. */
@@ -84,10 +84,9 @@ export class Findings {
     const isShort = surviving < wanted && (surviving > 0 || isMine)
     const places = this.#placesOf(cid)
     if (asked > places) await this.#narrow(cid, ({ redundancy: { k, m } }) => k === 1 && k + m > places)
-    if (isShort) {
-      await this.#short(cid, { isGone: surviving === 0, isAtRisk: ({ redundancy: { k, m } }) => k === 1 && surviving < Math.min(k + m, places) })
-    }
-    return this.#work({ cid, isShort, isWork: isWork(plan), isMisplaced, surviving })
+    const isAtRisk: IsAtRisk = ({ redundancy: { k, m } }) => k === 1 && surviving < Math.min(k + m, places)
+    if (isShort) await this.#short(cid, { isGone: surviving === 0, isAtRisk })
+    return this.#work({ cid, isShort, isAtRisk, isWork: isWork(plan), isMisplaced, surviving })
   }
 
   async #noteShards (cid: Cid, plan: ShardPlan): Promise<readonly Work[]> {
@@ -97,7 +96,7 @@ export class Findings {
     const isOfCode = ({ redundancy }: Reference): boolean => redundancy.k === k && redundancy.m === m
     if (wanted > places) await this.#narrow(cid, isOfCode)
     if (isShort) await this.#short(cid, { isGone: surviving < k, isAtRisk: isOfCode })
-    return this.#work({ cid, isShort, isWork: isShardWork(plan), isMisplaced: misplaced > 0, surviving: asCopies(plan) })
+    return this.#work({ cid, isShort, isAtRisk: isOfCode, isWork: isShardWork(plan), isMisplaced: misplaced > 0, surviving: asCopies(plan) })
   }
 
   #placesOf (cid: Cid): number { return new Set(this.#parts.placement.holdersOf(cid)).size }
@@ -115,17 +114,21 @@ export class Findings {
   }
 
   async #versionsAtRisk (cid: Cid, isAtRisk: IsAtRisk): Promise<void> {
+    for await (const { versionId } of this.#referencesAtRisk(cid, isAtRisk)) this.atRisk.add(versionId)
+  }
+
+  async * #referencesAtRisk (cid: Cid, isAtRisk: IsAtRisk): AsyncIterable<Reference> {
     let read = 0
     for await (const reference of this.#parts.holder.references(cid)) {
-      if (isAtRisk(reference)) this.atRisk.add(reference.versionId)
+      if (isAtRisk(reference)) yield reference
       if (++read === repairLimits.versionsOfBlock) break
     }
   }
 
-  async #work ({ cid, isShort, isWork, isMisplaced, surviving }: { cid: Cid, isShort: boolean, isWork: boolean, isMisplaced: boolean, surviving: number }): Promise<readonly Work[]> {
+  async #work ({ cid, isShort, isAtRisk, isWork, isMisplaced, surviving }: { cid: Cid, isShort: boolean, isAtRisk: IsAtRisk, isWork: boolean, isMisplaced: boolean, surviving: number }): Promise<readonly Work[]> {
     if (!isWork && !isMisplaced) return []
     const bytes = await this.#parts.inventory.sizeOf(cid)
     if (isMisplaced) { this.#misplacedBlocks++; this.#misplacedBytes += bytes }
-    return isWork ? [{ item: { cid, bytes, isShort }, surviving }] : []
+    return isWork ? [{ item: { cid, bytes, isShort, ...isShort ? { isAtRisk } : {} }, surviving }] : []
   }
 }

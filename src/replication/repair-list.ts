@@ -1,5 +1,6 @@
 import { hexOf } from '../base/bytes.ts'
 import type { Cid } from '../base/cid.ts'
+import type { Reference } from './index.ts'
 
 export const repairListLimits = {
   /** Blocks that one sweep remembers to work on: some 100 bytes each. */
@@ -13,6 +14,8 @@ export interface Listed {
   readonly bytes: number
   /** Fewer copies live than its redundancy asks. */
   readonly isShort: boolean
+  /** Which versions that is a risk to. */
+  readonly isAtRisk?: (reference: Reference) => boolean
   /** Somebody said that something is wrong with it. */
   readonly isReported?: boolean
 }

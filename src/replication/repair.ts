@@ -237,13 +237,13 @@ export class Repair {
   async #mend (listed: readonly Listed[], signal: AbortSignal): Promise<void> {
     const items = await Promise.all(listed.map(async ({ cid }) => this.#parts.inventory.find(cid)))
     const plans = new Map((await this.#view(items, signal)).map((seen) => [seen.cid, seen]))
-    await Promise.all(listed.map(async ({ cid, isShort, isReported }) => {
+    await Promise.all(listed.map(async ({ cid, isShort, isAtRisk, isReported }) => {
       const seen = plans.get(cid)
       if (seen === undefined) return
       const { self } = this.#parts
       const mended = isReported === true ? { ...seen, shardPlans: seen.shardPlans.map((plan) => withOwn(plan, self)) } : seen
       const isWhole = await this.#do(mended, signal).catch((error: unknown) => { signal.throwIfAborted(); this.#account.failed(error); return false })
-      if (isWhole && isShort) await this.#found?.mended(cid)
+      if (isWhole && isShort && isAtRisk !== undefined) await this.#found?.mended(cid, isAtRisk)
       // it will be told as short by a sweep, for nobody else may know; that there are too few nodes, if that is not known yet
       const isNews = !isWhole || ((this.#found?.narrowBlocks ?? 0) === 0 && mended.shardPlans.some(({ wanted }) => wanted > this.#placesOf(cid)))
       if (isNews && isReported === true) this.#retryAtMs = Math.min(this.#retryAtMs, this.#parts.clock.monotonicMs())
