@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { closing, openLayout, settled } from '../../src/cluster/index.ts'
+import { closing, openLayout, roles, settled } from '../../src/cluster/index.ts'
 import { configOf } from '../../src/config.ts'
 import type { ClusterState } from '../../src/node/state.ts'
 import { nodeMetrics } from '../../src/node/health/metrics.ts'
@@ -52,6 +52,15 @@ describe('a node is ready when it can serve a read and a write', () => {
   ])('%s', (_what, changed, expected) => {
     expect(statusOf(facts(changed))).toMatchObject(expected)
   })
+})
+
+test('health says when one node alone of several has the keys', () => {
+  const rows = (...members: Parameters<typeof certificateOf>[0][]) => ({ layout, clusterId: cluster.clusterId, certificate: certificateOf(cluster.member('a')), belongs: () => true, members: new Map(members.map((member, i) => [i, { certificate: certificateOf(member), capacityBytes: 1, addresses: [], storeId: undefined }])) }) as unknown as ClusterState
+  const [a, b, storing] = [cluster.member('a'), cluster.member('b'), cluster.member('c', { role: roles.storage })]
+  const healthOf = (state: ClusterState): string => statusOf(facts({ state })).health.join()
+  expect(healthOf(rows(a, storing))).toContain(`one node alone has the keys (${peerNamed('a')})`)
+  expect(healthOf(rows(a))).toBe('')
+  expect(healthOf(rows(a, b, storing))).toBe('')
 })
 
 describe('redundancy below what it should be is told apart from what else may be wrong', () => {

@@ -1,7 +1,7 @@
 import { hexOf } from '../../base/bytes.ts'
 import type { PeerId } from '../../base/peer-id.ts'
 import type { BlockStats } from '../../blockstore/disk-blocks.ts'
-import { allVotersOf, describeMember, nameOfRole } from '../../cluster/index.ts'
+import { allVotersOf, describeMember, nameOfRole, roles } from '../../cluster/index.ts'
 import type { Config } from '../../config.ts'
 import type { LevelDamage } from '../../disk/level-damage.ts'
 import type { ChangeProgress, AnnounceReport, CollectReport, CompareReport, ConvertReport, NodeStatus, RepairReport, ScrubReport } from '../../node.ts'
@@ -126,6 +126,7 @@ function healthOf (facts: StatusFacts): readonly string[] {
     ...(away > 0 ? [`${away} of ${state.layout.members.length} members do not answer: what they hold has fewer copies now`] : []),
     ...forgetful.map((peer) => `the row store of ${peer} was emptied, put back from a copy or damaged: it does not vote`),
     ...(state.layout.state === 'settled' && voters.length < 3 ? [`${voters.length} voters: the death of one stops writes; three or more survive it`] : []),
+    ...keysHealthOf(facts),
     ...(blocks.isReadOnly ? [`the block store takes no writes: ${blocks.readOnlyReason}`] : []),
     ...(rows.readOnlyReason === undefined ? [] : [`this node does not vote: ${rows.readOnlyReason}`]),
     ...(lostPartitions > 0 ? [`the memory of ${lostPartitions} partitions of rows was lost or changed: this node does not vote for them`] : []),
@@ -143,6 +144,12 @@ function healthOf (facts: StatusFacts): readonly string[] {
 
 function givenUpHealthOf ({ givenUp = [] }: StatusFacts): readonly string[] {
   return givenUp.length === 0 ? [] : [`a majority was lost, and ${givenUp.length} nodes given up (${givenUp.join(', ')}): what was written last may be older than what was acknowledged, and some may be gone; "dfs verify" says what`]
+}
+
+function keysHealthOf ({ state }: StatusFacts): readonly string[] {
+  const belonging = [...state.members.values()].map((row) => describeMember(row)).filter(({ peerId }) => state.belongs(peerId))
+  const readers = belonging.filter(({ role }) => role === roles.member)
+  return belonging.length > 1 && readers.length === 1 ? [`one node alone has the keys (${readers[0]?.peerId}): if its keyring is lost nobody can ever read anything; back it up, or let another node join as a member`] : []
 }
 
 function listingHealthOf ({ listedShare = 1 }: StatusFacts): readonly string[] {

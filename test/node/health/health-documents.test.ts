@@ -41,7 +41,8 @@ describe('docs/OPERATIONS.md', () => {
     const rows = await documented()
     const lines = [
       ...unwell(), ...unwell({ reachable: [peerNamed('b')] }, ['a', 'b']),
-      // of other parts
+      // of other parts, and of other clusters
+      'one node alone has the keys (a): if its keyring is lost nobody can ever read anything',
       'the layout changes, and waits for b to take over', 'what survived the loss of a majority is put together, and waits for b; who of them is lost too has to be given up as well',
       'b stay in the layout though away: without them some rows would have no majority of those who know them',
       'this node\'s capacity of 5 bytes is not counted on: why', 'this node\'s capacity was set to 5 bytes, and the cluster counts on 6: say so on a member',
