@@ -241,7 +241,12 @@ describe('a policy', () => {
     expect(await ask('PUT', '/judged?policy', { body: statement(more) })).toMatchObject({ status: 400, code: 'MalformedPolicy' })
   })
 
-  test.each([{ Action: 's3:*', Resource: 'arn:aws:s3:::judged' }, { Action: ['s3:GetObject', 's3:ListBucket'], Resource: ['arn:aws:s3:::judged', 'arn:aws:s3:::judged/*'] }, { Action: 's3:ListBucket', Resource: 'arn:aws:s3:::judged*' }, { Action: '*', Resource: '*' }])('of what its resources have is taken (%#)', async (more) => {
+  test.each(['"Effect": "Allow"', '"\\u0045ffect": "Allow"', '"Condition": {"Bool": {"aws:SecureTransport": "true", "aws:SecureTransport": "false"}}'])('that says something twice is refused: the first was passed over (%s)', async (twice) => {
+    const body = statement({}).replace('"Action"', `${twice},"Action"`)
+    expect(await ask('PUT', '/judged?policy', { body })).toMatchObject({ status: 400, code: 'MalformedPolicy' })
+  })
+
+  test.each([{ Condition: { Bool: { 'aws:SecureTransport': 'false' } }, Sid: 'a": {"}' }, { Action: 's3:*', Resource: 'arn:aws:s3:::judged' }, { Action: ['s3:GetObject', 's3:ListBucket'], Resource: ['arn:aws:s3:::judged', 'arn:aws:s3:::judged/*'] }, { Action: 's3:ListBucket', Resource: 'arn:aws:s3:::judged*' }, { Action: '*', Resource: '*' }])('of what its resources have is taken (%#)', async (more) => {
     expect((await ask('PUT', '/judged?policy', { body: statement(more) })).status).toBe(204)
     expect((await ask('DELETE', '/judged?policy')).status).toBe(204)
   })

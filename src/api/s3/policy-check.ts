@@ -7,7 +7,9 @@ import { matches, parsePolicy } from './policy.ts'
  * @throws S3Error MalformedPolicy, NotImplemented
  */
 export function checkPolicy (text: string, bucket: string): void {
-  for (const { principals, actions, resources } of parsePolicy(text, bucket)) {
+  const statements = parsePolicy(text, bucket)
+  demandNamesOnce(text)
+  for (const { principals, actions, resources } of statements) {
     const names = [...isAboutBuckets(resources, bucket) ? actionsOfAws.bucket : [], ...isAboutObjects(resources, bucket) ? actionsOfAws.object : []]
     const isAmong = (pattern: string, these: readonly string[]): boolean => these.some((name) => matches(pattern.toLowerCase(), `s3:${name}`.toLowerCase()))
     const action = actions.find((pattern) => !isAmong(pattern, Object.values(actionsOfAws).flat()))
@@ -18,6 +20,20 @@ export function checkPolicy (text: string, bucket: string): void {
     if (principal !== undefined) throw new S3Error('MalformedPolicy', `Invalid principal in policy: "${principal.slice(0, 100)}" is no access key ("dfs key ls" lists them)`)
     const variable = resources.find((one) => one.includes('${'))
     if (variable !== undefined) throw new S3Error('NotImplemented', `"${variable.slice(0, 100)}": variables in policies are not understood here, so the policy is not taken`)
+  }
+}
+
+/** Of two Effects, or two Statements, JSON goes by the second. `text` is JSON. @throws S3Error MalformedPolicy */
+function demandNamesOnce (text: string): void {
+  const open: Array<Set<string>> = []
+  for (const [token, name, colon] of text.matchAll(/("(?:[^"\\]|\\.)*")(\s*:)?|[{}]/g)) {
+    if (token === '{') open.push(new Set())
+    else if (token === '}') open.pop()
+    else if (name !== undefined && colon !== undefined) {
+      const said = JSON.parse(name) as string
+      if (open.at(-1)?.has(said) === true) throw new S3Error('MalformedPolicy', `"${said.slice(0, 100)}" stands twice in one object of the policy`)
+      open.at(-1)?.add(said)
+    }
   }
 }
 
