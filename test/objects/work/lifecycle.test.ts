@@ -97,6 +97,12 @@ describe('objects', () => {
     expect(await keysIn(store)).toEqual(['k'])
   })
 
+  test('at what is no date, as rules of before may have it, never are', () => {
+    const version = { bucket: 'b', key: 'k', modified: '2026-01-01T00:00:00.000Z', sizeBytes: 1, isDeleteMarker: false } as unknown as Parameters<typeof expiriesOf>[0][number]
+    const due = (expireDate: string): number => expiriesOf([version], [rule({ expireDate })], Date.parse('2046-01-01T00:00:00Z')).length
+    expect([due('365'), due('45'), due('2045-01-01'), due('2045-01-01T03:00:00Z'), due('2047-01-01')]).toEqual([0, 0, 1, 1, 0])
+  })
+
   test('of a size, with tags, and at a date', async () => {
     const { store, days, walk } = await worldOf({ lifecycle: [
       rule({ id: 'a', prefix: 'size/', expireDays: 1, minSizeBytes: 4, maxSizeBytes: 10 }),
