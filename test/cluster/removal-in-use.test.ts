@@ -11,8 +11,12 @@ test('a node of a cluster in use that is removed while it runs leaves the layout
   const content = noiseBytes(3_000_000, 1)
   await (await real.via(3)).put('before', content)
   const { peerId } = at(3).ready ?? { peerId: '' }
+  const { client } = await real.via(1)
+  await client.json('PUT', '/v1/buckets/wide', { body: { shards: '2+2' } })
   const removed = await at(0).run(['node', 'remove', peerId])
   expect(removed.stderr + removed.stdout).toContain('of epoch 2')
+  expect(removed.stderr).toContain('bucket wide (rs:2+2) needs 4 nodes that hold blocks, and 3 would be left')
+  await client.json('DELETE', '/v1/buckets/wide')
   await (await real.via(1)).put('at once', content)
   const statusAt = async (index: number): Promise<NodeStatus> => (await real.via(index)).client.json<NodeStatus>('GET', '/v1/status')
   await until('the layout has left it behind', 120_000, async () => {

@@ -51,7 +51,7 @@ describe('dfs node remove', () => {
 
   test('and dfs admin are for those who may', async () => {
     const [founder, bob] = [cluster.node(0), cluster.node(1)]
-    expect((await bob.run(['node', 'remove', peerOf(founder)])).stderr).toContain('may neither invite nor remove')
+    for (const dry of [[], ['--dry-run']]) expect(await bob.run(['node', 'remove', peerOf(founder), ...dry])).toMatchObject({ code: 8, stderr: expect.stringContaining('may neither invite nor remove') as string })
     expect(await founder.json(['admin', 'add', peerOf(bob)])).toEqual([{ admin: peerOf(bob) }])
     await until('it knows', 15_000, async () => (await bob.json(['admin', 'ls'])).length === 1)
     const [invite] = await bob.json<{ token: string }>(['invite'])

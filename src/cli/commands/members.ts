@@ -76,6 +76,9 @@ export async function remove (peer: string, options: GivenOptions): Promise<void
     const removed = await client.json<{ era: number, epoch: number }>('DELETE', path, { signal })
     output.fact({ peer, ...removed }, `removed ${peer}: era ${removed.era}, what is sealed from now on is of epoch ${removed.epoch}`)
     output.note('what it has read, it may have kept')
+    // put out first: a stolen node does not wait for what follows to be reckoned
+    const { refusals } = await client.json<ChangeForecast>('DELETE', `${path}?dry-run=true`, { signal })
+    for (const reason of refusals) output.warn(reason)
   })
 }
 

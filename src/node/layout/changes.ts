@@ -10,8 +10,8 @@ import { type Holdings, holdingsAt } from '../../protocols/holdings.ts'
 import type { VoterProgress } from '../../tables/messages.ts'
 import { type EraChangeParts, signerOf } from '../membership/era-change.ts'
 import { heirOf, type LayoutKeeper } from './layout-keeper.ts'
-import { changeMember, demandHolders, demandZone, type MemberSettings, setMember, withSettings } from '../membership/member-settings.ts'
-import { notItself, removeMember } from '../membership/removal.ts'
+import { changeMember, demandHolders, demandSettled, demandZone, hasHolders, type MemberSettings, nobodyHolds, setMember, withSettings } from '../membership/member-settings.ts'
+import { demandKnown, demandRemovable, removeMember, rowsWithout } from '../membership/removal.ts'
 
 export interface ChangesParts {
   readonly eraParts: EraChangeParts
@@ -30,10 +30,14 @@ export class Changes {
 
   /** What a change would move, and why it could not be: by the function that makes the layout, and by what each node says that it has. Nothing is changed. @throws Refused, InvalidInput, NotFound, Unavailable */
   async plan (change: NodeChange, wait: { signal?: AbortSignal } = {}): Promise<ChangeForecast> {
-    if (change.kind === 'remove' && change.peer === this.#parts.eraParts.self) throw new Refused(notItself)
+    const { eraParts } = this.#parts
+    // what would hold up the change holds up its forecast
+    if (change.kind === 'remove') demandRemovable(eraParts, change.peer)
+    if (change.kind === 'replace') signerOf(eraParts)
+    if (change.kind === 'set') demandSettled(eraParts.state, change.settings)
     const arriving = new Set(change.kind === 'join' || (change.kind === 'replace' && change.by === undefined) ? [toCome.peerId] : [])
-    const [{ layout, members, next }, told, buckets] = await Promise.all([
-      this.#parts.keeper.foreseen((rows) => changedRows(rows, change), { arriving, ...wait }), this.#holdings({ byPartition: true, ...wait }), this.#buckets(wait),
+    const [{ layout, rows, members, next }, told, buckets] = await Promise.all([
+      this.#parts.keeper.foreseen((standing) => this.#rowsAfter(standing, change), { arriving, ...wait }), this.#holdings({ byPartition: true, ...wait }), this.#buckets(wait),
     ])
     const holdings = new Map<PeerId, ToldHoldings>([...told].map(([peer, one]) => [peer, { ...one, limitBytes: limitAfter(change, peer, one) }] as const))
     for (const peer of arriving) {
@@ -41,9 +45,10 @@ export class Changes {
       holdings.set(peer, { partitions: new Map(), heldBytes: 0, limitBytes: capacityBytes, roomBytes: Number.MAX_SAFE_INTEGER })
     }
     const plan = changePlan({ present: layout, next, holdings, buckets, mostCopies: Math.max(1, ...(buckets ?? [{ copies: 3 }]).map(({ copies }) => copies)) })
+    const refusals = [...change.kind === 'remove' && !hasHolders(rows) ? [nobodyHolds] : [], ...plan.refusals]
     // a stolen node must go: a removal is never held up
-    const isPossible = change.kind === 'remove' || plan.refusals.length === 0
-    return { ...forecastOf(plan, { version: layout.version, state: layout.state, arriving }), isPossible, areBucketsKnown: buckets !== undefined }
+    const isPossible = change.kind === 'remove' || refusals.length === 0
+    return { ...forecastOf(plan, { version: layout.version, state: layout.state, arriving }), refusals, isPossible, areBucketsKnown: buckets !== undefined }
   }
 
   /** @throws Refused where what is held would not fit any more, unless `isForced`; InvalidInput, Unavailable */
@@ -110,6 +115,14 @@ export class Changes {
     }
   }
 
+  #rowsAfter (rows: readonly MemberRow[], change: NodeChange): readonly MemberRow[] {
+    const { eraParts } = this.#parts
+    if (change.kind !== 'remove' || eraParts.state.belongs(change.peer)) return changedRows(rows, change)
+    // removed already, it is found done
+    demandKnown(eraParts, change.peer)
+    return rows
+  }
+
   async #demandPossible (change: NodeChange, wait: { signal?: AbortSignal }): Promise<void> {
     const { refusals } = await this.plan(change, wait)
     if (refusals.length > 0) throw new Refused(`${refusals.join('; ')}. --force does it all the same`)
@@ -154,17 +167,15 @@ const rowOf = (rows: readonly MemberRow[], peer: PeerId): MemberRow => {
 /** The members rows of those who belong, as a change would leave them. Pure. @throws Refused, InvalidInput */
 export function changedRows (rows: readonly MemberRow[], change: NodeChange): readonly MemberRow[] {
   const after = rowsAfter(rows, change)
-  demandHolders(after)
+  // a stolen node must go, whatever it holds
+  if (change.kind !== 'remove') demandHolders(after)
   return after
 }
 
 function rowsAfter (rows: readonly MemberRow[], change: NodeChange): readonly MemberRow[] {
   switch (change.kind) {
     case 'set': return withSettings(rows, change.peer, change.settings)
-    case 'remove': {
-      const leaving = rowOf(rows, change.peer)
-      return rows.filter((row) => row !== leaving)
-    }
+    case 'remove': return rowsWithout(rows, describeMember(rowOf(rows, change.peer)).peerId)
     case 'join': {
       demandZone(change.zone)
       return [...rows, imaginaryRow(change)]

@@ -67,13 +67,14 @@ export class LayoutKeeper {
    * The layout that would follow if the rows of members were these: what this or another keeper would propose, as far as is known now. By the same rules, so that what is said beforehand is
    * what happens. @throws Refused, for rows that no layout can hold or that `change` refuses; Unavailable
    */
-  async foreseen (change: (rows: readonly MemberRow[]) => readonly MemberRow[], { arriving = new Set(), signal }: { arriving?: ReadonlySet<PeerId>, signal?: AbortSignal } = {}): Promise<{ readonly layout: Layout, readonly members: readonly LayoutMember[], readonly next: Assignment }> {
+  async foreseen (change: (rows: readonly MemberRow[]) => readonly MemberRow[], { arriving = new Set(), signal }: { arriving?: ReadonlySet<PeerId>, signal?: AbortSignal } = {}): Promise<{ readonly layout: Layout, readonly rows: readonly MemberRow[], readonly members: readonly LayoutMember[], readonly next: Assignment }> {
     const { state, memberRows, reachable } = this.#parts
     const { layout } = state
-    const [rows, voters] = await Promise.all([memberRows({ signal }), this.#progressOf(layout, { signal })])
-    const members = wantedMembers({ layout, rows: change(rows.filter((row) => state.belongs(describeMember(row).peerId))), reachable: new Set([...reachable(), ...arriving]), evicted: this.#evicted(layout, voters).evicted })
-    const standing = layout.next ?? layout
-    return { layout, members, next: isSame(members, standing.members) ? standing : assigned(layout, members, this.#algorithmFor(layout, members.filter(({ peerId }) => !arriving.has(peerId)))) }
+    const [standing, voters] = await Promise.all([memberRows({ signal }), this.#progressOf(layout, { signal })])
+    const rows = change(standing.filter((row) => state.belongs(describeMember(row).peerId)))
+    const members = wantedMembers({ layout, rows, reachable: new Set([...reachable(), ...arriving]), evicted: this.#evicted(layout, voters).evicted })
+    const present = layout.next ?? layout
+    return { layout, rows, members, next: isSame(members, present.members) ? present : assigned(layout, members, this.#algorithmFor(layout, members.filter(({ peerId }) => !arriving.has(peerId)))) }
   }
 
   /** Of every voter that answers. */

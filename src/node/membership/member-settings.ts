@@ -30,7 +30,7 @@ export async function setMember ({ state, registers, memberRows }: MemberSetting
   if (state.belongs(peer) && !rows.some((row) => describeMember(row).peerId === peer)) throw new Unavailable(`the members row of ${peer} is not there yet`)
   const after = withSettings(rows, peer, settings)
   demandHolders(after)
-  if (settings.isDraining !== undefined && state.layout.state !== 'settled' && state.layout.state !== 'changing') throw new Refused('nothing is held yet: the first bucket settles who holds what')
+  demandSettled(state, settings)
   return changeMember({ registers }, peer, (row) => set(row, settings), wait)
 }
 
@@ -70,9 +70,18 @@ function set ({ isDraining: wasDraining, ...row }: MemberRow, { isDraining = was
   } as MemberRow
 }
 
+/** @throws Refused where there is nothing to drain yet */
+export function demandSettled ({ layout }: MemberSettingsParts['state'], { isDraining }: MemberSettings): void {
+  if (isDraining !== undefined && layout.state !== 'settled' && layout.state !== 'changing') throw new Refused('nothing is held yet: the first bucket settles who holds what')
+}
+
 /** @throws Refused where nobody would be left to hold and decide */
 export function demandHolders (rows: readonly MemberRow[]): void {
   const holding = rows.filter(({ isDraining }) => isDraining !== true)
   if (!holding.some((row) => describeMember(row).role === roles.member)) throw new Refused('nobody would be left to hold and decide: one member stays')
-  if (!holding.some((row) => row.capacityBytes > 0 && describeMember(row).role !== roles.witness)) throw new Refused('nobody would be left to hold blocks: one node with a capacity above 0 stays')
+  if (!hasHolders(rows)) throw new Refused(`${nobodyHolds}: one node with a capacity above 0 stays`)
 }
+
+export const nobodyHolds = 'nobody would be left to hold blocks'
+export const hasHolders = (rows: readonly MemberRow[]): boolean =>
+  rows.some((row) => row.isDraining !== true && row.capacityBytes > 0 && describeMember(row).role !== roles.witness)

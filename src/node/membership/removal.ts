@@ -1,11 +1,9 @@
 import { equals, partitionCount } from '../../base/bytes.ts'
 import { NotFound, Refused, Unavailable } from '../../base/errors.ts'
 import { keyOf, type PeerId } from '../../base/peer-id.ts'
-import { describeMember, roles } from '../../cluster/index.ts'
+import { describeMember, type MemberRow, roles } from '../../cluster/index.ts'
 import { majorityOf } from '../../tables/electorate.ts'
 import { changeEra, type EraChangeParts, signerOf } from './era-change.ts'
-
-export const notItself = 'a node does not remove itself: ask another one'
 
 export interface Removal {
   /** The era that leaves it out. */
@@ -20,20 +18,36 @@ export interface Removal {
  * @throws Refused, NotFound, Unavailable (nothing happened), UnknownOutcome (repeat it)
  */
 export async function removeMember (parts: EraChangeParts, subject: PeerId, wait: { signal?: AbortSignal } = {}): Promise<Removal> {
-  if (subject === parts.self) throw new Refused(notItself)
-  signerOf(parts)
-  if (parts.state.belongs(subject)) demandMajorityWithout(parts, subject)
+  demandRemovable(parts, subject)
   await changeEra(parts, ({ rows, admins }) => {
     const leaving = rows.map((row) => describeMember(row)).find(({ peerId }) => peerId === subject)
     if (leaving === undefined) {
-      if (!parts.state.members.has(subject)) throw new NotFound(`${subject} is no member of this cluster, and never was`)
+      demandKnown(parts, subject)
       return undefined
     }
-    const remaining = rows.filter((row) => describeMember(row).peerId !== subject)
-    if (!remaining.some((row) => describeMember(row).role === roles.member)) throw new Refused('nobody would be left that can read: a cluster keeps one member')
+    const remaining = rowsWithout(rows, subject)
     return { rows: remaining, admins: admins.filter((admin) => !equals(admin.subject, keyOf(subject))), isNewEpoch: leaving.role === roles.member, keepsInvites: false }
   }, wait)
   return { era: parts.state.era.number, epoch: parts.epochs.newest }
+}
+
+/** What can be said of a removal before anybody is asked. @throws Refused, Unavailable */
+export function demandRemovable (parts: EraChangeParts, subject: PeerId): void {
+  if (subject === parts.self) throw new Refused('a node does not remove itself: ask another one')
+  signerOf(parts)
+  if (parts.state.belongs(subject)) demandMajorityWithout(parts, subject)
+}
+
+/** @throws NotFound */
+export function demandKnown ({ state }: Pick<EraChangeParts, 'state'>, subject: PeerId): void {
+  if (!state.members.has(subject)) throw new NotFound(`${subject} is no member of this cluster, and never was`)
+}
+
+/** The rows of those who remain. Pure. @throws Refused */
+export function rowsWithout (rows: readonly MemberRow[], subject: PeerId): readonly MemberRow[] {
+  const remaining = rows.filter((row) => describeMember(row).peerId !== subject)
+  if (!remaining.some((row) => describeMember(row).role === roles.member)) throw new Refused('nobody would be left that can read: a cluster keeps one member')
+  return remaining
 }
 
 /** Put out, it votes no more, and until the layout has left it behind its place counts as a dead one. @throws Refused, Unavailable */

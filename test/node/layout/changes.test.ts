@@ -1,13 +1,17 @@
 import { describe, expect, test } from 'vitest'
 import { partitionCount } from '../../../src/base/bytes.ts'
-import { Refused } from '../../../src/base/errors.ts'
+import { systemClock } from '../../../src/base/clock.ts'
+import { NotFound, Refused, Unavailable } from '../../../src/base/errors.ts'
 import { keyOf, type PeerId } from '../../../src/base/peer-id.ts'
 import { seededRandom } from '../../../src/base/random.ts'
 import { type Assignment, changed, changePlan, changing, closing, describeMember, type Layout, type LayoutMember, type MemberRow, openLayout, roles, settled, type ToldHoldings } from '../../../src/cluster/index.ts'
-import { changedRows, progressOf, type ProgressFacts } from '../../../src/node/layout/changes.ts'
+import type { Requests } from '../../../src/network/index.ts'
+import { changedRows, Changes, progressOf, type ProgressFacts } from '../../../src/node/layout/changes.ts'
 import { wantedMembers } from '../../../src/node/layout/layout-keeper.ts'
+import { removeMember } from '../../../src/node/membership/removal.ts'
 import type { NodeChange } from '../../../src/node.ts'
 import type { Holdings } from '../../../src/protocols/holdings.ts'
+import { type EraNode, eraNodes } from '../../support/era-nodes.ts'
 import { certificateOf, layoutMember, paperCluster, peerNamed } from '../../support/cluster-identities.ts'
 
 const cluster = paperCluster()
@@ -144,6 +148,46 @@ describe('what is said of a change beforehand', () => {
     expect(() => changedRows(rows.slice(0, 1), { kind: 'set', peer: peerNamed('a'), settings: { isDraining: true } })).toThrow(/nobody would be left/)
     expect(() => changedRows(rows, { kind: 'remove', peer: peerNamed('stranger') })).toThrow(Refused)
     expect(() => changedRows(rows, { kind: 'set', peer: peerNamed('a'), settings: { zone: 'no spaces' } })).toThrow(/zone/)
+  })
+})
+
+describe('a forecast', () => {
+  const changesOf = ({ parts }: EraNode, rowsOf: (rows: readonly MemberRow[]) => readonly MemberRow[] = (rows) => rows): Changes => new Changes({
+    eraParts: parts, clock: systemClock, requests: { request: async () => { throw new Unavailable('away') } } as unknown as Requests,
+    keeper: {
+      foreseen: async (change) => { const { layout } = parts.state; return { layout, rows: change(rowsOf(await parts.memberRows({}))), members: layout.members, next: layout } },
+      progress: async () => new Map(),
+    },
+    own: async () => ({ partitions: new Map(), heldBytes: 0, limitBytes: undefined, roomBytes: 1e12 }) as unknown as Holdings,
+    buckets: async () => [],
+  })
+  const remove = (name: string): NodeChange => ({ kind: 'remove', peer: peerNamed(name) })
+
+  test('of a removal is refused where the removal is', async () => {
+    const nodes = await eraNodes(['founder', 'bob', 'carol', 'dave', 'eve'])
+    const founder = nodes.of('founder')
+    await expect(changesOf(nodes.of('bob')).plan(remove('carol'))).rejects.toThrow(/may neither invite nor remove/)
+    await expect(changesOf(founder).plan(remove('founder'))).rejects.toThrow(/does not remove itself/)
+    await expect(changesOf(founder).plan(remove('stranger'))).rejects.toBeInstanceOf(NotFound)
+    for (const name of ['carol', 'dave']) nodes.die(name)
+    await expect(removeMember(founder.parts, peerNamed('bob'))).rejects.toBeInstanceOf(Unavailable)
+    await expect(changesOf(founder).plan(remove('bob'))).rejects.toBeInstanceOf(Unavailable)
+    await expect(changesOf(founder).plan(remove('carol'))).resolves.toMatchObject({ isPossible: true, refusals: [] })
+  })
+
+  test('of a removal says that nobody is left to hold blocks, and that one was removed already', async () => {
+    const nodes = await eraNodes(['founder', 'bob', 'carol', 'dave'])
+    const founder = nodes.of('founder')
+    const bobAlone = (rows: readonly MemberRow[]): readonly MemberRow[] => rows.map((row) => ({ ...row, capacityBytes: describeMember(row).peerId === peerNamed('bob') ? 1 : 0 }))
+    await expect(changesOf(founder, bobAlone).plan(remove('bob'))).resolves.toMatchObject({ isPossible: true, refusals: ['nobody would be left to hold blocks'] })
+    await removeMember(founder.parts, peerNamed('dave'))
+    await expect(changesOf(founder).plan(remove('dave'))).resolves.toMatchObject({ isPossible: true, refusals: [] })
+  })
+
+  test('of a drain is refused where nothing is held yet', async () => {
+    const nodes = await eraNodes(['founder', 'bob'])
+    const drain: NodeChange = { kind: 'set', peer: peerNamed('bob'), settings: { isDraining: true } }
+    await expect(changesOf(nodes.of('founder')).plan(drain)).rejects.toThrow(/the first bucket settles/)
   })
 })
 
