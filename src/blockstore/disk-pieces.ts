@@ -7,7 +7,7 @@ import { type PieceDisk, pieceFolderAt, pieceRoots } from './piece-disk.ts'
  * What is stored by a name that its bytes prove: blocks, and shards of them. A large piece is a file of its own, which is there whole and durable or not at
  * all; the file is the truth. A small one (≤ 32 KiB) is a record of the key-value store, where many share one sync: 20 times the rate of small files.
  *
- * What is not what its name says is set aside, counted and reported, and never given out. After a failed fsync of a file, or a failed write of the index (its
+ * What is not what its name says is set aside, counted and reported, and never given out; so is a file that cannot be read, again and again. After a failed fsync of a file, or a failed write of the index (its
  * references too), the disk may have dropped what it claimed to have: nothing more is written until the store is opened afresh. A full disk is no failure:
  * writes go on when there is room.
  */
@@ -39,7 +39,12 @@ export interface PieceStats {
 export const pieceLimits = {
   /** Up to here a piece is a record, above a file. */
   smallBytes: 32 * 1024,
+  /** Files of which it is remembered that the last read failed; above it all are forgotten. */
+  maxFailing: 10_000,
 } as const
+
+/** What is there: its bytes, or why its file cannot be read. */
+type Read = { readonly bytes: Uint8Array, readonly isSmall: boolean } | { readonly fault: Error }
 
 const { large, aside } = pieceRoots
 
@@ -49,6 +54,8 @@ export class DiskPieces<Name extends string> {
   readonly #putting = new Map<Name, Promise<void>>()
   readonly #changing = new Map<Name, Promise<unknown>>()
   readonly #stats = { count: 0, bytes: 0, corrupt: 0 }
+  /** The last read of their files failed. */
+  readonly #failing = new Set<Name>()
 
   private constructor (disk: PieceDisk, shelf: Shelf<Name>) {
     this.#disk = disk
@@ -64,8 +71,14 @@ export class DiskPieces<Name extends string> {
   get stats (): PieceStats { return { ...this.#stats } }
 
   async get (name: Name): Promise<Uint8Array> {
-    const { bytes } = await this.#read(name)
-    return this.#shelf.isRight(name, bytes) ? bytes : await this.#alone(name, async () => this.#getOrSetAside(name))
+    const read = await this.#read(name)
+    // once may be the disk, or the way to it; another time it is this file
+    if ('fault' in read && !this.#failing.has(name)) {
+      if (this.#failing.size >= pieceLimits.maxFailing) this.#failing.clear()
+      this.#failing.add(name)
+      throw read.fault
+    }
+    return this.#rightIn(name, read) ?? await this.#alone(name, async () => this.#getOrSetAside(name))
   }
 
   /** Of bytes that are right. */
@@ -137,15 +150,22 @@ export class DiskPieces<Name extends string> {
     for await (const [, value] of index.entries({ from: Uint8Array.of(small), to: Uint8Array.of(small + 1) })) this.#count(1, value.byteLength)
   }
 
-  async #read (name: Name): Promise<{ bytes: Uint8Array, isSmall: boolean }> {
+  async #read (name: Name): Promise<Read> {
     const small = await this.#disk.index.get(this.#keyOf('small', name))
     if (small !== undefined) return { bytes: small, isSmall: true }
     try {
       return { bytes: await this.#disk.files.read(this.#pathOf(name)), isSmall: false }
     } catch (cause) {
       if (cause instanceof FileMissing) throw this.#shelf.missing(name, { cause })
+      if (isFault(cause)) return { fault: cause }
       throw cause
     }
+  }
+
+  #rightIn (name: Name, read: Read): Uint8Array | undefined {
+    if ('fault' in read) return undefined
+    this.#failing.delete(name)
+    return this.#shelf.isRight(name, read.bytes) ? read.bytes : undefined
   }
 
   /** One after the other for one piece: else who found it rotten sets aside, or counts as lost, what another has put, moved or deleted since. */
@@ -249,23 +269,25 @@ export class DiskPieces<Name extends string> {
 
   /** Alone only. Reads again: what was rotten before its turn came may have been replaced. */
   async #readOrSetAside (name: Name): Promise<Uint8Array | undefined> {
-    const { bytes, isSmall } = await this.#read(name)
-    if (this.#shelf.isRight(name, bytes)) return bytes
-    await this.#setAside(name, bytes, isSmall)
-    return undefined
+    const read = await this.#read(name)
+    const right = this.#rightIn(name, read)
+    if (right === undefined) await this.#setAside(name, read)
+    return right
   }
 
-  async #setAside (name: Name, bytes: Uint8Array, isSmall: boolean): Promise<void> {
+  async #setAside (name: Name, read: Read): Promise<void> {
     const { files, index } = this.#disk
     this.#shelf.onCorrupt(name)
     if (this.#disk.failure !== undefined) return
-    if (isSmall) await index.batch([{ type: 'put', key: this.#keyOf('setAside', name), value: bytes }, { type: 'delete', key: this.#keyOf('small', name) }], { sync: true })
+    const byteLength = 'fault' in read ? await files.size(this.#pathOf(name)) ?? 0 : read.bytes.byteLength
+    if ('bytes' in read && read.isSmall) await index.batch([{ type: 'put', key: this.#keyOf('setAside', name), value: read.bytes }, { type: 'delete', key: this.#keyOf('small', name) }], { sync: true })
     else {
       await this.#disk.heeding(files.rename(this.#pathOf(name), `${aside}/${name}`))
       await index.batch([{ type: 'delete', key: this.#keyOf('large', name) }], { sync: false })
     }
+    this.#failing.delete(name)
     this.#stats.corrupt++
-    this.#count(-1, -bytes.byteLength)
+    this.#count(-1, -byteLength)
   }
 
   #count (pieces: number, bytes: number): void {
@@ -283,6 +305,9 @@ export class DiskPieces<Name extends string> {
 
   #pathOf (name: Name): string { return `${this.#folderOf(name)}/${name}` }
 }
+
+/** That is what a bad sector says, and what file systems with checks of their own do; what has to do with rights, or with the process, is of no file in particular. */
+const isFault = (error: unknown): error is Error => error instanceof Error && 'code' in error && ['EIO', 'EBADMSG', 'EUCLEAN'].includes(String(error.code))
 
 const sizeIn = (value: Uint8Array): number => value.byteLength === 4 ? new DataView(value.buffer, value.byteOffset).getUint32(0) : 0
 

@@ -293,6 +293,50 @@ describe('blocks on disk', () => {
     }
   })
 
+  /** As of a bad sector: the file is there, and reading it fails each time; the rest of the disk is well. */
+  function badSectorAt (disk: Disk, cid: Cid): Disk {
+    const files: MemoryFiles = { ...disk.files, read: async (path) => {
+      if (path.startsWith('blocks/large/') && path.endsWith(cid)) throw Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' })
+      return disk.files.read(path)
+    } }
+    return { ...disk, files }
+  }
+
+  test('a file that cannot be read again and again is set aside and reported, as a rotten one is (it counted as held for ever, and nobody brought another)', async () => {
+    const disk = newDisk()
+    await (await openOn(disk)).put(cidOf(large), large)
+    const blocks = await openOn(badSectorAt(disk, cidOf(large)))
+    const { count } = blocks.stats()
+    await expect(blocks.get(cidOf(large))).rejects.toThrow('EIO')
+    expect(await blocks.has(cidOf(large))).toBe(true)
+    await expect(blocks.get(cidOf(large))).rejects.toThrow(BlockCorrupt)
+    expect(blocks.corrupt).toEqual([cidOf(large)])
+    expect(await blocks.has(cidOf(large))).toBe(false)
+    expect(blocks.stats()).toMatchObject({ corrupt: 1, count: count - 1, bytes: 0, isReadOnly: false })
+    expect(disk.files.paths).toContain(`blocks/corrupt/${cidOf(large)}`)
+  })
+
+  test('a good copy takes the place of a file that cannot be read, which is kept', async () => {
+    const disk = newDisk()
+    await (await openOn(disk)).put(cidOf(large), large)
+    const blocks = await openOn(badSectorAt(disk, cidOf(large)))
+    await blocks.put(cidOf(large), large)
+    expect(disk.files.paths).toContain(`blocks/corrupt/${cidOf(large)}`)
+    expect(await (await openOn(disk)).get(cidOf(large))).toEqual(large)
+  })
+
+  test('a read that fails once proves nothing: the next may do', async () => {
+    const disk = newDisk()
+    const blocks = await openOn(disk)
+    await blocks.put(cidOf(large), large)
+    for (let i = 0; i < 3; i++) {
+      disk.files.fail('read')
+      await expect(blocks.get(cidOf(large))).rejects.toThrow('EIO')
+      expect(await blocks.get(cidOf(large))).toEqual(large)
+    }
+    expect(blocks.corrupt).toEqual([])
+  })
+
   test('after a power failure at any point hold every acknowledged block with its reference, the others whole or not at all', async () => {
     for (let seed = 0; seed < 150; seed++) {
       const random = seededRandom(seed)

@@ -107,6 +107,24 @@ describe('scrub', () => {
     expect(of.blocks.stats()).toMatchObject({ corrupt: 3, count: 2 })
   })
 
+  test('goes on behind a file that cannot be read, and reports it to repair (it tried that one for ever, and read nothing behind it)', async () => {
+    const of = await world()
+    for (const bytes of [small, large, other]) await of.holder.store(cidOf(bytes), bytes, reference)
+    const { files } = of.disk
+    const read = files.read.bind(files)
+    files.read = async (path) => {
+      if (path.startsWith('blocks/large/') && path.endsWith(cidOf(large))) throw Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' })
+      return read(path)
+    }
+    const scrub = await of.scrub()
+    scrub.now()
+    let failures = 0
+    for (let phase = ''; phase !== 'waiting' && failures < 5; phase = scrub.status().phase) await of.run(scrub).catch(() => { failures++ })
+    expect([failures, scrub.status().last?.found]).toMatchObject([1, { wrongPieces: 1 }])
+    expect(of.reported).toEqual([cidOf(large)])
+    expect(await of.blocks.has(cidOf(large))).toBe(false)
+  })
+
   test('enters files that the index has lost, so that they are counted, listed and looked at', async () => {
     const of = await world()
     await of.holder.store(cidOf(large), large, reference)
