@@ -1,4 +1,5 @@
 import type { Cid } from '../base/cid.ts'
+import { Corrupt, NotFound } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import type { Shards } from '../blockstore/index.ts'
 import type { Shard, ShardName } from '../blockstore/shard.ts'
@@ -79,11 +80,20 @@ export class ShardMending {
 
   async #here (cid: Cid, { k, m }: Redundancy): Promise<ReadonlyMap<number, Shard>> {
     const found = new Map<number, Shard>()
-    for await (const name of this.#parts.shards.of(cid)) if (name.k === k && name.m === m && !found.has(name.index)) found.set(name.index, await this.#parts.shards.get(name))
+    for await (const name of this.#parts.shards.of(cid)) {
+      if (name.k !== k || name.m !== m || found.has(name.index)) continue
+      const shard = await this.#parts.shards.get(name).catch(orMade)
+      if (shard !== undefined) found.set(name.index, shard)
+    }
     return found
   }
 
   async * #references (cid: Cid, { k, m }: Redundancy): AsyncIterable<Reference> {
     for await (const reference of this.#parts.holder.references(cid)) if (reference.redundancy.k === k && reference.redundancy.m === m) yield reference
   }
+}
+
+/** One that is rotten, or listed without its file, is made anew as others are: the rest of the block must not wait for it. */
+function orMade (error: unknown): undefined {
+  if (!(error instanceof NotFound) && !(error instanceof Corrupt)) throw error
 }

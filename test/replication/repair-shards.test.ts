@@ -76,6 +76,23 @@ describe('repair of shards', () => {
     expect(await placed(nodes)).toEqual(whole)
   })
 
+  test('is done by a node of which one shard cannot be had, listed without its file or rotten (it failed each time, and nobody else brought it)', async () => {
+    for (const harm of ['gone', 'rotten'] as const) {
+      const { world, nodes } = await stored()
+      const [away, bringer, , loser] = nodes as readonly [RepairNode, RepairNode, RepairNode, RepairNode]
+      // once a substitute's
+      await bringer.holder.storeShard(shards[0] as Shard, referenceOf('version'))
+      for (const path of bringer.files.paths.filter((name) => name.includes(`${cid}.4.2.0`))) {
+        if (harm === 'gone') await bringer.files.remove(path)
+        else bringer.files.flip(path, 12_345)
+      }
+      await lose(loser)
+      world.away.add(away.self)
+      await world.sweep(...nodes.slice(1))
+      expect((await placed(nodes))[3], harm).toEqual([3])
+    }
+  })
+
   test('with more gone than may be does nothing, and tells what is at risk', async () => {
     const { world, nodes } = await stored()
     for (const i of [0, 2, 4]) await lose(nodes[i] as RepairNode)
