@@ -23,12 +23,14 @@ export function clientOver (transport: Transport, { clock = systemClock }: { clo
   const page = async (bucket: string, { signal, ...options }: ListOptions = {}): Promise<ObjectPage> => request('GET', `${objectPath(bucket)}${queryOf(options)}`, { signal })
   return {
     async put ({ bucket, key }, source, options = {}) {
-      const { signal, onProgress } = options
-      return jsonOf(await write({ method: 'PUT', path: objectPath(bucket, key), headers: putHeaders(options), body: onProgress === undefined ? source : counted(source, onProgress), signal }))
+      const { signal, onProgress, sizeBytes } = options
+      const body = sizeBytes === undefined ? source : sized(source, sizeBytes)
+      return jsonOf(await write({ method: 'PUT', path: objectPath(bucket, key), headers: putHeaders(options), body: onProgress === undefined ? body : counted(body, onProgress), signal }))
     },
     get: async (target, options = {}) => reading(target, options, read, clock),
     async head (target, { signal } = {}) {
-      const { headers } = await read({ method: 'HEAD', path: objectPath(target.bucket, target.key), signal })
+      const { headers, body } = await read({ method: 'HEAD', path: objectPath(target.bucket, target.key), signal })
+      await gathered(body)
       return infoIn(target, headers, Number(headers['content-length']))
     },
     async remove ({ bucket, key }, { ifMatch, signal } = {}) {
@@ -89,9 +91,36 @@ const conditionHeaders = ({ ifMatch, ifNoneMatch }: Conditions): Record<string, 
   ...(ifNoneMatch === undefined ? {} : { 'if-none-match': ifNoneMatch }),
 })
 
+/** A body of that length alone: of a longer one Node would send so much, to be stored as all of it, and browsers say what they have themselves. @throws ClientError */
+function sized (source: Body, sizeBytes: number): Body {
+  const demand = (isRight: boolean, cameBytes: number): void => {
+    if (!isRight) throw clientErrorOf(400, { code: 'invalid', field: 'size', message: `${sizeBytes} bytes were announced, ${cameBytes} came; nothing was stored` })
+  }
+  const known = knownSizeOf(source)
+  if (known !== undefined) demand(known === sizeBytes, known)
+  if (isWhole(source)) return source
+  return (async function * () {
+    let cameBytes = 0
+    for await (const piece of source) {
+      cameBytes += piece.byteLength
+      demand(cameBytes <= sizeBytes, cameBytes)
+      yield piece
+    }
+    demand(cameBytes === sizeBytes, cameBytes)
+  })()
+}
+
+const isWhole = (source: Body): source is Exclude<Body, AsyncIterable<Uint8Array>> => typeof source === 'string' || source instanceof Uint8Array || source instanceof Blob
+
+function knownSizeOf (source: Body): number | undefined {
+  if (!isWhole(source)) return undefined
+  if (source instanceof Blob) return source.size
+  return typeof source === 'string' ? new TextEncoder().encode(source).byteLength : source.byteLength
+}
+
 /** Of a body in one piece there is nothing to count. */
 function counted (source: Body, onProgress: (sentBytes: number) => void): Body {
-  if (typeof source === 'string' || source instanceof Uint8Array || source instanceof Blob) return source
+  if (isWhole(source)) return source
   return (async function * () {
     let sentBytes = 0
     for await (const piece of source) {
@@ -103,15 +132,27 @@ function counted (source: Body, onProgress: (sentBytes: number) => void): Body {
 
 async function reading (target: ObjectName, { range, ifMatch, signal, onProgress }: Parameters<Client['get']>[1] & object, read: (outgoing: Outgoing) => Promise<Answer>, clock: Clock): Promise<Reading> {
   const ask = async (headers: Record<string, string>): Promise<Answer> => read({ method: 'GET', path: objectPath(target.bucket, target.key), headers, signal })
-  const answer = await ask({ ...(range === undefined ? {} : { range: `bytes=${range.first < 0 ? '' : range.first}-${range.first < 0 ? -range.first : range.last ?? ''}` }), ...conditionHeaders({ ifMatch }) })
+  const answer = await ask({ ...(range === undefined ? {} : { range: rangeText(range) }), ...conditionHeaders({ ifMatch }) })
   const { first, end, sizeBytes } = extentOf(answer.headers)
   const info = infoIn(target, answer.headers, sizeBytes)
   const body = goingOn(answer.body, {
     clock, signal, totalBytes: end - first, onProgress,
-    again: async (gotBytes) => (await ask({ range: `bytes=${first + gotBytes}-${end - 1}`, ...conditionHeaders({ ifMatch: info.etag }) })).body,
+    async again (gotBytes) {
+      const rest = await ask({ range: `bytes=${first + gotBytes}-${end - 1}`, ...conditionHeaders({ ifMatch: info.etag }) })
+      const { first: from, end: to } = extentOf(rest.headers)
+      if (from !== first + gotBytes || to !== end) throw new Unreachable(`the answer broke off after ${gotBytes} bytes, and what would go on begins at ${from}: something between passes over ranges`)
+      return rest.body
+    },
   })
   const bytes = async (): Promise<Uint8Array<ArrayBuffer>> => gathered(body, end - first)
   return { info, range: { first, end }, body, bytes, text: async () => new TextDecoder().decode(await bytes()), stream: () => streamOf(body) }
+}
+
+/** A server passes over what is no range, and sends all. @throws ClientError */
+function rangeText ({ first, last }: { readonly first: number, readonly last?: number }): string {
+  const isRight = Number.isSafeInteger(first) && (last === undefined || (Number.isSafeInteger(last) && first >= 0 && last >= first))
+  if (!isRight) throw clientErrorOf(416, { code: 'invalid', field: 'range', message: `bytes ${first} to ${last ?? 'the end'} are no range; one that counts from the end has a negative first and no last` })
+  return first < 0 ? `bytes=-${-first}` : `bytes=${first}-${last ?? ''}`
 }
 
 /** What comes, of what whole. */
@@ -175,8 +216,9 @@ async function repeated<T> (attempt: () => Promise<T>, { clock, signal }: { cloc
 /** @throws ClientError for an answer that says no */
 async function demandRight (answer: Answer): Promise<Answer> {
   if (answer.status < 400) return answer
+  const body = await gathered(answer.body)
   // of a HEAD the reason is a header
-  const text = answer.headers['x-dfs-error'] ?? new TextDecoder().decode(await gathered(answer.body))
+  const text = answer.headers['x-dfs-error'] ?? new TextDecoder().decode(body)
   throw clientErrorOf(answer.status, reasonIn(text))
 }
 
@@ -193,6 +235,7 @@ async function jsonOf<T> ({ body }: Answer): Promise<T> {
   return JSON.parse(new TextDecoder().decode(await gathered(body))) as T
 }
 
+/** A connection is free again when the body has been read, be it empty. */
 async function gathered (body: AsyncIterable<Uint8Array>, sizeBytes?: number): Promise<Uint8Array<ArrayBuffer>> {
   if (sizeBytes !== undefined) {
     const all = new Uint8Array(sizeBytes)

@@ -53,7 +53,8 @@ export async function * readOf (answer: IncomingMessage, outgoing: Pick<Outgoing
 
 function told (cause: unknown, { signal }: Outgoing, { host, port }: Connection): unknown {
   if (signal?.aborted === true) return signal.reason
-  // what is no error of the network is the source's own
+  // a file that is not there fails in the words of a network
+  if (typeof cause === 'object' && cause !== null && ofSources.has(cause)) return cause
   return cause instanceof Error && 'code' in cause && /^(E[A-Z]+|ERR_(TLS|SSL)_\w+|CERT_\w+|DEPTH_ZERO\w*|SELF_SIGNED\w*|UNABLE_TO\w*)$/.test(String(cause.code))
     ? new Unreachable(`the node at ${host}:${port} could not be reached: ${cause.message}`, { cause })
     : cause
@@ -82,11 +83,23 @@ function sourceOf (body: Body | undefined): [AsyncIterable<Uint8Array> | undefin
 }
 
 async function * unless (source: AsyncIterable<Uint8Array>, isOver: () => boolean): AsyncIterable<Uint8Array> {
-  for await (const piece of source) {
-    if (isOver()) return
-    yield piece
+  const iterator = source[Symbol.asyncIterator]()
+  try {
+    for (;;) {
+      const next = await iterator.next().catch((cause: unknown) => {
+        if (typeof cause === 'object' && cause !== null) ofSources.add(cause)
+        throw cause
+      })
+      if (next.done === true || isOver()) return
+      yield next.value
+    }
+  } finally {
+    await iterator.return?.()
   }
 }
+
+/** What sources threw, to be told as it is. */
+const ofSources = new WeakSet<object>()
 
 /**
  * A node that refuses a body may close before it has read all of it. The write fails then, while the reason lies in the socket unread: so the failure

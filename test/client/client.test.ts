@@ -1,3 +1,4 @@
+import { createReadStream } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -6,7 +7,7 @@ import { systemClock } from '../../src/base/clock.ts'
 import { Conflict, Unavailable } from '../../src/base/errors.ts'
 import { connect as connectInBrowser } from '../../src/client/browser.ts'
 import { clientOver } from '../../src/client/client.ts'
-import { type Client, ClientError, connect, type Status, Unreachable } from '../../src/client/index.ts'
+import { type Client, ClientError, clientLimits, connect, type Status, Unreachable } from '../../src/client/index.ts'
 import type { Answer, Outgoing } from '../../src/client/transport.ts'
 import type { DfsNode, NodeStatus } from '../../src/node.ts'
 import { type Objects, objectStore } from '../../src/objects/index.ts'
@@ -91,6 +92,32 @@ describe.each([['a local node', localWorld], ['a node elsewhere', async () => re
     await client.put(target, '')
     expect(await (await client.get(target)).bytes()).toEqual(new Uint8Array())
   })
+
+  test('a range that is none is refused (all came, as if nothing had been said)', async () => {
+    await client.put(target, 'more than eight bytes')
+    for (const range of [{ first: 5, last: 2 }, { first: 1.5 }, { first: NaN }, { first: 2, last: 3.5 }, { first: 1e21 }, { first: -5, last: 2 }]) {
+      await expect(client.get(target, { range }), JSON.stringify(range)).rejects.toMatchObject({ name: 'ClientError', code: 'invalid', status: 416, field: 'range' })
+    }
+  })
+
+  test.each<[string, () => Parameters<Client['put']>[1]]>([
+    ['a text', () => '0123456789'], ['bytes', () => text('0123456789')], ['a Blob', () => new Blob(['0123456789'])], ['an iterable', () => (async function * () { yield text('01234'); yield text('56789') })()],
+  ])('%s of another length than was said stores nothing (of a longer one the beginning was stored, a shorter one was waited for)', async (name, source) => {
+    const place = { ...target, key: `sized ${name}` }
+    for (const sizeBytes of [3, 5, 11, NaN]) await expect(client.put(place, source(), { sizeBytes })).rejects.toMatchObject({ name: 'ClientError', code: 'invalid', field: 'size' })
+    await expect(client.head(place)).rejects.toMatchObject({ code: 'not-found' })
+    expect(await client.put(place, source(), { sizeBytes: 10 })).toMatchObject({ sizeBytes: 10 })
+  })
+
+  test('a source that fails as files do is not taken for a node that is not reached', async () => {
+    await expect(client.put({ ...target, key: 'file' }, createReadStream('/nothing/is/here'))).rejects.toMatchObject({ code: 'ENOENT' })
+  })
+
+  test('whoever asks again and again what is known of objects is answered every time (it waited for ever after 64)', async () => {
+    await client.put(target, 'x')
+    for (let i = 0; i < clientLimits.maxSockets + 1; i++) await client.head(target)
+    for (let i = 0; i < clientLimits.maxSockets + 1; i++) await expect(client.head({ ...target, key: 'nothing' })).rejects.toMatchObject({ code: 'not-found' })
+  }, 20_000)
 
   test('conditions have one winner, and errors their codes', async () => {
     const { etag } = await client.put(target, 'one')
@@ -184,9 +211,16 @@ describe('what is repeated', () => {
   })
 
   test('a body that breaks off goes on where it ended, on the same version, and no byte comes twice', async () => {
-    answers = [answer(200, breaking('0123'), { 'content-length': '10', etag: '"e"' }), answer(206, breaking('45'), {}), new Unreachable('away'), answer(206, '6789', {})]
+    answers = [answer(200, breaking('0123'), { 'content-length': '10', etag: '"e"' }), answer(206, breaking('45'), { 'content-range': 'bytes 4-9/10' }), new Unreachable('away'), answer(206, '6789', { 'content-range': 'bytes 6-9/10' })]
     expect(await (await client.get(target)).text()).toBe('0123456789')
     expect(asked.map(({ headers }) => [headers?.range, headers?.['if-match']])).toEqual([[undefined, undefined], ['bytes=4-9', '"e"'], ['bytes=6-9', '"e"'], ['bytes=6-9', '"e"']])
+  })
+
+  test('a body that can only begin anew, where a server between passes over ranges, fails: its first bytes would come twice', async () => {
+    answers = [answer(200, breaking('0123'), { 'content-length': '10', etag: '"e"' }), answer(200, '0123456789', { 'content-length': '10', etag: '"e"' })]
+    const got: string[] = []
+    await expect((async () => { for await (const piece of (await client.get(target)).body) got.push(new TextDecoder().decode(piece)) })()).rejects.toBeInstanceOf(Unreachable)
+    expect(got.join('')).toBe('0123')
   })
 
   test('not for ever: a body that brings nothing more fails, and one whose version has gone says so', async () => {
