@@ -5,7 +5,7 @@ import type { PeerId } from '../../src/base/peer-id.ts'
 import { referencesTo } from '../../src/blockstore/references.ts'
 import { blockHoldersOf, type Layout } from '../../src/cluster/index.ts'
 import { erasureCode } from '../../src/erasure/index.ts'
-import type { BucketOptions, Objects } from '../../src/objects/index.ts'
+import type { Bucket, BucketOptions, Objects } from '../../src/objects/index.ts'
 import { tables } from '../../src/tables/index.ts'
 import { peerNamed } from '../support/cluster-identities.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
@@ -367,6 +367,20 @@ export const wholeHistories = {
     },
   },
 
+  'where all may be missed the next second as many as ever acknowledge': {
+    names: ['ann', 'bob', 'carol', 'dave', 'eve', 'frank', 'grace'],
+    bucket: { shards: '2+2', settings: { ack: 'all' } },
+    async told ({ world, placesOf, put, ends, before }) {
+      const [one = '', other = '', , , through = ''] = placesOf('A')
+      if (!await put(through, 'before', 'B')) world.violations.push('nothing is acknowledged where all have room')
+      // nobody has room for the last
+      before.storeShard = async (_, index) => { if (index > 2) throw new StoreFull('the disk is full') }
+      await put(through, 'k', 'A')
+      await ends([one, other])
+      before.storeShard = undefined
+    },
+  },
+
   'of more than two one copy is enough where that is allowed': {
     names: ['ann', 'bob', 'carol'],
     bucket: { degraded: 'allow' },
@@ -397,7 +411,7 @@ export interface WholeHistory {
   readonly names: readonly string[]
   /** Who may join. */
   readonly fresh?: readonly string[]
-  readonly bucket?: Partial<BucketOptions>
+  readonly bucket?: Partial<BucketOptions & Pick<Bucket, 'settings'>>
   /** How often an upload shows that it goes on. */
   readonly beatEveryMs?: number
   readonly isShowingStores?: boolean

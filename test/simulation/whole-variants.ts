@@ -138,6 +138,9 @@ export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
   }),
   'an upload that goes on does not show it': () => ({ beatEveryMs: 3_600_000 }),
   'of three redundant shards one is waited for': acknowledgedBy(({ index }) => index, ({ k, m }) => k + Math.ceil(Math.min(m, 2) / 2)),
+  'where all may be missed the next second as many as ever acknowledge': () => ({
+    replication: (engine) => ({ ...engine, writer: (reference, options) => engine.writer(reference, { ...options, isAllNeeded: false }) }),
+  }),
   'of more than two one copy is enough where that is allowed': () => ({
     replication: (engine, { stores }) => ({
       ...engine,
