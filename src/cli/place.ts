@@ -1,6 +1,6 @@
 import type { Stats } from 'node:fs'
 import { lstat, realpath, stat } from 'node:fs/promises'
-import { dirname, join, resolve, sep } from 'node:path'
+import { dirname, join } from 'node:path'
 import { InvalidInput, Refused } from '../base/errors.ts'
 import { fileError } from './file-errors.ts'
 
@@ -32,11 +32,11 @@ export async function placeAt (path: string): Promise<Place> {
   return { kind: 'file', path: (await lstat(path)).isSymbolicLink() ? await realpath(path) : path }
 }
 
-/** A key is any text; as a path it must stay inside the folder. @throws Refused */
+/** A key is any text, and two may be ways to one file ("a//b", "a/./b"): only those that are the plain way to it are taken. One that ends with a slash is a folder's. @throws Refused */
 export function insideOf (folder: string, path: string): string {
-  const [top, file] = [resolve(folder), resolve(folder, path)]
-  if (!(file + sep).startsWith(top === sep ? sep : top + sep) || path.includes('\0')) throw new Refused(`the key "${path}" would lie outside ${folder}; get it alone, under a name of your choice`)
-  return file
+  const names = path.replace(/\/$/, '').split('/')
+  if (path !== '' && (names.some((name) => ['', '.', '..'].includes(name)) || path.includes('\0'))) throw new Refused(`the key "${path}" is no path of a file below ${folder}; get it alone, under a name of your choice`)
+  return join(folder, ...names)
 }
 
 function nameOf (key: string): string {

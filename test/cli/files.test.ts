@@ -128,12 +128,15 @@ describe('get', () => {
 
 describe('get -r', () => {
   test('says which keys are no paths, and gets the rest', async () => {
-    for (const key of ['f/a', 'f/deep/b', 'f/deep/b/c', 'f/../../out']) await put(key, key)
+    for (const key of ['f/a', 'f//a', 'f/./a', 'f/x/../a', 'f/deep/b', 'f/deep/b/c', 'f/../../out']) await put(key, key)
     await mark('f/')
     await mark('f/sub/')
     const { code, stderr } = await node.run(['get', '-r', 'photos/f/', at('got')])
     expect(code).toBe(8)
-    expect(stderr).toMatch(/"\.\.\/\.\.\/out" would lie outside[\s\S]*a file stands where \S*deep\/b\/c needs a folder[\s\S]*2 of 6 objects were not written/)
+    for (const key of ['../../out', '/a', './a', 'x/../a']) expect(stderr).toContain(`the key "${key}" is no path`)
+    expect(stderr).toMatch(/a file stands where \S*deep\/b\/c needs a folder[\s\S]*5 of 9 objects were not written/)
+    // another would have stood in its place
+    expect(await readFile(at('got', 'a'), 'utf8')).toBe('f/a')
     expect((await readdir(at('got'), { recursive: true })).toSorted()).toEqual(['a', 'deep', 'deep/b', 'sub'])
   })
 
