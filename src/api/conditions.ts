@@ -1,4 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { InvalidInput } from '../base/errors.ts'
+import type { ByteRange, ObjectInfo, ObjectName, ObjectReading, Objects, OfVersion } from '../objects/index.ts'
+import { ApiError } from './errors.ts'
 
 /** What conditions compare with. */
 export interface Representation {
@@ -34,6 +37,24 @@ export function etagOfWrite (header: string | undefined): string | null | undefi
   if (header === undefined) return undefined
   const [, quoted, bare] = /^\s*(?:"([^"]*)"|(\*|[\w-]+))\s*$/.exec(header) ?? []
   return quoted ?? bare ?? null
+}
+
+/** @throws ApiError for a condition that no engine could hold in the very write: passed over, it would write all the same (RFC 9110 §13.1.4) */
+export function demandKnownConditions ({ 'if-unmodified-since': date }: IncomingHttpHeaders): void {
+  if (date !== undefined) throw new ApiError(400, 'invalid', 'If-Unmodified-Since of a write is not understood here, so nothing was done; If-Match is')
+}
+
+export const representationOf = ({ etag, modified }: Pick<ObjectInfo, 'etag' | 'modified'>): Representation => ({ etag, modifiedMs: Date.parse(modified) })
+
+/** `reading` is undefined where the object has no such bytes: conditions come first all the same, and then `failure`. */
+export async function openedFor (objects: Pick<Objects, 'get' | 'head'>, target: ObjectName, { range, ...of }: OfVersion & { readonly range: ByteRange | undefined, readonly signal: AbortSignal }): Promise<{ info: ObjectInfo, reading: ObjectReading | undefined, failure?: InvalidInput }> {
+  try {
+    const reading = await objects.get(target, { ...of, range })
+    return { info: reading.info, reading }
+  } catch (error) {
+    if (!(error instanceof InvalidInput && error.field === 'range')) throw error
+    return { info: await objects.head(target, of), reading: undefined, failure: error }
+  }
 }
 
 function tagsIn (header: string): ReadonlyArray<{ tag: string, isWeak: boolean }> {

@@ -1,6 +1,7 @@
 import { cors } from '@connectrpc/connect'
 import type { Config } from '../config.ts'
 import { bucketFor } from './bucket-for.ts'
+import { etagOfWrite } from './conditions.ts'
 import { type Exchange, sendJson } from './local/context.ts'
 import { ApiError } from './errors.ts'
 import type { Gate, Wish } from './gate.ts'
@@ -59,6 +60,8 @@ async function answerByHttp (exchange: Exchange, permit: Permit): Promise<void> 
   const wish = wishOf(exchange, area, names)
   if (wish === undefined) throw new ApiError(404, 'not-found', 'there is nothing at this path; here are /v1/objects, /v1/buckets, /v1/watch of a bucket and the calls of dfs.v1')
   await permit.demand(wish)
+  // whether an ETag holds tells what is in the object to whoever guesses
+  if (wish.action === 'write' && (etagOfWrite(request.headers['if-match']) ?? '*') !== '*') await permit.demand({ action: 'read', bucket: wish.bucket, key: wish.key })
   const source = area === 'objects' ? copySourceIn(request.headers) : undefined
   if (source !== undefined) await permit.demand({ action: 'read', ...source })
   return route(exchange, nothingOfTheNode)

@@ -24,7 +24,7 @@ describe('PUT', () => {
     expect((await served.ask('/photos/a', { method: 'PUT', body: 'x', headers: { ...writer, 'if-none-match': '*' } })).status).toBe(412)
     expect((await served.ask('/photos/a', { method: 'PUT', body: 'x', headers: { ...writer, 'if-match': '"other"' } })).status).toBe(412)
     // each of these replaced it
-    for (const [name, value] of [['if-none-match', 'W/"x"'], ['if-none-match', '"x", "y"'], ['content-range', 'bytes 4-7/8']] as const) expect((await served.ask('/photos/a', { method: 'PUT', body: 'x', headers: { ...writer, [name]: value } })).status).toBe(400)
+    for (const [name, value] of [['if-none-match', 'W/"x"'], ['if-none-match', '"x", "y"'], ['content-range', 'bytes 4-7/8'], ['if-unmodified-since', 'Mon, 01 Jan 2001 00:00:00 GMT']] as const) expect((await served.ask('/photos/a', { method: 'PUT', body: 'x', headers: { ...writer, [name]: value } })).status).toBe(400)
     expect(await contentOf('/photos/a')).toBe('content')
   })
 })

@@ -187,6 +187,15 @@ describe('the HTTP API for objects at a public address', () => {
     }
   })
 
+  test('a key that may write and not read is not told whether an ETag is the object\'s', async () => {
+    const { etag } = await objects.put({ bucket: 'photos', key: 'guessed' }, (async function * () { yield new TextEncoder().encode('secret') })())
+    for (const [method, ifMatch] of [['PUT', 'other'], ['PUT', etag], ['DELETE', 'other'], ['DELETE', etag]] as const) {
+      expect((await http(method, '/v1/objects/photos/guessed', { headers: { authorization: dropper, 'if-match': `"${ifMatch}"` }, body: '' })).status, `${method} ${ifMatch}`).toBe(403)
+    }
+    expect((await http('PUT', '/v1/objects/photos/guessed', { headers: { authorization: dropper, 'if-match': '*' }, body: 'x' })).status).toBe(201)
+    expect((await http('DELETE', '/v1/objects/photos/guessed', { headers: { authorization: dropper } })).status).toBe(200)
+  })
+
   test('a listing of versions is asked for as one, whatever stands below its prefix', async () => {
     const wishes: Wish[] = []
     const face = publicApiFace({ node: { objects } as unknown as DfsNode, clock: systemClock, config: { rpcOrigins: [], rpcReflection: false }, gate: { ...testGate, judge: async (wish) => { wishes.push(wish); return 'allow' } } })

@@ -4,7 +4,7 @@ import type { Refusal } from '../server/listener.ts'
 
 /** An error as JSON; of a HEAD, which has no body, in the header x-dfs-error. */
 export function jsonRefusalOf (error: unknown, { headers, method }: Pick<IncomingMessage, 'headers' | 'method'>): Refusal {
-  const isConditional = headers['if-match'] !== undefined || headers['if-none-match'] !== undefined
+  const isConditional = ['if-match', 'if-none-match', 'if-unmodified-since'].some((name) => headers[name] !== undefined)
   const { status, body } = errorAnswerOf(error, { isConditional })
   return {
     status,

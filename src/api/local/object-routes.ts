@@ -1,5 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { ObjectInfo, ObjectName, PutOptions } from '../../objects/index.ts'
+import { Conflict } from '../../base/errors.ts'
+import type { ObjectInfo, ObjectName, ObjectReading, PutOptions } from '../../objects/index.ts'
+import { demandKnownConditions, etagOfWrite, mayBePart, openedFor, representationOf, verdictOf } from '../conditions.ts'
 import { lentBodyOf } from '../server/body.ts'
 import { type Exchange, requireMethod, sendJson } from './context.ts'
 import { ApiError } from '../errors.ts'
@@ -43,9 +45,11 @@ export const shown = <Info extends ObjectInfo>({ attributes: _, isNullVersion: _
 async function putObject (exchange: Exchange, target: ObjectName): Promise<void> {
   const { node, request, signal, askedBy } = exchange
   demandWholeBody(request.headers)
+  if (versionIn(exchange) !== undefined) throw new ApiError(400, 'invalid', 'a PUT makes a version of its own, and takes none')
   const source = copySourceIn(request.headers)
   if (source !== undefined) {
     const { ifMatch, ifNoneMatch } = putOptionsOf(exchange)
+    demandNothingBeside(request)
     sendJson(exchange, shown(await node.objects.copy(source, target, { ifMatch, ifNoneMatch, signal })), { status: 201 })
     return
   }
@@ -64,22 +68,39 @@ export function copySourceIn ({ 'x-dfs-copy-source': header }: IncomingHttpHeade
   }
 }
 
+/** A copy has the content of its source, and what is beside it. @throws ApiError for what would be passed over */
+function demandNothingBeside ({ headers }: Exchange['request']): void {
+  const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+  if (hasBody || headers['content-type'] !== undefined || Object.keys(metadataIn(headers)).length > 0) throw new ApiError(400, 'invalid', 'a copy (x-dfs-copy-source) has the bytes, the type and the metadata of its source, and takes none with it')
+}
+
 function putOptionsOf ({ request: { headers } }: Exchange): PutOptions {
   const ifNoneMatch = headers['if-none-match']
   if (ifNoneMatch !== undefined && ifNoneMatch !== '*') throw new ApiError(400, 'invalid', 'If-None-Match of a PUT takes *')
   const length = headers['content-length']
-  return { contentType: headers['content-type'], metadata: metadataIn(headers), ifMatch: etagIn(headers['if-match']), ifNoneMatch, sizeBytes: length === undefined ? undefined : Number(length) }
+  return { contentType: headers['content-type'], metadata: metadataIn(headers), ifMatch: ifMatchIn(headers), ifNoneMatch, sizeBytes: length === undefined ? undefined : Number(length) }
+}
+
+/** Of a write. @throws ApiError */
+function ifMatchIn (headers: IncomingHttpHeaders): string | undefined {
+  demandKnownConditions(headers)
+  const etag = etagOfWrite(headers['if-match'])
+  if (etag === null) throw new ApiError(400, 'invalid', 'If-Match of a write takes * or one strong ETag in quotes')
+  return etag
 }
 
 async function getObject (exchange: Exchange, target: ObjectName): Promise<void> {
-  const { request, response, node, signal, transfers } = exchange
-  const range = byteRangeOf(request.headers.range)
-  const reading = await node.objects.get(target, { signal, range, ifMatch: etagIn(request.headers['if-match']), versionId: versionIn(exchange) })
-  const transfer = String(request.headers['x-dfs-transfer'] ?? '')
-  if (transfer !== '' && transfer.length <= maxTransferIdLength) transfers.remember(transfer, reading.sources)
-  if (isFresh(exchange, reading.info)) { response.writeHead(304, { etag: `"${reading.info.etag}"` }).end(); return }
+  const { request: { headers }, node: { objects }, signal, transfers } = exchange
+  const [range, versionId] = [byteRangeOf(headers.range), versionIn(exchange)]
+  const { info, reading, failure } = await openedFor(objects, target, { signal, range, versionId })
+  if (isAnswered(exchange, info)) return
+  const isPart = range !== undefined && mayBePart(headers, representationOf(info))
+  if (isPart && failure !== undefined) throw failure
+  const found = isPart || range === undefined ? reading as ObjectReading : await objects.get(target, { signal, versionId, ifMatch: info.etag })
+  const transfer = String(headers['x-dfs-transfer'] ?? '')
+  if (transfer !== '' && transfer.length <= maxTransferIdLength) transfers.remember(transfer, found.sources)
   try {
-    await streamed(exchange, reading, { headers: headersOf(reading.info), isPart: range !== undefined })
+    await streamed(exchange, found, { headers: headersOf(info), isPart })
   } catch (error) {
     transfers.broke(transfer, error)
     throw error
@@ -88,11 +109,22 @@ async function getObject (exchange: Exchange, target: ObjectName): Promise<void>
 
 async function headObject (exchange: Exchange, target: ObjectName): Promise<void> {
   const info = await exchange.node.objects.head(target, { signal: exchange.signal, versionId: versionIn(exchange) })
+  if (isAnswered(exchange, info)) return
   exchange.response.writeHead(200, { ...headersOf(info), 'content-length': info.sizeBytes }).end()
 }
 
+/** Whether conditions say so. @throws Conflict where one does not hold */
+function isAnswered ({ request: { headers }, response }: Exchange, info: ObjectInfo): boolean {
+  const verdict = verdictOf(headers, representationOf(info))
+  if (verdict === 'failed') throw new Conflict(`the object has changed: its etag is ${info.etag}`)
+  if (verdict === 'not-modified') response.writeHead(304, { etag: `"${info.etag}"` }).end()
+  return verdict === 'not-modified'
+}
+
 async function deleteObject (exchange: Exchange, target: ObjectName): Promise<void> {
-  const { wasThere: removed } = await exchange.node.objects.remove(target, { signal: exchange.signal, ifMatch: etagIn(exchange.request.headers['if-match']), versionId: versionIn(exchange) })
+  const { node, signal, request: { headers } } = exchange
+  if (headers['if-none-match'] !== undefined) throw new ApiError(400, 'invalid', 'a DELETE takes If-Match, and no If-None-Match: what is not there cannot be removed')
+  const { wasThere: removed } = await node.objects.remove(target, { signal, ifMatch: ifMatchIn(headers), versionId: versionIn(exchange) })
   sendJson(exchange, { removed })
 }
 
@@ -114,10 +146,3 @@ function headersOf (info: ObjectInfo): Record<string, string> {
     ...metadataHeaders(info.metadata),
   }
 }
-
-function isFresh ({ request }: Exchange, info: ObjectInfo): boolean {
-  const header = request.headers['if-none-match']
-  return header !== undefined && (header === '*' || header.split(',').some((tag) => etagIn(tag.trim()) === info.etag))
-}
-
-const etagIn = (header: string | undefined): string | undefined => header?.replace(/^W\//, '').replace(/^"(.*)"$/, '$1')

@@ -21,6 +21,7 @@ export interface RouteOptions {
 /** Finds the route of an authenticated request and runs it. @throws ApiError for a path that nobody answers */
 export async function route (exchange: Exchange, options: RouteOptions): Promise<void> {
   const [area, name, ...key] = segmentsOf(exchange.path)
+  demandKnownQuery(exchange, area === 'members' && key[0] === 'heir' ? [] : queries[area ?? ''] ?? [])
   switch (area) {
     case 'objects':
       if (name === undefined) break
@@ -89,6 +90,17 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
     case undefined:
   }
   throw new ApiError(404, 'not-found', 'there is nothing at this path')
+}
+
+/** What the query of a request that changes something may say. */
+const queries: Readonly<Record<string, readonly string[]>> = { objects: ['version'], locks: ['version'], members: ['dry-run'] }
+
+/** A version that is misspelt would be the current one, and a dry run a removal. @throws ApiError */
+function demandKnownQuery ({ request: { method }, query }: Exchange, known: readonly string[]): void {
+  if (method === 'GET' || method === 'HEAD') return
+  const names = [...query.keys()]
+  const other = names.find((name, i) => !known.includes(name) || names.indexOf(name) !== i)
+  if (other !== undefined) throw new ApiError(400, 'invalid', `"${other.slice(0, 40)}" in the query is ${known.includes(other) ? 'there twice' : 'not known here'}, so nothing was done`)
 }
 
 // split before decoding: an encoded slash belongs to a key; empty segments do too ("a//b"), so only the leading "/v1/" goes

@@ -4,7 +4,7 @@ import { lentBodyOf } from '../server/body.ts'
 import { requireMethod, sendJson } from '../local/context.ts'
 import { shown } from '../local/object-routes.ts'
 import { ApiError } from '../errors.ts'
-import { etagOfWrite } from '../conditions.ts'
+import { demandKnownConditions, etagOfWrite } from '../conditions.ts'
 import { demandWholeBody } from '../content-range.ts'
 import { admitted, type Gate } from '../gate.ts'
 import type { PublicExchange, PublicFace } from '../server/public-listener.ts'
@@ -68,6 +68,7 @@ async function storeFile ({ objects, gate }: WebParts, exchange: PublicExchange,
   const { request: { headers }, response, signal } = exchange
   const { askedBy } = await admitted(exchange, gate, { action: 'write', ...target })
   demandWholeBody(headers)
+  demandKnownConditions(headers)
   const [ifMatch, ifNoneMatch] = [headers['if-match'], headers['if-none-match']].map(etagOfWrite)
   if (ifMatch === null || ifNoneMatch === null) throw new ApiError(400, 'invalid', 'If-Match and If-None-Match of a PUT take * or one strong ETag in quotes')
   // the ETag is told by whether it holds

@@ -1,7 +1,6 @@
 import type { OutgoingHttpHeaders } from 'node:http'
-import { InvalidInput } from '../../base/errors.ts'
-import type { ByteRange, ObjectInfo, ObjectName, ObjectReading, Objects } from '../../objects/index.ts'
-import { mayBePart, verdictOf } from '../conditions.ts'
+import type { ObjectInfo, ObjectName, ObjectReading, Objects } from '../../objects/index.ts'
+import { mayBePart, openedFor, representationOf, verdictOf } from '../conditions.ts'
 import { ApiError } from '../errors.ts'
 import { headerText } from '../header-text.ts'
 import type { PublicExchange } from '../server/public-listener.ts'
@@ -27,7 +26,7 @@ export async function sendObject (exchange: PublicExchange, objects: Objects, ta
   const isHead = request.method === 'HEAD'
   // of a HEAD there are no parts (RFC 9110 §14.2)
   const wanted = isHead || options.isWhole === true ? undefined : byteRangeOf(request.headers.range)
-  const { info, reading } = isHead ? { info: await objects.head(target, { signal }), reading: undefined } : await opened(exchange, objects, target, wanted)
+  const { info, reading } = isHead ? { info: await objects.head(target, { signal }), reading: undefined } : await openedFor(objects, target, { signal, range: wanted })
   const representation = representationOf(info)
   const headers = headersOf(info, options)
   const verdict = options.isWhole === true ? 'send' : verdictOf(request.headers, representation)
@@ -40,23 +39,10 @@ export async function sendObject (exchange: PublicExchange, objects: Objects, ta
   await streamed(exchange, whole as ObjectReading, { headers, isPart, onBegun: options.onBegun })
 }
 
-/** `reading` is undefined where the object has no such bytes; conditions come first all the same. */
-async function opened ({ signal }: PublicExchange, objects: Objects, target: ObjectName, range: ByteRange | undefined): Promise<{ info: ObjectInfo, reading: ObjectReading | undefined }> {
-  try {
-    const reading = await objects.get(target, { signal, range })
-    return { info: reading.info, reading }
-  } catch (error) {
-    if (!(error instanceof InvalidInput && error.field === 'range')) throw error
-    return { info: await objects.head(target, { signal }), reading: undefined }
-  }
-}
-
 function noSuchRange ({ response }: PublicExchange, { sizeBytes }: ObjectInfo): ApiError {
   response.setHeader('content-range', `bytes */${sizeBytes}`)
   return new ApiError(416, 'invalid', `the object has ${sizeBytes} bytes, and none of those that are asked for`)
 }
-
-const representationOf = ({ etag, modified }: ObjectInfo): { etag: string, modifiedMs: number } => ({ etag, modifiedMs: Date.parse(modified) })
 
 function headersOf (info: ObjectInfo, { isPublic, asFile = false, isSite = false }: SendOptions): OutgoingHttpHeaders {
   const contentType = contentTypeOf(info)

@@ -7,6 +7,7 @@ import { hexOf, utf8 } from '../../../src/base/bytes.ts'
 import { Corrupt, Unavailable } from '../../../src/base/errors.ts'
 import { keyedHash } from '../../../src/base/hash.ts'
 import { objectPath } from '../../../src/client/index.ts'
+import { peerNamed } from '../../support/cluster-identities.ts'
 import { servedApi, type ServedApi } from '../../support/local-api.ts'
 
 let served: ServedApi
@@ -32,6 +33,8 @@ function ask (method: string, path: string, { headers = {}, body, token = true }
     asked.end(body)
   })
 }
+
+const past = 'Mon, 01 Jan 2001 00:00:00 GMT'
 
 describe('the local API', () => {
   test('proves that it knows the token before it is shown to it', async () => {
@@ -75,6 +78,51 @@ describe('the local API', () => {
     expect(await ask('HEAD', '/v1/objects/photos/a/b')).toMatchObject({ status: 200, body: '', headers: { 'content-length': '21' } })
     expect(JSON.parse((await ask('DELETE', '/v1/objects/photos/a/b')).body)).toEqual({ removed: true })
     expect((await ask('GET', '/v1/objects/photos/a/b')).status).toBe(404)
+  })
+
+  test('a part is of the version that If-Range names, else all comes (it was a part of another version, to be put behind the old one)', async () => {
+    const etag = String((await ask('PUT', '/v1/objects/photos/ranged', { body: 'the first' })).headers.etag)
+    const { headers: { etag: second, 'last-modified': modified } } = await ask('PUT', '/v1/objects/photos/ranged', { body: 'another one' }).then(async () => ask('GET', '/v1/objects/photos/ranged'))
+    const got = async (headers: Record<string, string>): Promise<unknown[]> => { const { status, body } = await ask('GET', '/v1/objects/photos/ranged', { headers }); return [status, body] }
+    expect(await got({ range: 'bytes=8-', 'if-range': etag })).toEqual([200, 'another one'])
+    expect(await got({ range: 'bytes=99-', 'if-range': etag })).toEqual([200, 'another one'])
+    expect(await got({ range: 'bytes=8-', 'if-range': String(second) })).toEqual([206, 'one'])
+    expect(await got({ range: 'bytes=8-', 'if-range': String(modified) })).toEqual([206, 'one'])
+    expect(await got({ range: 'bytes=8-', 'if-range': past })).toEqual([200, 'another one'])
+  })
+
+  test('conditions of RFC 9110 hold on reads, and on a write those that can (the others were passed over: it overwrote, and removed)', async () => {
+    const etag = String((await ask('PUT', '/v1/objects/photos/held', { body: 'x' })).headers.etag)
+    const statuses = async (method: string, ...headers: ReadonlyArray<Record<string, string>>): Promise<number[]> => Promise.all(headers.map(async (one) => (await ask(method, '/v1/objects/photos/held', { headers: one })).status))
+    const future = new Date(Date.now() + 1e7).toUTCString()
+    for (const method of ['GET', 'HEAD']) {
+      expect(await statuses(method, { 'if-match': '"other"' }, { 'if-match': `"other", ${etag}` }, { 'if-match': '*' }, { 'if-unmodified-since': past }, { 'if-unmodified-since': future }), method).toEqual([412, 200, 200, 412, 200])
+      expect(await statuses(method, { 'if-none-match': etag }, { 'if-none-match': '*' }, { 'if-none-match': '"other"' }, { 'if-modified-since': future }, { 'if-modified-since': past }), method).toEqual([304, 304, 200, 304, 200])
+    }
+    expect((await ask('GET', '/v1/objects/photos/held', { headers: { range: 'bytes=99-', 'if-match': '"other"' } })).status).toBe(412)
+    expect(await statuses('DELETE', { 'if-none-match': '*' }, { 'if-unmodified-since': past }, { 'if-match': `W/${etag}` }, { 'if-match': `"x", ${etag}` }, { 'if-match': '"other"' })).toEqual([400, 400, 400, 400, 412])
+    expect(await statuses('PUT', { 'if-unmodified-since': past }, { 'if-match': `W/${etag}` }, { 'if-none-match': etag }, { 'if-match': '"other"' })).toEqual([400, 400, 400, 412])
+    expect((await ask('GET', '/v1/objects/photos/held')).headers.etag).toBe(etag)
+    expect(await statuses('DELETE', { 'if-match': etag })).toEqual([200])
+  })
+
+  test('what the query of a change says that is not known, or twice, is refused (a misspelt dry run removed the node, a misspelt version what is current)', async () => {
+    await ask('PUT', '/v1/objects/photos/kept', { body: 'x' })
+    const [peer, none] = [peerNamed('bob'), '0'.repeat(64)]
+    for (const [method, path] of [
+      ['DELETE', '/v1/objects/photos/kept?versionId=1'], ['DELETE', `/v1/objects/photos/kept?version=${none}&version=null`], ['PUT', '/v1/objects/photos/kept?version=null'], ['DELETE', `/v1/members/${peer}?dryRun=true`], ['DELETE', `/v1/members/${peer}?dry-run=false&dry-run=true`],
+      ['POST', `/v1/members/${peer}/heir?dry-run=true`], ['POST', '/v1/cluster/forget-lost?dry-run=true'], ['DELETE', '/v1/buckets/photos?dry-run=true'],
+    ] as const) expect((await ask(method, path, { body: '' })).status, path).toBe(400)
+    expect((await ask('GET', '/v1/objects/photos/kept?else=1')).body).toBe('x')
+    expect((await ask('DELETE', `/v1/objects/photos/kept?version=${none}`)).body).toContain('"removed":false')
+  })
+
+  test('a copy takes no body and no metadata, which it would pass over', async () => {
+    await ask('PUT', '/v1/objects/photos/source', { body: 'x' })
+    const copying = async (options: Parameters<typeof ask>[2]): Promise<number> => (await ask('PUT', '/v1/objects/photos/copied', { ...options, headers: { 'x-dfs-copy-source': '/photos/source', ...options?.headers } })).status
+    expect([await copying({ body: 'bytes' }), await copying({ headers: { 'x-dfs-meta-who': 'me' } }), await copying({ headers: { 'content-type': 'text/plain' } })]).toEqual([400, 400, 400])
+    expect((await ask('GET', '/v1/objects/photos/copied')).status).toBe(404)
+    expect(await copying({})).toBe(201)
   })
 
   test.each([
