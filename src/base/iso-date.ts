@@ -1,3 +1,6 @@
+/** The last millisecond of the year 9999: what ISO 8601 has four digits for, and protobuf takes. */
+export const lastDateMs = 253_402_300_799_999
+
 const form = /^(\d{4}-\d{2}-\d{2})(T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:\d{2}))?$/
 
 /**

@@ -38,8 +38,9 @@ function demandNothing (others: Readonly<Record<string, unknown>>): void {
 function rightsIn (value: unknown): AccessRight[] {
   if (!Array.isArray(value)) throw new InvalidInput('rights', 'rights are a list of {"bucket", "prefix", "actions"}')
   return value.map((right: unknown) => {
-    const { bucket, prefix = '', actions } = (typeof right === 'object' && right !== null ? right : {}) as Readonly<Record<string, unknown>>
-    if (typeof bucket !== 'string' || typeof prefix !== 'string' || !Array.isArray(actions)) throw new InvalidInput('rights', `a right is {"bucket": NAME or "*", "prefix": TEXT, "actions": [...]}, not ${JSON.stringify(right)?.slice(0, 100)}`)
+    const { bucket, prefix = '', actions, ...others } = (typeof right === 'object' && right !== null ? right : {}) as Readonly<Record<string, unknown>>
+    // a prefix that is misspelt would be the whole bucket
+    if (typeof bucket !== 'string' || typeof prefix !== 'string' || !Array.isArray(actions) || Object.keys(others).length > 0) throw new InvalidInput('rights', `a right is {"bucket": NAME or "*", "prefix": TEXT, "actions": [...]}, not ${JSON.stringify(right)?.slice(0, 100)}`)
     return { bucket, prefix, actions: actions as AccessRight['actions'] }
   })
 }

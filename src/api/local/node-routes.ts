@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { MalformedBytes } from '../../base/bytes.ts'
 import { InvalidInput } from '../../base/errors.ts'
+import { lastDateMs } from '../../base/iso-date.ts'
 import { parsePeerId, type PeerId } from '../../base/peer-id.ts'
 import type { InviteOptions } from '../../node.ts'
 import type { BucketOptions, SettingsChange } from '../../objects/index.ts'
@@ -85,7 +86,7 @@ const maxUses = 100
 export function inviteOptionsOf ({ uses = 1, role = 'member', notAfterMs, zone }: Readonly<Record<string, unknown>>): InviteOptions {
   if (typeof uses !== 'number' || !Number.isInteger(uses) || uses < 1 || uses > maxUses) throw new InvalidInput('uses', `uses is ${JSON.stringify(uses)}; it takes 1 to ${maxUses}`)
   if (role !== 'member' && role !== 'storage' && role !== 'witness') throw new InvalidInput('role', `role is ${JSON.stringify(role)}; it takes member, storage or witness`)
-  if (notAfterMs !== undefined && !(typeof notAfterMs === 'number' && Number.isSafeInteger(notAfterMs) && notAfterMs > 0)) throw new InvalidInput('expires', `${JSON.stringify(notAfterMs)} is no time in milliseconds`)
+  if (notAfterMs !== undefined && !(typeof notAfterMs === 'number' && Number.isSafeInteger(notAfterMs) && notAfterMs > 0 && notAfterMs <= lastDateMs)) throw new InvalidInput('expires', `${JSON.stringify(notAfterMs)} is no time in milliseconds`)
   if (zone !== undefined && !(typeof zone === 'string' && /^[\w.-]{1,64}$/.test(zone))) throw new InvalidInput('zone', `zone is ${JSON.stringify(zone)}; it takes 1-64 letters, digits, dots, hyphens and underscores`)
   return { uses, role, notAfterMs, zone }
 }

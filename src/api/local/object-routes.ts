@@ -28,9 +28,11 @@ export async function objectRoute (exchange: Exchange, target: ObjectName): Prom
 export async function listRoute (exchange: Exchange, bucket: string): Promise<void> {
   requireMethod(exchange, 'GET', 'HEAD')
   const { query, signal, node: { objects: store } } = exchange
-  const [limit, after] = [query.get('limit'), query.get('after') ?? undefined]
+  const [limit, after, versions] = [query.get('limit'), query.get('after') ?? undefined, query.get('versions') ?? 'false']
+  if (versions !== 'true' && versions !== 'false') throw new ApiError(400, 'invalid', `versions is "${versions.slice(0, 40)}"; it takes true or false`)
+  if (after === undefined && query.has('after-version')) throw new ApiError(400, 'invalid', 'after-version is of a key: say after too')
   const wanted = { signal, prefix: query.get('prefix') ?? undefined, delimiter: query.get('delimiter') ?? undefined, limit: limit === null ? undefined : Number(limit) }
-  if (query.get('versions') === 'true') {
+  if (versions === 'true') {
     const { versions, ...page } = await store.listVersions(bucket, { ...wanted, after: after === undefined ? undefined : { key: after, versionId: query.get('after-version') ?? undefined } })
     sendJson(exchange, { versions: versions.map(shown), ...page })
     return

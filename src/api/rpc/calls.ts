@@ -1,5 +1,6 @@
+import type { Message } from '@bufbuild/protobuf'
 import { Code, ConnectError, type ContextKey, createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect'
-import { Unavailable } from '../../base/errors.ts'
+import { InvalidInput, Unavailable } from '../../base/errors.ts'
 import { loggedReasonOf } from '../errors.ts'
 import type { Incoming } from '../server/listener.ts'
 import { connectErrorOf, unexpected } from './errors.ts'
@@ -16,10 +17,26 @@ export const everyCall: Interceptor = (next) => async (request) => {
   const told = (error: unknown): Error => toldOf(error, request.signal, incoming)
   incoming?.note({ area: 'rpc', call: `${request.service.typeName}/${request.method.name}` })
   try {
-    const response = await unlessAborted(next(request), request.signal)
+    if (!request.stream) demandKnown(request.message)
+    const response = await unlessAborted(next(request.stream ? { ...request, message: allKnown(request.message) } : request), request.signal)
     return response.stream ? { ...response, message: guarded(response.message, request.signal, told) } : response
   } catch (error) {
     throw told(error)
+  }
+}
+
+/** What a later version of the interface says may be a condition, or a lock: it is refused, as are numbers that an enumeration has not. @throws InvalidInput */
+function demandKnown (value: unknown): void {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return
+  const { $typeName: name, $unknown: [unknown] = [] } = value as Partial<Message>
+  if (unknown !== undefined) throw new InvalidInput('message', `${name} has a field ${unknown.no} which this node does not know; what it says would be passed over`)
+  Object.values(value).forEach(demandKnown)
+}
+
+async function * allKnown<T> (messages: AsyncIterable<T>): AsyncIterable<T> {
+  for await (const message of messages) {
+    demandKnown(message)
+    yield message
   }
 }
 

@@ -1,5 +1,5 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
-import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt'
+import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import type { ServiceImpl } from '@connectrpc/connect'
 import type { InviteState as InviteFacts, NodeStatus, PeerStatus } from '../../node.ts'
 import { inviteOptionsOf, peerIn } from '../local/node-routes.ts'
@@ -10,7 +10,7 @@ import { looks } from './looks.ts'
 import { nameIn, numberIn } from './names.ts'
 import { layoutStates, roles } from './role-names.ts'
 import type { RpcParts } from './service.ts'
-import { whole, wholeIfKnown } from './whole.ts'
+import { msIn, whole, wholeIfKnown } from './whole.ts'
 
 const severities = { error: Severity.ERROR, warning: Severity.WARNING, note: Severity.NOTE } as const
 const inviteStates = { open: InviteState.OPEN, used: InviteState.USED, revoked: InviteState.REVOKED, expired: InviteState.EXPIRED, lapsed: InviteState.LAPSED } as const
@@ -34,8 +34,7 @@ function askedOf ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): Omit<Servi
       return { nodes: nodesOf(status, peers) }
     },
     async createInvites ({ uses, role, notAfter, zone }) {
-      const notAfterMs = notAfter === undefined ? undefined : timestampMs(notAfter)
-      return { tokens: [...await node.invite(inviteOptionsOf({ uses: uses === 0 ? 1 : uses, role: nameIn(roles, role, 'role'), notAfterMs, zone }))] }
+      return { tokens: [...await node.invite(inviteOptionsOf({ uses: uses === 0 ? 1 : uses, role: nameIn(roles, role, 'role'), notAfterMs: msIn('not_after', notAfter), zone }))] }
     },
     listInvites: async (_, { signal }) => ({ invites: (await node.invites({ signal })).map(inviteMessageOf) }),
     async revokeInvite ({ invite }, { signal }) { await node.revokeInvite(invite, { signal }); return {} },

@@ -38,6 +38,8 @@ export function rpcFace<I extends Incoming> (options: RpcFaceOptions<I>): RpcFac
   const router = createConnectRouter({
     acceptCompression: [],
     readMaxBytes: rpcLimits.maxMessageBytes,
+    // the library passes over names that are misspelt, and words that an enumeration has not
+    jsonOptions: { ignoreUnknownFields: false },
     interceptors: [everyCall],
     requestGate: async (context) => { await gate(options, context) },
   })

@@ -34,6 +34,7 @@ export function jobService ({ node, clock }: Pick<RpcParts, 'node' | 'clock'>): 
     },
     getRepair: async () => ({ repair: repairOf(node.repair.status()) }),
     verify: ({ bucket, prefix, isDeep }, context) => untilStopped(context, async function * (signal) {
+      if (prefix !== '' && bucket === '') throw new InvalidInput('prefix', 'a prefix is of keys in a bucket; say which')
       for await (const event of node.verify({ bucket: bucket === '' ? undefined : bucket, prefix: prefix === '' ? undefined : prefix, isDeep, signal })) yield { event: eventOf(event) }
     }),
     getCollect: async () => ({ collect: collectOf(node.collect.status()) }),

@@ -1,5 +1,5 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
-import { timestampFromDate, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt'
+import { timestampFromDate, timestampFromMs } from '@bufbuild/protobuf/wkt'
 import type { ServiceImpl } from '@connectrpc/connect'
 import { InvalidInput } from '../../base/errors.ts'
 import { lend } from '../../base/lease.ts'
@@ -11,7 +11,7 @@ import { type AnnouncementSchema, type ByteRange as ByteRangeMessage, type GetOb
 import { nameIn, numberIn } from './names.ts'
 import { demand, permitIn } from './permit.ts'
 import type { RpcParts } from './service.ts'
-import { numberOf } from './whole.ts'
+import { msIn, numberOf } from './whole.ts'
 
 export const chunkLimits = {
   /** Of one message of a GetObject: the library copies it twice, and a reader that is slow holds the copies. Readers' libraries take 4 MiB unless told. */
@@ -83,6 +83,7 @@ export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<ty
     async listVersions ({ bucket, prefix, delimiter, afterKey, afterVersionId, limit }, context) {
       const { signal } = context
       await demand(context, { action: 'list', bucket, key: prefix, isOfVersions: true })
+      if (afterKey === '' && afterVersionId !== '') throw new InvalidInput('after_version_id', 'a version is of a key: say after_key too')
       const after = afterKey === '' ? undefined : { key: afterKey, versionId: afterVersionId === '' ? undefined : afterVersionId }
       const page = await objects.listVersions(bucket, { prefix, delimiter, after, limit: limit === 0 ? undefined : limit, signal })
       return {
@@ -148,7 +149,7 @@ function retentionOf (retention: RetentionMessage | undefined): Retention | unde
   if (retention === undefined) return undefined
   const mode = nameIn(modes, retention.mode, 'retention')
   if (mode === undefined || retention.until === undefined) throw new InvalidInput('retention', 'a retention has a mode and a date')
-  return { mode, untilMs: timestampMs(retention.until) }
+  return { mode, untilMs: msIn('retention', retention.until) }
 }
 
 const conditionOf = ({ ifMatch, ifAbsent }: { ifMatch?: string, ifAbsent: boolean }): Pick<PutOptions, 'ifMatch' | 'ifNoneMatch'> => ({ ifMatch, ifNoneMatch: ifAbsent ? '*' : undefined })

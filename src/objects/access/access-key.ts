@@ -1,6 +1,7 @@
 import { decode, encode } from 'cborg'
 import { MalformedBytes } from '../../base/bytes.ts'
 import { InvalidInput } from '../../base/errors.ts'
+import { lastDateMs } from '../../base/iso-date.ts'
 import { checkBucketName } from '../buckets/bucket-row.ts'
 
 /** What a program that speaks S3 shows to be let in, and what it may do then. */
@@ -57,7 +58,7 @@ export const isExpired = ({ notAfterMs }: Pick<AccessKey, 'notAfterMs'>, nowMs: 
 /** @throws InvalidInput */
 export function checkAccessKey ({ name, rights, notAfterMs }: Pick<AccessKey, 'name' | 'rights' | 'notAfterMs'>): void {
   if (!/^[\w.@ -]+$/.test(name) || name.length > accessKeyLimits.maxNameLength) throw new InvalidInput('name', `"${name.slice(0, 80)}" is no name of an access key: 1-${accessKeyLimits.maxNameLength} letters, digits, spaces and . _ @ -`)
-  if (notAfterMs !== undefined && !(Number.isSafeInteger(notAfterMs) && notAfterMs > 0)) throw new InvalidInput('expires', 'an expiry is a time in milliseconds since 1970')
+  if (notAfterMs !== undefined && !(Number.isSafeInteger(notAfterMs) && notAfterMs > 0 && notAfterMs <= lastDateMs)) throw new InvalidInput('expires', 'an expiry is a time in milliseconds since 1970, in the year 9999 at the latest')
   if (rights.length > accessKeyLimits.maxRights) throw new InvalidInput('rights', `a key has at most ${accessKeyLimits.maxRights} rights`)
   for (const { bucket, prefix, actions } of rights) {
     if (bucket !== '*') checkBucketName(bucket)

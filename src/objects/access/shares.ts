@@ -2,6 +2,7 @@ import { timingSafeEqual } from 'node:crypto'
 import { base64urlOf, empty, equals, utf8 } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { Conflict, InvalidInput, NotFound, Refused, UnknownOutcome } from '../../base/errors.ts'
+import { lastDateMs } from '../../base/iso-date.ts'
 import type { Random } from '../../base/random.ts'
 import { passwordHash, passwordHolds } from '../../encryption/index.ts'
 import { type Change, type Registers, type RowAddress, tables } from '../../tables/index.ts'
@@ -130,7 +131,7 @@ const onceMoreIfUnknown = <T>(attempt: () => Promise<T>) => async (error: unknow
 }
 
 function checkWanted ({ notAfterMs, password }: Pick<NewShare, 'notAfterMs' | 'password'>): void {
-  if (notAfterMs !== undefined && !(Number.isSafeInteger(notAfterMs) && notAfterMs > 0)) throw new InvalidInput('expires', 'an expiry is a time in milliseconds since 1970')
+  if (notAfterMs !== undefined && !(Number.isSafeInteger(notAfterMs) && notAfterMs > 0 && notAfterMs <= lastDateMs)) throw new InvalidInput('expires', 'an expiry is a time in milliseconds since 1970, in the year 9999 at the latest')
   if (password === undefined) return
   const bytes = Buffer.byteLength(password)
   if (bytes < 1 || bytes > shareLimits.maxPasswordBytes) throw new InvalidInput('password', `a password has 1-${shareLimits.maxPasswordBytes} bytes; this one has ${bytes}`)
