@@ -10,8 +10,10 @@ export interface Wish {
   readonly key: string
   /** Of a version that is named, or of all: what a bucket opens to everybody is what is current. */
   readonly isOfVersions?: boolean
-  /** What of an object is written, or set by an admin; absent: its content, and that it is there at all. Tags and locks that come with a put are asked for too. */
+  /** What of an object is written, set by an admin, or told beside it; absent: its content, and that it is there at all. Tags and locks that come with a put are asked for too. */
   readonly aspects?: readonly Aspect[]
+  /** Settings of the bucket, by name, that an admin changes, or 'removal': rights alone grant it, and its policy may deny it. */
+  readonly changes?: readonly string[]
 }
 
 /** governance: a retention of that mode is lifted before its time. */

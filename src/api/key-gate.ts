@@ -8,14 +8,26 @@ import { BucketAccesses } from './s3/access.ts'
 import { judged } from './s3/policy.ts'
 
 /** What policies call it; where there are several, a denial of one is a denial, and it takes leave for all. Rights alone let change a bucket. */
-function operationsOf ({ action, isOfVersions = false, aspects }: Wish): readonly string[] {
+function operationsOf ({ action, isOfVersions = false, aspects, changes = [] }: Wish): readonly string[] {
   switch (action) {
-    case 'read': return [isOfVersions ? 's3:GetObjectVersion' : 's3:GetObject']
+    case 'read': return aspects?.includes('tags') === true ? [isOfVersions ? 's3:GetObjectVersionTagging' : 's3:GetObjectTagging'] : [isOfVersions ? 's3:GetObjectVersion' : 's3:GetObject']
     case 'list': return [isOfVersions ? 's3:ListBucketVersions' : 's3:ListBucket']
     case 'write': return (aspects ?? ['content']).flatMap((aspect) => operationsOn(aspect, isOfVersions))
-    case 'admin': return (aspects ?? []).flatMap((aspect) => operationsOn(aspect, isOfVersions))
+    case 'admin': return [...(aspects ?? []).flatMap((aspect) => operationsOn(aspect, isOfVersions)), ...changes.flatMap((change) => operationsOfBuckets[change] ?? [])]
     default: return action satisfies never
   }
+}
+
+/** Whoever may change the policy is not locked out by it, and of the rest policies know nothing. */
+const operationsOfBuckets: Readonly<Record<string, readonly string[]>> = {
+  removal: ['s3:DeleteBucket'],
+  versioning: ['s3:PutBucketVersioning'],
+  publicRead: ['s3:PutBucketAcl'],
+  lifecycle: ['s3:PutLifecycleConfiguration'],
+  cors: ['s3:PutBucketCORS'],
+  website: ['s3:PutBucketWebsite', 's3:DeleteBucketWebsite'],
+  objectLock: ['s3:PutBucketObjectLockConfiguration'],
+  tags: ['s3:PutBucketTagging'],
 }
 
 function operationsOn (aspect: Aspect, isOfVersions: boolean): readonly string[] {
@@ -34,13 +46,13 @@ export function keyGate ({ keys, objects, clock }: { keys: Pick<AccessKeys, 'fin
   const accesses = new BucketAccesses({ node: { objects }, clock })
   return {
     async judge (wish, { keyId, isSecure }) {
-      const { action, bucket, key, isOfVersions = false } = wish
+      const { action, bucket, key, isOfVersions = false, aspects, changes } = wish
       if (bucket === '') return 'silent'
       const { statements, isPublic } = await accesses.of(bucket)
       const judgements = operationsOf(wish).map((operation) => judged(statements, { accessKeyId: keyId, operation, bucket, key: action === 'list' ? '' : key, isSecure }))
       if (judgements.includes('deny')) return 'deny'
-      if (judgements.length > 0 && judgements.every((one) => one === 'allow')) return 'allow'
-      return isPublic && !isOfVersions && action === 'read' ? 'allow' : 'silent'
+      if (changes === undefined && judgements.length > 0 && judgements.every((one) => one === 'allow')) return 'allow'
+      return isPublic && !isOfVersions && action === 'read' && aspects === undefined ? 'allow' : 'silent'
     },
     async prove ({ id, secret }) {
       const key = await keys.find(id)

@@ -34,7 +34,7 @@ export function publicApiFace ({ node, clock, config, gate }: PublicApiParts): P
       if (isPreflight) { response.writeHead(204).end(); return }
       if (rpc.has(path)) return rpc.answer(exchange)
       const permit = await permitOf(exchange, gate)
-      await answerByHttp({ ...exchange, node, transfers, query: new URLSearchParams(rawQuery), askedBy: permit.askedBy }, permit)
+      await answerByHttp({ ...exchange, node, transfers, query: new URLSearchParams(rawQuery), askedBy: permit.askedBy, permit }, permit)
     },
     refusalOf: (error, incoming) => rpc.has(incoming.path) ? rpcRefusalOf(error, incoming) : jsonRefusalOf(error, incoming.request),
     allowsOrigin: (origin) => config.rpcOrigins.includes(origin),

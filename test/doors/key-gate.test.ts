@@ -103,6 +103,21 @@ describe('access keys at the HTTP door', () => {
     expect([await judged('no-hold', ['content']), await judged('no-hold', ['content', 'hold']), await judged('no-hold', ['governance'], 'admin'), await judged('no-hold', ['hold'], 'admin')]).toEqual(['silent', 'deny', 'deny', 'deny'])
   })
 
+  test('what a policy denies of a bucket itself is denied here too: it was removed, and opened to everybody', async () => {
+    const { parts } = objectWorld()
+    const objects = objectStore(parts)
+    const gate = keyGate({ keys: { find: async () => undefined }, objects, clock: systemClock })
+    const denied = ['s3:DeleteBucket', 's3:PutBucketAcl', 's3:PutLifecycleConfiguration']
+    await objects.createBucket('ruled', { settings: { policy: JSON.stringify({ Statement: [{ Effect: 'Deny', Principal: '*', Action: denied, Resource: 'arn:aws:s3:::ruled' }, { Effect: 'Allow', Principal: '*', Action: 's3:PutBucketTagging', Resource: 'arn:aws:s3:::ruled' }] }) } })
+    await objects.createBucket('shut', { settings: { policy: JSON.stringify({ Statement: [{ Effect: 'Deny', Principal: '*', Action: 's3:*', Resource: ['arn:aws:s3:::shut', 'arn:aws:s3:::shut/*'] }] }) } })
+    const judged = async (bucket: string, ...changes: readonly string[]): Promise<string> => gate.judge({ action: 'admin', bucket, key: '', changes }, { keyId: 'DFSAAAAAAAAAAAAAAAAA', isSecure: true })
+    expect([await judged('ruled', 'removal'), await judged('ruled', 'publicRead'), await judged('ruled', 'quotaBytes', 'lifecycle')]).toEqual(['deny', 'deny', 'deny'])
+    expect([await judged('ruled', 'versioning', 'cors'), await judged('ruled', 'tags')]).toEqual(['silent', 'silent'])
+    for (const change of ['removal', 'versioning', 'publicRead', 'lifecycle', 'cors', 'website', 'objectLock', 'tags']) expect(await judged('shut', change), change).toBe('deny')
+    // whoever may change the policy is not locked out by it
+    expect(await judged('shut', 'policy')).toBe('silent')
+  })
+
   test('what cannot be read about a bucket is not taken for a refusal', async () => {
     await using served = await servedWeb({ gate: keyGate({ keys: { find: async () => undefined }, objects: { bucket: async () => { throw new Unavailable('no majority') } }, clock: systemClock }) })
     expect((await served.ask('/open/a')).status).toBe(503)

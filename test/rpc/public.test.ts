@@ -14,6 +14,7 @@ import { ObjectService, type PutObjectRequestSchema, RetentionMode } from '../..
 import { Health } from '../../src/api/rpc/generated/grpc/health/v1/health_pb.ts'
 import type { PublicListener } from '../../src/api/server/public-listener.ts'
 import { systemClock } from '../../src/base/clock.ts'
+import { connect } from '../../src/client/index.ts'
 import type { DfsNode } from '../../src/node.ts'
 import { type Objects, objectStore } from '../../src/objects/index.ts'
 import { objectWorld } from '../support/object-parts.ts'
@@ -58,9 +59,9 @@ const reader = basic('reader').authorization
 const writer = 'Bearer writer:secret'
 const dropper = basic('dropper').authorization
 
-async function http (method: string, path: string, { headers = {}, body }: { headers?: Record<string, string>, body?: string } = {}): Promise<{ status: number, headers: Record<string, unknown>, body: string }> {
+async function http (method: string, path: string, { headers = {}, body, port = listener.port }: { headers?: Record<string, string>, body?: string, port?: number } = {}): Promise<{ status: number, headers: Record<string, unknown>, body: string }> {
   return new Promise((resolve, reject) => {
-    const outgoing = secureRequest({ host: '127.0.0.1', port: listener.port, method, path, headers, ...nodeOptions }, (answer) => {
+    const outgoing = secureRequest({ host: '127.0.0.1', port, method, path, headers, ...nodeOptions }, (answer) => {
       const pieces: Buffer[] = []
       answer.on('data', (piece: Buffer) => { pieces.push(piece) }).on('end', () => { resolve({ status: answer.statusCode ?? 0, headers: answer.headers, body: Buffer.concat(pieces).toString() }) })
     })
@@ -169,6 +170,65 @@ test('tags and locks that come with a put, or are set, are asked for beside the 
   expect(await asked(client.updateObject({ ...target, liftRetention: true, bypassGovernance: true }))).toEqual([['write', 'retention', false], ['admin', 'governance', false]])
   expect(await asked(client.deleteObject({ ...target, versionId: 'v', bypassGovernance: true }))).toEqual([['write', undefined, true], ['admin', 'governance', false]])
   for (const nothing of [{}, { liftRetention: true, retention }]) expect(await failureOf(client.updateObject({ ...target, ...nothing }))).toMatchObject({ code: Code.InvalidArgument })
+})
+
+test('a policy that denies what is done to a bucket itself is asked, by gRPC and by HTTP', async () => {
+  const wishes: Wish[] = []
+  const gate: Gate = { ...testGate, judge: async (wish) => { if (wish.changes !== undefined) wishes.push(wish); return wish.changes === undefined ? 'silent' : 'deny' } }
+  const face = publicApiFace({ node: { objects } as unknown as DfsNode, clock: systemClock, config: { rpcOrigins: [], rpcReflection: false }, gate })
+  await using served = await servedPublicly((exchange) => face.answer(exchange), { face, tls, http2: true })
+  const client = createClient(BucketService, createGrpcTransport({ baseUrl: `https://127.0.0.1:${served.listener.port}`, nodeOptions, interceptors: [(next) => (request) => { request.header.set('authorization', writer); return next(request) }] }))
+  expect(await failureOf(client.updateBucket({ name: 'photos', settings: { publicRead: true, quotaBytes: 5 } }))).toMatchObject({ code: Code.PermissionDenied })
+  expect(await failureOf(client.deleteBucket({ name: 'photos' }))).toMatchObject({ code: Code.PermissionDenied })
+  const [by, port] = [{ headers: { authorization: writer } }, served.listener.port]
+  expect((await http('PATCH', '/v1/buckets/photos', { ...by, port, body: '{"publicRead":true}' })).status).toBe(403)
+  expect((await http('DELETE', '/v1/buckets/photos', { ...by, port })).status).toBe(403)
+  expect(wishes.map(({ changes }) => changes)).toEqual([['publicRead', 'quotaBytes'], ['removal'], ['publicRead'], ['removal']])
+  expect((await objects.bucket('photos')).settings?.publicRead).toBeUndefined()
+})
+
+test('a watch ends when its key is taken away: it went on for ever', async () => {
+  for (const watching of ['gRPC', 'HTTP'] as const) {
+    let isThere = true
+    const seen: unknown[] = []
+    const gate: Gate = { ...testGate, prove: async (shown, wait) => isThere ? testGate.prove(shown, wait) : undefined }
+    const watch = async function * (): AsyncIterable<unknown> {
+      for (const key of ['before', 'after']) {
+        yield { at: '2026-01-02T03:04:05.000Z', from: 'p', versionId: 'v', root: undefined, object: { bucket: 'photos', key } }
+        if (isThere) await expect.poll(() => seen).toEqual(['before'])
+        isThere = false
+      }
+    }
+    const face = publicApiFace({ node: { objects, watch } as unknown as DfsNode, clock: systemClock, config: { rpcOrigins: [], rpcReflection: false }, gate })
+    await using served = await servedPublicly((exchange) => face.answer(exchange), { face, tls, http2: true })
+    if (watching === 'gRPC') {
+      const client = createClient(ObjectService, createGrpcTransport({ baseUrl: `https://127.0.0.1:${served.listener.port}`, nodeOptions, interceptors: [(next) => (request) => { request.header.set('authorization', writer); return next(request) }] }))
+      const ended = (async () => { for await (const { announcement } of client.watchObjects({ bucket: 'photos' })) if (announcement !== undefined) seen.push(announcement.key) })()
+      expect(await failureOf(ended)).toMatchObject({ code: Code.Unauthenticated })
+    } else {
+      using client = await connect({ url: `https://localhost:${served.listener.port}`, ca, accessKey: { id: 'writer', secret: 'secret' } })
+      await expect((async () => { for await (const { object } of await client.watch({ bucket: 'photos' })) seen.push(object?.key) })()).rejects.toThrow()
+    }
+    expect(seen, watching).toEqual(['before'])
+  }
+})
+
+test('tags are told to whoever may read tags, and what is in an object that was changed to whoever may read it', async () => {
+  const tagged = { bucket: 'photos', key: 'tagged' }
+  await objects.put(tagged, (async function * () { yield new TextEncoder().encode('x') })(), { tags: [['who', 'me']], metadata: { a: 'b' } })
+  const gate: Gate = { ...testGate, judge: async ({ action, aspects }) => action === 'read' && aspects !== undefined ? 'deny' : 'silent' }
+  const tagsFor = async (of: Gate, who: string): Promise<unknown[]> => {
+    const face = publicApiFace({ node: { objects } as unknown as DfsNode, clock: systemClock, config: { rpcOrigins: [], rpcReflection: false }, gate: of })
+    await using served = await servedPublicly((exchange) => face.answer(exchange), { face, tls, http2: true })
+    const client = createClient(ObjectService, createGrpcTransport({ baseUrl: `https://127.0.0.1:${served.listener.port}`, nodeOptions, interceptors: [(next) => (request) => { request.header.set('authorization', who); return next(request) }] }))
+    const [head] = await collected(client.getObject(tagged))
+    return [(await client.statObject(tagged)).object?.tags, head?.part.case === 'head' ? head.part.value.object?.tags : undefined]
+  }
+  expect(await tagsFor(testGate, reader)).toEqual([{ who: 'me' }, { who: 'me' }])
+  expect(await tagsFor(gate, reader)).toEqual([{}, {}])
+  const changed = async (who: string): Promise<unknown> => (await createClient(ObjectService, transport(who)).updateObject({ ...tagged, tags: { tags: { who: 'you' } } })).object
+  expect(await changed(writer)).toMatchObject({ tags: { who: 'you' }, metadata: { a: 'b' }, sizeBytes: 1n })
+  expect(await changed(dropper)).toMatchObject({ ...tagged, etag: '', tags: {}, metadata: {}, sizeBytes: 0n, versionId: expect.stringMatching(/^[0-9a-f]{64}$/) as string })
 })
 
 describe('the HTTP API for objects at a public address', () => {

@@ -2,6 +2,7 @@ import type { DfsNode } from '../../node.ts'
 import { bodyOf } from '../server/body.ts'
 import { ApiError } from '../errors.ts'
 import type { Incoming } from '../server/listener.ts'
+import type { Permit } from '../rpc/permit.ts'
 import type { Transfers } from './transfers.ts'
 
 /** One request on its way through a route of the local API. */
@@ -11,6 +12,8 @@ export interface Exchange extends Incoming {
   readonly query: URLSearchParams
   /** As of a put (`PutOptions`). */
   readonly askedBy?: string | undefined
+  /** What whoever asks may do; absent: everything. It was asked about the request, and is again about what its body says, and while it lasts. */
+  readonly permit?: Pick<Permit, 'demand' | 'demandStill'>
 }
 
 export function sendJson ({ response }: Pick<Incoming, 'response'>, value: unknown, { status = 200 }: { status?: number } = {}): void {

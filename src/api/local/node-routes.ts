@@ -11,17 +11,20 @@ import { settingsChangeIn } from '../settings-change.ts'
 
 /** GET /v1/buckets; PUT, PATCH, GET, DELETE /v1/buckets/NAME */
 export async function bucketRoute (exchange: Exchange, name: string | undefined): Promise<void> {
-  const { node: { objects }, request, signal } = exchange
+  const { node: { objects }, request, signal, permit } = exchange
   requireMethod(exchange, 'GET', 'HEAD', ...(name === undefined ? [] : ['PUT', 'PATCH', 'DELETE']))
   if (name === undefined) {
     sendJson(exchange, { buckets: await objects.listBuckets({ signal }) })
   } else if (request.method === 'PUT') {
     sendJson(exchange, await objects.createBucket(name, bucketOptionsOf(await jsonBody(exchange)), { signal }), { status: 201 })
   } else if (request.method === 'PATCH') {
-    const { settings, redundancy } = changeOf(name, await jsonBody(exchange))
+    const body = await jsonBody(exchange)
+    await permit?.demand({ action: 'admin', bucket: name, key: '', changes: Object.keys(body) })
+    const { settings, redundancy } = changeOf(name, body)
     const changed = settings === undefined ? undefined : await objects.setBucketSettings(name, settings, { signal })
     sendJson(exchange, redundancy === undefined ? changed : await objects.setRedundancy(name, redundancy, { signal }))
   } else if (request.method === 'DELETE') {
+    await permit?.demand({ action: 'admin', bucket: name, key: '', changes: ['removal'] })
     await objects.removeBucket(name, { signal })
     sendJson(exchange, { removed: true })
   } else {
@@ -182,7 +185,7 @@ export async function metricsRoute (exchange: Exchange): Promise<void> {
 /** One JSON object a line for each announcement, from the first line ({"watching":true}) on, until the client goes or the node stops. */
 export async function watchRoute (exchange: Exchange): Promise<void> {
   requireMethod(exchange, 'GET')
-  const { node, request, response, query, signal, stopping } = exchange
+  const { node, request, response, query, signal, stopping, permit } = exchange
   const [bucket, prefix = ''] = [query.get('bucket') ?? undefined, query.get('prefix') ?? undefined]
   // a quiet cluster is no idle client
   request.socket.setTimeout(0)
@@ -191,6 +194,7 @@ export async function watchRoute (exchange: Exchange): Promise<void> {
   const ended = AbortSignal.any([signal, stopping])
   for await (const seen of node.watch({ signal: ended })) {
     if ((bucket !== undefined && seen.object?.bucket !== bucket) || (prefix !== '' && seen.object?.key.startsWith(prefix) !== true)) continue
+    await permit?.demandStill({ action: 'list', bucket: bucket ?? '', key: prefix })
     // the node drops the oldest for a slow reader
     if (!response.write(`${JSON.stringify(seen)}\n`)) await once(response, 'drain', { signal: ended }).catch(() => {}) // the only failure is the end, which ends the loop
   }

@@ -30,7 +30,7 @@ export function bucketService ({ node: { objects } }: Pick<RpcParts, 'node'>): S
     },
     async updateBucket ({ name, redundancy, settings }, context) {
       const { signal } = context
-      await demand(context, { action: 'admin', bucket: name, key: '' })
+      await demand(context, { action: 'admin', bucket: name, key: '', changes: Object.keys(settings ?? {}) })
       if (redundancy.case === undefined && settings === undefined) throw new InvalidInput('redundancy', 'a bucket is set to copies, shards or settings')
       // two writes: a reader in between sees the one without the other
       let bucket = settings === undefined ? undefined : await objects.setBucketSettings(name, settingsChangeIn(name, settings), { signal })
@@ -38,7 +38,7 @@ export function bucketService ({ node: { objects } }: Pick<RpcParts, 'node'>): S
       return { bucket: bucket === undefined ? undefined : messageOf(bucket) }
     },
     async deleteBucket ({ name }, context) {
-      await demand(context, { action: 'admin', bucket: name, key: '' })
+      await demand(context, { action: 'admin', bucket: name, key: '', changes: ['removal'] })
       await objects.removeBucket(name, { signal: context.signal })
       return {}
     },

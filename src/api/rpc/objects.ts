@@ -9,7 +9,7 @@ import type { Aspect } from '../gate.ts'
 import { untilStopped } from './calls.ts'
 import { type AnnouncementSchema, type ByteRange as ByteRangeMessage, type GetObjectResponseSchema, type ObjectSchema, type ObjectService, type PutObjectHead, type PutObjectRequest, type Retention as RetentionMessage, RetentionMode, type WatchObjectsResponseSchema } from './generated/dfs/v1/object_pb.ts'
 import { nameIn, numberIn } from './names.ts'
-import { demand, permitIn } from './permit.ts'
+import { demand, mayDo, type Permit, permitIn } from './permit.ts'
 import type { RpcParts } from './service.ts'
 import { msIn, numberOf } from './whole.ts'
 
@@ -35,7 +35,7 @@ export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<ty
       const { signal } = context
       await demand(context, { action: 'read', bucket, key, isOfVersions: versionId !== undefined })
       const { info, range: { first, end }, body, sources } = await objects.get({ bucket, key }, { range: rangeOf(range), ifMatch, versionId, signal })
-      yield { part: { case: 'head', value: { object: messageOf(info), first: BigInt(first), end: BigInt(end) } } }
+      yield { part: { case: 'head', value: { object: await messageFor(context, info, { isOfVersions: versionId !== undefined }), first: BigInt(first), end: BigInt(end) } } }
       for await (const piece of body) {
         for (let at = 0; at < piece.byteLength; at += chunkLimits.maxSentBytes) yield { part: { case: 'chunk', value: bytesOf(piece, at) } }
       }
@@ -44,7 +44,7 @@ export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<ty
     },
     async statObject ({ bucket, key, versionId }, context) {
       await demand(context, { action: 'read', bucket, key, isOfVersions: versionId !== undefined })
-      return { object: messageOf(await objects.head({ bucket, key }, { versionId, signal: context.signal })) }
+      return { object: await messageFor(context, await objects.head({ bucket, key }, { versionId, signal: context.signal }), { isOfVersions: versionId !== undefined }) }
     },
     async listObjects ({ bucket, prefix, delimiter, after, limit }, context) {
       const { signal } = context
@@ -57,7 +57,8 @@ export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<ty
       await demand(context, { action: 'read', bucket: sourceBucket, key: sourceKey, isOfVersions: sourceVersionId !== undefined })
       await demand(context, { action: 'write', bucket, key })
       await demandToldEtag(context, { bucket, key, ifMatch })
-      return { object: messageOf(await objects.copy({ bucket: sourceBucket, key: sourceKey, versionId: sourceVersionId }, { bucket, key }, { sourceIfMatch, ...conditionOf({ ifMatch, ifAbsent }), signal })) }
+      const info = await objects.copy({ bucket: sourceBucket, key: sourceKey, versionId: sourceVersionId }, { bucket, key }, { sourceIfMatch, ...conditionOf({ ifMatch, ifAbsent }), signal })
+      return { object: await messageFor(context, info, { isOfVersions: false }) }
     },
     async deleteObject ({ bucket, key, ifMatch, versionId: wanted, bypassGovernance }, context) {
       const { signal } = context
@@ -78,7 +79,11 @@ export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<ty
       if (bypassGovernance) await demand(context, { action: 'admin', bucket, key, aspects: ['governance'] })
       const change = { tags: tags === undefined ? undefined : tagsOf(tags.tags), retention: liftRetention ? null : retentionOf(retention), isHeld }
       const named = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined))
-      return { object: messageOf(await objects.setAttributes({ bucket, key, versionId }, named, { signal, ...bypassGovernance ? { mayBypassGovernance: true } : {} })) }
+      const info = await objects.setAttributes({ bucket, key, versionId }, named, { signal, ...bypassGovernance ? { mayBypassGovernance: true } : {} })
+      const of = { isOfVersions: versionId !== undefined }
+      // whoever may write and not read is not told what is in it
+      const isReadable = await mayDo(permitIn(context), { action: 'read', bucket, key, ...of })
+      return { object: isReadable ? await messageFor(context, info, of) : { bucket, key, versionId: info.versionId, isNullVersion: info.isNullVersion } }
     },
     async listVersions ({ bucket, prefix, delimiter, afterKey, afterVersionId, limit }, context) {
       const { signal } = context
@@ -94,7 +99,7 @@ export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<ty
     async * watchObjects (asked, context): AsyncIterable<MessageInitShape<typeof WatchObjectsResponseSchema>> {
       if (permitIn(context).isBounded && asked.bucket === '') throw new InvalidInput('bucket', 'with an access key one bucket is watched')
       await demand(context, { action: 'list', bucket: asked.bucket, key: asked.prefix })
-      yield * untilStopped(context, (signal) => announcements(node.watch({ signal }), asked))
+      yield * untilStopped(context, (signal) => announcements(node.watch({ signal }), asked, permitIn(context)))
     },
   }
 }
@@ -157,6 +162,13 @@ const conditionOf = ({ ifMatch, ifAbsent }: { ifMatch?: string, ifAbsent: boolea
 const rangeOf = (range: ByteRangeMessage | undefined): ByteRange | undefined =>
   range === undefined ? undefined : { first: numberOf('range', range.first), last: range.last === undefined ? undefined : numberOf('range', range.last) }
 
+/** Tags are told to whoever may read those: what a bucket opens to everybody is its objects. */
+async function messageFor (context: Parameters<typeof demand>[0], info: ObjectInfo, of: { isOfVersions: boolean }): Promise<MessageInitShape<typeof ObjectSchema>> {
+  const message = messageOf(info)
+  const isWithTags = info.attributes.tags !== undefined && await mayDo(permitIn(context), { action: 'read', bucket: info.bucket, key: info.key, aspects: ['tags'], ...of })
+  return isWithTags ? message : { ...message, tags: {} }
+}
+
 /** A view: nobody writes into a piece that has been read. */
 const bytesOf = (piece: Uint8Array, at: number): Uint8Array<ArrayBuffer> => piece.subarray(at, at + chunkLimits.maxSentBytes) as Uint8Array<ArrayBuffer>
 
@@ -168,11 +180,12 @@ function messageOf ({ bucket, key, sizeBytes, etag, versionId, modified, content
   }
 }
 
-async function * announcements (seen: AsyncIterable<AnnouncementSeen>, asked: { bucket: string, prefix: string }): AsyncIterable<MessageInitShape<typeof WatchObjectsResponseSchema>> {
+async function * announcements (seen: AsyncIterable<AnnouncementSeen>, asked: { bucket: string, prefix: string }, permit: Permit): AsyncIterable<MessageInitShape<typeof WatchObjectsResponseSchema>> {
   yield {}
   for await (const one of seen) {
     if (asked.bucket !== '' && one.object?.bucket !== asked.bucket) continue
     if (asked.prefix !== '' && one.object?.key.startsWith(asked.prefix) !== true) continue
+    await permit.demandStill({ action: 'list', bucket: asked.bucket, key: asked.prefix })
     yield { announcement: announcementOf(one) }
   }
 }
