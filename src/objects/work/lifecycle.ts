@@ -1,5 +1,5 @@
 import { hexOf } from '../../base/bytes.ts'
-import { NotFound } from '../../base/errors.ts'
+import { NotFound, Refused } from '../../base/errors.ts'
 import type { BucketRow } from '../buckets/bucket-row.ts'
 import type { Buckets } from '../buckets/buckets.ts'
 import { changeObject } from '../change-object.ts'
@@ -104,7 +104,13 @@ class Walk {
     for (let looked = 0; looked < lifecycleLimits.keysAtOnce; looked++) {
       const next = await keys.next()
       if (next.done === true) return 'busy'
-      for (const expiry of expiriesOf(next.value, rules, pastMs)) await expire(this.#parts, bucket, expiry, pastMs, wait)
+      for (const expiry of expiriesOf(next.value, rules, pastMs)) {
+        await expire(this.#parts, bucket, expiry, pastMs, wait).catch((error: unknown) => {
+          // its row is full; neither what makes room in it nor any other key must wait for it
+          if (!(error instanceof Refused)) throw error
+          this.#parts.warn(`"${expiry.version.key}" of bucket "${bucket.name}" could not expire now`, error)
+        })
+      }
     }
     this.#current = { bucket, keys }
     return 'busy'
@@ -138,7 +144,7 @@ async function * byKey (versions: AsyncIterable<KeyVersions[number]>): AsyncIter
 }
 
 /** If it is still what was seen, has the tags, and is not locked: by the majority's date and this node's own clock, for either may refuse. */
-async function expire (parts: LifecycleParts, bucket: BucketRow, { kind, version: { key, versionId }, tags }: Expiry, pastMs: number, wait: { signal?: AbortSignal }): Promise<void> {
+async function expire (parts: LifecycleParts, bucket: BucketRow, { kind, version: { key, versionId, modified }, tags }: Expiry, pastMs: number, wait: { signal?: AbortSignal }): Promise<void> {
   const marker = { ...parts.versions.fresh(), modifiedMs: await parts.dates.present(wait) }
   const nowMs = Math.min(pastMs, parts.clock.wallMs())
   const hasTags = ({ attributes }: Pick<CurrentVersion, 'attributes'>): boolean => tags.every(([name, value]) => attributes?.tags?.some((tag) => tag[0] === name && tag[1] === value))
@@ -147,7 +153,8 @@ async function expire (parts: LifecycleParts, bucket: BucketRow, { kind, version
     const isCurrent = found !== undefined && 'content' in found
     if (found === undefined || isCurrent !== (kind === 'current')) return { kind: 'keep', result: undefined }
     if (isCurrent) {
-      if (!hasTags(found)) return { kind: 'keep', result: undefined }
+      // a copy onto itself has made it young again
+      if (!hasTags(found) || new Date(found.modifiedMs).toISOString() !== modified) return { kind: 'keep', result: undefined }
       const keeping = keepingOf(row, bucket.settings?.versioning, details)
       if ('about' in keeping) return { kind: 'ask', about: keeping.about }
       const { marker: _, ...to } = withDeleted(row, marker, keeping.versioning)

@@ -137,6 +137,45 @@ describe('objects', () => {
     expect((await store.head({ bucket: 'photos', key: 'k' })).sizeBytes).toBe(3)
   })
 
+  test('that are made young again while they are looked at, by a copy onto themselves, stay (they were removed, dated that moment)', async () => {
+    const { store, world, days, walk } = await worldOf({ lifecycle: [rule({ expireDays: 1 })] })
+    await put(store, 'k')
+    days(5)
+    const list = world.parts.registers.list.bind(world.parts.registers)
+    let isRenewed = false
+    Object.assign(world.parts.registers, { list: async (...args: Parameters<typeof list>) => {
+      const page = await list(...args)
+      const target = { bucket: 'photos', key: 'k' }
+      if (args[0].table === 1 && !isRenewed) { isRenewed = true; await store.copy(target, target, { replace: { metadata: { touched: 'yes' } } }) }
+      return page
+    } })
+    await walk()
+    expect(isRenewed).toBe(true)
+    expect((await store.head({ bucket: 'photos', key: 'k' })).metadata).toEqual({ touched: 'yes' })
+    days(2)
+    await walk()
+    expect(await keysIn(store)).toEqual([])
+  })
+
+  test('of which one cannot go, for no marker more fits its row, go all the same (it ended the walk of its bucket, each time, and nothing behind it ever expired)', async () => {
+    const { store, days, walk, world } = await worldOf({ versioning: 'enabled', lifecycle: [rule({ expireDays: 1 })] })
+    for (let i = 0; i < 1001; i++) await put(store, 'a-full', 'x')
+    await put(store, 'b')
+    days(2)
+    await walk()
+    expect(await keysIn(store)).toEqual(['a-full'])
+    expect(world.warnings).toEqual([expect.stringContaining('"a-full"')])
+  })
+
+  test('of a full row: old versions go, which makes room for the marker', async () => {
+    const { store, days, walk } = await worldOf({ versioning: 'enabled', lifecycle: [rule({ expireDays: 1, noncurrentDays: 1 })] })
+    for (let i = 0; i < 1001; i++) await put(store, 'full', 'x')
+    days(2)
+    await walk()
+    await walk()
+    expect(shown(await store.listVersions('photos'))).toEqual(['full marker', 'full 1'])
+  })
+
   test('many of them go in small steps', async () => {
     const { store, days, walk } = await worldOf({ lifecycle: [rule({ expireDays: 1 })] })
     for (let i = 0; i < 3 * lifecycleLimits.keysAtOnce; i++) await put(store, `k${i}`, 'x')
