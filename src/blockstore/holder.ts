@@ -1,10 +1,10 @@
+import { Budget } from '../base/budget.ts'
 import { concat, hexOf } from '../base/bytes.ts'
 import { type Cid, cidOfDigest } from '../base/cid.ts'
 import { Corrupt, NotFound, Refused } from '../base/errors.ts'
 import { KeyedQueue } from '../base/keyed-queue.ts'
 import type { KeyValue } from '../disk/index.ts'
 import type { DiskBlocks } from './disk-blocks.ts'
-import type { Blocks } from './index.ts'
 import { condemnedKeyOf, deadKeyOf, forget } from './condemned.ts'
 import { asideReferenceKind, type BlockReference, digestOfCode, isSameSum, isUnchecked, referenceKeyOf, referenceOf, referencesTo, referenceValueOf, sumOfReferences } from './references.ts'
 import { type Shard, type ShardKey, shardKeyOf, type ShardName } from './shard.ts'
@@ -56,6 +56,8 @@ export interface BlockPresence {
 export const holderLimits = {
   /** Blocks lately stored or read right, which need not be read again to say that they are here. */
   maxProven: 65_536,
+  /** Read at once to say so; each is in memory, and one question may be about a thousand. */
+  readsAtOnce: 4,
   /** Shards of one block: of two codes, and some under false lists. */
   maxShardsOfBlock: 64,
   /** Of one block, code and index, under different lists: all but one are false, and which one only k shards together tell. */
@@ -75,6 +77,7 @@ class Holder implements BlockHolder {
   readonly #blocks: HeldBlocks
   readonly #index: KeyValue
   readonly #proven = new Set<Cid | ShardKey>()
+  readonly #reads = new Budget(holderLimits.readsAtOnce)
   /** One after the other for one block: what is promised, and what is given up. */
   readonly #locks: KeyedQueue
   /** Being given up, and whether it was promised to anybody since that began. */
@@ -90,7 +93,7 @@ class Holder implements BlockHolder {
     return this.#promising(cid, async () => {
       await this.#demandAlive(cid, reference)
       if (await this.#isCondemned(cid)) return 'want'
-      const isHere = await isHereRight(this.#blocks, cid, this.#proven)
+      const isHere = this.#proven.has(cid) ? await this.#blocks.has(cid) : await this.#isReadable(async () => this.#blocks.get(cid))
       await this.#blocks.settled(cid)
       if (!isHere) {
         this.#proven.delete(cid)
@@ -115,7 +118,7 @@ class Holder implements BlockHolder {
       await this.#demandAlive(name.cid, reference)
       if (await this.#isCondemned(name.cid)) return 'want'
       const [key, { shards }] = [shardKeyOf(name), this.#blocks]
-      const isHere = this.#proven.has(key) ? await shards.has(name) : await isReadable(async () => shards.get(name))
+      const isHere = this.#proven.has(key) ? await shards.has(name) : await this.#isReadable(async () => shards.get(name))
       if (!isHere) { this.#proven.delete(key); return 'want' }
       await shards.settled(name)
       this.#prove(key)
@@ -245,11 +248,23 @@ class Holder implements BlockHolder {
     if (k === 1) return false
     const { shards } = this.#blocks
     for await (const name of shards.of(cid)) {
-      if (name.k !== k || name.m !== m || !await isReadable(async () => shards.get(name))) continue
+      if (name.k !== k || name.m !== m || !await this.#isReadable(async () => shards.get(name))) continue
       await shards.settled(name)
       return true
     }
     return false
+  }
+
+  /** An error of the disk is thrown, never false. */
+  async #isReadable (read: () => Promise<unknown>): Promise<boolean> {
+    using _turn = await this.#reads.claim(1)
+    try {
+      await read()
+      return true
+    } catch (error) {
+      if (error instanceof NotFound || error instanceof Corrupt) return false
+      throw error
+    }
   }
 
   async #hasShards (cid: Cid): Promise<boolean> {
@@ -283,20 +298,5 @@ class Holder implements BlockHolder {
   #prove (cid: Cid | ShardKey): void {
     if (this.#proven.size >= holderLimits.maxProven) this.#proven.clear()
     this.#proven.add(cid)
-  }
-}
-
-async function isHereRight (blocks: Pick<Blocks, 'get' | 'has'>, cid: Cid, proven: ReadonlySet<string>): Promise<boolean> {
-  return proven.has(cid) ? blocks.has(cid) : isReadable(async () => blocks.get(cid))
-}
-
-/** An error of the disk is thrown, never false. */
-async function isReadable (read: () => Promise<unknown>): Promise<boolean> {
-  try {
-    await read()
-    return true
-  } catch (error) {
-    if (error instanceof NotFound || error instanceof Corrupt) return false
-    throw error
   }
 }
