@@ -17,6 +17,7 @@ import { findingsOf } from './health/doctor.ts'
 import type { EraChangeParts } from './membership/era-change.ts'
 import type { FreeSpace } from './layout/free-space.ts'
 import type { GivenUp } from './work/given-up.ts'
+import type { LeftOut } from './work/left-out.ts'
 import { Invites } from './membership/invites.ts'
 import { IssuedInvites } from './membership/issued-invites.ts'
 import { changesDoor, type ChangesDoorParts } from './layout/changes-door.ts'
@@ -83,6 +84,7 @@ export interface DoorParts {
   /** What keeps the layout from changing as it should. */
   readonly layoutTrouble: () => string | undefined
   readonly givenUp: GivenUp
+  readonly leftOut: LeftOut
   /** Of the rows, whose names are in the listing index. */
   readonly listedShare: () => number
   readonly forgetLost: DfsNode['forgetLost']
@@ -94,6 +96,8 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposableStack): DfsNod
   const facts = (): Parameters<typeof statusOf>[0] => ({
     config, state, peerId: network.peerId, addresses: network.addresses(), uptimeMs: clock.monotonicMs() - startedMs,
     reachable: network.reachable(), forgetful: network.reachable().filter((peer) => !positions.remembers(peer)), blocks: stores.blocks.stats(), cache: stores.cache, freeBytes: space.bytes, rows, layoutTrouble: layoutTrouble(), repair: repairing.status(), collect: collecting.status(), convert: converting.status(), scrub: scrubbing.status(), compare: parts.comparing.status(), announce: parts.announceWork.status(), indexDamage: stores.damage, atRisk: clusterHealth.atRisk(), givenUp: parts.givenUp.isUnverified ? parts.givenUp.peers : [],
+    // who answers brings what it has
+    leftOut: parts.leftOut.peers.filter((peer) => !network.reachable().includes(peer)),
     listedShare: parts.listedShare(), limitBytes: parts.capacity.limitBytes, capacityTrouble: parts.capacity.trouble, change: parts.change(),
   })
   const redundancyLog = new RedundancyLog({ status: () => statusOf(facts()), clock, log })
@@ -150,7 +154,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposableStack): DfsNod
       const now = facts()
       return findingsOf({
         status: statusOf(now), peers: known(), healthOfPeers: clusterHealth.peers(), hasMajority: hasMajority(now), belongs: state.belongs(network.peerId), layoutTrouble: layoutTrouble(),
-        forgetful: now.forgetful ?? [], reserveBytes: config.reserveBytes, givenUp: now.givenUp ?? [], blocksReadOnlyReason: now.blocks.readOnlyReason, rowsReadOnlyReason: rows.readOnlyReason,
+        forgetful: now.forgetful ?? [], reserveBytes: config.reserveBytes, givenUp: now.givenUp ?? [], leftOut: now.leftOut ?? [], blocksReadOnlyReason: now.blocks.readOnlyReason, rowsReadOnlyReason: rows.readOnlyReason,
       })
     },
     emptyCache: async () => ({ freedBytes: await stores.cache.empty() }),

@@ -15,7 +15,7 @@ import { nodeFiles } from '../disk/node-files.ts'
 import { ClusterKeys, freshVersion, versionIdOf, type Keyring, type KeyringKey } from '../encryption/index.ts'
 import { addressBytes, addressTexts } from '../network/addresses.ts'
 import { type Network, startNetwork } from '../network/libp2p-network.ts'
-import type { DfsNode, Secrets } from '../node.ts'
+import type { ChangeProgress, DfsNode, Secrets } from '../node.ts'
 import { accessKeys, describeRow, expiring, type Lifecycle, type ObjectParts, objectStore, shares } from '../objects/index.ts'
 import { OwedRows } from '../objects/work/owed-rows.ts'
 import { serveFetch } from '../protocols/fetch.ts'
@@ -51,6 +51,7 @@ import { FloorKeeper } from './rows/floor-keeper.ts'
 import { forgetLost, type ForgetParts } from './layout/forget-lost.ts'
 import { FreeSpace } from './layout/free-space.ts'
 import { GivenUp } from './work/given-up.ts'
+import { LeftOut } from './work/left-out.ts'
 import { Greetings } from './membership/greetings.ts'
 import { Absence } from './membership/absence.ts'
 import type { AskReplica } from './membership/clear-rows.ts'
@@ -140,6 +141,7 @@ class Node {
   #greetings!: Greetings
   #takeovers!: Takeovers
   #givenUp!: GivenUp
+  #leftOut!: LeftOut
   #keeper: LayoutKeeper | undefined
   #stores!: BlockStores
   #repairing!: Repairing
@@ -208,8 +210,11 @@ class Node {
       clearing: async (partition) => { await this.#rebuild?.forget(partition) },
     })
     this.#givenUp = await GivenUp.open(files)
+    this.#leftOut = await LeftOut.open(files)
     state.beforeLayout = async (layout) => {
       await this.#givenUp.note(layout)
+      // without the keys nobody can find out what became of what they had
+      if (this.#keys !== undefined) await this.#leftOut.note(state.layout, layout)
       await this.#takeovers.prepare(layout)
     }
     this.#positions = await StorePositions.open({ files, state, rows: this.#rows, warn: this.#warn })
@@ -390,7 +395,10 @@ class Node {
     this.#removedSweep = removedSweepTask(parts, { index: this.#index, clock })
     this.#shares = shares({ registers: this.#registers, objects: this.#objects, clock, random })
     const verified = { ...repairing.copies, engine: repairing.engine, objectsOver: (engine: Pick<typeof repairing.engine, 'reader'>) => objectStore({ ...parts, replication: { ...repairing.engine, ...engine } }) }
-    this.#verify = (options = {}) => verifyObjects(verified, { ...options, onAll: async () => this.#givenUp.verified() })
+    this.#verify = (options = {}) => {
+      const leftOut = this.#leftOut.peers
+      return verifyObjects(verified, { ...options, onAll: async () => { await this.#givenUp.verified(); await this.#leftOut.verified(leftOut) } })
+    }
   }
 
   async #openBlockProtocols (open: AsyncDisposableStack): Promise<void> {
@@ -415,10 +423,15 @@ class Node {
     const own = async (options: { byPartition: boolean, signal?: AbortSignal }): ReturnType<typeof ownHoldings> => ownHoldings({ ...this.#parts, stores: this.#stores, space: this.#space, capacity: this.#capacity, repairing: this.#repairing }, options)
     await serveHoldings(requests, own)
     if (this.#eraParts !== undefined && this.#keeper !== undefined) {
-      this.#changes = new Changes({ eraParts: this.#eraParts, keeper: this.#keeper, requests, own, clock: this.#parts.clock, buckets: async (wait) => (await this.#objects.listBuckets(wait)).map(bucketNeed) })
+      this.#changes = new Changes({ eraParts: this.#eraParts, keeper: this.#keeper, requests, own, clock: this.#parts.clock, buckets: async (wait) => (await this.#objects.listBuckets(wait)).map(bucketNeed), looked: async (progress) => this.#looked(progress) })
       this.#changeWatch = new ChangeWatch({ changes: this.#changes, state: this.#parts.state, clock: this.#parts.clock })
     }
     open.defer(() => { this.#greetings.all.clear() })
+  }
+
+  async #looked (progress: ChangeProgress): Promise<void> {
+    // of a layout that is no more it says nothing of who was left out since
+    if (this.#leftOut.peers.length > 0 && progress.layout.version === String(this.#parts.state.layout.version)) await this.#leftOut.looked(progress, await this.#objects.listBuckets())
   }
 
   /** An era has begun: who is not in it has no more to say here. */
@@ -447,7 +460,7 @@ class Node {
     return doorOf({
       ...this.#parts, log: this.#parts.logger, warn: this.#warn, startedMs: this.#startedMs, space: this.#space, network: this.#network, positions: this.#positions, greetings: this.#greetings.all,
       stores: this.#stores, rows: this.#rows, codec: this.#codec, registers: this.#registers, objects: this.#objects, keys: this.#accessKeys, shares: this.#shares, digestingSpans: this.#digests.digestingSpans, repairing: this.#repairing, collecting: this.#collecting, converting: this.#converting, verify: this.#verify, scrubbing: this.#scrubbing, comparing: this.#comparing, announceWork: this.#announceWork, clusterHealth: this.#clusterHealth, metrics: this.#metrics,
-      isKeyless: this.#keys === undefined, eraParts: this.#eraParts, changes: this.#changes, change: () => this.#changeWatch?.last, capacity: this.#capacity, givenUp: this.#givenUp, listedShare: () => this.#rebuild?.doneShare ?? 1, forgetLost: async (lost, { isDryRun = false, ...wait } = {}) => forgetLost(this.#forgetParts(), { lost, isDryRun }, wait), layoutTrouble: () => this.#keeper?.trouble,
+      isKeyless: this.#keys === undefined, eraParts: this.#eraParts, changes: this.#changes, change: () => this.#changeWatch?.last, capacity: this.#capacity, givenUp: this.#givenUp, leftOut: this.#leftOut, listedShare: () => this.#rebuild?.doneShare ?? 1, forgetLost: async (lost, { isDryRun = false, ...wait } = {}) => forgetLost(this.#forgetParts(), { lost, isDryRun }, wait), layoutTrouble: () => this.#keeper?.trouble,
     }, closing)
   }
 }

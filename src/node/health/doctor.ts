@@ -15,6 +15,8 @@ export interface DoctorFacts {
   readonly forgetful: readonly string[]
   /** Nodes that were given up as lost with a majority, of whose loss nobody has looked at the outcome. */
   readonly givenUp?: readonly string[]
+  /** Nodes that do not answer and were left out of the layout, of what only they had nobody knows. */
+  readonly leftOut?: readonly string[]
   readonly reserveBytes: number
   readonly blocksReadOnlyReason: string | undefined
   readonly rowsReadOnlyReason: string | undefined
@@ -34,11 +36,12 @@ export function findingsOf (facts: DoctorFacts): readonly Finding[] {
   return [...membership(facts), ...stores(facts), ...away(facts), ...redundancy(facts), ...behind(facts), ...collection(facts), ...conversion(facts), ...differences(facts)]
 }
 
-function * membership ({ status, belongs, hasMajority, layoutTrouble, forgetful, givenUp = [] }: DoctorFacts): Iterable<Finding> {
+function * membership ({ status, belongs, hasMajority, layoutTrouble, forgetful, givenUp = [], leftOut = [] }: DoctorFacts): Iterable<Finding> {
   const { layout, members } = status
   if (!belongs) yield anError('removed', 'this node has been removed from the cluster, or given up as lost while it was away', { means: 'the others let it in no more; what it holds is not counted', todo: 'stop it; to take it in again, "dfs invite" on a member and join with a fresh data folder' })
   if (!hasMajority) yield anError('quorum', `fewer than a majority of the ${layout.voters} voters answer`, { means: 'reads and writes fail until more are back; nothing that was acknowledged is lost by it', todo: 'start the nodes that are away; check the network between them. If they are gone for good: "dfs cluster forget --lost" (docs/OPERATIONS.md)' })
   if (givenUp.length > 0) yield aWarning('given-up', `a majority was lost, and ${givenUp.length} nodes were given up (${givenUp.join(', ')})`, { means: 'what was written last may be older than what was acknowledged, and some may be gone', todo: '"dfs verify" here names what is gone, and ends this' })
+  if (leftOut.length > 0) yield aWarning('left-out', `${leftOut.length} nodes were left out of the layout before all that they had was known to be on others (${leftOut.join(', ')})`, { means: 'what they alone had, as of a bucket of one copy, cannot be read, and nobody else knows of it', todo: 'start them: what they have is brought where it belongs. If they are gone for good, "dfs verify" here names what is gone, and ends this' })
   if (layoutTrouble !== undefined) yield aWarning('layout-waits', layoutTrouble, { means: 'who holds and decides does not become what it should be', todo: 'start the nodes that it waits for; one that is away for longer than evict-after is left out' })
   else if (layout.state === 'changing') yield aNote('layout-changes', 'the layout changes: others are to hold and decide, and take over now', { means: 'reads and writes go on', todo: 'nothing; "dfs status" says when it is done' })
   if (layout.state === 'open') yield aNote('layout-open', 'no bucket has been made yet', { means: 'who holds what is settled with the first bucket', todo: 'let the other nodes join first, then "dfs bucket create NAME"' })

@@ -26,6 +26,8 @@ export interface StatusFacts {
   readonly freeBytes: number
   /** Nodes that were given up as lost with a majority, of whose loss nobody has looked at the outcome. */
   readonly givenUp?: readonly PeerId[]
+  /** Nodes that do not answer and were left out of the layout, of what only they had nobody knows. */
+  readonly leftOut?: readonly PeerId[]
   /** What keeps the layout from changing as it should. */
   readonly layoutTrouble?: string | undefined
   /** Undefined: a witness. */
@@ -68,7 +70,7 @@ const awayOf = ({ state, peerId, reachable }: StatusFacts): number => state.layo
 
 /** Fewer copies, of blocks or of rows, than there should be. */
 const isDegraded = (facts: StatusFacts): boolean =>
-  atRiskOf(facts).objects > 0 || (facts.repair?.found?.shortBlocks ?? 0) > 0 || (facts.repair?.found?.narrowBlocks ?? 0) > 0 || awayOf(facts) > 0 || (facts.forgetful ?? []).length > 0 || facts.rows.lostPartitions().size > 0
+  atRiskOf(facts).objects > 0 || (facts.repair?.found?.shortBlocks ?? 0) > 0 || (facts.repair?.found?.narrowBlocks ?? 0) > 0 || awayOf(facts) > 0 || (facts.leftOut ?? []).length > 0 || (facts.forgetful ?? []).length > 0 || facts.rows.lostPartitions().size > 0
 
 export function statusOf (facts: StatusFacts): NodeStatus {
   const { config, state, peerId, reachable, blocks, cache, freeBytes, rows } = facts
@@ -120,6 +122,7 @@ function healthOf (facts: StatusFacts): readonly string[] {
   return [
     ...(state.belongs(peerId) ? [] : ['this node has been removed from the cluster, or given up as lost while it was away: the others let it in no more']),
     ...givenUpHealthOf(facts),
+    ...leftOutHealthOf(facts),
     ...(hasMajority(facts) ? [] : [`fewer than a majority of the ${voters.length} voters answer: writes and reads fail until more are back; if they are gone for good, "dfs cluster forget --lost"`]),
     ...(facts.layoutTrouble === undefined ? [] : [facts.layoutTrouble]),
     ...(facts.capacityTrouble === undefined ? [] : [facts.capacityTrouble]),
@@ -144,6 +147,10 @@ function healthOf (facts: StatusFacts): readonly string[] {
 
 function givenUpHealthOf ({ givenUp = [] }: StatusFacts): readonly string[] {
   return givenUp.length === 0 ? [] : [`a majority was lost, and ${givenUp.length} nodes given up (${givenUp.join(', ')}): what was written last may be older than what was acknowledged, and some may be gone; "dfs verify" says what`]
+}
+
+function leftOutHealthOf ({ leftOut = [] }: StatusFacts): readonly string[] {
+  return leftOut.length === 0 ? [] : [`${leftOut.length} nodes were left out of the layout before all that they had was known to be on others (${leftOut.join(', ')}): what they alone had is missing; start them, or "dfs verify" says what it is`]
 }
 
 function keysHealthOf ({ state }: StatusFacts): readonly string[] {

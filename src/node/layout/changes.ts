@@ -20,6 +20,8 @@ export interface ChangesParts {
   /** Of this node. */
   readonly own: (options: { byPartition: boolean, signal?: AbortSignal }) => Promise<Holdings>
   readonly buckets: (wait: { signal?: AbortSignal }) => Promise<readonly BucketNeed[]>
+  /** Told of each look. */
+  readonly looked?: (progress: ChangeProgress) => Promise<void>
   readonly clock: Clock
 }
 
@@ -96,7 +98,9 @@ export class Changes {
   async progress (wait: { signal?: AbortSignal } = {}): Promise<ChangeProgress> {
     const { eraParts: { state, self, reachable }, keeper } = this.#parts
     const [{ layout, members }, told, voters] = await Promise.all([keeper.foreseen((rows) => rows, wait), this.#holdings({ byPartition: false, ...wait }), keeper.progress(wait)])
-    return progressOf({ layout, isDue: !isSameMembers(members, (layout.next ?? layout).members), told, voters, belonging: [...state.members.keys()].filter((peer) => state.belongs(peer)), answering: new Set([self, ...reachable()]) })
+    const progress = progressOf({ layout, isDue: !isSameMembers(members, (layout.next ?? layout).members), told, voters, belonging: [...state.members.keys()].filter((peer) => state.belongs(peer)), answering: new Set([self, ...reachable()]) })
+    await this.#parts.looked?.(progress)
+    return progress
   }
 
   async #putOut (gone: PeerId, wait: { signal?: AbortSignal }): Promise<ReplaceState> {

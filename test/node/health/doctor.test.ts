@@ -31,6 +31,7 @@ describe('dfs doctor says', () => {
   test.each<[string, Partial<DoctorFacts>, string]>([
     ['that this node was removed', { belongs: false }, 'error removed'],
     ['that there is no majority', { hasMajority: false }, 'error quorum'],
+    ['who was left out with what perhaps nobody else has', { leftOut: ['d'] }, 'warning left-out'],
     ['what the layout waits for', { layoutTrouble: 'the layout changes, and waits for b' }, 'warning layout-waits'],
     ['that the layout changes', but({ layout: { ...status.layout, state: 'changing' } }), 'note layout-changes'],
     ['that there is no bucket yet', but({ layout: { ...status.layout, state: 'open' } }), 'note layout-open'],

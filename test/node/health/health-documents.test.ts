@@ -17,7 +17,7 @@ const total = new Proxy({}, { get: () => 0 })
 const unwell = (changed: object = {}, names: readonly string[] = ['a', 'b', 'c']): readonly string[] => statusOf({
   config: configOf({ home: '/' }).config,
   state: { layout: layoutOf(...names), clusterId: cluster.clusterId, certificate: certificateOf(cluster.member('a')), members: new Map(), belongs: () => false } as unknown as ClusterState,
-  peerId: peerNamed('a'), addresses: [], uptimeMs: 0, reachable: [], forgetful: [peerNamed('b')], freeBytes: 0, givenUp: [peerNamed('c')], listedShare: 0.5,
+  peerId: peerNamed('a'), addresses: [], uptimeMs: 0, reachable: [], forgetful: [peerNamed('b')], freeBytes: 0, givenUp: [peerNamed('c')], leftOut: [peerNamed('d')], listedShare: 0.5,
   blocks: { count: 0, bytes: 0, corrupt: 2, shards: 0, isReadOnly: true, readOnlyReason: 'the disk is full' }, cache: { bytes: 0, limitBytes: 0 }, rows: { lostPartitions: () => new Set([1]), readOnlyReason: 'an fsync failed' },
   repair: { state: 'paused', failure: 'why', full: ['c'], found: { objectsAtRisk: 1, shortBlocks: 2, goneBlocks: 1, narrowBlocks: 3 }, total },
   collect: { state: 'paused', failure: 'why', found: { heldUpBlocks: 1 }, publishing: { failure: 'why' }, total }, convert: { state: 'paused', failure: 'why', found: { versions: 1 }, total },

@@ -1,0 +1,81 @@
+import { ByteReader, ByteWriter } from '../../base/bytes.ts'
+import { withDigest, withoutDigest } from '../../base/hash.ts'
+import { keyOf, type PeerId, peerIdOf } from '../../base/peer-id.ts'
+import { type Layout, layoutLimits, lostOf } from '../../cluster/index.ts'
+import { FileMissing, type Files } from '../../disk/index.ts'
+import type { ChangeProgress } from '../../node.ts'
+import { type Bucket, redundancyOf } from '../../objects/index.ts'
+
+/**
+ * Who held blocks and does no more, and what became of what they had: evicted, removed or drained, as this node was there to see. Of a block that only they had nobody who is left
+ * knows anything, so nothing is short; that this may be so is all that can be told. On this node's disk until one of them is back in the layout, or says itself that nothing lies on it any
+ * more; until all is whole, and so few were left out that whatever they had was on others too; or until everything has been looked at.
+ */
+export class LeftOut {
+  readonly #files: Files
+  #peers: readonly PeerId[]
+  #keeping: Promise<void> = Promise.resolve()
+
+  private constructor (files: Files, peers: readonly PeerId[]) {
+    this.#files = files
+    this.#peers = peers
+  }
+
+  static async open (files: Files): Promise<LeftOut> { return new LeftOut(files, await read(files)) }
+
+  get peers (): readonly PeerId[] { return this.#peers }
+
+  /** Before the layout `after` is adopted in the place of `before`. On disk when it resolves. */
+  async note (before: Layout, after: Layout): Promise<void> {
+    const [hold, lost] = [holdersIn(after), new Set([...lostOf(before), ...lostOf(after)])]
+    await this.#change((peers) => [...new Set([...[...holdersIn(before)].filter((peer) => !hold.has(peer) && !lost.has(peer)), ...peers.filter((peer) => !hold.has(peer))])])
+  }
+
+  /** By the layout that holds now, what all have told. `buckets`: those that there are. */
+  async looked ({ nodes, isWhole }: Pick<ChangeProgress, 'nodes' | 'isWhole'>, buckets: readonly Bucket[]): Promise<void> {
+    const empty = new Set(nodes.filter(({ mayBeSwitchedOff }) => mayBeSwitchedOff).map(({ peerId }) => peerId))
+    await this.#change((peers) => {
+      const left = peers.filter((peer) => !empty.has(peer))
+      return isWhole && buckets.every((bucket) => spareOf(bucket) >= left.length) ? [] : left
+    })
+  }
+
+  /** Everything has been looked at since these were told, and what cannot be read was named. */
+  async verified (told: readonly PeerId[]): Promise<void> { await this.#change((peers) => peers.filter((peer) => !told.includes(peer))) }
+
+  async #change (next: (peers: readonly PeerId[]) => readonly PeerId[]): Promise<void> {
+    const change = this.#keeping.then(async () => {
+      const peers = next(this.#peers).slice(0, leftOutLimits.maxPeers)
+      if (peers.length === this.#peers.length && peers.every((peer) => this.#peers.includes(peer))) return
+      const writer = new ByteWriter().u8(1).u16(peers.length)
+      for (const peer of peers) writer.raw(keyOf(peer))
+      await this.#files.writeDurable(path, [withDigest(writer.finish())])
+      this.#peers = peers
+    })
+    // whoever asked for a change that fails is told; the next one starts from what is on disk
+    this.#keeping = change.catch(() => {})
+    await change
+  }
+}
+
+export const leftOutLimits = { maxPeers: layoutLimits.maxMembers * 2 } as const
+
+const path = 'left-out'
+
+/** Of those who hold a block of it so many may be gone, and others have it; by what it was set to before, too. */
+const spareOf = ({ degraded, original, ...bucket }: Bucket): number =>
+  degraded === 'allow' ? 0 : Math.min(...[bucket, ...original === undefined ? [] : [original]].map(redundancyOf).flatMap(({ whole, large }) => [whole.m, large.m]))
+
+/** Who holds blocks by it, or is to. */
+const holdersIn = (layout: Layout): ReadonlySet<PeerId> => new Set([layout, ...layout.next === undefined ? [] : [layout.next]].flatMap(({ members, blockHolders }) =>
+  [...new Set(blockHolders.flat())].flatMap((index) => members[index]?.peerId ?? [])))
+
+/** `01 | u16 n | n × key(32) | H(all before)`. Damaged: nobody is known to have been left out. */
+async function read (files: Files): Promise<readonly PeerId[]> {
+  const bytes = await files.read(path).catch((error: unknown) => { if (error instanceof FileMissing) return undefined; throw error })
+  const body = bytes === undefined ? undefined : withoutDigest(bytes)
+  if (body === undefined) return []
+  const reader = new ByteReader(body)
+  reader.u8()
+  return Array.from({ length: reader.u16() }, () => peerIdOf(reader.raw(32)))
+}
