@@ -24,9 +24,10 @@ export interface Sealer {
 }
 
 export function sealerOf (keys: ClusterKeys, random: Random): Sealer {
-  const epoch = keys.currentEpoch
   return {
     chunk (plaintext, { domain, isPrivate, compression, mostBytes, isLast }) {
+      // which rises while the node runs
+      const epoch = keys.currentEpoch
       if (isPrivate) {
         const payload = isLast ? padded(plaintext, { most: mostBytes }) : plaintext
         return sealBlock({ type: 'data', flag: payload.byteLength === plaintext.byteLength ? 'plain' : 'padded', epoch, payload, secret: { kind: 'random', key: keys.epoch(epoch).random, fresh: random.bytes(32) } })
@@ -34,7 +35,10 @@ export function sealerOf (keys: ClusterKeys, random: Random): Sealer {
       const smaller = compression === 'auto' ? compressed(plaintext) : undefined
       return sealBlock({ type: 'data', flag: smaller === undefined ? 'plain' : 'compressed', epoch, payload: smaller ?? plaintext, secret: { kind: 'convergent', key: keys.domain(epoch, domain).convergence } })
     },
-    node: (node) => sealBlock({ type: 'manifest', flag: 'plain', epoch, payload: encodeNode(node), secret: { kind: 'random', key: keys.epoch(epoch).random, fresh: random.bytes(32) } }),
+    node (node) {
+      const epoch = keys.currentEpoch
+      return sealBlock({ type: 'manifest', flag: 'plain', epoch, payload: encodeNode(node), secret: { kind: 'random', key: keys.epoch(epoch).random, fresh: random.bytes(32) } })
+    },
     openChunk (block, entry) {
       const { payload, flag } = openBlock(block, { ...entry, type: 'data', lengthBytes: entry.blockBytes })
       if (flag === 'compressed') return decompressed(payload, entry.sizeBytes)

@@ -7,7 +7,7 @@ import { type Cid, cidOfDigest } from '../../src/base/cid.ts'
 import { streamingHash } from '../../src/base/hash.ts'
 import { Corrupt } from '../../src/base/errors.ts'
 import { lend } from '../../src/base/lease.ts'
-import type { SealedBlock } from '../../src/encryption/index.ts'
+import { ClusterKeys, type SealedBlock } from '../../src/encryption/index.ts'
 import { decodeContent, decodeNode, encodeContent, encodeNode, type Entry, type ManifestNode, manifestLimits, readFile, sealerOf, sizeOfContent } from '../../src/file/index.ts'
 import { padded, padmeLength, unpadded } from '../../src/file/padding.ts'
 import { TreeBuilder } from '../../src/file/tree.ts'
@@ -39,6 +39,23 @@ describe('files', () => {
       expect(equals(await collected(world.read(content, { first, end })), plain.subarray(first, end))).toBe(true)
       expect(world.gets.length).toBe(1 + Math.floor((end - 1) / mib) - Math.floor(first / mib) + 1)
     }), { numRuns: 40 })
+  })
+
+  test('is sealed in the epoch of that moment: from an epoch on that a removed member has no secret of, nothing more in one of which it has (all was until the node was started anew)', () => {
+    const secret = (byte: number): Uint8Array => new Uint8Array(32).fill(byte)
+    const keys = new ClusterKeys({ clusterId: new Uint8Array(16), names: secret(2), epochs: new Map([[1, secret(1)]]) })
+    const sealer = sealerOf(keys, seededRandom(1))
+    const how = { domain: new Uint8Array(0), isPrivate: false, compression: 'off', mostBytes: mib, isLast: true } as const
+    const epochsNow = (): number[] => [sealer.chunk(Uint8Array.of(1), how), sealer.chunk(Uint8Array.of(1), { ...how, isPrivate: true }), sealer.node({ level: 0, entries: [], sizeBytes: 0, meta: undefined })]
+      .map(({ bytes }) => new DataView(bytes.buffer, bytes.byteOffset).getUint32(12))
+    const before = sealer.chunk(Uint8Array.of(1), how)
+    expect(epochsNow()).toEqual([1, 1, 1])
+    keys.learn(2, secret(9))
+    expect(epochsNow()).toEqual([1, 1, 1])
+    keys.sealIn(2)
+    expect(epochsNow()).toEqual([2, 2, 2])
+    expect(sealer.chunk(Uint8Array.of(1), how).digest).not.toEqual(before.digest)
+    expect(sealer.openChunk(before.bytes, { digest: before.digest, ph: before.ph, blockBytes: before.bytes.byteLength, sizeBytes: 1 })).toEqual(Uint8Array.of(1))
   })
 
   // full nodes list one and the same block over and over, so that three levels cost a few blocks
