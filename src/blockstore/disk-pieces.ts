@@ -56,6 +56,8 @@ export class DiskPieces<Name extends string> {
   readonly #stats = { count: 0, bytes: 0, corrupt: 0 }
   /** The last read of their files failed. */
   readonly #failing = new Set<Name>()
+  /** Wrong, and not to be set aside, for the disk takes no more writes: as good as gone until the store is opened afresh. */
+  readonly #wrong = new Set<Name>()
 
   private constructor (disk: PieceDisk, shelf: Shelf<Name>) {
     this.#disk = disk
@@ -99,6 +101,7 @@ export class DiskPieces<Name extends string> {
   }
 
   async has (name: Name): Promise<boolean> {
+    if (this.#wrong.has(name)) return false
     if (await this.#disk.index.get(this.#keyOf('small', name)) !== undefined) return true
     return await this.#disk.files.size(this.#pathOf(name)) !== undefined
   }
@@ -151,6 +154,7 @@ export class DiskPieces<Name extends string> {
   }
 
   async #read (name: Name): Promise<Read> {
+    if (this.#wrong.has(name)) throw this.#shelf.missing(name)
     const small = await this.#disk.index.get(this.#keyOf('small', name))
     if (small !== undefined) return { bytes: small, isSmall: true }
     try {
@@ -278,7 +282,7 @@ export class DiskPieces<Name extends string> {
   async #setAside (name: Name, read: Read): Promise<void> {
     const { files, index } = this.#disk
     this.#shelf.onCorrupt(name)
-    if (this.#disk.failure !== undefined) return
+    if (this.#disk.failure !== undefined) { this.#wrong.add(name); return }
     const byteLength = 'fault' in read ? await files.size(this.#pathOf(name)) ?? 0 : read.bytes.byteLength
     if ('bytes' in read && read.isSmall) await index.batch([{ type: 'put', key: this.#keyOf('setAside', name), value: read.bytes }, { type: 'delete', key: this.#keyOf('small', name) }], { sync: true })
     else {

@@ -95,6 +95,22 @@ describe('a copy that is missing', () => {
     expect(a.files.paths.some((path) => path === `blocks/corrupt/${cid}`)).toBe(true)
   })
 
+  test.each([['small', 1000], ['large', 40_000]] as const)('that is rotten on a disk that takes no more writes is told once, and not tried again and again: %s', async (_size, length) => {
+    const world = await repairNodes(4)
+    const [a, b, c] = world.nodes as Four
+    const cid = await world.put([a, b], 'a block', { length })
+    await rot(a, cid)
+    a.files.fail('sync')
+    await expect(world.put([a], 'another')).rejects.toThrow('fsync failed')
+    let steps = 0
+    a.repair.now()
+    while (steps < 50 && await a.repair.step({ signal: new AbortController().signal }) === 'busy') steps++
+    expect(steps).toBeLessThan(10)
+    expect(a.corrupt).toEqual([cid])
+    await world.sweep(b)
+    expect(await world.holdersOf(cid)).toEqual(ids(b, c))
+  })
+
   test('that the bringer finds rotten while it brings it is brought by none but good ones', async () => {
     const world = await repairNodes(3)
     const [a, b, c] = world.nodes as Four
