@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import type { Aspect } from '../../src/api/gate.ts'
 import { keyGate } from '../../src/api/key-gate.ts'
+import { BucketAccesses } from '../../src/api/s3/access.ts'
 import { s3Face } from '../../src/api/s3/face.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { Unavailable } from '../../src/base/errors.ts'
 import { systemRandom } from '../../src/base/random.ts'
-import { accessKeys, objectStore } from '../../src/objects/index.ts'
+import { accessKeys, type Bucket, objectStore } from '../../src/objects/index.ts'
 import { objectWorld } from '../support/object-parts.ts'
 import { servedPublicly } from '../support/public-listener.ts'
 import { basic, servedWeb } from '../support/web-face.ts'
@@ -101,6 +102,21 @@ describe('access keys at the HTTP door', () => {
     }
     expect([await judged('tags', ['tags']), await judged('tags', ['tags'], 'write', true), await judged('tags', ['content', 'tags'])]).toEqual(['allow', 'silent', 'silent'])
     expect([await judged('no-hold', ['content']), await judged('no-hold', ['content', 'hold']), await judged('no-hold', ['governance'], 'admin'), await judged('no-hold', ['hold'], 'admin')]).toEqual(['silent', 'deny', 'deny', 'deny'])
+  })
+
+  test('a policy that is changed here counts here from then on, though the one before is being read meanwhile', async () => {
+    let publicRead: boolean | undefined = true
+    const begun = Promise.withResolvers<void>()
+    const goOn = Promise.withResolvers<void>()
+    const bucket = async (): Promise<Bucket> => { const settings = { publicRead }; begun.resolve(); await goOn.promise; return { settings } as Bucket }
+    const accesses = new BucketAccesses({ node: { objects: { bucket } }, clock: systemClock })
+    const before = accesses.of('photos')
+    await begun.promise
+    publicRead = undefined
+    accesses.forget('photos')
+    goOn.resolve()
+    expect((await before).isPublic).toBe(true)
+    expect((await accesses.of('photos')).isPublic).toBe(false)
   })
 
   test('what a policy denies of a bucket itself is denied here too: it was removed, and opened to everybody', async () => {

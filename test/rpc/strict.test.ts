@@ -78,7 +78,8 @@ describe('a request that says what is not known', () => {
     await expect(served.objects.head({ bucket: 'photos', key: 'later-put' })).rejects.toThrow('no object')
   })
 
-  test('of a right at the HTTP routes is refused', async () => {
+  test('of a right or an invite at the HTTP routes is refused', async () => {
+    for (const body of [{ rol: 'storage' }, { role: 'storage', expires: '1d' }]) await expect(served.client.json('POST', '/v1/invites', { body })).rejects.toMatchObject({ status: 400 })
     await expect(served.client.json('POST', '/v1/keys', { body: { name: 'x', rights: [{ bucket: 'photos', prefx: 'a/', actions: ['read'] }] } })).rejects.toMatchObject({ status: 400, field: 'rights' })
   })
 })

@@ -86,7 +86,10 @@ export async function inviteRoute (exchange: Exchange, action: string | undefine
 const maxUses = 100
 
 /** @throws InvalidInput */
-export function inviteOptionsOf ({ uses = 1, role = 'member', notAfterMs, zone }: Readonly<Record<string, unknown>>): InviteOptions {
+export function inviteOptionsOf ({ uses = 1, role = 'member', notAfterMs, zone, ...others }: Readonly<Record<string, unknown>>): InviteOptions {
+  const [other] = Object.keys(others)
+  // a role that is misspelt would be that of a member, who is given the keys
+  if (other !== undefined) throw new InvalidInput(other, `an invite has uses, role, notAfterMs and zone, and no "${other}"`)
   if (typeof uses !== 'number' || !Number.isInteger(uses) || uses < 1 || uses > maxUses) throw new InvalidInput('uses', `uses is ${JSON.stringify(uses)}; it takes 1 to ${maxUses}`)
   if (role !== 'member' && role !== 'storage' && role !== 'witness') throw new InvalidInput('role', `role is ${JSON.stringify(role)}; it takes member, storage or witness`)
   if (notAfterMs !== undefined && !(typeof notAfterMs === 'number' && Number.isSafeInteger(notAfterMs) && notAfterMs > 0 && notAfterMs <= lastDateMs)) throw new InvalidInput('expires', `${JSON.stringify(notAfterMs)} is no time in milliseconds`)

@@ -25,6 +25,7 @@ const none: BucketAccess = { statements: [], isPublic: false, cors: undefined }
 export class BucketAccesses {
   readonly #node: { readonly objects: Pick<DfsNode['objects'], 'bucket'> }
   readonly #clock: Clock
+  #changes = 0
   readonly #remembered = new Map<string, { access: BucketAccess, readMs: number }>()
 
   constructor ({ node, clock }: { node: { readonly objects: Pick<DfsNode['objects'], 'bucket'> }, clock: Clock }) { this.#node = node; this.#clock = clock }
@@ -33,14 +34,18 @@ export class BucketAccesses {
     const known = this.#remembered.get(bucket)
     const readMs = this.#clock.monotonicMs()
     if (known !== undefined && readMs - known.readMs < accessLimits.maxStaleMs) return known.access
+    const before = this.#changes
     const access = await this.#read(bucket)
     if (this.#remembered.size >= accessLimits.maxRemembered) this.#remembered.clear()
-    if (access !== none) this.#remembered.set(bucket, { access, readMs })
+    if (access !== none && this.#changes === before) this.#remembered.set(bucket, { access, readMs })
     return access
   }
 
   /** It has just been changed here. */
-  forget (bucket: string): void { this.#remembered.delete(bucket) }
+  forget (bucket: string): void {
+    this.#changes++
+    this.#remembered.delete(bucket)
+  }
 
   async #read (bucket: string): Promise<BucketAccess> {
     try {

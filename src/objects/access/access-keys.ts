@@ -42,20 +42,24 @@ const pageSize = 1000
 
 export function accessKeys ({ registers, clock, random, settleLayout }: AccessKeysParts): AccessKeys {
   const remembered = new Map<string, { key: SecretAccessKey, readMs: number }>()
+  let changes = 0
   const shared = sharedReads(async (id) => {
+    const before = changes
     // as of when it was asked for: what has changed since may not have been seen
     const readMs = clock.monotonicMs()
     const value = await registers.read(addressOf(id))
     if (value === undefined) { remembered.delete(id); return undefined }
     const key = decodeAccessKey(value)
     if (remembered.size >= accessKeyLimits.maxRemembered) remembered.clear()
-    remembered.set(id, { key, readMs })
+    // what was changed here meanwhile counts here from then on
+    if (changes === before) remembered.set(id, { key, readMs })
     return key
   })
   const change = async <T>(id: string, next: (current: SecretAccessKey | undefined) => Change<T>, wait: { signal?: AbortSignal }): Promise<T> => {
     try {
       return await registers.change<T>(addressOf(id), (value) => next(value === undefined ? undefined : decodeAccessKey(value)), wait)
     } finally {
+      changes++
       remembered.delete(id)
     }
   }

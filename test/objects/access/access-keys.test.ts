@@ -57,6 +57,20 @@ describe('access keys', () => {
     expect(await keys.find(made.id)).toEqual(made)
   })
 
+  test('one that is removed here is refused here from then on, though it is being read meanwhile (what was read before was remembered)', async () => {
+    const begun = Promise.withResolvers<void>()
+    const goOn = Promise.withResolvers<void>()
+    const made = await nodeKeys().create({ name: 'laptop', rights })
+    const slow: Registers = { ...registers, async read (address, options) { const value = await registers.read(address, options); begun.resolve(); await goOn.promise; return value } }
+    const keys = accessKeys({ registers: slow, clock: { ...systemClock, monotonicMs: () => nowMs }, random: seededRandom(1), settleLayout: async () => {} })
+    const before = keys.find(made.id)
+    await begun.promise
+    await keys.remove(made.id)
+    goOn.resolve()
+    expect(await before).toEqual(made)
+    expect(await keys.find(made.id)).toBeUndefined()
+  })
+
   test('one that is removed through one node is refused by another within five seconds, and not read meanwhile', async () => {
     const [one, other] = [nodeKeys(), nodeKeys()]
     const { id } = await one.create({ name: 'laptop', rights })
