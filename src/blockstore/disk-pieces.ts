@@ -1,6 +1,6 @@
 import { concat, MalformedBytes } from '../base/bytes.ts'
 import { NotFound, StoreFull } from '../base/errors.ts'
-import { FileMissing } from '../disk/index.ts'
+import { FileMissing, isReadFault } from '../disk/index.ts'
 import { type PieceDisk, pieceFolderAt, pieceRoots } from './piece-disk.ts'
 
 /**
@@ -161,7 +161,7 @@ export class DiskPieces<Name extends string> {
       return { bytes: await this.#disk.files.read(this.#pathOf(name)), isSmall: false }
     } catch (cause) {
       if (cause instanceof FileMissing) throw this.#shelf.missing(name, { cause })
-      if (isFault(cause)) return { fault: cause }
+      if (isReadFault(cause)) return { fault: cause }
       throw cause
     }
   }
@@ -309,9 +309,6 @@ export class DiskPieces<Name extends string> {
 
   #pathOf (name: Name): string { return `${this.#folderOf(name)}/${name}` }
 }
-
-/** That is what a bad sector says, and what file systems with checks of their own do; what has to do with rights, or with the process, is of no file in particular. */
-const isFault = (error: unknown): error is Error => error instanceof Error && 'code' in error && ['EIO', 'EBADMSG', 'EUCLEAN'].includes(String(error.code))
 
 const sizeIn = (value: Uint8Array): number => value.byteLength === 4 ? new DataView(value.buffer, value.byteOffset).getUint32(0) : 0
 

@@ -42,6 +42,9 @@ export interface Files {
   freeBytes (path: string): Promise<number>
 }
 
+/** That is what a bad sector says, and what file systems with checks of their own do, of a file that is there; what has to do with rights, or with the process, is of no file in particular. */
+export const isReadFault = (error: unknown): error is Error => error instanceof Error && 'code' in error && ['EIO', 'EBADMSG', 'EUCLEAN'].includes(String(error.code))
+
 export interface AppendFile extends AsyncDisposable {
   /** Bytes in the file, with what was appended and not yet synced. */
   readonly sizeBytes: number

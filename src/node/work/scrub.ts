@@ -4,7 +4,7 @@ import { withDigest, withoutDigest } from '../../base/hash.ts'
 import { type BlockScrubParts, scrubBlocks, scrubReferences } from '../../blockstore/block-scrub.ts'
 import type { DiskBlocks } from '../../blockstore/disk-blocks.ts'
 import { pieceFolders } from '../../blockstore/piece-disk.ts'
-import type { Files } from '../../disk/index.ts'
+import { type Files, isReadFault } from '../../disk/index.ts'
 import { damageOfFile, keepEvidence, levelFilesIn } from '../../disk/level-damage.ts'
 import type { ScrubFound } from '../../node.ts'
 import type { DiskRows } from '../../tables/row-store.ts'
@@ -253,11 +253,14 @@ export class Scrub {
         const file = `${folder}/${name}`
         // the log and the MANIFEST are being written to, and are looked at before each start
         if (!/\.(ldb|sst)$/.test(name) || (after !== undefined && file <= after)) continue
-        const { damage, bytes } = await damageOfFile(files, file)
+        const { damage, bytes, isUnreadable = false }: Looked = await damageOfFile(files, file).catch(orUnreadable(file))
         if (damage === undefined) return { next: file, bytes }
         found.damagedFiles++
-        const evidence = await keepEvidence(files, file)
-        warn(`a table of an index is not what was written: ${evidence === undefined ? 'there is no room for a copy' : `a copy is ${evidence}`}`, new Error(`${file}: ${damage.reason}`))
+        if (isUnreadable) warn('a table of an index cannot be read', new Error(`${file}: ${damage.reason}`))
+        else {
+          const evidence = await keepEvidence(files, file)
+          warn(`a table of an index is not what was written: ${evidence === undefined ? 'there is no room for a copy' : `a copy is ${evidence}`}`, new Error(`${file}: ${damage.reason}`))
+        }
         if (folder === indexFolders.blocks) this.#parts.onLoss(`a table of the index of blocks was damaged (${file})`)
         return { next: file, bytes }
       }
@@ -270,6 +273,12 @@ export class Scrub {
     this.#pass = undefined
     this.#ranMs = 0
   }
+}
+
+type Looked = Awaited<ReturnType<typeof damageOfFile>> & { readonly isUnreadable?: boolean }
+const orUnreadable = (file: string) => (error: unknown): Looked => {
+  if (!isReadFault(error)) throw error
+  return { damage: { file, reason: error.message }, bytes: 0, isUnreadable: true }
 }
 
 /** How long the node has run is written down so often while there is nothing to do. */

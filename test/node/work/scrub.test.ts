@@ -296,3 +296,18 @@ test('a table of the block index with a flipped bit is found, and what it may ha
   expect(of.losses[0]).toContain('blocks/index/000002.ldb')
   expect(await of.disk.files.read('evidence/blocks-index-000002.ldb')).toEqual(flipped(bytes, 4000))
 })
+
+test('a table of an index that cannot be read is counted and told, and what comes behind it is read (the pass stood at it for ever)', async () => {
+  const of = await world()
+  await of.holder.store(cidOf(large), large, reference)
+  const { files } = of.disk
+  await files.writeDurable('blocks/index/000001.ldb', [new Uint8Array(5000)])
+  const read = files.read.bind(files)
+  files.read = async (path) => {
+    if (path === 'blocks/index/000001.ldb') throw Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' })
+    return read(path)
+  }
+  expect((await passOf(of)).found).toMatchObject({ damagedFiles: 1, pieces: 1 })
+  expect(of.losses).toEqual([expect.stringContaining('blocks/index/000001.ldb')])
+  expect(of.warnings).toEqual([expect.stringContaining('cannot be read')])
+})
