@@ -5,7 +5,7 @@ import { BlockCorrupt, BlockMissing, type Blocks } from './index.ts'
 
 /**
  * Fetched blocks, kept as long as there is room, the least lately used first to go. Nothing here is promised: not synced, thrown away at will, and a copy
- * that is missing or rotten is simply not there.
+ * that is missing or rotten is simply not there. The disk's reserve is for rows, and what they do without it stops the node: so nothing is kept of it here.
  */
 export interface BlockCache extends Blocks {
   readonly bytes: number
@@ -21,15 +21,17 @@ export const cacheLimits = {
 
 const folder = 'cache'
 
-export async function openBlockCache ({ files, limitBytes }: { files: Files, limitBytes: number }): Promise<BlockCache> {
+/** `reserveBytes`: of the disk, that stay free. */
+export async function openBlockCache ({ files, limitBytes, reserveBytes = 0 }: { files: Files, limitBytes: number, reserveBytes?: number }): Promise<BlockCache> {
   await files.ensureFolder(folder)
-  const cache = new Cache(files, limitBytes)
+  const cache = new Cache(files, { limitBytes, reserveBytes })
   await cache.load()
   return cache
 }
 
 class Cache implements BlockCache {
   readonly limitBytes: number
+  readonly #reserveBytes: number
   readonly #files: Files
   /** In order of last use. */
   readonly #sizes = new Map<Cid, number>()
@@ -37,9 +39,10 @@ class Cache implements BlockCache {
   #bytes = 0
   #waitingBytes = 0
 
-  constructor (files: Files, limitBytes: number) {
+  constructor (files: Files, { limitBytes, reserveBytes }: { limitBytes: number, reserveBytes: number }) {
     this.#files = files
     this.limitBytes = limitBytes
+    this.#reserveBytes = reserveBytes
   }
 
   get bytes (): number { return this.#bytes }
@@ -53,6 +56,7 @@ class Cache implements BlockCache {
       }
     }
     await this.#evict()
+    await this.#makeRoom(0)
   }
 
   async get (cid: Cid): Promise<Uint8Array> {
@@ -73,6 +77,7 @@ class Cache implements BlockCache {
     if (this.#sizes.has(cid) || byteLength > this.limitBytes || this.#waitingBytes + byteLength > cacheLimits.maxWaitingBytes) return
     this.#waitingBytes += byteLength
     try {
+      if (!await this.#makeRoom(this.#waitingBytes)) return
       const shard = `${folder}/${cid.slice(-2)}`
       if (!this.#folders.has(shard)) { await this.#files.ensureFolder(shard); this.#folders.add(shard) }
       await this.#files.write(pathOf(cid), block)
@@ -106,11 +111,18 @@ class Cache implements BlockCache {
     this.#sizes.set(cid, size)
   }
 
-  async #evict (): Promise<void> {
+  async #evict (limitBytes = this.limitBytes): Promise<void> {
     for (const cid of this.#sizes.keys()) {
-      if (this.#bytes <= this.limitBytes) return
+      if (this.#bytes <= limitBytes) return
       await this.delete(cid)
     }
+  }
+
+  /** For so much more beside the reserve. Whether there is. */
+  async #makeRoom (byteLength: number): Promise<boolean> {
+    const shortBytes = this.#reserveBytes + byteLength - await this.#files.freeBytes(folder)
+    if (shortBytes > 0) await this.#evict(this.#bytes - Math.min(this.#bytes, shortBytes))
+    return shortBytes <= 0 || this.#reserveBytes + byteLength <= await this.#files.freeBytes(folder)
   }
 }
 

@@ -77,7 +77,7 @@ export async function openBlocks ({ config, quotaBytes = () => config.capacityBy
     reserveBytes: config.reserveBytes,
     onCorrupt,
   })
-  const cache = await openBlockCache({ files, limitBytes: config.cacheBytes })
+  const cache = await openBlockCache({ files, limitBytes: config.cacheBytes, reserveBytes: config.reserveBytes })
   const locks = new KeyedQueue()
   return { blocks, holder: blockHolder({ blocks, index, locks }), condemned: condemnedBlocks({ blocks, index, locks }), inventory: blockInventory({ blocks, index }), cache, index, damage, [Symbol.asyncDispose]: async () => index[Symbol.asyncDispose]() }
 }

@@ -480,6 +480,24 @@ describe('the cache', () => {
     await expect(cache.get(cidOf(blocks[0] as Uint8Array))).rejects.toThrow(BlockMissing)
   })
 
+  test('leaves the disk its reserve, and gives way where others have taken of it (reads alone filled the disk, and rows were written no more)', async () => {
+    const files = memoryFiles()
+    let othersBytes = 0
+    const held = async (): Promise<number> => { let sum = 0; for (const path of files.paths) sum += await files.size(path) ?? 0; return sum }
+    const small = { ...files, paths: files.paths, freeBytes: async () => 10_000 - othersBytes - await held() }
+    const cache = await openBlockCache({ files: small, limitBytes: 1e6, reserveBytes: 5000 })
+    const blocks = Array.from({ length: 8 }, (_, i) => noiseBytes(1000, 50 + i))
+    for (const block of blocks) await cache.put(cidOf(block), block)
+    expect(await held()).toBe(5000)
+    expect(await Promise.all(blocks.map(async (block) => cache.has(cidOf(block))))).toEqual([false, false, false, true, true, true, true, true])
+    othersBytes = 4500
+    await cache.put(cidOf(blocks[0] as Uint8Array), blocks[0] as Uint8Array)
+    expect(await held()).toBe(0)
+    othersBytes = 9000
+    await cache.put(cidOf(blocks[1] as Uint8Array), blocks[1] as Uint8Array)
+    expect([await held(), cache.bytes]).toEqual([0, 0])
+  })
+
   test('finds its blocks again after a restart, and takes a rotten one for a missing one', async () => {
     const files = memoryFiles()
     await (await openBlockCache({ files, limitBytes: 1e6 })).put(cidOf(large), large)
