@@ -20,6 +20,16 @@ export const majorityOf = (voters: number): number => Math.floor(voters / 2) + 1
  */
 export const enoughOthers = (voters: number): number => voters - majorityOf(voters) + 1
 
+/**
+ * Whether a majority of those who follow may know nothing of what a majority of those before decided, though who is new among them has taken it over: of five
+ * three stay, and two of these had no part in what the three others decided.
+ */
+export function mayMiss (before: readonly PeerId[], next: readonly PeerId[]): boolean {
+  const needed = majorityOf(next.length)
+  const staying = next.filter((peer) => before.includes(peer)).length
+  return staying >= needed && needed + majorityOf(before.length) <= before.length
+}
+
 /** Everybody who has a vote, each once, in order of preference. */
 export function electorsOf ({ groups }: Electorate): readonly PeerId[] {
   const [only, ...others] = groups

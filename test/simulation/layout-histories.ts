@@ -1,5 +1,5 @@
 import { partitionOf } from '../../src/base/bytes.ts'
-import { assigned, changed, changing, encodeLayout, type Layout } from '../../src/cluster/index.ts'
+import { assigned, changed, changing, encodeLayout, type Layout, replicasOf } from '../../src/cluster/index.ts'
 import { layoutAddress } from '../../src/node/membership/membership.ts'
 import { type RowAddress, tables } from '../../src/tables/index.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
@@ -20,6 +20,37 @@ export const layoutHistories = {
     await move({ from: old, to: fresh })
     await settled(fresh)
     await ends(old)
+  },
+
+  'a change is finished before all have said that they took over': async ({ world, old, fresh, appendAll, move, changing, settled, pause, ends }) => {
+    await appendAll('ann')
+    // those who follow hear late of what there is
+    world.hold(({ from, kind }) => fresh.includes(from) && kind === 'ballots')
+    await move({ from: old, to: fresh })
+    await changing()
+    await pause(3_000)
+    world.hold(undefined)
+    await settled(fresh)
+    await ends(old)
+  },
+
+  'who stays among fewer takes nothing over': async ({ world, old, fresh, used, layoutOf, does, move, settled, ends }) => {
+    const five = [...old, ...fresh.slice(0, 2)]
+    const gone = five.at(-1) as string
+    await move({ from: [], to: five.slice(old.length) })
+    await settled(five)
+    // of five who decide three stay, and two of these hear nothing of what is decided before
+    const layout = layoutOf('ann')
+    const { next } = changing(layout, layout.members.filter(({ peerId }) => peerId !== world.peerOf(gone)))
+    const [knows = '', ...others] = five.filter((name) => next !== undefined && replicasOf(next, used(0)).includes(world.peerOf(name)))
+    if (others.length !== 2) world.violations.push('not three of five stay: nothing is tried')
+    world.hold(({ to, kind, isClear }) => !isClear && others.includes(to) && ['prepare', 'accept', 'handOver'].includes(kind))
+    await does(knows, 'late')
+    await move({ from: [gone], to: [] })
+    await settled(five.filter((name) => name !== gone))
+    world.hold(undefined)
+    await ends([gone, knows])
+    await does(others[0] ?? '', undefined)
   },
 
   'old and new decide as one group while the layout changes': proposerAloneWithNew,

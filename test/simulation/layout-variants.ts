@@ -44,6 +44,12 @@ const at = (assignment: Assignment, partition: number): ReturnType<typeof replic
 /** Each rule of a layout change, taken out. What it prevents is a history that the simulation must then find. */
 export const layoutVariants: Readonly<Record<string, () => WorldVariant>> = {
   'nothing is taken over before the change is finished': () => ({ takeovers: takingOver((takeover) => ({ ...takeover, partitions: [], restoring: new Set() })) }),
+  'who stays among fewer takes nothing over': () => ({
+    takeovers: (takeovers, { self }) => objectWith<Takeovers>(takeovers, { of: (layout: Layout) => {
+      const takeover = takeovers.of(layout)
+      return { ...takeover, partitions: takeover.partitions.filter((partition) => takeover.restoring.has(partition) || !takeover.from(partition).includes(self)) }
+    } }),
+  }),
   'a change is finished before all have said that they took over': () => ({
     keeperAsk: (ask) => async (peer, question, wait) => {
       const answer = await ask(peer, question, wait)

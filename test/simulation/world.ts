@@ -61,7 +61,7 @@ export interface WorldWeather {
 
 /** Parts with a rule taken out; product code has no switch for it. */
 export interface WorldVariant extends BlocksVariant {
-  readonly takeovers?: (takeovers: Takeovers, parts: { readonly store: RowStore, readonly state: ClusterState }) => Takeovers
+  readonly takeovers?: (takeovers: Takeovers, parts: { readonly self: PeerId, readonly store: RowStore, readonly state: ClusterState }) => Takeovers
   readonly store?: (store: RowStore) => RowStore
   readonly voters?: (state: ClusterState) => Voters
   /** What a replica is asked by others. */
@@ -429,7 +429,7 @@ export class World {
     // most of it comes when the node serves
     await rebuild?.begin({ rows: 3 })
     const plainTakeovers = await Takeovers.open({ files: mortal, rows: store, self, clearing: async (partition) => { if (this.#used.has(partition)) await rebuild?.forget(partition) } })
-    const takeovers = this.#variant.takeovers?.(plainTakeovers, { store, state }) ?? plainTakeovers
+    const takeovers = this.#variant.takeovers?.(plainTakeovers, { self, store, state }) ?? plainTakeovers
     state.beforeLayout = async (layout) => takeovers.prepare(layout)
     const requests = this.#requestsOf(process)
     process.positions = this.#isShowingStores ? await StorePositions.open({ files: mortal, state, rows: process.store, warn: () => {} }) : undefined

@@ -4,6 +4,7 @@ import type { PeerId } from '../../base/peer-id.ts'
 import { allVotersOf, type Assignment, type Layout, replicasOf, survivorsOf } from '../../cluster/index.ts'
 import { FileMissing, type Files } from '../../disk/index.ts'
 import { clearPartition } from '../../tables/clear-rows.ts'
+import { mayMiss } from '../../tables/electorate.ts'
 import type { Takeover } from '../../tables/hand-over.ts'
 import type { RowStore } from '../../tables/index.ts'
 
@@ -56,7 +57,15 @@ export class Takeovers {
       const partitions = Array.from({ length: partitionCount }, (_, partition) => partition).filter((partition) => replicasOf(next, partition).includes(this.#parts.self))
       return { version, partitions: isVoter ? [...partitions, clearPartition] : [], restoring, from, isOfAll: true }
     }
-    return { version, partitions: [...new Set([...this.#entered(layout), ...restoring])], restoring, from }
+    return { version, partitions: [...new Set([...this.#entered(layout), ...this.#missing(layout, next), ...restoring])], restoring, from }
+  }
+
+  /** Those that this node goes on deciding about, in so small a company that it may be one of a majority that missed something. */
+  #missing (layout: Layout, next: Assignment): readonly number[] {
+    return Array.from({ length: partitionCount + 1 }, (_, partition) => partition).filter((partition) => {
+      const after = holdersAt(next, partition)
+      return after.includes(this.#parts.self) && mayMiss(decidersAt(layout, partition), after)
+    })
   }
 
   #entered (layout: Layout): readonly number[] {
@@ -68,11 +77,11 @@ export class Takeovers {
   }
 }
 
+const holdersAt = (assignment: Assignment, partition: number): readonly PeerId[] => partition === clearPartition ? allVotersOf(assignment) : replicasOf(assignment, partition)
+
 /** Who decided about a partition before; after a loss, those that are left. */
-function decidersAt (layout: Layout, partition: number): readonly PeerId[] {
-  const at = (assignment: Assignment): readonly PeerId[] => partition === clearPartition ? allVotersOf(assignment) : replicasOf(assignment, partition)
-  return layout.recovery === undefined ? at(layout) : survivorsOf(layout, at)
-}
+const decidersAt = (layout: Layout, partition: number): readonly PeerId[] =>
+  layout.recovery === undefined ? holdersAt(layout, partition) : survivorsOf(layout, (assignment) => holdersAt(assignment, partition))
 
 export interface TakeoversParts {
   readonly files: Files
