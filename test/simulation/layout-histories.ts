@@ -53,6 +53,20 @@ export const layoutHistories = {
     await does(others[0] ?? '', undefined)
   },
 
+  'what is lost while it is taken over is waited for': async ({ world, old, fresh, used, appendAll, move, changing, settled, restart, until, rowsAt, ends }) => {
+    const [dave = ''] = fresh
+    await appendAll('ann')
+    world.mayFinish = false
+    await move({ from: ['carol'], to: [dave] })
+    await changing()
+    await until('dave has taken it over', () => rowsAt(dave) > 0)
+    world.rot(dave, used(0))
+    await restart(dave, () => {})
+    world.mayFinish = true
+    await settled([...old.slice(0, 2), dave])
+    await ends(['carol', 'ann'])
+  },
+
   'old and new decide as one group while the layout changes': proposerAloneWithNew,
   'the new ones alone decide while the layout changes': proposerAloneWithNew,
 

@@ -56,6 +56,12 @@ export const layoutVariants: Readonly<Record<string, () => WorldVariant>> = {
       return answer.kind === 'progress' ? { ...answer, remaining: 0 } : answer
     },
   }),
+  'what is lost while it is taken over is waited for': () => ({
+    keeperAsk: (ask) => async (peer, question, wait) => {
+      const answer = await ask(peer, question, wait)
+      return answer.kind === 'progress' && answer.remaining > 0 ? { ...answer, lost: 0 } : answer
+    },
+  }),
   'it is taken over from one of the old ones, not from a majority': () => ({ takeovers: takingOver((takeover) => ({ ...takeover, from: (partition) => takeover.from(partition).slice(0, 1) })) }),
   'old and new decide as one group while the layout changes': () => ({
     voters: (state) => votersBy({

@@ -120,7 +120,10 @@ export class LayoutKeeper {
     if (layout.next !== undefined) {
       const late = this.#waitedFor(layout, layout.next, voters).filter((peer) => voters.get(peer)?.remaining !== 0)
       this.#trouble = late.length === 0 ? undefined : `the layout changes, and waits for ${late.join(', ')} to take over`
+      // of what was lost since the change began nothing comes back under its version
+      const lost = late.reduce((sum, peer) => sum + (voters.get(peer)?.lost ?? 0), 0)
       if (late.length === 0) await this.#propose(layout, changed, 'all has been taken over', wait)
+      else if (lost > 0 && this.#isRestoringDue(lost)) await this.#propose(layout, (current) => changing(current, wanted), 'memory of rows was lost while it was taken over', wait)
     } else if (this.#isRestoringDue([...voters.values()].reduce((sum, { lost }) => sum + lost, 0))) {
       await this.#propose(layout, (current) => changing(current, wanted), 'memory of rows that was lost is to be taken over', wait)
     }
