@@ -16,6 +16,8 @@ import type { OpenedRecord, RoundEffect, RoundEvent } from './round.ts'
 /** A pure state machine of one operation: Proposer or Reader. */
 export interface RoundMachine<T> {
   readonly stage: number
+  /** Something was sent out that may come to be chosen: whatever ends the operation now, nobody can tell whether it happened. */
+  readonly mayHaveHappened?: boolean
   on (event: RoundEvent): ReadonlyArray<RoundEffect<T>>
 }
 
@@ -81,7 +83,7 @@ export class Operation<T> {
     const taken = nextCounter === undefined ? Promise.resolve(0n) : nextCounter(atLeast)
     taken.then((counter) => {
       this.#tell({ kind: 'begin', stage, counter, electorate: voters.electorate(partitionOfTable(row)), reachable: reachable() })
-    }, (error: unknown) => { this.#end(() => { this.#outcome.reject(error as Error) }) })
+    }, (error: unknown) => { this.#broken(error) })
   }
 
   #tell (event: RoundEvent): void {
@@ -89,8 +91,15 @@ export class Operation<T> {
     try {
       for (const effect of this.#ports.machine.on(event)) this.#do(effect)
     } catch (error) {
-      this.#end(() => { this.#outcome.reject(error as Error) })
+      this.#broken(error)
     }
+  }
+
+  /** It cannot go on. */
+  #broken (cause: unknown): void {
+    const why = 'it was sent out, and cannot be tried again'
+    if (this.#ports.machine.mayHaveHappened === true) this.#end(() => { this.#outcome.resolve({ kind: 'fail', outcome: 'unknown', why, cause }) })
+    else this.#end(() => { this.#outcome.reject(cause as Error) })
   }
 
   #do (effect: RoundEffect<T>): void {
@@ -174,7 +183,7 @@ export class Operation<T> {
         let accepted: OpenedRecord | undefined
         this.#asked.open.delete(peer)
         try { accepted = this.#open(answer.accepted) } catch (cause) {
-          if (!(cause instanceof Corrupt)) { this.#end(() => { this.#outcome.reject(cause as Error) }); return }
+          if (!(cause instanceof Corrupt)) { this.#broken(cause); return }
           this.#failed(stage, peer, cause)
           return
         }

@@ -30,6 +30,7 @@ export class Proposer<T> {
   constructor (plan: ProposerPlan<T>) { this.#plan = plan }
 
   get stage (): number { return this.#stage }
+  get mayHaveHappened (): boolean { return this.#attempts.length > 0 }
 
   on (event: RoundEvent): readonly RoundEffect<T>[] {
     if (this.#state.kind === 'over') return []

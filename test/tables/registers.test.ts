@@ -131,6 +131,24 @@ describe('registers', () => {
     await expect(at(nodes, first).registers.change(address(), change)).rejects.toThrow(UnknownOutcome)
   })
 
+  test('tell an unknown outcome when accepts go unanswered and the disk has no room for the ballot of another round', async () => {
+    const { nodes } = tableNodes(3)
+    const { peers, registers, store } = at(nodes, first)
+    const [ask, nextCounter] = [peers.ask.bind(peers), store.nextCounter.bind(store)]
+    const full = new StoreFull('the disk is full')
+    let isFull = false
+    vi.spyOn(store, 'nextCounter').mockImplementation(async (above) => { if (isFull) throw full; return nextCounter(above) })
+    vi.spyOn(peers, 'ask').mockImplementation(async (to, request, wait) => {
+      const answer = await ask(to, request, wait)
+      if (request.kind !== 'accept') return answer
+      // what it accepted it tells nobody
+      isFull = true
+      throw new Error('lost')
+    })
+    await expect(registers.change(address(), write('x'))).rejects.toMatchObject({ name: 'UnknownOutcome', cause: full })
+    expect(textAt(await at(nodes, second).registers.read(address()))).toBe('x')
+  })
+
   test('count an answer that was changed on the way as none', async () => {
     const { nodes } = tableNodes(3)
     await at(nodes, first).registers.change(address(), write('x'))
