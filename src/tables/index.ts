@@ -73,6 +73,11 @@ export interface StoredRow {
   readonly accepted: Uint8Array | undefined
 }
 
+export interface SaveOptions {
+  /** Rows of which there is none any more when their turn comes, cleared or buried meanwhile, are left out: what is gone is not brought back. */
+  readonly isInPlace?: boolean
+}
+
 /**
  * Where an acceptor remembers. Unreadable is never absent: a partition that cannot be proven whole is not answered for.
  * On disk: own journal first (one fdatasync for many), LevelDB as its index; in memory for the simulator.
@@ -83,7 +88,7 @@ export interface RowStore extends AsyncDisposable {
   /** @throws PartitionLost if the partition's memory is not proven whole */
   get (table: TableNumber, rowKey: Uint8Array): Promise<StoredRow | undefined>
   /** All of them durable when it resolves; concurrent calls share one sync. @throws PartitionLost, StoreFull, StoreReadOnly */
-  save (rows: readonly StoredRow[]): Promise<void>
+  save (rows: readonly StoredRow[], options?: SaveOptions): Promise<void>
   /** Rows of one partition in order of row key, from `after` (exclusive). @throws PartitionLost */
   rows (partition: number, options?: { after?: Uint8Array }): AsyncIterable<StoredRow>
   /** Partitions whose memory was lost or changed: they neither answer nor vote until handed over afresh. */

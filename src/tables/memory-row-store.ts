@@ -1,6 +1,6 @@
 import { compareBytes, partitionCount, partitionOf } from '../base/bytes.ts'
 import { compareBallots } from './ballot.ts'
-import { type Ballot, isClear, PartitionLost, type RowStore, type StoredRow, type TableNumber } from './index.ts'
+import { type Ballot, isClear, PartitionLost, type RowStore, type SaveOptions, type StoredRow, type TableNumber } from './index.ts'
 import { nameOf } from './recent-rows.ts'
 import { isCleared } from './row-changes.ts'
 import { added, agreedTerm, sumBytes } from './row-sum.ts'
@@ -51,10 +51,10 @@ export class MemoryRowStore implements RowStore {
     return this.#disk.rows.get(nameOf({ table, rowKey }))
   }
 
-  async save (rows: readonly StoredRow[]): Promise<void> {
+  async save (rows: readonly StoredRow[], { isInPlace = false }: SaveOptions = {}): Promise<void> {
     for (const { rowKey } of rows) this.#demand(partitionOf(rowKey))
     await this.#sync()
-    for (const row of rows) this.#disk.rows.set(nameOf(row), row)
+    for (const row of rows) if (!isInPlace || this.#disk.rows.has(nameOf(row))) this.#disk.rows.set(nameOf(row), row)
     this.#disk.position += BigInt(rows.length)
   }
 

@@ -122,7 +122,8 @@ class Replica {
       if (row?.accepted === undefined) return
       const accepted = make(row.accepted)
       const isSame = isSameBallot(codec.ballotOf(table, accepted), codec.ballotOf(table, row.accepted))
-      if (isSame && !equals(accepted, row.accepted)) await store.save([{ ...row, accepted }])
+      // a partition that this node enters is cleared in the middle of it
+      if (isSame && !equals(accepted, row.accepted)) await store.save([{ ...row, accepted }], { isInPlace: true })
     })
   }
 

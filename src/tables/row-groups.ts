@@ -4,6 +4,7 @@ import { PartitionLost, rowLimits, type StoredRow } from './index.ts'
 /** Saves of many callers share a frame of the journal, and with it an fdatasync. */
 export interface WaitingSave {
   readonly rows: readonly StoredRow[]
+  readonly isInPlace: boolean
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
 }

@@ -3,7 +3,7 @@ import { Corrupt, StoreFull } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
 import { FileMissing, type Files, type KeyValue } from '../disk/index.ts'
 import { ballotLimits, compareBallots } from './ballot.ts'
-import { type Ballot, isClear, PartitionLost, type RowStore, type StoredRow, type TableNumber } from './index.ts'
+import { type Ballot, isClear, PartitionLost, type RowStore, type SaveOptions, type StoredRow, type TableNumber } from './index.ts'
 import type { Journal } from './journal.ts'
 import { ProvenPartitions } from './proven-partitions.ts'
 import { gatherEvidence } from './row-evidence.ts'
@@ -126,10 +126,10 @@ class DiskRowStore implements DiskRows {
     return this.#partitions.current(table, rowKey)
   }
 
-  async save (rows: readonly StoredRow[]): Promise<void> {
+  async save (rows: readonly StoredRow[], options: SaveOptions = {}): Promise<void> {
     for (const row of rows) demandStorable(row)
     // in line before anything is waited for: of one row, the call that came later is the one remembered
-    await Promise.all(groupsOf(rows).map(async (group) => this.#writer.save(group)))
+    await Promise.all(groupsOf(rows).map(async (group) => this.#writer.save(group, options)))
   }
 
   async * rows (partition: number, { after }: { after?: Uint8Array } = {}): AsyncIterable<StoredRow> {

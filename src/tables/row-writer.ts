@@ -1,7 +1,7 @@
 import { partitionOf } from '../base/bytes.ts'
 import { StoreFull } from '../base/errors.ts'
 import type { Files, KeyValue } from '../disk/index.ts'
-import { PartitionLost, type StoredRow } from './index.ts'
+import { PartitionLost, type SaveOptions, type StoredRow } from './index.ts'
 import type { Journal } from './journal.ts'
 import type { ProvenPartitions } from './proven-partitions.ts'
 import { nameOf } from './recent-rows.ts'
@@ -54,7 +54,7 @@ export class RowWriter {
   }
 
   /** On disk when it resolves. */
-  async save (rows: readonly StoredRow[]): Promise<void> { await this.#enqueue((settlers) => ({ rows, ...settlers })) }
+  async save (rows: readonly StoredRow[], { isInPlace = false }: SaveOptions = {}): Promise<void> { await this.#enqueue((settlers) => ({ rows, isInPlace, ...settlers })) }
 
   /**
    * Runs when all that came before is on disk, and nothing is written beside it but what it writes itself.
@@ -135,7 +135,7 @@ export class RowWriter {
     try {
       if (health.failure !== undefined) throw health.failure
       if (health.behind !== undefined) await this.#catchUp()
-      await this.#commit(await this.#replacements(group.flatMap(({ rows }) => rows)))
+      await this.#commit(await this.#replacements(group))
       for (const { resolve } of group) resolve()
     } catch (error) {
       // found while looking what the rows were, so nothing is written yet: the others go on without the lost one
@@ -155,15 +155,17 @@ export class RowWriter {
     }
   }
 
-  async #replacements (saved: readonly StoredRow[]): Promise<readonly RowChange[]> {
+  async #replacements (group: readonly WaitingSave[]): Promise<readonly RowChange[]> {
     const { partitions } = this.#parts
     // of one row saved twice in a group the last counts, as it would have one after the other
-    const rows = [...new Map(saved.map((row) => [nameOf(row), row])).values()]
-    await Promise.all(rows.map(async ({ rowKey }) => partitions.prove(partitionOf(rowKey))))
-    return await Promise.all(rows.map(async (row): Promise<RowChange> => {
+    const saved = new Map<string, { readonly row: StoredRow, readonly isInPlace: boolean }>()
+    for (const { rows, isInPlace } of group) for (const row of rows) saved.set(nameOf(row), { row, isInPlace: isInPlace && saved.get(nameOf(row))?.isInPlace !== false })
+    await Promise.all([...saved.values()].map(async ({ row }) => partitions.prove(partitionOf(row.rowKey))))
+    const changes = await Promise.all([...saved.values()].map(async ({ row, isInPlace }): Promise<RowChange | undefined> => {
       const old = await partitions.current(row.table, row.rowKey)
-      return { kind: 'saved', row, old, before: old === undefined ? undefined : rowHash(old) }
+      return isInPlace && old === undefined ? undefined : { kind: 'saved', row, old, before: old === undefined ? undefined : rowHash(old) }
     }))
+    return changes.filter((change) => change !== undefined)
   }
 
   async #commit (changes: readonly RowChange[]): Promise<void> {

@@ -30,7 +30,7 @@ import { type TableEngine, tableEngine } from '../../src/node/rows/table-engine.
 import { Takeovers } from '../../src/node/layout/takeover.ts'
 import { serveTables, tableProtocol } from '../../src/protocols/table.ts'
 import type { RowCodecParts } from '../../src/tables/codec.ts'
-import { isClear, type Registers, type RowAddress, type RowStore, type StoredRow, tables, type Voters } from '../../src/tables/index.ts'
+import { isClear, type Registers, type RowAddress, type RowStore, type SaveOptions, type StoredRow, tables, type Voters } from '../../src/tables/index.ts'
 import type { ListingIndex } from '../../src/tables/listing-index.ts'
 import { memoryListingIndex } from '../../src/tables/memory-listing-index.ts'
 import { type MemoryRowDisk, memoryRowDisk, MemoryRowStore } from '../../src/tables/memory-row-store.ts'
@@ -634,7 +634,7 @@ class SparseRowStore extends MemoryRowStore {
     for (const partition of lost) this.lose(partition)
   }
 
-  override async save (rows: readonly StoredRow[]): Promise<void> { await super.save(rows); for (const { rowKey } of rows) this.#used.add(partitionOf(rowKey)) }
+  override async save (rows: readonly StoredRow[], options?: SaveOptions): Promise<void> { await super.save(rows, options); for (const { rowKey } of rows) this.#used.add(partitionOf(rowKey)) }
   override async fill (rows: readonly StoredRow[]): Promise<void> { await super.fill(rows); for (const { rowKey } of rows) this.#used.add(partitionOf(rowKey)) }
   override async disown (): Promise<void> { await super.disown(); for (const partition of this.lostPartitions()) this.#lostOnDisk.add(partition) }
   override async restore (...partitions: readonly number[]): Promise<void> {

@@ -2,12 +2,16 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { partitionOf } from '../../src/base/bytes.ts'
 import { hash } from '../../src/base/hash.ts'
+import { peerIdOf } from '../../src/base/peer-id.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { StoreReadOnly } from '../../src/blockstore/index.ts'
 import { levelKeyValue } from '../../src/disk/level-key-value.ts'
 import { nodeFiles } from '../../src/disk/node-files.ts'
 import { type Ballot, PartitionLost, type RowStore, type StoredRow, tables } from '../../src/tables/index.ts'
 import { MemoryRowStore } from '../../src/tables/memory-row-store.ts'
+import { votersBy } from '../../src/tables/electorate.ts'
+import { tableReplica } from '../../src/tables/replica.ts'
+import { plainCodec } from '../support/table-plain-codec.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { afterPowerFailure, ballotOf, type Disk, diskAtRest, flipped, indexedRow, newDisk, openOn, promise, row, rowKey } from './row-store-disk.ts'
 
@@ -118,6 +122,27 @@ describe.each([
     expect(store.floor(partitionOf(elsewhere.rowKey))).toBeUndefined()
     await store.save([sealed(1, 12)])
     expect(await store.get(1, keyOf(1))).toEqual(sealed(1, 12))
+  }))
+
+  test('has no row back that is written in another way while its partition is cleared', async () => withStores(async ({ whole }) => {
+    const store = await whole([sealed(1, 5), sealed(2, 5)])
+    const peer = peerIdOf(hash(Uint8Array.of(1)))
+    const replica = tableReplica({
+      self: peer, store, codec: { ...plainCodec, ballotOf }, voters: votersBy({ version: () => 1n, groupsOf: () => [[peer]] }), isMember: () => true,
+      layout: { version: 1n, encoded: () => new Uint8Array(0), adopt: async () => {} },
+    })
+    const tagged = (record: Uint8Array): Uint8Array => record.with(-1, 9)
+    await replica.restate(sealed(2, 5), tagged)
+    expect((await store.get(1, keyOf(2)))?.accepted?.at(-1)).toBe(9)
+    let clearing: Promise<void> | undefined
+    await replica.restate(sealed(1, 5), (record) => {
+      clearing = store.clear(partition)
+      return tagged(record)
+    })
+    await clearing
+    expect(await found(store)).toEqual([])
+    await store.save([sealed(1, 6)])
+    expect(await store.get(1, keyOf(1))).toEqual(sealed(1, 6))
   }))
 
   test('buries no clear row', async () => withStores(async ({ whole }) => {
