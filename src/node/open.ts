@@ -311,7 +311,7 @@ class Node {
     this.#ask = ask
     this.#registers = driver
     await serveTables(this.#network.requests, countedAnswers(replica, this.#users))
-    const retag = new Retag({ state, store: this.#rows, replica, codec: this.#codec, voters, ask, taggedIn: this.#keys === undefined ? undefined : () => this.#keys?.currentEpoch ?? 0, reachable: () => this.#network.reachable() })
+    const retag = new Retag({ self, state, store: this.#rows, replica, codec: this.#codec, voters, ask, taggedIn: this.#keys === undefined ? undefined : () => this.#keys?.currentEpoch ?? 0, reachable: () => this.#network.reachable() })
     this.#retag = retag
     const rings = ringPeers(this.#network.requests)
     if (this.#keys !== undefined && keyring.ring !== undefined) {

@@ -149,7 +149,7 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
     }
     await hello.register(mortalRequests)
     await serveTables(mortalRequests, replica)
-    const tagging = new Retag({ state, store, replica, codec, voters, ask, taggedIn: keys === undefined ? undefined : () => keys.currentEpoch, reachable })
+    const tagging = new Retag({ self, state, store, replica, codec, voters, ask, taggedIn: keys === undefined ? undefined : () => keys.currentEpoch, reachable })
     retag = tagging
     await serveRing(mortalRequests, isKeyless ? keylessRing(tagging) : ringOf(epochs, tagging))
     const floors = new FloorKeeper({ eraParts: parts, everyVoter: () => voterPeers.filter((peer) => state.belongs(peer)), demand: (epoch) => tagging.demand(epoch), peers: rings, clock: { ...systemClock, monotonicMs: () => systemClock.monotonicMs() * 1e6 } })

@@ -10,13 +10,14 @@ import type { ClusterState } from '../state.ts'
 
 /**
  * After an epoch has begun, whoever was removed still has the key that vote tags of the older ones are made with. So every voter brings what it holds under
- * the new one: a member tags its records anew, ballot and row unchanged; a witness, which cannot, takes them so tagged from members. When all voters are
+ * the new one: a member tags its records anew, ballot and row unchanged; a witness, which cannot, takes those that it decides about so tagged from members. When all voters are
  * done, an era raises the floor, and older tags count for nothing (`FloorKeeper`).
  *
  * *Done* is a promise: from then on nothing older is stored here either. A member tags what comes in with an older tag before it stores it; a witness refuses
  * it from the moment that it is asked for the promise. Over a restart both hold, for era and keyring are on disk.
  */
 export interface RetagParts {
+  readonly self: PeerId
   readonly state: Pick<ClusterState, 'era' | 'isMember'>
   readonly store: Pick<RowStore, 'rows' | 'lostPartitions'>
   readonly replica: OwnReplica
@@ -48,7 +49,7 @@ export class Retag {
     this.#demanded = newestEpochOf(parts.state.era)
   }
 
-  /** Every sealed row here is tagged in this epoch or a later one, and will be. */
+  /** Every sealed row that this node decides about is tagged in this epoch or a later one, and will be. */
   get votedFrom (): number { return Math.max(this.#done, this.#parts.state.era.floor) }
 
   /** What this voter takes: a witness nothing below what it was asked to promise. */
@@ -101,8 +102,11 @@ export class Retag {
     return rows
   }
 
-  #isOlder ({ table, accepted }: StoredRow, epoch: number): boolean {
-    return !isSelfProving(table) && accepted !== undefined && splitRecord(accepted).epoch < epoch
+  #isOlder ({ table, rowKey, accepted }: StoredRow, epoch: number): boolean {
+    if (isSelfProving(table) || accepted === undefined || splitRecord(accepted).epoch >= epoch) return false
+    const { self, taggedIn, voters } = this.#parts
+    // what a witness decides about no more others have as it is by now, or not at all; it is cleared before the witness decides about it again
+    return taggedIn !== undefined || voters.of(table, rowKey).includes(self)
   }
 
   /** Whether it succeeded; what did not is tried in another pass. */

@@ -4,7 +4,9 @@ import { Corrupt, Refused } from '../../../src/base/errors.ts'
 import { keyOf } from '../../../src/base/peer-id.ts'
 import { roles } from '../../../src/cluster/index.ts'
 import { splitRecord } from '../../../src/encryption/index.ts'
+import { Retag } from '../../../src/node/membership/retag.ts'
 import { removeMember } from '../../../src/node/membership/removal.ts'
+import { votersBy } from '../../../src/tables/electorate.ts'
 import { encodeEnvelope } from '../../../src/tables/envelope.ts'
 import { type RowAddress, tables } from '../../../src/tables/index.ts'
 import { peerNamed } from '../../support/cluster-identities.ts'
@@ -62,6 +64,20 @@ describe('after somebody who could read was removed', () => {
     // digests are of ballots: nothing differs, nothing is handed over
     const digest = async (name: string): Promise<unknown> => nodes.of(name).replica.answer(peerNamed(name), { version: 1n, kind: 'digest', partitions: [0, 1, 2, 3] })
     expect(await digest('wit')).toEqual(await digest('founder'))
+  })
+
+  test('a witness is done without the rows that it decides about no more: nobody else may have them as they were', async () => {
+    const nodes = await made()
+    await removed(nodes)
+    const { state, store, replica, codec } = nodes.of('wit')
+    const others = staying.filter((name) => name !== 'wit').map((name) => peerNamed(name))
+    const retag = new Retag({
+      self: peerNamed('wit'), state, store, replica, codec, taggedIn: undefined, reachable: () => others,
+      voters: votersBy({ version: () => 1n, groupsOf: () => [others] }), ask: async () => ({ kind: 'value', promised: undefined, accepted: undefined }),
+    })
+    retag.demand(2)
+    while (await retag.step() === 'busy') { /* the whole pass */ }
+    expect(retag.votedFrom).toBe(2)
   })
 
   test('the floor does not rise while one voter is not done, and rises when it is', async () => {
