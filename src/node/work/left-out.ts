@@ -33,7 +33,8 @@ export class LeftOut {
 
   /** By the layout that holds now, what all have told. `buckets`: those that there are. */
   async looked ({ nodes, isWhole }: Pick<ChangeProgress, 'nodes' | 'isWhole'>, buckets: readonly Bucket[]): Promise<void> {
-    const empty = new Set(nodes.filter(({ mayBeSwitchedOff }) => mayBeSwitchedOff).map(({ peerId }) => peerId))
+    // all that lies on one of these belongs elsewhere
+    const empty = new Set(nodes.filter(({ isAnswering, hasLooked, misplacedBytes }) => isAnswering && hasLooked === true && misplacedBytes === 0).map(({ peerId }) => peerId))
     await this.#change((peers) => {
       const left = peers.filter((peer) => !empty.has(peer))
       return isWhole && buckets.every((bucket) => spareOf(bucket) >= left.length) ? [] : left

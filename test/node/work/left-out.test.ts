@@ -11,7 +11,7 @@ const of4 = settled(closing(openLayout(layoutMember('a'))), members('a', 'b', 'c
 const without = (layout: Layout, ...names: readonly string[]): Layout => changing(layout, layout.members.filter(({ peerId }) => !names.map(peerNamed).includes(peerId)))
 const bucket = (copies: number, more: Partial<Bucket> = {}) => ({ name: 'b', copies, ...more }) as Bucket
 const look = (isWhole: boolean, ...empty: readonly string[]): Pick<ChangeProgress, 'nodes' | 'isWhole'> =>
-  ({ isWhole, nodes: empty.map((name) => ({ peerId: peerNamed(name), mayBeSwitchedOff: true })) as unknown as ChangeProgress['nodes'] })
+  ({ isWhole, nodes: empty.map((name) => ({ peerId: peerNamed(name), isAnswering: true, isInLayout: false, hasLooked: true, misplacedBytes: 0, mayBeSwitchedOff: true })) as unknown as ChangeProgress['nodes'] })
 
 /** Who was left out of a layout of four, one by one or at once. */
 async function leftOutOf (...names: readonly string[]): Promise<{ leftOut: LeftOut, files: ReturnType<typeof memoryFiles>, layout: Layout }> {
@@ -43,6 +43,19 @@ test('is forgotten when it is to hold again, and when it says that nothing lies 
   const drained = await leftOutOf('d')
   await drained.leftOut.looked(look(false, 'd'), [bucket(1)])
   expect(drained.leftOut.peers).toEqual([])
+})
+
+test('who is to hold no blocks any more, and votes on, is forgotten when it has brought them away, and no sooner', async () => {
+  const leftOut = await LeftOut.open(memoryFiles())
+  const after = changed(changing(of4, of4.members.map((member) => member.peerId === peerNamed('d') ? { ...member, capacityBytes: 0 } : member)))
+  await leftOut.note(of4, after)
+  const told = { peerId: peerNamed('d'), isAnswering: true, isInLayout: true, hasLooked: true, misplacedBytes: 5, mayBeSwitchedOff: false } as ChangeProgress['nodes'][number]
+  for (const node of [told, { ...told, misplacedBytes: 0, hasLooked: false }, { ...told, misplacedBytes: undefined, hasLooked: undefined, isAnswering: false }]) {
+    await leftOut.looked({ isWhole: true, nodes: [node] }, [bucket(1)])
+    expect(leftOut.peers).toEqual([peerNamed('d')])
+  }
+  await leftOut.looked({ isWhole: true, nodes: [{ ...told, misplacedBytes: 0 }] }, [bucket(1)])
+  expect(leftOut.peers).toEqual([])
 })
 
 test.each([
