@@ -19,11 +19,11 @@ const timestamp = (): string => new Date().toISOString().replaceAll(/[-:]|\.\d+/
 type Fields = Readonly<Record<string, string>>
 
 /** A form signed for what it has. */
-function signed (conditions: readonly unknown[], fields: Fields, { expiresMs = 60_000, secret = server.key.secret, id = server.key.id }: { expiresMs?: number, secret?: string, id?: string } = {}): Fields {
+function signed (conditions: readonly unknown[], fields: Fields, { expiresMs = 60_000, expiration = new Date(Date.now() + expiresMs).toISOString(), secret = server.key.secret, id = server.key.id }: { expiresMs?: number, expiration?: string, secret?: string, id?: string } = {}): Fields {
   const at = timestamp()
   const date = at.slice(0, 8)
   const own = { 'x-amz-algorithm': 'AWS4-HMAC-SHA256', 'x-amz-credential': `${id}/${date}/us-east-1/s3/aws4_request`, 'x-amz-date': at }
-  const policy = Buffer.from(JSON.stringify({ expiration: new Date(Date.now() + expiresMs).toISOString(), conditions: [...conditions, ...Object.entries(own).map(([name, value]) => ({ [name]: value }))] })).toString('base64')
+  const policy = Buffer.from(JSON.stringify({ expiration, conditions: [...conditions, ...Object.entries(own).map(([name, value]) => ({ [name]: value }))] })).toString('base64')
   return { ...fields, ...own, policy, 'x-amz-signature': createHmac('sha256', signingKeyOf(secret, { date, region: 'us-east-1' })).update(policy).digest('hex') }
 }
 
@@ -42,6 +42,13 @@ describe('a form in a web page', () => {
     expect(answer).toMatchObject({ status: 201, headers: { location: `http://127.0.0.1:${server.port}/photos/up/cat.jpg` } })
     expect(answer.body).toContain('<Key>up/cat.jpg</Key>')
     expect(await server.objects.head({ bucket: 'photos', key: 'up/cat.jpg' })).toMatchObject({ sizeBytes: 8, contentType: 'image/jpeg' })
+  })
+
+  test('is not taken by a policy whose expiration is no date, and every length that it says holds', async () => {
+    for (const expiration of ['45', '2999', 'Thu, 01 Jan 2999 00:00:00 GMT', '2999-01-01T00:00:00', '2999-02-30T00:00:00Z']) expect((await post(signed(usual, usualFields, { expiration }))).code, expiration).toBe('InvalidPolicyDocument')
+    expect((await post(signed(usual, usualFields, { expiration: '2999-01-01T00:00:00Z' }))).status).toBe(201)
+    expect((await post(signed([...usual, ['content-length-range', 0, 1000]], usualFields), 'more than twenty bytes of it')).code).toBe('EntityTooLarge')
+    expect((await post(signed([['content-length-range', 10, 1000], ...usual], usualFields), 'short')).code).toBe('EntityTooSmall')
   })
 
   test('is sent where the policy lets it be sent', async () => {

@@ -152,6 +152,42 @@ describe('who may write and not read', () => {
   })
 })
 
+describe('an element that is not known', () => {
+  const cors = (inner: string): string => `<CORSConfiguration><CORSRule><AllowedOrigin>https://a.example</AllowedOrigin><AllowedMethod>GET</AllowedMethod>${inner}</CORSRule></CORSConfiguration>`
+  const website = (inner: string): string => `<WebsiteConfiguration>${inner}</WebsiteConfiguration>`
+  const index = '<IndexDocument><Suffix>index.html</Suffix></IndexDocument>'
+
+  test.each([
+    ['cors', cors('<AllowedHeaders>x</AllowedHeaders>')], ['cors', cors('<MaxAgeSeconds>1</MaxAgeSeconds><MaxAgeSeconds>2</MaxAgeSeconds>')], ['cors', cors('').replace('</CORSConfiguration>', '<Rule/></CORSConfiguration>')],
+    ['website', website(`${index}<RedirectAllRequests><HostName>x</HostName></RedirectAllRequests>`)], ['website', website(`${index}<RedirectAllRequestsTo><Host>x</Host></RedirectAllRequestsTo>`)], ['website', website(`${index}<RedirectAllRequestsTo/>`)], ['website', website(`${index}<ErrorDocument/>`)],
+    ['tagging', '<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value><Values>c</Values></Tag></TagSet></Tagging>'], ['tagging', '<Tagging><TagSet/><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>'],
+    ['versioning', '<VersioningConfiguration><Status>Enabled</Status><Status>Suspended</Status></VersioningConfiguration>'], ['versioning', '<VersioningConfiguration><Status>Enabled</Status><MFADelete>Enabled</MFADelete></VersioningConfiguration>'],
+  ])('of a setting is refused: %s %s', async (name, body) => {
+    await ask('PUT', '/set')
+    expect(await ask('PUT', `/set?${name}`, { body })).toMatchObject({ status: 400, code: 'MalformedXML' })
+    expect((await ask('GET', `/set?${name}`)).body).not.toMatch(/<Status>|https:|index\.html|<Value>/)
+  })
+
+  test('of an object\'s tags and locks is refused', async () => {
+    await ask('PUT', '/holding', { headers: { 'x-amz-bucket-object-lock-enabled': 'true' } })
+    await put('/holding/k', 'x')
+    for (const [name, body] of [
+      ['tagging', '<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet><More/></Tagging>'], ['legal-hold', '<LegalHold><Status>ON</Status><Status>OFF</Status></LegalHold>'],
+      ['retention', `<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>${new Date(Date.now() + 9e8).toISOString()}</RetainUntilDate><RetainUntilDate>${new Date(Date.now() + 9e6).toISOString()}</RetainUntilDate></Retention>`],
+    ] as const) expect(await ask('PUT', `/holding/k?${name}`, { body }), name).toMatchObject({ status: 400, code: 'MalformedXML' })
+  })
+
+  test('of the parts that an upload is put together of is refused: the object would be without that part', async () => {
+    const id = /<UploadId>(.*)<\/UploadId>/.exec((await ask('POST', '/photos/of-parts?uploads')).body)?.[1] ?? ''
+    const { headers: { etag = '' } } = await ask('PUT', `/photos/of-parts?partNumber=1&uploadId=${id}`, { body: 'x' })
+    const part = `<Part><PartNumber>1</PartNumber><ETag>${etag}</ETag></Part>`
+    for (const parts of [`${part}<part><PartNumber>2</PartNumber><ETag>${etag}</ETag></part>`, part.replace('</Part>', '<ChecksumCRC23>AAAAAA==</ChecksumCRC23></Part>'), part.replace('</Part>', `<ETag>${etag}</ETag></Part>`)]) {
+      expect(await ask('POST', `/photos/of-parts?uploadId=${id}`, { body: `<CompleteMultipartUpload>${parts}</CompleteMultipartUpload>` }), parts).toMatchObject({ status: 400, code: 'MalformedXML' })
+    }
+    expect((await ask('POST', `/photos/of-parts?uploadId=${id}`, { body: `<CompleteMultipartUpload>${part}</CompleteMultipartUpload>` })).status).toBe(200)
+  })
+})
+
 describe('a bucket', () => {
   test('has the tags that it is made with, and nothing is said that is not known', async () => {
     await ask('PUT', '/tagged', { body: '<CreateBucketConfiguration><LocationConstraint>garage</LocationConstraint><Tags><Tag><Key>a</Key><Value>b</Value></Tag></Tags></CreateBucketConfiguration>' })
@@ -169,6 +205,16 @@ describe('a bucket', () => {
     expect((await ask('PUT', '/still-open?acl')).code).toBe('MissingSecurityHeader')
     expect((await ask('PUT', '/still-open?acl', { body: '<AccessControlPolicy/>' })).code).toBe('MalformedXML')
     expect((await ask('GET', '/still-open?acl')).body).toContain('AllUsers')
+  })
+
+  test('is not given two access lists at once, by header and by body: the header counted', async () => {
+    await ask('PUT', '/listed')
+    const { body } = await ask('GET', '/listed?acl')
+    expect(await ask('PUT', '/listed?acl', { headers: { 'x-amz-acl': 'public-read' }, body })).toMatchObject({ status: 400, code: 'InvalidRequest' })
+    expect((await ask('GET', '/listed?acl')).body).not.toContain('AllUsers')
+    await put('/listed/k', 'x')
+    expect(await ask('PUT', '/listed/k?acl', { headers: { 'x-amz-acl': 'private' }, body })).toMatchObject({ status: 400, code: 'InvalidRequest' })
+    expect((await ask('PUT', '/listed/k?acl', { headers: { 'x-amz-acl': 'private' } })).status).toBe(200)
   })
 
   test('is not listed by a version of lists that there is not', async () => {

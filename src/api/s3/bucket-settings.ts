@@ -24,6 +24,7 @@ export const settings = {
   versioning: {
     get: ({ versioning }) => document('VersioningConfiguration', given('Status', versioning === undefined ? undefined : versioning === 'enabled' ? 'Enabled' : 'Suspended')),
     put: { root: 'VersioningConfiguration', change: (configuration) => {
+      demandForm(configuration, { Status: 'text', MfaDelete: 'text' })
       const status = childText(configuration, 'Status')
       if (childText(configuration, 'MfaDelete') === 'Enabled') throw new S3Error('NotImplemented', 'there are no devices for MFA Delete here')
       if (status !== 'Enabled' && status !== 'Suspended') throw new S3Error('MalformedXML', 'the Status of versioning is Enabled or Suspended')
@@ -124,17 +125,23 @@ export async function getPolicyStatus (exchange: S3Exchange): Promise<void> {
 
 /** @throws S3Error for what would take all tags away unsaid */
 export function tagsOf (tagging: XmlNode): Tags {
+  demandForm(tagging, { TagSet: { 'Tag*': { Key: 'text', Value: 'text' } } })
   const set = child(tagging, 'TagSet')
-  if (set === undefined || set.children.some(({ name }) => name !== 'Tag')) throw new S3Error('MalformedXML', 'a Tagging has a TagSet of Tags')
+  if (set === undefined) throw new S3Error('MalformedXML', 'a Tagging has a TagSet of Tags')
   return childrenOf(set, 'Tag').map((tag) => [childText(tag, 'Key') ?? '', childText(tag, 'Value') ?? ''] as const)
 }
 
 export const taggingDocument = (tags: Tags): string => document('Tagging', element('TagSet', tags.map(([key, value]): XmlElement => element('Tag', [element('Key', key), element('Value', value)]))))
 
+const websiteForm = { IndexDocument: { Suffix: 'text' }, ErrorDocument: { Key: 'text' }, RedirectAllRequestsTo: { HostName: 'text', Protocol: 'text' } } as const
+
 export function websiteIn (configuration: XmlNode): NonNullable<BucketSettings['website']> {
   if (child(configuration, 'RoutingRules') !== undefined) throw new S3Error('NotImplemented', 'routing rules of websites are not understood here')
+  demandForm(configuration, websiteForm)
   const redirect = child(configuration, 'RedirectAllRequestsTo')
   const [index, error, host, protocol] = [childText(child(configuration, 'IndexDocument'), 'Suffix'), childText(child(configuration, 'ErrorDocument'), 'Key'), childText(redirect, 'HostName'), childText(redirect, 'Protocol')]
+  const isHalf = [['IndexDocument', index], ['ErrorDocument', error], ['RedirectAllRequestsTo', host]].some(([name = '', text]) => text === undefined && child(configuration, name) !== undefined)
+  if (isHalf) throw new S3Error('MalformedXML', 'an IndexDocument has a Suffix, an ErrorDocument a Key, and RedirectAllRequestsTo a HostName')
   if (protocol !== undefined && protocol !== 'http' && protocol !== 'https') throw new S3Error('MalformedXML', 'Protocol is http or https')
   if (index === undefined && host === undefined) throw new S3Error('InvalidArgument', 'a website has an IndexDocument, or redirects all requests')
   return { ...(index === undefined ? {} : { index }), ...(error === undefined ? {} : { error }), ...(host === undefined ? {} : { redirectAllTo: { host, ...(protocol === undefined ? {} : { protocol }) } }) }

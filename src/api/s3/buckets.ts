@@ -128,14 +128,16 @@ export async function putObjectAcl (exchange: S3Exchange): Promise<void> {
   const { node: { objects }, bucket, key, header, signal } = exchange
   await objects.head({ bucket, key }, { ...versionIn(exchange), signal })
   const acl = header('x-amz-acl')
-  const isPrivate = acl === undefined ? !await isPublicList(exchange, undefined) : ['private', 'bucket-owner-full-control', 'bucket-owner-read'].includes(acl)
-  if (!isPrivate) throw new S3Error('NotImplemented', 'objects have no access lists here; open the bucket (PUT ?acl with public-read, or a policy)')
+  if (await isPublicList(exchange, ownersLists.includes(acl ?? '') ? 'private' : acl)) throw new S3Error('NotImplemented', 'objects have no access lists here; open the bucket (PUT ?acl with public-read, or a policy)')
   sendNothing(exchange)
 }
+
+const ownersLists: readonly string[] = ['private', 'bucket-owner-full-control', 'bucket-owner-read']
 
 async function isPublicList (exchange: S3Exchange, canned: string | undefined): Promise<boolean> {
   demandNoGrants(exchange.headers)
   const body = await wholeBody(exchange.payload(), xmlLimits.maxBytes)
+  if (canned !== undefined && body.byteLength > 0) throw new S3Error('InvalidRequest', 'an access list is set by x-amz-acl, or by an AccessControlPolicy in the body, and not by both')
   if (canned !== undefined) return isPublicAcl(canned)
   // what says nothing would shut a bucket that is open
   if (body.byteLength === 0) throw new S3Error('MissingSecurityHeader', 'an access list is set by x-amz-acl, or by an AccessControlPolicy in the body')

@@ -1,6 +1,7 @@
 import type { CorsRule } from '../../objects/index.ts'
 import { corsRuleFor } from '../cors.ts'
 import { S3Error } from './errors.ts'
+import { demandForm } from './xml-form.ts'
 import { childrenOf, childText, type XmlNode } from './xml-reader.ts'
 import { document, element, given } from './xml.ts'
 
@@ -20,9 +21,12 @@ export function corsHeaders (rules: readonly CorsRule[] = [], { origin, method, 
   }
 }
 
+const corsForm = { 'CORSRule*': { ID: 'text', 'AllowedOrigin*': 'text', 'AllowedMethod*': 'text', 'AllowedHeader*': 'text', 'ExposeHeader*': 'text', MaxAgeSeconds: 'text' } } as const
+
 const methods = ['GET', 'PUT', 'HEAD', 'POST', 'DELETE']
 
 export function corsRulesIn (configuration: XmlNode): CorsRule[] {
+  demandForm(configuration, corsForm)
   const rules = childrenOf(configuration, 'CORSRule')
   if (rules.length === 0) throw new S3Error('MalformedXML', 'a CORS configuration has rules; DELETE takes it away')
   return rules.map((rule) => {

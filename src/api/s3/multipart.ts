@@ -11,6 +11,7 @@ import { checksumName, checksumText, describedIn, etagIn, retentionIn, tagsIn, v
 import { algorithmIn, digestIn } from './payload.ts'
 import { sendPatiently } from './patience.ts'
 import { copySourceIn, demandBeside, demandPlain, demandWhole, sourceConditionsIn } from './put-object.ts'
+import { demandForm, type XmlForm } from './xml-form.ts'
 import { childrenOf, childText, type XmlNode } from './xml-reader.ts'
 import { document, element, given, type XmlElement } from './xml.ts'
 
@@ -120,6 +121,7 @@ export async function completeUpload (exchange: S3Exchange): Promise<void> {
   const { node: { objects: { uploads } }, header, signal } = exchange
   // a checksum in the headers is of the object, not of this list
   const asked = await xmlBody(exchange, 'CompleteMultipartUpload', { isChecksumOfBody: false })
+  demandForm(asked, completionForm)
   const parts = childrenOf(asked, 'Part').map(namedPart)
   if (parts.length === 0) throw new S3Error('MalformedXML', 'You must specify at least one part')
   const conditions = writeConditionsIn(header)
@@ -138,6 +140,8 @@ export async function completeUpload (exchange: S3Exchange): Promise<void> {
     },
   })
 }
+
+const completionForm: XmlForm = { 'Part*': { PartNumber: 'text', ETag: 'text', ...Object.fromEntries(checksumAlgorithms.map((algorithm) => [checksumName(algorithm), 'text' as const])) } }
 
 function namedPart (part: XmlNode): NamedPart {
   const [number, etag] = [childText(part, 'PartNumber') ?? '', etagIn(childText(part, 'ETag'))]

@@ -4,6 +4,7 @@ import { S3Error } from './errors.ts'
 import { type S3Exchange, sendNothing, sendXml, xmlBody } from './exchange.ts'
 import { targetOf, versionIn } from './get-object.ts'
 import { checksumName, checksumText, retentionOf, versionHeader } from './object-headers.ts'
+import { demandForm } from './xml-form.ts'
 import { childText } from './xml-reader.ts'
 import { document, element, given } from './xml.ts'
 
@@ -43,6 +44,7 @@ async function demandLocks ({ node: { objects }, bucket, signal }: S3Exchange): 
 
 export async function putRetention (exchange: S3Exchange): Promise<void> {
   const retention = await xmlBody(exchange, 'Retention')
+  demandForm(retention, { Mode: 'text', RetainUntilDate: 'text' })
   const [mode, until] = [childText(retention, 'Mode'), childText(retention, 'RetainUntilDate')]
   // half of one would be none, and a lock that is not there
   if ((mode === undefined) !== (until === undefined) || (mode === undefined && retention.children.length > 0)) throw new S3Error('MalformedXML', 'a Retention has a Mode and a RetainUntilDate, or nothing to take it away')
@@ -58,7 +60,9 @@ export async function getLegalHold (exchange: S3Exchange): Promise<void> {
 }
 
 export async function putLegalHold (exchange: S3Exchange): Promise<void> {
-  const status = childText(await xmlBody(exchange, 'LegalHold'), 'Status')
+  const hold = await xmlBody(exchange, 'LegalHold')
+  demandForm(hold, { Status: 'text' })
+  const status = childText(hold, 'Status')
   if (status !== 'ON' && status !== 'OFF') throw new S3Error('MalformedXML', 'the Status of a legal hold is ON or OFF')
   // whoever may put and remove would otherwise be held by nothing
   if (status === 'OFF') await exchange.demand({ operation: 's3:PutObjectLegalHold', action: 'admin', bucket: exchange.bucket, key: exchange.key })

@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto'
+import { isoDateMs } from '../../base/iso-date.ts'
 import { S3Error } from './errors.ts'
 import { isSameSignature, signingKeyOf } from './sigv4.ts'
 
@@ -40,14 +41,16 @@ const needNoCondition = new Set(['policy', 'x-amz-signature', 'file', 'bucket'])
 
 function checkPolicy (text: string, fields: FormFields, nowMs: number): PostPolicy['range'] {
   const { expiration, conditions } = parsed(text)
-  if (!(Date.parse(expiration) > nowMs)) throw new S3Error('AccessDenied', 'Invalid according to Policy: Policy expired.')
+  const untilMs = isoDateMs(expiration)
+  if (untilMs === undefined) throw malformed('its expiration is a date in ISO 8601, such as 2030-01-02T03:04:05Z')
+  if (untilMs <= nowMs) throw new S3Error('AccessDenied', 'Invalid according to Policy: Policy expired.')
   const covered = new Set<string>()
   let range: PostPolicy['range']
   for (const condition of conditions) {
     const [kind, name, value] = Array.isArray(condition) ? condition as unknown[] : pairOf(condition)
     if (kind === 'content-length-range') {
       if (typeof name !== 'number' || typeof value !== 'number') throw malformed('content-length-range takes two numbers')
-      range = { least: name, most: value }
+      range = { least: Math.max(name, range?.least ?? name), most: Math.min(value, range?.most ?? value) }
       continue
     }
     if (typeof name !== 'string' || typeof value !== 'string' || !name.startsWith('$')) throw malformed('a condition is {"name": "value"}, ["eq", "$name", "value"], ["starts-with", "$name", "value"] or ["content-length-range", least, most]')
