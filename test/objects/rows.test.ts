@@ -6,6 +6,7 @@ import { InvalidInput, Refused } from '../../src/base/errors.ts'
 import { hash } from '../../src/base/hash.ts'
 import { attributeLimits, type Attributes, checkAttributes, sizeRuns } from '../../src/objects/versions/attributes.ts'
 import { decodeObjectRow, decodeSummary, emptyRow, encodeObjectRow, encodeSummary, etagOf, type CurrentVersion, type KeptVersion, objectRowLimits, type ObjectRow, withCurrent, withoutPending, withPending } from '../../src/objects/object-row.ts'
+import { withNewest, withoutCurrentVersion, withoutKept } from '../../src/objects/versions/history.ts'
 import { decodeVersionRow, encodeVersionRow, keyOfVersionRow, versionDelimiter, versionPrefix, type VersionRow, versionRowKey, versionsOfKey } from '../../src/objects/versions/version-row.ts'
 import { rowLimits } from '../../src/tables/index.ts'
 import { rowVectors } from '../support/row-vectors.ts'
@@ -56,6 +57,20 @@ describe('object rows', () => {
     expect(encodeSummary(row.current as CurrentVersion).byteLength).toBeLessThan(4096)
     expect(encodeVersionRow({ bucketId: row.bucketId, key: '\0'.repeat(1024), edition: 65_535, isDeleteMarker: false, version: { ...row.current as CurrentVersion, sequence: 2 ** 47 } }).byteLength).toBeLessThan(rowLimits.maxRecordBytes)
     expect(() => withCurrent({ ...row, pending: [...pending, { ...current, salt: bytes(16, 99), heartbeat: 0 }] }, { ...current, salt: bytes(16, 99) })).toThrow(Refused)
+  })
+
+  test('that are full give versions up, which makes room (of a bucket that was converted no version of such a key could be removed)', () => {
+    const stored = { salt: bytes(16, 9), epoch: 1, copies: 2 }
+    const kept = Array.from({ length: Math.floor(objectRowLimits.maxHistoryBytes / 52) }, (_, i): KeptVersion =>
+      ({ salt: hash(Uint8Array.of(i >> 8, i)).subarray(0, 16), epoch: 1, sequence: 2000 - i, edition: 0, isDeleteMarker: false, isNull: i === 5, hasBlocks: true, stored }))
+    const row: ObjectRow = { ...emptyRow({ bucketId: bytes(16, 3), key: 'k' }), kept, current: { ...current, sequence: 3000 } }
+    const leaving = kept[7] as KeptVersion
+    expect(withoutKept(row, leaving, undefined).row).toMatchObject({ kept: kept.filter((other) => other !== leaving), dropped: [{ salt: stored.salt }] })
+    const next = { ...current, salt: (kept[0] as KeptVersion).salt, sequence: 2000 }
+    expect(withoutCurrentVersion(row, next).row).toMatchObject({ kept: kept.slice(1), dropped: [{ salt: current.salt }], current: { salt: next.salt } })
+    // the null version gives way to the new one, which is that from now on
+    const replaced = withNewest({ ...row, current: undefined, pending: [{ ...current, heartbeat: 0 }] }, current, 'suspended')
+    expect(replaced?.row).toMatchObject({ kept: kept.filter(({ isNull }) => !isNull), dropped: [{ salt: stored.salt }] })
   })
 
   test('remember of an upload that it comes in parts', () => {

@@ -78,13 +78,13 @@ const stubOf = (version: ArchivedVersion): KeptVersion => {
 export function withoutCurrentVersion (row: ObjectRow, next: ArchivedVersion | undefined): Moved {
   const { current } = row
   const gone = current?.sequence === undefined ? undefined : { ...current, sequence: current.sequence }
-  return { ...(gone === undefined ? {} : { gone }), row: promoted({ ...row, current: undefined, dropped: droppedWith(row, current) }, next) }
+  return { ...(gone === undefined ? {} : { gone }), row: withDropped(promoted({ ...row, current: undefined }, next), current) }
 }
 
 /** Of one that is kept. `next` as above, needed where it is the delete marker on top. */
 export function withoutKept (row: ObjectRow, gone: KeptVersion, next: ArchivedVersion | undefined): Moved {
   const kept = keptOf(row).filter((other) => !isSameVersion(other, gone))
-  return { gone, row: promoted(withKept({ ...row, dropped: droppedWith(row, gone) }, kept), next) }
+  return { gone, row: withDropped(promoted(withKept(row, kept), next), gone) }
 }
 
 /** Which version would become current if this one went: undefined if none does. */
@@ -121,8 +121,11 @@ function pushedDown ({ row, ...rest }: Pick<Moved, 'row' | 'gone'>): Moved {
 function withoutNull (row: ObjectRow): Pick<Moved, 'row' | 'gone'> {
   if (row.current !== undefined && isNullVersion(row.current)) return { row: { ...row, current: undefined, dropped: droppedWith(row, row.current) } }
   const gone = keptOf(row).find(({ isNull }) => isNull)
-  return gone === undefined ? { row } : { row: withKept({ ...row, dropped: droppedWith(row, gone) }, keptOf(row).filter((other) => other !== gone)), gone }
+  return gone === undefined ? { row } : { row: withDropped(withKept(row, keptOf(row).filter((other) => other !== gone)), gone), gone }
 }
+
+/** Of a row that has left it out already: what goes makes room for what is said of it. */
+const withDropped = (row: ObjectRow, gone: CurrentVersion | KeptVersion | undefined): ObjectRow => ({ ...row, dropped: droppedWith(row, gone) })
 
 function withKept (row: ObjectRow, kept: readonly KeptVersion[]): ObjectRow {
   const { kept: before = [], ...rest } = row
