@@ -19,7 +19,7 @@ import type { ChangeProgress, DfsNode, Secrets } from '../node.ts'
 import { accessKeys, describeRow, expiring, type Lifecycle, type ObjectParts, objectStore, shares } from '../objects/index.ts'
 import { OwedRows } from '../objects/work/owed-rows.ts'
 import { serveFetch } from '../protocols/fetch.ts'
-import { serveHoldings } from '../protocols/holdings.ts'
+import { holdingsAt, serveHoldings } from '../protocols/holdings.ts'
 import { type Hello, helloProtocol } from '../protocols/hello.ts'
 import { membershipCheck } from '../protocols/membership.ts'
 import { ringPeers, serveRing } from '../protocols/ring.ts'
@@ -51,7 +51,7 @@ import { FloorKeeper } from './rows/floor-keeper.ts'
 import { forgetLost, type ForgetParts } from './layout/forget-lost.ts'
 import { FreeSpace } from './layout/free-space.ts'
 import { GivenUp } from './work/given-up.ts'
-import { LeftOut } from './work/left-out.ts'
+import { LeftOut, leftOutTask } from './work/left-out.ts'
 import { Greetings } from './membership/greetings.ts'
 import { Absence } from './membership/absence.ts'
 import type { AskReplica } from './membership/clear-rows.ts'
@@ -334,6 +334,7 @@ class Node {
       { name: 'layout', step: async (wait) => await this.#keeper?.step(wait) ?? 'idle' },
       { name: 'greetings', step: async (wait) => this.#greetings.step(wait) },
       { name: 'capacity', step: async (wait) => this.#capacity.step(wait) },
+      leftOutTask(this.#leftOut, { clock, layout: () => state.layout, reachable: () => this.#network.reachable(), ask: async (peer, wait) => holdingsAt(this.#network.requests, peer, { byPartition: false, ...wait }) }),
       { name: 'changes', step: async (wait) => await this.#changeWatch?.step(wait) ?? 'idle' },
       { name: 'search for members', step: async (wait) => search.step(wait) },
       { name: 'era', step: async (wait) => this.#eras.step(wait) },

@@ -1,10 +1,13 @@
 import { ByteReader, ByteWriter } from '../../base/bytes.ts'
+import { type Clock, deadline } from '../../base/clock.ts'
 import { withDigest, withoutDigest } from '../../base/hash.ts'
 import { keyOf, type PeerId, peerIdOf } from '../../base/peer-id.ts'
 import { type Layout, layoutLimits, lostOf } from '../../cluster/index.ts'
 import { FileMissing, type Files } from '../../disk/index.ts'
 import type { ChangeProgress } from '../../node.ts'
 import { type Bucket, redundancyOf } from '../../objects/index.ts'
+import type { Holdings } from '../../protocols/holdings.ts'
+import type { BackgroundTask } from './background.ts'
 
 /**
  * Who held blocks and does no more, and what became of what they had: evicted, removed or drained, as this node was there to see. Of a block that only they had nobody who is left
@@ -41,6 +44,9 @@ export class LeftOut {
     })
   }
 
+  /** These have brought away all that they had. */
+  async emptied (empty: readonly PeerId[]): Promise<void> { await this.#change((peers) => peers.filter((peer) => !empty.includes(peer))) }
+
   /** Everything has been looked at since these were told, and what cannot be read was named. */
   async verified (told: readonly PeerId[]): Promise<void> { await this.#change((peers) => peers.filter((peer) => !told.includes(peer))) }
 
@@ -59,7 +65,49 @@ export class LeftOut {
   }
 }
 
-export const leftOutLimits = { maxPeers: layoutLimits.maxMembers * 2 } as const
+export const leftOutLimits = {
+  maxPeers: layoutLimits.maxMembers * 2,
+  /** While such a one answers it is asked so often what it has left: whoever drains it may remove it as soon as that is nothing. */
+  askEveryMs: 1000,
+  askMs: 5000,
+} as const
+
+export interface LeftOutParts {
+  readonly clock: Clock
+  readonly layout: () => Pick<Layout, 'state' | 'version'>
+  readonly reachable: () => readonly PeerId[]
+  readonly ask: (peer: PeerId, wait: { signal: AbortSignal }) => Promise<Pick<Holdings, 'surveyedVersion' | 'holdsBlocks' | 'misplacedBytes'>>
+}
+
+/** Finds out who of them has nothing left. */
+export function leftOutTask (leftOut: LeftOut, { clock, layout, reachable, ask }: LeftOutParts): BackgroundTask {
+  let askedMs = -Infinity
+  const isEmpty = async (peer: PeerId, outer: AbortSignal): Promise<boolean> => {
+    using limit = deadline(clock, leftOutLimits.askMs, { signal: outer, what: 'asking who was left out what it has' })
+    const { version } = layout()
+    try {
+      const { surveyedVersion, holdsBlocks, misplacedBytes } = await ask(peer, { signal: limit.signal })
+      // all that lies on it belongs elsewhere
+      return holdsBlocks && surveyedVersion >= version && misplacedBytes === 0
+    } catch {
+      outer.throwIfAborted()
+      return false // it is asked again
+    }
+  }
+  return {
+    name: 'nodes that were left out',
+    async step ({ signal }) {
+      const answering = leftOut.peers.filter((peer) => reachable().includes(peer))
+      if (answering.length === 0 || layout().state !== 'settled' || clock.monotonicMs() - askedMs < leftOutLimits.askEveryMs) return 'idle'
+      askedMs = clock.monotonicMs()
+      const found = await Promise.all(answering.map(async (peer) => isEmpty(peer, signal)))
+      const empty = answering.filter((_, i) => found[i])
+      // a layout that has begun to change meanwhile may have it hold again
+      if (empty.length > 0 && layout().state === 'settled') await leftOut.emptied(empty)
+      return 'idle'
+    },
+  }
+}
 
 const path = 'left-out'
 

@@ -2,7 +2,10 @@ import { expect, test } from 'vitest'
 import { changed, changing, closing, type Layout, openLayout, settled } from '../../../src/cluster/index.ts'
 import { memoryFiles } from '../../../src/disk/memory-files.ts'
 import type { ChangeProgress } from '../../../src/node.ts'
-import { LeftOut } from '../../../src/node/work/left-out.ts'
+import { LeftOut, leftOutTask } from '../../../src/node/work/left-out.ts'
+import type { Holdings } from '../../../src/protocols/holdings.ts'
+import type { PeerId } from '../../../src/base/peer-id.ts'
+import { VirtualTime } from '../../simulation/virtual-time.ts'
 import type { Bucket } from '../../../src/objects/index.ts'
 import { layoutMember, peerNamed } from '../../support/cluster-identities.ts'
 
@@ -43,6 +46,36 @@ test('is forgotten when it is to hold again, and when it says that nothing lies 
   const drained = await leftOutOf('d')
   await drained.leftOut.looked(look(false, 'd'), [bucket(1)])
   expect(drained.leftOut.peers).toEqual([])
+})
+
+test('is asked itself every second while it answers, so that one that is drained and removed at once is not told by those who did not watch', async () => {
+  const { leftOut } = await leftOutOf('c', 'd')
+  const time = new VirtualTime()
+  const asked: PeerId[] = []
+  const told = { surveyedVersion: 4n, holdsBlocks: true, misplacedBytes: 1 } as Holdings
+  const holdings = new Map<PeerId, Holdings>([[peerNamed('d'), told]])
+  const layout = { state: 'settled', version: 5n } as Layout
+  const task = leftOutTask(leftOut, {
+    clock: time.clock(), layout: () => layout, reachable: () => [peerNamed('a'), peerNamed('d')],
+    ask: async (peer) => { asked.push(peer); const found = holdings.get(peer); if (found === undefined) throw new Error('silent'); return Promise.resolve(found) },
+  })
+  const wait = { signal: new AbortController().signal }
+  const steps = async (ms: number): Promise<void> => { time.nowMs += ms; await task.step(wait); await task.step(wait) }
+  await steps(5000)
+  expect([asked, leftOut.peers.length]).toEqual([[peerNamed('d')], 2])
+  for (const of of [{ ...told, misplacedBytes: 0 }, { ...told, surveyedVersion: 5n }, { ...told, surveyedVersion: 5n, misplacedBytes: 0, holdsBlocks: false }]) {
+    holdings.set(peerNamed('d'), of)
+    await steps(1001)
+    expect(leftOut.peers).toHaveLength(2)
+  }
+  holdings.delete(peerNamed('d'))
+  await steps(1001)
+  holdings.set(peerNamed('d'), { ...told, surveyedVersion: 5n, misplacedBytes: 0 })
+  await steps(1001)
+  expect(leftOut.peers).toEqual([peerNamed('c')])
+  const count = asked.length
+  await steps(1001)
+  expect(asked).toHaveLength(count)
 })
 
 test('who is to hold no blocks any more, and votes on, is forgotten when it has brought them away, and no sooner', async () => {
