@@ -2,7 +2,7 @@ import { type Logger, pino } from 'pino'
 import { Budget } from '../base/budget.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { DigestThread } from '../base/digest-thread.ts'
-import { Refused } from '../base/errors.ts'
+import { Refused, Unavailable } from '../base/errors.ts'
 import { type PeerId, peerIdOf } from '../base/peer-id.ts'
 import { type Random, systemRandom } from '../base/random.ts'
 import { signingKeyOf } from '../base/signature.ts'
@@ -432,7 +432,9 @@ class Node {
 
   async #looked (progress: ChangeProgress): Promise<void> {
     // of a layout that is no more it says nothing of who was left out since
-    if (this.#leftOut.peers.length > 0 && progress.layout.version === String(this.#parts.state.layout.version)) await this.#leftOut.looked(progress, await this.#objects.listBuckets())
+    if (this.#leftOut.peers.length === 0 || progress.layout.version !== String(this.#parts.state.layout.version)) return
+    const buckets = progress.isWhole ? await this.#objects.listBuckets().catch((error: unknown) => { if (error instanceof Unavailable) return undefined; throw error }) : undefined
+    await this.#leftOut.looked(progress, buckets)
   }
 
   /** An era has begun: who is not in it has no more to say here. */

@@ -34,13 +34,13 @@ export class LeftOut {
     await this.#change((peers) => [...new Set([...[...holdersIn(before)].filter((peer) => !hold.has(peer) && !lost.has(peer)), ...peers.filter((peer) => !hold.has(peer))])])
   }
 
-  /** By the layout that holds now, what all have told. `buckets`: those that there are. */
-  async looked ({ nodes, isWhole }: Pick<ChangeProgress, 'nodes' | 'isWhole'>, buckets: readonly Bucket[]): Promise<void> {
+  /** By the layout that holds now, what all have told. `buckets`: those that there are; undefined: they could not be listed. */
+  async looked ({ nodes, isWhole }: Pick<ChangeProgress, 'nodes' | 'isWhole'>, buckets: readonly Bucket[] | undefined): Promise<void> {
     // all that lies on one of these belongs elsewhere
     const empty = new Set(nodes.filter(({ isAnswering, hasLooked, misplacedBytes }) => isAnswering && hasLooked === true && misplacedBytes === 0).map(({ peerId }) => peerId))
     await this.#change((peers) => {
       const left = peers.filter((peer) => !empty.has(peer))
-      return isWhole && buckets.every((bucket) => spareOf(bucket) >= left.length) ? [] : left
+      return isWhole && buckets !== undefined && buckets.every((bucket) => spareOf(bucket) >= left.length) ? [] : left
     })
   }
 

@@ -102,7 +102,7 @@ test.each([
   ['shards of which one may go', [bucket(2, { shards: '2+1' })], ['c', 'd'], ['c', 'd']],
 ] as const)('what it had is on others when all is whole, unless so many were all who had it: %s', async (_name, buckets, left, told) => {
   const { leftOut, files } = await leftOutOf(...left)
-  await leftOut.looked(look(false), buckets)
+  for (const [isWhole, known] of [[false, buckets], [true, undefined]] as const) await leftOut.looked(look(isWhole), known)
   expect(leftOut.peers).toHaveLength(left.length)
   await leftOut.looked(look(true), buckets)
   expect(leftOut.peers.toSorted()).toEqual(told.map(peerNamed).toSorted())
