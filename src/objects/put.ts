@@ -1,5 +1,5 @@
 import type { Cid } from '../base/cid.ts'
-import { InvalidInput } from '../base/errors.ts'
+import { InvalidInput, UnknownOutcome } from '../base/errors.ts'
 import type { Redundancy, Replication } from '../replication/index.ts'
 import { type Attributes, checkAttributes } from './versions/attributes.ts'
 import type { BucketRow } from './buckets/bucket-row.ts'
@@ -99,8 +99,10 @@ class Upload {
   /** Moves what was stored to `dropped`, if it can; otherwise the upload stands in `pending` until it is given up. */
   async abandon (reason: unknown): Promise<void> {
     if (this.#pending === undefined) return
+    const refusal: unknown = await this.#pending.then(() => undefined, (error: unknown) => error)
+    // nothing happened; after an unknown outcome it may be there all the same
+    if (refusal !== undefined && !(refusal instanceof UnknownOutcome)) return
     try {
-      await this.#pending
       await this.#change((row) => withoutPending(row, this.#version))
     } catch (error) {
       this.#parts.warn(`an upload of ${this.#put.target.bucket} failed (${String(reason)}) and stays pending`, error)

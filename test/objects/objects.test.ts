@@ -123,6 +123,24 @@ describe('objects', () => {
     expect(await textIn((await store.get(target)).body)).toBe(large)
   })
 
+  test('what was refused before a block was stored is no upload that stays pending, and one of which it is not known whether it began is taken back', async () => {
+    let failure: Error | undefined
+    const { world, store } = await worldWithBucket({ wrap: (registers) => registersWith(registers, { change: async (address, change, wait) => {
+      const result = await registers.change(address, change, wait)
+      const [error] = [failure]
+      failure = undefined
+      if (error !== undefined) throw error
+      return result
+    } }) })
+    const target = { bucket: 'photos', key: 'k' }
+    await store.put(target, bytesOf(large))
+    await expect(store.put(target, bytesOf(`${large} 2`), { ifNoneMatch: '*' })).rejects.toThrow(Conflict)
+    expect(world.warnings).toEqual([])
+    failure = new UnknownOutcome('the answer was lost')
+    await expect(store.put(target, bytesOf(`${large} 3`))).rejects.toThrow(UnknownOutcome)
+    expect([world.rowOf('k')?.pending.length, world.rowOf('k')?.dropped.length, world.warnings]).toEqual([0, 1, []])
+  })
+
   test('of racing creators exactly one wins', async () => {
     const { store } = await worldWithBucket()
     const race = await Promise.allSettled(Array.from({ length: 10 }, async (_, i) => store.put({ bucket: 'photos', key: 'k' }, bytesOf(`${large} ${i}`), { ifNoneMatch: '*' })))
