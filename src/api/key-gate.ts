@@ -13,13 +13,13 @@ function operationsOf ({ action, isOfVersions = false, aspects, changes = [] }: 
     case 'read': return aspects?.includes('tags') === true ? [isOfVersions ? 's3:GetObjectVersionTagging' : 's3:GetObjectTagging'] : [isOfVersions ? 's3:GetObjectVersion' : 's3:GetObject']
     case 'list': return [isOfVersions ? 's3:ListBucketVersions' : 's3:ListBucket']
     case 'write': return (aspects ?? ['content']).flatMap((aspect) => operationsOn(aspect, isOfVersions))
-    case 'admin': return [...(aspects ?? []).flatMap((aspect) => operationsOn(aspect, isOfVersions)), ...changes.flatMap((change) => operationsOfBuckets[change] ?? [])]
+    case 'admin': return [...(aspects ?? []).flatMap((aspect) => operationsOn(aspect, isOfVersions)), ...changes.flatMap((change) => operationsOfBuckets.get(change) ?? [])]
     default: return action satisfies never
   }
 }
 
 /** Whoever may change the policy is not locked out by it, and of the rest policies know nothing. */
-const operationsOfBuckets: Readonly<Record<string, readonly string[]>> = {
+const operationsOfBuckets: ReadonlyMap<string, readonly string[]> = new Map(Object.entries({
   removal: ['s3:DeleteBucket'],
   versioning: ['s3:PutBucketVersioning'],
   publicRead: ['s3:PutBucketAcl'],
@@ -28,7 +28,7 @@ const operationsOfBuckets: Readonly<Record<string, readonly string[]>> = {
   website: ['s3:PutBucketWebsite', 's3:DeleteBucketWebsite'],
   objectLock: ['s3:PutBucketObjectLockConfiguration'],
   tags: ['s3:PutBucketTagging'],
-}
+}))
 
 function operationsOn (aspect: Aspect, isOfVersions: boolean): readonly string[] {
   switch (aspect) {

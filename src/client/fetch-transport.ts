@@ -9,7 +9,7 @@ export function fetchTransport ({ url, authorization }: { url: string, authoriza
   const base = new URL(url).origin
   return {
     async send ({ method, path, headers = {}, body, signal }: Outgoing): Promise<Answer> {
-      const sent = body === undefined ? undefined : await sendable(body)
+      const sent = body === undefined ? undefined : await sendable(body, signal)
       const answer = await fetch(base + path, {
         method, body: sent, signal, redirect: 'error', credentials: 'omit', cache: 'no-store',
         headers: { ...headers, ...(authorization === undefined ? {} : { authorization }) },
@@ -23,12 +23,23 @@ export function fetchTransport ({ url, authorization }: { url: string, authoriza
   }
 }
 
-async function sendable (body: Body): Promise<string | Blob | Uint8Array<ArrayBuffer>> {
+async function sendable (body: Body, signal: AbortSignal | undefined): Promise<string | Blob | Uint8Array<ArrayBuffer>> {
   if (typeof body === 'string' || body instanceof Blob) return body
   if (body instanceof Uint8Array) return body as Uint8Array<ArrayBuffer>
   const pieces: Uint8Array<ArrayBuffer>[] = []
-  for await (const piece of body) pieces.push(piece as Uint8Array<ArrayBuffer>)
-  return new Blob(pieces)
+  const iterator = body[Symbol.asyncIterator]()
+  let giveUp = (): void => {}
+  const aborted = new Promise<never>((_, reject) => { giveUp = () => { reject(signal?.reason as Error) } })
+  signal?.addEventListener('abort', giveUp)
+  try {
+    signal?.throwIfAborted()
+    for (let next = await Promise.race([iterator.next(), aborted]); next.done !== true; next = await Promise.race([iterator.next(), aborted])) pieces.push(next.value as Uint8Array<ArrayBuffer>)
+    return new Blob(pieces)
+  } finally {
+    signal?.removeEventListener('abort', giveUp)
+    // not waited for: it may stand still, and what it says then concerns nobody any more
+    void iterator.return?.().then(undefined, () => {})
+  }
 }
 
 async function * bodyOf ({ body }: Response, signal: AbortSignal | undefined): AsyncIterable<Uint8Array> {

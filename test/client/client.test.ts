@@ -144,6 +144,12 @@ describe.each([['a local node', localWorld], ['a node elsewhere', async () => re
     for await (const { key } of client.list('photos', { prefix: 'l/' })) { expect(key).toBe('l/1'); break }
   })
 
+  test('a put whose source stands still is given up when the signal says so', async () => {
+    const controller = new AbortController()
+    const putting = client.put(target, (async function * () { yield text('x'); controller.abort(new RangeError('enough')); await new Promise(() => {}) })(), { signal: controller.signal })
+    await expect(putting).rejects.toThrow('enough')
+  }, 5000)
+
   test('copies, watches a bucket, and aborts', async () => {
     world.objects.copy = async (source, to, options) => {
       if (options?.ifNoneMatch !== '*') throw new Conflict('only if absent')

@@ -6,6 +6,7 @@ import { Code, type ConnectError, createClient, type Interceptor } from '@connec
 import { createConnectTransport, createGrpcTransport } from '@connectrpc/connect-node'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Gate, Wish } from '../../src/api/gate.ts'
+import { keyGate } from '../../src/api/key-gate.ts'
 import { publicApiFace } from '../../src/api/public-api.ts'
 import { BucketService } from '../../src/api/rpc/generated/dfs/v1/bucket_pb.ts'
 import { ClusterService } from '../../src/api/rpc/generated/dfs/v1/cluster_pb.ts'
@@ -183,8 +184,14 @@ test('a policy that denies what is done to a bucket itself is asked, by gRPC and
   const [by, port] = [{ headers: { authorization: writer } }, served.listener.port]
   expect((await http('PATCH', '/v1/buckets/photos', { ...by, port, body: '{"publicRead":true}' })).status).toBe(403)
   expect((await http('DELETE', '/v1/buckets/photos', { ...by, port })).status).toBe(403)
+  expect((await http('POST', '/v1/constructor?x=1', by)).status).toBe(404)
   expect(wishes.map(({ changes }) => changes)).toEqual([['publicRead', 'quotaBytes'], ['removal'], ['publicRead'], ['removal']])
   expect((await objects.bucket('photos')).settings?.publicRead).toBeUndefined()
+})
+
+test('a setting that is called as what JavaScript has is no other setting', async () => {
+  const gate = keyGate({ keys: { find: async () => undefined }, objects, clock: systemClock })
+  expect(await gate.judge({ action: 'admin', bucket: 'photos', key: '', changes: ['constructor', 'toString'] }, { keyId: undefined, isSecure: true })).toBe('silent')
 })
 
 test('a watch ends when its key is taken away: it went on for ever', async () => {

@@ -28,6 +28,7 @@ beforeAll(async () => {
     keys: accessKeys({ registers, clock: systemClock, random: systemRandom, settleLayout: async () => {} }),
     shares: shares({ registers, objects, clock: systemClock, random: systemRandom }),
     async invite (options) { invited.push(options); return ['token'] },
+    watch: () => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}) }) }),
     verify: async function * (options) { verified.push(options); yield { kind: 'total', objects: 0, bytes: 0 } } as DfsNode['verify'],
   })
   client = rpcClient(served.api, 'gRPC')
@@ -60,6 +61,10 @@ describe('a request that says what is not known', () => {
     expect(invited).toEqual([])
     expect(await call('ClusterService/CreateInvites', { role: 'ROLE_STORAGE' })).toMatchObject({ status: 200 })
     expect(invited).toMatchObject([{ role: 'storage' }])
+  })
+
+  test('in settings, which have names of any kind, is refused as any other: never as what nobody expected', async () => {
+    for (const settings of [{ $unknown: 1 }, { $unknown: [null] }, { $typeName: 'x', $unknown: [null] }, { constructor: 1 }, { nested: { $unknown: {} } }]) expect(await call('BucketService/UpdateBucket', { name: 'photos', settings }), JSON.stringify(settings)).toMatchObject({ status: 400 })
   })
 
   test('by a field of a later version is refused, of a stream too, and within another', async () => {
@@ -97,6 +102,11 @@ describe('what counts for nothing without something else is refused', () => {
     await put('ranged')
     expect(await failureOf(collected(client.of(ObjectService).getObject({ bucket: 'photos', key: 'ranged', range: { first: -1n, last: 0n } })))).toMatchObject({ code: Code.OutOfRange })
   })
+})
+
+test('a deadline that is further away than the node can count is refused: it was over at once', async () => {
+  const watching = collected(client.of(ObjectService).watchObjects({ bucket: 'photos' }, { headers: { 'grpc-timeout': '720H' } }))
+  expect(await failureOf(watching)).toMatchObject({ code: Code.InvalidArgument })
 })
 
 test('an expiry that no calendar has is refused: by JSON no key, and no share, could be listed any more', async () => {

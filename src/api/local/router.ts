@@ -21,7 +21,7 @@ export interface RouteOptions {
 /** Finds the route of an authenticated request and runs it. @throws ApiError for a path that nobody answers */
 export async function route (exchange: Exchange, options: RouteOptions): Promise<void> {
   const [area, name, ...key] = segmentsOf(exchange.path)
-  demandKnownQuery(exchange, area === 'members' && key[0] === 'heir' ? [] : queries[area ?? ''] ?? [])
+  demandKnownQuery(exchange, area === 'members' && key[0] === 'heir' ? [] : queries.get(area) ?? [])
   switch (area) {
     case 'objects':
       if (name === undefined) break
@@ -93,7 +93,7 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
 }
 
 /** What the query of a request that changes something may say. */
-const queries: Readonly<Record<string, readonly string[]>> = { objects: ['version'], locks: ['version'], members: ['dry-run'] }
+const queries: ReadonlyMap<string | undefined, readonly string[]> = new Map([['objects', ['version']], ['locks', ['version']], ['members', ['dry-run']]])
 
 /** A version that is misspelt would be the current one, and a dry run a removal. @throws ApiError */
 function demandKnownQuery ({ request: { method }, query }: Exchange, known: readonly string[]): void {

@@ -28,8 +28,9 @@ export const everyCall: Interceptor = (next) => async (request) => {
 /** What a later version of the interface says may be a condition, or a lock: it is refused, as are numbers that an enumeration has not. @throws InvalidInput */
 function demandKnown (value: unknown): void {
   if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return
-  const { $typeName: name, $unknown: [unknown] = [] } = value as Partial<Message>
-  if (unknown !== undefined) throw new InvalidInput('message', `${name} has a field ${unknown.no} which this node does not know; what it says would be passed over`)
+  const { $typeName: name, $unknown: unknown } = value as Partial<Message>
+  // JSON within has names of any kind, and values too
+  if (typeof name === 'string' && Array.isArray(unknown) && unknown.length > 0) throw new InvalidInput('message', `${name} has a field ${unknown[0]?.no} which this node does not know; what it says would be passed over`)
   Object.values(value).forEach(demandKnown)
 }
 

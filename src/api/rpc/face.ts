@@ -14,6 +14,8 @@ export const rpcLimits = {
   maxPutMessageBytes: 4 * 1024 * 1024,
   /** Of any other. */
   maxMessageBytes: 256 * 1024,
+  /** Of a deadline: what a timer counts to; one that is further away would be over at once. */
+  maxTimeoutMs: 2 ** 31 - 1,
 } as const
 
 /** gRPC, gRPC-Web and Connect. */
@@ -38,6 +40,7 @@ export function rpcFace<I extends Incoming> (options: RpcFaceOptions<I>): RpcFac
   const router = createConnectRouter({
     acceptCompression: [],
     readMaxBytes: rpcLimits.maxMessageBytes,
+    maxTimeoutMs: rpcLimits.maxTimeoutMs,
     // the library passes over names that are misspelt, and words that an enumeration has not
     jsonOptions: { ignoreUnknownFields: false },
     interceptors: [everyCall],

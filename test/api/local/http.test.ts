@@ -186,7 +186,7 @@ describe('the local API', () => {
   })
 
   test.each([
-    ['GET', '/v1/objects/photos/%zz', 400], ['GET', '/', 404], ['GET', '/v2/objects', 404], ['GET', '/v1/unknown', 404], ['PATCH', '/v1/objects/photos/k', 405], ['PUT', '/v1/invites', 405], ['GET', '/v1/invites/revoke', 405], ['POST', '/v1/invites/elsewhere', 404],
+    ['GET', '/v1/objects/photos/%zz', 400], ['POST', '/v1/constructor?x=1', 400], ['GET', '/', 404], ['GET', '/v2/objects', 404], ['GET', '/v1/unknown', 404], ['PATCH', '/v1/objects/photos/k', 405], ['PUT', '/v1/invites', 405], ['GET', '/v1/invites/revoke', 405], ['POST', '/v1/invites/elsewhere', 404],
     ['PUT', '/v1/buckets/UPPER', 400], ['GET', '/v1/objects/photos?limit=0', 400], ['GET', '/v1/objects/nobucket', 404],
   ])('%s %s is answered %d', async (method, path, status) => {
     const answer = await ask(method, path)
