@@ -124,6 +124,7 @@ export class Undertaker {
 
   /** What could not be done stays noticed, at the end of the line. */
   async #settle (rows: ReadonlyArray<{ name: string, address: RowAddress }>, signal: AbortSignal): Promise<void> {
+    const restUntilMs = this.#restUntilMs
     for (const { name } of rows) this.#noticed.delete(name)
     const own = rows.filter(({ address }) => this.#rows.isOwn(this.#parts.codec.rowKeyOf(address)))
     const dead = (await Promise.all(own.map(async ({ address }) => this.#tried(address, [], async () => this.#deadIn(address, signal), signal)))).flat()
@@ -139,6 +140,8 @@ export class Undertaker {
       this.#total.publishedDeaths += versions.length
     }))
     if (missing > 0) this.#failed(new Error(`too few replicas took ${missing} of ${dead.length} deaths`))
+    // others must not wait for a row of which nothing can be had
+    if (missing < dead.length) this.#restUntilMs = restUntilMs
   }
 
   /** What a row has in `dropped`, as a majority knows it. */

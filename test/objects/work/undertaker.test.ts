@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { hexOf, utf8 } from '../../../src/base/bytes.ts'
+import { Unavailable } from '../../../src/base/errors.ts'
 import { hash } from '../../../src/base/hash.ts'
 import type { PeerId } from '../../../src/base/peer-id.ts'
 import { decodeObjectRow, emptyRow, encodeObjectRow, type ObjectRow, withHeartbeat, withPending } from '../../../src/objects/object-row.ts'
@@ -94,6 +95,31 @@ describe('the undertaker', () => {
     expect(await read('key')).toBeUndefined()
     expect(deaths).toHaveLength(1)
     expect(undertakers[firstOf('key')]?.status().failure).toBeUndefined()
+  })
+
+  test('does not rest for one row that cannot be read, while others are cleared (sixteen in five seconds were all, and what was overwritten often came to take no more puts)', async () => {
+    const stuck = hexOf(address('stuck').key)
+    const { write, read, firstOf, undertakers, time } = world({ registers: (own) => ({
+      read: async (of, wait) => { if (hexOf(of.key) === stuck) throw new Unavailable('no majority of its replicas answers'); return own.read(of, wait) },
+      change: async (...of) => own.change(...of),
+    }) })
+    const undertaker = undertakers[firstOf('stuck')] as Undertaker
+    const step = async (): Promise<string> => undertaker.step({ signal: new AbortController().signal })
+    while (await step() === 'busy');
+    const keys = Array.from({ length: 300 }, (_, i) => `key ${i}`).filter((key) => firstOf(key) === firstOf('stuck')).slice(0, 3 * undertakerLimits.rowsAtOnce)
+    for (const key of ['stuck', ...keys]) await write(rowOf(key, { dropped: [version(keys.indexOf(key) + 2)] }))
+    time.nowMs += undertakerLimits.noticeMs
+    while (await step() === 'busy');
+    expect((await Promise.all(keys.map(read))).filter((row) => row !== undefined)).toEqual([])
+    expect((await read('stuck'))?.dropped).toHaveLength(1)
+    // of it alone nothing comes: then it is left for a while
+    time.nowMs += undertakerLimits.noticeMs
+    expect([await step(), await step()]).toEqual(['busy', 'idle'])
+    expect(undertaker.status().failure).toContain('no majority')
+    time.nowMs += undertakerLimits.retryMs - 1
+    expect(await step()).toBe('idle')
+    time.nowMs += 1
+    expect(await step()).toBe('busy')
   })
 
   test('is one for each row: the first of its replicas that answers', async () => {
