@@ -1,7 +1,7 @@
 import { equals } from '../base/bytes.ts'
 import { Corrupt, Refused } from '../base/errors.ts'
 import { hash } from '../base/hash.ts'
-import { type Ballot, type RowCodec, type StoredRow, tables } from './index.ts'
+import { type Ballot, type RowCodec, type StoredRow, type TableNumber, tables } from './index.ts'
 
 /**
  * Versions that are dead: a lattice among the registers. A death is a row whose key is the version's id and whose record is the proof, 32 bytes that hash to it; so
@@ -33,9 +33,15 @@ export function withDeaths (codec: RowCodec): RowCodec {
     isTombstone: () => false,
     ballotOf: () => deathBallot,
   }
-  const of = (table: number): Omit<RowCodec, 'rowKeyOf'> => table === tables.deaths ? deaths : codec
   return {
     rowKeyOf: (address) => address.table === tables.deaths ? refuse() : codec.rowKeyOf(address),
+    ...codecByTable((table) => table === tables.deaths ? deaths : codec),
+  }
+}
+
+/** Each table's records by a codec of its own. */
+export function codecByTable (of: (table: TableNumber) => Omit<RowCodec, 'rowKeyOf'>): Omit<RowCodec, 'rowKeyOf'> {
+  return {
     encode: (row) => of(row.table).encode(row),
     decode: (row) => of(row.table).decode(row),
     reproposed: (row) => of(row.table).reproposed(row),
