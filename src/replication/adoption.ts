@@ -13,7 +13,10 @@ export interface AdoptionParts {
   readonly placement: Placement
 }
 
-/** Those of the blocks that are on disk at their write quorum (or, if all are needed, everywhere), each with the reference. At most `presenceLimits.maxTold`. */
+/**
+ * Those of the blocks that are on disk at their write quorum, each with the reference. If all are needed, in full, and no whole copy that others have, of a version that is dead perhaps, stands for
+ * one that a holder who answers lacks: nobody would bring it there before the next sweep. At most `presenceLimits.maxTold`.
+ */
 export async function adopt (parts: AdoptionParts, cids: readonly Cid[], reference: Reference, options: WriteOptions & { signal: AbortSignal | undefined }): Promise<ReadonlySet<Cid>> {
   const { signal } = options
   if (cids.length > presenceLimits.maxTold) throw new RangeError(`${cids.length} blocks at once`)
@@ -22,11 +25,19 @@ export async function adopt (parts: AdoptionParts, cids: readonly Cid[], referen
   const asked = new Map<PeerId, Cid[]>()
   for (const [cid, peers] of placed) for (const peer of peers) if (up.has(peer)) asked.set(peer, [...asked.get(peer) ?? [], cid])
   const pieces = new Map<Cid, Set<PeerId | number>>()
+  const answered = new Set<PeerId>()
   await Promise.all([...asked].map(async ([peer, theirs]) => {
-    for (const { cid, what } of await kept(parts, peer, theirs, reference, signal)) for (const piece of what) pieces.set(cid, (pieces.get(cid) ?? new Set()).add(piece))
+    const found = await kept(parts, peer, theirs, reference, signal)
+    if (found === undefined) return
+    answered.add(peer)
+    for (const { cid, what } of found) for (const piece of what) pieces.set(cid, (pieces.get(cid) ?? new Set()).add(piece))
   }))
   signal?.throwIfAborted()
-  return new Set([...placed].filter(([cid, { length }]) => (pieces.get(cid)?.size ?? 0) >= neededOf(reference, length, options)).map(([cid]) => cid))
+  return new Set([...placed].filter(([cid, peers]) => {
+    const [found, needed] = [pieces.get(cid) ?? new Set(), neededOf(reference, peers.length, options)]
+    const isLacking = options.isAllNeeded === true && reference.redundancy.k === 1 && peers.slice(0, needed).some((peer) => answered.has(peer) && !found.has(peer))
+    return found.size >= needed && !isLacking
+  }).map(([cid]) => cid))
 }
 
 interface Kept {
@@ -35,8 +46,8 @@ interface Kept {
   readonly what: ReadonlyArray<PeerId | number>
 }
 
-/** What that peer keeps for the version, and says so; one that cannot be asked keeps nothing. */
-async function kept (parts: AdoptionParts, peer: PeerId, cids: readonly Cid[], reference: Reference, signal: AbortSignal | undefined): Promise<readonly Kept[]> {
+/** What that peer keeps for the version, and says so; undefined: it cannot be asked. */
+async function kept (parts: AdoptionParts, peer: PeerId, cids: readonly Cid[], reference: Reference, signal: AbortSignal | undefined): Promise<readonly Kept[] | undefined> {
   const { self, peers, holder } = parts
   try {
     const outcomes = peer === self
@@ -50,7 +61,7 @@ async function kept (parts: AdoptionParts, peer: PeerId, cids: readonly Cid[], r
   } catch (error) {
     // this node's own disk is no peer that may be passed over
     if (peer === self) throw error
-    return []
+    return undefined
   }
 }
 

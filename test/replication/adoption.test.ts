@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { utf8 } from '../../src/base/bytes.ts'
 import { hash } from '../../src/base/hash.ts'
+import type { PeerId } from '../../src/base/peer-id.ts'
 import { erasureCode } from '../../src/erasure/index.ts'
 import { presenceLimits, type Reference } from '../../src/replication/index.ts'
 import { type BlockNode, type BlockNodes, blockNodes, blockOf, referenceTo } from '../support/replication-nodes.ts'
@@ -50,6 +51,20 @@ describe('blocks that are there', () => {
     await put(world, referenceTo(1))
     expect(await adopted(world, { k: 1, m: 2 })).toEqual(new Set())
     expect(await adopted(world, { k: 1, m: 0 })).toEqual(new Set([first.cid, second.cid]))
+  })
+
+  test('at others than who is to have them do not do where all are needed and who is to have them answers', async () => {
+    const world = await blockNodes(4)
+    const [self, ...others] = world.placed as [PeerId, ...PeerId[]]
+    world.placed = others
+    await put(world, referenceTo(3))
+    world.placed = [self, ...others]
+    expect(await adopted(world, { k: 1, m: 1 })).toEqual(new Set([first.cid, second.cid]))
+    expect(await adopted(world, { k: 1, m: 1 }, { isAllNeeded: true })).toEqual(new Set())
+    // whoever is away gets them when it is back
+    world.placed = [...others, self]
+    world.network.kill(others[0] as PeerId)
+    expect(await adopted(world, { k: 1, m: 1 }, { isAllNeeded: true })).toEqual(new Set([first.cid, second.cid]))
   })
 
   test('of two holders one is enough where that may acknowledge alone', async () => {
