@@ -129,6 +129,7 @@ export type VerifyEvent =
 
 export interface VerifiedObject {
   readonly bucket: string
+  /** Empty: the versions of the bucket cannot all be listed. */
   readonly key: string
   readonly versionId: string
   /**

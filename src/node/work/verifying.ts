@@ -31,7 +31,13 @@ export async function * verifyObjects (parts: VerifyParts, { bucket, prefix = ''
   const [{ objects }] = idle as [Verifier]
   const buckets = bucket === undefined ? await everyBucket(objects, { signal }) : [await objects.bucket(bucket, { signal })]
   const total = { objects: 0, bytes: 0 }
-  for (const one of buckets) for await (const { sizeBytes } of listed(objects, { bucket: one, prefix, signal })) { total.objects++; total.bytes += sizeBytes }
+  for (const one of buckets) {
+    for await (const info of listed(objects, { bucket: one, prefix, signal })) {
+      if (info instanceof Corrupt) continue
+      total.objects++
+      total.bytes += info.sizeBytes
+    }
+  }
   yield { kind: 'total', ...total }
 
   const sum: Counts = { objects: 0, bytes: 0, blocks: 0, damaged: 0, unreadable: 0, below: 0 }
@@ -50,6 +56,11 @@ export async function * verifyObjects (parts: VerifyParts, { bucket, prefix = ''
   }
   for (const one of buckets) {
     for await (const info of listed(objects, { bucket: one, prefix, signal })) {
+      if (info instanceof Corrupt) {
+        sum.damaged++
+        under.push(Promise.resolve({ bucket: one.name, key: '', versionId: '', problem: 'damaged', reason: `its versions cannot all be listed, and what is current alone was looked at from there on: ${info.message}` }))
+        continue
+      }
       // the first may have ended long ago, and its verifier be at another
       while (idle.length === 0) yield * first()
       const verifier = idle.pop() as Verifier
@@ -75,18 +86,20 @@ async function everyBucket (objects: Pick<Objects, 'listBuckets' | 'bucket'>, wa
   return found
 }
 
-/** Where versions are kept, all of them. */
-async function * listed (objects: Pick<Objects, 'list' | 'listVersions'>, { bucket, prefix, signal }: { bucket: Bucket, prefix: string, signal: AbortSignal | undefined }): AsyncIterable<ObjectInfo> {
+/** Where versions are kept, all of them. Where what is said of one is lost, that, and then what is current. */
+async function * listed (objects: Pick<Objects, 'list' | 'listVersions'>, { bucket, prefix, signal }: { bucket: Bucket, prefix: string, signal: AbortSignal | undefined }): AsyncIterable<ObjectInfo | Corrupt> {
   const { name, settings: { versioning } = {} } = bucket
+  let last: ListVersionsOptions['after']
   if (versioning !== undefined) {
-    for (let after: ListVersionsOptions['after']; ;) {
-      const page = await objects.listVersions(name, { prefix, signal, ...(after === undefined ? {} : { after }) })
+    for (;;) {
+      const page = await objects.listVersions(name, { prefix, signal, ...(last === undefined ? {} : { after: last }) }).catch((error: unknown) => { if (error instanceof Corrupt) return error; throw error })
+      if (page instanceof Corrupt) { yield page; break }
       for (const version of page.versions) if (!version.isDeleteMarker) yield version
       if (page.next === undefined) return
-      after = page.next
+      last = page.next
     }
   }
-  for (let after: string | undefined; ;) {
+  for (let after = last?.key; ;) {
     const page = await objects.list(name, { prefix, signal, ...(after === undefined ? {} : { after }) })
     yield * page.objects
     if (page.next === undefined) return

@@ -6,7 +6,11 @@ import { PeerUnreachable } from '../../../src/network/index.ts'
 import { CopyCount, type NotedBlock } from '../../../src/node/work/copy-count.ts'
 import { verifyObjects, type VerifyParts } from '../../../src/node/work/verifying.ts'
 import type { VerifyEvent, VerifyOptions } from '../../../src/node.ts'
+import { hexOf } from '../../../src/base/bytes.ts'
+import { versionAddress } from '../../../src/objects/change-object.ts'
 import { objectStore } from '../../../src/objects/index.ts'
+import { decodeVersionRow, type VersionRow } from '../../../src/objects/versions/version-row.ts'
+import { tables } from '../../../src/tables/index.ts'
 import type { Presence } from '../../../src/replication/index.ts'
 import { shardsOf } from '../../../src/replication/shards.ts'
 import { noiseBytes } from '../../support/file-world.ts'
@@ -100,7 +104,7 @@ describe('the copies of a block', () => {
 describe('verifying', () => {
   const self = 'self' as PeerId
 
-  async function verified (world: ObjectWorld, { fail = () => undefined, presence = 'held', options = {} }: { fail?: (cid: Cid) => Error | undefined, presence?: Presence['state'], options?: VerifyOptions } = {}): Promise<VerifyEvent[]> {
+  async function verified (world: ObjectWorld, { fail = () => undefined, presence = 'held', options = {}, onAll }: { fail?: (cid: Cid) => Error | undefined, presence?: Presence['state'], options?: VerifyOptions, onAll?: () => Promise<void> } = {}): Promise<VerifyEvent[]> {
     const { parts } = world
     const none = async (): Promise<never> => { throw new Error('nobody else is there') }
     const all: VerifyParts = {
@@ -111,7 +115,7 @@ describe('verifying', () => {
       objectsOver: (engine) => objectStore({ ...parts, replication: { ...parts.replication, ...engine } }),
     }
     const events: VerifyEvent[] = []
-    for await (const event of verifyObjects(all, options)) events.push(event)
+    for await (const event of verifyObjects(all, { ...options, ...onAll === undefined ? {} : { onAll } })) events.push(event)
     return events
   }
 
@@ -167,6 +171,22 @@ describe('verifying', () => {
     expect((await verified(world, { options })).at(-1)).toMatchObject({ objects: 5, bytes: 150, damaged: 0 })
     const events = await verified(world, { options, fail: (cid) => cids[0]?.includes(cid) === true ? new Corrupt('it has rotted') : undefined })
     expect(events.filter(({ kind }) => kind === 'object')).toEqual([expect.objectContaining({ key: 'key/0', problem: 'damaged' })])
+  })
+
+  test('where a version was lost that stands in its object\'s row, as after the loss of a majority, says so, and goes on with what is current (it ended there)', async () => {
+    const { world } = await filled(40)
+    const store = objectStore(world.parts)
+    for (const bucket of ['bucket-one', 'bucket-two']) await store.setBucketSettings(bucket, { versioning: 'enabled' })
+    for (let i = 0; i < 3; i++) await store.put({ bucket: 'bucket-one', key: 'key/20' }, (async function * () { yield noiseBytes(30, 100 + i) })())
+    const lost = world.registers.valuesOf(tables.versions).map(decodeVersionRow).at(-1) as VersionRow
+    world.registers.erase(versionAddress({ bucketId: hexOf(lost.bucketId), key: 'key/20' }, lost.version))
+    await expect(store.listVersions('bucket-one')).rejects.toThrow(Corrupt)
+    let isAll = false
+    const events = await verified(world, { onAll: async () => { isAll = true; return Promise.resolve() } })
+    expect(events.filter(({ kind }) => kind === 'object')).toEqual([{ kind: 'object', bucket: 'bucket-one', key: '', versionId: '', problem: 'damaged', reason: expect.stringMatching(/what is current alone .* row of a version of "key\/20" is missing/) as string }])
+    expect(events[0]).toMatchObject({ objects: 40 })
+    expect(events.at(-1)).toMatchObject({ kind: 'done', objects: 40, damaged: 1 })
+    expect(isAll).toBe(true)
   })
 
   test('what nobody expected ends it', async () => {
