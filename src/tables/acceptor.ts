@@ -25,10 +25,12 @@ export type Verdict =
 
 /**
  * `held` undefined: nothing is known of the row, so any ballot is higher. A row only promised is not that. But under a floor it may have been there and
- * be buried: then it counts as promised at the floor, and nothing at or below it is taken; the tombstone itself, come late, would stand again.
+ * be buried: then it counts as promised at the floor, and nothing at or below it is taken; the tombstone itself, come late, would stand again. What comes late is
+ * held to the floor where nothing was accepted, too: who enters a partition may promise before it has taken over the floor.
  */
 export function judge (held: Held | undefined, proposal: Proposal, floor?: Ballot): Verdict {
-  if (held === undefined && floor !== undefined && compareBallots(proposal.ballot, floor) <= 0) return { kind: 'refused', promised: floor }
+  const mayBeBuried = held === undefined || (held.accepted === undefined && proposal.kind === 'handOver')
+  if (mayBeBuried && floor !== undefined && compareBallots(proposal.ballot, floor) <= 0) return { kind: 'refused', promised: floor }
   const order = held === undefined ? 1 : compareBallots(proposal.ballot, held.promised)
   if (proposal.kind === 'prepare') {
     // an equal ballot was prepared already: a second promise could go to a second value

@@ -18,19 +18,19 @@ export const lateDeliveryLimits = {
 } as const
 
 /**
- * Chosen records that some voters have not confirmed, delivered when those can be reached again. Nothing depends on it but how soon redundancy is back:
- * what is lost here, anti-entropy hands over.
+ * Chosen records that some voters have not confirmed, delivered when those can be reached again, under the layout by which they were to have them: one that was left out meanwhile and enters anew has
+ * no floor yet, and would have a row back that all others have buried. Nothing depends on it but how soon redundancy is back: what is lost here, anti-entropy hands over.
  */
 export class LateDelivery {
   readonly #ports: { readonly peers: TablePeers, readonly voters: Voters, readonly settle: RowSettler }
-  readonly #waiting = new Map<PeerId, Map<string, LateRecord>>()
+  readonly #waiting = new Map<PeerId, Map<string, LateRecord & { readonly version: bigint }>>()
 
   constructor (ports: { peers: TablePeers, voters: Voters, settle: RowSettler }) { this.#ports = ports }
 
   get size (): number { return this.#waiting.values().reduce((sum, rows) => sum + rows.size, 0) }
 
   offer (peer: PeerId, late: LateRecord): void {
-    const rows = this.#waiting.get(peer) ?? new Map<string, LateRecord>()
+    const rows = this.#waiting.get(peer) ?? new Map<string, LateRecord & { readonly version: bigint }>()
     if (!this.#waiting.has(peer)) {
       if (this.#waiting.size >= lateDeliveryLimits.maxPeers) return
       this.#waiting.set(peer, rows)
@@ -38,10 +38,13 @@ export class LateDelivery {
     const name = `${late.table} ${hexOf(late.rowKey)}`
     // a newer record of the row takes the older one's place, at the end
     rows.delete(name)
-    rows.set(name, late)
+    rows.set(name, { ...late, version: this.#ports.voters.version })
     const oldest = rows.keys().next()
     if (rows.size > lateDeliveryLimits.maxWaitingPerPeer && oldest.done !== true) rows.delete(oldest.value)
   }
+
+  /** Whether it is the layout's. */
+  isOfNow (version: bigint): boolean { return version === this.#ports.voters.version }
 
   /** One delivery. Idle: nothing waits for a peer that can be reached. */
   async step ({ signal }: { signal?: AbortSignal } = {}): Promise<'busy' | 'idle'> {
@@ -55,7 +58,8 @@ export class LateDelivery {
     this.#waiting.delete(peer)
     // to the end of the line, so that a peer that hangs does not hold up the others
     if (rows.size > 0) this.#waiting.set(peer, rows)
-    const answer = await peers.ask(peer, { version: voters.version, kind: 'handOver', ...late }, { signal }).catch((error: unknown) => {
+    if (!this.isOfNow(late.version)) return 'busy'
+    const answer = await peers.ask(peer, { kind: 'handOver', ...late, version: voters.version }, { signal }).catch((error: unknown) => {
       signal?.throwIfAborted()
       return failed(error)
     })

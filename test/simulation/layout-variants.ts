@@ -13,6 +13,7 @@ import { votersBy } from '../../src/tables/electorate.ts'
 import { decodeEnvelope } from '../../src/tables/envelope.ts'
 import { HandOver, type Takeover } from '../../src/tables/hand-over.ts'
 import { tables } from '../../src/tables/index.ts'
+import { LateDelivery } from '../../src/tables/late-delivery.ts'
 import { decodeRequest, encodeRequest } from '../../src/tables/messages-codec.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import type { WorldVariant } from './world.ts'
@@ -88,6 +89,7 @@ export const layoutVariants: Readonly<Record<string, () => WorldVariant>> = {
   }),
   'whoever enters keeps what it had from an earlier time': () => ({ store: (store) => objectWith(store, { clear: async () => {} }) }),
   'the floor is not taken over with the rows': () => ({ store: (store) => objectWith(store, { raiseFloor: async () => {} }) }),
+  'what is late outlasts a change of the layout': () => ({ undo: replaced(LateDelivery.prototype, 'isOfNow', () => true) }),
   'voters take any layout': () => ({ clearRule: (rule) => (row) => { if (row.table !== tables.layout) rule(row) } }),
   'while a layout changes voters take another in the place of the present one': () => ({
     // what is to follow has to follow from what it calls the present one
