@@ -61,6 +61,21 @@ describe('a new replica', () => {
     expect(await Promise.all([all.has(d, 'by a and b'), all.has(d, 'by b and c'), all.has(d, 'member', tables.members)])).toEqual([true, true, true])
   })
 
+  test('takes over rows whose ballots are far beyond its own: others had reason to jump while it was not there, more than once', async () => {
+    const all = new Changing()
+    for (const jump of [1n, 2n, 3n]) {
+      await all.node(a).store.nextCounter(jump * 2n ** 31n)
+      await all.put('row')
+    }
+    all.begin()
+    const handOver = all.handOver(d, [address('row')])
+    // it comes up to them step by step
+    for (let i = 0; i < 3; i++) await run(handOver)
+    expect([handOver.remaining().partitions, await all.has(d, 'row')]).toEqual([0, true])
+    // and proposes above them
+    await all.node(d).registers.change(address('row'), write('more'))
+  })
+
   test('does not take the word of one old replica: it may have missed what was acknowledged', async () => {
     const all = new Changing()
     await all.put('by b and c', { away: a })
