@@ -2,7 +2,7 @@ import { equals, partitionCount, partitionOf } from '../base/bytes.ts'
 import { Corrupt, StoreFull } from '../base/errors.ts'
 import type { KeyValue } from '../disk/index.ts'
 import { type Ballot, PartitionLost, type StoredRow, type TableNumber } from './index.ts'
-import { ProvenRows } from './proven-rows.ts'
+import { markOf, ProvenRows } from './proven-rows.ts'
 import { RecentRows } from './recent-rows.ts'
 import { applyToProof, isCleared, type RowChange } from './row-changes.ts'
 import type { PartitionProof, RowProof } from './row-proof.ts'
@@ -60,9 +60,20 @@ export class ProvenPartitions {
       const found = await this.#lookUp(table, rowKey)
       // saved meanwhile: what was found may be what the row was before
       if (rows.changes !== changes || this.#proven.get(partition)?.rows !== rows) continue
-      if (found === undefined || rows.has(rowKey, rowHash(found))) return found
+      if ('alike' in found) {
+        if (this.#areOthers(rows.marksAlike(rowKey), found.alike)) return undefined
+        throw this.#lostTo(new Corrupt('the index lacks a row that it was proven to have'), partition)
+      }
+      if (rows.has(rowKey, rowHash(found))) return found
       throw this.#lostTo(new Corrupt('the index has another row than it was proven to have'), partition)
     }
+  }
+
+  /** Whether each of these marks is another row's, which the index has, or will have. */
+  #areOthers (marks: readonly number[], indexed: ReadonlySet<number>): boolean {
+    const left = new Set(marks.filter((mark) => !indexed.has(mark)))
+    if (left.size > 0) for (const row of this.#recent.values()) left.delete(markOf(row.rowKey, rowHash(row)))
+    return left.size === 0
   }
 
   /** All of a partition that is proven, as the index has them. @throws PartitionLost, StoreFull while the index lacks what the journal has */
@@ -161,14 +172,19 @@ export class ProvenPartitions {
     this.#timesLost++
   }
 
-  async #lookUp (table: TableNumber, rowKey: Uint8Array): Promise<StoredRow | undefined> {
+  /** `alike`: it is not there; the marks of all that the partition has. */
+  async #lookUp (table: TableNumber, rowKey: Uint8Array): Promise<StoredRow | { readonly alike: ReadonlySet<number> }> {
     const key = indexKeyOf({ table, rowKey })
     try {
       const value = await this.#parts.index.get(key)
       if (value !== undefined) return decodeIndexed(key, value)
       // most likely it is another row's key that looks the same: the way of the proof tells
-      for await (const row of this.#indexed(partitionOf(rowKey))) if (row.table === table && equals(row.rowKey, rowKey)) throw new Corrupt('the index does not find a row that it has')
-      return undefined
+      const alike = new Set<number>()
+      for await (const row of this.#indexed(partitionOf(rowKey))) {
+        if (row.table === table && equals(row.rowKey, rowKey)) throw new Corrupt('the index does not find a row that it has')
+        alike.add(markOf(row.rowKey, rowHash(row)))
+      }
+      return { alike }
     } catch (error) {
       throw this.#lostTo(error, partitionOf(rowKey))
     }

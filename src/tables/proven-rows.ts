@@ -20,6 +20,12 @@ export class ProvenRows {
     return at < this.#count && (this.#marks[at] ?? 0) < least + hashes
   }
 
+  /** Of the row, if there is one, and of others whose keys look the same. */
+  marksAlike (rowKey: Uint8Array): readonly number[] {
+    const least = keyMark(rowKey)
+    return [...this.#marks.subarray(this.#from(least), Math.min(this.#count, this.#from(least + hashes)))]
+  }
+
   has (rowKey: Uint8Array, rowHash: Uint8Array): boolean {
     const mark = markOf(rowKey, rowHash)
     const at = this.#from(mark)
@@ -69,4 +75,4 @@ const hashes = 2 ** 21
 
 // the first byte of a key, and half the second, are the partition
 const keyMark = (rowKey: Uint8Array): number => new ByteReader(rowKey.subarray(1)).u32() * hashes
-const markOf = (rowKey: Uint8Array, rowHash: Uint8Array): number => keyMark(rowKey) + new ByteReader(rowHash).u32() % hashes
+export const markOf = (rowKey: Uint8Array, rowHash: Uint8Array): number => keyMark(rowKey) + new ByteReader(rowHash).u32() % hashes

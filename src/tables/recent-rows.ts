@@ -15,6 +15,8 @@ export class RecentRows {
 
   get ({ table, rowKey }: Pick<StoredRow, 'table' | 'rowKey'>): StoredRow | undefined { return this.#rows.get(nameOf({ table, rowKey })) }
 
+  values (): Iterable<StoredRow> { return this.#rows.values() }
+
   set (row: StoredRow): void {
     this.#drop(nameOf(row))
     this.#rows.set(nameOf(row), row)
