@@ -129,7 +129,8 @@ export class HandOver {
     for (const { peer, digest } of digests) {
       if (isNothingNew({ digest })) continue
       const ballots = await this.#ballotsAt(takeover, peer, partition, signal, (floor) => { floors.push(floor) })
-      if (ballots === undefined) continue
+      // what it was proven to have its index may have lost since; rows only come while they are taken over
+      if (ballots === undefined || ballots.length < digest.count) continue
       heard.add(peer)
       held.push(...ballots.filter(({ table }) => isClear(table) === (partition === clearPartition)))
     }

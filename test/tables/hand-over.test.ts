@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { partitionOf, utf8 } from '../../src/base/bytes.ts'
 import { keyOf, type PeerId } from '../../src/base/peer-id.ts'
 import { clearPartition, partitionOfTable } from '../../src/tables/clear-rows.ts'
@@ -117,6 +117,19 @@ describe('a new replica', () => {
     all.node(a).store.lose(partition)
     expect(await run(all.handOver(a, [], { left: [a], restoring: [partition] }))).toBe(0)
     expect(all.node(a).store.lostPartitions().size).toBe(0)
+  })
+
+  test('does not count a replica that lists fewer rows than it knows to have', async () => {
+    const all = new Changing()
+    await all.put('by b and c', { away: a })
+    all.begin()
+    all.world.dead.add(all.node(c).self)
+    const rotten = vi.spyOn(all.node(b).store, 'rows').mockImplementation(async function * () { /* its index gives none any more */ })
+    const handOver = all.handOver(d, [address('by b and c')])
+    expect(await run(handOver)).toBe(1)
+    rotten.mockRestore()
+    expect(await run(handOver)).toBe(0)
+    expect(await all.has(d, 'by b and c')).toBe(true)
   })
 
   test('does not count a replica that has lost the partition', async () => {
