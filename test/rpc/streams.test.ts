@@ -1,9 +1,11 @@
+import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { Code, ConnectError } from '@connectrpc/connect'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ObjectService } from '../../src/api/rpc/generated/dfs/v1/object_pb.ts'
+import { stopLimits } from '../../src/api/server/under-way.ts'
 import { concat } from '../../src/base/bytes.ts'
-import { systemClock } from '../../src/base/clock.ts'
+import { type Clock, systemClock } from '../../src/base/clock.ts'
 import type { ObjectInfo, Objects } from '../../src/objects/index.ts'
 import { hurriedClock, type ServedApi, servedApi } from '../support/local-api.ts'
 import { collected, failureOf, protocols, rpcClient, type RpcClient } from '../support/rpc-client.ts'
@@ -134,6 +136,22 @@ describe.each(protocols)('streams over %s', (protocol) => {
     await expect.poll(() => puts[0]?.ended).toBe('broken')
     expect(puts[0]?.signal?.aborted).toBe(true)
     expect(stored).toEqual([])
+  })
+
+  test('of a call whose client cancels nothing is left (its request was kept for ever, and a stop waited for it)', async () => {
+    const waited: number[] = []
+    const clock: Clock = { ...systemClock, after: (durationMs, action) => systemClock.after(durationMs, () => { waited.push(durationMs); action() }) }
+    const other = await servedApi({}, { clock })
+    using caller = rpcClient(other.api, protocol)
+    const begun = Promise.withResolvers<void>()
+    other.objects.head = async (_, { signal } = {}) => { begun.resolve(); await once(signal as AbortSignal, 'abort'); throw signal?.reason }
+    const controller = new AbortController()
+    const call = failureOf(caller.of(ObjectService).statObject({ bucket: 'photos', key: 'k' }, { signal: controller.signal }))
+    await begun.promise
+    controller.abort()
+    expect(await call).toMatchObject({ code: Code.Canceled })
+    await other[Symbol.asyncDispose]()
+    expect(waited).not.toContain(stopLimits.finishMs)
   })
 
   test('a put whose source fails in the middle stores nothing', async () => {

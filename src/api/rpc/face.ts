@@ -1,4 +1,5 @@
-import type { ServerHttp2Session } from 'node:http2'
+import type { ServerResponse } from 'node:http'
+import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import { Code, ConnectError, createConnectRouter, createContextValues, type HandlerContext } from '@connectrpc/connect'
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node'
 import { loggedReasonOf } from '../errors.ts'
@@ -55,14 +56,19 @@ export function rpcFace<I extends Incoming> (options: RpcFaceOptions<I>): RpcFac
       const handler = handlers.get(path)
       if (handler === undefined) throw new ConnectError('there is no such call here', Code.Unimplemented)
       incoming.goOn()
+      // of a response that has ended, or that nobody waits for any more, the library hears nothing
+      const ended = new Promise<void>((resolve) => {
+        response.once('finish', resolve).once('close', resolve)
+        if (isClosed(response)) resolve()
+      })
       const asked = universalRequestFromNodeRequest(request, response, undefined, createContextValues().set(incomingKey, incoming))
       const answer = await handler({ ...asked, signal: AbortSignal.any([asked.signal, signal]) })
-      const ended = new Promise<void>((resolve) => { response.once('finish', resolve).once('close', resolve) })
-      // of a response that has ended the library hears nothing over HTTP/1.1
       await Promise.race([universalResponseToNodeResponse(answer, response), ended])
     },
   }
 }
+
+const isClosed = (response: ServerResponse): boolean => 'stream' in response ? (response.stream as ServerHttp2Stream).destroyed : response.destroyed
 
 async function gate<I extends Incoming> ({ permitOf }: RpcFaceOptions<I>, { values, method }: HandlerContext): Promise<void> {
   const incoming = values.get(incomingKey)
