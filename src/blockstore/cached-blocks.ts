@@ -1,6 +1,6 @@
 import { type Cid, cidOf, parseCid } from '../base/cid.ts'
 import { MalformedBytes } from '../base/bytes.ts'
-import { FileMissing, type Files } from '../disk/index.ts'
+import { FileMissing, type Files, isReadFault } from '../disk/index.ts'
 import { BlockCorrupt, BlockMissing, type Blocks } from './index.ts'
 
 /**
@@ -62,7 +62,7 @@ class Cache implements BlockCache {
   async get (cid: Cid): Promise<Uint8Array> {
     const size = this.#sizes.get(parseCid(cid))
     if (size === undefined) throw new BlockMissing(cid)
-    const block = await this.#files.read(pathOf(cid)).catch((error: unknown) => { if (error instanceof FileMissing) return undefined; throw error })
+    const block = await this.#files.read(pathOf(cid)).catch((error: unknown) => { if (error instanceof FileMissing || isReadFault(error)) return undefined; throw error })
     if (block === undefined || cidOf(block) !== cid) {
       await this.delete(cid)
       throw new BlockMissing(cid)

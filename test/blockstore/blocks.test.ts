@@ -480,6 +480,17 @@ describe('the cache', () => {
     await expect(cache.get(cidOf(blocks[0] as Uint8Array))).rejects.toThrow(BlockMissing)
   })
 
+  test('has nothing of what it cannot read, and keeps it anew (it was tried, and told, each time)', async () => {
+    const files = memoryFiles()
+    const cache = await openBlockCache({ files, limitBytes: 1e6 })
+    await cache.put(cidOf(large), large)
+    files.fail('read')
+    await expect(cache.get(cidOf(large))).rejects.toThrow(BlockMissing)
+    expect([cache.bytes, files.paths]).toEqual([0, []])
+    await cache.put(cidOf(large), large)
+    expect(await cache.get(cidOf(large))).toEqual(large)
+  })
+
   test('leaves the disk its reserve, and gives way where others have taken of it (reads alone filled the disk, and rows were written no more)', async () => {
     const files = memoryFiles()
     let othersBytes = 0
