@@ -280,16 +280,36 @@ export class DiskPieces<Name extends string> {
   }
 
   async #setAside (name: Name, read: Read): Promise<void> {
-    const { files, index } = this.#disk
+    const { index } = this.#disk
+    if ('fault' in read) { await this.#setUnreadableAside(name, read.fault); return }
     this.#shelf.onCorrupt(name)
     if (this.#disk.failure !== undefined) { this.#wrong.add(name); return }
-    const byteLength = 'fault' in read ? await files.size(this.#pathOf(name)) ?? 0 : read.bytes.byteLength
-    if ('bytes' in read && read.isSmall) await index.batch([{ type: 'put', key: this.#keyOf('setAside', name), value: read.bytes }, { type: 'delete', key: this.#keyOf('small', name) }], { sync: true })
-    else {
-      await this.#disk.heeding(files.rename(this.#pathOf(name), `${aside}/${name}`))
-      await index.batch([{ type: 'delete', key: this.#keyOf('large', name) }], { sync: false })
+    if (read.isSmall) await index.batch([{ type: 'put', key: this.#keyOf('setAside', name), value: read.bytes }, { type: 'delete', key: this.#keyOf('small', name) }], { sync: true })
+    else await this.#setFileAside(name)
+    this.#lost(read.bytes.byteLength)
+  }
+
+  /** Only on a disk that does all else: where nothing can be done any more it is not this file that is at fault. @throws `fault` */
+  async #setUnreadableAside (name: Name, fault: Error): Promise<void> {
+    if (this.#disk.failure !== undefined) throw fault
+    let byteLength = 0
+    try {
+      byteLength = await this.#disk.files.size(this.#pathOf(name)) ?? 0
+      await this.#setFileAside(name)
+    } catch (cause) {
+      throw isReadFault(cause) ? fault : cause
     }
     this.#failing.delete(name)
+    this.#shelf.onCorrupt(name)
+    this.#lost(byteLength)
+  }
+
+  async #setFileAside (name: Name): Promise<void> {
+    await this.#disk.heeding(this.#disk.files.rename(this.#pathOf(name), `${aside}/${name}`))
+    await this.#disk.index.batch([{ type: 'delete', key: this.#keyOf('large', name) }], { sync: false })
+  }
+
+  #lost (byteLength: number): void {
     this.#stats.corrupt++
     this.#count(-1, -byteLength)
   }

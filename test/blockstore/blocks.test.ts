@@ -326,6 +326,16 @@ describe('blocks on disk', () => {
     expect(await (await openOn(disk)).get(cidOf(large))).toEqual(large)
   })
 
+  test('a disk that does nothing any more, as a file system that has shut itself down, is told as that: no block is called rotten', async () => {
+    const disk = newDisk()
+    await (await openOn(disk)).put(cidOf(large), large)
+    const dead = badSectorAt(disk, cidOf(large))
+    const blocks = await openOn({ ...dead, files: { ...dead.files, rename: async () => Promise.reject(Object.assign(new Error('EIO: i/o error, rename'), { code: 'EIO' })) } })
+    for (let i = 0; i < 3; i++) await expect(blocks.get(cidOf(large))).rejects.toThrow('EIO')
+    expect(blocks.corrupt).toEqual([])
+    expect(blocks.stats()).toMatchObject({ corrupt: 0, count: 1 })
+  })
+
   test('a read that fails once proves nothing: the next may do', async () => {
     const disk = newDisk()
     const blocks = await openOn(disk)
