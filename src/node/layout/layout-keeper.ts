@@ -3,7 +3,7 @@ import type { Clock } from '../../base/clock.ts'
 import { type PeerId, peerIdOf } from '../../base/peer-id.ts'
 import { allVotersOf, type Assignment, type AssignmentAlgorithm, assigned, changed, changing, describeMember, encodeLayout, encodeMemberRow, fittingMembers, type Layout, type LayoutMember, layoutMemberOf, type MemberRow, newestAlgorithm, parseLayout, parseMemberRow, replicasOf, roles } from '../../cluster/index.ts'
 import { clearPartition } from '../../tables/clear-rows.ts'
-import { isMajority, mayMiss } from '../../tables/electorate.ts'
+import { isMajority, majorityOf, mayMiss } from '../../tables/electorate.ts'
 import { type Registers, tables } from '../../tables/index.ts'
 import type { VoterProgress } from '../../tables/messages.ts'
 import type { AskReplica } from '../membership/clear-rows.ts'
@@ -172,7 +172,7 @@ export class LayoutKeeper {
     const nowMs = this.#parts.clock.monotonicMs()
     if (this.#changing?.version !== layout.version) this.#changing = { version: layout.version, sinceMs: nowMs }
     const restoring = nowMs - this.#changing.sinceMs < layoutKeeperLimits.restoringMs ? [...voters].filter(([, { remaining }]) => remaining > 0).map(([peer]) => peer) : []
-    return [...new Set([...takingOver(layout, next), ...restoring])]
+    return [...new Set([...takingOver(layout, next, (peer) => voters.get(peer)?.remaining === 0), ...restoring])]
   }
 
   async #propose (layout: Layout, next: (layout: Layout) => Layout, why: string, wait: { signal?: AbortSignal }): Promise<void> {
@@ -262,8 +262,11 @@ export function heirOf ({ heir, certificate }: MemberRow, rows: readonly MemberR
   return rows.find((row) => !equals(row.certificate.member.subject, certificate.member.subject) && (equals(row.certificate.member.subject, heir) || (row.certificate.invite !== undefined && equals(row.certificate.invite.subject, heir))))
 }
 
-/** Who takes over something that it had not, or may have missed, and so has to say that it has. */
-function takingOver (present: Assignment, next: Assignment): readonly PeerId[] {
+/**
+ * Who takes over something that it had not, and so has to say that it has; and who may have missed something, where so many have not taken it over yet that they are a majority: as long as one
+ * of each majority has, the others come by it as any replica does that was away.
+ */
+function takingOver (present: Assignment, next: Assignment, hasTakenOver: (peer: PeerId) => boolean): readonly PeerId[] {
   const before = new Map(present.members.map((member) => [member.peerId, member]))
   const isNewStore = ({ peerId, storeId }: LayoutMember): boolean => {
     const old = before.get(peerId)?.storeId
@@ -272,8 +275,9 @@ function takingOver (present: Assignment, next: Assignment): readonly PeerId[] {
   const peers = new Set<PeerId>(next.members.filter((member) => member.storeId !== undefined && isNewStore(member)).map(({ peerId }) => peerId))
   for (let partition = 0; partition <= clearPartition; partition++) {
     const [old, after] = [present, next].map((assignment) => partition === clearPartition ? allVotersOf(assignment) : replicasOf(assignment, partition)) as [readonly PeerId[], readonly PeerId[]]
-    const areAll = mayMiss(old, after)
-    for (const peer of after) if (areAll || !old.includes(peer)) peers.add(peer)
+    const missing = mayMiss(old, after) ? after.filter((peer) => old.includes(peer) && !hasTakenOver(peer)) : []
+    const areTooMany = missing.length >= majorityOf(after.length)
+    for (const peer of after) if (!old.includes(peer) || (areTooMany && missing.includes(peer))) peers.add(peer)
   }
   return [...peers].filter((peer) => allVotersOf(next).includes(peer))
 }
