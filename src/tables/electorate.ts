@@ -15,19 +15,22 @@ export interface Electorate {
 export const majorityOf = (voters: number): number => Math.floor(voters / 2) + 1
 
 /**
- * Of those who decide, so many others must be heard by one that has forgotten, to be sure to hear of everything that was decided: a majority without the one that forgot has one fewer, and these
- * share one with each of them. Of two it is the other alone, for nothing was decided without it.
+ * What was decided is known to one of each majority, which need not be a majority itself: two of three knew of it, and one of those has left since. So who may not know of it are fewer than a
+ * majority, and stay so from one layout to the next: that is what is taken over for.
  */
-export const enoughOthers = (voters: number): number => voters - majorityOf(voters) + 1
+const mostUnaware = (voters: number): number => majorityOf(voters) - 1
+
+/** Of those who decide, so many others must be heard by one that has forgotten, to be sure to hear of everything that was decided. Of two it is the other alone: there is nobody else. */
+export const enoughOthers = (voters: number): number => Math.max(1, Math.min(voters - 1, mostUnaware(voters) + 1))
 
 /**
- * Whether a majority of those who follow may know nothing of what a majority of those before decided, though who is new among them has taken it over: of five
- * three stay, and two of these had no part in what the three others decided.
+ * Whether a majority of those who follow may know nothing of what was decided before, though who is new among them has taken it over: of five three stay, and two of these had no part in what the
+ * three others decided; of two one stays, and it is not the one that knew.
  */
 export function mayMiss (before: readonly PeerId[], next: readonly PeerId[]): boolean {
   const needed = majorityOf(next.length)
   const staying = next.filter((peer) => before.includes(peer)).length
-  return staying >= needed && needed + majorityOf(before.length) <= before.length
+  return Math.min(staying, mostUnaware(before.length)) >= needed
 }
 
 /** Everybody who has a vote, each once, in order of preference. */

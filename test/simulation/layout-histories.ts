@@ -53,6 +53,19 @@ export const layoutHistories = {
     await does(others[0] ?? '', undefined)
   },
 
+  'who stays alone of two takes nothing over': async ({ world, does, move, settled, ends }) => {
+    // of three two have heard of it, of these two one, and it is the other that is left
+    world.hold(({ to, kind, isClear }) => !isClear && to === 'bob' && ['prepare', 'accept', 'handOver'].includes(kind))
+    await does('ann', 'late')
+    await move({ from: ['carol'], to: [] })
+    await settled(['ann', 'bob'])
+    await move({ from: ['ann'], to: [] })
+    await settled(['bob'])
+    world.hold(undefined)
+    await ends(['ann', 'carol'])
+    await does('bob', undefined)
+  },
+
   'what is lost while it is taken over is waited for': async ({ world, old, fresh, used, appendAll, move, changing, settled, restart, until, rowsAt, ends }) => {
     const [dave = ''] = fresh
     await appendAll('ann')

@@ -42,15 +42,19 @@ const isTombstone = Reflect.get(plainCodec, 'isTombstone') as typeof plainCodec.
 const step = Reflect.get(Burial.prototype, 'step') as (...wait: Parameters<Burial['step']>) => ReturnType<Burial['step']>
 const at = (assignment: Assignment, partition: number): ReturnType<typeof replicasOf> => (partition === clearPartition ? allVotersOf(assignment) : replicasOf(assignment, partition))
 
+/** What a node enters it takes over, and nothing else. */
+const enteringAlone = (): WorldVariant => ({
+  takeovers: (takeovers, { self }) => objectWith<Takeovers>(takeovers, { of: (layout: Layout) => {
+    const takeover = takeovers.of(layout)
+    return { ...takeover, partitions: takeover.partitions.filter((partition) => takeover.restoring.has(partition) || !takeover.from(partition).includes(self)) }
+  } }),
+})
+
 /** Each rule of a layout change, taken out. What it prevents is a history that the simulation must then find. */
 export const layoutVariants: Readonly<Record<string, () => WorldVariant>> = {
   'nothing is taken over before the change is finished': () => ({ takeovers: takingOver((takeover) => ({ ...takeover, partitions: [], restoring: new Set() })) }),
-  'who stays among fewer takes nothing over': () => ({
-    takeovers: (takeovers, { self }) => objectWith<Takeovers>(takeovers, { of: (layout: Layout) => {
-      const takeover = takeovers.of(layout)
-      return { ...takeover, partitions: takeover.partitions.filter((partition) => takeover.restoring.has(partition) || !takeover.from(partition).includes(self)) }
-    } }),
-  }),
+  'who stays among fewer takes nothing over': enteringAlone,
+  'who stays alone of two takes nothing over': enteringAlone,
   'a change is finished before all have said that they took over': () => ({
     keeperAsk: (ask) => async (peer, question, wait) => {
       const answer = await ask(peer, question, wait)

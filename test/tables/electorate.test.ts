@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { utf8 } from '../../src/base/bytes.ts'
 import { hash } from '../../src/base/hash.ts'
 import { type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
-import { electorsOf, isMajority, leastMajority, votersBy } from '../../src/tables/electorate.ts'
+import { electorsOf, enoughOthers, isMajority, leastMajority, mayMiss, votersBy } from '../../src/tables/electorate.ts'
 import { Generations } from '../../src/tables/generations.ts'
 import { tables } from '../../src/tables/index.ts'
 import { Tally } from '../../src/tables/round.ts'
@@ -17,6 +17,24 @@ const tallied = (...yes: PeerId[]): Tally => {
   for (const peer of yes) tally.yes.add(peer)
   return tally
 }
+
+describe('of what was decided before', () => {
+  const [f, g] = [5, 6].map((i) => peerIdOf(hash(Uint8Array.of(i)))) as [PeerId, PeerId]
+  test.each([
+    ['of five three stay', [a, b, c, d, e], [a, b, c], true],
+    ['of five one stays, with two others', [a, b, c, d, e], [a, f, g], false],
+    ['of five three stay, with two others', [a, b, c, d, e], [a, b, c, f, g], false],
+    ['of three two stay', [a, b, c], [a, b], false],
+    ['of three one stays', [a, b, c], [a], true],
+    ['of two one stays: the other may be the only one to know what two of three decided', [a, b], [a], true],
+    ['of four three stay', [a, b, c, d], [a, b, c], true],
+    ['of five four stay', [a, b, c, d, e], [a, b, c, d], false],
+    ['nobody leaves', [a, b, c], [a, b, c], false],
+    ['others come', [a, b, c], [a, b, c, d, e], false],
+  ] as const)('a majority may know nothing, or not: %s', (_, before, next, isSo) => { expect(mayMiss(before, next)).toBe(isSo) })
+
+  test('one that has forgotten hears of everything from so many others', () => { expect([2, 3, 4, 5, 6, 7].map(enoughOthers)).toEqual([1, 2, 3, 3, 4, 4]) })
+})
 
 describe('an electorate of two groups', () => {
   test('decides by a majority of each, never by a majority of all', () => {
