@@ -73,11 +73,27 @@ const http2Options = (limits: HttpServerLimits): http2.ServerOptions => ({
 function secureHttp2 (tls: TlsSecrets, limits: HttpServerLimits): http2.Http2SecureServer {
   const server = http2.createSecureServer({ ...http2Options(limits), ...httpOptions(limits), ...tlsOptions(tls, limits), allowHTTP1: true } as http2.SecureServerOptions)
   widened(server, limits)
+  ending(server)
   return server
 }
 
 function widened (server: EventEmitter, { windowBytes }: HttpServerLimits): void {
   server.on('session', (session: http2.ServerHttp2Session) => { session.setLocalWindowSize(2 * windowBytes) })
+}
+
+/**
+ * A stream that its client resets without an error, while it is still written to, Node leaves as it is, until its session is idle for long, its connection gone or not:
+ * what it is written from would be held, and of such streams no session has a bound.
+ */
+function ending (server: EventEmitter): void {
+  server.on('session', (session: http2.ServerHttp2Session) => {
+    const streams = new Set<http2.ServerHttp2Stream>()
+    session.on('stream', (stream: http2.ServerHttp2Stream) => {
+      streams.add(stream)
+      stream.once('aborted', () => { stream.destroy() }).once('close', () => { streams.delete(stream) })
+    })
+    session.socket.once('close', () => { for (const stream of streams) stream.destroy() })
+  })
 }
 
 function bounded (server: http.Server | https.Server | http2.Http2Server | http2.Http2SecureServer, { maxHeaders, idleTimeoutMs }: HttpServerLimits): void {
@@ -89,6 +105,7 @@ function bounded (server: http.Server | https.Server | http2.Http2Server | http2
 function sorted (plain: http.Server, framed: http2.Http2Server, { limits, clock }: HttpServerOptions): Server {
   const server = createServer()
   widened(framed, limits)
+  ending(framed)
   // its checks of slow headers begin when it listens, which it never does by itself
   plain.emit('listening')
   server.on('close', () => { plain.close(); framed.close() })
