@@ -171,7 +171,9 @@ export class LayoutKeeper {
   #waitedFor (layout: Layout, next: Assignment, voters: ReadonlyMap<PeerId, VoterProgress>): readonly PeerId[] {
     const nowMs = this.#parts.clock.monotonicMs()
     if (this.#changing?.version !== layout.version) this.#changing = { version: layout.version, sinceMs: nowMs }
-    const restoring = nowMs - this.#changing.sinceMs < layoutKeeperLimits.restoringMs ? [...voters].filter(([, { remaining }]) => remaining > 0).map(([peer]) => peer) : []
+    // who goes may be the only one to know what another has lost, and as long as it answers that is got back
+    const isLeaving = allVotersOf(layout).some((peer) => voters.has(peer) && !allVotersOf(next).includes(peer))
+    const restoring = isLeaving || nowMs - this.#changing.sinceMs < layoutKeeperLimits.restoringMs ? [...voters].filter(([, { remaining }]) => remaining > 0).map(([peer]) => peer) : []
     return [...new Set([...takingOver(layout, next, (peer) => voters.get(peer)?.remaining === 0), ...restoring])]
   }
 
@@ -214,7 +216,7 @@ export class LayoutKeeper {
     }, wait)
   }
 
-  /** Away for the grace by the clocks of a majority of voters, where every partition has a majority without them. */
+  /** Away for the grace by the clocks of a majority of voters, where every partition has a majority without them that remembers it. */
   #evicted (layout: Layout, voters: ReadonlyMap<PeerId, VoterProgress>): { readonly evicted: ReadonlySet<PeerId>, readonly kept: string | undefined } {
     const missing = new Map<PeerId, Set<PeerId>>()
     for (const [voter, { away }] of voters) {
@@ -226,7 +228,8 @@ export class LayoutKeeper {
     }
     const electorate = { version: layout.version, groups: [allVotersOf(layout)] }
     const evicted = new Set([...missing].filter(([peer, by]) => !this.#parts.reachable().has(peer) && isMajority(electorate, (voter) => by.has(voter))).map(([peer]) => peer))
-    const isWhole = Array.from({ length: partitionCount }, (_, partition) => replicasOf(layout, partition)).every((group) => isMajority({ version: layout.version, groups: [group] }, (peer) => voters.has(peer) && !evicted.has(peer)))
+    const remembersAll = (peer: PeerId): boolean => { const told = voters.get(peer); return told !== undefined && told.lost + told.remaining === 0 }
+    const isWhole = Array.from({ length: partitionCount }, (_, partition) => replicasOf(layout, partition)).every((group) => isMajority({ version: layout.version, groups: [group] }, (peer) => remembersAll(peer) && !evicted.has(peer)))
     if (isWhole || evicted.size === 0) return { evicted, kept: undefined }
     return { evicted: new Set(), kept: `${[...evicted].join(', ')} stay in the layout though away: without them some rows would have no majority of those who know them` }
   }

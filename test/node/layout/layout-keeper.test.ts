@@ -70,6 +70,32 @@ describe('a keeper', () => {
   })
 })
 
+describe('a keeper, where one of three has lost what it remembered', () => {
+  /** Layouts that it has chosen in two minutes: bob has lost a partition, and gets it back from nobody; carol is away for two hours, or drains. */
+  async function chosen ({ isAway }: { isAway: boolean }): Promise<readonly Layout[]> {
+    const layouts: Layout[] = []
+    let [current, nowMs] = [layout, 0]
+    const up = names.filter((name) => !isAway || name !== 'carol').map(peerNamed)
+    const keeper = new LayoutKeeper({
+      self: up.toSorted()[0] as PeerId, clock: { monotonicMs: () => nowMs } as unknown as Clock, evictAfterMs: 3_600_000,
+      state: { get layout () { return current }, belongs: () => true, isMember: () => true, adoptLayout: async (encoded) => { layouts.push(current = parseLayout(encoded)) } },
+      registers: { change: async (_: unknown, change: (value: Uint8Array) => { value: Uint8Array, result: unknown }) => change(encodeLayout(current)).result } as unknown as Registers,
+      ask: async (peer, question) => {
+        const isLost = peer === peerNamed('bob')
+        const [remaining, lost] = current.state === 'changing' ? [isLost ? 1 : 0, 0] : [0, isLost ? 1 : 0]
+        return question.kind === 'progress' ? { kind: 'progress', remaining, lost, away: isAway ? [{ peer: keyNamed('carol').publicKey, seconds: 7200 }] : [] } : { kind: 'digests', digests: [] }
+      },
+      memberRows: async () => names.map((name) => row(name, name === 'carol' && !isAway ? { isDraining: true } : {})), reachable: () => new Set(up), storeOf: () => undefined, onChange: () => {},
+    })
+    for (; nowMs < 120_000; nowMs += 500) await keeper.step()
+    return layouts
+  }
+  const isWithoutCarol = ({ members }: Layout): boolean => !members.some(({ peerId }) => peerId === peerNamed('carol'))
+
+  test('leaves nobody out who may be the only one to know', async () => { expect((await chosen({ isAway: true })).some(isWithoutCarol)).toBe(false) })
+  test('does not let one go that answers, and of whom the other could have it back', async () => { expect((await chosen({ isAway: false })).some(isWithoutCarol)).toBe(false) })
+})
+
 describe('a keeper, where five decided and three of them stay', () => {
   const five = ['ann', 'bob', 'carol', 'dave', 'eve']
   /** Whether the change is finished while dave is away, and these have not taken over. */
