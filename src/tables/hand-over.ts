@@ -32,7 +32,7 @@ export const handOverLimits = {
 
 export interface HandOverPorts {
   readonly self: PeerId
-  readonly store: Pick<RowStore, 'get' | 'clear' | 'fill' | 'restore' | 'raiseFloor'>
+  readonly store: Pick<RowStore, 'get' | 'clear' | 'fill' | 'restore' | 'raiseFloor' | 'lostPartitions'>
   readonly replica: TableReplica
   readonly codec: Pick<RowCodec, 'ballotOf' | 'verify' | 'stored'>
   /** Asks another replica. */
@@ -65,10 +65,11 @@ export class HandOver {
 
   constructor (ports: HandOverPorts) { this.#ports = ports }
 
-  /** Partitions not taken over yet, under this version. */
-  remaining (): { readonly version: bigint, readonly partitions: number } {
-    this.#begin()
-    return { version: this.#version, partitions: this.#left.length }
+  /** Partitions not taken over yet, under this version; and how many are lost that do not come back under it. */
+  remaining (): { readonly version: bigint, readonly partitions: number, readonly lost: number } {
+    const { restoring } = this.#begin()
+    const isComing = (partition: number): boolean => restoring.has(partition) && this.#left.includes(partition)
+    return { version: this.#version, partitions: this.#left.length, lost: [...this.#ports.store.lostPartitions()].filter((partition) => !isComing(partition)).length }
   }
 
   /** Some partitions; those that cannot be had now stand at the end of the line. Idle: nothing to do, or nothing could be done. */

@@ -65,6 +65,18 @@ describe('nodes that join', () => {
   })
 })
 
+test('of two who decide the one that has lost rows has them back, though both start again', { timeout: 120_000 }, async () => {
+  const { violations, events } = await simulateLayoutHistory({ seed: 1, old: ['ann', 'bob'], fresh: ['carol'], history: async ({ world, does, used, until, pause }) => {
+    await does('ann', 'one')
+    world.rot('bob', used(0))
+    for (const name of ['ann', 'bob']) world.kill(name)
+    await pause(1_000)
+    for (const name of ['ann', 'bob']) await world.start(name)
+    await until('bob has lost nothing any more', () => world.process('bob')?.store.lostPartitions().size === 0)
+  } })
+  expect(violations, events.join('\n')).toEqual([])
+})
+
 describe('the checker of appends', () => {
   const operation = (token: string | undefined, startMs: number, endMs: number, told: string | undefined, isNothing = false): LogOperation =>
     ({ what: `${token ?? 'read'} at ${startMs}`, token, startMs, endMs, told: told?.split('').filter((one) => one !== ''), isNothing })

@@ -66,6 +66,24 @@ export const layoutHistories = {
     await does('bob', undefined)
   },
 
+  'who stays among fewer forgets, and nobody waits for it': async ({ world, old, used, does, move, changing, settled, restart, layoutOf, pause, ends }) => {
+    const [goes = '', forgets = '', misses = ''] = old
+    world.hold(({ to, kind, isClear }) => !isClear && to === misses && ['prepare', 'accept', 'handOver'].includes(kind))
+    await does(goes, 'late')
+    await move({ from: [goes], to: [] })
+    const by = await changing()
+    world.isFrozen = true
+    for (const name of old) await world.process(name)?.state.adoptLayout(encodeLayout(layoutOf(by)), { isChosen: true })
+    world.rot(forgets, used(0))
+    await restart(forgets, () => {})
+    await pause(300)
+    world.isFrozen = false
+    await settled([forgets, misses])
+    await ends([goes])
+    world.hold(undefined)
+    await does(misses, undefined)
+  },
+
   'what is lost while it is taken over is waited for': async ({ world, old, fresh, used, appendAll, move, changing, settled, restart, until, rowsAt, ends }) => {
     const [dave = ''] = fresh
     await appendAll('ann')

@@ -55,6 +55,12 @@ export const layoutVariants: Readonly<Record<string, () => WorldVariant>> = {
   'nothing is taken over before the change is finished': () => ({ takeovers: takingOver((takeover) => ({ ...takeover, partitions: [], restoring: new Set() })) }),
   'who stays among fewer takes nothing over': enteringAlone,
   'who stays alone of two takes nothing over': enteringAlone,
+  'who stays among fewer forgets, and nobody waits for it': () => ({
+    keeperAsk: (ask) => async (peer, question, wait) => {
+      const answer = await ask(peer, question, wait)
+      return answer.kind === 'progress' && answer.remaining === 0 ? { ...answer, lost: 0 } : answer
+    },
+  }),
   'a change is finished before all have said that they took over': () => ({
     keeperAsk: (ask) => async (peer, question, wait) => {
       const answer = await ask(peer, question, wait)

@@ -176,9 +176,19 @@ describe('a new replica', () => {
     const all = new Changing()
     all.begin()
     const handOver = all.handOver(d, [address('row')])
-    expect(handOver.remaining()).toEqual({ version: 2n, partitions: 1 })
+    expect(handOver.remaining()).toMatchObject({ version: 2n, partitions: 1 })
     await run(handOver)
-    expect(handOver.remaining()).toEqual({ version: 2n, partitions: 0 })
+    expect(handOver.remaining()).toMatchObject({ version: 2n, partitions: 0 })
+  })
+
+  test('says what it has lost since it took it over', async () => {
+    const all = new Changing()
+    await all.put('row')
+    all.begin()
+    const handOver = all.handOver(d, [address('row'), address('member', tables.members)])
+    expect(await run(handOver)).toBe(0)
+    all.node(d).store.lose(partitionOf(rowKeyOf(address('row'))))
+    expect(handOver.remaining()).toEqual({ version: 2n, partitions: 0, lost: 1 })
   })
 })
 

@@ -1,5 +1,6 @@
 import { empty, equals, hexOf, partitionCount } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
+import { Unavailable } from '../../base/errors.ts'
 import { type PeerId, peerIdOf } from '../../base/peer-id.ts'
 import { allVotersOf, type Assignment, type AssignmentAlgorithm, assigned, changed, changing, describeMember, encodeLayout, encodeMemberRow, fittingMembers, type Layout, type LayoutMember, layoutMemberOf, type MemberRow, newestAlgorithm, parseLayout, parseMemberRow, replicasOf, roles } from '../../cluster/index.ts'
 import { clearPartition } from '../../tables/clear-rows.ts'
@@ -99,14 +100,14 @@ export class LayoutKeeper {
   }
 
   async #look (layout: Layout, wait: { signal?: AbortSignal }): Promise<void> {
-    const { reachable, state, clock } = this.#parts
+    const { reachable, clock } = this.#parts
     // nothing else changes before what survived a loss is put together
     if (layout.recovery !== undefined && layout.next !== undefined) { await this.#finishRecovery(layout, layout.next, wait); return }
-    const rows = await Promise.all((await this.#memberRows(wait)).filter((row) => state.belongs(describeMember(row).peerId)).map(async (row) => this.#withShownStore(row, wait)))
     const voters = await this.#progressOf(layout, wait)
+    const rows = await this.#rowsUnlessLost(voters, wait)
     const { evicted, kept } = this.#evicted(layout, voters)
     this.#kept = kept
-    const wanted = wantedMembers({ layout, rows, reachable: reachable(), evicted })
+    const wanted = rows === undefined ? (layout.next ?? layout).members : wantedMembers({ layout, rows, reachable: reachable(), evicted })
     if (!isSame(wanted, (layout.next ?? layout).members)) {
       const name = wanted.map(({ peerId, storeId, zone, capacityBytes }) => `${peerId} ${hexOf(storeId ?? empty)} ${zone} ${capacityBytes}`).join()
       if (this.#wanted.name !== name) this.#wanted = { name, sinceMs: clock.monotonicMs() }
@@ -118,7 +119,7 @@ export class LayoutKeeper {
     }
     this.#wanted = { name: '', sinceMs: 0 }
     if (layout.next !== undefined) {
-      const late = this.#waitedFor(layout, layout.next, voters).filter((peer) => voters.get(peer)?.remaining !== 0)
+      const late = this.#late(layout, layout.next, voters)
       this.#trouble = late.length === 0 ? undefined : `the layout changes, and waits for ${late.join(', ')} to take over`
       // of what was lost since the change began nothing comes back under its version
       const lost = late.reduce((sum, peer) => sum + (voters.get(peer)?.lost ?? 0), 0)
@@ -156,6 +157,17 @@ export class LayoutKeeper {
     return [...readers].every(isKnown) ? newestAlgorithm : layout.algorithm
   }
 
+  /** Undefined: so many voters have lost rows that nobody can tell. They have them back by a change to the same members, and by none else. */
+  async #rowsUnlessLost (voters: ReadonlyMap<PeerId, VoterProgress>, wait: { signal?: AbortSignal }): Promise<readonly MemberRow[] | undefined> {
+    try {
+      const rows = (await this.#memberRows(wait)).filter((row) => this.#parts.state.belongs(describeMember(row).peerId))
+      return await Promise.all(rows.map(async (row) => this.#withShownStore(row, wait)))
+    } catch (error) {
+      if (error instanceof Unavailable && [...voters.values()].some(({ lost, remaining }) => lost + remaining > 0)) return undefined
+      throw error
+    }
+  }
+
   /** Read again when a row of the cluster has changed here, and now and then, for it may have changed elsewhere alone. */
   async #memberRows (wait: { signal?: AbortSignal }): Promise<readonly MemberRow[]> {
     const { self, ask, clock, memberRows } = this.#parts
@@ -168,13 +180,15 @@ export class LayoutKeeper {
   }
 
   /** Who takes something over, however long it takes; and who has something back that it lost, for a while: what is left of that comes with the next change. */
-  #waitedFor (layout: Layout, next: Assignment, voters: ReadonlyMap<PeerId, VoterProgress>): readonly PeerId[] {
+  #late (layout: Layout, next: Assignment, voters: ReadonlyMap<PeerId, VoterProgress>): readonly PeerId[] {
     const nowMs = this.#parts.clock.monotonicMs()
     if (this.#changing?.version !== layout.version) this.#changing = { version: layout.version, sinceMs: nowMs }
-    // who goes may be the only one to know what another has lost, and as long as it answers that is got back
+    // who goes may be the only one to know what another has lost, before or meanwhile, and as long as it answers that is got back
     const isLeaving = allVotersOf(layout).some((peer) => voters.has(peer) && !allVotersOf(next).includes(peer))
-    const restoring = isLeaving || nowMs - this.#changing.sinceMs < layoutKeeperLimits.restoringMs ? [...voters].filter(([, { remaining }]) => remaining > 0).map(([peer]) => peer) : []
-    return [...new Set([...takingOver(layout, next, (peer) => voters.get(peer)?.remaining === 0), ...restoring])]
+    const isWaitedFor = ({ remaining, lost }: VoterProgress): boolean => isLeaving ? remaining + lost > 0 : remaining > 0
+    const restoring = isLeaving || nowMs - this.#changing.sinceMs < layoutKeeperLimits.restoringMs ? [...voters].filter(([peer, told]) => isWaitedFor(told) && (told.remaining > 0 || allVotersOf(next).includes(peer))).map(([peer]) => peer) : []
+    const late = takingOver(layout, next, (peer) => voters.get(peer)?.remaining === 0).filter((peer) => voters.get(peer)?.remaining !== 0)
+    return [...new Set([...late, ...restoring])]
   }
 
   async #propose (layout: Layout, next: (layout: Layout) => Layout, why: string, wait: { signal?: AbortSignal }): Promise<void> {

@@ -135,12 +135,8 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
 }
 
 /** What this voter tells whoever keeps the layout: how much it has still to take over, has lost, and whom it misses. */
-function progressOf ({ self, state, takeovers, rows, absence }: TableEngineParts, handOver: HandOver): VoterProgress {
-  const { restoring } = takeovers.of(state.layout)
+function progressOf ({ self, state, absence }: TableEngineParts, handOver: HandOver): VoterProgress {
+  const { partitions, lost } = handOver.remaining()
   const away = absence.of(new Set([...state.layout.members, ...state.layout.next?.members ?? []].map(({ peerId }) => peerId).filter((peer) => peer !== self)))
-  return {
-    remaining: handOver.remaining().partitions,
-    lost: [...rows.lostPartitions()].filter((partition) => !restoring.has(partition)).length,
-    away: [...away].map(([peer, seconds]) => ({ peer: keyOf(peer), seconds })),
-  }
+  return { remaining: partitions, lost, away: [...away].map(([peer, seconds]) => ({ peer: keyOf(peer), seconds })) }
 }

@@ -143,6 +143,27 @@ describe('a keeper that leaves nobody out, since rows would be left without a ma
     await keeper.step()
     expect(keeper.trouble).toBeUndefined()
   })
+
+  test('where another has lost rows: who is away may alone have what that one forgot', async () => {
+    const first = layout.members.map(({ peerId }) => peerId).toSorted()[0] as PeerId
+    const [dead = '', forgetful = ''] = names.filter((name) => peerNamed(name) !== first)
+    let [nowMs, lost] = [0, 1]
+    const proposed: string[] = []
+    const keeper = new LayoutKeeper({
+      self: first, clock: { monotonicMs: () => nowMs } as unknown as Clock, evictAfterMs: 3_600_000,
+      state: { layout, belongs: () => true, isMember: () => true, adoptLayout: async () => {} },
+      registers: { change: async (_: unknown, change: (value: Uint8Array) => { result: unknown }) => change(encodeLayout(layout)).result } as unknown as Registers,
+      ask: async (peer, question) => question.kind === 'progress' ? { kind: 'progress', remaining: 0, lost: peer === peerNamed(forgetful) ? lost : 0, away: [{ peer: keyNamed(dead).publicKey, seconds: 7200 }] } : { kind: 'digests', digests: [] },
+      memberRows: async () => names.map((name) => row(name)), reachable: () => new Set(names.filter((name) => name !== dead).map(peerNamed)), storeOf: () => undefined,
+      onChange: (_, why) => { proposed.push(why) },
+    })
+    for (; nowMs < 60_000; nowMs += 500) await keeper.step()
+    expect(keeper.trouble).toContain(`${peerNamed(dead)} stay in the layout though away`)
+    expect(proposed.every((why) => why.startsWith('memory'))).toBe(true)
+    lost = 0
+    for (; nowMs < 120_000 && proposed.at(-1) !== 'its members have changed'; nowMs += 500) await keeper.step()
+    expect(proposed.at(-1)).toBe('its members have changed')
+  })
 })
 
 describe('a keeper whose own replica has missed that somebody joined', () => {
