@@ -26,6 +26,7 @@ import { ringPeers, serveRing } from '../protocols/ring.ts'
 import { serveStore } from '../protocols/store.ts'
 import { serveTables } from '../protocols/table.ts'
 import { AgreedDate } from '../tables/agreed-date.ts'
+import type { OwnReplica } from '../tables/replica.ts'
 import { clearPartition } from '../tables/clear-rows.ts'
 import { rowCodec } from '../tables/codec.ts'
 import { type OpenedRow, type Registers, type RowCodec, tables } from '../tables/index.ts'
@@ -140,6 +141,8 @@ class Node {
   #positions!: StorePositions
   #greetings!: Greetings
   #takeovers!: Takeovers
+  /** Undefined: nothing is answered yet. */
+  #replica: OwnReplica | undefined
   #givenUp!: GivenUp
   #leftOut!: LeftOut
   #keeper: LayoutKeeper | undefined
@@ -207,6 +210,7 @@ class Node {
     }))
     this.#takeovers = await Takeovers.open({
       files, rows: this.#rows, self: peerIdOf(signingKeyOf(keyring.nodeSeed).publicKey),
+      leaving: async (partitions) => { await this.#replica?.leave(partitions) },
       clearing: async (partition) => { await this.#rebuild?.forget(partition) },
     })
     this.#givenUp = await GivenUp.open(files)
@@ -307,6 +311,7 @@ class Node {
     this.#announceWork = announceWorkOf({ ...this.#parts, network: this.#network, stores: this.#stores, tables: engine, rows: this.#rows, codec: this.#codec, users: this.#users, warn: this.#warn })
     this.#comparing = comparingOf({ ...engine, background: () => this.#rowWork })
     const { replica, registers: driver, peers, ask, voters } = engine
+    this.#replica = replica
     this.#peers = peers
     this.#ask = ask
     this.#registers = driver

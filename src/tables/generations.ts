@@ -18,4 +18,7 @@ export class Generations {
       if (running.size === 0) this.#running.delete(version)
     }
   }
+
+  /** Resolves when what is answered now has been, well or not. */
+  async ended (): Promise<void> { await Promise.allSettled([...this.#running.values()].flatMap((running) => [...running])) }
 }

@@ -26,6 +26,11 @@ export interface TableReplica {
 export interface OwnReplica extends TableReplica {
   /** Resolves when every save that is under way has ended, well or not. */
   savesEnded (): Promise<void>
+  /**
+   * What is remembered of these partitions is about to be forgotten: until this node goes by another layout they count as lost. Resolves when nothing of before is answered any more, which could
+   * save what it has read when it is forgotten.
+   */
+  leave (partitions: Iterable<number>): Promise<void>
   /** Writes what is held of a row in another way, under the same ballot; where `make` gives another ballot's record, nothing. On disk when it resolves. @throws PartitionLost */
   restate (row: { readonly table: TableNumber, readonly rowKey: Uint8Array }, make: (record: Uint8Array) => Uint8Array): Promise<void>
 }
@@ -73,7 +78,7 @@ export interface LayoutGuard {
 
 export function tableReplica (options: ReplicaOptions): OwnReplica {
   const replica = new Replica(options)
-  return { answer: (from, request) => replica.answer(from, request), restate: (row, make) => replica.restate(row, make), savesEnded: () => replica.savesEnded() }
+  return { answer: (from, request) => replica.answer(from, request), restate: (row, make) => replica.restate(row, make), savesEnded: () => replica.savesEnded(), leave: (partitions) => replica.leave(partitions) }
 }
 
 class Replica {
@@ -85,6 +90,7 @@ class Replica {
   /** Rows on their way to the disk and from there to the index of names: what is told of rows is told when names of the same rows are. */
   readonly #showing = new Set<Promise<void>>()
   #knownCounter: bigint | undefined
+  #left: { readonly version: bigint, readonly partitions: ReadonlySet<number> } = { version: 0n, partitions: new Set() }
   constructor (options: ReplicaOptions) {
     this.#options = options
     this.#clear = new ClearRows(options)
@@ -113,6 +119,16 @@ class Replica {
   }
 
   async savesEnded (): Promise<void> { await Promise.allSettled(this.#saving) }
+
+  async leave (partitions: Iterable<number>): Promise<void> {
+    this.#left = { version: this.#options.layout.version, partitions: new Set(partitions) }
+    await this.#generations.ended()
+  }
+
+  get #leftPartitions (): ReadonlySet<number> { return this.#left.version === this.#options.layout.version ? this.#left.partitions : new Set() }
+
+  /** @throws PartitionLost */
+  #demandHeld (partition: number): void { if (this.#leftPartitions.has(partition)) throw new PartitionLost(partition) }
 
   async restate ({ table, rowKey }: { table: TableNumber, rowKey: Uint8Array }, make: (record: Uint8Array) => Uint8Array): Promise<void> {
     const { codec, store } = this.#options
@@ -168,6 +184,7 @@ class Replica {
     const published = await Promise.all(proofs.map(async (proof) => {
       if (!voters.ofPartition(partitionOf(deathOf(proof).rowKey)).includes(self)) return false
       try {
+        this.#demandHeld(partitionOf(deathOf(proof).rowKey))
         await this.#keepDeath(proof)
         return true
       } catch (error) {
@@ -267,6 +284,7 @@ class Replica {
   #demandReplica (table: TableNumber, rowKey: Uint8Array): void {
     const { voters, self } = this.#options
     if (!voters.of(table, rowKey).includes(self)) throw new Refused('not a replica of this row')
+    if (!isClear(table)) this.#demandHeld(partitionOf(rowKey))
   }
 
   #demandAdmission (from: PeerId, { table, rowKey }: { table: TableNumber, rowKey: Uint8Array }, { kind, ballot }: Proposal): void {
@@ -299,7 +317,7 @@ class Replica {
     const { isMember, listing, store } = this.#options
     if (!isMember(from)) throw new Refused('names are for members')
     if (listing === undefined) throw new Refused('no names are known here')
-    const lost = [...new Set([...store.lostPartitions(), ...listing.missing?.() ?? []])]
+    const lost = [...new Set([...store.lostPartitions(), ...this.#leftPartitions, ...listing.missing?.() ?? []])]
     const { entries, truncated } = await listing.index.page({ ...request, limit: Math.min(request.limit, listingIndexLimits.maxPageEntries) })
     let sizeBytes = 0
     const fitting = entries.findIndex(({ name, summary }) => (sizeBytes += name.byteLength + (summary?.byteLength ?? 0)) > messageLimits.maxPageBytes)
@@ -311,6 +329,7 @@ class Replica {
     try {
       if (partition === clearPartition) return await this.#clear.digest()
       const { store } = this.#options
+      this.#demandHeld(partition)
       return { ...await store.digest(partition), floor: store.floor(partition) }
     } catch (error) {
       if (error instanceof PartitionLost) return undefined
@@ -320,6 +339,7 @@ class Replica {
 
   async #ballots ({ partition, after }: { partition: number, after: Uint8Array | undefined }): Promise<TableAnswer> {
     const { codec, store } = this.#options
+    this.#demandHeld(partition)
     const rows: RowBallot[] = []
     // when the rows were looked for: what was buried before is not among them, but is below this
     const floor = (): Ballot | undefined => (partition === clearPartition ? undefined : store.floor(partition))
@@ -338,6 +358,7 @@ class Replica {
     const { groups } = voters.electorate(partition)
     if (groups.length !== 1 || groups[0]?.includes(self) !== true) throw new Refused('nothing is buried while the layout changes, nor by others than replicas')
     if (rows.some(({ table, rowKey }) => isSelfProving(table) || partitionOf(rowKey) !== partition)) throw new Refused('rows that are not of the partition')
+    this.#demandHeld(partition)
     return await this.#holding(rows, async () => {
       const [buried, tombstones]: [boolean[], Array<RowBallot & { record: Uint8Array }>] = [[], []]
       for (const row of rows) {

@@ -132,6 +132,41 @@ export const layoutHistories = {
     await readAll('ann')
   },
 
+  'what is to be forgotten is still answered for': async ({ world, old, fresh, appendAll, eraseAll, readAll, move, does, layoutOf, proposes, settled, pause, buried, until }) => {
+    const [dave = ''] = fresh
+    await move({ from: [], to: [dave] })
+    await settled([...old, dave])
+    await appendAll(dave)
+    await pause(3_000)
+    // dave is away, left out, and misses that the rows are deleted
+    world.cut(between([dave], old))
+    await settled(old)
+    await eraseAll('ann')
+    await buried(old)
+    world.isFrozen = true
+    const layout = layoutOf('ann')
+    await proposes('ann', changing(layout, [...layout.members, memberOf(dave)]))
+    // hears of all that at once, and while its disk forgets, a client of it comes to the same rows
+    const back = world.process(dave)
+    world.disk(dave).rowsHang = true
+    const adopted = back?.state.adoptLayout(encodeLayout(layoutOf('ann')), { isChosen: true })
+    await pause(50)
+    world.hold(({ from, to }) => from !== dave && to === dave)
+    world.cut([])
+    await until('dave finds the others', () => (back?.reachable.size ?? 0) >= 2)
+    const asked = Promise.all(keys.map(async (_, i) => does(dave, 'late', i)))
+    await pause(500)
+    world.disk(dave).rowsHang = false
+    await adopted
+    await asked
+    world.hold(undefined)
+    world.isFrozen = false
+    await settled([...old, dave])
+    await pause(1_000)
+    await readAll(dave)
+    await readAll('ann')
+  },
+
   'the floor is not taken over with the rows': async ({ world, old, fresh, appendAll, eraseAll, readAll, buried, move, settled, pause, layoutOf }) => {
     const [dave = ''] = fresh
     // bob has something for carol, whom it does not reach, and a fault: it keeps that whatever becomes of the layout

@@ -53,6 +53,7 @@ const enteringAlone = (): WorldVariant => ({
 /** Each rule of a layout change, taken out. What it prevents is a history that the simulation must then find. */
 export const layoutVariants: Readonly<Record<string, () => WorldVariant>> = {
   'nothing is taken over before the change is finished': () => ({ takeovers: takingOver((takeover) => ({ ...takeover, partitions: [], restoring: new Set() })) }),
+  'what is to be forgotten is still answered for': () => ({ answersWhileItForgets: true }),
   'who stays among fewer takes nothing over': enteringAlone,
   'who stays alone of two takes nothing over': enteringAlone,
   'who stays among fewer forgets, and nobody waits for it': () => ({

@@ -76,6 +76,8 @@ export interface WorldVariant extends BlocksVariant {
   readonly disk?: (files: Files) => Files
   /** What the tables know of the layout. */
   readonly tablesState?: (state: ClusterState) => ClusterState
+  /** A partition is cleared while rows of it are still answered for. */
+  readonly answersWhileItForgets?: boolean
   /** A partition that rots is found empty, and nothing is said of it. */
   readonly rotsInSilence?: boolean
   /** What a node counts time by. */
@@ -428,7 +430,7 @@ export class World {
     owed.beginPass()
     // most of it comes when the node serves
     await rebuild?.begin({ rows: 3 })
-    const plainTakeovers = await Takeovers.open({ files: mortal, rows: store, self, clearing: async (partition) => { if (this.#used.has(partition)) await rebuild?.forget(partition) } })
+    const plainTakeovers = await Takeovers.open({ files: mortal, rows: store, self, leaving: async (partitions) => { if (this.#variant.answersWhileItForgets !== true) await process.engine.replica.leave(partitions) }, clearing: async (partition) => { if (this.#used.has(partition)) await rebuild?.forget(partition) } })
     const takeovers = this.#variant.takeovers?.(plainTakeovers, { self, store, state }) ?? plainTakeovers
     state.beforeLayout = async (layout) => takeovers.prepare(layout)
     const requests = this.#requestsOf(process)

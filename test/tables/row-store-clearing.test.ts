@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { partitionOf } from '../../src/base/bytes.ts'
 import { hash } from '../../src/base/hash.ts'
-import { peerIdOf } from '../../src/base/peer-id.ts'
+import { keyOf as keyOfPeer, peerIdOf } from '../../src/base/peer-id.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { StoreReadOnly } from '../../src/blockstore/index.ts'
 import { levelKeyValue } from '../../src/disk/level-key-value.ts'
@@ -143,6 +143,26 @@ describe.each([
     expect(await found(store)).toEqual([])
     await store.save([sealed(1, 6)])
     expect(await store.get(1, keyOf(1))).toEqual(sealed(1, 6))
+  }))
+
+  test('has no row back that is answered for while its partition is cleared: what was begun has ended, and what comes is told that it is lost', async () => withStores(async ({ whole }) => {
+    const store = await whole([sealed(1, 5), sealed(2, 5)])
+    const peer = peerIdOf(hash(Uint8Array.of(1)))
+    let version = 1n
+    const replica = tableReplica({
+      self: peer, store, codec: { ...plainCodec, ballotOf }, voters: votersBy({ version: () => version, groupsOf: () => [[peer]] }), isMember: () => true,
+      layout: { get version () { return version }, encoded: () => new Uint8Array(0), adopt: async () => {} },
+    })
+    const prepare = async (n: number): Promise<string> => (await replica.answer(peer, { version, kind: 'prepare', table: 1, rowKey: keyOf(n), ballot: { counter: 9n, proposer: keyOfPeer(peer) } })).kind
+    const begun = prepare(1)
+    await replica.leave([partition])
+    const clearing = store.clear(partition)
+    expect(await Promise.all([begun, prepare(2)])).toEqual(['promised', 'lost'])
+    await clearing
+    expect(await found(store)).toEqual([])
+    expect((await replica.answer(peer, { version, kind: 'digest', partitions: [partition] }))).toEqual({ kind: 'digests', digests: [undefined] })
+    version = 2n
+    expect(await prepare(2)).toBe('promised')
   }))
 
   test('buries no clear row', async () => withStores(async ({ whole }) => {

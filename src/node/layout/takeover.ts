@@ -33,6 +33,7 @@ export class Takeovers {
     if (layout.next === undefined) return
     const lost = new Set(rows.lostPartitions())
     const entered = this.#entered(layout).filter((partition) => partition !== clearPartition && !lost.has(partition))
+    if (entered.length > 0) await this.#parts.leaving(entered)
     for (const partition of entered) await this.#parts.clearing(partition)
     if (entered.length > 0) await rows.clear(...entered)
     const lostBefore = { version: layout.version, partitions: lost }
@@ -87,6 +88,8 @@ export interface TakeoversParts {
   readonly files: Files
   readonly rows: Pick<RowStore, 'clear' | 'lostPartitions'>
   readonly self: PeerId
+  /** Nothing is answered about these partitions any more when it resolves, nor until the layout is adopted: what had been read before would be saved after, and stand again. */
+  readonly leaving: (partitions: readonly number[]) => Promise<void>
   /** What is to go with the rows of a partition: names in the listing, that would else stand there after the rows are dead. */
   readonly clearing: (partition: number) => Promise<void>
 }

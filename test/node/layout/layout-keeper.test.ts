@@ -194,7 +194,7 @@ describe('what a node takes over', () => {
   async function takeoversOf (name: string, { files = memoryFiles(), lost = [] }: { files?: MemoryFiles, lost?: readonly number[] } = {}): Promise<{ takeovers: Takeovers, cleared: number[], files: MemoryFiles }> {
     const cleared: number[] = []
     const rows = { clear: async (...partitions: readonly number[]) => { cleared.push(...partitions) }, lostPartitions: () => new Set(lost) }
-    return { takeovers: await Takeovers.open({ files, rows, self: peerNamed(name), clearing: async () => {} }), cleared, files }
+    return { takeovers: await Takeovers.open({ files, rows, self: peerNamed(name), leaving: async () => {}, clearing: async () => {} }), cleared, files }
   }
   const between = changing(layout, [...layout.members, layoutMember('dave')])
 
