@@ -43,6 +43,8 @@ export interface HandOverPorts {
   /** Whether a record of this peer may be stored here: who cannot check a vote tag takes sealed rows from members alone. */
   readonly isTakenFrom: (peer: PeerId, table: TableNumber) => boolean
   readonly warn: (message: string, cause: unknown) => void
+  /** These partitions are about to be in service again. */
+  readonly restoring: (partitions: readonly number[]) => void
   /** The partition is in service again, filled behind the replica's back. */
   readonly restored: (partition: number) => Promise<void>
 }
@@ -139,6 +141,7 @@ export class HandOver {
     const floor = highestOf(floors)
     if (isRestoring && takeover.isOfAll === true && takeover.from(partition).every((peer) => peer === this.#ports.self)) {
       // nobody else is left who could tell: what of it is still intact is all that there is
+      this.#ports.restoring([partition])
       await this.#ports.store.restore(partition)
       await this.#ports.restored(partition)
       return true
@@ -253,11 +256,11 @@ interface Restoration { readonly partition: number, readonly rows: readonly Stor
 
 /** Partitions that come back, some together: each of the steps of the store costs syncs of the disk. */
 class Restorations {
-  readonly #ports: Pick<HandOverPorts, 'store' | 'restored'>
+  readonly #ports: Pick<HandOverPorts, 'store' | 'restoring' | 'restored'>
   #waiting: Restoration[] = []
   #bytes = 0
 
-  constructor (ports: Pick<HandOverPorts, 'store' | 'restored'>) { this.#ports = ports }
+  constructor (ports: Pick<HandOverPorts, 'store' | 'restoring' | 'restored'>) { this.#ports = ports }
 
   get isDue (): boolean { return this.#bytes > handOverLimits.maxRestoredBytes }
 
@@ -268,7 +271,7 @@ class Restorations {
 
   /** Gives which are in service again. */
   async carryOut (): Promise<readonly number[]> {
-    const { store, restored } = this.#ports
+    const { store, restoring, restored } = this.#ports
     const carried = this.#waiting
     this.#waiting = []
     this.#bytes = 0
@@ -278,6 +281,7 @@ class Restorations {
     const rows = carried.flatMap((of) => of.rows)
     if (rows.length > 0) await store.fill(rows)
     for (const { partition, floor } of carried) if (floor !== undefined) await store.raiseFloor(partition, floor)
+    restoring(partitions)
     await store.restore(...partitions)
     for (const partition of partitions) await restored(partition)
     return partitions

@@ -2,9 +2,11 @@ import { describe, expect, test, vi } from 'vitest'
 import { partitionOf, utf8 } from '../../src/base/bytes.ts'
 import { keyOf, type PeerId } from '../../src/base/peer-id.ts'
 import { clearPartition, partitionOfTable } from '../../src/tables/clear-rows.ts'
+import { IndexRebuild } from '../../src/node/rows/listing.ts'
 import { HandOver, type Takeover } from '../../src/tables/hand-over.ts'
 import { type Change, type RowAddress, type TableNumber, tables } from '../../src/tables/index.ts'
-import { type TableNode, type TableNodes, tableNodes } from '../support/table-nodes.ts'
+import { memoryListingIndex } from '../support/table-memory-index.ts'
+import { describeValue, type TableNode, type TableNodes, tableNodes } from '../support/table-nodes.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 
 const address = (key: string, table: TableNumber = tables.objects): RowAddress => ({ table, scope: new Uint8Array(16), key: utf8(key) })
@@ -34,13 +36,13 @@ class Changing {
     return (await this.node(i).store.get(table, rowKeyOf(of)))?.accepted !== undefined
   }
 
-  handOver (i: number, keys: readonly RowAddress[], { restoring = [], isKeyless = false, isMember = () => true, left, from: of = [a, b, c] }: { restoring?: readonly number[], from?: readonly number[], isKeyless?: boolean, isMember?: (peer: PeerId) => boolean, left?: readonly number[] } = {}): HandOver {
+  handOver (i: number, keys: readonly RowAddress[], { restoring = [], isKeyless = false, isMember = () => true, left, from: of = [a, b, c], rebuild }: { rebuild?: IndexRebuild, restoring?: readonly number[], from?: readonly number[], isKeyless?: boolean, isMember?: (peer: PeerId) => boolean, left?: readonly number[] } = {}): HandOver {
     const { self, store, replica, peers, registers } = this.node(i)
     const from = (left ?? of).map((at) => this.node(at).self)
     const takeover: Takeover = { version: 2n, partitions: [...new Set([...keys.map((of) => partitionOfTable({ table: of.table, rowKey: rowKeyOf(of) })), ...restoring])], restoring: new Set(restoring), from: () => from, isOfAll: left !== undefined }
     return new HandOver({
       self, store, replica, codec: plainCodec, takeover: () => takeover, ask: async (peer, request, wait) => peers.ask(peer, request, wait),
-      settle: isKeyless ? undefined : registers.settle, isTakenFrom: (peer, table) => !isKeyless || table >= 16 || isMember(peer), restored: async () => {}, warn: () => {},
+      settle: isKeyless ? undefined : registers.settle, isTakenFrom: (peer, table) => !isKeyless || table >= 16 || isMember(peer), restoring: (partitions) => { rebuild?.returning(partitions) }, restored: async (partition) => { await rebuild?.restored(partition) }, warn: () => {},
     })
   }
 }
@@ -219,6 +221,27 @@ describe('a replica that lost a partition', () => {
     all.begin()
     expect(await run(all.handOver(b, [], { restoring: [partition], from: [a, b] }))).toBe(0)
     expect(await all.has(b, 'row')).toBe(true)
+  })
+
+  test('counts as lost in listings until its names are shown, though it is in service', async () => {
+    const all = new Changing()
+    await all.put('row')
+    await all.put('member', { table: tables.members })
+    const partition = partitionOf(rowKeyOf(address('row')))
+    const { store } = all.node(b)
+    const rebuild = new IndexRebuild({ rows: store, codec: plainCodec, index: memoryListingIndex(), describe: describeValue, warn: () => {} })
+    await rebuild.begin()
+    store.lose(partition)
+    all.begin()
+    const restore = store.restore.bind(store)
+    const counted: boolean[] = []
+    store.restore = async (...partitions) => {
+      await restore(...partitions)
+      counted.push(!rebuild.left.has(partition))
+    }
+    expect(await run(all.handOver(b, [], { restoring: [partition], rebuild }))).toBe(0)
+    expect(counted).toEqual([false])
+    expect(rebuild.left.size).toBe(0)
   })
 
   test('comes back with others in few steps of the disk', async () => {

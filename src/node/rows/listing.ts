@@ -26,6 +26,7 @@ export const indexRebuildLimits = {
 export class IndexRebuild {
   readonly #parts: RebuildParts
   readonly #left = new Set(Array.from({ length: partitionCount }, (_, partition) => partition))
+  readonly #returning = new Set<number>()
   /** Rows of one partition are shown, or taken out, one after the other. */
   readonly #queue = new KeyedQueue()
   readonly #whenWhole: () => void
@@ -37,7 +38,7 @@ export class IndexRebuild {
   }
 
   /** Partitions of which the index may lack rows. */
-  get left (): ReadonlySet<number> { return this.#left }
+  get left (): ReadonlySet<number> { return this.#returning.size === 0 ? this.#left : this.#left.union(this.#returning) }
 
   /** Of the partitions; 1: the index is whole. */
   get doneShare (): number { return 1 - this.#left.size / partitionCount }
@@ -54,8 +55,14 @@ export class IndexRebuild {
     return 'busy'
   }
 
+  /** These partitions come back into service, filled behind the index: until each has been shown it counts as lost in listings. */
+  returning (partitions: readonly number[]): void { for (const partition of partitions) this.#returning.add(partition) }
+
   /** Shows a partition that comes back into service. @throws PartitionLost */
-  async restored (partition: number): Promise<void> { await this.#show(partition) }
+  async restored (partition: number): Promise<void> {
+    await this.#show(partition)
+    this.#returning.delete(partition)
+  }
 
   /** Takes what a partition has out of the index again; of one that is lost the index is not believed anyway. What is saved from now on is shown as it is saved. */
   async forget (partition: number): Promise<void> {

@@ -40,7 +40,7 @@ export interface TableEngineParts {
   /** Told of each row that this replica saves, as it is on disk then. */
   readonly saved: (row: OpenedRow) => void
   /** Undefined: the index has all rows. */
-  readonly rebuild?: Pick<IndexRebuild, 'left' | 'restored' | 'step'> | undefined
+  readonly rebuild?: Pick<IndexRebuild, 'left' | 'returning' | 'restored' | 'step'> | undefined
   readonly clock: Clock
   readonly random: Random
   readonly warn: (message: string, cause: unknown) => void
@@ -101,6 +101,7 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
     self, store: rows, replica, codec, takeover: () => takeovers.of(state.layout),
     ask: async (peer, request, wait) => peers.ask(peer, request, wait),
     settle, isTakenFrom: (peer, table) => !isKeyless || isSelfProving(table) || state.isMember(peer), warn,
+    restoring: (partitions) => { parts.rebuild?.returning(partitions) },
     restored: async (partition) => {
       burial?.suspect(partition)
       await parts.rebuild?.restored(partition)
