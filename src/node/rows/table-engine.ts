@@ -21,6 +21,7 @@ import { compareTask } from '../work/comparing.ts'
 import type { AskReplica } from '../membership/clear-rows.ts'
 import { eraSuccession } from '../membership/eras.ts'
 import type { IndexRebuild } from './listing.ts'
+import { ReturnedPeers } from './returned-peers.ts'
 import { acceptorsBy, layoutGuard, votersIn } from '../membership/membership.ts'
 import type { ClusterState } from '../state.ts'
 import type { StorePositions } from '../layout/store-positions.ts'
@@ -111,7 +112,9 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
     codec, self, replica, voters, peers, settle,
     isTakenBy: (peer, table) => !isKeyless || isSelfProving(table) || state.isMember(peer),
   })
-  network.admission.onChange((peer, isAdmitted) => { if (isAdmitted && (state.layout.state === 'settled' || state.layout.state === 'changing')) antiEntropy.begin(peer) })
+  const missed = (peer: PeerId): void => { if (state.layout.state === 'settled' || state.layout.state === 'changing') antiEntropy.begin(peer) }
+  network.admission.onChange((peer, isAdmitted) => { if (isAdmitted) missed(peer) })
+  const returned = new ReturnedPeers(() => network.reachable())
   const burial: Burial | undefined = isKeyless
     ? undefined
     : new Burial({ self, replica, store: rows, codec, voters, peers, isMember: (peer) => state.isMember(peer), settle, isChanging: () => state.layout.state !== 'settled' })
@@ -127,7 +130,11 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
       ...burial === undefined ? [] : [regularly({ name: 'burial', everyMs: timing.burialEveryMs, clock, begin: () => { burial.begin() }, step: async (wait) => burial.step(wait) })],
       { name: 'hand-over', step: async (wait) => handOver.step(wait) },
       regularly({
-        name: compareTask, everyMs: timing.antiEntropyEveryMs, clock, begin: () => { antiEntropy.begin() }, step: async (wait) => antiEntropy.step(wait),
+        name: compareTask, everyMs: timing.antiEntropyEveryMs, clock, begin: () => { antiEntropy.begin() },
+        step: async (wait) => {
+          for (const peer of returned.look()) missed(peer)
+          return antiEntropy.step(wait)
+        },
         long: { progress: () => antiEntropy.status(), now: () => { antiEntropy.begin() }, isUrgent: () => antiEntropy.isUrgent },
       }),
     ],
