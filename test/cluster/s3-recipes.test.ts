@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -46,12 +47,23 @@ const pasted = async (script: string): Promise<string> => (await runWell('bash',
 /** Its two lines: by a link, and with the key. */
 const curl = (line: 0 | 1): string => recipe('curl').split('\n')[line] ?? ''
 
-test.skipIf(toolAt('aws', 'its recipe was not tried') === undefined)('aws, and curl by a link that it makes', async () => {
+/** Releases from 1.29 and 2.13 on, which know AWS_ENDPOINT_URL; Debian's may be older. */
+function isAwsNew (): boolean {
+  if (toolAt('aws', 'its recipe was not tried') === undefined) return false
+  const said = spawnSync('aws', ['--version']).output.join('')
+  const [, major = 0, minor = 0] = (/aws-cli\/(\d+)\.(\d+)/.exec(said) ?? []).map(Number)
+  if (major > 2 || minor >= (major === 2 ? 13 : 29)) return true
+  process.stderr.write(`SKIPPED: aws is older than its recipe asks for (${said.trim()}), so that was not tried\n`)
+  return false
+}
+
+test.skipIf(!isAwsNew())('aws, and curl by a link that it makes', async () => {
   await pasted(`${recipe('aws').split('\n').slice(0, 2).join('\n')}\naws s3 ls s3://photos/x`)
   expect(await pasted(`${recipe('aws')}\n${curl(0)}`)).toContain('a photo')
 })
 
 test.skipIf(toolAt('/usr/bin/aws', 'the recipe for older releases was not tried') === undefined)('aws as Debian has it, which is older: told where the node is by an option', async () => {
+  await putPhoto()
   const [keys = '', , settings = ''] = recipe('aws').split('\n')
   const endpoint = `--endpoint-url http://${new URL(real.node(0).ready?.endpoints.s3 ?? '').host}`
   await pasted(`${keys}\nunset AWS_ENDPOINT_URL\naws () { /usr/bin/aws ${endpoint} "$@"; }\naws s3 cp photos/x s3://photos/older\n/usr/bin/${settings.trim()}\ncurl -sS --fail "$(aws s3 presign s3://photos/older)" | grep 'a photo'`)
