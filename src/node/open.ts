@@ -186,7 +186,7 @@ class Node {
     this.#warn = (message, cause) => { logger.warn({ reason: cause instanceof Error ? cause.message : String(cause) }, message) }
     this.#startedMs = clock.monotonicMs()
     this.#space = new FreeSpace(files)
-    this.#absence = new Absence(clock)
+    this.#absence = new Absence(clock, () => this.#network.reachable())
     this.#users = new UserActivity(clock)
     this.#keys = keyring.ring === undefined ? undefined : new ClusterKeys({ clusterId: state.clusterId, ...keyring.ring })
   }
@@ -350,7 +350,7 @@ class Node {
       { name: 'lifecycle', step: async (wait) => await this.#lifecycle?.step(wait) ?? 'idle' },
       { name: 'objects of removed buckets', step: async (wait) => await this.#removedSweep?.step(wait) ?? 'idle' },
       { name: 'recovery of a full disk', step: async () => { await this.#rows.recover(); await this.#stores.blocks.recover(); return 'idle' } },
-      { name: 'accounts', step: async () => { this.#absence.seen(this.#network.reachable()); await this.#space.measure(); return 'idle' } },
+      { name: 'accounts', step: async () => { this.#absence.look(); await this.#space.measure(); return 'idle' } },
     ], { clock, warn: this.#warn, users: this.#users }))
     if (this.#keys === undefined) ({ objects: this.#objects, keys: this.#accessKeys, shares: this.#shares } = keyless(nameOfRole(state.certificate.member.role)))
     else this.#openObjects(this.#keys, { ask, voters }, repairing)

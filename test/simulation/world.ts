@@ -435,7 +435,7 @@ export class World {
     state.beforeLayout = async (layout) => takeovers.prepare(layout)
     const requests = this.#requestsOf(process)
     process.positions = this.#isShowingStores ? await StorePositions.open({ files: mortal, state, rows: process.store, warn: () => {} }) : undefined
-    const absence = new Absence(clock)
+    const absence = new Absence(clock, () => process.reachable)
     const admission = new Admission()
     const network = { peerId: self, requests, reachable: () => [...this.#variant.reachable?.(process.reachable, this.names.filter((other) => other !== name).map(peerNamed)) ?? process.reachable], admission, providers: { async * find () {} } } as unknown as Network
     const engine = tableEngine({
@@ -475,7 +475,7 @@ export class World {
       every(layoutSimulation.viewEveryMs, clock, 'view', async () => {
         const before = process.reachable
         process.reachable = new Set(this.names.filter((other) => other !== name && this.#isConnected(name, other)).map(peerNamed))
-        absence.seen(process.reachable)
+        absence.look()
         for (const peer of before) if (!process.reachable.has(peer)) admission.expel(peer)
         for (const peer of process.reachable) admission.admit(peer)
       }),

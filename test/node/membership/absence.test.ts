@@ -12,33 +12,45 @@ const hourMs = 3_600_000
 describe('how long another has been away', () => {
   test('is counted from when it was last reached, in whole seconds, and not at all while it can be reached', () => {
     const time = new VirtualTime()
-    const absence = new Absence(time.clock())
-    absence.seen([bob, carol])
+    let reachable = [bob, carol]
+    const absence = new Absence(time.clock(), () => reachable)
+    absence.look()
     time.nowMs += hourMs
-    absence.seen([bob])
+    reachable = [bob]
     expect(absence.of(both)).toEqual(new Map([[carol, 3600]]))
     time.nowMs += 1999
     expect(absence.of(both)).toEqual(new Map([[carol, 3601]]))
-    absence.seen([bob, carol])
+    reachable = [bob, carol]
+    expect(absence.of(both)).toEqual(new Map())
     time.nowMs += 5000
-    absence.seen([])
+    reachable = []
     expect(absence.of(both)).toEqual(new Map([[bob, 5], [carol, 5]]))
     expect(absence.of(new Set([bob]))).toEqual(new Map([[bob, 5]]))
   })
 
+  test('is told from the very moment that it begins, whenever the last look was', () => {
+    const time = new VirtualTime()
+    let reachable = [bob, carol]
+    const absence = new Absence(time.clock(), () => reachable)
+    absence.look()
+    reachable = [carol]
+    expect(absence.of(both)).toEqual(new Map([[bob, 0]]))
+  })
+
   test('begins anew when the one who counts is started again: nobody is put out for a time in which nobody looked', () => {
     const time = new VirtualTime()
-    const before = new Absence(time.clock())
-    before.seen([bob])
+    const reachable = [bob]
+    const before = new Absence(time.clock(), () => reachable)
+    before.look()
     time.nowMs += hourMs - 1000
-    before.seen([bob])
     expect(before.of(both)).toEqual(new Map([[carol, 3599]]))
     // one second short of the grace, and then the machine is off for a day
     time.nowMs += 24 * hourMs
-    const after = new Absence(time.clock())
+    let back: PeerId[] = []
+    const after = new Absence(time.clock(), () => back)
     expect(after.of(both)).toEqual(new Map([[bob, 0], [carol, 0]]))
     time.nowMs += hourMs - 1000
-    after.seen([bob])
+    back = [bob]
     expect(after.of(both)).toEqual(new Map([[carol, 3599]]))
     time.nowMs += 1000
     expect(after.of(both)).toEqual(new Map([[carol, 3600]]))
