@@ -29,8 +29,9 @@ function condemnedText ({ found, collectAfterMs }: CollectReport): string {
   return condemnedBlocks === 0 ? 'nothing' : `${condemnedBlocks} blocks, ${sizeText(condemnedBytes)}, which nobody needs, go ${durationText(collectAfterMs / 1000)} after that was found`
 }
 
-function doingText ({ state, phase, doneShare, etaMs }: CollectReport): string {
+function doingText ({ state, phase, doneShare, doneBytes, totalBytes, etaMs }: CollectReport): string {
   if (phase === 'waiting') return state === 'paused' ? 'paused' : phase
   const rest = state === 'paused' ? ', paused' : etaMs === undefined ? '' : `, about ${durationText(etaMs / 1000)} left`
-  return `${phase}: ${Math.floor(doneShare * 100)} %${rest}`
+  const bytes = phase === 'walking' ? `, ${sizeText(totalBytes)} found that nobody needs` : `, ${sizeText(doneBytes)} of ${sizeText(totalBytes)}`
+  return `${phase}: ${Math.floor(doneShare * 100)} %${bytes}${rest}`
 }

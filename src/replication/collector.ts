@@ -57,6 +57,9 @@ export const collectorLimits = {
 export interface CollectorStatus {
   readonly phase: 'waiting' | 'walking' | 'collecting'
   readonly doneShare: number
+  /** Of what is condemned: while walking, as far as it is known by then; while collecting, what has been looked at. */
+  readonly doneBytes: number
+  readonly totalBytes: number
   /** Since the start. */
   readonly total: { readonly collectedBlocks: number, readonly collectedBytes: number, readonly sparedBlocks: number }
   /** As the last whole walk found; undefined: there was none since the start. */
@@ -82,6 +85,7 @@ export class Collector {
   #pass: { phase: 'walking' | 'collecting', after: Uint8Array | undefined, superseded: readonly Cid[] | undefined, readonly found: Found } | undefined
   readonly #superseded = new Map<Cid, { readonly sinceMs: number, turn: number }>()
   #found: Found | undefined
+  #bytes = { done: 0, total: 0 }
   #turn = 0
   #nextMs = -Infinity
 
@@ -97,6 +101,7 @@ export class Collector {
       if (nowMs < this.#nextMs) return 'idle'
       this.#turn++
       this.#pass = { phase: 'walking', after: undefined, superseded: undefined, found: { condemnedBlocks: 0, condemnedBytes: 0, unreferencedBlocks: 0, unreferencedBytes: 0, heldUpBlocks: 0 } }
+      this.#bytes = { done: 0, total: 0 }
     }
     const pass = this.#pass
     if (pass.superseded === undefined) {
@@ -119,8 +124,8 @@ export class Collector {
   }
 
   status (): CollectorStatus {
-    const { phase = 'waiting', after } = this.#pass ?? {}
-    return { phase, doneShare: this.#pass === undefined ? 1 : shareOf(after), total: { ...this.#total }, found: this.#found === undefined ? undefined : { ...this.#found } }
+    const [{ phase = 'waiting', after }, { done, total }] = [this.#pass ?? {}, this.#bytes]
+    return { phase, doneShare: this.#pass === undefined ? 1 : shareOf(after), doneBytes: done, totalBytes: Math.max(done, total), total: { ...this.#total }, found: this.#found === undefined ? undefined : { ...this.#found } }
   }
 
   /** Learns what is dead, and condemns. */
@@ -136,18 +141,21 @@ export class Collector {
       else if (damaged === 0 && (isHere || shards.length > 0)) { found.unreferencedBlocks++; found.unreferencedBytes += await inventory.sizeOf(cid) }
     }
     const deaths = await this.#deathsOf([...living.values()].flat(), signal)
-    const candidates: Cid[] = []
+    const allDead: Cid[] = []
     for (const [cid, versionIds] of living) {
       const dead = versionIds.flatMap((versionId) => deaths.get(hexOf(versionId)) ?? [])
       if (dead.length > 0 && await this.#unlessFull(async () => condemned.died(cid, dead)) === 'full') continue
-      if (dead.length === versionIds.length && !await condemned.isCondemned(cid)) candidates.push(cid)
+      if (dead.length === versionIds.length) allDead.push(cid)
     }
-    await this.#condemn(candidates, signal)
+    await this.#condemn(allDead, signal)
+    for (const cid of allDead) if (await condemned.isCondemned(cid)) this.#bytes.total += await inventory.sizeOf(cid)
     return next
   }
 
   /** What others are known to need is not condemned in the first place: it would be counted as missing here, and be brought. */
-  async #condemn (cids: readonly Cid[], signal: AbortSignal): Promise<void> {
+  async #condemn (allDead: readonly Cid[], signal: AbortSignal): Promise<void> {
+    const cids: Cid[] = []
+    for (const cid of allDead) if (!await this.#parts.condemned.isCondemned(cid)) cids.push(cid)
     for (let at = 0; at < cids.length; at += collectorLimits.condemnedPage) {
       const some = cids.slice(at, at + collectorLimits.condemnedPage)
       const elsewhere = await this.#elsewhere(some, signal)
@@ -168,6 +176,7 @@ export class Collector {
     const elsewhere = due.length === 0 || placement.isMoving() ? new Map<Cid, Elsewhere>() : await this.#elsewhere(due, signal)
     for (const { cid } of items) {
       const bytes = await inventory.sizeOf(cid)
+      this.#bytes.done += bytes
       const judged = due.includes(cid) ? elsewhere.get(cid) ?? 'unknown' : undefined
       if (judged === 'dead' && !placement.isMoving()) {
         const outcome = await this.#unlessFull(async () => condemned.collect(cid))

@@ -29,7 +29,7 @@ const repair = (changed: Partial<RepairReport> = {}): RepairReport => ({
 
 const collected: CollectFound = { condemnedBlocks: 0, condemnedBytes: 0, unreferencedBlocks: 0, unreferencedBytes: 0, heldUpBlocks: 0 }
 const collect: CollectReport = {
-  state: 'idle', phase: 'waiting', doneShare: 1, etaMs: undefined, failure: undefined, collectAfterMs: 1000, found: collected,
+  state: 'idle', phase: 'waiting', doneShare: 1, doneBytes: 0, totalBytes: 0, etaMs: undefined, failure: undefined, collectAfterMs: 1000, found: collected,
   total: { collectedBlocks: 0, collectedBytes: 0, sparedBlocks: 0, publishedDeaths: 0, abandonedUploads: 0 }, publishing: undefined,
 }
 

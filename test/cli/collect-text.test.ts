@@ -4,7 +4,7 @@ import type { CollectFound, CollectReport } from '../../src/node.ts'
 
 const found: CollectFound = { condemnedBlocks: 0, condemnedBytes: 0, unreferencedBlocks: 0, unreferencedBytes: 0, heldUpBlocks: 0 }
 const collect = (changed: Partial<CollectReport> = {}): CollectReport => ({
-  state: 'idle', phase: 'waiting', doneShare: 1, etaMs: undefined, failure: undefined, collectAfterMs: 86_400_000, found,
+  state: 'idle', phase: 'waiting', doneShare: 1, doneBytes: 0, totalBytes: 0, etaMs: undefined, failure: undefined, collectAfterMs: 86_400_000, found,
   total: { collectedBlocks: 0, collectedBytes: 0, sparedBlocks: 0, publishedDeaths: 0, abandonedUploads: 0 }, publishing: undefined, ...changed,
 })
 
@@ -17,13 +17,17 @@ describe('what a person reads of collection', () => {
     ['a witness', undefined, 'nothing to collect: a witness holds no blocks'],
   ])('in a line: %s', (_what, report, line) => { expect(collectLine(report)).toBe(line) })
 
+  test('how much of what nobody needs has been gone through, while it is taken away', () => {
+    expect(collectText(collect({ state: 'busy', phase: 'collecting', doneShare: 0.5, doneBytes: 1024, totalBytes: 4096 }))).toMatch(/^collect +collecting: 50 %, 1\.0 KiB of 4\.0 KiB$/m)
+  })
+
   test('at length: what waits, what is held up, what stays, what was done, and what is wrong', () => {
     expect(collectText(collect({
-      state: 'busy', phase: 'walking', doneShare: 0.256, etaMs: 65_000, failure: 'the index is shut', collectAfterMs: 5000,
+      state: 'busy', phase: 'walking', doneShare: 0.256, totalBytes: 2048, etaMs: 65_000, failure: 'the index is shut', collectAfterMs: 5000,
       found: { condemnedBlocks: 3, condemnedBytes: 4096, unreferencedBlocks: 2, unreferencedBytes: 2048, heldUpBlocks: 1 },
       total: { collectedBlocks: 7, collectedBytes: 1024, sparedBlocks: 1, publishedDeaths: 4, abandonedUploads: 2 }, publishing: { phase: 'waiting', doneShare: 1, failure: 'too few replicas' },
     })).split('\n')).toEqual([
-      'collect       walking: 25 %, about 1m05s left',
+      'collect       walking: 25 %, 2.0 KiB found that nobody needs, about 1m05s left',
       'condemned     3 blocks, 4.0 KiB, which nobody needs, go 5s after that was found',
       'held up       1 blocks, until more of those that may need them answer',
       'unreferenced  2 blocks, 2.0 KiB: recorded for no version, so they stay',

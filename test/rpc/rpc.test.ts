@@ -35,7 +35,7 @@ const scrub: ScrubReport = {
   last: { finished: '2026-01-02T03:04:05.000Z', finishedMs: 1_767_323_045_000, tookMs: 1, bytes: 9, found },
 }
 const collect: CollectReport = {
-  state: 'paused', phase: 'waiting', doneShare: 0, etaMs: undefined, failure: undefined, collectAfterMs: 86_400_000, publishing: { phase: 'publishing', doneShare: 0.5, failure: undefined },
+  state: 'paused', phase: 'waiting', doneShare: 0, doneBytes: 6, totalBytes: 7, etaMs: undefined, failure: undefined, collectAfterMs: 86_400_000, publishing: { phase: 'publishing', doneShare: 0.5, failure: undefined },
   found: { condemnedBlocks: 1, condemnedBytes: 2, unreferencedBlocks: 3, unreferencedBytes: 4, heldUpBlocks: 5 },
   total: { collectedBlocks: 1, collectedBytes: 2, sparedBlocks: 3, publishedDeaths: 4, abandonedUploads: 5 },
 }
@@ -357,7 +357,7 @@ describe.each(protocols)('the service over %s', (protocol) => {
     await watched.return?.()
     expect(await failureOf(jobs.controlJob({ name: 'scrub' }))).toMatchObject({ code: Code.InvalidArgument })
     expect(await failureOf(jobs.controlJob({ name: 'nothing', action: JobAction.NOW }))).toMatchObject({ code: Code.InvalidArgument })
-    expect((await jobs.getCollect({})).collect).toMatchObject({ job: { name: 'collect', state: JobState.PAUSED }, collectAfterMs: 86_400_000n, found: { heldUpBlocks: 5n }, total: { publishedDeaths: 4n }, publishing: { doneShare: 0.5 } })
+    expect((await jobs.getCollect({})).collect).toMatchObject({ job: { name: 'collect', state: JobState.PAUSED, doneBytes: 6n, totalBytes: 7n }, collectAfterMs: 86_400_000n, found: { heldUpBlocks: 5n }, total: { publishedDeaths: 4n }, publishing: { doneShare: 0.5 } })
     expect((await jobs.controlJob({ name: 'collect', action: JobAction.RESUME })).job).toMatchObject({ name: 'collect' })
     expect((await jobs.controlJob({ name: 'convert', action: JobAction.NOW })).job).toMatchObject({ name: 'convert', state: JobState.BUSY, doneBytes: 1n, totalBytes: 2n })
     expect((await jobs.getConvert({})).convert).toMatchObject({ job: { name: 'convert', etaMs: 3n }, total: { convertedVersions: 1n, failures: 0n }, buckets: ['photos'], cluster: { versions: 1n, isDone: false, doneBytes: 1n, totalBytes: 2n } })

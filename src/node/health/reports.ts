@@ -17,8 +17,8 @@ export interface BytesReport extends WorkReport {
   readonly totalBytes: number
 }
 
-/** What this node has that nobody needs, and what became of it. Phases: waiting; walking: what is dead is looked for; collecting: what is condemned for long enough is taken away. */
-export interface CollectReport extends WorkReport {
+/** What this node has that nobody needs, and what became of it. Phases: waiting; walking: what is dead is looked for; collecting: what is condemned for long enough is taken away. Bytes are of what is condemned: while walking, what is known of it by then. */
+export interface CollectReport extends BytesReport {
   /** How long a block that nobody needs is kept. */
   readonly collectAfterMs: number
   /** As the last whole walk found; undefined: there was none since the start. */

@@ -70,9 +70,9 @@ export function collectingOf (parts: CollectingParts): Collecting {
     const { background: work, collector: engine } = running()
     const task = work.tasks().find(({ name }) => name === names.collector)
     if (task === undefined) throw new Error('the collection of a node is not among its tasks')
-    const [{ phase, doneShare, found, total }, published] = [engine.status(), undertaker?.status()]
+    const [{ phase, doneShare, doneBytes, totalBytes, found, total }, published] = [engine.status(), undertaker?.status()]
     return {
-      state: task.state, phase, doneShare, etaMs: task.etaMs, failure: task.failure, collectAfterMs: parts.config.collectAfterMs, found,
+      state: task.state, phase, doneShare, doneBytes, totalBytes, etaMs: task.etaMs, failure: task.failure, collectAfterMs: parts.config.collectAfterMs, found,
       total: { ...total, publishedDeaths: 0, abandonedUploads: 0, ...published?.total },
       publishing: published === undefined ? undefined : { phase: published.phase, doneShare: published.doneShare, failure: published.failure ?? work.tasks().find(({ name }) => name === names.undertaker)?.failure },
     }

@@ -10,7 +10,7 @@ const repair: NonNullable<NodeStatus['repair']> = {
 }
 const scrub: NonNullable<NodeStatus['scrub']> = { state: 'idle', phase: 'waiting', doneShare: 1, doneBytes: 0, totalBytes: 0, etaMs: undefined, failure: undefined, everyMs: 1, found, last: { finished: '2026-01-01', finishedMs: 0, tookMs: 1, bytes: 1, found } }
 const collect: NonNullable<NodeStatus['collect']> = {
-  state: 'idle', phase: 'waiting', doneShare: 1, etaMs: undefined, failure: undefined, collectAfterMs: 1, publishing: { phase: 'waiting', doneShare: 1, failure: undefined },
+  state: 'idle', phase: 'waiting', doneShare: 1, doneBytes: 0, totalBytes: 0, etaMs: undefined, failure: undefined, collectAfterMs: 1, publishing: { phase: 'waiting', doneShare: 1, failure: undefined },
   found: { condemnedBlocks: 4, condemnedBytes: 4, unreferencedBlocks: 0, unreferencedBytes: 0, heldUpBlocks: 0 }, total: { collectedBlocks: 0, collectedBytes: 0, sparedBlocks: 0, publishedDeaths: 0, abandonedUploads: 0 },
 }
 const member = (peerId: string, isConnected = true, role = 'member'): NodeStatus['members'][number] => ({ peerId, role, zone: 'default', isConnected })
