@@ -27,7 +27,7 @@ export async function adopt (parts: AdoptionParts, cids: readonly Cid[], referen
   const pieces = new Map<Cid, Set<PeerId | number>>()
   const answered = new Set<PeerId>()
   await Promise.all([...asked].map(async ([peer, theirs]) => {
-    const found = await kept(parts, peer, theirs, reference, signal)
+    const found = await kept(parts, peer, theirs.map((cid) => ({ cid, placed: placed.get(cid) ?? [] })), reference, signal)
     if (found === undefined) return
     answered.add(peer)
     for (const { cid, what } of found) for (const piece of what) pieces.set(cid, (pieces.get(cid) ?? new Set()).add(piece))
@@ -42,22 +42,22 @@ export async function adopt (parts: AdoptionParts, cids: readonly Cid[], referen
 
 interface Kept {
   readonly cid: Cid
-  /** A whole copy counts by who has it, a shard by its index: two of the same are one. */
+  /** A whole copy counts by who has it, a shard by its index, where it belongs: two that one node has would go together. */
   readonly what: ReadonlyArray<PeerId | number>
 }
 
 /** What that peer keeps for the version, and says so; undefined: it cannot be asked. */
-async function kept (parts: AdoptionParts, peer: PeerId, cids: readonly Cid[], reference: Reference, signal: AbortSignal | undefined): Promise<readonly Kept[] | undefined> {
+async function kept (parts: AdoptionParts, peer: PeerId, asked: ReadonlyArray<{ readonly cid: Cid, readonly placed: readonly PeerId[] }>, reference: Reference, signal: AbortSignal | undefined): Promise<readonly Kept[] | undefined> {
   const { self, peers, holder } = parts
   try {
     const outcomes = peer === self
-      ? await Promise.all(cids.map(async (cid) => holder.keep(cid, reference)))
-      : await peers.tell(peer, cids.map((cid) => ({ cid, reference })), { signal })
-    const theirs = cids.filter((_, i) => outcomes[i] === 'kept' || outcomes[i] === 'had')
-    if (reference.redundancy.k === 1 || theirs.length === 0) return theirs.map((cid) => ({ cid, what: [peer] }))
-    const wanted = theirs.map((cid) => ({ cid, redundancy: reference.redundancy }))
+      ? await Promise.all(asked.map(async ({ cid }) => holder.keep(cid, reference)))
+      : await peers.tell(peer, asked.map(({ cid }) => ({ cid, reference })), { signal })
+    const theirs = asked.filter((_, i) => outcomes[i] === 'kept' || outcomes[i] === 'had')
+    if (reference.redundancy.k === 1 || theirs.length === 0) return theirs.map(({ cid }) => ({ cid, what: [peer] }))
+    const wanted = theirs.map(({ cid }) => ({ cid, redundancy: reference.redundancy }))
     const found = peer === self ? await holder.shardPresence(wanted) : await peers.shardPresence(peer, wanted, { signal })
-    return theirs.map((cid, i) => ({ cid, what: [...found[i]?.indexes ?? []] }))
+    return theirs.map(({ cid, placed }, i) => ({ cid, what: [...found[i]?.indexes ?? []].filter((index) => placed[index] === peer) }))
   } catch (error) {
     // this node's own disk is no peer that may be passed over
     if (peer === self) throw error

@@ -84,6 +84,20 @@ describe('blocks that are there', () => {
     expect(await adopted(world, { k: 4, m: 2 })).toEqual(new Set())
   })
 
+  test('as shards count once for each holder: what one node has two of goes with it', async () => {
+    const world = await blockNodes(4)
+    const [a, b, c, d] = world.placed as [PeerId, PeerId, PeerId, PeerId]
+    for (const [at, places] of [[a, b, c], [d, c, b]].entries()) {
+      world.placed = places
+      await put(world, { versionId: hash(utf8(`version ${at}`)), redundancy: { k: 2, m: 1 } })
+    }
+    world.placed = [a, b, c]
+    world.network.kill(c)
+    expect(await adopted(world, { k: 2, m: 1 })).toEqual(new Set())
+    world.placed = [a, b, d]
+    expect(await adopted(world, { k: 2, m: 1 })).toEqual(new Set())
+  })
+
   test('are told of in bounded numbers', async () => {
     const world = await blockNodes(1)
     const { engine } = world.nodes[0] as BlockNode
