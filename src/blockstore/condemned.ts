@@ -1,4 +1,4 @@
-import { ByteReader, ByteWriter, concat, equals } from '../base/bytes.ts'
+import { ByteReader, ByteWriter, concat, empty, equals } from '../base/bytes.ts'
 import { type Cid, cidOfDigest, digestOf } from '../base/cid.ts'
 import type { KeyedQueue } from '../base/keyed-queue.ts'
 import type { KeyRange, KeyValue, KeyValueChange } from '../disk/index.ts'
@@ -15,8 +15,11 @@ import { type BlockReference, type FormName, formNameOf, isWanted, referenceKeyO
  * is never taken away, for a missing reference proves nothing.)
  */
 export interface CondemnedBlocks {
-  /** Versions of the block that are not known to be dead, in order of their ids, at most `limit`. A reference that cannot be read is left out, and keeps the block all the same. */
-  living (cid: Cid, limit: number): Promise<readonly Uint8Array[]>
+  /**
+   * Versions of the block that are not known to be dead, at most `limit`: in order of their ids, from `from` on (the beginning of one, or nothing), and then those before it. A reference that
+   * cannot be read is left out, and keeps the block all the same.
+   */
+  living (cid: Cid, limit: number, from?: Uint8Array): Promise<readonly Uint8Array[]>
   /** The versions that these prove to be dead need the block no more. On disk when it resolves. */
   died (cid: Cid, proofs: readonly Uint8Array[]): Promise<void>
   /** 'condemned': on disk, now or before. 'kept': a reference lives, or there is none. */
@@ -77,13 +80,17 @@ export function condemnedBlocks ({ blocks, index, locks }: CondemnedParts): Cond
   const mark = async (cid: Cid, since: Since): Promise<void> => { await index.batch([{ type: 'put', key: condemnedKeyOf(cid), value: encodeSince(since) }], { sync: true }) }
   const unmark = async (cid: Cid): Promise<void> => { await index.batch([{ type: 'delete', key: condemnedKeyOf(cid) }], { sync: true }) }
   return {
-    async living (cid, limit) {
+    async living (cid, limit, from = empty) {
       const found: Uint8Array[] = []
-      for await (const [key, value] of index.entries(referencesTo(cid))) {
-        const reference = referenceOf(key, value)
-        if (reference === 'damaged') continue
-        found.push(reference.versionId)
-        if (found.length === limit) break
+      const all = referencesTo(cid)
+      const start = concat([all.from, from])
+      for (const range of [{ ...all, from: start }, { ...all, to: start }]) {
+        for await (const [key, value] of index.entries(range)) {
+          const reference = referenceOf(key, value)
+          if (reference === 'damaged') continue
+          found.push(reference.versionId)
+          if (found.length === limit) return found
+        }
       }
       return found
     },

@@ -37,7 +37,7 @@ export const isUnchecked = (value: Uint8Array): boolean => value.byteLength === 
 const checkOf = (key: Uint8Array, redundancy: Uint8Array): Uint8Array => hash(key, redundancy).subarray(0, checkLength)
 
 /** The keys of all references to a block. */
-export function referencesTo (cid: Cid): KeyRange {
+export function referencesTo (cid: Cid): Required<Pick<KeyRange, 'from' | 'to'>> {
   const prefix = concat([Uint8Array.of(referenceKind), digestOf(cid)])
   return { from: prefix, to: concat([prefix, new Uint8Array(33).fill(0xff)]) }
 }

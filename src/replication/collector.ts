@@ -1,4 +1,4 @@
-import { fromHex, hexOf } from '../base/bytes.ts'
+import { ByteWriter, fromHex, hexOf } from '../base/bytes.ts'
 import type { Cid } from '../base/cid.ts'
 import { type Clock, deadline } from '../base/clock.ts'
 import { StoreFull } from '../base/errors.ts'
@@ -41,7 +41,7 @@ export interface CollectorParts {
 export const collectorLimits = {
   /** Blocks looked at in one step. */
   page: 500,
-  /** Versions of one block that are asked about in one walk; while one of them lives the block is kept. */
+  /** Versions of one block that are asked about in one walk; while one of them lives the block is kept. Of more others come with each walk. */
   versionsOfBlock: 256,
   /** Condemned blocks looked at in one step, and asked of each peer at once. */
   condemnedPage: presenceLimits.maxAskedLiving,
@@ -136,7 +136,7 @@ export class Collector {
     for (const item of items) {
       const { cid, isHere, shards, references: { count, damaged }, dead } = item
       if (count > 0 && damaged === 0 && dead > 0 && supersededIn(item).size > 0) await this.#noteSuperseded(item, found)
-      if (count > 0) living.set(cid, await condemned.living(cid, collectorLimits.versionsOfBlock))
+      if (count > 0) living.set(cid, await condemned.living(cid, collectorLimits.versionsOfBlock, versionsFrom(this.#turn)))
       else if (dead > 0) living.set(cid, [])
       else if (damaged === 0 && (isHere || shards.length > 0)) { found.unreferencedBlocks++; found.unreferencedBytes += await inventory.sizeOf(cid) }
     }
@@ -358,6 +358,9 @@ const distinct = (redundancies: readonly Redundancy[]): readonly Redundancy[] =>
 
 /** Forms in which a block is here, and no reference that lives wants it. */
 const supersededIn = (item: InventoryItem): ReadonlySet<FormName> => new Set([...formsHere(item)].filter((form) => !isWanted(item.references, form)))
+
+/** Where a walk begins among the versions of a block: by the golden ratio, so that a few walks have begun everywhere. */
+const versionsFrom = (turn: number): Uint8Array => new ByteWriter().u16(turn * 40_503 % 65_536).finish()
 
 const everyMs = (collectAfterMs: number): number => Math.min(collectorLimits.mostEveryMs, Math.max(collectorLimits.leastEveryMs, collectAfterMs / collectorLimits.walksInGrace))
 

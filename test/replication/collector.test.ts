@@ -10,7 +10,7 @@ import { blockHolder } from '../../src/blockstore/holder.ts'
 import { blockInventory } from '../../src/blockstore/inventory.ts'
 import { memoryFiles } from '../../src/disk/memory-files.ts'
 import { memoryKeyValue } from '../../src/disk/memory-key-value.ts'
-import { Collector, type CollectorParts } from '../../src/replication/collector.ts'
+import { Collector, collectorLimits, type CollectorParts } from '../../src/replication/collector.ts'
 import type { Living, Reference } from '../../src/replication/index.ts'
 import type { Shard } from '../../src/blockstore/shard.ts'
 import { shardsOf } from '../../src/replication/shards.ts'
@@ -205,6 +205,18 @@ describe('the collector', () => {
     time.nowMs += graceMs
     await pass()
     expect(await isHere()).toBe(false)
+  })
+
+  test('finds the dead among more versions of a block than it asks about in one walk, though all the others live', async () => {
+    const { holder, die, pass, blocks } = await world()
+    await blocks.put(cid, block)
+    const names = Array.from({ length: 3 * collectorLimits.versionsOfBlock }, (_, i) => `version ${i}`).toSorted((a, b) => hexOf(idOf(a)) < hexOf(idOf(b)) ? -1 : 1)
+    for (const name of names) await holder.keep(cid, version(name))
+    for (const at of [-1, collectorLimits.versionsOfBlock, 0]) die(names.at(at) as string)
+    for (let walks = 0; walks < 6; walks++) await pass()
+    let left = 0
+    for await (const _ of holder.references(cid)) left++
+    expect(left).toBe(names.length - 3)
   })
 
   test('goes through many blocks page by page, and says how far it is', async () => {
