@@ -38,6 +38,11 @@ export interface CondemnedBlocks {
    * version has died: what nobody is known to have wanted is kept. On disk when it resolves.
    */
   strip (cid: Cid, forms: ReadonlySet<FormName>): Promise<'stripped' | 'kept'>
+  /**
+   * Of a block that some version needs: dead references that were there at the last call go, and those that came since go with the next, but one, by which it is known that a version has died.
+   * Until then what is offered for them is refused. A block that lives for ever would else remember every version that it ever was for.
+   */
+  forgetDead (cid: Cid): Promise<void>
 }
 
 /** When a block was condemned, by a clock that means something only to the process that had it. */
@@ -53,8 +58,15 @@ export const deadKind = 12
 export const deadKeyOf = (cid: Cid, { versionId }: Pick<BlockReference, 'versionId'>): Uint8Array => concat([Uint8Array.of(deadKind), digestOf(cid), versionId])
 
 /** The keys of all dead references to a block. */
-export function deadReferencesTo (cid: Cid): KeyRange {
-  const prefix = concat([Uint8Array.of(deadKind), digestOf(cid)])
+export const deadReferencesTo = (cid: Cid): KeyRange => keysOf(deadKind, cid)
+
+/** Key: 13 | digest(32) | versionId(32); value: the proof. A dead reference that is to be forgotten: it refuses what is offered for its version, and says nothing else. */
+const longDeadKind = 13
+
+export const longDeadKeyOf = (cid: Cid, { versionId }: Pick<BlockReference, 'versionId'>): Uint8Array => concat([Uint8Array.of(longDeadKind), digestOf(cid), versionId])
+
+function keysOf (kind: number, cid: Cid): KeyRange {
+  const prefix = concat([Uint8Array.of(kind), digestOf(cid)])
   return { from: prefix, to: concat([prefix, new Uint8Array(33).fill(0xff)]) }
 }
 
@@ -138,7 +150,30 @@ export function condemnedBlocks ({ blocks, index, locks }: CondemnedParts): Cond
       for await (const name of blocks.shards.of(cid)) if (goes(formNameOf(name))) { await blocks.shards.delete(name); outcome = 'stripped' }
       return outcome
     }),
+    forgetDead: async (cid) => locks.run(cid, async () => {
+      if (!await isAny(index.keys(referencesTo(cid)))) return
+      const changes: KeyValueChange[] = []
+      // nothing depends on it: what a crash takes back goes with the next call
+      const add = async (...some: KeyValueChange[]): Promise<void> => {
+        changes.push(...some)
+        if (changes.length >= condemnedLimits.atOnce) await index.batch(changes.splice(0), { sync: false })
+      }
+      for await (const key of index.keys(keysOf(longDeadKind, cid))) await add({ type: 'delete', key })
+      let isKept = false
+      for await (const [key, proof] of index.entries(deadReferencesTo(cid))) {
+        const versionId = key.slice(1 + 32)
+        if (!equals(hash(proof), versionId)) continue
+        if (isKept) await add({ type: 'delete', key }, { type: 'put', key: longDeadKeyOf(cid, { versionId }), value: proof })
+        isKept = true
+      }
+      if (changes.length > 0) await index.batch(changes, { sync: false })
+    }),
   }
+}
+
+async function isAny (keys: AsyncIterable<unknown>): Promise<boolean> {
+  for await (const _ of keys) return true
+  return false
 }
 
 async function isAnyDead (index: KeyValue, cid: Cid): Promise<boolean> {
@@ -148,19 +183,19 @@ async function isAnyDead (index: KeyValue, cid: Cid): Promise<boolean> {
 
 /** There are dead references, each with its proof, and no other: not even one that cannot be read. */
 async function areAllDead (index: KeyValue, cid: Cid): Promise<boolean> {
-  for await (const _ of index.keys(referencesTo(cid))) return false
-  let isAny = false
+  if (await isAny(index.keys(referencesTo(cid)))) return false
+  let isOne = false
   for await (const [key, proof] of index.entries(deadReferencesTo(cid))) {
     if (!equals(hash(proof), key.subarray(1 + 32))) return false
-    isAny = true
+    isOne = true
   }
-  return isAny
+  return isOne
 }
 
 /** All references of a block, living or dead, and that it is condemned: the mark last. */
 export async function forget (index: KeyValue, cid: Cid): Promise<void> {
   let changes: KeyValueChange[] = []
-  for (const range of [referencesTo(cid), deadReferencesTo(cid)]) {
+  for (const range of [referencesTo(cid), deadReferencesTo(cid), keysOf(longDeadKind, cid)]) {
     for await (const key of index.keys(range)) {
       changes.push({ type: 'delete', key })
       if (changes.length < condemnedLimits.atOnce) continue

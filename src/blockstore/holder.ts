@@ -5,7 +5,7 @@ import { Corrupt, NotFound, Refused } from '../base/errors.ts'
 import { KeyedQueue } from '../base/keyed-queue.ts'
 import type { KeyValue } from '../disk/index.ts'
 import type { DiskBlocks } from './disk-blocks.ts'
-import { condemnedKeyOf, deadKeyOf, forget } from './condemned.ts'
+import { condemnedKeyOf, deadKeyOf, forget, longDeadKeyOf } from './condemned.ts'
 import { asideReferenceKind, type BlockReference, digestOfCode, isSameSum, isUnchecked, referenceKeyOf, referenceOf, referencesTo, referenceValueOf, sumOfReferences } from './references.ts'
 import { type Shard, type ShardKey, shardKeyOf, type ShardName } from './shard.ts'
 
@@ -292,7 +292,8 @@ class Holder implements BlockHolder {
 
   /** A version that is proven dead needs nothing, whoever has not heard of it: recorded afresh, it would keep its blocks. */
   async #demandAlive (cid: Cid, reference: BlockReference): Promise<void> {
-    if (await this.#index.get(deadKeyOf(cid, reference)) !== undefined) throw new Refused(`the version that wants block ${cid} was given up or replaced`)
+    const proofs = await Promise.all([this.#index.get(deadKeyOf(cid, reference)), this.#index.get(longDeadKeyOf(cid, reference))])
+    if (proofs.some((proof) => proof !== undefined)) throw new Refused(`the version that wants block ${cid} was given up or replaced`)
   }
 
   #prove (cid: Cid | ShardKey): void {

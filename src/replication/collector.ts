@@ -48,6 +48,11 @@ export const collectorLimits = {
   askMs: 10_000,
   /** Blocks kept in a form that nobody wants any more, whose grace is counted in memory; with more of them some wait until others are gone. */
   maxSuperseded: 100_000,
+  /**
+   * Of blocks that live: what is dead is forgotten with the second walk that comes so long after the one before it, or after the grace if that is longer. By then others have walked too: of two
+   * that have forgotten each would be told by the other.
+   */
+  forgetDeadMs: 2 * 3_600_000,
   /** Between two walks: so many in the grace, within these bounds. */
   walksInGrace: 24,
   leastEveryMs: 500,
@@ -78,18 +83,23 @@ export interface CollectorFound {
 }
 
 type Found = { -readonly [K in keyof CollectorFound]: number }
+interface Pass { phase: 'walking' | 'collecting', after: Uint8Array | undefined, superseded: readonly Cid[] | undefined, readonly isForgetting: boolean, readonly found: Found }
 
 export class Collector {
   readonly #parts: CollectorParts
   readonly #total = { collectedBlocks: 0, collectedBytes: 0, sparedBlocks: 0 }
-  #pass: { phase: 'walking' | 'collecting', after: Uint8Array | undefined, superseded: readonly Cid[] | undefined, readonly found: Found } | undefined
+  #pass: Pass | undefined
   readonly #superseded = new Map<Cid, { readonly sinceMs: number, turn: number }>()
   #found: Found | undefined
   #bytes = { done: 0, total: 0 }
   #turn = 0
   #nextMs = -Infinity
+  #forgotMs: number
 
-  constructor (parts: CollectorParts) { this.#parts = parts }
+  constructor (parts: CollectorParts) {
+    this.#parts = parts
+    this.#forgotMs = parts.clock.monotonicMs()
+  }
 
   /** A walk as soon as possible. It does not shorten the grace. */
   now (): void { this.#nextMs = -Infinity }
@@ -100,12 +110,14 @@ export class Collector {
     if (this.#pass === undefined) {
       if (nowMs < this.#nextMs) return 'idle'
       this.#turn++
-      this.#pass = { phase: 'walking', after: undefined, superseded: undefined, found: { condemnedBlocks: 0, condemnedBytes: 0, unreferencedBlocks: 0, unreferencedBytes: 0, heldUpBlocks: 0 } }
+      const isForgetting = nowMs - this.#forgotMs >= Math.max(this.#parts.collectAfterMs, collectorLimits.forgetDeadMs)
+      if (isForgetting) this.#forgotMs = nowMs
+      this.#pass = { phase: 'walking', isForgetting, after: undefined, superseded: undefined, found: { condemnedBlocks: 0, condemnedBytes: 0, unreferencedBlocks: 0, unreferencedBytes: 0, heldUpBlocks: 0 } }
       this.#bytes = { done: 0, total: 0 }
     }
     const pass = this.#pass
     if (pass.superseded === undefined) {
-      const next = pass.phase === 'walking' ? await this.#walkPage(pass.after, pass.found, signal) : await this.#collectPage(pass.after, pass.found, signal)
+      const next = pass.phase === 'walking' ? await this.#walkPage(pass, signal) : await this.#collectPage(pass.after, pass.found, signal)
       pass.after = next
       if (next !== undefined) return 'busy'
       if (pass.phase === 'walking') { pass.phase = 'collecting'; return 'busy' }
@@ -129,13 +141,14 @@ export class Collector {
   }
 
   /** Learns what is dead, and condemns. */
-  async #walkPage (after: Uint8Array | undefined, found: Found, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  async #walkPage ({ after, found, isForgetting }: Pass, signal: AbortSignal): Promise<Uint8Array | undefined> {
     const { inventory, condemned } = this.#parts
     const { items, next } = await inventory.page({ after, limit: collectorLimits.page })
     const living = new Map<Cid, readonly Uint8Array[]>()
     for (const item of items) {
       const { cid, isHere, shards, references: { count, damaged }, dead } = item
       if (count > 0 && damaged === 0 && dead > 0 && supersededIn(item).size > 0) await this.#noteSuperseded(item, found)
+      if (count > 0 && dead > 0 && isForgetting) await this.#unlessFull(async () => condemned.forgetDead(cid))
       if (count > 0) living.set(cid, await condemned.living(cid, collectorLimits.versionsOfBlock, versionsFrom(this.#turn)))
       else if (dead > 0) living.set(cid, [])
       else if (damaged === 0 && (isHere || shards.length > 0)) { found.unreferencedBlocks++; found.unreferencedBytes += await inventory.sizeOf(cid) }

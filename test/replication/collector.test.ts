@@ -258,6 +258,54 @@ async function inTwoForms (): Promise<Awaited<ReturnType<typeof world>> & { shar
 
 const spread: Reference = { versionId: idOf('spread'), redundancy: { k: 2, m: 1 } }
 
+describe('the collector of a block that lives for long, while versions that share it come and go', () => {
+  async function overwrittenDaily (days: number): Promise<Awaited<ReturnType<typeof world>> & { recorded: () => Promise<number> }> {
+    const here = await world()
+    await here.holder.store(cid, block, version('lives'))
+    for (let day = 0; day < days; day++) {
+      for (let i = 0; i < 5; i++) { await here.holder.keep(cid, version(`version ${i} of day ${day}`)); here.die(`version ${i} of day ${day}`) }
+      await here.pass()
+      here.time.nowMs += 86_400_000
+      await here.pass()
+    }
+    return { ...here, recorded: async () => { let n = 0; for await (const _ of here.disk.index.keys({})) n++; return n } }
+  }
+
+  test('remembers those of late, and not each that ever was', async () => {
+    const { recorded, isHere } = await overwrittenDaily(20)
+    expect(await recorded()).toBeLessThan(25)
+    expect(await isHere()).toBe(true)
+  })
+
+  test('refuses what is offered for one that died a while ago: whoever offers it has not heard', async () => {
+    const { holder, pass } = await overwrittenDaily(3)
+    for (let i = 0; i < 5; i++) await expect(holder.keep(cid, version(`version ${i} of day 2`))).rejects.toThrow('given up or replaced')
+    await expect(holder.keep(cid, version('version 0 of day 0'))).resolves.toBe('kept')
+    await pass()
+    await expect(holder.keep(cid, version('version 0 of day 0'))).rejects.toThrow('given up or replaced')
+  })
+
+  test('still takes it away when the last has died, and all that was recorded of it', async () => {
+    const { die, pass, time, isHere, recorded } = await overwrittenDaily(5)
+    die('lives')
+    await pass()
+    time.nowMs += graceMs
+    await pass()
+    expect([await isHere(), await recorded()]).toEqual([false, 0])
+  })
+
+  test('knows that one has died, so that a form which only the dead wanted goes however late that can be seen', async () => {
+    const { holder, present, pass, time, die, isHere } = await overwrittenDaily(5)
+    await holder.storeShard((await shardsOf(cid, block, spread.redundancy))[0] as Shard, spread)
+    die('lives')
+    for (let day = 0; day < 5; day++) { await pass(); time.nowMs += 86_400_000 }
+    expect(await isHere()).toBe(true)
+    for (const [i, peer] of ids.slice(1, 3).entries()) present.set(peer, { indexes: [i + 1] })
+    await pass()
+    expect(await isHere()).toBe(false)
+  })
+})
+
 describe('the collector of a block in a form that nobody wants any more', () => {
   test('takes that away, after the grace and not before, and leaves what is wanted', async () => {
     const { die, pass, time, isWhole, shardsHere, found, collector, holder } = await inTwoForms()
