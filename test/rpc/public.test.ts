@@ -105,6 +105,14 @@ describe('gRPC and Connect at a public address', () => {
     expect((await objects.head({ bucket: 'hidden', key: 'k' })).sizeBytes).toBe(21)
   })
 
+  test.each([true, false])('of what a stranger sends little is read: messages of many filled the memory (gRPC over TLS: %s)', async (isGrpc) => {
+    const asking = async (who: string | undefined, key: string): Promise<ConnectError> => failureOf(createClient(ObjectService, transport(who, { isGrpc })).statObject({ bucket: 'open', key }))
+    expect(await asking(undefined, 'x'.repeat(1000))).toMatchObject({ code: Code.NotFound })
+    expect(await asking(undefined, 'x'.repeat(20_000))).toMatchObject({ code: Code.ResourceExhausted })
+    expect(await failureOf(createClient(Health, transport(undefined, { isGrpc })).check({ service: 'x'.repeat(20_000) }))).toMatchObject({ code: Code.ResourceExhausted })
+    expect(await asking(reader, 'x'.repeat(20_000))).toMatchObject({ code: Code.InvalidArgument })
+  })
+
   test('a key that may write and not read is not told whether an ETag, which says what is in it, is the object\'s', async () => {
     const client = createClient(ObjectService, transport(dropper))
     const putting = async (ifMatch?: string): Promise<unknown> => client.putObject((async function * (): AsyncIterable<MessageInitShape<typeof PutObjectRequestSchema>> {

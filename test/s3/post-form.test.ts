@@ -51,6 +51,16 @@ describe('a form in a web page', () => {
     expect((await post(signed([['content-length-range', 10, 1000], ...usual], usualFields), 'short')).code).toBe('EntityTooSmall')
   })
 
+  test('of a stranger is not kept in memory: what stands before the file is little, all fields together', async () => {
+    const socket = connect(server.port, '127.0.0.1')
+    await once(socket, 'connect')
+    socket.write('POST /photos HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=x\r\ncontent-length: 9999999\r\n\r\n')
+    for (let i = 0; i < 4; i++) socket.write(`--x\r\ncontent-disposition: form-data; name="x-ignore-${i}"\r\n\r\n${'y'.repeat(formLimits.maxFieldBytes - 1)}\r\n`)
+    const [answer] = await once(socket, 'data') as [Buffer]
+    socket.destroy()
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 400 [^]*<Code>MaxPostPreDataLengthExceededError</)
+  })
+
   test('is sent where the policy lets it be sent', async () => {
     const fields = { key: 'up/x', success_action_redirect: 'https://a.example/done?x=1' }
     const answer = await post(signed([{ bucket: 'photos' }, ['eq', '$key', 'up/x'], ['eq', '$success_action_redirect', fields.success_action_redirect]], fields))

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { PublicExchange } from '../../src/api/server/public-listener.ts'
 import { s3Face } from '../../src/api/s3/face.ts'
@@ -52,6 +54,27 @@ describe('a deletion', () => {
     await put('/photos/staying', 'x')
     expect(await ask('POST', '/photos?delete', { body: `<Delete><Object><Key>staying</Key>${more}</Object></Delete>` })).toMatchObject({ code })
     expect(await contentOf('/photos/staying')).toBe('x')
+  })
+
+  test('of many that a stranger asks for, who may remove none, is refused before its list is read: lists of 4 MiB, of as many strangers as there are, filled the memory', async () => {
+    const socket = connect(server.port, '127.0.0.1')
+    await once(socket, 'connect')
+    socket.write('POST /photos?delete HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4000000\r\n\r\n<Delete>')
+    const [answer] = await once(socket, 'data') as [Buffer]
+    socket.destroy()
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 403 [^]*<Code>AccessDenied</)
+    // nor is it told whether there is such a bucket
+    expect(await ask('POST', '/no-such-bucket?delete', { key: undefined, body: '<Delete><Object><Key>x</Key></Object></Delete>' })).toMatchObject({ status: 403, code: 'AccessDenied' })
+  })
+
+  test('of many that a policy lets everybody ask for is done', async () => {
+    await ask('PUT', '/anybodys')
+    await put('/anybodys/x', 'x')
+    await put('/anybodys/kept', 'x')
+    await ask('PUT', '/anybodys?policy', { body: JSON.stringify({ Statement: [{ Effect: 'Allow', Principal: '*', Action: 's3:Delete*', Resource: 'arn:aws:s3:::anybodys/x' }] }) })
+    const { body } = await ask('POST', '/anybodys?delete', { key: undefined, body: '<Delete><Object><Key>x</Key></Object><Object><Key>kept</Key></Object></Delete>' })
+    expect(body).toMatch(/<Deleted><Key>x<\/Key><\/Deleted>/)
+    expect(body).toMatch(/<Error><Key>kept<\/Key><Code>AccessDenied</)
   })
 
   test.each(['if-none-match', 'x-amz-if-match-size', 'x-amz-if-match-last-modified-time'])('with %s removes nothing', async (name) => {

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
-import { Code, ConnectError, createConnectRouter, createContextValues, type HandlerContext } from '@connectrpc/connect'
+import { Code, ConnectError, type ContextValues, createConnectRouter, createContextValues, type HandlerContext } from '@connectrpc/connect'
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node'
 import { loggedReasonOf } from '../errors.ts'
 import type { Incoming, Refusal } from '../server/listener.ts'
@@ -15,6 +15,8 @@ export const rpcLimits = {
   maxPutMessageBytes: 4 * 1024 * 1024,
   /** Of any other. */
   maxMessageBytes: 256 * 1024,
+  /** Of all that comes with a call of somebody who shows no key: a bucket and a key, escaped. */
+  maxStrangersBytes: 8 * 1024,
   /** Of a deadline: what a timer counts to; one that is further away would be over at once. */
   maxTimeoutMs: 2 ** 31 - 1,
 } as const
@@ -61,10 +63,22 @@ export function rpcFace<I extends Incoming> (options: RpcFaceOptions<I>): RpcFac
         response.once('finish', resolve).once('close', resolve)
         if (isClosed(response)) resolve()
       })
-      const asked = universalRequestFromNodeRequest(request, response, undefined, createContextValues().set(incomingKey, incoming))
-      const answer = await handler({ ...asked, signal: AbortSignal.any([asked.signal, signal]) })
+      const values = createContextValues().set(incomingKey, incoming)
+      const asked = universalRequestFromNodeRequest(request, response, undefined, values)
+      const answer = await handler({ ...asked, body: littleOfStrangers(asked.body as AsyncIterable<Uint8Array>, values), signal: AbortSignal.any([asked.signal, signal]) })
       await Promise.race([universalResponseToNodeResponse(answer, response), ended])
     },
+  }
+}
+
+/** What is sent before a message is whole stands in memory, of every call of every connection. */
+async function * littleOfStrangers (body: AsyncIterable<Uint8Array>, values: ContextValues): AsyncIterable<Uint8Array> {
+  let length = 0
+  for await (const piece of body) {
+    length += piece.byteLength
+    // the gate, which is passed before anything is read, has found out who it is
+    if (length > rpcLimits.maxStrangersBytes && values.get(permitKey)?.isAnybody !== false) throw new ConnectError(`without an access key a call has at most ${rpcLimits.maxStrangersBytes} bytes`, Code.ResourceExhausted)
+    yield piece
   }
 }
 

@@ -4,7 +4,7 @@ import type { DfsNode } from '../../node.ts'
 import { type AccessKey, type BucketSettings, isAllowed } from '../../objects/index.ts'
 import { S3Error } from './errors.ts'
 import type { Demand } from './exchange.ts'
-import { judged, parsePolicy, type PolicyStatement } from './policy.ts'
+import { judged, matches, parsePolicy, type PolicyStatement } from './policy.ts'
 
 export const accessLimits = {
   /** How long a node goes by what it has read of a bucket's policy, public access and CORS rules. */
@@ -73,6 +73,14 @@ export async function demandAccess (accesses: BucketAccesses, { accessKey, isSec
   const isDenied = judgement === 'deny' && !(operation.endsWith('BucketPolicy') && accessKey !== undefined && isAllowed(accessKey, { action: 'admin', bucket }))
   const isGranted = (accessKey !== undefined && isAllowed(accessKey, { action, bucket, key })) || judgement === 'allow' || (isPublic && operation === 's3:GetObject')
   if (isGranted && !isDenied) return
-  if (accessKey === undefined) throw new S3Error('AccessDenied', isDenied ? 'the policy of the bucket denies this' : 'this is not open to anybody: sign the request with an access key ("dfs key create" makes one)')
+  if (accessKey === undefined) throw isDenied ? new S3Error('AccessDenied', 'the policy of the bucket denies this') : notOpen()
   throw new S3Error('AccessDenied', isDenied ? 'the policy of the bucket denies this' : `access key ${accessKey.id} may not do this; "dfs key grant ${accessKey.id} --bucket ${bucket === '' ? '…' : bucket} --rights ${action}" would let it`)
 }
+
+/** Of somebody who shows no key, before the names are read of what is to be done: that a policy lets everybody do it, to anything there. @throws S3Error AccessDenied */
+export function demandSome ({ statements }: Pick<BucketAccess, 'statements'>, operations: readonly string[]): void {
+  const isSome = statements.some(({ effect, principals, actions }) => effect === 'Allow' && principals.includes('*') && actions.some((pattern) => operations.some((operation) => matches(pattern.toLowerCase(), operation.toLowerCase()))))
+  if (!isSome) throw notOpen()
+}
+
+const notOpen = (): S3Error => new S3Error('AccessDenied', 'this is not open to anybody: sign the request with an access key ("dfs key create" makes one)')

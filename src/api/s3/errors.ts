@@ -25,7 +25,7 @@ const statuses = {
   AccessDenied: 403, AuthorizationHeaderMalformed: 400, AuthorizationQueryParametersError: 400, BadDigest: 400, BucketAlreadyExists: 409, BucketAlreadyOwnedByYou: 409, BucketNotEmpty: 409,
   ConditionalRequestConflict: 409, EntityTooLarge: 400, EntityTooSmall: 400, IncompleteBody: 400, InsufficientStorage: 507, InternalError: 500, InvalidAccessKeyId: 403, InvalidArgument: 400,
   InvalidBucketAclWithObjectOwnership: 400, InvalidBucketName: 400, InvalidBucketState: 409, InvalidDigest: 400, InvalidPart: 400, InvalidPartNumber: 416, InvalidPartOrder: 400, InvalidPolicyDocument: 400, InvalidRange: 416, InvalidRequest: 400,
-  InvalidTag: 400, InvalidURI: 400, KeyTooLongError: 400, MalformedPolicy: 400, MalformedPOSTRequest: 400, MalformedTrailerError: 400, MalformedXML: 400, MaxMessageLengthExceeded: 400, MetadataTooLarge: 400, MethodNotAllowed: 405,
+  InvalidTag: 400, InvalidURI: 400, KeyTooLongError: 400, MalformedPolicy: 400, MalformedPOSTRequest: 400, MalformedTrailerError: 400, MalformedXML: 400, MaxMessageLengthExceeded: 400, MaxPostPreDataLengthExceededError: 400, MetadataTooLarge: 400, MethodNotAllowed: 405,
   MissingContentLength: 411, MissingFields: 400, MissingSecurityHeader: 400, NoSuchBucket: 404, NoSuchBucketPolicy: 404, NoSuchCORSConfiguration: 404, NoSuchKey: 404, NoSuchLifecycleConfiguration: 404, NoSuchObjectLockConfiguration: 404,
   NoSuchPublicAccessBlockConfiguration: 404, NoSuchTagSet: 404, NoSuchUpload: 404, NoSuchVersion: 404, NoSuchWebsiteConfiguration: 404, NotImplemented: 501, NotModified: 304,
   ObjectLockConfigurationNotFoundError: 404, OperationAborted: 409, OwnershipControlsNotFoundError: 404, PreconditionFailed: 412, QuotaExceeded: 403, ReplicationConfigurationNotFoundError: 404,

@@ -6,7 +6,7 @@ import { ApiError } from '../errors.ts'
 import { hostNameOf } from '../server/hosts.ts'
 import type { Incoming, Refusal } from '../server/listener.ts'
 import type { PublicExchange, PublicFace } from '../server/public-listener.ts'
-import { BucketAccesses, demandAccess } from './access.ts'
+import { BucketAccesses, demandAccess, demandSome } from './access.ts'
 import { decoded, parametersOf } from './canonical.ts'
 import { corsHeaders } from './cors.ts'
 import { S3Error, s3ErrorOf } from './errors.ts'
@@ -90,6 +90,7 @@ async function answer (parts: S3FaceParts, accesses: BucketAccesses, incoming: P
   const { name, action, run } = operationOf(exchange)
   incoming.note({ operation: name })
   // whoever lists buckets is shown those that it may enter; of many keys each is looked at by itself
+  if (name === 'DeleteObjects' && accessKey === undefined) demandSome(await accesses.of(place.bucket), ['s3:DeleteObject', 's3:DeleteObjectVersion'])
   if (name !== 'ListAllMyBuckets' && name !== 'DeleteObjects') await exchange.demand({ operation: `s3:${parameters.has('versionId') ? ofVersion(name) : name}`, action, bucket: place.bucket, key: placeOfRight(exchange, action) })
   try {
     await run(exchange)

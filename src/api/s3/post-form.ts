@@ -25,6 +25,8 @@ export const formLimits = {
   maxFieldNameBytes: 256,
   /** A policy with its base64. */
   maxFieldBytes: 32 * 1024,
+  /** All that stands before the file: whoever sends it may be nobody that is known. AWS takes 20 KB. */
+  maxFormBytes: 64 * 1024,
 } as const
 
 export async function postObject (exchange: S3Exchange, access: PostAccess): Promise<void> {
@@ -109,6 +111,7 @@ function beginningOf (exchange: S3Exchange): Promise<FormBeginning> {
   const form = parserOf(exchange)
   const source = Readable.from(sourceOf(exchange), { objectMode: false })
   let file: Readable | undefined
+  let formBytes = 0
   const fail = (cause: unknown): void => {
     const error = cause instanceof S3Error ? cause : malformed('it ends too early', cause)
     file?.destroy(error)
@@ -118,7 +121,9 @@ function beginningOf (exchange: S3Exchange): Promise<FormBeginning> {
   form.on('field', (name: string, value: string, isNameCut: boolean, isValueCut: boolean) => {
     // what comes behind the file comes behind what was looked at
     if (file !== undefined) return
+    formBytes += Buffer.byteLength(name) + Buffer.byteLength(value)
     if (isNameCut || isValueCut) fail(malformed('a field is too long'))
+    else if (formBytes > formLimits.maxFormBytes) fail(new S3Error('MaxPostPreDataLengthExceededError', `the fields of a form before its file have at most ${formLimits.maxFormBytes} bytes together`))
     else fields.set(name.toLowerCase(), value)
   })
   form.on('fieldsLimit', () => { fail(malformed('it has too many fields')) })
