@@ -246,6 +246,22 @@ test('tags are told to whoever may read tags, and what is in an object that was 
   expect(await changed(dropper)).toMatchObject({ ...tagged, etag: '', tags: {}, metadata: {}, sizeBytes: 0n, versionId: expect.stringMatching(/^[0-9a-f]{64}$/) as string })
 })
 
+test('a copy has no tags with it that who asks may not read: what is open to everybody shows none', async () => {
+  for (const [key, tags] of [['plain', undefined], ['tagged', [['secret', 'plan']]]] as const) await objects.put({ bucket: 'open', key }, (async function * () { yield new TextEncoder().encode('x') })(), { tags })
+  const gate: Gate = { ...testGate, judge: async (wish, asker) => wish.aspects === undefined ? testGate.judge(wish, asker) : 'silent' }
+  const face = publicApiFace({ node: { objects } as unknown as DfsNode, clock: systemClock, config: { rpcOrigins: [], rpcReflection: false }, gate })
+  await using served = await servedPublicly((exchange) => face.answer(exchange), { face, tls, http2: true })
+  const client = createClient(ObjectService, createGrpcTransport({ baseUrl: `https://127.0.0.1:${served.listener.port}`, nodeOptions, interceptors: [(next) => (request) => { request.header.set('authorization', writer); return next(request) }] }))
+  const byRpc = async (name: string): Promise<unknown> => client.copyObject({ sourceBucket: 'open', sourceKey: name, bucket: 'photos', key: `rpc-${name}` })
+  const byHttp = async (name: string): Promise<number> => (await http('PUT', `/v1/objects/photos/http-${name}`, { port: served.listener.port, headers: { authorization: writer, 'x-dfs-copy-source': `/open/${name}`, 'content-length': '0' } })).status
+  await byRpc('plain')
+  expect(await byHttp('plain')).toBe(201)
+  expect(await failureOf(byRpc('tagged'))).toMatchObject({ code: Code.PermissionDenied })
+  expect(await byHttp('tagged')).toBe(403)
+  expect((await objects.list('photos', { prefix: 'rpc-' })).objects.map(({ key }) => key)).toEqual(['rpc-plain'])
+  expect((await objects.list('photos', { prefix: 'http-' })).objects.map(({ key }) => key)).toEqual(['http-plain'])
+})
+
 describe('the HTTP API for objects at a public address', () => {
   test('puts, gets, lists and removes as far as the key may', async () => {
     const authorization = writer

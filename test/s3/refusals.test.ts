@@ -46,6 +46,34 @@ describe('a lifecycle rule', () => {
   })
 })
 
+describe('a copy', () => {
+  test('has no tags with it that who asks may not read: a bucket that is open to everybody shows none', async () => {
+    await ask('PUT', '/open-tags', { headers: { 'x-amz-acl': 'public-read' } })
+    await put('/open-tags/tagged', 'x', { 'x-amz-tagging': 'secret=plan' })
+    await put('/open-tags/plain', 'x')
+    await ask('PUT', '/own-tags')
+    const key = await server.keyWith([{ bucket: 'own-tags', prefix: '', actions: ['read', 'write', 'list'] }])
+    const copy = (name: string, headers: Record<string, string> = {}): Promise<S3Answer> => ask('PUT', `/own-tags/${name}`, { key, headers: { 'x-amz-copy-source': `/open-tags/${name}`, ...headers } })
+    expect(await ask('GET', '/open-tags/tagged?tagging', { key })).toMatchObject({ status: 403 })
+    expect(await copy('tagged')).toMatchObject({ status: 403, code: 'AccessDenied' })
+    expect(await ask('HEAD', '/own-tags/tagged')).toMatchObject({ status: 404 })
+    expect((await copy('plain')).status).toBe(200)
+    expect((await copy('tagged', { 'x-amz-tagging-directive': 'REPLACE', 'x-amz-tagging': 'own=tag' })).status).toBe(200)
+    expect((await ask('GET', '/own-tags/tagged?tagging', { key })).body).toMatch(/<Key>own</)
+    expect((await ask('PUT', '/own-tags/admins', { headers: { 'x-amz-copy-source': '/open-tags/tagged' } })).status).toBe(200)
+    expect((await ask('GET', '/own-tags/admins?tagging')).body).toMatch(/<Key>secret</)
+  })
+
+  test('has none with it that who asks may not set', async () => {
+    await ask('PUT', '/untagged')
+    await put('/photos/with-tags', 'x', { 'x-amz-tagging': 'a=b' })
+    await ask('PUT', '/untagged?policy', { body: JSON.stringify({ Statement: [{ Effect: 'Deny', Principal: '*', Action: 's3:PutObjectTagging', Resource: 'arn:aws:s3:::untagged/*' }] }) })
+    expect(await ask('PUT', '/untagged/x', { headers: { 'x-amz-copy-source': '/photos/with-tags' } })).toMatchObject({ status: 403, code: 'AccessDenied' })
+    await put('/photos/without-tags', 'x')
+    expect((await ask('PUT', '/untagged/x', { headers: { 'x-amz-copy-source': '/photos/without-tags' } })).status).toBe(200)
+  })
+})
+
 describe('a deletion', () => {
   test.each([
     ['a misspelt version', '<VersionID>x</VersionID>', 'MalformedXML'], ['a misspelt ETag', '<Etag>x</Etag>', 'MalformedXML'], ['a size', '<Size>1</Size>', 'NotImplemented'], ['a date', '<LastModifiedTime>x</LastModifiedTime>', 'NotImplemented'],

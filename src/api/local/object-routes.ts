@@ -10,6 +10,7 @@ import { headerText } from '../header-text.ts'
 import { metadataHeaders, metadataIn } from '../metadata-headers.ts'
 import { byteRangeOf } from '../range-header.ts'
 import { streamed } from '../server/streamed.ts'
+import { demandTags, tagsAlong } from '../tags-along.ts'
 
 const maxTransferIdLength = 64
 
@@ -45,14 +46,15 @@ export async function listRoute (exchange: Exchange, bucket: string): Promise<vo
 export const shown = <Info extends ObjectInfo>({ attributes: _, isNullVersion: __, ...info }: Info): Omit<Info, 'attributes' | 'isNullVersion'> => info
 
 async function putObject (exchange: Exchange, target: ObjectName): Promise<void> {
-  const { node, request, signal, askedBy } = exchange
+  const { node, request, signal, askedBy, permit } = exchange
   demandWholeBody(request.headers)
   if (versionIn(exchange) !== undefined) throw new ApiError(400, 'invalid', 'a PUT makes a version of its own, and takes none')
   const source = copySourceIn(request.headers)
   if (source !== undefined) {
     const { ifMatch, ifNoneMatch } = putOptionsOf(exchange)
     demandNothingBeside(request)
-    sendJson(exchange, shown(await node.objects.copy(source, target, { ifMatch, ifNoneMatch, signal })), { status: 201 })
+    const tags = permit === undefined ? {} : await tagsAlong(node.objects, { source, target, demand: demandTags(permit, { source, target }), signal })
+    sendJson(exchange, shown(await node.objects.copy(source, target, { ...tags, ifMatch, ifNoneMatch, signal })), { status: 201 })
     return
   }
   const info = await node.objects.put(target, lentBodyOf(exchange), { ...putOptionsOf(exchange), askedBy, signal })

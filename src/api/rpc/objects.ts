@@ -6,6 +6,7 @@ import { lend } from '../../base/lease.ts'
 import type { AnnouncementSeen } from '../../node.ts'
 import type { ByteRange, ObjectInfo, PutOptions, Retention, Tags } from '../../objects/index.ts'
 import type { Aspect } from '../gate.ts'
+import { demandTags, tagsAlong } from '../tags-along.ts'
 import { untilStopped } from './calls.ts'
 import { type AnnouncementSchema, type ByteRange as ByteRangeMessage, type GetObjectResponseSchema, type ObjectSchema, type ObjectService, type PutObjectHead, type PutObjectRequest, type Retention as RetentionMessage, RetentionMode, type WatchObjectsResponseSchema } from './generated/dfs/v1/object_pb.ts'
 import { nameIn, numberIn } from './names.ts'
@@ -57,7 +58,9 @@ export function objectService ({ node }: Pick<RpcParts, 'node'>): ServiceImpl<ty
       await demand(context, { action: 'read', bucket: sourceBucket, key: sourceKey, isOfVersions: sourceVersionId !== undefined })
       await demand(context, { action: 'write', bucket, key })
       await demandToldEtag(context, { bucket, key, ifMatch })
-      const info = await objects.copy({ bucket: sourceBucket, key: sourceKey, versionId: sourceVersionId }, { bucket, key }, { sourceIfMatch, ...conditionOf({ ifMatch, ifAbsent }), signal })
+      const [source, target] = [{ bucket: sourceBucket, key: sourceKey, versionId: sourceVersionId }, { bucket, key }]
+      const tags = await tagsAlong(objects, { source, target, demand: demandTags(permitIn(context), { source, target }), signal })
+      const info = await objects.copy(source, target, { ...tags, sourceIfMatch, ...conditionOf({ ifMatch, ifAbsent }), signal })
       return { object: await messageFor(context, info, { isOfVersions: false }) }
     },
     async deleteObject ({ bucket, key, ifMatch, versionId: wanted, bypassGovernance }, context) {

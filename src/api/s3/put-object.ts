@@ -1,4 +1,5 @@
 import type { CopyOptions, ObjectName, OfVersion } from '../../objects/index.ts'
+import { tagsAlong } from '../tags-along.ts'
 import { demandNoGrants } from './buckets.ts'
 import { decoded } from './canonical.ts'
 import { checkReadConditions, demandToldEtag, hasReadConditions, writeConditionsIn } from './conditions.ts'
@@ -41,7 +42,7 @@ export async function copyObject (exchange: S3Exchange): Promise<void> {
   await demandToldEtag(exchange, conditions)
   const options: CopyOptions = {
     ...retentionIn(exchange), ...conditions, ...(isReplaced ? { replace: describedIn(exchange) } : {}),
-    ...(areTagsReplaced ? { tags: tagsIn(header('x-amz-tagging')) ?? [] } : {}),
+    ...(areTagsReplaced ? { tags: tagsIn(header('x-amz-tagging')) ?? [] } : await tagsAlong(objects, { source, target: targetOf(exchange), demand: demandTagsOf(exchange, source), signal })),
     wantsMd5, checksum: algorithmIn(header('x-amz-checksum-algorithm')), signal,
   }
   await sendPatiently(exchange, {
@@ -56,6 +57,11 @@ export async function copyObject (exchange: S3Exchange): Promise<void> {
       return { xml, headers: { ...versionHeader(info), ...(source.versionId === undefined ? {} : { 'x-amz-copy-source-version-id': source.versionId }) } }
     },
   })
+}
+
+const demandTagsOf = ({ demand, bucket, key }: Pick<S3Exchange, 'demand' | 'bucket' | 'key'>, source: ObjectName & OfVersion) => async (): Promise<void> => {
+  await demand({ operation: `s3:${source.versionId === undefined ? 'GetObjectTagging' : 'GetObjectVersionTagging'}`, action: 'read', bucket: source.bucket, key: source.key })
+  await demand({ operation: 's3:PutObjectTagging', action: 'write', bucket, key })
 }
 
 // by which clients have an object stored anew; said of a copy onto itself AWS makes it one
