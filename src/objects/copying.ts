@@ -41,7 +41,7 @@ function checkSource (version: CurrentVersion, { sourceIfMatch, sourceIfNoneMatc
   if (sourceIfNoneMatch !== undefined && (sourceIfNoneMatch === '*' || sourceIfNoneMatch === etag)) throw new Conflict(`the source has this very etag: ${etag}`)
 }
 
-const changesAnything = ({ replace, tags, retention, isHeld, checksum, wantsMd5 }: CopyOptions): boolean => [replace, tags, retention, isHeld, checksum, wantsMd5].some((option) => option !== undefined)
+const changesAnything = ({ replace, redirect, tags, retention, isHeld, checksum, wantsMd5 }: CopyOptions): boolean => [replace, redirect ?? undefined, tags, retention, isHeld, checksum, wantsMd5].some((option) => option !== undefined)
 
 /** Digests of the source that are the copy's too; undefined: one is wanted that it has not, so its bytes must be read. */
 function carriedOf ({ attributes: { md5, parts, checksum } = {} }: CurrentVersion, { wantsMd5 = false, checksum: wanted }: CopyOptions): Attributes | undefined {
@@ -49,8 +49,10 @@ function carriedOf ({ attributes: { md5, parts, checksum } = {} }: CurrentVersio
   return { ...(md5 === undefined ? {} : { md5 }), ...(parts === undefined ? {} : { parts }), ...(checksum === undefined ? {} : { checksum }) }
 }
 
-function optionsOf ({ contentType, metadata, attributes = {} }: CurrentVersion, { signal, ifMatch, ifNoneMatch, replace, tags = attributes.tags, retention, isHeld }: CopyOptions): PutOptions {
-  const beside = replace ?? { contentType, metadata, headers: attributes.headers }
+function optionsOf ({ contentType, metadata, attributes = {} }: CurrentVersion, { signal, ifMatch, ifNoneMatch, replace, redirect, tags = attributes.tags, retention, isHeld }: CopyOptions): PutOptions {
+  const { 'website-redirect-location': ofSource, ...headers } = attributes.headers ?? {}
+  const location = redirect === undefined ? ofSource : redirect ?? undefined
+  const beside = replace ?? { contentType, metadata, headers: { ...headers, ...(location === undefined ? {} : { 'website-redirect-location': location }) } }
   return { signal, ifMatch, ifNoneMatch, ...beside, tags, retention, isHeld }
 }
 

@@ -168,6 +168,8 @@ export interface CopyOptions extends Preconditions {
   readonly sourceIfNoneMatch?: string
   /** Instead of the source's. */
   readonly replace?: { readonly contentType?: string, readonly metadata?: Readonly<Record<string, string>>, readonly headers?: SystemHeaders }
+  /** Where a website sends whoever asks for the copy, instead of the source's; null: nowhere. */
+  readonly redirect?: string | null
   readonly tags?: Tags
   /** Locks are not copied. */
   readonly retention?: Retention

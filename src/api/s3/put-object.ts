@@ -35,13 +35,14 @@ export async function copyObject (exchange: S3Exchange): Promise<void> {
   const source = await copySourceIn(exchange)
   if (header('x-amz-copy-source-range') !== undefined) throw new S3Error('InvalidArgument', 'x-amz-copy-source-range is of a part (uploadId and partNumber); a copy is of the whole')
   const [isReplaced, areTagsReplaced] = [isReplacing(header('x-amz-metadata-directive')), isReplacing(header('x-amz-tagging-directive'))]
-  if (!isReplaced && header('x-amz-website-redirect-location') !== undefined) throw new S3Error('NotImplemented', 'a copy has the redirect of its source, or with x-amz-metadata-directive: REPLACE what the request says')
   // onto itself it has one, or was put where nobody wanted it; to want it counts as a change, as does a storage class or encryption to clients
   const wantsMd5 = source.bucket !== exchange.bucket || source.key !== exchange.key || isReplaced || notKept.some((name) => header(name) !== undefined) ? true : undefined
   const conditions = { ...writeConditionsIn(header), ...sourceConditionsIn(header) }
   await demandToldEtag(exchange, conditions)
+  // a redirect is one object's, and no copy's unless it says so (https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html)
+  const described = describedIn(exchange)
   const options: CopyOptions = {
-    ...retentionIn(exchange), ...conditions, ...(isReplaced ? { replace: describedIn(exchange) } : {}),
+    ...retentionIn(exchange), ...conditions, ...(isReplaced ? { replace: described } : { redirect: described.headers['website-redirect-location'] ?? null }),
     ...(areTagsReplaced ? { tags: tagsIn(header('x-amz-tagging')) ?? [] } : await tagsAlong(objects, { source, target: targetOf(exchange), demand: demandTagsOf(exchange, source), signal })),
     wantsMd5, checksum: algorithmIn(header('x-amz-checksum-algorithm')), signal,
   }
