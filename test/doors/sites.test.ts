@@ -57,6 +57,17 @@ describe('a public-read bucket as a website', () => {
     expect((await get('/', `${bucket}.sites.example.org`, basic('reader'))).status).toBe(404)
   })
 
+  test('answers no page of another origin, whatever the rules of a bucket say that its path begins with', async () => {
+    const origin = 'https://app.example.org'
+    await served.objects.createBucket('ruled', { settings: { cors: [{ allowedOrigins: [origin], allowedMethods: ['GET'] }] } })
+    await served.put('open/ruled/x', 'x')
+    for (const method of ['GET', 'OPTIONS']) {
+      const answer = await served.ask('/ruled/x', { method, headers: { host: 'open.sites.example.org', origin, 'access-control-request-method': 'GET' } })
+      expect(answer.status, method).toBe(403)
+      expect(answer.headers['access-control-allow-origin'], method).toBeUndefined()
+    }
+  })
+
   test('a name that has none below it is no bucket', async () => {
     expect((await get('/open/docs/index.html', 'files.example.org')).status).toBe(200)
   })

@@ -4,11 +4,13 @@ import { corsQuestionOf, corsRuleFor } from '../cors.ts'
 import type { Incoming } from '../server/listener.ts'
 import { targetOf } from './paths.ts'
 import { isSharePath } from './share.ts'
+import { siteBucketOf } from './site.ts'
 import { isUploadPath, tusHeaders, uploadOf } from './tus.ts'
 
 /** Whether the bucket's rules let a page of another origin ask this; then the answer says so too. Uploads count as PUT, whichever method tus takes. */
-export async function allowsOrigin ({ objects }: { objects: Objects }, origin: string, { request, response, path, signal }: Incoming): Promise<boolean> {
-  if (isSharePath(path)) return false
+export async function allowsOrigin ({ objects, hosts = [] }: { objects: Objects, hosts?: readonly string[] }, origin: string, { request, response, path, signal }: Incoming): Promise<boolean> {
+  // of a website a path begins with no bucket
+  if (isSharePath(path) || siteBucketOf(request.headers.host, hosts) !== undefined) return false
   const bucket = isUploadPath(path) ? uploadOf(path)?.target.bucket : targetOf(path).bucket
   if (bucket === undefined || bucket === '') return false
   const asked = corsQuestionOf(request.method, request.headers, origin)
