@@ -53,7 +53,7 @@ export async function confirmBucket (parts: ObjectParts, buckets: Buckets, { buc
     if (await buckets.isActive(bucket) || await buckets.keep(bucket)) return
     await takeBack(parts, placeIn(bucket, key), version)
   } catch (cause) {
-    throw new UnknownOutcome(`the object is stored, but whether bucket "${bucket.name}" still stands could not be found out; look before putting it again`, { cause })
+    throw new UnknownOutcome('the object is stored, but whether its bucket still stands could not be found out; look before putting it again', { cause })
   }
   throw new Conflict(`bucket "${bucket.name}" was removed meanwhile, and perhaps made again; put the object again`)
 }

@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { digesters } from '../../src/base/checksums.ts'
 import { Corrupt, Refused, StoreFull, Unavailable, UnknownOutcome } from '../../src/base/errors.ts'
+import { confirmBucket } from '../../src/objects/commit.ts'
 import { objectStore } from '../../src/objects/index.ts'
 import { askS3, type S3Answer, type S3Ask } from '../support/s3-client.ts'
 import { type S3Server, s3Server } from '../support/s3-server.ts'
@@ -962,6 +963,12 @@ describe('the log', () => {
     await ask('GET', '/photos/very-private-name-2')
     await ask('PUT', '/photos/very-private-name', { headers: { 'if-none-match': '*' } })
     await ask('PUT', '/photos/x', { headers: { 'x-amz-copy-source': '/photos/very-private-name-2' } })
+    const get = server.objects.get.bind(server.objects)
+    Object.assign(server.objects, { get: async () => { throw new Corrupt('the row of a version of "very-private-name" is missing') } })
+    expect((await ask('GET', '/photos/very-private-name')).status).toBe(502)
+    Object.assign(server.objects, { get })
+    const unsure = { isActive: async () => { throw new Unavailable('no majority') } }
+    await expect(confirmBucket(server.world.parts, unsure as never, { bucket: { name: 'very-private-name' } as never, key: 'very-private-name' }, {} as never)).rejects.toMatchObject({ code: 'unknown', message: expect.not.stringContaining('very-private-name') as string })
     const text = server.logged.join('\n')
     expect(text).toContain('"operation":"GetObject"')
     for (const secret of [server.key.secret, 'very-private-name', 'private-metadata', 'X-Amz-Signature']) expect(text).not.toContain(secret)

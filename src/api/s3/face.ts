@@ -183,8 +183,8 @@ function refusalOf (error: unknown, { id, request, path, rawQuery }: Incoming): 
   }
 }
 
-// what is wrong with a request may name an object, and the log holds no name that is sealed on disk
-const isOfTheNode = (status: number): boolean => status >= 500 && status !== 501
+// what is wrong with a request, or with what is stored, may name an object, and the log holds no name that is sealed on disk
+const isOfTheNode = (status: number): boolean => status >= 500 && status !== 501 && status !== 502
 
 const isConditional = (headers: Incoming['request']['headers']): boolean => Object.keys(headers).some((name) => /^(x-amz-copy-source-)?if-/.test(name))
 
