@@ -1,6 +1,6 @@
 import { equals } from '../base/bytes.ts'
-import { StoreFull } from '../base/errors.ts'
-import { FileMissing, type Files } from './index.ts'
+import { Corrupt, StoreFull } from '../base/errors.ts'
+import { FileMissing, type Files, isReadFault } from './index.ts'
 import { levelCheckOf } from './level-files.ts'
 
 /** A file of LevelDB's that is not what was written. */
@@ -27,17 +27,22 @@ export const isTable = ({ file }: Pick<LevelDamage, 'file'>): boolean => /\.(ldb
 /**
  * What LevelDB will read when it opens this folder, looked at before it does: its logs, what says which tables there are, and the tables. From a log it drops what it cannot read, writes the rest
  * to tables and removes the log: afterwards nothing tells. And a table with a flipped bit can end the whole process, by an assertion that does not hold.
+ * @throws Corrupt where one cannot be read at all: with what to do
  */
 export async function damageBeforeOpening (files: Files, folder: string): Promise<readonly LevelDamage[]> {
   const found: LevelDamage[] = []
   let tableBytes = 0
   for (const { name, sizeBytes } of (await levelFilesIn(files, folder)).toReversed()) {
     if (isTable({ file: name }) && (tableBytes += sizeBytes) > tablesBeforeOpeningBytes) continue
-    const { damage } = await damageOfFile(files, `${folder}/${name}`)
+    const { damage } = await damageOfFile(files, `${folder}/${name}`).catch((error: unknown) => { throw isReadFault(error) ? unread(`${folder}/${name}`, folder, error) : error })
     if (damage !== undefined) found.push(damage)
   }
   return found
 }
+
+/** What the disk does not give today it may give tomorrow, or another machine may: so nothing is made anew without it. */
+const unread = (file: string, folder: string, cause: Error): Corrupt =>
+  new Corrupt(`${file} cannot be read (${cause.message}): check the disk, and try a copy of the folder on another one; if it stays so, move ${folder} away and start again: the node goes on without what stood there alone, which the others have`, { cause })
 
 /** Those that have a check, in the order of their names. */
 export async function levelFilesIn (files: Files, folder: string): Promise<ReadonlyArray<{ name: string, sizeBytes: number }>> {

@@ -1,6 +1,7 @@
 import { mkdir, readdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { Corrupt } from '../../src/base/errors.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { damageBeforeOpening, levelFilesIn } from '../../src/disk/level-damage.ts'
 import { levelKeyValue } from '../../src/disk/level-key-value.ts'
@@ -96,4 +97,15 @@ test('a crash leaves the old one or the new one', async () => {
     await finishSalvage({ data: at.path, folder })
     expect(await contentOf(at)).toEqual(hex(at.expected))
   }
+})
+
+test('a table that the disk does not give is named, with what to do: nothing is left out of what may be had tomorrow', async () => {
+  await using at = await filled()
+  const files = nodeFiles(at.path)
+  const table = (await levelFilesIn(files, folder)).filter(({ name }) => name.endsWith('.ldb')).at(-1)?.name ?? ''
+  const failing = { ...files, read: async (path: string) => { if (path.endsWith(table)) throw Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' }); return files.read(path) } }
+  const refused = damageBeforeOpening(failing, folder)
+  await expect(refused).rejects.toThrow(Corrupt)
+  await expect(refused).rejects.toThrow(`${folder}/${table} cannot be read (EIO: i/o error, read): check the disk`)
+  expect(await contentOf(at)).toEqual(hex(at.expected))
 })

@@ -93,7 +93,9 @@ async function indexes (data: string): Promise<readonly Finding[]> {
   const files = nodeFiles(data)
   const found: Finding[] = []
   for (const folder of Object.values(indexFolders)) {
-    for (const { file, reason } of await damageBeforeOpening(files, folder)) found.push(aWarning('index-damaged', `${file}: ${reason}`, { means: 'what it lost is looked for at the next start; if that is refused, it says what to do', todo: 'start the node; check the disk' }))
+    found.push(...await told('index-damaged', async () => {
+      for (const { file, reason } of await damageBeforeOpening(files, folder)) found.push(aWarning('index-damaged', `${file}: ${reason}`, { means: 'what it lost is looked for at the next start; if that is refused, it says what to do', todo: 'start the node; check the disk' }))
+    }))
   }
   return found
 }
