@@ -98,6 +98,7 @@ export class DiskPieces<Name extends string> {
     await this.#putting.get(name)
     this.#disk.demandWritable()
     await this.#disk.syncFolder(this.#folderOf(name))
+    if (this.#shelf.isFoundByIndex && !await this.#isEntered(name)) await this.#enterAgain(name, await this.#disk.files.size(this.#pathOf(name)))
   }
 
   async has (name: Name): Promise<boolean> {
@@ -186,7 +187,9 @@ export class DiskPieces<Name extends string> {
     const { byteLength } = bytes
     if (await this.#isThereRight(name)) {
       const isLarge = byteLength > pieceLimits.smallBytes
+      const isUncounted = isLarge && this.#shelf.isFoundByIndex && !await this.#isEntered(name)
       await Promise.all([disk.syncFolder(this.#folderOf(name)), ...isLarge && this.#shelf.isFoundByIndex ? [this.#enter(name, byteLength)] : []])
+      if (isUncounted) this.#count(1, byteLength)
       return
     }
     using _room = await disk.roomFor(byteLength)
@@ -223,9 +226,12 @@ export class DiskPieces<Name extends string> {
     }
   }
 
-  async #enterAgain (name: Name | undefined, byteLength: number): Promise<boolean> {
-    if (name === undefined) return false
-    const isEntered = async (): Promise<boolean> => this.#disk.failure !== undefined || await this.#disk.index.get(this.#keyOf('large', name)) !== undefined
+  async #isEntered (name: Name): Promise<boolean> { return await this.#disk.index.get(this.#keyOf('large', name)) !== undefined }
+
+  /** `byteLength`: of its file; undefined: there is none. */
+  async #enterAgain (name: Name | undefined, byteLength: number | undefined): Promise<boolean> {
+    if (name === undefined || byteLength === undefined) return false
+    const isEntered = async (): Promise<boolean> => this.#disk.failure !== undefined || await this.#isEntered(name)
     if (await isEntered()) return false
     return this.#alone(name, async () => {
       // whoever was before may have entered it, or taken it away

@@ -238,6 +238,25 @@ describe('a holder of shards', () => {
     expect(await (await holding(disk)).holder.keepShard(large, reference)).toBe('want')
   })
 
+  test('promises no shard that it would not find again: one whose entry the index has not, as after a crash, is entered first', async () => {
+    const disk = newDisk()
+    await (await holding(disk)).holder.storeShard(large, reference)
+    const { holder, blocks } = await holding({ files: disk.files, index: memoryKeyValue() })
+    expect(await holder.keepShard(large, reference)).toBe('kept')
+    expect(await all(blocks.shards.of(large.cid))).toEqual(new Set([shardKeyOf(large)]))
+    expect((await holder.shardPresence([{ cid: large.cid, redundancy: reference.redundancy }]))[0]?.indexes).toEqual(new Set([large.index]))
+    expect(blocks.stats()).toMatchObject({ shards: 1, bytes: recordOf(large).byteLength })
+    await holder.storeShard(large, reference)
+    expect(blocks.stats()).toMatchObject({ shards: 1, bytes: recordOf(large).byteLength })
+    // the entry is as durable as the promise
+    for (let seed = 0; seed < 10; seed++) {
+      const before = { files: disk.files, index: memoryKeyValue() }
+      expect(await (await holding(before)).holder.keepShard(large, reference)).toBe('kept')
+      const after = await openOn({ files: disk.files, index: before.index.crash(seededRandom(seed)) })
+      expect(await all(after.shards.of(large.cid))).toEqual(new Set([shardKeyOf(large)]))
+    }
+  })
+
   test('takes a bounded number of one block, and of lists for one place: the first ones stay', async () => {
     const { holder, blocks } = await holding(newDisk())
     const forged = Array.from({ length: holderLimits.maxListsOfShard }, (_, seed) => shardsOf(smallBlock, { k: 4, m: 2 }, 50 + seed * 10)[5] as Shard)
