@@ -6,9 +6,10 @@ import { type BlockHolder, blockHolder } from '../blockstore/holder.ts'
 import { type BlockCache, openBlockCache } from '../blockstore/cached-blocks.ts'
 import { type DiskBlocks, openDiskBlocks } from '../blockstore/disk-blocks.ts'
 import { blockInventory, type Inventory } from '../blockstore/inventory.ts'
+import { pieceFolderAt, pieceFolders } from '../blockstore/piece-disk.ts'
 import type { Config } from '../config.ts'
 import type { Files, KeyValue } from '../disk/index.ts'
-import { damageBeforeOpening, isTable, keepEvidence, type LevelDamage } from '../disk/level-damage.ts'
+import { damageBeforeOpening, isTable, keepEvidence, levelFilesIn, type LevelDamage } from '../disk/level-damage.ts'
 import { levelKeyValue } from '../disk/level-key-value.ts'
 import { finishSalvage, salvage } from '../disk/level-salvage.ts'
 import { type DiskRows, openRowStore, type RowStoreOptions } from '../tables/row-store.ts'
@@ -69,7 +70,9 @@ export interface BlocksOptions {
 export async function openBlocks ({ config, quotaBytes = () => config.capacityBytes, files, onCorrupt, onDamage = () => {} }: BlocksOptions): Promise<BlockStores> {
   await files.ensureFolder('blocks')
   const damage: LevelDamage[] = []
-  const index = await openIndex({ data: config.data, files, folder: indexFolders.blocks, onDamage: (found, evidence) => { damage.push(found); onDamage(found, evidence) } })
+  const damaged: IndexParts['onDamage'] = (found, evidence) => { damage.push(found); onDamage(found, evidence) }
+  if (await isWithoutIndex(files)) damaged({ file: indexFolders.blocks, reason: 'it is not there, and blocks are' }, undefined)
+  const index = await openIndex({ data: config.data, files, folder: indexFolders.blocks, onDamage: damaged })
   const blocks = await openDiskBlocks({
     files,
     index,
@@ -80,4 +83,11 @@ export async function openBlocks ({ config, quotaBytes = () => config.capacityBy
   const cache = await openBlockCache({ files, limitBytes: config.cacheBytes, reserveBytes: config.reserveBytes })
   const locks = new KeyedQueue()
   return { blocks, holder: blockHolder({ blocks, index, locks }), condemned: condemnedBlocks({ blocks, index, locks }), inventory: blockInventory({ blocks, index }), cache, index, damage, [Symbol.asyncDispose]: async () => index[Symbol.asyncDispose]() }
+}
+
+/** Moved away, as one that does not open: what it listed is here all the same. */
+async function isWithoutIndex (files: Files): Promise<boolean> {
+  if ((await levelFilesIn(files, indexFolders.blocks)).length > 0) return false
+  for (let at = 0; at < pieceFolders; at++) for await (const _ of files.list(pieceFolderAt(at))) return true
+  return false
 }

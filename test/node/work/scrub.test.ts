@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises'
+import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { concat, equals, partitionOf } from '../../../src/base/bytes.ts'
@@ -278,6 +278,23 @@ test('a bit that flips in the log of the block index: LevelDB drops small blocks
   expect(here.filter((isHere) => !isHere).length).toBeGreaterThan(0)
   expect(stores.damage.map(({ file }) => file)).toEqual([`blocks/index/${name}`])
   expect(await files.size(`evidence/blocks-index-${name}`)).toBe(log.byteLength)
+})
+
+test('an index of blocks that was moved away, as the node itself says to do, counts as damaged while there are blocks: they are entered at once (and not in a month)', async () => {
+  await using folder = await temporaryFolder()
+  const config = { data: folder.path, capacityBytes: undefined, reserveBytes: 0, cacheBytes: 0 } as Config
+  const open = async (): Promise<BlockStores> => openBlocks({ config, files: nodeFiles(folder.path), onCorrupt: () => {} })
+  const damageAfter = async (change: (stores: BlockStores) => Promise<void> = async () => {}): Promise<BlockStores['damage']> => {
+    await using stores = await open()
+    await change(stores)
+    return stores.damage
+  }
+  expect(await damageAfter()).toEqual([])
+  await rm(join(folder.path, 'blocks/index'), { recursive: true })
+  expect(await damageAfter(async ({ holder }) => holder.store(cidOf(large), large, reference))).toEqual([])
+  expect(await damageAfter()).toEqual([])
+  await rename(join(folder.path, 'blocks/index'), join(folder.path, 'moved'))
+  expect(await damageAfter()).toMatchObject([{ file: 'blocks/index' }])
 })
 
 test('a table of the block index with a flipped bit is found, and what it may have lost is looked for', async () => {
