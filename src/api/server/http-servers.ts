@@ -83,12 +83,14 @@ function widened (server: EventEmitter, { windowBytes }: HttpServerLimits): void
 
 /**
  * A stream that its client resets without an error, while it is still written to, Node leaves as it is, until its session is idle for long, its connection gone or not:
- * what it is written from would be held, and of such streams no session has a bound.
+ * what it is written from would be held, and of such streams no session has a bound. One whose answer had ended it tells of nobody, and counts as one of those that its
+ * client may have: it is looked for when another comes.
  */
 function ending (server: EventEmitter): void {
   server.on('session', (session: http2.ServerHttp2Session) => {
     const streams = new Set<http2.ServerHttp2Stream>()
     session.on('stream', (stream: http2.ServerHttp2Stream) => {
+      for (const other of streams) if (other.closed && other.state.state === http2.constants.NGHTTP2_STREAM_STATE_IDLE) other.destroy()
       streams.add(stream)
       stream.once('aborted', () => { stream.destroy() }).once('close', () => { streams.delete(stream) })
     })

@@ -1,5 +1,10 @@
+import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import { connect, constants } from 'node:http2'
 import { expect, test } from 'vitest'
+import { apiLimits } from '../../../src/api/local/http.ts'
+import { httpServers } from '../../../src/api/server/http-servers.ts'
+import { listen } from '../../../src/api/server/listener.ts'
 import { stopLimits } from '../../../src/api/server/under-way.ts'
 import { hexOf } from '../../../src/base/bytes.ts'
 import { type Clock, systemClock } from '../../../src/base/clock.ts'
@@ -38,4 +43,27 @@ test.each([
   await served[Symbol.asyncDispose]()
   expect(waited).not.toContain(stopLimits.finishMs)
   session.destroy()
+})
+
+test('what a client resets when it has been answered, and reads nothing of it, is not kept: its streams were used up, and its connection ended', async () => {
+  const { server, readers } = httpServers({ tls: undefined, http2: true, limits: { ...apiLimits, maxStreams: 10 }, clock: systemClock })
+  let open = 0
+  for (const reader of readers) {
+    reader.on('request', (_, response: ServerResponse) => {
+      open++
+      response.once('close', () => { open-- })
+      response.end('x'.repeat(10_000))
+    })
+  }
+  const port = await listen(server, { host: '127.0.0.1', port: 0 })
+  const session = connect(`http://127.0.0.1:${port}`, { settings: { initialWindowSize: 0 } })
+  for (let i = 0; i < 50; i++) {
+    const stream = session.request({ ':path': '/' })
+    await once(stream, 'response')
+    stream.close(constants.NGHTTP2_NO_ERROR)
+    await once(stream, 'close')
+  }
+  expect(open).toBeLessThanOrEqual(2)
+  session.destroy()
+  server.close()
 })
