@@ -1,6 +1,6 @@
 import { CommanderError } from 'commander'
 import { DfsError } from '../base/errors.ts'
-import { ClientError, NoRunningNode } from '../client/errors.ts'
+import { ClientError, NoRunningNode, Unreachable } from '../client/errors.ts'
 import { Degraded } from './degraded.ts'
 import { Interrupted } from './interrupt.ts'
 
@@ -16,6 +16,7 @@ export type ErrorName = Exclude<keyof typeof exitCodes, 'ok'>
 export function errorNameOf (error: unknown): ErrorName {
   if (error instanceof CommanderError) return 'invalid'
   if (error instanceof NoRunningNode) return 'no-node'
+  if (error instanceof Unreachable) return 'unavailable'
   if (error instanceof Interrupted) return 'interrupted'
   if (error instanceof Degraded) return 'degraded'
   if (error instanceof DfsError) return error.code

@@ -3,18 +3,20 @@ import { access, readFile } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { fromHex, hexOf, utf8 } from '../base/bytes.ts'
+import { type Clock, deadline, systemClock } from '../base/clock.ts'
+import { UnknownOutcome } from '../base/errors.ts'
 import { keyedHash } from '../base/hash.ts'
 import { type Random, systemRandom } from '../base/random.ts'
-import { clientErrorOf, NoRunningNode, type Reason, Unreachable } from './errors.ts'
-import { type Connection, nodeSend, plainAgent, readOf } from './node-transport.ts'
+import { ClientError, clientErrorOf, NoRunningNode, type Reason, Unreachable } from './errors.ts'
+import { type Connection, isOfNetwork, nodeSend, plainAgent, readOf } from './node-transport.ts'
 import type { Outgoing } from './transport.ts'
 
 /** Speaks to the node that runs over a data folder, through its local API (docs/API.md): requests as they are. `connect` makes a client with names for them. */
 export interface LocalClient {
   readonly peerId: string
-  /** One request whose answer is JSON. `body` is sent as JSON. @throws ClientError, NoRunningNode */
+  /** One request whose answer is JSON. `body` is sent as JSON. @throws ClientError, NoRunningNode; where the node goes away before it has answered, Unreachable of a read, UnknownOutcome of a write */
   json<T> (method: string, path: string, options?: { body?: unknown, signal?: AbortSignal }): Promise<T>
-  /** Sends `source` as the body and gives the JSON answer. @throws ClientError; what the source threw */
+  /** Sends `source` as the body and gives the JSON answer. @throws ClientError; UnknownOutcome; what the source threw */
   upload<T> (path: string, source: AsyncIterable<Uint8Array>, options?: { headers?: Record<string, string>, signal?: AbortSignal }): Promise<T>
   /** The headers of a HEAD. @throws ClientError */
   head (path: string, options?: { signal?: AbortSignal }): Promise<Download['headers']>
@@ -38,21 +40,32 @@ export interface ProvenNode {
 
 /**
  * Reads api.json in the data folder, makes the node prove that it knows the token, and only then shows it.
- * @throws NoRunningNode if nothing runs there
+ * @throws NoRunningNode if nothing runs there; Unreachable if it does not answer
  */
-export async function connectLocal (dataFolder: string, options: { random?: Random } = {}): Promise<LocalClient> {
+export async function connectLocal (dataFolder: string, options: { random?: Random, clock?: Clock } = {}): Promise<LocalClient> {
   const { peerId, connection } = await provenNode(dataFolder, options)
   return clientOver({ ...connection, dataFolder }, peerId)
 }
 
-/** How to reach the node that runs over a data folder, once it has proven that it is that. @throws NoRunningNode */
-export async function provenNode (dataFolder: string, { random = systemRandom }: { random?: Random } = {}): Promise<ProvenNode> {
+export const localLimits = {
+  /** A node that has not said who it is by then hangs: it does that without asking anybody. */
+  helloMs: 30_000,
+} as const
+
+/** How to reach the node that runs over a data folder, once it has proven that it is that. @throws NoRunningNode, Unreachable */
+export async function provenNode (dataFolder: string, { random = systemRandom, clock = systemClock }: { random?: Random, clock?: Clock } = {}): Promise<ProvenNode> {
   const { port, token } = await apiFileIn(dataFolder)
   const connection = { host: '127.0.0.1', port, agent: plainAgent() }
   const challenge = hexOf(random.bytes(32))
-  const hello = await jsonAnswer<{ proof: string, peerId: string }>(await send({ ...connection, dataFolder }, { method: 'GET', path: `/v1/hello?challenge=${challenge}` }))
+  const another = (cause?: unknown): NoRunningNode => new NoRunningNode(`another program answers at port ${port}, which ${join(dataFolder, 'api.json')} names; is the node running?`, { cause })
+  using limit = deadline(clock, localLimits.helloMs, { what: 'hello' })
+  const hello = await jsonOf<{ proof: string, peerId: string } | null>({ ...connection, dataFolder }, { method: 'GET', path: `/v1/hello?challenge=${challenge}`, signal: limit.signal }).catch((cause: unknown) => {
+    if (limit.signal.aborted) throw new Unreachable(`the node at port ${port}, which ${join(dataFolder, 'api.json')} names, does not answer; if it hangs, end its process and start it again`, { cause })
+    // a node says no in its own words
+    throw cause instanceof NoRunningNode || (cause instanceof ClientError && cause.code !== 'internal') ? cause : another(cause)
+  })
   const expected = keyedHash(fromHex(token), utf8('dfs/v1/api'), Uint8Array.of(0), fromHex(challenge))
-  if (!isProof(hello.proof, expected)) throw new NoRunningNode(`another program answers at port ${port}, which ${join(dataFolder, 'api.json')} names; is the node running?`)
+  if (hello === null || !isProof(hello.proof, expected)) throw another()
   return { peerId: hello.peerId, connection: { ...connection, authorization: `Bearer ${token}` } }
 }
 
@@ -63,10 +76,10 @@ function clientOver (connection: LocalConnection, peerId: string): LocalClient {
     peerId,
     async json (method, path, { body, signal } = {}) {
       const text = body === undefined ? undefined : JSON.stringify(body)
-      return jsonAnswer(await send(connection, { method, path, headers: text === undefined ? {} : { 'content-type': 'application/json' }, body: text, signal }))
+      return jsonOf(connection, { method, path, headers: text === undefined ? {} : { 'content-type': 'application/json' }, body: text, signal })
     },
     async upload (path, source, { headers, signal } = {}) {
-      return jsonAnswer(await send(connection, { method: 'PUT', path, headers, body: source, signal }))
+      return jsonOf(connection, { method: 'PUT', path, headers, body: source, signal })
     },
     async head (path, { signal } = {}) {
       const answer = await send(connection, { method: 'HEAD', path, signal })
@@ -86,9 +99,20 @@ function clientOver (connection: LocalConnection, peerId: string): LocalClient {
 }
 
 async function send (connection: LocalConnection, outgoing: Outgoing): Promise<IncomingMessage> {
-  return nodeSend(connection, outgoing).catch((cause: NodeJS.ErrnoException) => {
-    throw cause.code === 'ECONNREFUSED' ? new NoRunningNode(`no node runs over ${connection.dataFolder}; "dfs start --data ${connection.dataFolder}" starts one`, { cause }) : cause
-  })
+  return nodeSend(connection, outgoing).catch((cause: unknown) => { throw told(connection, outgoing, cause) })
+}
+
+async function jsonOf<T> (connection: LocalConnection, outgoing: Outgoing): Promise<T> {
+  const answer = await send(connection, outgoing)
+  return jsonAnswer<T>(answer).catch((cause: unknown) => { throw told(connection, outgoing, cause) })
+}
+
+/** Why no whole answer came. */
+function told ({ dataFolder }: LocalConnection, { method, signal }: Outgoing, cause: unknown): unknown {
+  if (signal?.aborted === true || !isOfNetwork(cause)) return cause
+  if (cause.code === 'ECONNREFUSED') return new NoRunningNode(`no node runs over ${dataFolder}; "dfs start --data ${dataFolder}" starts one`, { cause })
+  const what = `the node over ${dataFolder} went away before it had answered (${cause.message})`
+  return method === 'GET' || method === 'HEAD' ? new Unreachable(what, { cause }) : new UnknownOutcome(`${what}: whether it was done is unknown; look before doing it again`, { cause })
 }
 
 /** An answer that has begun has no room for the reason why it breaks off: the node is asked for it. */
@@ -110,9 +134,14 @@ async function apiFileIn (dataFolder: string): Promise<ApiFile> {
     throw cause
   })
   if (text === undefined) throw await noNodeOver(dataFolder)
-  const { port, token } = JSON.parse(text) as Partial<ApiFile>
-  if (typeof port !== 'number' || typeof token !== 'string') throw new NoRunningNode(`${path} is damaged; start the node again`)
+  const { port = 0, token = '' } = apiIn(text)
+  if (!(Number.isInteger(port) && port > 0 && port < 65_536) || !/^[0-9a-f]{64}$/.test(token)) throw new NoRunningNode(`${path} is damaged; start the node again`)
   return { port, token }
+}
+
+function apiIn (text: string): Partial<ApiFile> {
+  // what it says is looked at next
+  try { return JSON.parse(text) as ApiFile | null ?? {} } catch { return {} }
 }
 
 async function noNodeOver (dataFolder: string): Promise<NoRunningNode> {
@@ -124,9 +153,9 @@ async function noNodeOver (dataFolder: string): Promise<NoRunningNode> {
 async function jsonAnswer<T> (answer: IncomingMessage): Promise<T> {
   const pieces: Buffer[] = []
   for await (const piece of answer as AsyncIterable<Buffer>) pieces.push(piece)
-  const value = JSON.parse(Buffer.concat(pieces).toString('utf8')) as T & { error?: Reason }
-  if ((answer.statusCode ?? 0) < 400) return value
-  throw clientErrorOf(answer.statusCode ?? 0, value.error)
+  const value = JSON.parse(Buffer.concat(pieces).toString('utf8')) as T & { error?: Reason } | null
+  if ((answer.statusCode ?? 0) < 400) return value as T
+  throw clientErrorOf(answer.statusCode ?? 0, value?.error)
 }
 
 function isProof (proof: unknown, expected: Uint8Array): boolean {

@@ -53,12 +53,12 @@ export async function * readOf (answer: IncomingMessage, outgoing: Pick<Outgoing
 
 function told (cause: unknown, { signal }: Outgoing, { host, port }: Connection): unknown {
   if (signal?.aborted === true) return signal.reason
-  // a file that is not there fails in the words of a network
-  if (typeof cause === 'object' && cause !== null && ofSources.has(cause)) return cause
-  return cause instanceof Error && 'code' in cause && /^(E[A-Z]+|ERR_(TLS|SSL)_\w+|CERT_\w+|DEPTH_ZERO\w*|SELF_SIGNED\w*|UNABLE_TO\w*)$/.test(String(cause.code))
-    ? new Unreachable(`the node at ${host}:${port} could not be reached: ${cause.message}`, { cause })
-    : cause
+  return isOfNetwork(cause) ? new Unreachable(`the node at ${host}:${port} could not be reached: ${cause.message}`, { cause }) : cause
 }
+
+/** A file that is not there fails in the words of a network: what a source threw is none of it. */
+export const isOfNetwork = (cause: unknown): cause is NodeJS.ErrnoException =>
+  cause instanceof Error && !ofSources.has(cause) && 'code' in cause && /^(E[A-Z]+|ERR_(TLS|SSL)_\w+|CERT_\w+|DEPTH_ZERO\w*|SELF_SIGNED\w*|UNABLE_TO\w*)$/.test(String(cause.code))
 
 /** Resolves with the answer's head as soon as it is there: a refusal may come while the body is still being sent, and ends the sending. */
 export function nodeSend ({ host, port, agent, authorization, request = plainRequest }: Connection, { method, path, headers = {}, body, signal }: Outgoing): Promise<IncomingMessage> {
