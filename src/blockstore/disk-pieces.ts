@@ -202,8 +202,11 @@ export class DiskPieces<Name extends string> {
   async #putFile (name: Name, bytes: Uint8Array): Promise<void> {
     const writing = this.#disk.writeDurable(this.#pathOf(name), bytes)
     if (this.#shelf.isFoundByIndex) {
-      // an entry without its file is harmless, so neither waits for the other
+      // after a crash an entry without its file is harmless, so neither waits for the other
       const [written, entered] = await Promise.allSettled([writing, this.#enter(name, bytes.byteLength)])
+      // neither stays alone: the one would be counted after a start, the other be here for nobody. What failed first is what is told
+      if (written.status === 'rejected') await this.#disk.index.batch([{ type: 'delete', key: this.#keyOf('large', name) }], { sync: false }).catch(() => {})
+      else if (entered.status === 'rejected') await this.#disk.files.remove(this.#pathOf(name)).catch(() => {})
       for (const done of [written, entered]) if (done.status === 'rejected') throw done.reason
       return
     }

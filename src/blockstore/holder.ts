@@ -1,7 +1,7 @@
 import { Budget } from '../base/budget.ts'
 import { concat, hexOf } from '../base/bytes.ts'
 import { type Cid, cidOfDigest } from '../base/cid.ts'
-import { Corrupt, NotFound, Refused } from '../base/errors.ts'
+import { Corrupt, NotFound, Refused, StoreFull } from '../base/errors.ts'
 import { KeyedQueue } from '../base/keyed-queue.ts'
 import type { KeyValue } from '../disk/index.ts'
 import type { DiskBlocks } from './disk-blocks.ts'
@@ -107,8 +107,8 @@ class Holder implements BlockHolder {
   async store (cid: Cid, block: Uint8Array, reference: BlockReference): Promise<void> {
     await this.#promising(cid, async () => {
       await this.#demandAlive(cid, reference)
-      // a reference without its block is harmless, so neither waits for the other
-      await Promise.all([this.#blocks.put(cid, block), this.#record(cid, reference)])
+      const isNew = !this.#proven.has(cid) && !await this.#blocks.has(cid)
+      await this.#withReference(this.#blocks.put(cid, block), cid, reference, async () => { if (isNew) await this.#blocks.delete(cid) })
       this.#prove(cid)
     })
   }
@@ -131,7 +131,8 @@ class Holder implements BlockHolder {
     await this.#promising(shard.cid, async () => {
       await this.#demandAlive(shard.cid, reference)
       await this.#demandPlace(shard)
-      await Promise.all([this.#blocks.shards.put(shard), this.#record(shard.cid, reference)])
+      const isNew = !this.#proven.has(shardKeyOf(shard)) && !await this.#blocks.shards.has(shard)
+      await this.#withReference(this.#blocks.shards.put(shard), shard.cid, reference, async () => { if (isNew) await this.#blocks.shards.delete(shard) })
       this.#prove(shardKeyOf(shard))
     })
   }
@@ -241,6 +242,16 @@ class Holder implements BlockHolder {
     }
     note()
     return this.#locks.run(cid, async () => { note(); return await promise() })
+  }
+
+  /**
+   * A reference without its block is harmless, so neither waits for the other. What came and there was no room to say for whom goes again, as far as it can: nothing
+   * would refer to it, so it would stay for ever.
+   */
+  async #withReference (putting: Promise<void>, cid: Cid, reference: BlockReference, takeBack: () => Promise<void>): Promise<void> {
+    const [put, recorded] = await Promise.allSettled([putting, this.#record(cid, reference)])
+    if (put.status === 'fulfilled' && recorded.status === 'rejected' && recorded.reason instanceof StoreFull) await takeBack().catch(() => {}) // what failed first is what is told
+    for (const done of [put, recorded]) if (done.status === 'rejected') throw done.reason
   }
 
   /** What wants shards is kept by any shard of its code, for which the reference then stands. */

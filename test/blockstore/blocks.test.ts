@@ -8,7 +8,7 @@ import { type DiskBlocks, openDiskBlocks } from '../../src/blockstore/disk-block
 import { type BlockHolder, blockHolder } from '../../src/blockstore/holder.ts'
 import { BlockCorrupt, BlockMissing, type Blocks, StoreReadOnly } from '../../src/blockstore/index.ts'
 import { memoryBlocks } from '../../src/blockstore/memory-blocks.ts'
-import { SyncFailed } from '../../src/disk/index.ts'
+import { type KeyValue, SyncFailed } from '../../src/disk/index.ts'
 import { levelKeyValue } from '../../src/disk/level-key-value.ts'
 import { type MemoryFiles, memoryFiles } from '../../src/disk/memory-files.ts'
 import { type MemoryKeyValue, memoryKeyValue } from '../../src/disk/memory-key-value.ts'
@@ -226,7 +226,8 @@ describe('blocks on disk', () => {
     const blocks = await openOn(disk)
     const holder = blockHolder({ blocks, index: disk.index })
     await holder.store(cidOf(small), small, reference)
-    disk.index.fail('write', 3)
+    // the reference, the size, taking it back, and the first recovery
+    disk.index.fail('write', 4)
     await expect(holder.store(cidOf(large), large, reference)).rejects.toThrow(StoreFull)
     await blocks.recover()
     expect(blocks.stats()).toMatchObject({ isReadOnly: true, readOnlyReason: expect.stringContaining('full') as string })
@@ -378,6 +379,21 @@ describe('blocks on disk', () => {
 })
 
 describe('a holder', () => {
+  test('keeps nothing for which there was no room to record whom it is for: it would stay for ever', async () => {
+    const disk = newDisk()
+    const index = { ...disk.index, batch: async (...[changes, options]: Parameters<KeyValue['batch']>) => { if (isFull && changes.some(({ key }) => key[0] === 3)) throw new StoreFull('the disk is full'); return disk.index.batch(changes, options) } }
+    let isFull = false
+    const blocks = await openOn(disk)
+    const holder = blockHolder({ blocks, index })
+    const [known, fresh] = [noiseBytes(100_000, 1), noiseBytes(100_000, 2)]
+    await holder.store(cidOf(known), known, reference)
+    isFull = true
+    await expect(holder.store(cidOf(fresh), fresh, reference)).rejects.toThrow(StoreFull)
+    await expect(holder.store(cidOf(known), known, { ...reference, versionId: new Uint8Array(32).fill(8) })).rejects.toThrow(StoreFull)
+    expect([await blocks.has(cidOf(fresh)), await blocks.has(cidOf(known))]).toEqual([false, true])
+    expect(blocks.stats()).toMatchObject({ count: 1, bytes: 100_000 })
+  })
+
   test('keeps what it has and wants what it has not, or has rotten', async () => {
     const disk = newDisk()
     const holder = blockHolder({ blocks: await openOn(disk), index: disk.index })

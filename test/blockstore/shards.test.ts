@@ -174,6 +174,19 @@ describe('shards on disk', () => {
     expect(again.stats()).toMatchObject({ shards: 1, bytes: recordOf(large).byteLength })
   })
 
+  test('for which the disk had no room are not counted, after a restart neither', async () => {
+    const disk = newDisk()
+    const blocks = await openOn(disk)
+    disk.files.fail('write', { times: 1, error: 'ENOSPC' })
+    await expect(blocks.shards.put(large)).rejects.toThrow(StoreFull)
+    expect((await openOn(disk)).stats()).toMatchObject({ shards: 0, bytes: 0 })
+    disk.index.fail('write', 1)
+    await expect(blocks.shards.put(large)).rejects.toThrow(StoreFull)
+    expect(disk.files.paths).toEqual([])
+    await blocks.shards.put(large)
+    for (const one of [blocks, await openOn(disk)]) expect(one.stats()).toMatchObject({ shards: 1, bytes: recordOf(large).byteLength })
+  })
+
   test('are not written after a failed fsync of a block, nor blocks after that of a shard', async () => {
     const disk = newDisk()
     const blocks = await openOn(disk)
