@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import { InvalidInput } from '../base/errors.ts'
+import { portError } from '../base/port-error.ts'
 import type { Random } from '../base/random.ts'
 import { type Config, type ConfigOrigins, listenAddressOf } from '../config.ts'
 import type { DfsNode } from '../node.ts'
@@ -81,17 +82,12 @@ async function opened (name: FaceName, rule: FaceRule, { log, origins, ...parts 
     trustedProxies: config.trustedProxies,
     rates: { perAddress: rateOf(config.ratePerAddress), perKey: rateOf(config.ratePerKey) },
   }).catch((cause: unknown) => {
-    const error = busyError(name, config[rule.listen], cause)
+    // a port that is taken is the commonest fault of a first start, and of a second node on one machine
+    const error = portError(`${name}-listen`, { place: config[rule.listen], otherwise: '"off"', cause })
     if (error === cause || origins[rule.listen] !== 'default') throw error
     log.error({ face: name, reason: (error as Error).message }, 'a face is left off')
     return undefined
   })
-}
-
-/** A port that is taken is the commonest fault of a first start, and of a second node on one machine. */
-function busyError (name: FaceName, listen: string, error: unknown): unknown {
-  if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') return error
-  return new InvalidInput(`${name}-listen`, `${listen} is in use by another program (another node?): give --${name}-listen another port, or "off"`, { cause: error })
 }
 
 function tlsOf ({ tlsCert: cert, tlsKey: key }: Config): { cert: string, key: string } | undefined {

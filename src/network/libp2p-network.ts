@@ -11,6 +11,7 @@ import { createLibp2p } from 'libp2p'
 import type { Clock } from '../base/clock.ts'
 import { Unavailable } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
+import { portError } from '../base/port-error.ts'
 import type { Random } from '../base/random.ts'
 import { Admission, peerIdOfConnection } from './admission.ts'
 import { announcementLimits } from './announcements.ts'
@@ -206,7 +207,7 @@ class LibNetwork implements Network {
     node.addEventListener('peer:disconnect', (event) => { this.#closed(event.detail.toString() as PeerId) })
     node.addEventListener('peer:discovery', (event) => { this.#discovered(event.detail.id.toString() as PeerId, event.detail.multiaddrs.map(String)) })
     for (const address of this.#options.bootstrap) this.#supervisor.know(peerIn(address), [address])
-    await node.start()
+    try { await node.start() } catch (cause) { throw listenError(cause) }
     const { listen } = this.#options
     if (listen.length > 0 && this.addresses().length === 0) throw new Unavailable(`nothing listens at ${listen.join(', ')}, though the system reported no error: is a network interface up?`)
     this.gossip.start()
@@ -345,6 +346,12 @@ function admissionEnds (admission: Admission, strangers: Map<PeerId, () => void>
     strangers.get(peer)?.()
     strangers.delete(peer)
   })
+}
+
+/** The library tells what the system said in a text of its own. */
+function listenError (cause: unknown): unknown {
+  const [, code, place = ''] = /\blisten (E[A-Z]+)\b.* (\S+)$/m.exec(String(cause)) ?? []
+  return portError('listen', { place, otherwise: 'tcp/0 for any that is free', cause, code })
 }
 
 const distinct = (addresses: readonly Multiaddr[]): Multiaddr[] => [...new Map(addresses.map((address) => [address.toString(), address])).values()]

@@ -53,6 +53,10 @@ describe('public faces', () => {
     await expect(opened({ 's3-listen': `127.0.0.1:${port}` })).rejects.toThrow(`127.0.0.1:${port} is in use by another program (another node?): give --s3-listen another port, or "off"`)
   })
 
+  test('an address that this machine has not is told with what to set', async () => {
+    await expect(opened({ 'http-listen': '192.0.2.7:8080', ...tls })).rejects.toMatchObject({ code: 'invalid', field: 'http-listen', message: '192.0.2.7:8080 is no address of this machine: give --http-listen another' })
+  })
+
   test('are off where there is no data key', async () => {
     await using faces = await opened({ 'http-listen': '127.0.0.1:0', 's3-listen': '127.0.0.1:0' }, 'storage')
     expect(faces.endpoints).toEqual({})

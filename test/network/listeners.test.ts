@@ -61,3 +61,16 @@ describe('a node on a public address', () => {
     await expect(network.listen()).rejects.toThrow('nothing listens at /ip4/0.0.0.0/tcp/0')
   })
 })
+
+test('a port that another program has is told with what to set, and not in the words of the library', async () => {
+  await using taken = await networks(1)
+  const [address = ''] = taken.at(0).addresses()
+  const port = /tcp\/(\d+)/.exec(address)?.[1]
+  await using all = await networks(0)
+  const second = await all.start(9, { listen: `/ip4/127.0.0.1/tcp/${port}` })
+  await expect(second.listen()).rejects.toMatchObject({ code: 'invalid', field: 'listen', message: `127.0.0.1:${port} is in use by another program (another node?): give --listen another port, or tcp/0 for any that is free` })
+  await second[Symbol.asyncDispose]()
+  const elsewhere = await all.start(10, { listen: '/ip4/192.0.2.7/tcp/4201' })
+  await expect(elsewhere.listen()).rejects.toMatchObject({ code: 'invalid', field: 'listen', message: expect.stringContaining('no address of this machine') as string })
+  await elsewhere[Symbol.asyncDispose]()
+})

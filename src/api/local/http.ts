@@ -1,5 +1,6 @@
 import type { Clock } from '../../base/clock.ts'
 import { Unavailable } from '../../base/errors.ts'
+import { portError } from '../../base/port-error.ts'
 import type { Random } from '../../base/random.ts'
 import type { DfsNode } from '../../node.ts'
 import { type Exchange, requireMethod, sendJson } from './context.ts'
@@ -47,12 +48,12 @@ export const apiLimits = {
   windowBytes: 65_535,
 } as const
 
-/** Listens; resolves when the port is open. Disposing it ends watches, refuses what comes, and gives transfers under way a bounded time. @throws what listen says, e.g. EADDRINUSE */
+/** Listens; resolves when the port is open. Disposing it ends watches, refuses what comes, and gives transfers under way a bounded time. @throws InvalidInput for a port that cannot be had */
 export async function serveApi (options: LocalApiOptions): Promise<LocalApi> {
   const token = options.random.bytes(32)
   const { server, readers } = httpServers({ tls: undefined, http2: true, limits: apiLimits, clock: options.clock })
   server.maxConnections = apiLimits.maxConnections
-  const port = await listen(server, { host: loopback, port: options.port })
+  const port = await listen(server, { host: loopback, port: options.port }).catch((cause: unknown) => { throw portError('api-port', { place: `${loopback}:${options.port}`, otherwise: '0 for any that is free', cause }) })
   const rpc = new LateRpc<Incoming>({ ...options, offers: 'everything', permitOf: async ({ request }) => { checkToken(request.headers, token); return (await import('../rpc/permit.ts')).everything } })
   const served = serve(server, { ...options, face: localFace({ options, port, token, rpc, transfers: new Transfers() }) }, readers)
   return { port, token, [Symbol.asyncDispose]: () => served[Symbol.asyncDispose]() }

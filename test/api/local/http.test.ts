@@ -235,3 +235,8 @@ describe('the local API', () => {
     expect(stopped).toBe(true)
   })
 })
+
+test('a port that another program has is told with what to set: a second node on a machine meets it first', async () => {
+  await using first = await servedApi()
+  await expect(servedApi({}, { port: first.api.port })).rejects.toMatchObject({ code: 'invalid', field: 'api-port', message: `127.0.0.1:${first.api.port} is in use by another program (another node?): give --api-port another port, or 0 for any that is free` })
+})
