@@ -75,14 +75,14 @@ export function copySourceIn ({ 'x-dfs-copy-source': header }: IncomingHttpHeade
 /** A copy has the content of its source, and what is beside it. @throws ApiError for what would be passed over */
 function demandNothingBeside ({ headers }: Exchange['request']): void {
   const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
-  if (hasBody || headers['content-type'] !== undefined || Object.keys(metadataIn(headers)).length > 0) throw new ApiError(400, 'invalid', 'a copy (x-dfs-copy-source) has the bytes, the type and the metadata of its source, and takes none with it')
+  if (hasBody || headers['content-type'] !== undefined || headers['content-encoding'] !== undefined || Object.keys(metadataIn(headers)).length > 0) throw new ApiError(400, 'invalid', 'a copy (x-dfs-copy-source) has the bytes, the type and the metadata of its source, and takes none with it')
 }
 
 function putOptionsOf ({ request: { headers } }: Exchange): PutOptions {
   const ifNoneMatch = headers['if-none-match']
   if (ifNoneMatch !== undefined && ifNoneMatch !== '*') throw new ApiError(400, 'invalid', 'If-None-Match of a PUT takes *')
-  const length = headers['content-length']
-  return { contentType: headers['content-type'], metadata: metadataIn(headers), ifMatch: ifMatchIn(headers), ifNoneMatch, sizeBytes: length === undefined ? undefined : Number(length) }
+  const [length, encoding] = [headers['content-length'], headers['content-encoding']]
+  return { contentType: headers['content-type'], ...encoding === undefined ? {} : { headers: { 'content-encoding': encoding } }, metadata: metadataIn(headers), ifMatch: ifMatchIn(headers), ifNoneMatch, sizeBytes: length === undefined ? undefined : Number(length) }
 }
 
 /** Of a write. @throws ApiError */

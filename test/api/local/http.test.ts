@@ -240,3 +240,11 @@ test('a port that another program has is told with what to set: a second node on
   await using first = await servedApi()
   await expect(servedApi({}, { port: first.api.port })).rejects.toMatchObject({ code: 'invalid', field: 'api-port', message: `127.0.0.1:${first.api.port} is in use by another program (another node?): give --api-port another port, or 0 for any that is free` })
 })
+
+test('what a body is encoded by is kept with it, as at the HTTP face: it was passed over, and browsers were sent bytes that say nothing to them', async () => {
+  await using served = await servedApi()
+  await served.client.upload('/v1/objects/photos/zipped', (async function * () { yield new Uint8Array(3) })(), { headers: { 'content-encoding': 'gzip' } })
+  expect((await served.objects.head({ bucket: 'photos', key: 'zipped' })).attributes.headers).toEqual({ 'content-encoding': 'gzip' })
+  await served.client.upload('/v1/objects/photos/plain', (async function * () { yield new Uint8Array(3) })())
+  expect((await served.objects.head({ bucket: 'photos', key: 'plain' })).attributes.headers).toBeUndefined()
+})
