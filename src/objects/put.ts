@@ -117,7 +117,7 @@ class Upload {
   /** Holders record that they keep the blocks for this version too; what too few of them have is read and put. */
   async #share ({ version, get }: SharedSource): Promise<WrittenContent> {
     const { signal } = this.#put.options
-    const [{ content, sizeBytes, hasBlocks }, redundancy] = [version, spreadOf(version)]
+    const [{ content, sizeBytes }, redundancy] = [version, spreadOf(version)]
     const chunks: Cid[] = []
     let isTree = false
     for await (const batch of batches(this.#parts.content.blocksOf(content, { get, signal }))) {
@@ -132,7 +132,8 @@ class Upload {
       isTree ||= batch.some(({ mayBeSpread }) => !mayBeSpread)
     }
     this.#isSpread = redundancy !== undefined
-    return { sizeBytes, content, hasBlocks, root: isTree ? this.#parts.content.rootOf(content) : undefined, chunks: isTree ? [] : chunks }
+    // one that came in parts of no bytes has none, whatever its row says: then nothing is in `pending`
+    return { sizeBytes, content, hasBlocks: this.#pending !== undefined, root: isTree ? this.#parts.content.rootOf(content) : undefined, chunks: isTree ? [] : chunks }
   }
 
   async #store (cid: Cid, block: Uint8Array, { mayBeSpread, signal }: BlockKind & { signal: AbortSignal | undefined }): Promise<void> {

@@ -59,6 +59,16 @@ describe('a copy', () => {
     expect(world.rowOf('to')).toMatchObject({ pending: [], dropped: [] })
   })
 
+  test('of an upload in one empty part is empty too (it was refused, as one that was given up)', async () => {
+    const { world, store } = await worldOf()
+    const { uploadId } = await store.uploads.create(source)
+    const { etag } = await store.uploads.putPart(source, uploadId, 1, bytesOf(''))
+    await store.uploads.complete(source, uploadId, [{ partNumber: 1, etag }])
+    await store.copy(source, target)
+    expect(await textOf(store)).toBe('')
+    expect(world.rowOf('to')).toMatchObject({ pending: [], dropped: [] })
+  })
+
   test('puts the blocks that too few holders keep', async () => {
     const { world, store } = await worldOf()
     await store.put(source, bytesOf(large))
