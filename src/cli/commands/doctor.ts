@@ -7,7 +7,7 @@ import type { Finding, NodeStatus, PeerStatus, Secrets } from '../../node.ts'
 import { interruptSignal } from '../interrupt.ts'
 import { Degraded } from '../degraded.ts'
 import { type Output, outputOf } from '../output.ts'
-import { reach } from '../reach.ts'
+import { reach } from '../../network/reach.ts'
 import { keyFileIn, secretsOf } from '../secrets.ts'
 import { type GivenOptions, type Settings, settingsOf } from '../settings.ts'
 

@@ -12,6 +12,7 @@ import { exchangeKeyOf, type Keyring, openRing, type Ring, ringPurpose } from '.
 import { addressBytes, addressText } from '../../network/addresses.ts'
 import { RequestRefused } from '../../network/index.ts'
 import { type Network, startNetwork } from '../../network/libp2p-network.ts'
+import { answeringFirst } from '../../network/reach.ts'
 import type { Secrets } from '../../node.ts'
 import { type Joined, joinCluster as joinBy } from '../../protocols/join.ts'
 import { capacityOf } from '../layout/capacity.ts'
@@ -26,7 +27,7 @@ const joinTimeoutMs = 60_000
 const dialTimeoutMs = 10_000
 
 /**
- * Makes this node a member of the cluster that the token invites to, by the first of its sponsors that answers. Cut off at any point it can be run again
+ * Makes this node a member of the cluster that the token invites to, by the first of its sponsors that answers; all are looked for at once. Cut off at any point it can be run again
  * with the same token. @throws Refused (with the sponsor's reason), Unavailable (no sponsor answers), InvalidInput (the token)
  */
 export async function joinCluster (config: Config, secrets: Secrets, text: string): Promise<{ clusterId: string, peerId: PeerId }> {
@@ -67,7 +68,7 @@ async function joinedBy (config: Config, joining: Joining): Promise<{ joined: Jo
   })
   await network.listen()
   const failures: string[] = []
-  for (const address of joining.token.addresses.map(addressText)) {
+  for await (const address of answeringFirst(joining.token.addresses.map(addressText))) {
     try {
       return { joined: await joinAt(network, address, config, joining) }
     } catch (error) {

@@ -18,3 +18,16 @@ export async function reach (multiaddr: string): Promise<string | undefined> {
 
 /** A node that listens on all of them is on this machine's own, too. */
 const anyAddress: ReadonlyMap<string, string> = new Map([['0.0.0.0', '127.0.0.1'], ['::', '::1']])
+
+/** All of them, those at which somebody answers first, as soon as that is known; whoever dials them one after another need not wait for those at which nobody does. */
+export async function * answeringFirst (addresses: readonly string[], look: (multiaddr: string) => Promise<string | undefined> = reach): AsyncIterable<string> {
+  const looks = new Map(addresses.map((address) => [address, look(address).then((outcome) => ({ address, isOpen: outcome === 'open' }))]))
+  const others: string[] = []
+  while (looks.size > 0) {
+    const { address, isOpen } = await Promise.race(looks.values())
+    looks.delete(address)
+    if (isOpen) yield address
+    else others.push(address)
+  }
+  yield * others
+}
