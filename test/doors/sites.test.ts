@@ -71,4 +71,14 @@ describe('a public-read bucket as a website', () => {
   test('a name that has none below it is no bucket', async () => {
     expect((await get('/open/docs/index.html', 'files.example.org')).status).toBe(200)
   })
+
+  test('a name that is this server\'s whole is no bucket\'s, though all below its domain are', async () => {
+    const hosts = ['files.example.org', '*.example.org']
+    await using all = await servedWeb({ hosts }, { hosts })
+    await all.put('open/x', 'x')
+    await all.objects.createBucket('site', { settings: { publicRead: true, website: { index: 'index.html' } } })
+    expect(await all.ask('/open/x', { headers: { host: 'files.example.org' } })).toMatchObject({ status: 200, body: 'x' })
+    expect((await all.ask('/s/0123456789abcdef', { headers: { host: 'Files.example.org', accept: 'text/html' } })).status).toBe(200)
+    expect((await all.ask('/open/x', { headers: { host: 'site.example.org' } })).status).toBe(404)
+  })
 })

@@ -12,9 +12,10 @@ import { plainHeaders } from './html.ts'
 import { keyOf } from './paths.ts'
 import { sendObject } from './send-object.ts'
 
-/** The bucket that a host names: what stands before a name of which all below is allowed, or before localhost. Every such site is an origin of its own. */
+/** The bucket that a host names: what stands before a name of which all below is allowed, or before localhost; of a name that is this server's whole, none. Every such site is an origin of its own. */
 export function siteBucketOf (host: string | undefined, hosts: readonly string[]): string | undefined {
   const name = hostNameOf(host ?? '')
+  if (hosts.some((rule) => rule.toLowerCase() === name)) return undefined
   const domains = [...hosts.filter((rule) => rule.startsWith('*.')).map((rule) => rule.slice(2).toLowerCase()), 'localhost']
   const domain = domains.find((one) => name?.endsWith(`.${one}`))
   return domain === undefined ? undefined : name?.slice(0, -domain.length - 1)
