@@ -73,7 +73,7 @@ const http2Options = (limits: HttpServerLimits): http2.ServerOptions => ({
 function secureHttp2 (tls: TlsSecrets, limits: HttpServerLimits): http2.Http2SecureServer {
   const server = http2.createSecureServer({ ...http2Options(limits), ...httpOptions(limits), ...tlsOptions(tls, limits), allowHTTP1: true } as http2.SecureServerOptions)
   widened(server, limits)
-  ending(server)
+  ending(server, limits)
   return server
 }
 
@@ -84,19 +84,21 @@ function widened (server: EventEmitter, { windowBytes }: HttpServerLimits): void
 /**
  * A stream that its client resets without an error, while it is still written to, Node leaves as it is, until its session is idle for long, its connection gone or not:
  * what it is written from would be held, and of such streams no session has a bound. One whose answer had ended it tells of nobody, and counts as one of those that its
- * client may have: it is looked for when another comes.
+ * client may have: such are looked for when those are half used up, for one that the socket has not taken yet looks the same.
  */
-function ending (server: EventEmitter): void {
+function ending (server: EventEmitter, { maxStreams }: HttpServerLimits): void {
   server.on('session', (session: http2.ServerHttp2Session) => {
     const streams = new Set<http2.ServerHttp2Stream>()
     session.on('stream', (stream: http2.ServerHttp2Stream) => {
-      for (const other of streams) if (other.closed && other.state.state === http2.constants.NGHTTP2_STREAM_STATE_IDLE) other.destroy()
+      if (streams.size * 2 >= maxStreams) for (const other of streams) if (isForgotten(other)) other.destroy()
       streams.add(stream)
       stream.once('aborted', () => { stream.destroy() }).once('close', () => { streams.delete(stream) })
     })
     session.socket.once('close', () => { for (const stream of streams) stream.destroy() })
   })
 }
+
+const isForgotten = (stream: http2.ServerHttp2Stream): boolean => stream.closed && stream.state.state === http2.constants.NGHTTP2_STREAM_STATE_IDLE
 
 function bounded (server: http.Server | https.Server | http2.Http2Server | http2.Http2SecureServer, { maxHeaders, idleTimeoutMs }: HttpServerLimits): void {
   if ('maxHeadersCount' in server) server.maxHeadersCount = maxHeaders
@@ -107,7 +109,7 @@ function bounded (server: http.Server | https.Server | http2.Http2Server | http2
 function sorted (plain: http.Server, framed: http2.Http2Server, { limits, clock }: HttpServerOptions): Server {
   const server = createServer()
   widened(framed, limits)
-  ending(framed)
+  ending(framed, limits)
   // its checks of slow headers begin when it listens, which it never does by itself
   plain.emit('listening')
   server.on('close', () => { plain.close(); framed.close() })
