@@ -93,6 +93,17 @@ export class ClusterState {
     })
   }
 
+  /** Acts while the layout of this version is gone by, and adopts none meanwhile. False: it is another already, and nothing was done. */
+  async whileAt (version: bigint, act: () => Promise<void>): Promise<boolean> {
+    const acting = this.#changing.then(async () => {
+      if (this.#facts.layout.version !== version) return false
+      await act()
+      return true
+    })
+    this.#changing = acting.then(() => {}, () => {})
+    return await acting
+  }
+
   async remember (row: MemberRow): Promise<void> {
     const { peerId } = describeMember(row)
     await this.#change((facts) => {

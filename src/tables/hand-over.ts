@@ -38,6 +38,8 @@ export interface HandOverPorts {
   /** Asks another replica. */
   readonly ask: (peer: PeerId, request: TableQuestion & { readonly version: bigint }, options: { signal?: AbortSignal }) => Promise<TableAnswer>
   readonly takeover: () => Takeover
+  /** Acts while this node goes by the layout of this version, and follows none meanwhile. False: it goes by another already, and nothing was done. */
+  readonly whileAt: (version: bigint, act: () => Promise<void>) => Promise<boolean>
   /** An identity round. Undefined where the node has no keys to propose with. */
   readonly settle: RowSettler | undefined
   /** Whether a record of this peer may be stored here: who cannot check a vote tag takes sealed rows from members alone. */
@@ -98,20 +100,22 @@ export class HandOver {
   }
 
   async #take (takeover: Takeover, partitions: readonly number[], signal: AbortSignal | undefined): Promise<readonly number[]> {
-    const { self } = this.#ports
-    const own = await this.#digestsAt(takeover, self, partitions.filter((partition) => !takeover.restoring.has(partition)), signal)
+    const { self, store } = this.#ports
+    // what has come back is in service, and promises: before a restart, say, or under the version before
+    const restoring = new Set(partitions.filter((partition) => takeover.restoring.has(partition) && store.lostPartitions().has(partition)))
+    const own = await this.#digestsAt(takeover, self, partitions.filter((partition) => !restoring.has(partition)), signal)
     const peers = new Set(partitions.flatMap((partition) => takeover.from(partition)))
     const told = new Map(await Promise.all([...peers].map(async (peer) => {
-      const asked = partitions.filter((partition) => takeover.from(partition).includes(peer) && !(peer === self && takeover.restoring.has(partition)))
+      const asked = partitions.filter((partition) => takeover.from(partition).includes(peer) && !(peer === self && restoring.has(partition)))
       return [peer, await this.#digestsAt(takeover, peer, asked, signal)] as const
     })))
     const done: number[] = []
-    const restorations = new Restorations(this.#ports)
+    const restorations = new Restorations(this.#ports, takeover.version)
     for (const partition of partitions) {
       const digests = takeover.from(partition).flatMap((peer) => { const digest = told.get(peer)?.digests.get(partition); return digest === undefined ? [] : [{ peer, digest }] })
       // what one partition does not allow is no reason to leave the others
-      const empty = takeover.isOfAll === true ? takeover.from(partition).filter((peer) => told.get(peer)?.lost.has(partition) === true || (peer === self && takeover.restoring.has(partition))) : []
-      const isDone = await this.#takePartition(takeover, { partition, digests, empty, own: own.digests.get(partition), restorations }, signal).catch((error: unknown) => {
+      const empty = takeover.isOfAll === true ? takeover.from(partition).filter((peer) => told.get(peer)?.lost.has(partition) === true || (peer === self && restoring.has(partition))) : []
+      const isDone = await this.#takePartition(takeover, { partition, isRestoring: restoring.has(partition), digests, empty, own: own.digests.get(partition), restorations }, signal).catch((error: unknown) => {
         signal?.throwIfAborted()
         this.#ports.warn('a partition could not be taken over now', error)
         return false
@@ -123,8 +127,7 @@ export class HandOver {
   }
 
   /** 'to be restored': what it is to have is known, and is carried out together with others. */
-  async #takePartition (takeover: Takeover, { partition, digests, empty, own, restorations }: { partition: number, digests: ReadonlyArray<{ peer: PeerId, digest: PartitionDigest }>, empty: readonly PeerId[], own: PartitionDigest | undefined, restorations: Restorations }, signal: AbortSignal | undefined): Promise<boolean | 'to be restored'> {
-    const isRestoring = takeover.restoring.has(partition)
+  async #takePartition (takeover: Takeover, { partition, isRestoring, digests, empty, own, restorations }: { partition: number, isRestoring: boolean, digests: ReadonlyArray<{ peer: PeerId, digest: PartitionDigest }>, empty: readonly PeerId[], own: PartitionDigest | undefined, restorations: Restorations }, signal: AbortSignal | undefined): Promise<boolean | 'to be restored'> {
     const isNothingNew = ({ digest }: { digest: PartitionDigest }): boolean => digest.count === 0 || (own !== undefined && own.count === digest.count && equals(own.digest, digest.digest))
     const heard = new Set([...empty, ...digests.filter(isNothingNew).map(({ peer }) => peer)])
     const held: Held[] = []
@@ -141,10 +144,8 @@ export class HandOver {
     const floor = highestOf(floors)
     if (isRestoring && takeover.isOfAll === true && takeover.from(partition).every((peer) => peer === this.#ports.self)) {
       // nobody else is left who could tell: what of it is still intact is all that there is
-      this.#ports.restoring([partition])
-      await this.#ports.store.restore(partition)
-      await this.#ports.restored(partition)
-      return true
+      restorations.addIntact(partition)
+      return 'to be restored'
     }
     if (isRestoring) {
       const rows = await this.#lostRows(takeover, { partition, held }, signal)
@@ -252,39 +253,52 @@ export class HandOver {
   }
 }
 
-interface Restoration { readonly partition: number, readonly rows: readonly StoredRow[], readonly floor: Ballot | undefined }
+/** `rows` undefined: what of it is still intact. */
+interface Restoration { readonly partition: number, readonly rows: readonly StoredRow[] | undefined, readonly floor: Ballot | undefined }
 
-/** Partitions that come back, some together: each of the steps of the store costs syncs of the disk. */
+/**
+ * Partitions that come back, some together: each of the steps of the store costs syncs of the disk. Not under a layout that has been followed by another since they were asked for: which partitions
+ * come back under that one is written down, and the node may enter them anew.
+ */
 class Restorations {
-  readonly #ports: Pick<HandOverPorts, 'store' | 'restoring' | 'restored'>
+  readonly #ports: Pick<HandOverPorts, 'store' | 'restoring' | 'restored' | 'whileAt' | 'warn'>
+  readonly #version: bigint
   #waiting: Restoration[] = []
   #bytes = 0
 
-  constructor (ports: Pick<HandOverPorts, 'store' | 'restoring' | 'restored'>) { this.#ports = ports }
+  constructor (ports: Pick<HandOverPorts, 'store' | 'restoring' | 'restored' | 'whileAt' | 'warn'>, version: bigint) {
+    this.#ports = ports
+    this.#version = version
+  }
 
   get isDue (): boolean { return this.#bytes > handOverLimits.maxRestoredBytes }
 
   add (restoration: Restoration): void {
     this.#waiting.push(restoration)
-    this.#bytes += restoration.rows.reduce((sum, { accepted }) => sum + (accepted?.byteLength ?? 0), 0)
+    this.#bytes += (restoration.rows ?? []).reduce((sum, { accepted }) => sum + (accepted?.byteLength ?? 0), 0)
   }
+
+  addIntact (partition: number): void { this.add({ partition, rows: undefined, floor: undefined }) }
 
   /** Gives which are in service again. */
   async carryOut (): Promise<readonly number[]> {
-    const { store, restoring, restored } = this.#ports
     const carried = this.#waiting
     this.#waiting = []
     this.#bytes = 0
     if (carried.length === 0) return []
+    return await this.#ports.whileAt(this.#version, async () => this.#restore(carried)) ? carried.map(({ partition }) => partition) : []
+  }
+
+  async #restore (carried: readonly Restoration[]): Promise<void> {
+    const { store, restoring, restored, warn } = this.#ports
     const partitions = carried.map(({ partition }) => partition)
-    await store.clear(...partitions)
-    const rows = carried.flatMap((of) => of.rows)
+    await store.clear(...carried.flatMap(({ partition, rows }) => rows === undefined ? [] : [partition]))
+    const rows = carried.flatMap((of) => of.rows ?? [])
     if (rows.length > 0) await store.fill(rows)
     for (const { partition, floor } of carried) if (floor !== undefined) await store.raiseFloor(partition, floor)
     restoring(partitions)
     await store.restore(...partitions)
-    for (const partition of partitions) await restored(partition)
-    return partitions
+    for (const partition of partitions) await restored(partition).catch((error: unknown) => { warn('a partition is in service again, and its names could not be listed', error) })
   }
 }
 

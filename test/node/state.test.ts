@@ -56,6 +56,23 @@ describe('what a node knows of its cluster', () => {
     expect(state.layout.version).toBe(2n)
   })
 
+  test('has no layout follow another while something is done under that one, and does nothing under one that has been followed', async () => {
+    const { state, next } = slowDisk()
+    const done = Promise.withResolvers<void>()
+    const acting = state.whileAt(1n, () => done.promise)
+    const adopting = state.adoptLayout(encodeLayout(closed))
+    const late = state.whileAt(1n, async () => { throw new Error('not under this one') })
+    const failing = state.whileAt(2n, async () => { throw new Error('EIO') })
+    expect(state.layout.version).toBe(1n)
+    done.resolve()
+    expect(await acting).toBe(true);
+    (await next()).resolve()
+    await adopting
+    expect(await late).toBe(false)
+    await expect(failing).rejects.toThrow('EIO')
+    expect(await state.whileAt(2n, async () => {})).toBe(true)
+  })
+
   test('stays as it was when the disk fails, and can be changed later', async () => {
     const { state, next } = slowDisk()
     const failing = state.adoptLayout(encodeLayout(closed))

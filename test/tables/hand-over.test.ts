@@ -36,13 +36,14 @@ class Changing {
     return (await this.node(i).store.get(table, rowKeyOf(of)))?.accepted !== undefined
   }
 
-  handOver (i: number, keys: readonly RowAddress[], { restoring = [], isKeyless = false, isMember = () => true, left, from: of = [a, b, c], rebuild }: { rebuild?: IndexRebuild, restoring?: readonly number[], from?: readonly number[], isKeyless?: boolean, isMember?: (peer: PeerId) => boolean, left?: readonly number[] } = {}): HandOver {
+  handOver (i: number, keys: readonly RowAddress[], { restoring = [], isKeyless = false, isMember = () => true, left, from: of = [a, b, c], rebuild, isFollowed = false, restored = async (partition) => { await rebuild?.restored(partition) } }: { isFollowed?: boolean, restored?: (partition: number) => Promise<void>, rebuild?: IndexRebuild, restoring?: readonly number[], from?: readonly number[], isKeyless?: boolean, isMember?: (peer: PeerId) => boolean, left?: readonly number[] } = {}): HandOver {
     const { self, store, replica, peers, registers } = this.node(i)
     const from = (left ?? of).map((at) => this.node(at).self)
     const takeover: Takeover = { version: 2n, partitions: [...new Set([...keys.map((of) => partitionOfTable({ table: of.table, rowKey: rowKeyOf(of) })), ...restoring])], restoring: new Set(restoring), from: () => from, isOfAll: left !== undefined }
     return new HandOver({
       self, store, replica, codec: plainCodec, takeover: () => takeover, ask: async (peer, request, wait) => peers.ask(peer, request, wait),
-      settle: isKeyless ? undefined : registers.settle, isTakenFrom: (peer, table) => !isKeyless || table >= 16 || isMember(peer), restoring: (partitions) => { rebuild?.returning(partitions) }, restored: async (partition) => { await rebuild?.restored(partition) }, warn: () => {},
+      settle: isKeyless ? undefined : registers.settle, isTakenFrom: (peer, table) => !isKeyless || table >= 16 || isMember(peer), restoring: (partitions) => { rebuild?.returning(partitions) }, restored, warn: () => {},
+      whileAt: async (_version, act) => { if (!isFollowed) await act(); return !isFollowed },
     })
   }
 }
@@ -268,5 +269,50 @@ describe('a replica that lost a partition', () => {
     all.world.dead.add(all.node(a).self)
     expect(await run(all.handOver(b, [], { restoring: [partition] }))).toBe(1)
     expect(all.node(b).store.lostPartitions()).toContain(partition)
+  })
+
+  test('is not cleared once more by a node that starts again while the layout changes: it has promised and accepted since', async () => {
+    const all = new Changing()
+    await all.put('row')
+    await all.put('member', { table: tables.members })
+    const partition = partitionOf(rowKeyOf(address('row')))
+    const { store } = all.node(b)
+    store.lose(partition)
+    all.begin()
+    expect(await run(all.handOver(b, [], { restoring: [partition] }))).toBe(0)
+    const before = await store.get(tables.objects, rowKeyOf(address('row')))
+    const clear = vi.spyOn(store, 'clear')
+    expect(await run(all.handOver(b, [], { restoring: [partition] }))).toBe(0)
+    expect(clear).not.toHaveBeenCalled()
+    expect(await store.get(tables.objects, rowKeyOf(address('row')))).toEqual(before)
+  })
+
+  test('does not come back under a layout that has been followed by another meanwhile', async () => {
+    const all = new Changing()
+    await all.put('row')
+    await all.put('member', { table: tables.members })
+    const partition = partitionOf(rowKeyOf(address('row')))
+    all.node(b).store.lose(partition)
+    all.begin()
+    expect(await run(all.handOver(b, [], { restoring: [partition], isFollowed: true }))).toBe(1)
+    expect(all.node(b).store.lostPartitions()).toContain(partition)
+  })
+
+  test('is in service, and the others too, where the names of one cannot be shown', async () => {
+    const all = new Changing()
+    const names = ['row 1', 'row 2', 'row 3']
+    for (const name of names) await all.put(name)
+    await all.put('member', { table: tables.members })
+    const lost = [...new Set(names.map((name) => partitionOf(rowKeyOf(address(name)))))].toSorted((x, y) => x - y)
+    const { store } = all.node(b)
+    for (const partition of lost) store.lose(partition)
+    all.begin()
+    const shown: number[] = []
+    const restored = async (partition: number): Promise<void> => {
+      if (partition === lost[0]) throw new Error('a name that cannot be read')
+      shown.push(partition)
+    }
+    expect(await run(all.handOver(b, [], { restoring: lost, restored }))).toBe(0)
+    expect(shown).toEqual(lost.slice(1))
   })
 })
