@@ -1,4 +1,4 @@
-import { compareBallots, isSameBallot } from './ballot.ts'
+import { compareBallots, highestBallot, isSameBallot } from './ballot.ts'
 import type { Ballot } from './index.ts'
 
 /**
@@ -24,20 +24,21 @@ export type Verdict =
   | { readonly kind: 'refused', readonly promised: Ballot }
 
 /**
- * `held` undefined: nothing is known of the row, so any ballot is higher. A row only promised is not that. But under a floor it may have been there and
- * be buried: then it counts as promised at the floor, and nothing at or below it is taken; the tombstone itself, come late, would stand again. What comes late is
- * held to the floor where nothing was accepted, too: who enters a partition may promise before it has taken over the floor.
+ * `held` undefined: nothing is known of the row, so any ballot is higher. A row only promised is not that. Each row counts as promised at the floor: others that have gone may have promised it as
+ * much. And one that is absent under a floor may have been there and be buried: then nothing at the floor is taken either; the tombstone itself, come late, would stand again. So it is with what comes
+ * late where nothing was accepted: who enters a partition may promise before it has taken over the floor.
  */
 export function judge (held: Held | undefined, proposal: Proposal, floor?: Ballot): Verdict {
-  const mayBeBuried = held === undefined || (held.accepted === undefined && proposal.kind === 'handOver')
-  if (mayBeBuried && floor !== undefined && compareBallots(proposal.ballot, floor) <= 0) return { kind: 'refused', promised: floor }
-  const order = held === undefined ? 1 : compareBallots(proposal.ballot, held.promised)
+  const promised = highestBallot([held?.promised, floor])
+  const order = promised === undefined ? 1 : compareBallots(proposal.ballot, promised)
   if (proposal.kind === 'prepare') {
     // an equal ballot was prepared already: a second promise could go to a second value
-    if (held !== undefined && order <= 0) return { kind: 'refused', promised: held.promised }
+    if (promised !== undefined && order <= 0) return { kind: 'refused', promised }
     return { kind: 'promised', accepted: held?.accepted, save: { promised: proposal.ballot, accepted: held?.accepted } }
   }
   if (held?.accepted !== undefined && isSameBallot(held.accepted.ballot, proposal.ballot)) return { kind: 'accepted', save: undefined }
-  if (held !== undefined && order < 0) return { kind: 'refused', promised: held.promised }
+  const mayBeBuried = held === undefined || (held.accepted === undefined && proposal.kind === 'handOver')
+  const isBuried = mayBeBuried && floor !== undefined && compareBallots(proposal.ballot, floor) <= 0
+  if (promised !== undefined && (order < 0 || isBuried)) return { kind: 'refused', promised }
   return { kind: 'accepted', save: { promised: proposal.ballot, accepted: { ballot: proposal.ballot, record: proposal.record } } }
 }

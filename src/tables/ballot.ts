@@ -16,6 +16,10 @@ export function compareBallots (a: Ballot, b: Ballot): number {
 
 export const isSameBallot = (a: Ballot, b: Ballot): boolean => compareBallots(a, b) === 0
 
+/** Undefined: there is none. */
+export const highestBallot = (ballots: ReadonlyArray<Ballot | undefined>): Ballot | undefined =>
+  ballots.reduce((a, b) => (b === undefined || (a !== undefined && compareBallots(a, b) >= 0) ? a : b), undefined)
+
 /** 40 bytes: u64 counter | 32-byte proposer's key. */
 export const encodeBallot = ({ counter, proposer }: Ballot): Uint8Array => new ByteWriter().u64(counter).raw(proposer).finish()
 

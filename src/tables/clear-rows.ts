@@ -1,5 +1,6 @@
 import { compareBytes, partitionCount, partitionOf } from '../base/bytes.ts'
-import { isClear, PartitionLost, type RowCodec, type RowStore, type StoredRow } from './index.ts'
+import { highestBallot } from './ballot.ts'
+import { type Ballot, isClear, PartitionLost, type RowCodec, type RowStore, type StoredRow } from './index.ts'
 import type { PartitionDigest } from './messages.ts'
 import { nameOf } from './recent-rows.ts'
 import { added, agreedTerm, sumBytes } from './row-sum.ts'
@@ -24,6 +25,7 @@ export class ClearRows {
   readonly #codec: Pick<RowCodec, 'ballotOf'>
   readonly #names = new Map<string, Name>()
   #gathering: Promise<void> | undefined
+  #promised: Ballot | undefined
 
   constructor ({ store, codec }: { store: RowStore, codec: Pick<RowCodec, 'ballotOf'> }) {
     this.#store = store
@@ -31,9 +33,14 @@ export class ClearRows {
   }
 
   /** A row that the store has from now on. */
-  saved ({ table, rowKey, accepted }: Name & { readonly accepted: unknown }): void {
-    if (isClear(table) && accepted !== undefined) this.#names.set(nameOf({ table, rowKey }), { table, rowKey })
+  saved ({ table, rowKey, promised, accepted }: Name & { readonly promised: Ballot, readonly accepted: unknown }): void {
+    if (!isClear(table)) return
+    this.#promised = highestBallot([this.#promised, promised])
+    if (accepted !== undefined) this.#names.set(nameOf({ table, rowKey }), { table, rowKey })
   }
+
+  /** No clear row has promised more; once the rows have been asked for. */
+  get promised (): Ballot | undefined { return this.#promised }
 
   /** In order of row key, from `after` (exclusive). @throws PartitionLost while any partition is: what is missing there may be one of them */
   async * rows ({ after }: { after?: Uint8Array } = {}): AsyncIterable<StoredRow> {

@@ -1,7 +1,7 @@
 import { equals, partitionOf } from '../base/bytes.ts'
 import { Corrupt } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
-import { compareBallots, isSameBallot } from './ballot.ts'
+import { compareBallots, highestBallot, isSameBallot } from './ballot.ts'
 import { clearPartition } from './clear-rows.ts'
 import { enoughOthers, isMajority } from './electorate.ts'
 import { type Ballot, isClear, type RowCodec, type RowStore, type StoredRow, type TableNumber } from './index.ts'
@@ -38,6 +38,8 @@ export interface HandOverPorts {
   /** Asks another replica. */
   readonly ask: (peer: PeerId, request: TableQuestion & { readonly version: bigint }, options: { signal?: AbortSignal }) => Promise<TableAnswer>
   readonly takeover: () => Takeover
+  /** As the store's of a partition, of the clear rows. */
+  readonly raiseClearFloor: (floor: Ballot) => Promise<void>
   /** Acts while this node goes by the layout of this version, and follows none meanwhile. False: it goes by another already, and nothing was done. */
   readonly whileAt: (version: bigint, act: () => Promise<void>) => Promise<boolean>
   /** An identity round. Undefined where the node has no keys to propose with. */
@@ -55,17 +57,18 @@ export interface HandOverPorts {
  * A new replica takes over what the old ones have, partition by partition: from a majority of those that decided before, for only of a majority one is sure
  * to have what was chosen, and under the version by which they decide no more alone: who answers at that version has ended all it began before.
  *
- * The floor comes with the rows, and is raised last: those below it would be refused. What was buried before the rows were looked for is below the floor of then.
+ * The floor comes with the rows, and is raised last: those below it would be refused. What was buried before the rows were looked for is below the floor of then; and so is all that was promised under
+ * older versions. For a promise does not only keep the rounds before it from winning, which under an older version none does: what one replica accepted in the round that it was given to, and nobody
+ * else, is above whatever is chosen afterwards. So where those who promised have gone, others must not choose below.
  *
- * A row comes by late delivery, under its rule: where more was promised here already, an identity round decides what the row says. Rows that were only promised
- * need not come: who promised decides under the old version no more. A partition that this node lost comes back the same way, but only under a version
+ * A row comes by late delivery, under its rule: where more was promised here already, an identity round decides what the row says. A partition that this node lost comes back the same way, but only under a version
  * adopted after the loss. Under an older one it may have promised what it now forgets.
  */
 export class HandOver {
   readonly #ports: HandOverPorts
   #version = 0n
   #left: number[] = []
-  #clearRows: Promise<readonly Held[]> | undefined
+  #clearRows: Promise<ClearHeld> | undefined
 
   constructor (ports: HandOverPorts) { this.#ports = ports }
 
@@ -110,12 +113,13 @@ export class HandOver {
       return [peer, await this.#digestsAt(takeover, peer, asked, signal)] as const
     })))
     const done: number[] = []
+    const floors: Array<readonly [partition: number, floor: Ballot]> = []
     const restorations = new Restorations(this.#ports, takeover.version)
     for (const partition of partitions) {
       const digests = takeover.from(partition).flatMap((peer) => { const digest = told.get(peer)?.digests.get(partition); return digest === undefined ? [] : [{ peer, digest }] })
       // what one partition does not allow is no reason to leave the others
       const empty = takeover.isOfAll === true ? takeover.from(partition).filter((peer) => told.get(peer)?.lost.has(partition) === true || (peer === self && restoring.has(partition))) : []
-      const isDone = await this.#takePartition(takeover, { partition, isRestoring: restoring.has(partition), digests, empty, own: own.digests.get(partition), restorations }, signal).catch((error: unknown) => {
+      const isDone = await this.#takePartition(takeover, { partition, isRestoring: restoring.has(partition), digests, empty, own: own.digests.get(partition), restorations, floors }, signal).catch((error: unknown) => {
         signal?.throwIfAborted()
         this.#ports.warn('a partition could not be taken over now', error)
         return false
@@ -123,11 +127,12 @@ export class HandOver {
       if (isDone === true) done.push(partition)
       if (restorations.isDue) done.push(...await restorations.carryOut())
     }
+    if (floors.length > 0) await this.#ports.store.raiseFloor(...floors)
     return [...done, ...await restorations.carryOut()]
   }
 
-  /** 'to be restored': what it is to have is known, and is carried out together with others. */
-  async #takePartition (takeover: Takeover, { partition, isRestoring, digests, empty, own, restorations }: { partition: number, isRestoring: boolean, digests: ReadonlyArray<{ peer: PeerId, digest: PartitionDigest }>, empty: readonly PeerId[], own: PartitionDigest | undefined, restorations: Restorations }, signal: AbortSignal | undefined): Promise<boolean | 'to be restored'> {
+  /** 'to be restored': what it is to have is known, and is carried out together with others; so are floors raised. */
+  async #takePartition (takeover: Takeover, { partition, isRestoring, digests, empty, own, restorations, floors: toRaise }: { partition: number, isRestoring: boolean, digests: ReadonlyArray<{ peer: PeerId, digest: PartitionDigest }>, empty: readonly PeerId[], own: PartitionDigest | undefined, restorations: Restorations, floors: Array<readonly [partition: number, floor: Ballot]> }, signal: AbortSignal | undefined): Promise<boolean | 'to be restored'> {
     const isNothingNew = ({ digest }: { digest: PartitionDigest }): boolean => digest.count === 0 || (own !== undefined && own.count === digest.count && equals(own.digest, digest.digest))
     const heard = new Set([...empty, ...digests.filter(isNothingNew).map(({ peer }) => peer)])
     const held: Held[] = []
@@ -141,7 +146,7 @@ export class HandOver {
       held.push(...ballots.filter(({ table }) => isClear(table) === (partition === clearPartition)))
     }
     if (!isEnough(takeover, takeover.from(partition), heard, isRestoring ? this.#ports.self : undefined)) return false
-    const floor = highestOf(floors)
+    const floor = highestBallot(floors)
     if (isRestoring && takeover.isOfAll === true && takeover.from(partition).every((peer) => peer === this.#ports.self)) {
       // nobody else is left who could tell: what of it is still intact is all that there is
       restorations.addIntact(partition)
@@ -154,7 +159,8 @@ export class HandOver {
       return 'to be restored'
     }
     if (!await this.#deliver(takeover, held, signal)) return false
-    if (floor !== undefined) await this.#ports.store.raiseFloor(partition, floor)
+    if (floor !== undefined && partition !== clearPartition) toRaise.push([partition, floor])
+    if (floor !== undefined && partition === clearPartition) await this.#ports.raiseClearFloor(floor)
     return true
   }
 
@@ -185,9 +191,10 @@ export class HandOver {
 
   /** What was lost comes back whole: its sealed rows, and the clear ones that lie among them. Undefined: it cannot be had now. */
   async #lostRows (takeover: Takeover, { partition, held }: { partition: number, held: readonly Held[] }, signal: AbortSignal | undefined): Promise<readonly StoredRow[] | undefined> {
-    const { codec } = this.#ports
-    const clear = await (this.#clearRows ??= this.#clearRowsOf(takeover, signal).catch((error: unknown) => { this.#clearRows = undefined; throw error }))
+    const { codec, raiseClearFloor } = this.#ports
+    const { held: clear, floor } = await (this.#clearRows ??= this.#clearRowsOf(takeover, signal).catch((error: unknown) => { this.#clearRows = undefined; throw error }))
     if (clear.length === 0) { this.#clearRows = undefined; return undefined }
+    if (floor !== undefined) await raiseClearFloor(floor)
     const rows: StoredRow[] = []
     for (const row of highestEach([...held, ...clear.filter(({ rowKey }) => partitionOf(rowKey) === partition)])) {
       const { table, rowKey } = row
@@ -200,13 +207,14 @@ export class HandOver {
   }
 
   /** Those of so many of the voters of before that nothing chosen is missing; none if they cannot be had. */
-  async #clearRowsOf (takeover: Takeover, signal: AbortSignal | undefined): Promise<readonly Held[]> {
+  async #clearRowsOf (takeover: Takeover, signal: AbortSignal | undefined): Promise<ClearHeld> {
     const voters = takeover.from(clearPartition)
     const others = voters.filter((peer) => peer !== this.#ports.self)
-    const told = await Promise.all(others.map(async (peer) => ({ peer, ballots: await this.#ballotsAt(takeover, peer, clearPartition, signal) })))
+    const floors: Array<Ballot | undefined> = []
+    const told = await Promise.all(others.map(async (peer) => ({ peer, ballots: await this.#ballotsAt(takeover, peer, clearPartition, signal, (floor) => { floors.push(floor) }) })))
     const heard = told.filter(({ ballots }) => ballots !== undefined)
-    if (!isEnough(takeover, takeover.isOfAll === true ? others : voters, new Set(heard.map(({ peer }) => peer)), this.#ports.self)) return []
-    return heard.flatMap(({ ballots }) => ballots ?? [])
+    if (!isEnough(takeover, takeover.isOfAll === true ? others : voters, new Set(heard.map(({ peer }) => peer)), this.#ports.self)) return { held: [], floor: undefined }
+    return { held: heard.flatMap(({ ballots }) => ballots ?? []), floor: highestBallot(floors) }
   }
 
   async #recordOf (takeover: Takeover, { table, rowKey, ballot, holders }: Row, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
@@ -295,7 +303,7 @@ class Restorations {
     await store.clear(...carried.flatMap(({ partition, rows }) => rows === undefined ? [] : [partition]))
     const rows = carried.flatMap((of) => of.rows ?? [])
     if (rows.length > 0) await store.fill(rows)
-    for (const { partition, floor } of carried) if (floor !== undefined) await store.raiseFloor(partition, floor)
+    await store.raiseFloor(...carried.flatMap(({ partition, floor }) => floor === undefined ? [] : [[partition, floor] as const]))
     restoring(partitions)
     await store.restore(...partitions)
     for (const partition of partitions) await restored(partition).catch((error: unknown) => { warn('a partition is in service again, and its names could not be listed', error) })
@@ -303,6 +311,7 @@ class Restorations {
 }
 
 interface Held extends RowBallot { readonly peer: PeerId }
+interface ClearHeld { readonly held: readonly Held[], readonly floor: Ballot | undefined }
 interface Row extends RowBallot { readonly holders: readonly PeerId[] }
 
 /** A majority of those that decided before; for one of them that has forgotten as many others as that takes; after a loss all of those that are left. */
@@ -311,9 +320,6 @@ function isEnough ({ version, isOfAll = false }: Takeover, from: readonly PeerId
   if (forgetful !== undefined && from.includes(forgetful)) return heard.size >= enoughOthers(from.length)
   return isMajority({ version, groups: [from] }, (peer) => heard.has(peer))
 }
-
-const highestOf = (floors: ReadonlyArray<Ballot | undefined>): Ballot | undefined =>
-  floors.reduce((a, b) => (b === undefined || (a !== undefined && compareBallots(a, b) >= 0) ? a : b), undefined)
 
 /** Of each row the highest ballot, and who has it. */
 function highestEach (held: readonly Held[]): readonly Row[] {

@@ -109,13 +109,16 @@ export interface RowStore extends AsyncDisposable {
   fill (rows: readonly StoredRow[]): Promise<void>
   /** Takes lost partitions back into service, over restarts too, with what they have been filled with and what of their own is still intact. */
   restore (...partitions: readonly number[]): Promise<void>
-  /** A sealed row of the partition that is absent counts as promised at this ballot: it may have been one, and be buried. Undefined: none ever was. */
+  /**
+   * Each sealed row of the partition counts as promised at this ballot: one that is absent may have been promised so much, and be buried; any, by others from whom this store has taken the
+   * partition over. Undefined: none ever was.
+   */
   floor (partition: number): Ballot | undefined
   /**
-   * Durable when it resolves; lower than it is: nothing happens. Rows that are there do not mind it, but one that comes at or below it is refused and costs a
+   * Durable when it resolves, with one sync however many there are; lower than it is: nothing happens. What comes below it is refused and costs a
    * round: a hand-over raises the floor last, when it has taken the rows. Works on lost partitions.
    */
-  raiseFloor (partition: number, floor: Ballot): Promise<void>
+  raiseFloor (...floors: ReadonlyArray<readonly [partition: number, floor: Ballot]>): Promise<void>
   /**
    * Deletes sealed rows and raises the floors of their partitions to every ballot that they promised or accepted, in one step: durable when it resolves.
    * `ballot` is what was accepted, and counts for the floor though the row be gone already. Only for tombstones that every replica holds (burial.ts).
@@ -130,6 +133,8 @@ export interface RowStore extends AsyncDisposable {
   recover (): Promise<void>
   /** Order-free digest and count of (table, row key, accepted ballot); equal on replicas that agree. Rows only promised do not count. */
   digest (partition: number): Promise<{ count: number, digest: Uint8Array }>
+  /** No row of the partition has promised more here, but for those that are buried, of which the floor tells. Undefined: none has promised anything. @throws PartitionLost */
+  promised (partition: number): Promise<Ballot | undefined>
   /** The highest journal position that is on disk; peers refuse to hear less from the same store id. */
   readonly position: bigint
   /** Ballot counters handed out, over restarts: reserves (durably) and returns a counter above `atLeast` and above every one returned before. */

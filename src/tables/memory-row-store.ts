@@ -1,5 +1,5 @@
 import { compareBytes, partitionCount, partitionOf } from '../base/bytes.ts'
-import { compareBallots } from './ballot.ts'
+import { compareBallots, highestBallot } from './ballot.ts'
 import { type Ballot, isClear, PartitionLost, type RowStore, type SaveOptions, type StoredRow, type TableNumber } from './index.ts'
 import { nameOf } from './recent-rows.ts'
 import { isCleared } from './row-changes.ts'
@@ -88,9 +88,9 @@ export class MemoryRowStore implements RowStore {
 
   floor (partition: number): Ballot | undefined { return this.#disk.floors.get(partition) }
 
-  async raiseFloor (partition: number, floor: Ballot): Promise<void> {
+  async raiseFloor (...floors: ReadonlyArray<readonly [partition: number, floor: Ballot]>): Promise<void> {
     await this.#sync()
-    this.#raise(partition, floor)
+    for (const [partition, floor] of floors) this.#raise(partition, floor)
     this.#disk.position++
   }
 
@@ -108,6 +108,11 @@ export class MemoryRowStore implements RowStore {
 
   /** Pretends that the partition's memory was found damaged. */
   lose (partition: number): void { this.#lost.add(partition) }
+
+  async promised (partition: number): Promise<Ballot | undefined> {
+    this.#demand(partition)
+    return highestBallot(this.#sorted(partition).map(({ promised }) => promised))
+  }
 
   async digest (partition: number): Promise<{ count: number, digest: Uint8Array }> {
     this.#demand(partition)

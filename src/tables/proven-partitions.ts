@@ -1,6 +1,7 @@
 import { equals, partitionCount, partitionOf } from '../base/bytes.ts'
 import { Corrupt, StoreFull } from '../base/errors.ts'
 import type { KeyValue } from '../disk/index.ts'
+import { highestBallot } from './ballot.ts'
 import { type Ballot, PartitionLost, type StoredRow, type TableNumber } from './index.ts'
 import { markOf, ProvenRows } from './proven-rows.ts'
 import { RecentRows } from './recent-rows.ts'
@@ -89,6 +90,9 @@ export class ProvenPartitions {
   /** What replicas compare. @throws PartitionLost unless it is proven */
   agreed (partition: number): Agreed { return this.#provenAs(partition).agreed }
 
+  /** The most that a row of it has promised. @throws PartitionLost unless it is proven */
+  promised (partition: number): Ballot | undefined { return this.#provenAs(partition).promised }
+
   /** How often everything was lost: what was found out before says nothing after it. */
   get timesLost (): number { return this.#timesLost }
 
@@ -97,14 +101,16 @@ export class ProvenPartitions {
     await this.prove(partition)
     const rows = new ProvenRows()
     let [agreed, remains, gone]: [Agreed, PartitionProof, number] = [nothing, nothing, 0]
+    let promised: Ballot | undefined
     for await (const row of this.rows(partition, undefined)) {
       if (isCleared(row.table, 'sealed')) { gone++; continue }
       const hash = rowHash(row)
       rows.replace(row.rowKey, { before: undefined, after: hash })
       agreed = plus(agreed, agreedTerm(row, this.#parts.ballotOf))
+      promised = highestBallot([promised, row.promised])
       remains = plus(remains, termOf(hash))
     }
-    return { left: { rows, agreed }, remains, gone }
+    return { left: { rows, agreed, promised }, remains, gone }
   }
 
   /** What the index has of a lost partition, summed up. @throws Corrupt */
@@ -202,7 +208,10 @@ export class ProvenPartitions {
     if (proven === undefined) return
     const { ballotOf } = this.#parts
     proven.rows.replace(rowKey, { before, after: fresh === undefined ? undefined : rowHash(fresh) })
-    if (fresh !== undefined) proven.agreed = plus(proven.agreed, agreedTerm(fresh, ballotOf))
+    if (fresh !== undefined) {
+      proven.agreed = plus(proven.agreed, agreedTerm(fresh, ballotOf))
+      proven.promised = highestBallot([proven.promised, fresh.promised])
+    }
     const gone = old === undefined ? undefined : agreedTerm(old, ballotOf)
     if (gone !== undefined) proven.agreed = { count: proven.agreed.count - 1, sum: subtracted(proven.agreed.sum, gone) }
   }
@@ -217,14 +226,16 @@ export class ProvenPartitions {
     const { ballotOf, proof } = this.#parts
     const rows = new ProvenRows()
     let agreed: Agreed = nothing
+    let promised: Ballot | undefined
     try {
       const found = await this.#summed(partition, (row) => {
         const hash = rowHash(row)
         rows.replace(row.rowKey, { before: undefined, after: hash })
         agreed = plus(agreed, agreedTerm(row, ballotOf))
+        promised = highestBallot([promised, row.promised])
         return termOf(hash)
       })
-      if (proof.holds(partition, found)) this.#proven.set(partition, { rows, agreed })
+      if (proof.holds(partition, found)) this.#proven.set(partition, { rows, agreed, promised })
       else this.lose(partition, 'the index does not hold what was saved')
     } catch (error) {
       if (error instanceof StoreFull) throw error
@@ -245,7 +256,7 @@ export class ProvenPartitions {
 }
 
 interface Agreed { readonly count: number, readonly sum: bigint }
-export interface ProvenPartition { readonly rows: ProvenRows, agreed: Agreed }
+export interface ProvenPartition { readonly rows: ProvenRows, agreed: Agreed, promised: Ballot | undefined }
 
 const nothing: PartitionProof & Agreed = { count: 0, sum: 0n }
 const plus = ({ count, sum }: Agreed, term: bigint | undefined): Agreed => (term === undefined ? { count, sum } : { count: count + 1, sum: added(sum, term) })

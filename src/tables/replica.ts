@@ -3,7 +3,7 @@ import { Corrupt, Refused } from '../base/errors.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
 import { Generations } from './generations.ts'
 import { type Held, judge, type Proposal } from './acceptor.ts'
-import { ballotLimits, compareBallots, isSameBallot } from './ballot.ts'
+import { ballotLimits, compareBallots, highestBallot, isSameBallot } from './ballot.ts'
 import { clearPartition, ClearRows } from './clear-rows.ts'
 import { checkDeath, deathOf } from './deaths.ts'
 import { type Ballot, type Describe, isClear, isSelfProving, type OpenedRow, PartitionLost, type RowCodec, rowLimits, type RowStore, type StoredRow, type TableNumber, tables, type Voters } from './index.ts'
@@ -47,6 +47,8 @@ export interface ReplicaOptions {
   readonly codec: RowCodec
   readonly voters: Voters
   readonly layout: LayoutGuard
+  /** At which each clear row counts as promised: what others had promised from whom this voter has taken over (`RowStore.floor`). Default: nowhere. */
+  readonly clearFloor?: () => Ballot | undefined
   /** Holds the data key, so may propose and may see names. */
   readonly isMember: (peer: PeerId) => boolean
   /** This node cannot verify what it stores of sealed rows (a witness): those it takes from members alone. */
@@ -70,6 +72,8 @@ export interface ReplicaOptions {
 /** Which layout this node goes by; the highest it has seen, on disk. */
 export interface LayoutGuard {
   readonly version: bigint
+  /** Others may take over what is here: they are told what was promised, too. Default: no. */
+  readonly isChanging?: boolean
   /** The layout of `version`, encoded, for peers that lag. */
   encoded (): Uint8Array
   /** Resolves when a layout of at least `version` is adopted and on disk. Rejects if it cannot be had: then nothing is answered. */
@@ -102,7 +106,8 @@ class Replica {
     // one that is newer still may have come meanwhile
     if (request.version < layout.version) return { kind: 'staleLayout', layout: layout.encoded() }
     try {
-      return await this.#generations.run(layout.version, async () => this.#answer(from, request))
+      const { version, isChanging = false } = layout
+      return await this.#generations.run(version, async () => this.#answer(from, request, { isChanging }))
     } catch (error) {
       if (error instanceof PartitionLost) return { kind: 'lost' }
       throw error
@@ -143,13 +148,13 @@ class Replica {
     })
   }
 
-  async #answer (from: PeerId, question: TableQuestion): Promise<TableAnswer> {
+  async #answer (from: PeerId, question: TableQuestion, { isChanging }: { isChanging: boolean }): Promise<TableAnswer> {
     switch (question.kind) {
       case 'prepare': case 'accept': case 'handOver': return question.table === tables.deaths ? await this.#takeDeath(from, question) : await this.#propose(from, question)
       case 'read': return await this.#read(question)
       case 'list': return await this.#list(from, question)
-      case 'digest': return this.#shown({ kind: 'digests', digests: await Promise.all(question.partitions.map((partition) => this.#digest(partition))) })
-      case 'ballots': return this.#shown(await this.#ballots(question))
+      case 'digest': return this.#shown({ kind: 'digests', digests: await Promise.all(question.partitions.map((partition) => this.#digest(partition, { isChanging }))) })
+      case 'ballots': return this.#shown(await this.#ballots(question, { isChanging }))
       case 'progress': return { kind: 'progress', ...this.#options.progress?.() ?? { remaining: 0, lost: this.#options.store.lostPartitions().size, away: [] } }
       case 'clock': return { kind: 'clock', wallMs: Math.max(0, Math.floor(this.#options.wallMs?.() ?? 0)) }
       case 'bury': return await this.#bury(from, question)
@@ -227,14 +232,15 @@ class Replica {
     return await this.#queue.run(nameOf({ table, rowKey }), async () => {
       const row = await store.get(table, rowKey)
       const floor = this.#floorOf({ table, rowKey })
-      if (!await this.#isWithinJump(proposal.ballot, row?.promised ?? floor)) return { kind: 'refused', promised: row?.promised ?? floor ?? nothingPromised }
+      const promised = highestBallot([row?.promised, floor])
+      if (!await this.#isWithinJump(proposal.ballot, promised)) return { kind: 'refused', promised: promised ?? nothingPromised }
       const verdict = judge(this.#heldOf(row), proposal, floor)
       if (verdict.kind === 'refused') return verdict
       if (proposal.kind !== 'prepare' && verdict.save !== undefined) this.#options.succession?.({ table, rowKey }, { held: row?.accepted, record: proposal.record, kind: proposal.kind })
       using _showing = this.#beginShowing()
       if (verdict.save !== undefined) {
         await this.#save({ table, rowKey, promised: verdict.save.promised, accepted: verdict.save.accepted?.record }, { isNew: proposal.kind !== 'prepare' })
-        this.#clear.saved({ table, rowKey, accepted: verdict.save.accepted })
+        this.#clear.saved({ table, rowKey, ...verdict.save })
       }
       if (verdict.kind === 'promised') return { kind: 'promised', accepted: verdict.accepted?.record, floor }
       if (verdict.save !== undefined) {
@@ -257,8 +263,16 @@ class Replica {
     return { [Symbol.dispose]: () => { this.#showing.delete(promise); resolve() } }
   }
 
-  /** Clear rows are in no partition, and never buried. */
-  #floorOf ({ table, rowKey }: Pick<StoredRow, 'table' | 'rowKey'>): Ballot | undefined { return isClear(table) ? undefined : this.#options.store.floor(partitionOf(rowKey)) }
+  #floorOf ({ table, rowKey }: Pick<StoredRow, 'table' | 'rowKey'>): Ballot | undefined { return this.#floorAt(isClear(table) ? clearPartition : partitionOf(rowKey)) }
+
+  #floorAt (partition: number): Ballot | undefined { return partition === clearPartition ? this.#options.clearFloor?.() : this.#options.store.floor(partition) }
+
+  /** Of rows that have been looked for. Whoever takes over is told of all that was promised: it may be the next to be asked, in the place of one who had promised. */
+  async #toldFloor (partition: number, { isChanging }: { isChanging: boolean }): Promise<Ballot | undefined> {
+    const floor = this.#floorAt(partition)
+    if (!isChanging) return floor
+    return highestBallot([floor, partition === clearPartition ? this.#clear.promised : await this.#options.store.promised(partition)])
+  }
 
   #heldOf (row: StoredRow | undefined): Held | undefined {
     if (row === undefined) return undefined
@@ -325,31 +339,30 @@ class Replica {
     return { kind: 'page', entries: entries.slice(0, Math.max(1, fitting)), truncated: truncated || Math.max(1, fitting) < entries.length, lost }
   }
 
-  async #digest (partition: number): Promise<PartitionDigest | undefined> {
+  async #digest (partition: number, { isChanging }: { isChanging: boolean }): Promise<PartitionDigest | undefined> {
     try {
-      if (partition === clearPartition) return await this.#clear.digest()
-      const { store } = this.#options
-      this.#demandHeld(partition)
-      return { ...await store.digest(partition), floor: store.floor(partition) }
+      if (partition !== clearPartition) this.#demandHeld(partition)
+      const digest = partition === clearPartition ? await this.#clear.digest() : await this.#options.store.digest(partition)
+      return { ...digest, floor: await this.#toldFloor(partition, { isChanging }) }
     } catch (error) {
       if (error instanceof PartitionLost) return undefined
       throw error
     }
   }
 
-  async #ballots ({ partition, after }: { partition: number, after: Uint8Array | undefined }): Promise<TableAnswer> {
+  async #ballots ({ partition, after }: { partition: number, after: Uint8Array | undefined }, { isChanging }: { isChanging: boolean }): Promise<TableAnswer> {
     const { codec, store } = this.#options
     this.#demandHeld(partition)
     const rows: RowBallot[] = []
     // when the rows were looked for: what was buried before is not among them, but is below this
-    const floor = (): Ballot | undefined => (partition === clearPartition ? undefined : store.floor(partition))
+    const floor = (): Promise<Ballot | undefined> => this.#toldFloor(partition, { isChanging })
     const found = partition === clearPartition ? this.#clear.rows({ after }) : store.rows(partition, { after })
     for await (const { table, rowKey, accepted } of found) {
       if (accepted === undefined) continue
-      if (rows.length >= messageLimits.maxBallots) return { kind: 'ballots', rows, truncated: true, floor: floor() }
+      if (rows.length >= messageLimits.maxBallots) return { kind: 'ballots', rows, truncated: true, floor: await floor() }
       rows.push({ table, rowKey, ballot: codec.ballotOf(table, accepted) })
     }
-    return { kind: 'ballots', rows, truncated: false, floor: floor() }
+    return { kind: 'ballots', rows, truncated: false, floor: await floor() }
   }
 
   async #bury (from: PeerId, { partition, rows }: Extract<TableQuestion, { kind: 'bury' }>): Promise<TableAnswer> {

@@ -183,10 +183,10 @@ class DiskRowStore implements DiskRows {
 
   floor (partition: number): Ballot | undefined { return this.#proof.floor(partition) }
 
-  async raiseFloor (partition: number, floor: Ballot): Promise<void> {
+  async raiseFloor (...floors: ReadonlyArray<readonly [partition: number, floor: Ballot]>): Promise<void> {
     await this.#writer.alone(async (write) => {
-      const before = this.#proof.floor(partition)
-      if (before === undefined || compareBallots(floor, before) > 0) await write([{ kind: 'floor', partition, floor }])
+      const raised = floors.filter(([partition, floor]) => { const before = this.#proof.floor(partition); return before === undefined || compareBallots(floor, before) > 0 })
+      if (raised.length > 0) await write(raised.map(([partition, floor]) => ({ kind: 'floor', partition, floor })))
     })
   }
 
@@ -241,6 +241,11 @@ class DiskRowStore implements DiskRows {
     await this.#partitions.prove(partition)
     const { count, sum } = this.#partitions.agreed(partition)
     return { count, digest: sumBytes(sum) }
+  }
+
+  async promised (partition: number): Promise<Ballot | undefined> {
+    await this.#partitions.prove(partition)
+    return this.#partitions.promised(partition)
   }
 
   async nextCounter (atLeast: bigint): Promise<bigint> { return await this.#writer.nextCounter(atLeast) }

@@ -1,6 +1,7 @@
 import { partitionOf } from '../../src/base/bytes.ts'
-import { assigned, changed, changing, encodeLayout, type Layout, replicasOf } from '../../src/cluster/index.ts'
-import { layoutAddress } from '../../src/node/membership/membership.ts'
+import { keyOf } from '../../src/base/peer-id.ts'
+import { assigned, changed, changing, encodeLayout, type Layout, parseMemberRow, replicasOf } from '../../src/cluster/index.ts'
+import { clusterAddress, layoutAddress } from '../../src/node/membership/membership.ts'
 import { type RowAddress, tables } from '../../src/tables/index.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import { logViolations } from './append-log.ts'
@@ -82,6 +83,77 @@ export const layoutHistories = {
     await ends([goes])
     world.hold(undefined)
     await does(misses, undefined)
+  },
+
+  'what was promised is not taken over with the rows': async ({ world, does, move, until, settledWith, pause, ends }) => {
+    const { begin, isMade } = halfMade(world, { by: 'carol', asked: ['ann'], isOfCluster: false })
+    await busy(does, 'carol')
+    await does('ann', 'before')
+    begin()
+    void does('carol', 'half')
+    await until('carol alone has accepted it', isMade)
+    await ends(['carol'])
+    // ann alone knows of it, and goes; who follows decides with bob, who has proposed little
+    await move({ from: ['ann'], to: ['dave'] })
+    await settledWith(['bob', 'dave'])
+    await ends(['ann'])
+    world.hold(undefined)
+    await does('bob', 'after')
+    await world.start('carol')
+    await pause(3_000)
+    for (const name of ['bob', 'dave', 'carol']) await does(name, undefined)
+  },
+
+  'what was promised of the cluster itself is not taken over': async ({ world, does, move, until, settledWith, pause, ends }) => {
+    const { begin, isMade } = halfMade(world, { by: 'carol', asked: ['ann'], isOfCluster: true })
+    const drained = async (name: string): Promise<boolean> => {
+      const value = await world.registersOf(name)?.read(clusterAddress(tables.members, keyOf(world.peerOf('frank'))))
+      return value !== undefined && parseMemberRow(value).isDraining === true
+    }
+    await busy(does, 'carol')
+    await world.start('frank')
+    await untilJoined(world, 'frank', 'ann')
+    world.isFrozen = true
+    begin()
+    void world.drain('frank', true, 'carol').catch(() => {}) // it dies of it
+    await until('carol alone has accepted it', isMade)
+    await ends(['carol'])
+    await move({ from: ['ann'], to: ['dave'] })
+    await settledWith(['bob', 'dave', 'frank'])
+    world.isFrozen = true
+    await ends(['ann'])
+    world.hold(undefined)
+    await world.drain('frank', true, 'bob')
+    await world.drain('frank', false, 'bob')
+    await world.start('carol')
+    await pause(3_000)
+    for (const name of ['bob', 'dave', 'carol']) if (await drained(name)) world.violations.push(`${name}: what was done to a member is undone`)
+    world.isFrozen = false
+  },
+
+  'who has lost rows forgets what it had promised': async ({ world, old, does, move, settled, until, used, layoutOf, restart, pause, ends }) => {
+    const five = [...old, 'dave', 'eve']
+    await move({ from: [], to: ['dave', 'eve'] })
+    await settled(five)
+    const { begin, isMade } = halfMade(world, { by: 'carol', asked: ['ann', 'bob'], isOfCluster: false })
+    await busy(does, 'carol')
+    await does('ann', 'before')
+    begin()
+    void does('carol', 'half')
+    await until('carol alone has accepted it', isMade)
+    await ends(['carol'])
+    const { version } = layoutOf('ann')
+    world.rot('bob', used(0))
+    await restart('bob', () => {})
+    await until('bob has it back', () => world.process('bob')?.store.lostPartitions().size === 0 && layoutOf('bob').state === 'settled' && layoutOf('bob').version > version)
+    // of those who have promised it one is not asked, and the other has forgotten everything
+    world.hold(({ to, isClear }) => !isClear && to === 'ann')
+    await does('dave', 'after')
+    world.hold(undefined)
+    await ends(['ann'])
+    await world.start('carol')
+    await pause(3_000)
+    for (const name of ['bob', 'dave', 'carol']) await does(name, undefined)
   },
 
   'what is lost while it is taken over is waited for': async ({ world, old, fresh, used, appendAll, move, changing, settled, restart, until, rowsAt, ends }) => {
@@ -202,8 +274,10 @@ export const layoutHistories = {
     // and reaches her when everybody has been told that it is gone, but she, who comes back, has not asked anybody else yet
     world.onLayout = (layout) => { if (layout.state === 'changing') world.cut(between(['ann', dave], ['carol'])) }
     await move({ from: [dave], to: ['carol'] })
-    await until('carol enters', () => layoutOf('carol').state === 'changing')
-    await pause(700)
+    await until('the layout changes', () => layoutOf('ann').state === 'changing')
+    // she hears of it at once: much later, and she would be taken for one that does not come
+    await world.process('carol')?.state.adoptLayout(encodeLayout(layoutOf('ann')), { isChosen: true })
+    await pause(1_000)
     world.cut([])
     await settled(old)
     await readAll('carol')
@@ -441,6 +515,22 @@ async function proposerAloneWithNew ({ world, old, fresh, move, changing, does, 
   world.cut([])
 }
 
+/** This one has proposed more than the others: what it proposes is above what they do. */
+async function busy (does: Stage['does'], name: string): Promise<void> { for (let i = 0; i < 40; i++) await does(name, `b${i}`, 1) }
+
+/** From `begin` on what one proposes is promised by itself and some others, and accepted by itself alone. */
+function halfMade (world: World, { by, asked, isOfCluster }: { by: string, asked: readonly string[], isOfCluster: boolean }): { begin: () => void, isMade: () => boolean } {
+  const isHeld = ({ from, to, kind, isClear }: TableMessage): boolean => isClear === isOfCluster && from === by && (kind === 'accept' || kind === 'handOver' || (kind === 'prepare' && !asked.includes(to)))
+  let sinceMs: number | undefined
+  return {
+    begin: () => { world.hold(isHeld) },
+    isMade: () => {
+      if (world.held(({ from, kind }) => from === by && kind === 'accept') > 0) sinceMs ??= world.time.nowMs
+      return sinceMs !== undefined && world.time.nowMs - sinceMs > 20
+    },
+  }
+}
+
 export type LayoutHistory = (stage: Stage) => Promise<void>
 
 export interface Stage {
@@ -462,6 +552,8 @@ export interface Stage {
   readonly move: (who: { from: readonly string[], to: readonly string[] }) => Promise<void>
   /** Until a layout changes: who proposed it. */
   readonly changing: () => Promise<string>
+  /** Until these go by a settled layout in which they are. */
+  readonly settledWith: (names: readonly string[]) => Promise<void>
   /** Until a layout of these alone is settled. */
   readonly settled: (names: readonly string[]) => Promise<void>
   /** A client of this node appends a token, or reads. */
@@ -539,6 +631,10 @@ export async function simulateLayoutHistory ({ seed, history, variant, old = ['a
     settled: async (names) => until(`a settled layout of ${names.join()}`, () => names.every((name) => {
       const layout = world.process(name)?.state.layout
       return layout?.state === 'settled' && layout.members.length === names.length && names.every((one) => layout.members.some(({ peerId }) => peerId === world.peerOf(one)))
+    })),
+    settledWith: async (names) => until(`a settled layout with ${names.join()}`, () => names.every((name) => {
+      const layout = world.process(name)?.state.layout
+      return layout?.state === 'settled' && names.every((one) => layout.members.some(({ peerId }) => peerId === world.peerOf(one)))
     })),
     readAll: async (through) => { for (const i of keys.keys()) await does(through, undefined, i) },
     async eraseAll (through) {

@@ -7,7 +7,7 @@ import { replicasOf, allVotersOf, type Assignment, isSuccessor, type Layout, par
 import { votersIn } from '../../src/node/membership/membership.ts'
 import type { LayoutKeeper } from '../../src/node/layout/layout-keeper.ts'
 import type { ClusterState } from '../../src/node/state.ts'
-import type { Takeovers } from '../../src/node/layout/takeover.ts'
+import { Takeovers } from '../../src/node/layout/takeover.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
 import { decodeEnvelope } from '../../src/tables/envelope.ts'
@@ -50,12 +50,17 @@ const enteringAlone = (): WorldVariant => ({
   } }),
 })
 
+const promisesLeft = (): WorldVariant => ({ store: (store) => objectWith(store, { promised: async () => undefined }), undo: replaced(Takeovers.prototype, 'raiseClearFloor', async () => {}) })
+
 /** Each rule of a layout change, taken out. What it prevents is a history that the simulation must then find. */
 export const layoutVariants: Readonly<Record<string, () => WorldVariant>> = {
   'nothing is taken over before the change is finished': () => ({ takeovers: takingOver((takeover) => ({ ...takeover, partitions: [], restoring: new Set() })) }),
   'what is to be forgotten is still answered for': () => ({ answersWhileItForgets: true }),
   'who stays among fewer takes nothing over': enteringAlone,
   'who stays alone of two takes nothing over': enteringAlone,
+  'what was promised is not taken over with the rows': promisesLeft,
+  'what was promised of the cluster itself is not taken over': promisesLeft,
+  'who has lost rows forgets what it had promised': promisesLeft,
   'who stays among fewer forgets, and nobody waits for it': () => ({
     keeperAsk: (ask) => async (peer, question, wait) => {
       const answer = await ask(peer, question, wait)

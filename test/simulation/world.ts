@@ -646,6 +646,7 @@ class SparseRowStore extends MemoryRowStore {
 
   override async clear (...partitions: readonly number[]): Promise<void> { await super.clear(...partitions.filter((partition) => this.#used.has(partition) || this.lostPartitions().has(partition))) }
   override async digest (partition: number): Promise<{ count: number, digest: Uint8Array }> { return this.#used.has(partition) || this.lostPartitions().has(partition) ? await super.digest(partition) : nothing }
+  override async promised (partition: number): ReturnType<MemoryRowStore['promised']> { return this.#used.has(partition) || this.lostPartitions().has(partition) ? await super.promised(partition) : undefined }
   override rows (partition: number, options?: { after?: Uint8Array }): AsyncIterable<StoredRow> { return this.#used.has(partition) || this.lostPartitions().has(partition) ? super.rows(partition, options) : noRows() }
 }
 

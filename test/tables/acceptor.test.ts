@@ -32,15 +32,18 @@ describe('an acceptor', () => {
   test('takes a first late delivery of a row it never heard of', () => {
     expect(judge(undefined, { kind: 'handOver', ballot: ballot(4), record: record('y') }).kind).toBe('accepted')
   })
-  test('counts a row that is absent under a floor as promised there: it may be buried', () => {
+  test('counts each row as promised at the floor: one that is absent may be buried, and any may have been promised so much by others', () => {
     for (const kind of ['prepare', 'accept', 'handOver'] as const) {
       const proposal = (counter: number) => (kind === 'prepare' ? { kind, ballot: ballot(counter) } : { kind, ballot: ballot(counter), record: record('y') })
       expect(judge(undefined, proposal(4), ballot(5))).toEqual({ kind: 'refused', promised: ballot(5) })
       expect(judge(undefined, proposal(5), ballot(5))).toEqual({ kind: 'refused', promised: ballot(5) })
       expect(judge(undefined, proposal(6), ballot(5)).kind).not.toBe('refused')
-      // a row that is there says itself what it promised, and one with nothing accepted may be buried all the same
-      expect(judge({ promised: ballot(1), accepted: accepted(1, 'x') }, proposal(3), ballot(5)).kind).not.toBe('refused')
-      expect(judge({ promised: ballot(1), accepted: undefined }, proposal(3), ballot(5)).kind === 'refused', kind).toBe(kind === 'handOver')
+      for (const held of [accepted(1, 'x'), undefined]) expect(judge({ promised: ballot(1), accepted: held }, proposal(3), ballot(5))).toEqual({ kind: 'refused', promised: ballot(5) })
+      expect(judge({ promised: ballot(7), accepted: accepted(1, 'x') }, proposal(6), ballot(5))).toEqual({ kind: 'refused', promised: ballot(7) })
+      // of a row that is there the floor is what was promised, and nothing more: the very round that it was promised to may yet be brought
+      expect(judge({ promised: ballot(1), accepted: accepted(1, 'x') }, proposal(5), ballot(5)).kind === 'refused', kind).toBe(kind === 'prepare')
+      // and one with nothing accepted may be buried all the same
+      expect(judge({ promised: ballot(1), accepted: undefined }, proposal(5), ballot(5)).kind === 'refused', kind).toBe(kind !== 'accept')
     }
   })
   test('says accepted again, without writing, when the same ballot comes again', () => {

@@ -42,6 +42,7 @@ class Changing {
     const takeover: Takeover = { version: 2n, partitions: [...new Set([...keys.map((of) => partitionOfTable({ table: of.table, rowKey: rowKeyOf(of) })), ...restoring])], restoring: new Set(restoring), from: () => from, isOfAll: left !== undefined }
     return new HandOver({
       self, store, replica, codec: plainCodec, takeover: () => takeover, ask: async (peer, request, wait) => peers.ask(peer, request, wait),
+      raiseClearFloor: async (floor) => { this.world.clearFloors.set(self, floor) },
       settle: isKeyless ? undefined : registers.settle, isTakenFrom: (peer, table) => !isKeyless || table >= 16 || isMember(peer), restoring: (partitions) => { rebuild?.returning(partitions) }, restored, warn: () => {},
       whileAt: async (_version, act) => { if (!isFollowed) await act(); return !isFollowed },
     })
@@ -77,6 +78,30 @@ describe('a new replica', () => {
     expect([handOver.remaining().partitions, await all.has(d, 'row')]).toEqual([0, true])
     // and proposes above them
     await all.node(d).registers.change(address('row'), write('more'))
+  })
+
+  test.each([['row', tables.objects], ['never written', tables.objects], ['row', tables.members], ['never written', tables.members]] as const)('promises nothing below what one of those has promised from whom it takes over (%s of table %i)', async (key, table) => {
+    const all = new Changing()
+    const of = address(key, table)
+    const prepared = async (at: number, version: bigint, counter: bigint): Promise<string> => {
+      const { self } = all.node(a)
+      return (await all.node(at).replica.answer(self, { version, kind: 'prepare', table, rowKey: rowKeyOf(of), ballot: { counter, proposer: keyOf(self) } })).kind
+    }
+    for (const [name, one] of [['row', tables.objects], ['row', tables.members]] as const) await all.put(name, { table: one })
+    expect(await prepared(b, 1n, 1_000n)).toBe('promised')
+    all.begin()
+    expect(await run(all.handOver(d, [of]))).toBe(0)
+    expect([await prepared(d, 2n, 1_000n), await prepared(d, 2n, 1_001n)]).toEqual(['refused', 'promised'])
+  })
+
+  test('has its disk wait once for all that was promised of some partitions', async () => {
+    const all = new Changing()
+    const names = Array.from({ length: 30 }, (_, i) => `row ${i}`)
+    for (const name of names) await all.put(name)
+    all.begin()
+    const raise = vi.spyOn(all.node(d).store, 'raiseFloor')
+    expect(await run(all.handOver(d, names.map((name) => address(name))))).toBe(0)
+    expect(raise).toHaveBeenCalledTimes(1)
   })
 
   test('does not take the word of one old replica: it may have missed what was acknowledged', async () => {

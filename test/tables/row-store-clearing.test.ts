@@ -88,7 +88,7 @@ describe.each([
     await expect(store.save([sealed(1, 3)])).rejects.toThrow(PartitionLost)
     await store.fill([sealed(5, 6), clear(7, 8)])
     await store.fill([promised(6, 6), sealed(5, 7)])
-    await store.raiseFloor(partition, ballot(5))
+    await store.raiseFloor([partition, ballot(5)])
     await lost(store)
     await store.restore(partition)
     expect(await found(store)).toEqual([[-1, 6], [5, 7], [7, -8]])
@@ -114,9 +114,9 @@ describe.each([
     await store.bury([grave(2, 3)])
     expect(store.floor(partition)).toEqual(ballot(8))
     await store.bury([grave(9, 4)])
-    await store.raiseFloor(partition, ballot(6))
+    await store.raiseFloor([partition, ballot(6)])
     expect(store.floor(partition)).toEqual(ballot(8))
-    await store.raiseFloor(partition, ballot(9))
+    await store.raiseFloor([partition, ballot(9)])
     expect(store.floor(partition)).toEqual(ballot(9))
     expect(await found(store)).toEqual([[3, 1]])
     expect(store.floor(partitionOf(elsewhere.rowKey))).toBeUndefined()
@@ -176,7 +176,7 @@ describe('what is cleared, filled, restored and buried', () => {
     const disk = await damagedDisk([sealed(1, 2), sealed(2, 2)])
     for (const [step, expected] of [
       [async (store: RowStore) => { await lost(store); await store.clear(partition); await store.fill([sealed(3, 4)]) }, undefined],
-      [async (store: RowStore) => { await store.fill([sealed(4, 4)]); await store.raiseFloor(partition, ballot(2)) }, undefined],
+      [async (store: RowStore) => { await store.fill([sealed(4, 4)]); await store.raiseFloor([partition, ballot(2)]) }, undefined],
       [async (store: RowStore) => { await store.restore(partition) }, [[3, 4], [4, 4]]],
       [async (store: RowStore) => { await store.bury([grave(4, 4)]) }, [[3, 4]]],
       [async (store: RowStore) => { await store.save([sealed(5, 6), sealed(4, 6)]) }, [[3, 4], [4, 6], [5, 6]]],
@@ -198,7 +198,7 @@ describe('what is cleared, filled, restored and buried', () => {
   const steps = [
     ['clears', async (store: RowStore) => { await store.clear(partition) }],
     ['buries', async (store: RowStore) => { await store.bury([grave(1, 2), grave(2, 2)]) }],
-    ['raises the floor', async (store: RowStore) => { await store.raiseFloor(partition, ballot(7)) }],
+    ['raises the floor', async (store: RowStore) => { await store.raiseFloor([partition, ballot(7)]) }],
   ] as const
 
   const stateOf = async (store: RowStore): Promise<unknown> => [await found(store), store.floor(partition)?.counter, (await store.digest(partition)).count]

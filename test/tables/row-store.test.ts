@@ -54,6 +54,17 @@ describe.each([
     expect(await store.digest(partition)).not.toEqual(before)
   }))
 
+  test('tells the most that a row of a partition has promised, be anything accepted in it or not', async () => withStore(async (store) => {
+    const partition = partitionOf(rowKey(1))
+    expect(await store.promised(partition)).toBeUndefined()
+    await store.save([row(1, 2)])
+    expect(await store.promised(partition)).toEqual(row(1, 2).promised)
+    await store.save([{ ...row(1, 2), promised: promise(1, 7).promised }])
+    expect(await store.promised(partition)).toEqual(promise(1, 7).promised)
+    await store.save([promise(1, 8)])
+    expect(await store.promised(partition)).toEqual(promise(1, 8).promised)
+  }))
+
   test('begins to walk right above a row key', async () => withStore(async (store) => {
     const keys = [1, 2, 3].map((last) => Uint8Array.from([7, ...new Uint8Array(30), last]))
     for (const key of keys) await store.save([{ ...row(1, 2), rowKey: key }, { ...row(1, 2), table: 2, rowKey: key }])

@@ -34,7 +34,7 @@ describe('what a row store writes', () => {
     const disk = newDisk()
     const store = await openOn(disk)
     await store.save([row(1, 4)])
-    await store.raiseFloor(4095, promise(0, 7).promised)
+    await store.raiseFloor([4095, promise(0, 7).promised])
     expect(hexOf(await disk.files.read(disk.files.paths.find((path) => path.includes('/journal/')) as string))).toBe(vectors.version2.segment)
   })
 

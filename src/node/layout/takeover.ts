@@ -3,10 +3,11 @@ import { withDigest, withoutDigest } from '../../base/hash.ts'
 import type { PeerId } from '../../base/peer-id.ts'
 import { allVotersOf, type Assignment, type Layout, replicasOf, survivorsOf } from '../../cluster/index.ts'
 import { FileMissing, type Files } from '../../disk/index.ts'
+import { encodeBallot, highestBallot, isSameBallot, readBallot } from '../../tables/ballot.ts'
 import { clearPartition } from '../../tables/clear-rows.ts'
 import { mayMiss } from '../../tables/electorate.ts'
 import type { Takeover } from '../../tables/hand-over.ts'
-import type { RowStore } from '../../tables/index.ts'
+import type { Ballot, RowStore } from '../../tables/index.ts'
 
 /**
  * What this node takes over while a layout changes: partitions that it is to decide about and did not, and those whose memory it has lost. Which ones it had
@@ -14,32 +15,52 @@ import type { RowStore } from '../../tables/index.ts'
  */
 export class Takeovers {
   readonly #parts: TakeoversParts
-  /** Lost before this version was adopted. */
-  #lostBefore: LostBefore
+  /** What is on disk. */
+  #kept: Kept
+  #writing: Promise<void> = Promise.resolve()
   #known: { readonly layout: Layout, readonly takeover: Takeover } | undefined
 
-  private constructor (parts: TakeoversParts, lostBefore: LostBefore) {
+  private constructor (parts: TakeoversParts, kept: Kept) {
     this.#parts = parts
-    this.#lostBefore = lostBefore
+    this.#kept = kept
   }
 
   static async open (parts: TakeoversParts): Promise<Takeovers> {
-    return new Takeovers(parts, await readLost(parts.files))
+    return new Takeovers(parts, await readKept(parts.files))
   }
 
   /** Before a layout is adopted: what it had of partitions that it enters is from a time when it decided about them, and has since been decided without it. */
   async prepare (layout: Layout): Promise<void> {
-    const { files, rows } = this.#parts
+    const { rows } = this.#parts
     if (layout.next === undefined) return
     const lost = new Set(rows.lostPartitions())
     const entered = this.#entered(layout).filter((partition) => partition !== clearPartition && !lost.has(partition))
     if (entered.length > 0) await this.#parts.leaving(entered)
     for (const partition of entered) await this.#parts.clearing(partition)
     if (entered.length > 0) await rows.clear(...entered)
-    const lostBefore = { version: layout.version, partitions: lost }
-    await writeLost(files, lostBefore)
-    this.#lostBefore = lostBefore
+    await this.#keep((kept) => ({ ...kept, version: layout.version, partitions: lost }))
     this.#known = undefined
+  }
+
+  /** At which each clear row counts as promised here: by those from whom this node has taken over. */
+  get clearFloor (): Ballot | undefined { return this.#kept.clearFloor }
+
+  /** On disk when it resolves. Lower than it is: nothing happens. */
+  async raiseClearFloor (floor: Ballot): Promise<void> {
+    await this.#keep((kept) => ({ ...kept, clearFloor: highestBallot([kept.clearFloor, floor]) }))
+  }
+
+  // one after the other, each of what the one before has left
+  async #keep (next: (kept: Kept) => Kept): Promise<void> {
+    const writing = this.#writing.catch(() => {}).then(async () => { // told to whom it was for
+      const [before, kept] = [this.#kept, next(this.#kept)]
+      const isSame = kept.version === before.version && kept.partitions === before.partitions && before.clearFloor !== undefined && kept.clearFloor !== undefined && isSameBallot(kept.clearFloor, before.clearFloor)
+      if (isSame) return
+      await writeKept(this.#parts.files, kept)
+      this.#kept = kept
+    })
+    this.#writing = writing
+    await writing
   }
 
   of (layout: Layout): Takeover {
@@ -52,7 +73,7 @@ export class Takeovers {
     const { next, version } = layout
     if (next === undefined) return { version, partitions: [], restoring: new Set(), from }
     const isVoter = allVotersOf(next).includes(this.#parts.self)
-    const restoring = isVoter && this.#lostBefore.version === version ? this.#lostBefore.partitions : new Set<number>()
+    const restoring = isVoter && this.#kept.version === version ? this.#kept.partitions : new Set<number>()
     if (layout.recovery !== undefined) {
       // whoever is to decide has to have what any that is left has: also of what it decided about before
       const partitions = Array.from({ length: partitionCount }, (_, partition) => partition).filter((partition) => replicasOf(next, partition).includes(this.#parts.self))
@@ -94,23 +115,26 @@ export interface TakeoversParts {
   readonly clearing: (partition: number) => Promise<void>
 }
 
-interface LostBefore { readonly version: bigint, readonly partitions: ReadonlySet<number> }
+/** `partitions`: lost before this version was adopted. */
+interface Kept { readonly version: bigint, readonly partitions: ReadonlySet<number>, readonly clearFloor: Ballot | undefined }
 
 const path = 'takeover'
 
-/** u64 version | u16 n | n × u16 partition | H(all before). */
-async function writeLost (files: Files, { version, partitions }: LostBefore): Promise<void> {
+/** u64 version | u16 n | n × u16 partition | nothing, or the floor of the clear rows(40) | H(all before). */
+async function writeKept (files: Files, { version, partitions, clearFloor }: Kept): Promise<void> {
   const writer = new ByteWriter().u64(version).u16(partitions.size)
   for (const partition of partitions) writer.u16(partition)
+  if (clearFloor !== undefined) writer.raw(encodeBallot(clearFloor))
   await files.writeDurable(path, [withDigest(writer.finish())])
 }
 
-async function readLost (files: Files): Promise<LostBefore> {
+async function readKept (files: Files): Promise<Kept> {
   const bytes = await files.read(path).catch((error: unknown) => { if (error instanceof FileMissing) return undefined; throw error })
   const body = bytes === undefined ? undefined : withoutDigest(bytes)
   // none, or damaged: nothing is known to have been lost before, so nothing comes back before the next change
-  if (body === undefined) return { version: 0n, partitions: new Set() }
+  if (body === undefined) return { version: 0n, partitions: new Set(), clearFloor: undefined }
   const reader = new ByteReader(body)
   const version = reader.u64()
-  return { version, partitions: new Set(Array.from({ length: reader.u16() }, () => reader.u16())) }
+  const partitions = new Set(Array.from({ length: reader.u16() }, () => reader.u16()))
+  return { version, partitions, clearFloor: reader.remaining > 0 ? readBallot(reader) : undefined }
 }

@@ -45,6 +45,7 @@ export function acceptorsBy (state: ClusterState, self: PeerId, voters: Voters =
 export function layoutGuard (state: ClusterState, peers: () => TablePeers): LayoutGuard {
   return {
     get version () { return state.layout.version },
+    get isChanging () { return state.layout.next !== undefined },
     encoded: () => state.encodedLayout,
     async adopt (version, from) {
       // members are believed: who holds the data key could do worse. What others say is asked of a member
