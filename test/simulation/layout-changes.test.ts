@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest'
+import { Unavailable } from '../../src/base/errors.ts'
 import { tried } from '../support/tried.ts'
 import { type LogOperation, logViolations } from './append-log.ts'
 import { layoutHistories, simulateLayoutHistory } from './layout-histories.ts'
 import { simulateLayout, untilJoined } from './layout-run.ts'
 import { layoutVariants } from './layout-variants.ts'
-import { World } from './world.ts'
+import { type TableMessage, World } from './world.ts'
 
 // more: LAYOUT_RUNS=50, SIMULATION_SEED starts elsewhere; and npm run sim
 const runs = Number(process.env.LAYOUT_RUNS ?? 1)
@@ -73,6 +74,52 @@ test('of two who decide the one that has lost rows has them back, though both st
     await pause(1_000)
     for (const name of ['ann', 'bob']) await world.start(name)
     await until('bob has lost nothing any more', () => world.process('bob')?.store.lostPartitions().size === 0)
+  } })
+  expect(violations, events.join('\n')).toEqual([])
+})
+
+/** "Repeat the command." */
+async function givenUp (world: World, lost: readonly string[]): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    try { await world.forgetLost('ann', lost); return } catch (error) {
+      if (!(error instanceof Unavailable) || tries > 20) throw error
+      await world.time.sleep(1_000)
+    }
+  }
+}
+
+test('of three of whom one is dead for good and one has lost rows, those two go on when the dead one is given up', { timeout: 120_000 }, async () => {
+  const { violations, events } = await simulateLayoutHistory({ seed: 1, fresh: ['dave'], history: async ({ world, does, used, settled, ends }) => {
+    await does('ann', 'one')
+    await ends(['bob'])
+    world.rot('carol', used(0))
+    await givenUp(world, ['bob'])
+    await settled(['ann', 'carol'])
+    await ends(['ann'])
+    await world.start('ann')
+    await does('carol', undefined)
+  } })
+  expect(violations, events.join('\n')).toEqual([])
+})
+
+test('rows that a survivor loses while what survived is put together come back when the dead are given up once more', { timeout: 120_000 }, async () => {
+  const { violations, events } = await simulateLayoutHistory({ seed: 1, fresh: ['dave'], old: ['ann', 'bob', 'carol', 'eve'], history: async ({ world, appendAll, readAll, used, layoutOf, settled, ends, pause, until }) => {
+    const isNews = ({ to, kind, isClear }: TableMessage): boolean => !isClear && to === 'carol' && ['prepare', 'accept', 'handOver'].includes(kind)
+    world.hold(isNews)
+    await appendAll('ann')
+    await ends(['bob', 'eve'])
+    // she has not had her turn when her disk rots
+    world.hold((message) => isNews(message) || (message.from === 'carol' && message.kind === 'ballots'))
+    const given = world.forgetLost('ann', ['bob', 'eve']).catch(() => {}) // what it could not is done with the next
+    await until('carol goes by it', () => layoutOf('carol').recovery !== undefined)
+    world.rot('carol', used(0))
+    world.hold(undefined)
+    await given
+    await pause(10_000)
+    if (layoutOf('ann').state === 'settled') world.violations.push('it was not waited for: nothing is tried')
+    await givenUp(world, ['bob', 'eve'])
+    await settled(['ann', 'carol'])
+    await readAll('carol')
   } })
   expect(violations, events.join('\n')).toEqual([])
 })

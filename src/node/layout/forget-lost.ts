@@ -10,6 +10,7 @@ import { redundancyOf, redundancyText } from '../../objects/index.ts'
 import { clearPartition } from '../../tables/clear-rows.ts'
 import { type Electorate, isMajority } from '../../tables/electorate.ts'
 import { tables } from '../../tables/index.ts'
+import { messageLimits } from '../../tables/messages.ts'
 import { listingIndexLimits, type ListingIndex } from '../../tables/listing-index.ts'
 import type { AskReplica } from '../membership/clear-rows.ts'
 import { changeEra, type EraChangeParts, signerOf } from '../membership/era-change.ts'
@@ -53,14 +54,16 @@ export async function forgetLost (parts: ForgetParts, { lost, isDryRun }: { read
   // cut off around the era, and the layout has settled without them since: no layout tells of them any more, and they are members yet, or are put out
   const isBegun = [...named].every((peer) => before.has(peer) || !counted.has(peer))
   await demandSilence(parts, { layout, named, left }, wait)
-  const report = await reportOf(parts, { layout, lost: [...named], left })
-  if (!isBegun && report.rows.stale + report.rows.gone === 0 && hasMajority(parts, clearPartition, left)) {
+  const { remembers, isAnyLost } = await memoryOf(parts, left, wait)
+  const report = await reportOf(parts, { layout, lost: [...named], left, remembers })
+  if (!isBegun && report.rows.stale + report.rows.gone === 0 && isMajority(parts.voters.electorate(clearPartition), (peer) => remembers(peer, clearPartition))) {
     throw new Refused('a majority of everything answers, so nothing needs to be given up: "dfs node remove PEER" puts out who is dead, one after the other')
   }
   if (isDryRun) return report
   const isOver = isBegun && ![...named].some((peer) => state.belongs(peer))
   if (!isOver) parts.loud({ lost: report.lost, survivors: report.survivors, rows: report.rows, blocks: report.blocks }, 'a majority is given up as lost: what its nodes alone had is gone')
-  if (!isBegun) {
+  // what a survivor has lost since it was declared comes back under none but another version
+  if (!isBegun || (layout.recovery !== undefined && layout.next !== undefined && isAnyLost)) {
     const members = left.map((member) => ({ ...member, storeId: member.storeId === undefined ? undefined : parts.storeOf(member.peerId) ?? member.storeId }))
     await state.adoptLayout(encodeLayout(declaredBy(signer, state.clusterId, recovering(layout, members))))
   }
@@ -110,18 +113,35 @@ async function demandSilence ({ self, reachable, answers, ask, clock }: ForgetPa
   }
 }
 
-const hasMajority = ({ voters }: Pick<ForgetParts, 'voters'>, partition: number, left: readonly LayoutMember[]): boolean => {
+/** Who has what of a partition: one that is left and has lost it since does not count, for it may have it back from nobody. */
+type Remembers = (peer: PeerId, partition: number) => boolean
+
+/** `isAnyLost`: and does not come back under the layout as it is. */
+async function memoryOf ({ ask }: Pick<ForgetParts, 'ask'>, left: readonly LayoutMember[], wait: { signal?: AbortSignal }): Promise<{ readonly remembers: Remembers, readonly isAnyLost: boolean }> {
   const alive = new Set(left.map(({ peerId }) => peerId))
-  return isMajority(voters.electorate(partition), (peer) => alive.has(peer))
+  let isAnyLost = false
+  const lost = new Map<PeerId, Set<number>>()
+  for (const { peerId } of left.filter(({ storeId }) => storeId !== undefined)) {
+    const progress = await ask(peerId, { kind: 'progress' }, wait)
+    if (progress.kind !== 'progress' || progress.lost + progress.remaining === 0) continue
+    isAnyLost ||= progress.lost > 0
+    for (let from = 0; from <= clearPartition; from += messageLimits.maxDigests) {
+      const partitions = Array.from({ length: Math.min(messageLimits.maxDigests, clearPartition + 1 - from) }, (_, i) => from + i)
+      const answer = await ask(peerId, { kind: 'digest', partitions }, wait)
+      if (answer.kind !== 'digests') throw new Unavailable(`${peerId} does not say what it has: try again in some seconds`)
+      lost.set(peerId, (lost.get(peerId) ?? new Set()).union(new Set(partitions.filter((_, i) => answer.digests[i] === undefined))))
+    }
+  }
+  return { remembers: (peer, partition) => alive.has(peer) && lost.get(peer)?.has(partition) !== true, isAnyLost }
 }
 
-async function reportOf (parts: ForgetParts, { layout, lost, left }: { layout: Layout, lost: readonly PeerId[], left: readonly LayoutMember[] }): Promise<LossReport> {
+async function reportOf (parts: ForgetParts, { layout, lost, left, remembers }: { layout: Layout, lost: readonly PeerId[], left: readonly LayoutMember[], remembers: Remembers }): Promise<LossReport> {
   const alive = new Set(left.map(({ peerId }) => peerId))
   const rows = { whole: 0, stale: 0, gone: 0 }
   const blocks = { whole: 0, fewer: 0, gone: 0 }
   const isStale: boolean[] = []
   for (let partition = 0; partition < partitionCount; partition++) {
-    const kind = kindOf(parts.voters.electorate(partition), alive)
+    const kind = kindOf(parts.voters.electorate(partition), (peer) => remembers(peer, partition))
     rows[kind]++
     isStale.push(kind !== 'whole')
     const holders = blockHoldersOf(layout, partition).slice(0, copiesCounted)
@@ -141,9 +161,9 @@ function formsOf (layout: Layout, buckets: readonly BucketRow[], alive: Readonly
 /** Those of rf:3. */
 const copiesCounted = 3
 
-function kindOf (electorate: Electorate, alive: ReadonlySet<PeerId>): 'whole' | 'stale' | 'gone' {
-  if (isMajority(electorate, (peer) => alive.has(peer))) return 'whole'
-  return electorate.groups.flat().some((peer) => alive.has(peer)) ? 'stale' : 'gone'
+function kindOf (electorate: Electorate, remembers: (peer: PeerId) => boolean): 'whole' | 'stale' | 'gone' {
+  if (isMajority(electorate, remembers)) return 'whole'
+  return electorate.groups.flat().some(remembers) ? 'stale' : 'gone'
 }
 
 /** As the listing of this node has them, without asking anybody. */

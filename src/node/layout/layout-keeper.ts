@@ -133,7 +133,7 @@ export class LayoutKeeper {
   async #finishRecovery (layout: Layout, next: Assignment, wait: { signal?: AbortSignal }): Promise<void> {
     const voters = await this.#progressOf(layout, wait)
     const late = allVotersOf(next).filter((peer) => voters.get(peer)?.remaining !== 0)
-    this.#trouble = late.length === 0 ? undefined : `what survived the loss of a majority is put together, and waits for ${late.join(', ')}; who of them is lost too has to be given up as well`
+    this.#trouble = late.length === 0 ? undefined : `what survived the loss of a majority is put together, and waits for ${late.join(', ')}; who of them is lost too has to be given up as well; has one lost rows since, repeat "dfs cluster forget --lost"`
     if (late.length === 0) await this.#propose(layout, changed, 'what survived the loss of a majority has been put together', wait)
   }
 

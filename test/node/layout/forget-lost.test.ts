@@ -12,9 +12,10 @@ import { ClusterState } from '../../../src/node/state.ts'
 import type { LossReport } from '../../../src/node.ts'
 import { defaultBucketOptions, encodeBucketRow } from '../../../src/objects/buckets/bucket-row.ts'
 import { clusterScope } from '../../../src/objects/describe.ts'
+import { clearPartition } from '../../../src/tables/clear-rows.ts'
 import { tables } from '../../../src/tables/index.ts'
 import { memoryListingIndex } from '../../../src/tables/memory-listing-index.ts'
-import type { VoterProgress } from '../../../src/tables/messages.ts'
+import type { TableQuestion, VoterProgress } from '../../../src/tables/messages.ts'
 import { certificateOf, keyNamed, layoutMember, paperCluster, peerNamed, seedNamed } from '../../support/cluster-identities.ts'
 
 const cluster = paperCluster()
@@ -22,7 +23,7 @@ const five = ['founder', 'bob', 'carol', 'dave', 'eve']
 const layoutOf = (names: readonly string[]): Layout => settled(closing(openLayout(layoutMember('founder'))), names.map((name) => layoutMember(name)))
 
 /** The founder of a cluster, of whom these answer, and what they say whom they miss (default: whoever does not answer). */
-function founder ({ up = ['bob'], layout = layoutOf(five), misses, answers = [], belonging = five, seed = 'authority', buckets = [] }: { up?: readonly string[], layout?: Layout, misses?: readonly string[], answers?: readonly string[], belonging?: readonly string[], seed?: 'authority' | 'none', buckets?: ReadonlyArray<{ copies: number, shards?: string }> } = {}): { forget: (lost: readonly string[]) => Promise<LossReport>, state: ClusterState } {
+function founder ({ up = ['bob'], layout = layoutOf(five), misses, answers = [], belonging = five, seed = 'authority', buckets = [], forgotten = {} }: { /** Partitions that one has lost. */ forgotten?: Readonly<Record<string, readonly number[]>>, up?: readonly string[], layout?: Layout, misses?: readonly string[], answers?: readonly string[], belonging?: readonly string[], seed?: 'authority' | 'none', buckets?: ReadonlyArray<{ copies: number, shards?: string }> } = {}): { forget: (lost: readonly string[]) => Promise<LossReport>, state: ClusterState } {
   const members = five.map((name) => cluster.member(name))
   const era = cluster.era(belonging === five ? 1 : 2, members.filter((_, i) => belonging.includes(five[i] ?? '')))
   const state = new ClusterState(memoryFiles(), {
@@ -38,7 +39,10 @@ function founder ({ up = ['bob'], layout = layoutOf(five), misses, answers = [],
   }))
   const parts = {
     self: peerNamed('founder'), state, keyring: { authoritySeed: seed === 'none' ? undefined : seedNamed('cluster authority'), nodeSeed: seedNamed('founder') }, voters: votersIn(state), reachable: () => new Set(up.map(peerNamed)), clock: systemClock, index,
-    ask: async () => ({ kind: 'progress', ...progress }), storeOf: () => undefined, answers: async (peer: PeerId) => answers.map(peerNamed).includes(peer), loud: () => {},
+    ask: async (peer: PeerId, question: TableQuestion) => {
+      const lost = Object.entries(forgotten).find(([name]) => peerNamed(name) === peer)?.[1] ?? []
+      return question.kind === 'digest' ? { kind: 'digests', digests: question.partitions.map((partition) => lost.includes(partition) || (partition === clearPartition && lost.length > 0) ? undefined : { count: 0, digest: new Uint8Array(32) }) } : { kind: 'progress', ...progress, lost: lost.length }
+    }, storeOf: () => undefined, answers: async (peer: PeerId) => answers.map(peerNamed).includes(peer), loud: () => {},
   } as unknown as ForgetParts
   return { forget: async (lost) => { await known; return forgetLost(parts, { lost: lost.map(peerNamed), isDryRun: true }) }, state }
 }
@@ -81,6 +85,13 @@ describe('to give up a lost majority', () => {
     await expect(founder({ up: ['bob', 'carol'] }).forget(['carol', 'dave', 'eve'])).rejects.toThrow(Refused)
     await expect(founder({ answers: ['eve'] }).forget(['carol', 'dave', 'eve'])).rejects.toThrow(new RegExp(`${peerNamed('eve')} answers: it is not lost`))
     await expect(founder({ misses: ['carol', 'dave'] }).forget(['carol', 'dave', 'eve'])).rejects.toThrow(/answers .*: it is not lost/)
+  })
+
+  test('is allowed where one of those that answer has lost what makes a majority: it may have it back from nobody', async () => {
+    const three = { layout: layoutOf(five.slice(0, 3)), up: ['carol'], misses: ['bob'] }
+    await expect(founder(three).forget(['bob'])).rejects.toThrow(/a majority of everything answers/)
+    for (const name of ['founder', 'carol']) expect((await founder({ ...three, forgotten: { [name]: [3, 77] } }).forget(['bob'])).rows).toEqual({ whole: 4094, stale: 2, gone: 0 })
+    expect((await founder({ ...three, forgotten: { carol: [3], founder: [3] } }).forget(['bob'])).rows).toEqual({ whole: 4095, stale: 0, gone: 1 })
   })
 
   test('takes the names of all that are gone, of no others, and of nobody who is none', async () => {
