@@ -62,6 +62,12 @@ export class StorePositions {
     return shown === undefined || named === undefined || (equals(shown.id, named) && !shown.hasForgotten)
   }
 
+  /** Whether it is the one that the cluster knows and showed less than before: it has forgotten, or two of its greetings came in another order than they were sent. The next one tells. */
+  doubts (peer: PeerId): boolean {
+    const [shown, named] = [this.#shown.get(peer), namedStoreOf(this.#parts.state, peer)]
+    return shown !== undefined && named !== undefined && equals(shown.id, named) && shown.hasForgotten
+  }
+
   #see (peer: PeerId, { id, position }: StorePosition): Promise<void> | undefined {
     const before = this.#seen.get(hexOf(id)) ?? -1n
     this.#shown.set(peer, { id, hasForgotten: position < before })

@@ -24,7 +24,11 @@ export interface GreetingsParts {
   readonly warn: (message: string, cause: unknown) => void
 }
 
-export const greetingTiming = { everyMs: 10_000 } as const
+export const greetingTiming = {
+  everyMs: 10_000,
+  /** Of whom it is not known whether its store has forgotten. */
+  doubtedMs: 1_000,
+} as const
 
 /** Whom this node has met in this session, what each said last, and saying it again: what was said on connecting grows old. */
 export class Greetings {
@@ -71,11 +75,14 @@ export class Greetings {
     await Promise.allSettled(network().reachable().map(async (peer) => { this.heard(await hello().greet(peer)) }))
   }
 
-  /** One unit of work: how far stores have come, free space. One of two greets, and both hear. */
+  /** One unit of work: how far stores have come, free space. One of two greets, and both hear; whoever doubts the other's store asks at once. */
   async step (wait: { signal: AbortSignal }): Promise<'busy' | 'idle'> {
-    const { network, hello, clock } = this.#parts
+    const { network, hello, clock, positions } = this.#parts
     const now = clock.monotonicMs()
-    const due = network().reachable().find((peer) => network().peerId < peer && now - (this.#heardMs.get(peer) ?? now) > greetingTiming.everyMs)
+    const due = network().reachable().find((peer) => {
+      const sinceMs = now - (this.#heardMs.get(peer) ?? now)
+      return (network().peerId < peer && sinceMs > greetingTiming.everyMs) || (sinceMs > greetingTiming.doubtedMs && positions.doubts(peer))
+    })
     if (due === undefined) return 'idle'
     this.#heardMs.set(due, now)
     this.heard(await hello().greet(due, wait))

@@ -1,0 +1,54 @@
+import { describe, expect, test } from 'vitest'
+import type { Clock } from '../../../src/base/clock.ts'
+import { closing, openLayout, settled } from '../../../src/cluster/index.ts'
+import { memoryFiles } from '../../../src/disk/memory-files.ts'
+import { StorePositions } from '../../../src/node/layout/store-positions.ts'
+import { Greetings, type GreetingsParts, greetingTiming } from '../../../src/node/membership/greetings.ts'
+import type { Greeting } from '../../../src/protocols/hello.ts'
+import { layoutMember, peerNamed } from '../../support/cluster-identities.ts'
+
+const [low = '', high = ''] = ['alice', 'bob'].toSorted((a, b) => peerNamed(a) < peerNamed(b) ? -1 : 1)
+const layout = settled(closing(openLayout(layoutMember('alice'))), ['alice', 'bob'].map((name) => layoutMember(name)))
+
+/** Of this node with the other, whose store shows these positions, one with each greeting. */
+async function greetingsOf (self: string, other: string, positions: bigint[]) {
+  const state = { layout, members: new Map(), isMember: () => true } as unknown as GreetingsParts['state']
+  const storeOf = (name: string): Uint8Array => layoutMember(name).storeId as Uint8Array
+  const opened = await StorePositions.open({ files: memoryFiles(), warn: () => {}, state, rows: { storeId: storeOf(self), position: 10n, disown: async () => {} } })
+  const greeting = (): Greeting => ({ peer: peerNamed(other), layoutVersion: layout.version, store: { id: storeOf(other), position: positions.shift() ?? 0n } } as unknown as Greeting)
+  let nowMs = 0
+  let greeted = 0
+  const greetings = new Greetings({
+    state, positions: opened, clock: { monotonicMs: () => nowMs } as Clock, warn: () => {},
+    network: () => ({ peerId: peerNamed(self), reachable: () => [peerNamed(other)] }),
+    hello: () => ({ greet: async () => { greeted++; return greeting() } }),
+  } as unknown as GreetingsParts)
+  const pass = async (durationMs: number): Promise<number> => {
+    greeted = 0
+    for (const endMs = nowMs + durationMs; nowMs < endMs; nowMs += 100) await greetings.step({ signal: AbortSignal.any([]) })
+    return greeted
+  }
+  return { hear: () => { greetings.heard(greeting()) }, pass, remembers: () => opened.remembers(peerNamed(other)) }
+}
+
+describe('two that are connected', () => {
+  test('greet each other again and again, one of them', async () => {
+    for (const [self, other, times] of [[low, high, 2], [high, low, 0]] as const) {
+      const { hear, pass } = await greetingsOf(self, other, [1n, 2n, 3n])
+      hear()
+      expect(await pass(2.5 * greetingTiming.everyMs)).toBe(times)
+    }
+  })
+
+  test('greet again at once where the other shows less than before: two greetings may have come in another order than they were sent', async () => {
+    for (const [self, other] of [[low, high], [high, low]] as const) {
+      const { hear, pass, remembers } = await greetingsOf(self, other, [7n, 6n, 8n, 9n])
+      hear()
+      hear()
+      expect(remembers()).toBe(false)
+      expect(await pass(2 * greetingTiming.doubtedMs)).toBe(1)
+      expect(remembers()).toBe(true)
+      expect(await pass(2 * greetingTiming.doubtedMs)).toBe(0)
+    }
+  })
+})
