@@ -14,6 +14,8 @@ export interface Wish {
   readonly aspects?: readonly Aspect[]
   /** Settings of the bucket, by name, that an admin changes, or 'removal': rights alone grant it, and its policy may deny it. */
   readonly changes?: readonly string[]
+  /** A setting of the bucket, by name, that is told: who sees it rights say, and its policy may deny it. */
+  readonly told?: string
 }
 
 /** governance: a retention of that mode is lifted before its time. */

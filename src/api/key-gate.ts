@@ -8,7 +8,8 @@ import { BucketAccesses } from './s3/access.ts'
 import { judged } from './s3/policy.ts'
 
 /** What policies call it; where there are several, a denial of one is a denial, and it takes leave for all. Rights alone let change a bucket. */
-function operationsOf ({ action, isOfVersions = false, aspects, changes = [] }: Wish): readonly string[] {
+function operationsOf ({ action, isOfVersions = false, aspects, changes = [], told }: Wish): readonly string[] {
+  if (told !== undefined) return operationsThatTell.get(told) ?? []
   switch (action) {
     case 'read': return aspects?.includes('tags') === true ? [isOfVersions ? 's3:GetObjectVersionTagging' : 's3:GetObjectTagging'] : [isOfVersions ? 's3:GetObjectVersion' : 's3:GetObject']
     case 'list': return [isOfVersions ? 's3:ListBucketVersions' : 's3:ListBucket']
@@ -28,6 +29,17 @@ const operationsOfBuckets: ReadonlyMap<string, readonly string[]> = new Map(Obje
   website: ['s3:PutBucketWebsite', 's3:DeleteBucketWebsite'],
   objectLock: ['s3:PutBucketObjectLockConfiguration'],
   tags: ['s3:PutBucketTagging'],
+}))
+
+/** But for the policy, as above. */
+const operationsThatTell: ReadonlyMap<string, readonly string[]> = new Map(Object.entries({
+  versioning: ['s3:GetBucketVersioning'],
+  publicRead: ['s3:GetBucketAcl'],
+  lifecycle: ['s3:GetLifecycleConfiguration'],
+  cors: ['s3:GetBucketCORS'],
+  website: ['s3:GetBucketWebsite'],
+  objectLock: ['s3:GetBucketObjectLockConfiguration'],
+  tags: ['s3:GetBucketTagging'],
 }))
 
 function operationsOn (aspect: Aspect, isOfVersions: boolean): readonly string[] {

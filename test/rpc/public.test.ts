@@ -136,6 +136,21 @@ describe('gRPC and Connect at a public address', () => {
     await objects.setBucketSettings('photos', { policy: null, quotaBytes: null })
   })
 
+  test('is not told of a bucket what its policy denies to be told, though it may administer it', async () => {
+    await objects.createBucket('told', { settings: { versioning: 'enabled', tags: [['a', 'b']], cors: [{ allowedOrigins: ['*'], allowedMethods: ['GET'] }], publicRead: true } })
+    const [admin, id] = [{ id: 'DFSAAAAAAAAAAAAAAAAA', secret: 's', name: 'admin', rights: [{ bucket: 'told', prefix: '', actions: ['read', 'admin', 'list'] as const }], notAfterMs: undefined, createdMs: 0 }, 'told']
+    const gate = keyGate({ keys: { find: async () => admin }, objects, clock: systemClock })
+    const face = publicApiFace({ node: { objects } as unknown as DfsNode, clock: systemClock, config: { rpcOrigins: [], rpcReflection: false }, gate })
+    await using served = await servedPublicly((exchange) => face.answer(exchange), { face, tls, http2: true })
+    const authorization = `Bearer ${admin.id}:s`
+    const client = createClient(BucketService, createGrpcTransport({ baseUrl: `https://127.0.0.1:${served.listener.port}`, nodeOptions, interceptors: [(next) => (request) => { request.header.set('authorization', authorization); return next(request) }] }))
+    const deny = (...actions: string[]): string => JSON.stringify({ Statement: [{ Effect: 'Deny', Principal: '*', Action: actions, Resource: `arn:aws:s3:::${id}` }] })
+    await objects.setBucketSettings(id, { policy: deny('s3:GetBucketTagging', 's3:GetBucketCORS', 's3:GetBucketPolicy') })
+    expect(Object.keys((await client.getBucket({ name: id })).bucket?.settings ?? {}).toSorted()).toEqual(['policy', 'publicRead', 'versioning'])
+    const { settings } = JSON.parse((await http('GET', `/v1/buckets/${id}`, { port: served.listener.port, headers: { authorization } })).body) as { settings: object }
+    expect(Object.keys(settings).toSorted()).toEqual(['policy', 'publicRead', 'versioning'])
+  })
+
   test('without a key only what anybody may read; a wrong secret gets nothing; the cluster is not there', async () => {
     const anybody = createClient(ObjectService, transport(undefined))
     expect((await anybody.statObject({ bucket: 'open', key: 'k' })).object).toMatchObject({ sizeBytes: 21n })

@@ -10,6 +10,8 @@ export interface Permit {
   demand (wish: Wish): Promise<void>
   /** For what lasts: by the key and by what the bucket says as they are by now. @throws ApiError 401, 403 */
   demandStill (wish: Wish): Promise<void>
+  /** Whether the bucket's policy says no, whatever the rights. */
+  isDenied (wish: Wish): Promise<boolean>
   /** Whether it may do anything in the bucket. */
   mayEnter (bucket: string): boolean
   /** @throws ApiError 403 unless it may do anything in the bucket */
@@ -23,7 +25,7 @@ export interface Permit {
 }
 
 /** Of whoever has the node's own token. */
-export const everything: Permit = { demand: async () => {}, demandStill: async () => {}, mayEnter: () => true, demandEntry: () => {}, isBounded: false, isAnybody: false, askedBy: undefined }
+export const everything: Permit = { demand: async () => {}, demandStill: async () => {}, isDenied: async () => false, mayEnter: () => true, demandEntry: () => {}, isBounded: false, isAnybody: false, askedBy: undefined }
 
 /** By the access key that a request shows, or without one as anybody. @throws ApiError 401 for a wrong one; TooMany */
 export async function permitOf (exchange: PublicExchange, gate: Gate): Promise<Permit> {
@@ -40,6 +42,7 @@ export async function permitOf (exchange: PublicExchange, gate: Gate): Promise<P
       if (credentials !== undefined && now === undefined) throw new ApiError(401, 'refused', 'there is no such access key any more')
       await allowed({ gate, key: now, wish, isSecure })
     },
+    isDenied: async (wish) => await gate.judge(wish, { keyId: key?.id, isSecure }) === 'deny',
     mayEnter: (bucket) => key?.mayEnter(bucket) === true,
     demandEntry (bucket) {
       if (key === undefined) throw new ApiError(401, 'refused', 'this takes an access key')
