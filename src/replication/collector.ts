@@ -252,7 +252,7 @@ export class Collector {
 
   /**
    * Whether somebody else may need these blocks in the forms in which they are here: a version that is not proven dead, at anybody who answers, unless it wants another form, in which
-   * the block is whole; 'unknown' where fewer than a majority of those have answered where the block may lie. `forms`: all that is here, unless they are given.
+   * the block is whole, or is whole without this node, to which it does not belong; 'unknown' where fewer than a majority of those have answered where the block may lie. `forms`: all that is here, unless they are given.
    */
   async #elsewhere (cids: readonly Cid[], signal: AbortSignal, forms?: ReadonlyMap<Cid, ReadonlySet<FormName>>): Promise<ReadonlyMap<Cid, Elsewhere>> {
     const { self, peers, placement, clock, warn, inventory } = this.#parts
@@ -277,7 +277,7 @@ export class Collector {
     }))
     const deaths = await this.#deathsOf(blocks.flatMap(({ wanted }) => [...wanted.keys()].map(fromHex)), signal)
     const judged = new Map<Cid, Elsewhere>()
-    const otherwise: Array<{ readonly cid: Cid, readonly places: readonly PeerId[], readonly wants: readonly Redundancy[], readonly outcome: Elsewhere }> = []
+    const otherwise: Array<{ readonly cid: Cid, readonly places: readonly PeerId[], readonly wants: readonly Redundancy[], readonly isElsewhere: boolean, readonly outcome: Elsewhere }> = []
     for (const { cid, places, answered, wanted, isMore } of blocks) {
       const living = [...wanted].filter(([versionId]) => !deaths.has(versionId)).flatMap(([, wants]) => wants)
       const outcome = places.filter((peer) => answered.has(peer)).length > places.length / 2 ? 'dead' : 'unknown'
@@ -286,21 +286,22 @@ export class Collector {
       const item = await inventory.find(cid)
       const here = forms?.get(cid) ?? formsHere(item)
       const wants = [...living as Redundancy[], ...item.references.redundancy === undefined ? [] : [item.references.redundancy], ...item.references.codes.map(({ redundancy }) => redundancy)]
-      if (item.references.damaged > 0 || wants.some((redundancy) => here.has(formNameOf(redundancy)))) judged.set(cid, 'needed')
-      else otherwise.push({ cid, places, wants, outcome })
+      const isElsewhere = forms === undefined && item.references.count === 0 && !places.includes(self)
+      if (item.references.damaged > 0 || (!isElsewhere && wants.some((redundancy) => here.has(formNameOf(redundancy))))) judged.set(cid, 'needed')
+      else otherwise.push({ cid, places, wants, isElsewhere, outcome })
     }
     const whole = await this.#wholeIn(otherwise, signal)
     for (const { cid, outcome } of otherwise) judged.set(cid, whole.has(cid) ? outcome : 'needed')
     return judged
   }
 
-  /** Those of which every piece is known to be where it may lie, in each form that is wanted. */
-  async #wholeIn (blocks: ReadonlyArray<{ readonly cid: Cid, readonly places: readonly PeerId[], readonly wants: readonly Redundancy[] }>, signal: AbortSignal): Promise<ReadonlySet<Cid>> {
+  /** Those of which every piece is known to be where it may lie, in each form that is wanted. `isElsewhere`: what is here counts for nothing. */
+  async #wholeIn (blocks: ReadonlyArray<{ readonly cid: Cid, readonly places: readonly PeerId[], readonly wants: readonly Redundancy[], readonly isElsewhere: boolean }>, signal: AbortSignal): Promise<ReadonlySet<Cid>> {
     const { pieces, self, peers, inventory, clock } = this.#parts
     if (pieces === undefined || blocks.length === 0) return new Set()
     const seen = new Map<Cid, { readonly whole: Set<PeerId>, readonly shards: Map<FormName, Set<number>> }>()
-    for (const { cid } of blocks) {
-      const { isHere, shards } = await inventory.find(cid)
+    for (const { cid, isElsewhere } of blocks) {
+      const { isHere, shards } = isElsewhere ? nothingHere : await inventory.find(cid)
       const indexes = new Map<FormName, Set<number>>()
       for (const shard of shards) indexes.set(formNameOf(shard), (indexes.get(formNameOf(shard)) ?? new Set()).add(shard.index))
       seen.set(cid, { whole: new Set(isHere ? [self] : []), shards: indexes })
@@ -355,6 +356,8 @@ export class Collector {
 }
 
 type Elsewhere = 'dead' | 'needed' | 'unknown'
+
+const nothingHere: Pick<InventoryItem, 'isHere' | 'shards'> = { isHere: false, shards: [] }
 
 interface Asked {
   readonly cid: Cid

@@ -258,6 +258,57 @@ async function inTwoForms (): Promise<Awaited<ReturnType<typeof world>> & { shar
 
 const spread: Reference = { versionId: idOf('spread'), redundancy: { k: 2, m: 1 } }
 
+describe('the collector of a block that does not belong here, and that others need for another version', () => {
+  const places = ids.slice(1, 4)
+  async function elsewhere (): Promise<Awaited<ReturnType<typeof world>>> {
+    const here = await world({ places })
+    await here.holder.store(cid, block, version('old'))
+    here.die('old')
+    for (const peer of places) {
+      here.said.set(peer, { versionIds: [idOf('new')], redundancies: [{ k: 1, m: 2 }], isMore: false })
+      here.present.set(peer, { isWhole: true })
+    }
+    return here
+  }
+  const graceOver = async ({ pass, time }: Awaited<ReturnType<typeof world>>): Promise<void> => { await pass(); time.nowMs += graceMs; await pass() }
+
+  test('takes it away once as many of them have it as that asks (it stayed for as long as the other version lived)', async () => {
+    const here = await elsewhere()
+    await graceOver(here)
+    expect(await here.isHere()).toBe(false)
+  })
+
+  test('and its shards', async () => {
+    const here = await world({ places })
+    await here.holder.storeShard((await shardsOf(cid, block, spread.redundancy))[0] as Shard, { ...spread, versionId: idOf('old') })
+    here.die('old')
+    for (const [index, peer] of places.entries()) {
+      here.said.set(peer, { versionIds: [idOf('new')], redundancies: [spread.redundancy], isMore: false })
+      here.present.set(peer, { indexes: [index] })
+    }
+    const present = here.present.get(ids[1]) as { indexes: readonly number[] }
+    here.present.set(ids[1], {})
+    await graceOver(here)
+    expect(here.blocks.stats()).toMatchObject({ shards: 1 })
+    here.present.set(ids[1], present)
+    await graceOver(here)
+    expect(here.blocks.stats()).toMatchObject({ shards: 0 })
+  })
+
+  test.each<[string, (of: Awaited<ReturnType<typeof world>>) => void | Promise<void>]>([
+    ['one of them lacks it', ({ present }) => { present.set(ids[2], {}) }],
+    ['the version asks for more', ({ said }) => { said.set(ids[2], { versionIds: [idOf('new')], redundancies: [{ k: 2, m: 2 }], isMore: false }) }],
+    ['one does not tell how it is wanted', ({ said }) => { said.set(ids[2], { versionIds: [idOf('new')], isMore: false }) }],
+    ['too few of them answer', ({ said }) => { for (const peer of places.slice(1)) said.set(peer, 'nothing') }],
+    ['a version that lives is recorded here', async ({ holder }) => { await holder.keep(cid, version('another')) }],
+  ])('keeps it while %s', async (_what, change) => {
+    const here = await elsewhere()
+    await change(here)
+    await graceOver(here)
+    expect(await here.isHere()).toBe(true)
+  })
+})
+
 describe('the collector of a block that lives for long, while versions that share it come and go', () => {
   async function overwrittenDaily (days: number): Promise<Awaited<ReturnType<typeof world>> & { recorded: () => Promise<number> }> {
     const here = await world()
