@@ -129,12 +129,14 @@ export class AntiEntropy {
   async #handOver (peer: PeerId, { table, rowKey, ballot }: RowBallot, theirs: { held: Ballot | undefined, floor: Ballot | undefined }, signal: AbortSignal | undefined): Promise<void> {
     const { codec, voters, settle, isTakenBy } = this.#ports
     if (!voters.of(table, rowKey).includes(peer) || isTakenBy?.(peer, table) === false || (theirs.held !== undefined && compareBallots(theirs.held, ballot) >= 0)) return
+    // of a layout adopted between the two the peer may be one that enters: it would have back what others have buried
+    const { version } = voters
     const held = await this.#askSelf({ kind: 'read', table, rowKey })
     if (held.kind !== 'value' || held.accepted === undefined) return
     // the peer has buried it: refused, it would be proposed anew, and stand again everywhere
     const isBuried = !isClear(table) && theirs.held === undefined && theirs.floor !== undefined && compareBallots(theirs.floor, ballot) >= 0
     if (isBuried && codec.isTombstone({ table, rowKey, record: held.accepted })) return
-    const answer = await this.#ask(peer, { kind: 'handOver', table, rowKey, record: held.accepted }, signal)
+    const answer = await this.#ask(peer, { kind: 'handOver', table, rowKey, record: held.accepted }, signal, version)
     if (answer.kind === 'accepted') {
       this.#total.handedOverRows++
       this.#total.handedOverBytes += held.accepted.byteLength
@@ -156,10 +158,10 @@ export class AntiEntropy {
     return await replica.answer(self, { version: voters.version, ...question })
   }
 
-  async #ask (peer: PeerId, question: TableQuestion, signal: AbortSignal | undefined): Promise<TableAnswer> {
-    const { peers, voters } = this.#ports
+  async #ask (peer: PeerId, question: TableQuestion, signal: AbortSignal | undefined, version: bigint = this.#ports.voters.version): Promise<TableAnswer> {
+    const { peers } = this.#ports
     try {
-      return await peers.ask(peer, { version: voters.version, ...question }, { signal })
+      return await peers.ask(peer, { version, ...question }, { signal })
     } catch (cause) {
       throw new PeerFailed(`${peer} does not answer`, { cause })
     }

@@ -5,6 +5,8 @@ import type { TablePeers } from './registers.ts'
 
 /** A chosen record on its way to a voter that did not answer in time. */
 export interface LateRecord {
+  /** Of the layout by which it was chosen. */
+  readonly version: bigint
   readonly table: TableNumber
   readonly rowKey: Uint8Array
   readonly record: Uint8Array
@@ -23,14 +25,14 @@ export const lateDeliveryLimits = {
  */
 export class LateDelivery {
   readonly #ports: { readonly peers: TablePeers, readonly voters: Voters, readonly settle: RowSettler }
-  readonly #waiting = new Map<PeerId, Map<string, LateRecord & { readonly version: bigint }>>()
+  readonly #waiting = new Map<PeerId, Map<string, LateRecord>>()
 
   constructor (ports: { peers: TablePeers, voters: Voters, settle: RowSettler }) { this.#ports = ports }
 
   get size (): number { return this.#waiting.values().reduce((sum, rows) => sum + rows.size, 0) }
 
   offer (peer: PeerId, late: LateRecord): void {
-    const rows = this.#waiting.get(peer) ?? new Map<string, LateRecord & { readonly version: bigint }>()
+    const rows = this.#waiting.get(peer) ?? new Map<string, LateRecord>()
     if (!this.#waiting.has(peer)) {
       if (this.#waiting.size >= lateDeliveryLimits.maxPeers) return
       this.#waiting.set(peer, rows)
@@ -38,7 +40,7 @@ export class LateDelivery {
     const name = `${late.table} ${hexOf(late.rowKey)}`
     // a newer record of the row takes the older one's place, at the end
     rows.delete(name)
-    rows.set(name, { ...late, version: this.#ports.voters.version })
+    rows.set(name, late)
     const oldest = rows.keys().next()
     if (rows.size > lateDeliveryLimits.maxWaitingPerPeer && oldest.done !== true) rows.delete(oldest.value)
   }

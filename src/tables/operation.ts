@@ -57,7 +57,7 @@ export class Operation<T> {
   #isOver = false
   #opened: OpenedRecord | undefined
   #lastFailure: unknown
-  #asked: { stage: number, open: Set<PeerId> } = { stage: 0, open: new Set() }
+  #asked: { stage: number, version: bigint, open: Set<PeerId> } = { stage: 0, version: 0n, open: new Set() }
   #chosen: Uint8Array | undefined
   /** Voters that need not be asked yet. */
   #reserve: { readonly stage: number, readonly ask: () => void, readonly cancel: () => void, open: number } | undefined
@@ -124,7 +124,7 @@ export class Operation<T> {
 
   #askAll ({ stage, electorate, peers, question }: Extract<RoundEffect<T>, { kind: 'ask' }>): void {
     const { row } = this.#ports
-    this.#asked = { stage, open: new Set(peers) }
+    this.#asked = { stage, version: electorate.version, open: new Set(peers) }
     this.#letReserveGo()
     const request: TableRequest = { version: electorate.version, ...row, ...question }
     const askEach = (some: readonly PeerId[]): void => { for (const peer of some) this.#ask(stage, peer, request) }
@@ -205,7 +205,7 @@ export class Operation<T> {
   #failed (stage: number, peer: PeerId, cause: unknown): void {
     if (this.#isOver) {
       // an accept that got lost after its round was won
-      if (this.#chosen !== undefined && stage === this.#asked.stage) this.#ports.late?.offer(peer, { ...this.#ports.row, record: this.#chosen })
+      if (this.#chosen !== undefined && stage === this.#asked.stage) this.#ports.late?.offer(peer, { ...this.#ports.row, version: this.#asked.version, record: this.#chosen })
       return
     }
     this.#lastFailure = cause
@@ -218,7 +218,7 @@ export class Operation<T> {
   #deliverLate ({ chosen, unanswered }: Extract<RoundEffect<T>, { kind: 'done' }>): void {
     if (chosen === undefined) return
     this.#chosen = unanswered.length > 0 ? chosen : undefined
-    for (const peer of unanswered) if (!this.#asked.open.has(peer)) this.#ports.late?.offer(peer, { ...this.#ports.row, record: chosen })
+    for (const peer of unanswered) if (!this.#asked.open.has(peer)) this.#ports.late?.offer(peer, { ...this.#ports.row, version: this.#asked.version, record: chosen })
   }
 
   // most answers hold the same record: open it once

@@ -58,6 +58,37 @@ describe('a voter that was away', () => {
     expect(late.size).toBe(0)
   })
 
+  test('gets nothing late that was to come to it under an older layout, though the layout changed before it was known to be late', async () => {
+    const offers: Array<Parameters<LateDelivery['offer']>> = []
+    let version = 1n
+    const { nodes, stopped, voters } = tableNodes(3, { version: () => version, options: () => ({ late: { offer: (...offer) => { offers.push(offer) } }, timing: { askMs: 100 } }) })
+    stopped.add(at(nodes, third).self)
+    await at(nodes, first).registers.change(address(), write('x'))
+    version = 2n
+    await expect.poll(() => offers.length).toBe(1)
+    const late = new LateDelivery({ peers: at(nodes, first).peers, voters, settle: at(nodes, first).registers.settle })
+    for (const offer of offers) late.offer(...offer)
+    stopped.clear()
+    expect(await late.step()).toBe('busy')
+    expect([await holds(at(nodes, third)), late.size]).toEqual([false, 0])
+  })
+
+  test('is not given by anti-entropy what was read under an older layout', async () => {
+    let version = 1n
+    const { nodes, voters, dead } = tableNodes(3, { version: () => version })
+    dead.add(at(nodes, third).self)
+    await at(nodes, first).registers.change(address(), write('x'))
+    dead.clear()
+    const node = at(nodes, first)
+    const replica: TableNode['replica'] = { answer: async (from, request) => {
+      const answer = await node.replica.answer(from, request)
+      if (request.kind === 'read') version = 2n
+      return answer
+    } }
+    await comparing({ ...node, replica }, voters)(at(nodes, third))
+    expect([version, await holds(at(nodes, third))]).toEqual([2n, false])
+  })
+
   test('gets it by anti-entropy, which then finds nothing more to do', async () => {
     const { nodes, voters } = await missed()
     const pass = comparing(at(nodes, first), voters)
