@@ -43,3 +43,10 @@ export class ApiError extends Error {
   readonly code: string
   constructor (status: number, code: string, message: string) { super(message); this.status = status; this.code = code }
 }
+
+/** Repeat it later. */
+export class TooMany extends ApiError {
+  override name = 'TooMany'
+  readonly waitMs: number
+  constructor (waitMs: number, what: string) { super(429, 'too-many', `${what}; try again in ${Math.ceil(waitMs / 1000)} s`); this.waitMs = waitMs }
+}

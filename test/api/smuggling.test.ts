@@ -1,25 +1,31 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bodyOf } from '../../src/api/server/body.ts'
+import type { PublicExchange } from '../../src/api/server/public-listener.ts'
 import { answerTo, servedPublicly, type ServedPublicly } from '../support/public-listener.ts'
 
-let served: ServedPublicly
+/** The second looks at the first bytes of a connection, for HTTP/2 may follow. */
+const listeners: Partial<Record<'HTTP/1.1' | 'HTTP/1.1 or HTTP/2', ServedPublicly>> = {}
 const seen: string[] = []
 
 beforeAll(async () => {
-  served = await servedPublicly(async (exchange) => {
+  const answer = async (exchange: PublicExchange): Promise<void> => {
     const pieces: Buffer[] = []
     for await (const piece of bodyOf(exchange)) pieces.push(piece)
     seen.push(`${exchange.request.method} ${exchange.path} ${Buffer.concat(pieces).toString()}`)
     exchange.response.end('served')
-  })
+  }
+  listeners['HTTP/1.1'] = await servedPublicly(answer)
+  listeners['HTTP/1.1 or HTTP/2'] = await servedPublicly(answer, { http2: true })
 })
-afterAll(async () => { await served[Symbol.asyncDispose]() })
+afterAll(async () => { for (const served of Object.values(listeners)) await served[Symbol.asyncDispose]() })
 
 /** A request that two servers in a row would part differently hides this one in its body. */
 const smuggled = 'GET /smuggled HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n'
 const chunk = `${smuggled.length.toString(16)}\r\n${smuggled}\r\n0\r\n\r\n`
 
-describe('a request that servers in a row may read differently', () => {
+describe.each(['HTTP/1.1', 'HTTP/1.1 or HTTP/2'] as const)('a request that servers in a row may read differently, at a listener of %s', (protocols) => {
+  const portOf = (): number => listeners[protocols]?.listener.port ?? 0
+
   test.each([
     ['two lengths', `POST /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\ncontent-length: ${smuggled.length}\r\n\r\n${smuggled}`],
     ['two lengths in one header', `POST /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0, ${smuggled.length}\r\n\r\n${smuggled}`],
@@ -48,9 +54,10 @@ describe('a request that servers in a row may read differently', () => {
     ['a target without a slash', 'GET a HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n'],
     ['a tunnel', 'CONNECT evil.example:443 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n'],
     ['headers without end', `GET /a HTTP/1.1\r\nhost: localhost\r\n${'x-a: b\r\n'.repeat(4000)}\r\n`],
+    ['a header without end', `GET /a HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-a: ${'b'.repeat(20_000)}\r\n\r\n`],
   ])('is refused, and the connection closed: %s', async (_what, bytes) => {
     seen.length = 0
-    const answer = await answerTo(served.listener.port, bytes)
+    const answer = await answerTo(portOf(), bytes)
     expect(seen).toEqual([])
     expect(answer).not.toContain('served')
     expect(answer).toMatch(/^(HTTP\/1\.1 (4\d\d|501) |$)/)
@@ -58,7 +65,7 @@ describe('a request that servers in a row may read differently', () => {
 
   test('the same in order is served', async () => {
     seen.length = 0
-    expect(await answerTo(served.listener.port, `POST /a HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n${chunk}`)).toMatch(/^HTTP\/1\.1 200 [^]*served/)
+    expect(await answerTo(portOf(), `POST /a HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n${chunk}`)).toMatch(/^HTTP\/1\.1 200 [^]*served/)
     expect(seen).toEqual([`POST /a ${smuggled}`])
   })
 })

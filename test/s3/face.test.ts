@@ -84,6 +84,16 @@ describe('objects', () => {
     expect((await ask('HEAD', '/photos/described-too')).headers).toMatchObject(said)
   })
 
+  test('whose body is not hashed are taken from this machine, and from others not in the clear', async () => {
+    const headers = { 'x-amz-content-sha256': 'UNSIGNED-PAYLOAD' }
+    expect(await put('/photos/unhashed', 'x', headers)).toMatchObject({ status: 200 })
+    await using afar = await s3Server({ isNear: false })
+    expect(await askS3(afar.port, 'PUT', '/photos/unhashed', { key: afar.key, body: 'x', headers })).toMatchObject({ status: 400, code: 'InvalidRequest' })
+    expect(await askS3(afar.port, 'PUT', '/photos/unhashed', { key: afar.key, body: 'x' })).toMatchObject({ status: 200 })
+    await using trusting = await s3Server({ isNear: false, face: { allowInsecure: true } })
+    expect(await askS3(trusting.port, 'PUT', '/photos/unhashed', { key: trusting.key, body: 'x', headers })).toMatchObject({ status: 200 })
+  })
+
   test('of no bytes are objects', async () => {
     await put('/photos/empty', '')
     expect(await ask('GET', '/photos/empty')).toMatchObject({ status: 200, body: '', headers: { 'content-length': '0' } })

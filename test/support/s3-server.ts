@@ -19,15 +19,17 @@ export interface S3Server extends AsyncDisposable {
 
 export const allRights: readonly AccessRight[] = [{ bucket: '*', prefix: '', actions: ['read', 'write', 'list', 'admin'] }]
 
-export async function s3Server ({ face = {}, listener = {} }: { face?: Partial<S3FaceParts>, listener?: Partial<PublicListenerOptions> } = {}): Promise<S3Server> {
+/** `isNear`: as if whoever asks were on this machine, or were not. */
+export async function s3Server ({ face = {}, listener = {}, isNear }: { face?: Partial<S3FaceParts>, listener?: Partial<PublicListenerOptions>, isNear?: boolean } = {}): Promise<S3Server> {
   const world = objectWorld()
   const objects = objectStore(world.parts)
   const keys = accessKeys(world.parts)
   const logged: string[] = []
   const log = (fields: object, message: string): void => { logged.push(JSON.stringify({ ...fields, message }, (_, value: unknown) => value instanceof Error ? value.stack : value)) }
+  const made = s3Face({ node: { objects, keys }, clock: systemClock, region: undefined, hosts: [], allowInsecure: false, ...face })
   const served = await openPublicListener({
     name: 's3', listen: { host: '127.0.0.1', port: 0 }, clock: systemClock, random: systemRandom, log: { info: log, error: log },
-    face: s3Face({ node: { objects, keys }, clock: systemClock, region: undefined, hosts: [], allowInsecure: false, ...face }), ...listener,
+    face: { ...made, answer: async (exchange) => made.answer(isNear === undefined ? exchange : { ...exchange, isNear }) }, ...listener,
   })
   await objects.createBucket('photos')
   const keyWith: S3Server['keyWith'] = async (rights, notAfterMs) => keys.create({ name: 'test', rights, notAfterMs })

@@ -2,7 +2,7 @@ import { create } from '@bufbuild/protobuf'
 import { durationFromMs } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError } from '@connectrpc/connect'
 import { DfsError, type ErrorCode } from '../../base/errors.ts'
-import { ApiError } from '../errors.ts'
+import { ApiError, TooMany } from '../errors.ts'
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from './generated/google/rpc/error_details_pb.ts'
 
 const codes: Readonly<Record<ErrorCode, Code>> = {
@@ -21,18 +21,25 @@ const retryAfterMs = 1000
 /** An error with a code for programs, details (google.rpc.ErrorInfo, BadRequest, RetryInfo) and words for people. Undefined: nobody expected it, and it is told to nobody but the log. */
 export function connectErrorOf (error: unknown): ConnectError | undefined {
   if (error instanceof ConnectError) return error
-  if (error instanceof ApiError) return withReason(new ConnectError(error.message, statusCodes.get(error.status) ?? Code.Unknown), error.code)
+  if (error instanceof TooMany) return withRetry(connectErrorOfApi(error), error.waitMs)
+  if (error instanceof ApiError) return connectErrorOfApi(error)
   if (!(error instanceof DfsError)) return undefined
   const field = 'field' in error && typeof error.field === 'string' ? error.field : undefined
   const code = field === 'range' ? Code.OutOfRange : codes[error.code]
   const told = withReason(new ConnectError(error.message, code), error.code)
   if (field !== undefined) told.details.push({ desc: BadRequestSchema, value: create(BadRequestSchema, { fieldViolations: [{ field, description: error.message }] }) })
-  if (code === Code.Unavailable) told.details.push({ desc: RetryInfoSchema, value: create(RetryInfoSchema, { retryDelay: durationFromMs(retryAfterMs) }) })
-  return told
+  return code === Code.Unavailable ? withRetry(told, retryAfterMs) : told
 }
+
+const connectErrorOfApi = (error: ApiError): ConnectError => withReason(new ConnectError(error.message, statusCodes.get(error.status) ?? Code.Unknown), error.code)
 
 function withReason (told: ConnectError, code: string): ConnectError {
   told.details.push({ desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { reason: code.replaceAll('-', '_').toUpperCase(), domain: 'dfs' }) })
+  return told
+}
+
+function withRetry (told: ConnectError, waitMs: number): ConnectError {
+  told.details.push({ desc: RetryInfoSchema, value: create(RetryInfoSchema, { retryDelay: durationFromMs(Math.ceil(waitMs)) }) })
   return told
 }
 

@@ -4,7 +4,7 @@ import type { Random } from '../../base/random.ts'
 import { watchedCertificate } from './certificate-watch.ts'
 import { clientAddressOf, isLoopback } from './client-address.ts'
 import { connectionsOfEach } from './connections-of-each.ts'
-import { ApiError } from '../errors.ts'
+import { ApiError, TooMany } from '../errors.ts'
 import { isOurHost } from './hosts.ts'
 import { type HttpServerLimits, httpServers } from './http-servers.ts'
 import { type ApiLog, type Face, type Incoming, listen, type Refusal, serve } from './listener.ts'
@@ -103,13 +103,6 @@ export const publicRates: PublicRates = {
   perAddress: { perSecond: 1000, burst: 2000 },
   perKey: { perSecond: 1000, burst: 2000 },
   failures: { perSecond: 0.2, burst: 20 },
-}
-
-/** Repeat it later. */
-export class TooMany extends ApiError {
-  override name = 'TooMany'
-  readonly waitMs: number
-  constructor (waitMs: number, what: string) { super(429, 'too-many', `${what}; try again in ${Math.ceil(waitMs / 1000)} s`); this.waitMs = waitMs }
 }
 
 /** Resolves when the port is open. @throws InvalidInput for an address that would not be safe, or TLS files that are none; what listen says, e.g. EADDRINUSE */
