@@ -120,6 +120,11 @@ test.skipIf(awsCommands.length === 0).each(awsCommands.length === 0 ? ['aws'] : 
   await go(1, 's3', 'sync', `s3://${bucket}/files`, at(`${bucket}-back`), '--no-progress')
   await expectSame(at(`${bucket}-back`))
   await go(0, 's3', 'cp', `s3://${bucket}/files/big.bin`, `s3://${bucket}/copied.bin`, '--no-progress')
+  // version 1 presigns by an older signature otherwise
+  await go(0, 'configure', 'set', 'default.s3.signature_version', 's3v4')
+  const link = (await go(1, 's3', 'presign', `s3://${bucket}/copied.bin`)).trim()
+  const fetched = await fetch(link)
+  expect([fetched.status, digestOfBytes(new Uint8Array(await fetched.arrayBuffer()))]).toEqual([200, digestOfBytes(await readFile(at('files', 'big.bin')))])
   const { Deleted: deleted } = JSON.parse(await go(0, 's3api', 'delete-objects', '--output', 'json', '--bucket', bucket, '--delete', 'Objects=[{Key=copied.bin}]')) as { Deleted: Array<{ Key: string }> }
   expect(deleted).toEqual([{ Key: 'copied.bin' }])
   await go(0, 's3', 'rb', '--force', `s3://${bucket}`)

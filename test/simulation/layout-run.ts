@@ -29,7 +29,7 @@ export interface LayoutRun {
   readonly layouts: number
   readonly messages: number
   readonly virtualMs: number
-  /** Node-milliseconds: virtual time of every node that was part of it. */
+  /** Node-milliseconds: virtual time for which each node ran. */
   readonly nodeMs: number
   readonly events: readonly string[]
   /** Of everything that happened and was told, in hexadecimal. */
@@ -86,7 +86,7 @@ export async function simulateLayout ({ seed, minutes = 3, variant, isReplacemen
   const layouts = cluster.events.filter((line) => line.includes(': layout ')).length
   return {
     violations, operations: history.length, told: history.filter((operation) => operation.told !== undefined).length, appended: history.filter(({ told, token }) => told !== undefined && token !== undefined).length, layouts, messages: cluster.messages,
-    virtualMs: cluster.time.nowMs, nodeMs: cluster.time.nowMs * names.length, events: lines, digest: hexOf(hash(utf8(lines.join('\n')))).slice(0, 32),
+    virtualMs: cluster.time.nowMs, nodeMs: cluster.nodeMs, events: lines, digest: hexOf(hash(utf8(lines.join('\n')))).slice(0, 32),
   }
 }
 

@@ -65,7 +65,7 @@ export async function simulateLoss ({ seed, variant }: { readonly seed: number, 
   const violations = [...run.violations, ...isOver ? objectViolations(observed(run.history)) : ['it did not come to an end']]
   const lines = [...world.events, ...run.history.map(({ what, startMs, endMs, key }) => `${startMs.toFixed(3)} ${endMs.toFixed(3)} ${key} ${what}`)]
   return {
-    violations, operations: run.history.length, acknowledged: run.acknowledged, messages: world.messages, virtualMs: world.time.nowMs, nodeMs: world.time.nowMs * run.names.length,
+    violations, operations: run.history.length, acknowledged: run.acknowledged, messages: world.messages, virtualMs: world.time.nowMs, nodeMs: world.nodeMs,
     events: lines, digest: hexOf(hash(utf8(lines.join('\n')))).slice(0, 32),
   }
 }

@@ -38,7 +38,7 @@ export interface WholeRun {
   readonly repaired: number
   readonly messages: number
   readonly virtualMs: number
-  /** Node-milliseconds: virtual time of every node that was part of it. */
+  /** Node-milliseconds: virtual time for which each node ran. */
   readonly nodeMs: number
   readonly events: readonly string[]
   /** Of everything that happened and was told, in hexadecimal. */
@@ -96,7 +96,7 @@ export async function simulateWhole ({ seed, minutes = 2, variant }: WholeRunOpt
   return {
     violations, operations: run.history.length, acknowledged: run.history.filter(({ did, endMs }) => endMs < Infinity && did.kind !== 'read' && did.kind !== 'refused').length,
     read: run.history.filter(({ did }) => did.kind === 'read').length, layouts: world.events.filter((line) => line.includes(': layout ')).length, collected: world.ledger.collectedCount, converted: world.ledger.convertedCount,
-    repaired: run.repaired(), messages: world.messages, virtualMs: world.time.nowMs, nodeMs: world.time.nowMs * names.length, events: lines, digest: hexOf(hash(utf8(lines.join('\n')))).slice(0, 32),
+    repaired: run.repaired(), messages: world.messages, virtualMs: world.time.nowMs, nodeMs: world.nodeMs, events: lines, digest: hexOf(hash(utf8(lines.join('\n')))).slice(0, 32),
   }
 }
 

@@ -138,6 +138,9 @@ export class World {
   readonly #paper = paperCluster()
   readonly #disks = new Map<string, Disk>()
   readonly #processes = new Map<string, Process>()
+  /** Since when those that run do, and how long all that died had run. */
+  readonly #runningSinceMs = new Map<string, number>()
+  #ranMs = 0
   readonly #byPeer: ReadonlyMap<PeerId, string>
   /** Partitions that a row was ever saved in, anywhere. */
   readonly #used: Set<number>
@@ -195,6 +198,8 @@ export class World {
 
   peerOf (name: string): PeerId { return peerNamed(name) }
   process (name: string): Process | undefined { return this.#processes.get(name) }
+  /** Node-milliseconds: of virtual time, for which each node ran. */
+  get nodeMs (): number { return [...this.#runningSinceMs.values()].reduce((sum, sinceMs) => sum + this.time.nowMs - sinceMs, this.#ranMs) }
   isAlive (name: string): boolean { return this.#processes.get(name)?.isAlive === true }
   rowOf (name: string, { era }: { era?: number | undefined } = {}): MemberRow { return { certificate: certificateOf(this.#paper.member(name, { role: this.#roleOf(name), ...era === undefined ? {} : { era } })), capacityBytes: this.#memberOf(name).capacityBytes, addresses: [], storeId: this.#memberOf(name).storeId } }
   #roleOf (name: string): Role { return this.#roles.get(name) ?? roles.member }
@@ -205,6 +210,8 @@ export class World {
     const process = this.#processes.get(name)
     if (process?.isAlive !== true) return
     process.isAlive = false
+    this.#ranMs += this.time.nowMs - (this.#runningSinceMs.get(name) ?? this.time.nowMs)
+    this.#runningSinceMs.delete(name)
     this.say(`${name} dies`)
     this.#noteSoundness()
     const disk = this.disk(name)
@@ -453,6 +460,7 @@ export class World {
     })
     process.keeper = this.#variant.keeper?.(keeper, { self, state }) ?? keeper
     this.#processes.set(name, process)
+    this.#runningSinceMs.set(name, this.time.nowMs)
     this.say(`${name} starts`)
     this.#noteSoundness()
     const guard = layoutGuard(state, () => engine.peers)
