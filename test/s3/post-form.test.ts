@@ -6,8 +6,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { S3Exchange } from '../../src/api/s3/exchange.ts'
 import { formLimits, postObject } from '../../src/api/s3/post-form.ts'
 import { signingKeyOf } from '../../src/api/s3/sigv4.ts'
-import { systemClock } from '../../src/base/clock.ts'
-import type { PutOptions } from '../../src/objects/index.ts'
+import { type Clock, systemClock } from '../../src/base/clock.ts'
+import type { PutOptions, SecretAccessKey } from '../../src/objects/index.ts'
 import { type S3Answer, sendS3 } from '../support/s3-client.ts'
 import { type S3Server, s3Server } from '../support/s3-server.ts'
 
@@ -42,6 +42,28 @@ describe('a form in a web page', () => {
     expect(answer).toMatchObject({ status: 201, headers: { location: `http://127.0.0.1:${server.port}/photos/up/cat.jpg` } })
     expect(answer.body).toContain('<Key>up/cat.jpg</Key>')
     expect(await server.objects.head({ bucket: 'photos', key: 'up/cat.jpg' })).toMatchObject({ sizeBytes: 8, contentType: 'image/jpeg' })
+  })
+
+  test('has the signature of the example that AWS has published, and with another policy has not', async () => {
+    const policy = Buffer.from([
+      '{ "expiration": "2015-12-30T12:00:00.000Z",', '  "conditions": [', '    {"bucket": "sigv4examplebucket"},', '    ["starts-with", "$key", "user/user1/"],', '    {"acl": "public-read"},',
+      '    {"success_action_redirect": "http://sigv4examplebucket.s3.amazonaws.com/successful_upload.html"},', '    ["starts-with", "$Content-Type", "image/"],', '    {"x-amz-meta-uuid": "14365123651274"},',
+      '    {"x-amz-server-side-encryption": "AES256"},', '    ["starts-with", "$x-amz-meta-tag", ""],', '', '    {"x-amz-credential": "AKIAIOSFODNN7EXAMPLE/20151229/us-east-1/s3/aws4_request"},',
+      '    {"x-amz-algorithm": "AWS4-HMAC-SHA256"},', '    {"x-amz-date": "20151229T000000Z" }', '  ]', '}',
+    ].join('\r\n')).toString('base64')
+    const fields = {
+      key: 'user/user1/${filename}', acl: 'public-read', success_action_redirect: 'http://sigv4examplebucket.s3.amazonaws.com/successful_upload.html', 'Content-Type': 'image/jpeg', 'x-amz-meta-uuid': '14365123651274',
+      'x-amz-server-side-encryption': 'AES256', 'x-amz-credential': 'AKIAIOSFODNN7EXAMPLE/20151229/us-east-1/s3/aws4_request', 'x-amz-algorithm': 'AWS4-HMAC-SHA256', 'x-amz-date': '20151229T000000Z', 'x-amz-meta-tag': '', policy,
+      'x-amz-signature': '8afdbf4008c03f22c2cd3cdb72e4afbb1f6a588f3255ac628749a66d7f09699e',
+    }
+    const { keys, key } = server
+    const then: Clock = { ...systemClock, wallMs: () => Date.UTC(2015, 11, 29, 1) }
+    const examples = async (): ReturnType<typeof keys.find> => ({ ...await keys.find(key.id) as SecretAccessKey, id: 'AKIAIOSFODNN7EXAMPLE', secret: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY' })
+    await using at = await s3Server({ face: { node: { objects: server.objects, keys: { ...keys, find: examples } }, clock: then } })
+    // it asks for what is not there, which is looked at behind the signature
+    expect(await post(fields, 'the file', { port: at.port, path: '/sigv4examplebucket' })).toMatchObject({ status: 501, code: 'NotImplemented' })
+    const other = Buffer.from(Buffer.from(policy, 'base64').toString().replace('user/user1/', 'user/user2/')).toString('base64')
+    expect((await post({ ...fields, key: 'user/user2/x', policy: other }, 'x', { port: at.port, path: '/sigv4examplebucket' })).code).toBe('SignatureDoesNotMatch')
   })
 
   test('is not taken by a policy whose expiration is no date, and every length that it says holds', async () => {

@@ -19,10 +19,10 @@ export interface S3Server extends AsyncDisposable {
 
 export const allRights: readonly AccessRight[] = [{ bucket: '*', prefix: '', actions: ['read', 'write', 'list', 'admin'] }]
 
-/** `isNear`: as if whoever asks were on this machine, or were not. */
-export async function s3Server ({ face = {}, listener = {}, isNear }: { face?: Partial<S3FaceParts>, listener?: Partial<PublicListenerOptions>, isNear?: boolean } = {}): Promise<S3Server> {
+/** `objects`: those of another world, with its buckets. `isNear`: as if whoever asks were on this machine, or were not. */
+export async function s3Server ({ face = {}, listener = {}, objects: given, isNear }: { face?: Partial<S3FaceParts>, listener?: Partial<PublicListenerOptions>, objects?: Objects, isNear?: boolean } = {}): Promise<S3Server> {
   const world = objectWorld()
-  const objects = objectStore(world.parts)
+  const objects = given ?? objectStore(world.parts)
   const keys = accessKeys(world.parts)
   const logged: string[] = []
   const log = (fields: object, message: string): void => { logged.push(JSON.stringify({ ...fields, message }, (_, value: unknown) => value instanceof Error ? value.stack : value)) }
@@ -31,7 +31,7 @@ export async function s3Server ({ face = {}, listener = {}, isNear }: { face?: P
     name: 's3', listen: { host: '127.0.0.1', port: 0 }, clock: systemClock, random: systemRandom, log: { info: log, error: log },
     face: { ...made, answer: async (exchange) => made.answer(isNear === undefined ? exchange : { ...exchange, isNear }) }, ...listener,
   })
-  await objects.createBucket('photos')
+  if (given === undefined) await objects.createBucket('photos')
   const keyWith: S3Server['keyWith'] = async (rights, notAfterMs) => keys.create({ name: 'test', rights, notAfterMs })
   return {
     url: served.url, port: served.port, world, objects, keys, key: await keyWith(allRights), logged, keyWith,
