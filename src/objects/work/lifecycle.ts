@@ -71,8 +71,8 @@ class Walk {
     if (name !== undefined) return this.#enter(name, wait)
     const nowMs = this.#parts.clock.monotonicMs()
     if (this.#startedMs !== undefined && nowMs - this.#startedMs < lifecycleLimits.everyMs) return 'idle'
-    this.#startedMs = nowMs
     this.#left = (await this.#buckets.list(wait)).map(({ name: each }) => each)
+    this.#startedMs = nowMs
     return 'busy'
   }
 

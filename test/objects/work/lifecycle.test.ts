@@ -34,9 +34,12 @@ async function worldOf (settings: SettingsChange, { isTurn = () => true }: { isT
     list: async () => Promise.resolve({ uploads: [{ bucket: 'photos', key: 'logs/u', uploadId: 'old', initiated: new Date(startMs).toISOString(), checksum: undefined }, { bucket: 'photos', key: 'u', uploadId: 'other', initiated: new Date(startMs).toISOString(), checksum: undefined }], prefixes: [], next: undefined }),
     abort: async (_: unknown, uploadId: string) => { aborted.push(uploadId); return Promise.resolve() },
   }
-  const lifecycle = lifecycleOf(parts, new Buckets({ ...parts, isEmpty: () => Promise.resolve(false), dropUploads: () => Promise.resolve() }), uploads)
+  const buckets = Object.assign(new Buckets({ ...parts, isEmpty: () => Promise.resolve(false), dropUploads: () => Promise.resolve() }), { isAway: false })
+  const list = buckets.list.bind(buckets)
+  buckets.list = async (wait) => { if (buckets.isAway) throw new Unavailable('too few voters answer'); return list(wait) }
+  const lifecycle = lifecycleOf(parts, buckets, uploads)
   return {
-    world, store, time, aborted,
+    world, store, time, aborted, buckets,
     days: (count: number) => { time.ownMs += count * dayMs; if (time.majorityMs !== undefined) time.majorityMs += count * dayMs },
     walk: async () => {
       lifecycle.now()
@@ -71,6 +74,17 @@ describe('objects', () => {
     days(0.5)
     await walk()
     expect(await keysIn(store)).toEqual(['kept'])
+  })
+
+  test('are looked at as soon as there is a majority again, when there was none as the node began', async () => {
+    const { store, days, buckets, step } = await worldOf({ lifecycle: [rule({ expireDays: 1 })] })
+    await put(store, 'old')
+    days(2)
+    buckets.isAway = true
+    await expect(step()).rejects.toThrow(Unavailable)
+    buckets.isAway = false
+    while (await step() === 'busy');
+    expect(await keysIn(store)).toEqual([])
   })
 
   test('do not expire by one clock, but by a majority\'s, and not at all without one', async () => {
