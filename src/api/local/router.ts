@@ -21,6 +21,7 @@ export interface RouteOptions {
 /** Finds the route of an authenticated request and runs it. @throws ApiError for a path that nobody answers */
 export async function route (exchange: Exchange, options: RouteOptions): Promise<void> {
   const [area, name, ...key] = segmentsOf(exchange.path)
+  if (name !== undefined && key.length + 1 > (depths.get(area) ?? 0)) throw nothingThere()
   demandKnownQuery(exchange, area === 'members' && key[0] === 'heir' ? [] : queries.get(area) ?? [])
   switch (area) {
     case 'objects':
@@ -32,52 +33,27 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
     case 'buckets': return bucketRoute(exchange, name)
     case 'invites': return inviteRoute(exchange, key.length === 0 ? name : [name, ...key].join('/'))
     case 'members':
-      if (name === undefined || key.length > 1) break
+      if (name === undefined) break
       return memberRoute(exchange, name, key[0])
-    case 'changes':
-      if (name !== undefined) break
-      return changesRoute(exchange)
-    case 'layout':
-      if (name !== undefined) break
-      return layoutRoute(exchange)
+    case 'changes': return changesRoute(exchange)
+    case 'layout': return layoutRoute(exchange)
     case 'cluster':
-      if (key.length > 0) break
       if (name === 'forget-lost') return forgetLostRoute(exchange)
       if (name === 'rotate-keys') return rotateKeysRoute(exchange)
       break
     case 'admins': return adminRoute(exchange, name)
-    case 'shares':
-      if (key.length > 0) break
-      return shareRoute(exchange, name, options.shareBase)
-    case 'keys':
-      if (key.length > 0) break
-      return keyRoute(exchange, name)
+    case 'shares': return shareRoute(exchange, name, options.shareBase)
+    case 'keys': return keyRoute(exchange, name)
     case 'status': return statusRoute(exchange)
     case 'peers': return peersRoute(exchange)
-    case 'repair':
-      if (name !== undefined) break
-      return workRoute(exchange, 'repair')
-    case 'doctor':
-      if (name !== undefined) break
-      return doctorRoute(exchange)
-    case 'verify':
-      if (name !== undefined) break
-      return verifyRoute(exchange)
-    case 'scrub':
-      if (name !== undefined) break
-      return workRoute(exchange, 'scrub')
-    case 'collect':
-      if (name !== undefined) break
-      return workRoute(exchange, 'collect')
-    case 'convert':
-      if (name !== undefined) break
-      return workRoute(exchange, 'convert')
-    case 'compare':
-      if (name !== undefined) break
-      return workRoute(exchange, 'compare')
-    case 'announce':
-      if (name !== undefined) break
-      return workRoute(exchange, 'announce')
+    case 'repair': return workRoute(exchange, 'repair')
+    case 'doctor': return doctorRoute(exchange)
+    case 'verify': return verifyRoute(exchange)
+    case 'scrub': return workRoute(exchange, 'scrub')
+    case 'collect': return workRoute(exchange, 'collect')
+    case 'convert': return workRoute(exchange, 'convert')
+    case 'compare': return workRoute(exchange, 'compare')
+    case 'announce': return workRoute(exchange, 'announce')
     case 'cache': return cacheRoute(exchange)
     case 'watch': return watchRoute(exchange)
     case 'metrics': return metricsRoute(exchange)
@@ -89,8 +65,13 @@ export async function route (exchange: Exchange, options: RouteOptions): Promise
     case 'stop': return stopRoute(exchange, options.stop)
     case undefined:
   }
-  throw new ApiError(404, 'not-found', 'there is nothing at this path')
+  throw nothingThere()
 }
+
+const nothingThere = (): ApiError => new ApiError(404, 'not-found', 'there is nothing at this path')
+
+/** Segments behind the area that a path has at the most: what is at a longer one would be done to something else. Default: none. */
+const depths: ReadonlyMap<string | undefined, number> = new Map([['objects', Infinity], ['locks', Infinity], ['invites', Infinity], ['members', 2], ['cluster', 1], ['buckets', 1], ['admins', 1], ['shares', 1], ['keys', 1], ['transfers', 1]])
 
 /** What the query of a request that changes something may say. */
 const queries: ReadonlyMap<string | undefined, readonly string[]> = new Map([['objects', ['version']], ['locks', ['version']], ['members', ['dry-run']]])

@@ -22,7 +22,7 @@ afterAll(async () => { await served[Symbol.asyncDispose]() })
 
 interface Answer { readonly status: number, readonly body: string, readonly headers: Record<string, unknown>, readonly isBroken: boolean }
 
-function ask (method: string, path: string, { headers = {}, body, token = true }: { headers?: Record<string, string>, body?: string | Uint8Array, token?: boolean } = {}): Promise<Answer> {
+function ask (method: string, path: string, { headers = {}, body, token = true }: { headers?: Record<string, string>, body?: string | Uint8Array | undefined, token?: boolean } = {}): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const asked = request({ host: '127.0.0.1', port: api.port, method, path, headers: { ...(token ? { authorization: `Bearer ${hexOf(api.token)}` } : {}), ...headers } }, (response) => {
       const pieces: Buffer[] = []
@@ -43,6 +43,16 @@ describe('the local API', () => {
     expect(status).toBe(200)
     expect((JSON.parse(body) as { proof: string }).proof).toBe(hexOf(keyedHash(api.token, utf8('dfs/v1/api'), Uint8Array.of(0), Buffer.from(challenge, 'hex'))))
     expect((await ask('GET', '/v1/hello?challenge=zz', { token: false })).status).toBe(400)
+  })
+
+  test('does nothing at a path that goes on behind what it knows', async () => {
+    expect((await ask('PUT', '/v1/buckets/deep')).status).toBe(201)
+    for (const [method, path] of [['DELETE', '/v1/buckets/deep/key'], ['PATCH', '/v1/buckets/deep/settings'], ['POST', '/v1/stop/not'], ['GET', '/v1/status/x'], ['POST', '/v1/admins/x/y'], ['DELETE', '/v1/members/x/heir/y'], ['DELETE', '/v1/transfers/x/y'], ['GET', '/v1/cache/x']] as const) {
+      expect(await ask(method, path, { body: method === 'PATCH' ? '{"quotaBytes":1}' : undefined }), `${method} ${path}`).toMatchObject({ status: 404, body: expect.stringContaining('there is nothing at this path') as string })
+    }
+    expect(JSON.parse((await ask('GET', '/v1/buckets/deep')).body)).toMatchObject({ name: 'deep' })
+    expect(JSON.parse((await ask('GET', '/v1/buckets/deep')).body)).not.toHaveProperty('quotaBytes')
+    expect(stopped).toBe(false)
   })
 
   test.each([
