@@ -103,10 +103,12 @@ test('of three of whom one is dead for good and one has lost rows, those two go 
 })
 
 test('rows that a survivor loses while what survived is put together come back when the dead are given up once more', { timeout: 120_000 }, async () => {
-  const { violations, events } = await simulateLayoutHistory({ seed: 1, fresh: ['dave'], old: ['ann', 'bob', 'carol', 'eve'], history: async ({ world, appendAll, readAll, used, layoutOf, settled, ends, pause, until }) => {
+  const { violations, events } = await simulateLayoutHistory({ seed: 1, fresh: ['dave'], old: ['ann', 'bob', 'carol', 'eve'], history: async ({ world, does, votersOf, readAll, used, layoutOf, settled, ends, pause, until }) => {
     const isNews = ({ to, kind, isClear }: TableMessage): boolean => !isClear && to === 'carol' && ['prepare', 'accept', 'handOver'].includes(kind)
     world.hold(isNews)
-    await appendAll('ann')
+    // what bob and eve alone have heard of is gone with them
+    for (let key = 0; key < 12; key++) if (votersOf(key).includes('ann')) await does('ann', `kept${key}`, key)
+    if (!votersOf(0).includes('ann')) world.violations.push('the rows that are lost have to be of those')
     await ends(['bob', 'eve'])
     // she has not had her turn when her disk rots
     world.hold((message) => isNews(message) || (message.from === 'carol' && message.kind === 'ballots'))
