@@ -242,7 +242,9 @@ export class LayoutKeeper {
     }
     const electorate = { version: layout.version, groups: [allVotersOf(layout)] }
     const evicted = new Set([...missing].filter(([peer, by]) => !this.#parts.reachable().has(peer) && isMajority(electorate, (voter) => by.has(voter))).map(([peer]) => peer))
-    const remembersAll = (peer: PeerId): boolean => { const told = voters.get(peer); return told !== undefined && told.lost + told.remaining === 0 }
+    // where they are being left out already, what is still to be taken over is taken over for that: to have them back in would begin it anew, for ever
+    const isUnderWay = layout.next?.members.some(({ peerId }) => evicted.has(peerId)) === false
+    const remembersAll = (peer: PeerId): boolean => { const told = voters.get(peer); return told !== undefined && told.lost + (isUnderWay ? 0 : told.remaining) === 0 }
     const isWhole = Array.from({ length: partitionCount }, (_, partition) => replicasOf(layout, partition)).every((group) => isMajority({ version: layout.version, groups: [group] }, (peer) => remembersAll(peer) && !evicted.has(peer)))
     if (isWhole || evicted.size === 0) return { evicted, kept: undefined }
     return { evicted: new Set(), kept: `${[...evicted].join(', ')} stay in the layout though away: without them some rows would have no majority of those who know them` }

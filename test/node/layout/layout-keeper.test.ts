@@ -118,6 +118,26 @@ describe('a keeper, where five decided and three of them stay', () => {
   test('waits while one is away and another has not taken over', async () => { expect(await isFinished(['carol'])).toBe(false) })
 })
 
+test('a keeper that leaves out who is away goes on with it while that is taken over', async () => {
+  const four = ['ann', 'bob', 'carol', 'dave']
+  const before = settled(closing(openLayout(layoutMember('ann'))), four.map((name) => layoutMember(name)))
+  const first = before.members.map(({ peerId }) => peerId).toSorted()[0] as PeerId
+  const [dead = ''] = four.filter((name) => peerNamed(name) !== first)
+  const left = four.filter((name) => name !== dead)
+  const current = changing(before, left.map((name) => layoutMember(name)))
+  let nowMs = 0
+  const proposed: string[] = []
+  const keeper = new LayoutKeeper({
+    self: first, clock: { monotonicMs: () => nowMs } as unknown as Clock, evictAfterMs: 3_600_000,
+    state: { layout: current, belongs: () => true, isMember: () => true, adoptLayout: async () => {} },
+    registers: { change: async (_: unknown, change: (value: Uint8Array) => { result: unknown }) => change(encodeLayout(current)).result } as unknown as Registers,
+    ask: async (_, question) => question.kind === 'progress' ? { kind: 'progress', remaining: 100, lost: 0, away: [{ peer: keyNamed(dead).publicKey, seconds: 7200 }] } : { kind: 'digests', digests: [] },
+    memberRows: async () => four.map((name) => row(name)), reachable: () => new Set(left.map(peerNamed)), storeOf: () => undefined, onChange: (_, why) => { proposed.push(why) },
+  })
+  for (; nowMs < 60_000; nowMs += 500) await keeper.step()
+  expect(proposed).toEqual([])
+})
+
 describe('a keeper that leaves nobody out, since rows would be left without a majority', () => {
   test('says so while it is so, and no longer', async () => {
     const seven = ['ann', 'bob', 'carol', 'dave', 'eve', 'frank', 'grace']
