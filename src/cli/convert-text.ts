@@ -27,11 +27,11 @@ function bucketsText ({ found, buckets }: ConvertReport): string {
 }
 const mostNamed = 3
 
-function clusterText ({ isDone, isAtLeast, versions, bytes, doneBytes, totalBytes }: ClusterConversion): string {
+function clusterText ({ isDone, isAtLeast, versions, bytes, doneBytes, totalBytes, etaMs }: ClusterConversion): string {
   if (isDone) return 'everything is kept in the form that its bucket asks for'
   if (versions === 0) return 'not all members have looked since a bucket was changed'
   const share = totalBytes === 0 ? '' : `, ${Math.floor(100 * Math.min(1, doneBytes / totalBytes))} % done`
-  return `${isAtLeast ? 'at least ' : ''}${versions} objects and versions, ${sizeText(bytes)}, are to be converted${share}`
+  return `${isAtLeast ? 'at least ' : ''}${versions} objects and versions, ${sizeText(bytes)}, are to be converted${share}${etaMs === undefined ? '' : `, about ${durationText(etaMs / 1000)} left`}`
 }
 
 function hereText ({ state, phase, doneShare, etaMs, found }: Pick<ConvertReport, 'state' | 'phase' | 'doneShare' | 'etaMs' | 'found'>): string {

@@ -9,7 +9,7 @@ import { conversionAt, conversionProtocol, decodeTold, encodeTold, serveConversi
 import { expectRefused, flips } from '../support/damage.ts'
 import { memoryNetwork } from '../support/memory-requests.ts'
 
-const told: ToldConversion = { isPaused: false, isAtLeast: true, surveyed: 0x01020304, leftVersions: 5, leftBytes: 6, doneBytes: 7, totalBytes: 2 ** 40 }
+const told: ToldConversion = { isPaused: false, isAtLeast: true, surveyed: 0x01020304, leftVersions: 5, leftBytes: 6, doneBytes: 7, totalBytes: 2 ** 40, etaMs: 8 }
 const [a, b] = ['a', 'b'].map((name) => peerIdOf(hash(utf8(name)))) as [PeerId, PeerId]
 
 describe('the conversion protocol', () => {
@@ -17,7 +17,7 @@ describe('the conversion protocol', () => {
     const network = memoryNetwork()
     await serveConversion(network.of(b), () => told)
     expect(await conversionAt(network.of(a), b, {})).toEqual(told)
-    expect(hexOf(encodeTold(told))).toBe(['01', '02', '01020304', '0000000000000005', '0000000000000006', '0000000000000007', '0000010000000000'].join(''))
+    expect(hexOf(encodeTold(told))).toBe(['01', '02', '01020304', '0000000000000005', '0000000000000006', '0000000000000007', '0000010000000000', '0000000000000008'].join(''))
   })
 
   test('refuses what is no question, and believes no answer that is none', async () => {
@@ -30,7 +30,7 @@ describe('the conversion protocol', () => {
 
   test('is read back as it was written, whatever it is', () => {
     const count = fc.nat(2 ** 31)
-    fc.assert(fc.property(fc.record({ isPaused: fc.boolean(), isAtLeast: fc.boolean(), surveyed: count, leftVersions: count, leftBytes: count, doneBytes: count, totalBytes: count }), (any) => { expect(decodeTold(encodeTold(any))).toEqual(any) }))
+    fc.assert(fc.property(fc.record({ isPaused: fc.boolean(), isAtLeast: fc.boolean(), surveyed: count, leftVersions: count, leftBytes: count, doneBytes: count, totalBytes: count, etaMs: fc.option(count, { nil: undefined }) }), (any) => { expect(decodeTold(encodeTold(any))).toEqual(any) }))
   })
 
   test('takes no bytes that are cut, longer or of another version, and stumbles over none', () => {

@@ -84,11 +84,11 @@ const compareOf = (report: CompareReport): MessageInitShape<typeof CompareSchema
 const announceOf = (report: AnnounceReport): MessageInitShape<typeof AnnounceSchema> => ({ job: jobOf('announce', report), total: wholes({ ...report.total }) })
 
 function convertOf (report: Awaited<ReturnType<DfsNode['convert']['status']>>): MessageInitShape<typeof ConvertSchema> {
-  const { found, total, buckets, cluster: { isAtLeast, isDone, silent, paused, ...counts } } = report
+  const { found, total, buckets, cluster: { isAtLeast, isDone, silent, paused, etaMs, ...counts } } = report
   return {
     job: jobOf('convert', report), total: wholes(total), buckets: [...buckets],
     found: found === undefined ? undefined : { isAtLeast: found.isAtLeast, ...wholes({ versions: found.versions, bytes: found.bytes }) },
-    cluster: { isAtLeast, isDone, silentPeerIds: [...silent], pausedPeerIds: [...paused], ...wholes(counts) },
+    cluster: { isAtLeast, isDone, etaMs: etaMs === undefined ? undefined : whole(etaMs), silentPeerIds: [...silent], pausedPeerIds: [...paused], ...wholes(counts) },
   }
 }
 

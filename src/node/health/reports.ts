@@ -61,6 +61,8 @@ export interface ClusterConversion {
   readonly isDone: boolean
   readonly doneBytes: number
   readonly totalBytes: number
+  /** Until the last member is done, as they expect; undefined: nothing is left, or somebody cannot say. */
+  readonly etaMs: number | undefined
   /** Members that have not told. */
   readonly silent: readonly string[]
   readonly paused: readonly string[]

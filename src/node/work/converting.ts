@@ -49,7 +49,9 @@ export function convertingOf (parts: ConvertingParts): Converting {
   }
   const own = (): ToldConversion => {
     const { surveyed, found, doneBytes, totalBytes } = running().conversion.status()
-    return { isPaused: report().state === 'paused', isAtLeast: found?.isAtLeast ?? false, surveyed, leftVersions: found?.versions ?? 0, leftBytes: found?.bytes ?? 0, doneBytes, totalBytes }
+    const { state: doing, phase, etaMs } = report()
+    // of a survey it would be the time until it knows
+    return { isPaused: doing === 'paused', etaMs: phase === 'converting' ? etaMs : undefined, isAtLeast: found?.isAtLeast ?? false, surveyed, leftVersions: found?.versions ?? 0, leftBytes: found?.bytes ?? 0, doneBytes, totalBytes }
   }
   const whole = async (wait: { signal?: AbortSignal } = {}): Promise<ClusterConversion> => {
     const { conversion } = running()
@@ -109,5 +111,8 @@ export function clusterConversionOf ({ settings, told, silent }: { readonly sett
   const [versions, bytes] = [sum(({ leftVersions }) => leftVersions), sum(({ leftBytes }) => leftBytes)]
   const isKnown = silent.length === 0 && all.every(({ surveyed }) => surveyed === settings)
   const isAtLeast = !isKnown || all.some((one) => one.isAtLeast)
-  return { versions, bytes, isAtLeast, isDone: versions === 0 && !isAtLeast, doneBytes: sum(({ doneBytes }) => doneBytes), totalBytes: sum(({ totalBytes }) => totalBytes), silent, paused: [...told].filter(([, { isPaused }]) => isPaused).map(([peer]) => peer) }
+  const busy = all.filter(({ leftVersions }) => leftVersions > 0).map(({ etaMs }) => etaMs)
+  // they work side by side
+  const etaMs = isAtLeast || busy.length === 0 || busy.includes(undefined) ? undefined : Math.max(...busy as number[])
+  return { versions, bytes, etaMs, isAtLeast, isDone: versions === 0 && !isAtLeast, doneBytes: sum(({ doneBytes }) => doneBytes), totalBytes: sum(({ totalBytes }) => totalBytes), silent, paused: [...told].filter(([, { isPaused }]) => isPaused).map(([peer]) => peer) }
 }

@@ -7,7 +7,7 @@ import { clusterConversionOf } from '../../../src/node/work/converting.ts'
 import type { ToldConversion } from '../../../src/protocols/conversion.ts'
 
 const ids = ['a', 'b', 'c'].map((name) => peerIdOf(hash(utf8(name)))) as [PeerId, PeerId, PeerId]
-const done: ToldConversion = { isPaused: false, isAtLeast: false, surveyed: 7, leftVersions: 0, leftBytes: 0, doneBytes: 0, totalBytes: 0 }
+const done: ToldConversion = { isPaused: false, isAtLeast: false, surveyed: 7, leftVersions: 0, leftBytes: 0, doneBytes: 0, totalBytes: 0, etaMs: undefined }
 const of = (...each: ReadonlyArray<Partial<ToldConversion>>) =>
   clusterConversionOf({ settings: 7, told: new Map(each.map((one, i) => [ids[i] as PeerId, { ...done, ...one }])), silent: ids.slice(each.length) })
 
@@ -29,10 +29,18 @@ describe('conversion in the cluster', () => {
       .toMatchObject({ versions: 3, bytes: 30, doneBytes: 6, totalBytes: 36, isAtLeast: false, paused: [ids[1]] })
   })
 
+  test('is done when the slowest of those that have something left is, if all of them can say', () => {
+    expect(of({ leftVersions: 1, etaMs: 1000 }, { leftVersions: 1, etaMs: 9000 }, { etaMs: undefined }).etaMs).toBe(9000)
+    expect(of({ leftVersions: 1, etaMs: 1000 }, { leftVersions: 1 }, {}).etaMs).toBeUndefined()
+    expect(of({ leftVersions: 1, etaMs: 1000 }, {}).etaMs).toBeUndefined()
+    expect(of({}, {}, {}).etaMs).toBeUndefined()
+  })
+
   test('is told to people: what is left, by whom it is not told, and what it waits for', () => {
     const own = { state: 'busy', phase: 'converting', doneShare: 0.5, doneBytes: 0, totalBytes: 0, etaMs: 60_000, failure: 'a block reached 2 of the 3 holders it needs', found: { versions: 1, bytes: 1024, isAtLeast: false }, buckets: [], total: { convertedVersions: 4, convertedBytes: 4096, failures: 1 } } as const
     const text = convertText({ ...own, cluster: of({ leftVersions: 3, leftBytes: 2048, doneBytes: 1, totalBytes: 2 }, {}) })
     for (const part of ['at least 3 objects and versions', '50 % done', 'converting: 50 %', 'about', ids[2], 'a block reached 2 of the 3 holders']) expect(text).toContain(part)
+    expect(convertText({ ...own, cluster: of({ leftVersions: 3, etaMs: 120_000 }, {}, {}) })).toContain('about 2m00s left')
     expect(convertText({ ...own, failure: undefined, phase: 'waiting', cluster: of({}, {}, {}) })).toContain('everything is kept in the form that its bucket asks for')
   })
 })
