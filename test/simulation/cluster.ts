@@ -11,7 +11,7 @@ import type { ListingIndex } from '../../src/tables/listing-index.ts'
 import { type MemoryRowDisk, memoryRowDisk, MemoryRowStore } from '../../src/tables/memory-row-store.ts'
 import type { TableAnswer, TableRequest } from '../../src/tables/messages.ts'
 import type { RoundMachine } from '../../src/tables/operation.ts'
-import { registers, type TablePeers } from '../../src/tables/registers.ts'
+import { registers, type RegisterTiming, type TablePeers } from '../../src/tables/registers.ts'
 import { type TableReplica, tableReplica } from '../../src/tables/replica.ts'
 import { openRecord } from '../../src/tables/opened-record.ts'
 import type { OpenedRecord } from '../../src/tables/round.ts'
@@ -52,6 +52,8 @@ export interface Variant {
   readonly index?: (index: ListingIndex) => ListingIndex
   /** What follows a delivery that is refused. */
   readonly settle?: RowSettler
+  /** In the place of `simulatedTimes`. */
+  readonly timing?: Partial<RegisterTiming>
 }
 
 /** A question that one node asks another. */
@@ -172,7 +174,7 @@ export class SimulatedCluster {
     const late = new LateDelivery({ peers, voters, settle: this.#variant.settle ?? ((row, options) => engine.settle(row, options)) })
     const engine = registers({
       self, peers, replica: process.replica, counters: store, voters, codec: this.#codec, describe: this.#describe, clock, random: this.random,
-      adoptLayout: async () => {}, late, timing: simulatedTimes, newReader: this.#variant.newReader,
+      adoptLayout: async () => {}, late, timing: { ...simulatedTimes, ...this.#variant.timing }, newReader: this.#variant.newReader,
     })
     process.registers = this.#variant.registers?.(engine) ?? engine
     const used = new Set(this.#addresses.map((address) => partitionOf(plainCodec.rowKeyOf(address))))

@@ -52,6 +52,24 @@ export async function simulateRegisters ({ seed, variant, weather = weatherOf(se
   return { violated, history, told: history.filter(({ endMs }) => endMs !== Infinity).length }
 }
 
+/** Every node changes the same row, again and again, in good weather: how many are told that it is done, and how many are not. */
+export async function simulateContest ({ seed, variant }: { seed: number, variant?: Variant }): Promise<{ told: number, untold: number }> {
+  const weather: Weather = { replicas: 5, keys: 1, isMonotonous: false, crashes: false, splits: false, loss: 0, duplicates: 0, maxLatencyMs: 5, stragglers: 0, maxPauseMs: 0, maxRestMs: 1e9 }
+  const key = 'contested'
+  const cluster = new SimulatedCluster({ seed, weather, variant, addresses: [addressOf(key)], describe })
+  let [told, untold, isOver] = [0, 0, false]
+  const done = Promise.all(cluster.peers.map(async (peer, i) => {
+    for (let n = 0; n < 4; n++) {
+      const outcome = await outcomeOf(cluster, peer, (registers) => append(`${i}${n}`).run(registers, key))
+      if (outcome.kind === 'told') told++
+      else untold++
+    }
+  })).then(() => { isOver = true })
+  await cluster.time.run(() => isOver || cluster.time.nowMs > 60_000)
+  await done
+  return { told, untold }
+}
+
 function trouble (cluster: SimulatedCluster, isOver: () => boolean): void {
   const { crashes, splits } = cluster.weather
   const busy = new Set<string>()

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { tried } from '../support/tried.ts'
 import { histories, simulateHistory } from './histories.ts'
-import { simulateRegisters } from './register-run.ts'
+import { simulateContest, simulateRegisters } from './register-run.ts'
 import { variants } from './variants.ts'
 
 // more of both: SIMULATION_RUNS=20 multiplies, SIMULATION_SEED starts elsewhere
@@ -21,20 +21,20 @@ const told = (history: ReadonlyArray<{ what: string, startMs: number, endMs: num
   history.toSorted((a, b) => a.startMs - b.startMs).map(({ what, startMs, endMs }) => `${startMs.toFixed(1)}-${endMs.toFixed(1)} ${what}`).join('\n')
 
 describe('registers in bad weather', () => {
-  test('are linearizable: loss, duplicates, overtaking, splits, crashes', { timeout: 600_000 }, async ({ task }) => {
+  test('are linearizable: loss, duplicates, overtaking, splits, crashes', { timeout: 600_000 * factor }, async ({ task }) => {
     const found = await violations({ count: 1000 * factor })
     tried(task, { what: 'seeds of registers in bad weather, judged for linearizability', times: 1000 * factor, lost: found.length })
     expect(found).toEqual([])
   })
 
-  test('end with the same rows on every replica', { timeout: 600_000 }, async ({ task }) => {
+  test('end with the same rows on every replica', { timeout: 600_000 * factor }, async ({ task }) => {
     const found: string[] = []
     for (let seed = firstSeed; seed < firstSeed + 100 * factor; seed++) found.push(...(await simulateRegisters({ seed, untilEqual: true })).violated.map((key) => `seed ${seed}, row ${key}`))
     tried(task, { what: 'seeds of registers, until all replicas are equal', times: 100 * factor, lost: found.length })
     expect(found).toEqual([])
   })
 
-  test('list every key as a read of it would show it', { timeout: 600_000 }, async ({ task }) => {
+  test('list every key as a read of it would show it', { timeout: 600_000 * factor }, async ({ task }) => {
     const found = await violations({ count: 300 * factor, withLists: true })
     tried(task, { what: 'seeds of registers that are listed', times: 300 * factor, lost: found.length })
     expect(found).toEqual([])
@@ -62,12 +62,19 @@ describe('registers in bad weather', () => {
 })
 
 describe('a rule taken out', () => {
-  test.each(Object.entries(histories))('%s: its history tells, and the product comes through it', async (name, history) => {
+  test.each(Object.entries(histories))('%s: its history tells, and the product comes through it', { timeout: 60_000 * factor }, async (name, history) => {
     for (let seed = firstSeed; seed < firstSeed + 20 * factor; seed++) {
       const without = await simulateHistory({ seed, history, variant: variants[name]?.variant() })
       expect(without.isViolated, `seed ${seed}:\n${told(without.history)}`).toBe(true)
       const whole = await simulateHistory({ seed, history })
       expect(whole.isViolated, `seed ${seed}:\n${told(whole.history)}`).toBe(false)
+    }
+  })
+
+  test('rule 3: proposers do not back off: those who outbid each other are not told in time, and with the rule all are', { timeout: 60_000 * factor }, async () => {
+    for (let seed = firstSeed; seed < firstSeed + 10 * factor; seed++) {
+      expect((await simulateContest({ seed, variant: { timing: { pauseMs: 0, maxPauseMs: 0 } } })).untold, `seed ${seed}`).toBeGreaterThan(0)
+      expect(await simulateContest({ seed }), `seed ${seed}`).toEqual({ told: 20, untold: 0 })
     }
   })
 

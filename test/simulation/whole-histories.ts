@@ -13,7 +13,7 @@ import { untilJoined } from './layout-run.ts'
 import type { PutUnderWay } from './ledger.ts'
 import { blockOfLetter } from './letters.ts'
 import { type ObjectOperation, objectViolations, shortOf } from './object-history.ts'
-import { type TableMessage, World, type WorldVariant, type WorldWeather } from './world.ts'
+import { layoutSimulation, type TableMessage, World, type WorldVariant, type WorldWeather } from './world.ts'
 
 /**
  * What goes wrong without a rule that tables, objects, blocks and layouts keep for each other, told step by step: it takes more to come together than bad weather brings. What is held
@@ -402,6 +402,74 @@ export const wholeHistories = {
       const through = names.find((name) => world.isAlive(name)) ?? ''
       await world.join('heidi', through).catch((error: unknown) => { world.violations.push(`four of seven are there, and nobody is let in: ${String(error)}`) })
       await pause(1_000)
+    },
+  },
+
+  'who starts has missed everybody for as long as can be': {
+    names: ['ann', 'bob', 'carol', 'dave'],
+    async told ({ world, names, pause }) {
+      world.onLayout = ({ state }, by) => { if (state === 'changing') world.violations.push(`${by} leaves out who is there ten seconds after the others`) }
+      // the power was gone, and one takes longer to be back
+      for (const name of names) world.kill(name)
+      for (const name of names.slice(0, -1)) await world.start(name)
+      await pause(10_000)
+      await world.start('dave')
+      await pause(5_000)
+      world.onLayout = () => {}
+    },
+  },
+
+  'how long somebody is away is what the keeper of the layout remembers': {
+    names: ['ann', 'bob', 'carol', 'dave', 'eve'],
+    async told ({ world, names, pause }) {
+      const keeper = names.toSorted((a, b) => world.peerOf(a) < world.peerOf(b) ? -1 : 1)[0] ?? ''
+      const gone = names.find((name) => name !== keeper) ?? ''
+      let isLeftOut = false
+      world.onLayout = ({ state }) => { if (state === 'changing') isLeftOut = true }
+      world.kill(gone)
+      for (let restart = 0; restart < 3; restart++) {
+        await pause(layoutSimulation.evictAfterMs * 0.7)
+        world.kill(keeper)
+        await world.start(keeper)
+      }
+      if (!isLeftOut) world.violations.push('who is gone for twice the grace stays, because another one was restarted')
+      world.onLayout = () => {}
+    },
+  },
+
+  'who is away has no substitute': {
+    names: ['ann', 'bob', 'carol', 'dave', 'eve'],
+    async told ({ world, placesOf, put, pause, ends }) {
+      const [has = '', away = '', awayToo = ''] = placesOf('A')
+      for (const name of [away, awayToo]) world.kill(name)
+      await pause(1_000)
+      if (!await put(has, 'k', 'A')) world.violations.push('nothing is stored though three of five are there')
+      for (const name of [away, awayToo]) await world.start(name)
+      await ends([has])
+    },
+  },
+
+  'what is kept whole beside shards has fewer copies': {
+    names: ['ann', 'bob', 'carol', 'dave', 'eve', 'frank', 'grace'],
+    bucket: { shards: '2+2' },
+    async told ({ placesOf, put, pause, ends }) {
+      const [one = '', other = '', , through = ''] = placesOf('a')
+      await put(through, 'k', 'a')
+      await pause(2_000)
+      // as many as may go of what is in shards
+      await ends([one, other])
+    },
+  },
+
+  'a ballot may be as far ahead as it likes': {
+    names: ['ann', 'bob', 'carol'],
+    async told ({ world, put, pause }) {
+      // carol lies, or counts wrong: there is no ballot above
+      const { store } = world.process('carol') ?? {}
+      if (store !== undefined) store.nextCounter = async () => 2n ** 64n - 1n
+      await put('carol', 'k', '1')
+      await pause(1_000)
+      if (!await put('ann', 'k', '2')) world.violations.push('a row that one has used up is never written again')
     },
   },
 } as const satisfies Readonly<Record<string, WholeHistory>>

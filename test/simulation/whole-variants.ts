@@ -2,25 +2,27 @@ import type { Cid } from '../../src/base/cid.ts'
 import { concat, equals, hexOf, textOf } from '../../src/base/bytes.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
 import { condemnedKind, forget } from '../../src/blockstore/condemned.ts'
-import { describeMember, roles } from '../../src/cluster/index.ts'
+import { describeMember, type Layout, roles } from '../../src/cluster/index.ts'
 import type { Shard } from '../../src/blockstore/shard.ts'
 import { type Redundancy, type Reference, writeQuorumOf } from '../../src/replication/index.ts'
 import type { Files } from '../../src/disk/index.ts'
 import { votersIn } from '../../src/node/membership/membership.ts'
 import { StorePositions } from '../../src/node/layout/store-positions.ts'
+import type { ClusterState } from '../../src/node/state.ts'
 import type { InventoryItem } from '../../src/blockstore/inventory.ts'
 import { noReferences } from '../../src/blockstore/references.ts'
 import { Buckets } from '../../src/objects/buckets/buckets.ts'
 import { decodeObjectRow, emptyRow, encodeObjectRow, isVacant, type PendingVersion } from '../../src/objects/object-row.ts'
 import type { UndertakerParts } from '../../src/objects/work/undertaker.ts'
 import { type Change, type Registers, type RowAddress, tables } from '../../src/tables/index.ts'
+import { ballotLimits } from '../../src/tables/ballot.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
 import { openRecord } from '../../src/tables/opened-record.ts'
 import type { TableReplica } from '../../src/tables/replica.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import { indexWith } from './collection-variants.ts'
-import { replaced } from './layout-variants.ts'
+import { objectWith, replaced } from './layout-variants.ts'
 import { layoutSimulation, type WorldVariant } from './world.ts'
 
 /** Rules that tables, objects, blocks and layouts keep for each other, each taken out. */
@@ -196,6 +198,34 @@ export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
       },
     }),
   }),
+  'who starts has missed everybody for as long as can be': () => ({
+    absence: (absence) => {
+      const seen = new Set<PeerId>()
+      const look = (): ReadonlySet<PeerId> => { const now = absence.look(); for (const peer of now) seen.add(peer); return now }
+      return objectWith(absence, { look, of: (peers: ReadonlySet<PeerId>) => { look(); return new Map([...absence.of(peers)].map(([peer, seconds]) => [peer, seen.has(peer) ? seconds : 1e6])) } })
+    },
+  }),
+  'how long somebody is away is what the keeper of the layout remembers': () => ({
+    keeperAsk: (ask, self) => async (peer, question, wait) => {
+      const [answer, own] = await Promise.all([ask(peer, question, wait), ask(self, question, wait)])
+      return answer.kind === 'progress' && own.kind === 'progress' ? { ...answer, away: own.away } : answer
+    },
+  }),
+  'who is away has no substitute': () => ({
+    blocksState: (state) => {
+      const known = new WeakMap<Layout, Layout>()
+      return objectWith<ClusterState>(state, { get layout () {
+        const { layout } = state
+        const shown = known.get(layout) ?? { ...layout, blockHolders: layout.blockHolders.map((holders) => holders.slice(0, 3)) }
+        known.set(layout, shown)
+        return shown
+      } })
+    },
+  }),
+  'what is kept whole beside shards has fewer copies': () => ({
+    replication: (engine) => ({ ...engine, writer: (reference, options) => engine.writer(reference.redundancy.k === 1 ? { ...reference, redundancy: { k: 1, m: 1 } } : reference, options) }),
+  }),
+  'a ballot may be as far ahead as it likes': () => ({ undo: replaced<{ maxCounterJump: bigint }, 'maxCounterJump'>(ballotLimits, 'maxCounterJump', 2n ** 65n) }),
 }
 
 /** What this replica has accepted of a row. */

@@ -48,6 +48,8 @@ export interface BlocksVariant extends CollectionVariant {
   readonly holderIndex?: (index: KeyValue) => KeyValue
   /** Nobody brings what is missing. */
   readonly withoutRepair?: boolean
+  /** What writers and repair know of the layout. */
+  readonly blocksState?: (state: ClusterState) => ClusterState
   /** What the objects know of their rows. */
   readonly objectRegisters?: (registers: Registers, parts: { readonly rows: RowStore }) => Registers
   readonly conversion?: (parts: ConversionParts) => ConversionParts
@@ -109,7 +111,7 @@ export async function worldBlocks ({ self, state, network, tables, rows, files, 
     [Symbol.asyncDispose]: async () => {},
   }
   const stores = variant.stores?.(plainStores, self) ?? plainStores
-  const repairing = repairingOf({ config: { inFlightBytes }, state, network, stores, hints: { of: () => [] }, users, clock, warn, onShort: () => {} })
+  const repairing = repairingOf({ config: { inFlightBytes }, state: variant.blocksState?.(state) ?? state, network, stores, hints: { of: () => [] }, users, clock, warn, onShort: () => {} })
   const { registers, voters, ask, peers } = tables
   const deaths: DeathPorts = { self, voters, reachable: () => network.reachable(), ask: async (peer, request, wait) => ask(peer, request, wait) }
   const undertakerParts: ConstructorParameters<typeof Undertaker>[0] = {

@@ -67,7 +67,9 @@ export interface WorldVariant extends BlocksVariant {
   /** What a replica is asked by others. */
   readonly served?: (replica: TableReplica, state: ClusterState) => TableReplica
   /** What the keeper asks replicas. */
-  readonly keeperAsk?: (ask: AskReplica) => AskReplica
+  readonly keeperAsk?: (ask: AskReplica, self: PeerId) => AskReplica
+  /** Who has been away for how long. */
+  readonly absence?: (absence: Absence) => Absence
   /** A request as it leaves a node. */
   readonly sent?: (body: Uint8Array, state: ClusterState) => Uint8Array
   /** The layout a node goes by is forgotten when it dies. */
@@ -442,7 +444,8 @@ export class World {
     state.beforeLayout = async (layout) => takeovers.prepare(layout)
     const requests = this.#requestsOf(process)
     process.positions = this.#isShowingStores ? await StorePositions.open({ files: mortal, state, rows: process.store, warn: () => {} }) : undefined
-    const absence = new Absence(clock, () => process.reachable)
+    const plainAbsence = new Absence(clock, () => process.reachable)
+    const absence = this.#variant.absence?.(plainAbsence) ?? plainAbsence
     const admission = new Admission()
     const network = { peerId: self, requests, reachable: () => [...this.#variant.reachable?.(process.reachable, this.names.filter((other) => other !== name).map(peerNamed)) ?? process.reachable], admission, providers: { async * find () {} } } as unknown as Network
     const engine = tableEngine({
@@ -454,7 +457,7 @@ export class World {
     await serveTables(requests, this.#variant.served?.(engine.replica, state) ?? engine.replica)
     const reachable = (): ReadonlySet<PeerId> => new Set([self, ...process.reachable])
     const keeper = new LayoutKeeper({
-      self, state, registers: engine.registers, ask: this.#unfinished(this.#variant.keeperAsk?.(engine.ask) ?? engine.ask), clock, evictAfterMs: layoutSimulation.evictAfterMs,
+      self, state, registers: engine.registers, ask: this.#unfinished(this.#variant.keeperAsk?.(engine.ask, self) ?? engine.ask), clock, evictAfterMs: layoutSimulation.evictAfterMs,
       memberRows: async (wait) => { const rows = await process.memberRows(wait); return this.#variant.memberRows?.(rows, absence.of(new Set(this.names.filter((other) => other !== name).map(peerNamed)))) ?? rows }, reachable, storeOf: (peer) => this.#disks.get(this.#byPeer.get(peer) ?? '')?.rows.storeId,
       onChange: (layout, why) => { this.#layoutChanged(layout); this.onLayout(layout, name); if (layout.state === 'changing') this.onChanging(name); this.say(`${name}: layout ${layout.version} ${layout.state} of ${(layout.next ?? layout).members.map(({ peerId }) => this.#byPeer.get(peerId) ?? '').toSorted().join()}: ${why}`) },
     })
