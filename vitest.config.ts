@@ -10,7 +10,7 @@ const longer = [
   'test/node/rot.test.ts', 'test/package.test.ts', 'test/simulation/collection.test.ts', 'test/simulation/era-histories.test.ts', 'test/simulation/layout-changes.test.ts', 'test/simulation/loss.test.ts', 'test/simulation/loss-histories.test.ts', 'test/simulation/whole.test.ts', 'test/simulation/whole-histories.test.ts',
 ]
 /** Files that let other programs loose on nodes, where those are installed: `npm run test:clients`. */
-const withClients = [...['embed', 'http-door', 'rpc-clients', 's3-clients', 's3-features', 's3-hosts', 's3-recipes', 'uploads'].map((name) => `test/cluster/${name}.test.ts`), 'test/client/in-browser.test.ts', 'test/client/connect-web.test.ts']
+const withClients = [...['client', 'embed', 'http-door', 'rpc-clients', 's3-clients', 's3-features', 's3-hosts', 's3-recipes', 'uploads'].map((name) => `test/cluster/${name}.test.ts`), 'test/client/in-browser.test.ts', 'test/client/connect-web.test.ts']
 
 const shared = { testTimeout: 60_000, hookTimeout: 60_000, pool: 'forks' } as const
 const oneByOne = { ...shared, maxWorkers: 1, fileParallelism: false } as const
