@@ -3,33 +3,43 @@ import { access, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { dfsPath } from '../../scripts/local-cluster.ts'
+import { dfsPath, type LocalNode } from '../../scripts/local-cluster.ts'
 import type { SecretAccessKey, Share } from '../../src/objects/index.ts'
 import { noiseBytes } from '../support/file-world.ts'
 import { bucketName, digestOfBytes, realCluster, type RealCluster } from '../support/real-cluster.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
-/** The HTTP door of three real nodes, of which one is dead. */
+/** The HTTP door of three real nodes, of which one is dead, the last or the founder. */
 
 const run = promisify(execFile)
 const content = noiseBytes(5 * 1024 ** 2, 1)
 let real: RealCluster
+let living: readonly [number, number]
 let key: SecretAccessKey
 
-beforeAll(async () => {
-  real = await realCluster(3, { options: () => ['--http-listen', '127.0.0.1:0'] })
-  ;[key] = await real.node(0).json<SecretAccessKey>(['key', 'create', 'browser', '--bucket', bucketName]) as [SecretAccessKey]
-  await (await real.via(0)).put('a/film', content)
-  await real.node(2).stop('SIGKILL')
-}, 120_000)
-afterAll(async () => { await real?.[Symbol.asyncDispose]() })
-
-const urlOf = (index: number, path: string): string => `${real.node(index).ready?.endpoints.http}${path}`
+const node = (which: number): LocalNode => real.node(living[which] ?? 0)
+const urlOf = (index: number, path: string): string => `${node(index).ready?.endpoints.http}${path}`
 const authorized = (): Record<string, string> => ({ authorization: `Bearer ${key.id}:${key.secret}` })
 const get = (index: number, path: string, headers: Record<string, string> = {}): Promise<Response> => fetch(urlOf(index, path), { headers })
 const bytesOf = async (answer: Response): Promise<Uint8Array> => new Uint8Array(await answer.arrayBuffer())
 
-describe('three nodes, one of them dead', () => {
+async function isThere (program: string): Promise<boolean> {
+  try { await access(`/usr/bin/${program}`); return true } catch { return false }
+}
+
+const hasPlayer = await isThere('ffmpeg') && await isThere('ffprobe')
+if (!hasPlayer) console.warn('SKIPPED: no video is sought in, for ffmpeg is missing; Debian\'s package ffmpeg has it')
+
+describe.each([[3, 1, 2], [1, 2, 3]])('three nodes, number %d of them dead', (dead, first, second) => {
+  beforeAll(async () => {
+    living = [first - 1, second - 1]
+    real = await realCluster(3, { options: () => ['--http-listen', '127.0.0.1:0'] })
+    ;[key] = await node(0).json<SecretAccessKey>(['key', 'create', 'browser', '--bucket', bucketName]) as [SecretAccessKey]
+    await (await real.via(living[0])).put('a/film', content)
+    await real.node(dead - 1).stop('SIGKILL')
+  }, 120_000)
+  afterAll(async () => { await real?.[Symbol.asyncDispose]() })
+
   test('give an object whole and by range, through any node, to whoever has a key', async () => {
     const answer = await get(1, `/${bucketName}/a/film`, authorized())
     expect(digestOfBytes(await bytesOf(answer))).toBe(digestOfBytes(content))
@@ -65,19 +75,19 @@ describe('three nodes, one of them dead', () => {
   })
 
   test('share an object by a link that works at any node, until it is revoked at another', async () => {
-    const [{ id, url }] = await real.node(0).json<Share & { url: string }>(['share', `${bucketName}/a/film`, '--expires', '1h']) as [Share & { url: string }]
+    const [{ id, url }] = await node(0).json<Share & { url: string }>(['share', `${bucketName}/a/film`, '--expires', '1h']) as [Share & { url: string }]
     const [link = '', secret = ''] = url.split('#')
     expect(link).toBe(urlOf(0, `/s/${id}`))
     const [digest] = await Promise.all([1, 0].map(async (index) => digestOfBytes(await bytesOf(await get(index, `/s/${id}`, { 'x-dfs-share': secret })))))
     expect(digest).toBe(digestOfBytes(content))
-    await real.node(0).json(['share', 'revoke', url])
+    await node(0).json(['share', 'revoke', url])
     expect((await get(1, `/s/${id}`, { 'x-dfs-share': secret })).status).toBe(404)
-    expect(real.node(0).log + real.node(1).log).not.toContain(secret)
+    expect(node(0).log + node(1).log).not.toContain(secret)
   })
 
   test('give a link for one download to exactly one of those who try at both nodes at once', async () => {
     for (let round = 0; round < 5; round++) {
-      const [{ id, secret }] = await real.node(round % 2).json<Share & { secret: string }>(['share', `${bucketName}/a/film`, '--once']) as [Share & { secret: string }]
+      const [{ id, secret }] = await node(round % 2).json<Share & { secret: string }>(['share', `${bucketName}/a/film`, '--once']) as [Share & { secret: string }]
       const statuses = await Promise.all([0, 1, 0, 1, 0, 1].map(async (index) => {
         const answer = await get(index, `/s/${id}`, { 'x-dfs-share': secret })
         await answer.arrayBuffer()
@@ -91,29 +101,22 @@ describe('three nodes, one of them dead', () => {
   })
 
   test('have a password asked for', async () => {
-    const { stdout } = await run(dfsPath, ['share', `${bucketName}/a/film`, '--password', '--json', '--data', real.node(1).data], { env: { ...process.env, DFS_SHARE_PASSWORD: 'open sesame' } })
+    const { stdout } = await run(dfsPath, ['share', `${bucketName}/a/film`, '--password', '--json', '--data', node(1).data], { env: { ...process.env, DFS_SHARE_PASSWORD: 'open sesame' } })
     const { id, secret, hasPassword } = JSON.parse(stdout) as Share & { secret: string }
     expect(hasPassword).toBe(true)
     const form = (password: string): Promise<Response> => fetch(urlOf(0, `/s/${id}`), { method: 'POST', body: new URLSearchParams({ secret, password }) })
     expect((await form('wrong')).status).toBe(403)
     expect((await bytesOf(await form('open sesame'))).byteLength).toBe(content.byteLength)
   })
-})
 
-async function isThere (program: string): Promise<boolean> {
-  try { await access(`/usr/bin/${program}`); return true } catch { return false }
-}
-
-const hasPlayer = await isThere('ffmpeg') && await isThere('ffprobe')
-if (!hasPlayer) console.warn('SKIPPED: no video is sought in, for ffmpeg is missing; Debian\'s package ffmpeg has it')
-
-test.skipIf(!hasPlayer)('a player seeks in a video: it asks for parts, and reads the last frame without reading it all', async () => {
-  await using folder = await temporaryFolder()
-  const file = join(folder.path, 'film.mp4')
-  // the index of its frames stands at the end
-  await run('ffmpeg', ['-loglevel', 'error', '-f', 'lavfi', '-i', 'testsrc=duration=20:size=320x240:rate=25', '-c:v', 'mpeg4', '-q:v', '2', file])
-  await (await real.via(0)).put('film.mp4', await readFile(file))
-  const probe = async (...more: string[]): Promise<string> => (await run('ffprobe', ['-loglevel', 'error', '-headers', `Authorization: ${authorized().authorization}\r\n`, ...more, urlOf(1, `/${bucketName}/film.mp4`)])).stdout
-  expect(Number(await probe('-show_entries', 'format=duration', '-of', 'csv=p=0'))).toBe(20)
-  expect((await probe('-read_intervals', '19%+#1', '-show_entries', 'packet=pts_time', '-select_streams', 'v', '-of', 'csv=p=0')).trim()).toMatch(/^1[89]\./)
+  test.skipIf(!hasPlayer)('a player seeks in a video: it asks for parts, and reads the last frame without reading it all', async () => {
+    await using folder = await temporaryFolder()
+    const file = join(folder.path, 'film.mp4')
+    // the index of its frames stands at the end
+    await run('ffmpeg', ['-loglevel', 'error', '-f', 'lavfi', '-i', 'testsrc=duration=20:size=320x240:rate=25', '-c:v', 'mpeg4', '-q:v', '2', file])
+    await (await real.via(living[0])).put('film.mp4', await readFile(file))
+    const probe = async (...more: string[]): Promise<string> => (await run('ffprobe', ['-loglevel', 'error', '-headers', `Authorization: ${authorized().authorization}\r\n`, ...more, urlOf(1, `/${bucketName}/film.mp4`)])).stdout
+    expect(Number(await probe('-show_entries', 'format=duration', '-of', 'csv=p=0'))).toBe(20)
+    expect((await probe('-read_intervals', '19%+#1', '-show_entries', 'packet=pts_time', '-select_streams', 'v', '-of', 'csv=p=0')).trim()).toMatch(/^1[89]\./)
+  })
 })

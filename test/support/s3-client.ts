@@ -50,3 +50,23 @@ export function sendS3 (port: number, method: string, path: string, { headers, b
     asked.end(body === undefined ? undefined : Buffer.from(body))
   })
 }
+
+/**
+ * Whether a conditional write has won in the end, by a client that tries again what was not possible (503) and what may have happened (409): of the latter `isMine` says whether it
+ * had, when it is told that the condition does not hold.
+ */
+export async function hasWon<T> (write: () => Promise<unknown>, isMine: () => Promise<T>): Promise<boolean | T> {
+  let mayHaveHappened = false
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await write()
+      return true
+    } catch (error) {
+      const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode
+      if (status === 412 || status === 404) return mayHaveHappened ? isMine() : false
+      if (attempt === 30 || (status !== 503 && status !== 409)) throw error
+      mayHaveHappened ||= status === 409
+      await new Promise((resolve) => { setTimeout(resolve, 20 * attempt * Math.random()) })
+    }
+  }
+}
