@@ -500,6 +500,18 @@ export const layoutHistories = {
     await pause(30_000)
     world.cut([])
   },
+
+  'whoever comes first is waited for, whomever it reaches': async ({ world, old, fresh, layoutOf, move, until, settled }) => {
+    const [five, comes] = [[...old, ...fresh.slice(0, 2)], fresh.slice(2)]
+    await move({ from: [], to: fresh.slice(0, 2) })
+    await settled(five)
+    const [first = '', second = '', ...others] = five.toSorted((a, b) => world.peerOf(a) < world.peerOf(b) ? -1 : 1)
+    await move({ from: [], to: comes })
+    world.cut(between([first], [...others, ...comes]))
+    await until('who comes is taken in', () => layoutOf(second).state === 'settled' && layoutOf(second).members.length === 6)
+    world.cut([])
+    await settled([...five, ...comes])
+  },
 } as const satisfies Readonly<Record<string, LayoutHistory>>
 
 /** Who proposes a change is cut off with those who follow, before the other two know. */

@@ -92,6 +92,12 @@ export const layoutVariants: Readonly<Record<string, () => WorldVariant>> = {
   'the old ones alone decide while the layout changes': () => ({
     voters: (state) => votersBy({ version: () => state.layout.version, groupsOf: (partition) => [at(state.layout, partition)] }),
   }),
+  'whoever comes first is waited for, whomever it reaches': () => ({
+    keeperAsk: (ask) => async (peer, question, wait) => {
+      const answer = await ask(peer, question, wait)
+      return answer.kind === 'progress' ? { ...answer, away: [] } : answer
+    },
+  }),
   'whoever misses somebody says that all do': () => ({
     keeperAsk: (ask) => {
       let own: readonly { readonly peer: Uint8Array, readonly seconds: number }[] = []

@@ -40,10 +40,12 @@ export const layoutKeeperLimits = {
   /** Between two changes for nothing but memory that was lost; twice as long after each that brought nothing back, up to the longest. */
   restoringMs: 30_000,
   longestRestoringMs: 3_600_000,
+  /** Whether who comes first reaches a majority is asked again. */
+  cutOffMs: 15_000,
 } as const
 
 /**
- * Keeps the layout what the members rows say it should be. Every member does, but of those that answer only the first moves, so that they do not outbid
+ * Keeps the layout what the members rows say it should be. Every member does, but of those that answer only the first that reaches a majority moves, so that they do not outbid
  * each other; were two to move at once, the register has one of them win. What is to be is read off the rows, never remembered: a keeper that dies half way
  * leaves nothing but a layout that changes, which the next one finishes.
  */
@@ -56,6 +58,8 @@ export class LayoutKeeper {
   #changing: { readonly version: bigint, readonly sinceMs: number } | undefined
   #rows: { readonly rows: readonly MemberRow[], readonly digest: string, readonly readMs: number } | undefined
   #trouble: string | undefined
+  /** Of those who come first, whether they reached no majority when they were last asked. */
+  readonly #cutOff = new Map<PeerId, { readonly is: boolean, readonly askedMs: number }>()
   /** Why nobody is left out who is away for long enough, as it was when it was last looked at. */
   #kept: string | undefined
 
@@ -84,7 +88,7 @@ export class LayoutKeeper {
   async step (wait: { signal?: AbortSignal } = {}): Promise<'busy' | 'idle'> {
     const { state, clock } = this.#parts
     const { layout } = state
-    if (layout.state === 'open' || layout.state === 'closing' || !this.#isFirst()) { this.#trouble = this.#kept = undefined; return 'idle' }
+    if (layout.state === 'open' || layout.state === 'closing' || !await this.#isFirst(layout, wait)) { this.#trouble = this.#kept = undefined; return 'idle' }
     const isMoving = layout.state === 'changing' || this.#wanted.name !== ''
     if (clock.monotonicMs() - this.#lookedMs < (isMoving ? layoutKeeperLimits.everyMsWhileChanging : layoutKeeperLimits.everyMs)) return 'idle'
     this.#lookedMs = clock.monotonicMs()
@@ -92,11 +96,26 @@ export class LayoutKeeper {
     return 'busy'
   }
 
-  #isFirst (): boolean {
+  async #isFirst (layout: Layout, wait: { signal?: AbortSignal }): Promise<boolean> {
     const { self, state, reachable } = this.#parts
     const answering = reachable()
-    const first = state.layout.members.map(({ peerId }) => peerId).filter((peer) => answering.has(peer) && state.isMember(peer)).toSorted()[0]
-    return first === self
+    for (const peer of layout.members.map(({ peerId }) => peerId).filter((one) => answering.has(one) && state.isMember(one)).toSorted()) {
+      if (peer === self) return true
+      if (!await this.#isCutOff(peer, layout, wait)) return false
+    }
+    return false
+  }
+
+  /** Who answers this node and too few others can change nothing, and all that come behind would wait for it. */
+  async #isCutOff (peer: PeerId, layout: Layout, wait: { signal?: AbortSignal }): Promise<boolean> {
+    const { ask, clock } = this.#parts
+    const known = this.#cutOff.get(peer)
+    if (known !== undefined && clock.monotonicMs() - known.askedMs < layoutKeeperLimits.cutOffMs) return known.is
+    const answer = await ask(peer, { kind: 'progress' }, wait).catch(() => { wait.signal?.throwIfAborted() }) // what it does not say is not held against it
+    const away = answer?.kind === 'progress' ? new Set(answer.away.map((one) => peerIdOf(one.peer))) : new Set<PeerId>()
+    const is = !isMajority({ version: layout.version, groups: [layout, ...layout.next === undefined ? [] : [layout.next]].map(allVotersOf) }, (voter) => !away.has(voter))
+    this.#cutOff.set(peer, { is, askedMs: clock.monotonicMs() })
+    return is
   }
 
   async #look (layout: Layout, wait: { signal?: AbortSignal }): Promise<void> {
