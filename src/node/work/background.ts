@@ -56,8 +56,10 @@ export const backgroundLimits = {
   restShare: 1,
   quietRestShare: 0.25,
   idleMs: 250,
-  /** After a failure, which is logged. */
+  /** Until the next try after a failure. */
   failureMs: 2000,
+  /** The same failure, time after time, is logged again. */
+  toldAgainMs: 60_000,
 } as const
 
 /** A task that begins anew every so often, the first time one such span after it was made. */
@@ -106,6 +108,7 @@ class Loop {
   readonly #parts: LoopParts
   #state: TaskStatus['state'] = 'idle'
   #failure: string | undefined
+  #toldMs = 0
   #isPaused = false
   #wake: () => void = () => {}
   /** Where the phase under way began. */
@@ -160,8 +163,12 @@ class Loop {
       if (this.#state === 'idle') return backgroundLimits.idleMs
       return this.#restMsAfter(clock.monotonicMs() - start)
     } catch (error) {
-      this.#failure = error instanceof Error ? error.message : String(error)
-      if (!signal.aborted) warn(`background work failed: ${this.task.name}`, error)
+      const failure = error instanceof Error ? error.message : String(error)
+      if (!signal.aborted && (failure !== this.#failure || clock.monotonicMs() - this.#toldMs >= backgroundLimits.toldAgainMs)) {
+        this.#toldMs = clock.monotonicMs()
+        warn(`background work failed: ${this.task.name}`, error)
+      }
+      this.#failure = failure
       return backgroundLimits.failureMs
     }
   }

@@ -99,7 +99,20 @@ describe('long work', () => {
     await until(time, () => tries === 3)
     await after(time, 1)
     expect(background.tasks()[0]).toMatchObject({ failure: undefined })
-    expect(warnings).toEqual(['background work failed: work', 'background work failed: work'])
+    expect(warnings).toEqual(['background work failed: work'])
+  })
+
+  test('that fails on and on is told once a minute, and when it fails otherwise', async () => {
+    const time = new VirtualTime()
+    const warnings: unknown[] = []
+    let [tries, why] = [0, 'EIO']
+    runInBackground([{ name: 'work', step: async () => { tries++; throw new Error(why) } }], { clock: time.clock(), warn: (_message, cause) => { warnings.push((cause as Error).message) } })
+    await until(time, () => tries === 150)
+    expect(time.nowMs).toBeGreaterThan(4 * 60_000)
+    expect(warnings).toEqual(Array.from({ length: 5 }, () => 'EIO'))
+    why = 'ENOSPC'
+    await until(time, () => warnings.length > 5)
+    expect(tries).toBe(151)
   })
 })
 
