@@ -4,6 +4,7 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { dfsPath, LocalCluster, until } from '../../scripts/local-cluster.ts'
+import { exitCodes } from '../../src/cli/exit-codes.ts'
 import { connectLocal } from '../../src/client/index.ts'
 import { noiseBytes } from '../support/file-world.ts'
 import { bucketName, digestOfBytes, objectsOf } from '../support/real-cluster.ts'
@@ -35,7 +36,7 @@ test('SIGTERM ends a node gracefully while somebody watches and a put is under w
   rest.resolve()
   expect((await put).sizeBytes).toBe(content.byteLength)
   await stopped
-  expect(await watched).toEqual([0, null])
+  expect(await watched).toEqual([exitCodes.unavailable, null])
   expect(node.log).not.toContain('ended at once')
   expect(await readdir(node.data)).toEqual(expect.not.arrayContaining(['lock', 'api.json']))
 

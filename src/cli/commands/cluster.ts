@@ -73,7 +73,7 @@ export async function peers (options: GivenOptions): Promise<void> {
   })
 }
 
-/** `dfs watch`: until Ctrl-C. */
+/** `dfs watch`: until Ctrl-C. @throws Unavailable when the node stops before */
 export async function watch (options: GivenOptions): Promise<void> {
   await withNode(options, async ({ client, output, signal }) => {
     const { body } = await client.download('/v1/watch', { signal })
@@ -86,5 +86,6 @@ export async function watch (options: GivenOptions): Promise<void> {
     } catch (error) {
       if (!signal.aborted) throw error
     }
+    if (!signal.aborted) throw new Unavailable('the node has stopped; what is announced from now on is not shown')
   })
 }
