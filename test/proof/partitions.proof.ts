@@ -175,7 +175,7 @@ test.skipIf(impossible !== undefined)('whatever does not reach what: who has no 
     tried(task, { what: `partition: ${name}`, times: 1, acknowledged, lost: lost.length })
     expect(lost, name).toEqual([])
   }
-}, 600_000)
+}, 120_000 + shapes.length * 150_000)
 
 if (flaps > 0) test.skipIf(impossible !== undefined)('a wall that comes and goes every two seconds loses nothing', async ({ task }) => {
   await using open = new AsyncDisposableStack()
@@ -194,4 +194,4 @@ if (flaps > 0) test.skipIf(impossible !== undefined)('a wall that comes and goes
   expect(lost).toEqual([])
   expect(told.acknowledged.size).toBeGreaterThanOrEqual(leastAcknowledged * flaps)
   expect(told.of('flapping/once/')).toBeGreaterThanOrEqual(leastOfOne)
-}, 300_000)
+}, 240_000 + flaps * 10_000)

@@ -24,6 +24,8 @@ const repairMib = Number(process.env.REPAIR_MIB ?? 128)
 const sizes = [100, 200_000, 300_000, 2 * mib, 4 * mib]
 const objects = 20
 const [wholeMs, longestReadMs] = [240_000 + repairMib * 150, 20_000]
+/** Everything is waited for twice at most, once by whoever counts and once by whoever tells. */
+const longestMs = 2 * wholeMs + 120_000 + (objects + pairs.length) * longestReadMs / 4
 
 let real: RealCluster
 const expected = new Map<string, string>()
@@ -116,7 +118,7 @@ beforeAll(async () => {
   real = await realCluster(nodes, { shards: '4+2', options: () => ['--cache', '0'] })
   await eachOf(Array.from({ length: objects }, (_, i) => i), 2, async (i) => put(i % nodes, `object/${i}`, noiseBytes(sizes[i % sizes.length] ?? 0, i + 1)))
   await fullRedundancy()
-})
+}, longestMs)
 afterAll(async () => { await real?.[Symbol.asyncDispose]() })
 
 test.each(pairs)('with nodes %i and %i dead every object is read', async (a, b) => {
@@ -129,7 +131,7 @@ test.each(pairs)('with nodes %i and %i dead every object is read', async (a, b) 
   of.lost.push(...failed.keys())
   await restart([a, b])
   expect(failed).toEqual(new Map())
-})
+}, longestMs)
 
 test.each(triples)('with nodes %i, %i and %i dead what is not read says within seconds what is missing, and once they are back everything is read', async (...dead) => {
   await whole()
@@ -157,7 +159,7 @@ test.each(triples)('with nodes %i, %i and %i dead what is not read says within s
   }
   await restart(dead)
   expect(await notRead(reader)).toEqual(new Map())
-})
+}, longestMs)
 
 test('full redundancy is there again, and as much was read as proves something', async ({ task }) => {
   tried(task, { what: `two of ${nodes} nodes dead, ${pairs.length} pairs: objects at 4+2 read`, times: of.readWithTwoDead, acknowledged: expected.size, lost: of.lost.length })
@@ -169,7 +171,7 @@ test('full redundancy is there again, and as much was read as proves something',
   expect(expected.size).toBe(objects + pairs.length)
   expect(of.readWithTwoDead).toBeGreaterThanOrEqual(pairs.length * objects)
   expect(Math.min(of.readWithThreeDead, of.withoutShards)).toBeGreaterThan(0)
-})
+}, longestMs)
 
 test(`one that is dead for good, its folder gone, is missed, and when it has been removed the others have again what it held, of ${repairMib} MiB`, async ({ task }) => {
   await eachOf(Array.from({ length: repairMib / 16 }, (_, i) => i), 3, async (i) => put(i % nodes, `more/${i}`, noiseBytes(16 * mib, 5000 + i)))
@@ -196,7 +198,7 @@ test(`one that is dead for good, its folder gone, is missed, and when it has bee
   expect(bytes).toBeGreaterThan(repairMib * mib * 1.5 / nodes / 2)
   expect(made).toBeGreaterThanOrEqual(bytes)
   expect(failed).toEqual(new Map())
-}, 900_000 + repairMib * 300)
+}, 3 * longestMs)
 
 /** Bytes that repair brought to somebody, of all that run. */
 async function moved (): Promise<number> {

@@ -14,6 +14,11 @@ test('the table of proofs says what was tried, how often, and what was lost, and
     .toEqual(['kills  1,500  23  0  passed', 'scans  2  -  0  passed'])
 })
 
+test('the table of proofs ends with how many seeds were simulated, and for how many node-days', () => {
+  expect(rowsOf(file('passed', ['one', 'passed', { what: 'seeds', times: 1000, lost: 0, nodeMs: 43_200_000 }], ['two', 'passed', { what: 'kills', times: 500, lost: 0 }]), file('passed', ['three', 'passed', { what: 'others', times: 5, lost: 0, nodeMs: 129_600_000 }])).at(-1))
+    .toBe('simulated: 1,005 seeds, 2.00 node-days')
+})
+
 test('the table of proofs has what was skipped, what failed before it could say, and files that cannot be loaded: it is never shorter for them', () => {
   expect(rowsOf(file('failed', ['needs root', 'skipped'], ['broke down', 'failed'], ['lost', 'failed', { what: 'rounds', times: 3, acknowledged: 9, lost: 1 }], ['kept', 'passed', { what: 'rounds', times: 1, acknowledged: 1, lost: 0 }]), file('failed')))
     .toEqual(['rounds  4  10  1  failed', 'needs root  0  -  -  skipped', 'broke down  0  -  -  failed', 'test/proof/a.proof.ts  0  -  -  failed'])

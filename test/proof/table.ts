@@ -33,7 +33,14 @@ export function tableOf (modules: readonly Entries[]): string {
     const silent = tests.filter((test) => test.meta().tried === undefined && ['skipped', 'failed'].includes(test.result().state))
     return [...[...told.values()].map(summedUp), ...silent.map((test) => line([test.fullName, '0', '-', '-', test.result().state]))]
   })
-  return [line(['tried', 'times', 'acknowledged', 'lost', '']), ...rows, ''].join('\n')
+  return [line(['tried', 'times', 'acknowledged', 'lost', '']), ...rows, ...simulatedIn(modules), ''].join('\n')
+}
+
+function simulatedIn (modules: readonly Entries[]): readonly string[] {
+  const runs = modules.flatMap((module) => [...module.children.allTests()]).flatMap((test) => test.meta().tried ?? []).filter(({ nodeMs }) => nodeMs !== undefined)
+  if (runs.length === 0) return []
+  const sum = (of: (row: Tried) => number): number => runs.reduce((total, row) => total + of(row), 0)
+  return [`simulated: ${sum(({ times }) => times).toLocaleString('en')} seeds, ${(sum(({ nodeMs = 0 }) => nodeMs) / 86_400_000).toFixed(2)} node-days`]
 }
 
 function summedUp (rows: ReadonlyArray<Tried & { readonly state: string }>): string {

@@ -80,6 +80,7 @@ export class SimulatedCluster {
   readonly #processes = new Map<PeerId, Process>()
   readonly #addresses: readonly RowAddress[]
   readonly #describe: Describe
+  #downMs = 0
   #split = new Set<PeerId>()
   #isHeld: (message: Message) => boolean = () => false
   #held: Array<{ readonly message: Message, readonly send: () => void }> = []
@@ -100,12 +101,15 @@ export class SimulatedCluster {
   chance (share: number): boolean { return this.random.fraction() < share }
   pick<T> (items: readonly T[]): T { return items[Math.floor(this.random.fraction() * items.length)] as T }
 
+  /** How long nodes ran, all together. */
+  get nodeMs (): number { return this.peers.length * this.time.nowMs - this.#downMs }
   processOf (peer: PeerId): Process { return this.#processes.get(peer) as Process }
 
   /** Kills a node and starts it again on the same disk: what was not synced is gone. */
   async restart (peer: PeerId, downMs: number): Promise<void> {
     this.processOf(peer).isAlive = false
     await this.time.sleep(downMs)
+    this.#downMs += downMs
     this.#processes.set(peer, this.#start(peer))
   }
 

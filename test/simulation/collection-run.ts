@@ -18,6 +18,8 @@ export interface CollectionOutcome {
   readonly violations: readonly string[]
   readonly acknowledged: number
   readonly collected: number
+  /** How long nodes ran, all together. */
+  readonly nodeMs: number
 }
 
 const [bucket, keys, letters] = ['bucket', ['k1', 'k2', 'k3', 'k4'], 'abcdefghWXYZ'.split('')]
@@ -36,7 +38,7 @@ export async function simulateCollection ({ seed, variant = {}, isForgetting = f
   await cluster.time.run(() => isOver)
   if (!isOver) throw new Error(`seed ${seed}: stuck, no event is left that could end this`)
   await work
-  return { violations: [...cluster.ledger.violations, ...run.violations], acknowledged: run.acknowledged, collected: cluster.ledger.collectedCount }
+  return { violations: [...cluster.ledger.violations, ...run.violations], acknowledged: run.acknowledged, collected: cluster.ledger.collectedCount, nodeMs: cluster.nodeMs }
 }
 
 class Run {

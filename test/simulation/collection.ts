@@ -79,6 +79,7 @@ export class CollectingCluster {
   readonly random: Random
   readonly network: MemoryNetwork
   readonly peers: readonly PeerId[]
+  #downMs = 0
   readonly ledger = new Ledger()
   /** Anybody was killed, or cut off, and when that last began or ended. */
   disturbedMs = -Infinity
@@ -100,6 +101,8 @@ export class CollectingCluster {
   between (low: number, high: number): number { return low + this.random.fraction() * (high - low) }
   chance (share: number): boolean { return this.random.fraction() < share }
   pick<T> (items: readonly T[]): T { return items[Math.floor(this.random.fraction() * items.length)] as T }
+  /** How long nodes ran, all together. */
+  get nodeMs (): number { return this.peers.length * this.time.nowMs - this.#downMs }
   processOf (peer: PeerId): CollectingProcess { return this.#processes.get(peer) as CollectingProcess }
   diskOf (peer: PeerId): NodeDisk { return this.#disks[this.peers.indexOf(peer)] as NodeDisk }
 
@@ -111,6 +114,7 @@ export class CollectingCluster {
     this.network.kill(peer)
     this.ledger.died(peer)
     await this.time.sleep(downMs)
+    this.#downMs += downMs
     disk.files = disk.files.crash(this.random)
     disk.index = disk.index.crash(this.random)
     this.network.revive(peer)

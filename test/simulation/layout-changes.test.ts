@@ -13,16 +13,17 @@ const firstSeed = Number(process.env.SIMULATION_SEED ?? 1)
 
 describe('a cluster whose layout changes, in bad weather', () => {
   test('keeps what it acknowledged, and settles', { timeout: 120_000 * runs }, async ({ task }) => {
-    let [acknowledged, lost] = [0, 0]
+    let [acknowledged, nodeMs, lost] = [0, 0, 0]
     const broken: string[] = []
     for (let seed = firstSeed; seed < firstSeed + runs; seed++) {
-      const { violations, appended, events } = await simulateLayout({ seed, minutes: 0.4 })
+      const { violations, appended, events, nodeMs: ranMs } = await simulateLayout({ seed, minutes: 0.4 })
       if (violations.length > 0) broken.push(`seed ${seed}: ${violations.join('; ')}\n${events.join('\n')}`)
       lost += violations.length
       acknowledged += appended
+      nodeMs += ranMs
       expect(appended).toBeGreaterThan(10)
     }
-    tried(task, { what: 'seeds of rows while the layout of a simulated cluster changes', times: runs, acknowledged, lost })
+    tried(task, { what: 'seeds of rows while the layout of a simulated cluster changes', times: runs, acknowledged, lost, nodeMs })
     expect(broken).toEqual([])
   })
 

@@ -30,7 +30,7 @@ export function weatherOf (seed: number): Weather {
 }
 
 /** One small cluster, a few clients, bad weather: what every client was told, by key; and whether a register could have said so. */
-export async function simulateRegisters ({ seed, variant, weather = weatherOf(seed), withLists = false, untilEqual = false }: { seed: number, variant?: Variant, weather?: Weather, withLists?: boolean, untilEqual?: boolean }): Promise<{ violated: readonly string[], history: readonly Recorded[], told: number }> {
+export async function simulateRegisters ({ seed, variant, weather = weatherOf(seed), withLists = false, untilEqual = false }: { seed: number, variant?: Variant, weather?: Weather, withLists?: boolean, untilEqual?: boolean }): Promise<{ violated: readonly string[], history: readonly Recorded[], told: number, nodeMs: number }> {
   const keys = ['a', 'b', 'c', 'd'].slice(0, withLists ? 4 : weather.keys)
   const cluster = new SimulatedCluster({ seed, weather, variant, addresses: keys.map(addressOf), describe })
   const history: Recorded[] = []
@@ -49,7 +49,7 @@ export async function simulateRegisters ({ seed, variant, weather = weatherOf(se
   await done
   const violated = isEqual ? [] : ['that replicas become equal']
   violated.push(...keys.filter((key) => !isLinearizable(history.filter((operation) => operation.key === key), undefined)))
-  return { violated, history, told: history.filter(({ endMs }) => endMs !== Infinity).length }
+  return { violated, history, told: history.filter(({ endMs }) => endMs !== Infinity).length, nodeMs: cluster.nodeMs }
 }
 
 /** Every node changes the same row, again and again, in good weather: how many are told that it is done, and how many are not. */

@@ -8,13 +8,15 @@ import { variants } from './variants.ts'
 const factor = Number(process.env.SIMULATION_RUNS ?? 1)
 const firstSeed = Number(process.env.SIMULATION_SEED ?? 1)
 
-async function violations ({ count, withLists = false }: { count: number, withLists?: boolean }): Promise<string[]> {
+async function violations ({ count, withLists = false }: { count: number, withLists?: boolean }): Promise<{ found: readonly string[], nodeMs: number }> {
   const found: string[] = []
+  let nodeMs = 0
   for (let seed = firstSeed; seed < firstSeed + count; seed++) {
-    const { violated, history } = await simulateRegisters({ seed, withLists })
+    const { violated, history, nodeMs: ranMs } = await simulateRegisters({ seed, withLists })
+    nodeMs += ranMs
     for (const key of violated) found.push(`seed ${seed}, row ${key}:\n${told(history.filter((operation) => operation.key === key))}`)
   }
-  return found
+  return { found, nodeMs }
 }
 
 const told = (history: ReadonlyArray<{ what: string, startMs: number, endMs: number }>): string =>
@@ -22,21 +24,26 @@ const told = (history: ReadonlyArray<{ what: string, startMs: number, endMs: num
 
 describe('registers in bad weather', () => {
   test('are linearizable: loss, duplicates, overtaking, splits, crashes', { timeout: 600_000 * factor }, async ({ task }) => {
-    const found = await violations({ count: 1000 * factor })
-    tried(task, { what: 'seeds of registers in bad weather, judged for linearizability', times: 1000 * factor, lost: found.length })
+    const { found, nodeMs } = await violations({ count: 1000 * factor })
+    tried(task, { what: 'seeds of registers in bad weather, judged for linearizability', times: 1000 * factor, lost: found.length, nodeMs })
     expect(found).toEqual([])
   })
 
   test('end with the same rows on every replica', { timeout: 600_000 * factor }, async ({ task }) => {
     const found: string[] = []
-    for (let seed = firstSeed; seed < firstSeed + 100 * factor; seed++) found.push(...(await simulateRegisters({ seed, untilEqual: true })).violated.map((key) => `seed ${seed}, row ${key}`))
-    tried(task, { what: 'seeds of registers, until all replicas are equal', times: 100 * factor, lost: found.length })
+    let nodeMs = 0
+    for (let seed = firstSeed; seed < firstSeed + 100 * factor; seed++) {
+      const run = await simulateRegisters({ seed, untilEqual: true })
+      found.push(...run.violated.map((key) => `seed ${seed}, row ${key}`))
+      nodeMs += run.nodeMs
+    }
+    tried(task, { what: 'seeds of registers, until all replicas are equal', times: 100 * factor, lost: found.length, nodeMs })
     expect(found).toEqual([])
   })
 
   test('list every key as a read of it would show it', { timeout: 600_000 * factor }, async ({ task }) => {
-    const found = await violations({ count: 300 * factor, withLists: true })
-    tried(task, { what: 'seeds of registers that are listed', times: 300 * factor, lost: found.length })
+    const { found, nodeMs } = await violations({ count: 300 * factor, withLists: true })
+    tried(task, { what: 'seeds of registers that are listed', times: 300 * factor, lost: found.length, nodeMs })
     expect(found).toEqual([])
   })
 

@@ -7,6 +7,8 @@ export interface Tried {
   readonly acknowledged?: number
   /** Of them; or promises broken. */
   readonly lost: number
+  /** Of a simulation: how long nodes ran, on its clock, all together; each of `times` is a seed. */
+  readonly nodeMs?: number
 }
 
 declare module 'vitest' {

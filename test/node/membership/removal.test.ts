@@ -110,7 +110,7 @@ describe('a removed member', () => {
     await expect(removeMember(two.of('bob').parts, peerNamed('founder'))).rejects.toThrow(/neither invite nor remove/)
   })
 
-  test('whoever dies of whichever step of a removal, it is done or not done, is finished by a repetition, and nobody that remains is without keys', async () => {
+  test('whoever dies of whichever step of a removal, it is done or not done, is finished by a repetition, and nobody that remains is without keys', { timeout: 60_000 + 480_000 / stride }, async () => {
     let died = 0
     for (const victim of ['founder', 'bob']) {
       for (let steps = 1; steps <= 60; steps += stride) {
