@@ -40,7 +40,7 @@ export const layoutKeeperLimits = {
   /** Between two changes for nothing but memory that was lost; twice as long after each that brought nothing back, up to the longest. */
   restoringMs: 30_000,
   longestRestoringMs: 3_600_000,
-  /** Whether who comes first reaches a majority is asked again. */
+  /** Who comes first and has not reached a majority for so long is passed over; and is asked again after as long. */
   cutOffMs: 15_000,
 } as const
 
@@ -112,7 +112,7 @@ export class LayoutKeeper {
     const known = this.#cutOff.get(peer)
     if (known !== undefined && clock.monotonicMs() - known.askedMs < layoutKeeperLimits.cutOffMs) return known.is
     const answer = await ask(peer, { kind: 'progress' }, wait).catch(() => { wait.signal?.throwIfAborted() }) // what it does not say is not held against it
-    const away = answer?.kind === 'progress' ? new Set(answer.away.map((one) => peerIdOf(one.peer))) : new Set<PeerId>()
+    const away = answer?.kind === 'progress' ? new Set(answer.away.filter(({ seconds }) => seconds * 1000 >= layoutKeeperLimits.cutOffMs).map(({ peer: one }) => peerIdOf(one))) : new Set<PeerId>()
     const is = !isMajority({ version: layout.version, groups: [layout, ...layout.next === undefined ? [] : [layout.next]].map(allVotersOf) }, (voter) => !away.has(voter))
     this.#cutOff.set(peer, { is, askedMs: clock.monotonicMs() })
     return is

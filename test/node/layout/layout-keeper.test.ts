@@ -72,14 +72,14 @@ describe('a keeper', () => {
 
 describe('a keeper that does not come first', () => {
   /** Whether it leaves out who drains, where the one before it, which answers it, tells that it has not heard from these. */
-  async function moves (unheard: readonly string[]): Promise<boolean> {
+  async function moves (unheard: readonly string[], seconds = 20): Promise<boolean> {
     const [first, second] = names.map(peerNamed).toSorted() as [PeerId, PeerId]
     let [current, nowMs] = [layout, 0]
     const keeper = new LayoutKeeper({
       self: second, clock: { monotonicMs: () => nowMs } as unknown as Clock, evictAfterMs: 3_600_000,
       state: { get layout () { return current }, belongs: () => true, isMember: () => true, adoptLayout: async (encoded) => { current = parseLayout(encoded) } },
       registers: { change: async (_: unknown, change: (value: Uint8Array) => { value: Uint8Array, result: unknown }) => change(encodeLayout(current)).result } as unknown as Registers,
-      ask: async (peer, question) => question.kind === 'progress' ? { kind: 'progress', remaining: 0, lost: 0, away: peer === first ? unheard.map((name) => ({ peer: keyNamed(name).publicKey, seconds: 20 })) : [] } : { kind: 'digests', digests: [] },
+      ask: async (peer, question) => question.kind === 'progress' ? { kind: 'progress', remaining: 0, lost: 0, away: peer === first ? unheard.map((name) => ({ peer: keyNamed(name).publicKey, seconds })) : [] } : { kind: 'digests', digests: [] },
       memberRows: async () => names.map((name) => row(name, peerNamed(name) === first ? { isDraining: true } : {})), reachable: () => new Set(names.map(peerNamed)), storeOf: () => undefined, onChange: () => {},
     })
     for (; nowMs < 60_000; nowMs += 500) await keeper.step()
@@ -89,6 +89,7 @@ describe('a keeper that does not come first', () => {
 
   test('leaves it to the one that does', async () => { expect(await moves([])).toBe(false) })
   test('leaves it to one that reaches a majority, though not all', async () => { expect(await moves(behind.slice(1))).toBe(false) })
+  test('leaves it to one that has just begun, and has met nobody yet', async () => { expect(await moves(behind, 3)).toBe(false) })
   test('moves where the first reaches too few to change anything', async () => { expect(await moves(behind)).toBe(true) })
 })
 
