@@ -1,10 +1,12 @@
 import { once } from 'node:events'
+import { connect as connectHttp2 } from 'node:http2'
 import { connect, type Socket } from 'node:net'
 import { Code, ConnectError } from '@connectrpc/connect'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ObjectService } from '../../src/api/rpc/generated/dfs/v1/object_pb.ts'
+import { windowLimits } from '../../src/api/rpc/windows.ts'
 import { stopLimits } from '../../src/api/server/under-way.ts'
-import { concat } from '../../src/base/bytes.ts'
+import { concat, hexOf } from '../../src/base/bytes.ts'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import type { ObjectInfo, Objects } from '../../src/objects/index.ts'
 import { hurriedClock, type ServedApi, servedApi } from '../support/local-api.ts'
@@ -112,7 +114,7 @@ describe.each(protocols)('streams over %s', (protocol) => {
     let before = -1
     const stands = async (): Promise<void> => expect.poll(() => { const isStill = sent === before && taken > 0; before = sent; return isStill }, { interval: 300, timeout: 20_000 }).toBe(true)
     await stands()
-    // of 64 MiB: a window of 8 MiB at each end, and what sockets hold
+    // of 64 MiB: the windows of both ends, and what sockets hold
     expect((sent * pieceBytes - taken) / mebibyte).toBeLessThan(32)
     const stoodAt = sent
     take(8 * mebibyte)
@@ -267,4 +269,33 @@ describe('one port for both versions of HTTP', () => {
     await closed
     expect((await fetch(`http://127.0.0.1:${served.api.port}/healthz`)).status).toBe(200)
   })
+})
+
+test('of puts that nobody reads yet, as they wait for memory, little comes, of each and of all (8 MiB of each stood in the node\'s memory)', async () => {
+  await using served = await servedApi()
+  let puts = 0
+  served.objects.put = async (_target, _source, { signal } = {}) => {
+    puts++
+    return new Promise((_, reject) => { signal?.addEventListener('abort', () => { reject(new Error('it is ended')) }) })
+  }
+  const session = connectHttp2(`http://127.0.0.1:${served.api.port}`, { maxSessionMemory: 1000 }).on('error', () => { /* it is ended below */ })
+  const streams = 8
+  // a message of a length and its bytes: a head with a bucket and a key, then chunks
+  const message = (...parts: Uint8Array[]): Buffer => { const body = Buffer.concat(parts); const frame = Buffer.alloc(5); frame.writeUInt32BE(body.byteLength, 1); return Buffer.concat([frame, body]) }
+  const put = (): void => {
+    const stream = session.request({ ':method': 'POST', ':path': '/dfs.v1.ObjectService/PutObject', 'content-type': 'application/grpc', te: 'trailers', authorization: `Bearer ${hexOf(served.api.token)}` }, { endStream: false })
+    stream.on('error', () => { /* it is ended below */ })
+    stream.write(message(Buffer.from([0x0a, 11, 0x0a, 6]), Buffer.from('photos'), Buffer.from([0x12, 1, 0x6b])))
+    for (let n = 0; n < 16; n++) stream.write(message(Buffer.from([0x12, 0x80, 0x80, 0x40]), new Uint8Array(mebibyte)))
+  }
+  put()
+  // the windows of the others are those of a connection that has shown the token
+  await expect.poll(() => puts, { timeout: 20_000 }).toBe(1)
+  for (let i = 1; i < streams; i++) put()
+  await expect.poll(() => puts, { timeout: 20_000 }).toBe(streams)
+  let before = -1
+  await expect.poll(() => { const now = session.socket?.bytesWritten ?? 0; const isStill = now === before; before = now; return isStill }, { interval: 500, timeout: 20_000 }).toBe(true)
+  session.destroy()
+  expect(before).toBeGreaterThan(windowLimits.streamBytes)
+  expect(before).toBeLessThan(streams * 1.25 * mebibyte)
 })
