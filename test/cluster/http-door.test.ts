@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process'
-import { access, readFile } from 'node:fs/promises'
+import { access, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { dfsPath, type LocalNode } from '../../scripts/local-cluster.ts'
 import type { SecretAccessKey, Share } from '../../src/objects/index.ts'
+import { hasChromium, servedPage } from '../support/chromium.ts'
 import { noiseBytes } from '../support/file-world.ts'
 import { bucketName, digestOfBytes, realCluster, type RealCluster } from '../support/real-cluster.ts'
 import { temporaryFolder } from '../support/temporary.ts'
@@ -73,6 +74,42 @@ describe.each([[3, 1, 2], [1, 2, 3]])('three nodes, number %d of them dead', (de
     }
     expect(digestOfBytes(await bytesOf(await get(1, `/${bucketName}/in-pieces`, authorized())))).toBe(digestOfBytes(content))
   })
+
+  test.skipIf(!hasChromium('tus-js-client is not run in a browser'))('take an upload in pieces by tus-js-client in a browser, from a page of another origin that the bucket lets in, and go on with it at the other', async () => {
+    await using page = await servedPage(() => `
+      await new Promise((resolve, reject) => { document.head.append(Object.assign(document.createElement('script'), { src: '/node_modules/tus-js-client/dist/tus.js', onload: resolve, onerror: reject })) })
+      const { Upload } = window.tus
+      const content = Uint8Array.from({ length: 300_000 }, (_, i) => i * 7)
+      const uploaded = (options) => new Promise((resolve) => {
+        const upload = new Upload(new Blob([content]), { endpoint: '${urlOf(0, `/${bucketName}/by-page/`)}', headers: ${JSON.stringify(authorized())}, chunkSize: 100_000, retryDelays: [100, 200], metadata: { filename: 'film.bin', filetype: 'video/mp4' }, ...options, onSuccess: () => resolve(upload), onError: (error) => resolve(String(error)) })
+        upload.start()
+      })
+      let sent = 0
+      const first = await uploaded({ onProgress: (bytes) => { sent = bytes } })
+      told.push(sent, new URL(first.url ?? 'x:' + first).origin)
+      // half of it, and the rest at the other node
+      const half = await new Promise((resolve) => {
+        const upload = new Upload(new Blob([content]), { endpoint: '${urlOf(0, `/${bucketName}/by-page/`)}', headers: ${JSON.stringify(authorized())}, chunkSize: 100_000, metadata: { filename: 'halved.bin' }, onChunkComplete: () => { upload.abort(); resolve(upload) }, onError: (error) => resolve({ url: String(error) }) })
+        upload.start()
+      })
+      const rest = await uploaded({ uploadUrl: half.url.replace('${node(0).ready?.endpoints.http ?? ''}', '${node(1).ready?.endpoints.http ?? ''}') })
+      told.push(typeof rest === 'string' ? rest : 'the rest')
+      told.push(await uploaded({ endpoint: '${urlOf(1, `/${bucketName}/by-page/`)}', headers: { Authorization: 'Bearer nobody:x' }, retryDelays: null }).then((failed) => typeof failed === 'string'))
+    `)
+    const rules = join(real.folder, 'cors.json')
+    await writeFile(rules, JSON.stringify([{ allowedOrigins: [page.origin], allowedMethods: ['GET', 'PUT'], allowedHeaders: ['*'] }]))
+    // a page of an origin that is not let in gets nothing through
+    expect((await page.visited())[1]).not.toBe(new URL(urlOf(0, '/')).origin)
+    await node(0).json(['bucket', 'cors', bucketName, rules])
+    await expect.poll(async () => (await fetch(urlOf(1, `/${bucketName}/x`), { method: 'OPTIONS', headers: { origin: page.origin, 'access-control-request-method': 'PUT' } })).headers.get('access-control-allow-origin'), { timeout: 10_000 }).toBe(page.origin)
+    expect(await page.visited()).toEqual([300_000, new URL(urlOf(0, '/')).origin, 'the rest', true])
+    const whole = Uint8Array.from({ length: 300_000 }, (_, i) => i * 7)
+    for (const [index, name] of [[1, 'film.bin'], [0, 'halved.bin']] as const) {
+      const answer = await get(index, `/${bucketName}/by-page/${name}`, authorized())
+      expect([name, digestOfBytes(await bytesOf(answer))]).toEqual([name, digestOfBytes(whole)])
+      if (name === 'film.bin') expect(answer.headers.get('content-type')).toBe('video/mp4')
+    }
+  }, 90_000)
 
   test('share an object by a link that works at any node, until it is revoked at another', async () => {
     const [{ id, url }] = await node(0).json<Share & { url: string }>(['share', `${bucketName}/a/film`, '--expires', '1h']) as [Share & { url: string }]
