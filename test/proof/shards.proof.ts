@@ -177,7 +177,9 @@ test(`one that is dead for good, its folder gone, is missed, and when it has bee
   await eachOf(Array.from({ length: repairMib / 16 }, (_, i) => i), 3, async (i) => put(i % nodes, `more/${i}`, noiseBytes(16 * mib, 5000 + i)))
   await fullRedundancy()
   const victim = real.node(nodes - 1)
-  const { blocks: { bytes }, peerId } = await status(nodes - 1)
+  const { blocks: { bytes }, peerId, repair: found } = await status(nodes - 1)
+  // what it had for others while they were dead, and has not given up yet, stands where it belongs already
+  const misplaced = found?.found?.misplacedBytes ?? 0
   // a process that dies closes its connections, which is noticed at once; one that hangs, or whose cable is pulled, does not
   victim.freeze()
   const detection = await secondsOf(async () => until('it is missed', 120_000, async () => (await status(0)).isDegraded))
@@ -196,7 +198,7 @@ test(`one that is dead for good, its folder gone, is missed, and when it has bee
   // of little, most of the time is waiting for the next look
   if (bytes >= 256 * mib) tried(task, { what: `at that rate 10 GiB in ${(tenGib / 60).toFixed(0)} min`, times: 1, lost: 0 })
   expect(bytes).toBeGreaterThan(repairMib * mib * 1.5 / nodes / 2)
-  expect(made).toBeGreaterThanOrEqual(bytes)
+  expect(made).toBeGreaterThanOrEqual(bytes - misplaced)
   expect(failed).toEqual(new Map())
 }, 3 * longestMs)
 
