@@ -16,7 +16,7 @@ const clients = 200
 const sizeBytes = 256 * mib
 /** Of a reader a slice, and its share of the half of `get-memory` in which the first of them keep whole chunks (2 MiB); of a writer the longest chunk; a message where there are messages, and what waits for the collector of what came before. */
 const getMemoryBytes = 32 * mib
-const mostHeld = { reading: 1.1 * mib, readingByGrpc: 1.6 * mib, writing: 5.5 * mib, writingByGrpc: 10 * mib } as const
+const mostHeld = { reading: 1.1 * mib, readingByGrpc: 1.6 * mib, writing: 5.5 * mib, writingByGrpc: 7 * mib } as const
 
 // of `put-memory` one key has three quarters: enough for all of them here
 let real: RealCluster
