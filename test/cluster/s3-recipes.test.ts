@@ -74,6 +74,18 @@ test.skipIf(toolAt('curl', 'its recipe was not tried') === undefined)('curl with
   expect(await pasted(curl(1))).toContain('a photo')
 })
 
+test.skipIf(toolAt('ffmpeg', 'its recipe was not tried') === undefined || toolAt('ffprobe', 'the recipe of ffmpeg was not tried') === undefined || !isAwsNew())('ffmpeg, by a link and from a bucket that everybody may read', async () => {
+  await putPhoto()
+  await real.node(0).json(['bucket', 'create', 'films', '--redundancy', 'rf:1'])
+  await real.node(0).json(['bucket', 'set', 'films', '--public', 'yes'])
+  await pasted('ffmpeg -loglevel error -f lavfi -i testsrc2=duration=5:size=160x120:rate=25 -c:v mpeg4 film.mp4')
+  const { client } = await real.via(0)
+  for (const bucket of ['photos', 'films']) await client.upload(objectPath(bucket, 'film.mp4'), Readable.from([await readFile(join(home, 'film.mp4'))]), { headers: {} })
+  const said = await pasted(`${recipe('aws').split('\n').filter((_, i) => i !== 1).join('\n')}\n${recipe('ffmpeg')}`)
+  expect(said.match(/duration=5\.0/g)).toHaveLength(2)
+  expect((await readFile(join(home, 'frame.png'))).subarray(1, 4).toString()).toBe('PNG')
+}, 90_000)
+
 const s3fs = toolAt('s3fs', 'its recipe was not tried')
 const hasFuse = existsSync('/dev/fuse') && process.getuid?.() === 0
 if (s3fs !== undefined && !hasFuse) process.stderr.write('SKIPPED: s3fs cannot mount here (it takes /dev/fuse and root), so its recipe was not tried\n')

@@ -10,49 +10,7 @@ sys.path.insert(0, generated)
 import grpc  # noqa: E402
 from dfs.v1 import bucket_pb2, bucket_pb2_grpc, cluster_pb2, cluster_pb2_grpc, object_pb2, object_pb2_grpc  # noqa: E402
 from google.rpc import error_details_pb2  # noqa: E402
-
-
-def status_details(error):
-    """The google.rpc.Status of the trailer, by hand: code 1, message 2, details 3 (Any: type 1, value 2)."""
-    from google.protobuf import any_pb2
-    raw = dict(error.trailing_metadata())["grpc-status-details-bin"]
-    details, at = [], 0
-    def varint():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = raw[at]
-            at += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-    while at < len(raw):
-        tag = varint()
-        if tag & 7 == 0:
-            varint()
-            continue
-        length = varint()
-        if tag >> 3 == 3:
-            details.append(any_pb2.Any.FromString(raw[at:at + length]))
-        at += length
-    return details
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
-
-
-def failing(call):
-    try:
-        result = call()
-        if hasattr(result, "__iter__"):
-            list(result)
-    except grpc.RpcError as error:
-        return error
-    raise AssertionError("it did not fail")
-
+from asking import check, failing, has_won, status_details  # noqa: E402
 
 me, other_me = [("authorization", "Bearer " + token)], [("authorization", "Bearer " + other_token)]
 with grpc.insecure_channel(address) as channel, grpc.insecure_channel(other_address) as other_channel:
@@ -88,23 +46,24 @@ with grpc.insecure_channel(address) as channel, grpc.insecure_channel(other_addr
     check([found.key for found in other_objects.ListObjects(object_pb2.ListObjectsRequest(bucket="python"), metadata=other_me).objects] == ["ключ/é"], "the listing has the key")
     check(failing(lambda: objects.PutObject(parts("half", body, end=False), metadata=me)).code() == grpc.StatusCode.INVALID_ARGUMENT, "a put without its end")
 
-    # of many that race for one key, through two nodes, one wins
-    def race(stub, metadata):
-        def parts_if_absent():
-            yield object_pb2.PutObjectRequest(head=object_pb2.PutObjectHead(bucket="python", key="raced", if_absent=True))
-            yield object_pb2.PutObjectRequest(end=object_pb2.PutObjectEnd())
-        try:
-            stub.PutObject(parts_if_absent(), metadata=metadata)
-            return "won"
-        except grpc.RpcError as error:
-            return error.code().name
-    with ThreadPoolExecutor(8) as pool:
-        outcomes = list(pool.map(lambda i: race(*((objects, me) if i % 2 else (other_objects, other_me))), range(8)))
-    # a loser may not have got a majority, or not have heard how it ended; it never hears that it has won
-    check(outcomes.count("won") <= 1 and set(outcomes) <= {"won", "FAILED_PRECONDITION", "UNKNOWN", "UNAVAILABLE"} and outcomes.count("FAILED_PRECONDITION") >= 4, outcomes)
-    check("won" in outcomes or "UNKNOWN" in outcomes, outcomes)
+    # of many that race for one key, through two nodes, exactly one wins
     raced = object_pb2.StatObjectRequest(bucket="python", key="raced")
-    check(objects.StatObject(raced, metadata=me) == other_objects.StatObject(raced, metadata=other_me), "both nodes agree on the winner")
+
+    def race(i):
+        stub, metadata = (objects, me) if i % 2 else (other_objects, other_me)
+        return has_won(
+            lambda: stub.PutObject(absent_put("raced", i), metadata=metadata),
+            lambda: stub.StatObject(raced, metadata=metadata).object.metadata["by"] == str(i))
+
+    def absent_put(key, i):
+        yield object_pb2.PutObjectRequest(head=object_pb2.PutObjectHead(bucket="python", key=key, if_absent=True, metadata={"by": str(i)}))
+        yield object_pb2.PutObjectRequest(end=object_pb2.PutObjectEnd())
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(race, range(8)))
+    check(outcomes.count(True) == 1, outcomes)
+    seen = objects.StatObject(raced, metadata=me)
+    check(seen == other_objects.StatObject(raced, metadata=other_me) and seen.object.metadata["by"] == str(outcomes.index(True)), "both nodes agree on the winner")
 
     # a call is cancelled in the middle
     reading = objects.GetObject(object_pb2.GetObjectRequest(bucket="python", key="ключ/é"), metadata=me)
