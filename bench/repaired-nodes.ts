@@ -46,6 +46,9 @@ export class RepairedNodes implements AsyncDisposable {
     return of
   }
 
+  /** Of the large objects. */
+  get bytes (): number { return this.#bytes }
+
   async client (index: number): Promise<LocalClient> {
     const { pid = 0, data } = this.cluster.node(index)
     const client = this.#clients.get(pid) ?? await connectLocal(data)

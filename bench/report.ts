@@ -48,6 +48,9 @@ export class Report {
     for (const [name, of] of Object.entries(peaks)) this.add(`peak memory, ${name}`, Math.max(...of.map(({ peakBytes }) => peakBytes)) / 1e6, 'MB', { target })
   }
 
+  /** Figures that miss their target. */
+  get missed (): readonly string[] { return this.#figures.filter(({ isMet }) => isMet === false).map(({ section, name }) => `${section}: ${name}`) }
+
   note (text: string): void { console.log(`  ${text}`) }
 
   async writeJson (file: string, settings: Readonly<Record<string, unknown>>): Promise<void> {

@@ -37,7 +37,7 @@ const usage = `npm run bench -- [--only SECTION,…] [--size MIB] [--rounds N] [
   --objects   of the member that has many (1000000)
   --json      writes the figures there
 
-bench/README.md says how each figure is measured. It ends with 1 when a section failed, with 2 for wrong options.`
+bench/README.md says how each figure is measured. It ends with 1 when a section failed or a target was missed, with 2 for wrong options.`
 
 class WrongOption extends Error {}
 
@@ -93,6 +93,10 @@ async function main (): Promise<void> {
     await rm(folder, { recursive: true, force: true })
   }
   if (values.json !== undefined) await bench.report.writeJson(values.json, settings)
+  const { missed } = bench.report
+  if (missed.length === 0) return
+  console.log(`\n${missed.length} targets missed:\n  ${missed.join('\n  ')}`)
+  process.exitCode = 1
 }
 
 async function run (bench: Bench, wanted: readonly string[], title: string, sections: Readonly<Record<string, Section>>, members: { holders: number, readers?: number }): Promise<void> {
