@@ -1,0 +1,62 @@
+import { spawn } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+import type { safeguards } from '../support/safeguards.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+import { type Tried, tried } from '../support/tried.ts'
+
+/**
+ * The proofs with real processes again, at small counts, by nodes without one safeguard (test/support/without.ts): each has to come out red, and by the loss that the safeguard prevents. One that does not would
+ * prove nothing with it either. (Loss of power has its own, without fsync: power-loss.proof.ts. Rules one by one: docs/decisions/0032-simulation.md.)
+ */
+interface Counterpart {
+  readonly without: keyof typeof safeguards
+  readonly project: 'proofs' | 'longer' | 'processes'
+  readonly file: string
+  /** Of the test that has to fail. */
+  readonly named: string
+  readonly counts?: Readonly<Record<string, string>>
+  /** What it fails by. */
+  readonly loss: RegExp
+}
+
+const timeoutMs = 900_000
+
+const counterparts: readonly Counterpart[] = [
+  { without: 'one decides alone', project: 'proofs', file: 'test/proof/kills.proof.ts', named: 'kill -9', counts: { KILLS: '10' }, loss: /\d+-(\d+|Infinity) (put|get|list|delete)/ },
+  { without: 'redundant shards are not kept', project: 'longer', file: 'test/cluster/shards.test.ts', named: 'one of three nodes dead', loss: /needs 2 of its 3 shards and 1 could be read/ },
+  { without: 'graces are counted by the wall clock', project: 'longer', file: 'test/cluster/clocks.test.ts', named: 'clocks that are wrong', loss: /no majority of the row's replicas: 1 of 3|to deeply equal/ },
+  { without: 'whoever likes proposes', project: 'longer', file: 'test/cluster/byzantine.test.ts', named: 'a promise for a ballot of its own', loss: /only members propose\/ but got/ },
+  { without: 'what a peer sends is not verified', project: 'processes', file: 'test/cluster/liar.test.ts', named: 'wrong bytes of the right length', loss: /a block's bytes are not what its address says/ },
+]
+
+for (const { without, project, file, named, counts = {}, loss } of counterparts) test(`${without}: ${file} finds it`, async ({ task }) => {
+  const outcome = await ranWithout(without, { project, file, named, counts })
+  tried(task, { what: `without a safeguard, which must lose: ${without}`, times: outcome.tests.length, lost: outcome.failures.length })
+  expect(outcome.failures.length, outcome.said).toBeGreaterThan(0)
+  expect(outcome.said).toMatch(loss)
+}, timeoutMs + 30_000)
+
+interface Outcome { readonly tests: readonly string[], readonly failures: readonly string[], /** By the failures too, which the report has without what was found. */ readonly said: string }
+
+/** The tests of this name, run by nodes that lack it. */
+async function ranWithout (without: string, { project, file, named, counts }: Pick<Counterpart, 'project' | 'file' | 'named'> & { counts: Readonly<Record<string, string>> }): Promise<Outcome> {
+  await using folder = await temporaryFolder()
+  const [report, top] = [join(folder.path, 'report.json'), fileURLToPath(new URL('../..', import.meta.url))]
+  const output: Buffer[] = []
+  const child = spawn(process.execPath, [join(top, 'node_modules/vitest/vitest.mjs'), 'run', '--config', 'vitest.prove.config.ts', '--project', project, file, '-t', named, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`], {
+    cwd: top,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: timeoutMs,
+    env: { ...process.env, ...counts, DFS_PROOF_WITHOUT: without, NODE_OPTIONS: `--import ${new URL('../support/without.ts', import.meta.url).href}`, NODE_DISABLE_COMPILE_CACHE: '1', NO_COLOR: '1', FORCE_COLOR: '0' },
+  })
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes: Buffer) => { output.push(bytes) })
+  await new Promise((resolve, reject) => { child.once('close', resolve); child.once('error', reject) })
+  const { testResults } = JSON.parse(await readFile(report, 'utf8').catch(() => '{"testResults":[]}')) as Report
+  const results = testResults.flatMap(({ assertionResults }) => assertionResults).filter(({ status }) => status !== 'skipped' && status !== 'pending')
+  return { tests: results.map(({ fullName }) => fullName), failures: results.flatMap(({ status, failureMessages }) => status === 'failed' ? failureMessages : []), said: Buffer.concat(output).toString() }
+}
+
+interface Report { readonly testResults: ReadonlyArray<{ readonly assertionResults: ReadonlyArray<{ readonly fullName: string, readonly status: string, readonly failureMessages: readonly string[], readonly meta?: { readonly tried?: readonly Tried[] } }> }> }
