@@ -37,13 +37,16 @@ async function doorsOf (nodes: BenchNodes, index: number, { report, rounds, size
   await using node = await EngineAndDoors.start(flags, data, { holdsNothing: index > 0 })
   const s3 = new S3(node.s3, key, bucket)
   const local = await connectLocal(data)
+  const sourceOf = (seed: Uint8Array): AsyncIterable<Uint8Array> => noise(sizeBytes, { seed })
   const large = await inTurns(rounds, {
     rest: async () => node.during(async () => new Promise((resolve) => { setTimeout(resolve, restMs) })),
     enginePut: async (round) => node.ask({ kind: 'put', bucket, key: `engine-${round}`, sizeBytes }),
     localPut: async (round) => node.during(async () => put(local, { bucket, key: `local-${round}`, source: noise(sizeBytes), sizeBytes })),
     unsignedPut: async (round) => node.during(async () => s3.put(`s3-${round}`, noise(sizeBytes), sizeBytes)),
-    signedPut: async (round) => s3.putSigned(`signed-${round}`, (seed) => noise(sizeBytes, { seed }), sizeBytes, async (act) => node.during(act)),
-    chunksPut: async (round) => s3.putInSignedChunks(`chunks-${round}`, (seed) => noise(sizeBytes, { seed }), sizeBytes, async (act) => node.during(act)),
+    signedPut: async (round) => s3.putSigned(`signed-${round}`, sourceOf, sizeBytes, async (act) => node.during(act)),
+    chunksPut: async (round) => s3.putInChunks(`chunks-${round}`, { isSigned: true, hasTrailer: false, sourceOf, sizeBytes }, async (act) => node.during(act)),
+    trailerPut: async (round) => s3.putInChunks(`trailer-${round}`, { isSigned: false, hasTrailer: true, sourceOf, sizeBytes }, async (act) => node.during(act)),
+    signedTrailerPut: async (round) => s3.putInChunks(`signed-trailer-${round}`, { isSigned: true, hasTrailer: true, sourceOf, sizeBytes }, async (act) => node.during(act)),
     engineGet: async (round) => node.ask({ kind: 'get', bucket, key: `engine-${round}`, sizeBytes }),
     localGet: async (round) => node.during(async () => { for await (const _ of await get(local, { bucket, key: `local-${round}` })); }),
     s3Get: async (round) => node.during(async () => s3.get(`s3-${round}`)),
@@ -51,7 +54,7 @@ async function doorsOf (nodes: BenchNodes, index: number, { report, rounds, size
   local.close()
   s3.close()
   for (const [way, engine, doors] of [
-    ['put', large.enginePut, { 'the local API': large.localPut, 'S3, body unsigned': large.unsignedPut, 'S3, body hashed': large.signedPut, 'S3, chunks of 64 KiB signed': large.chunksPut }],
+    ['put', large.enginePut, { 'the local API': large.localPut, 'S3, body unsigned': large.unsignedPut, 'S3, body hashed': large.signedPut, 'S3, chunks of 64 KiB signed': large.chunksPut, 'S3, unsigned chunks and a trailer': large.trailerPut, 'S3, signed chunks and a trailer': large.signedTrailerPut }],
     ['get', large.engineGet, { 'the local API': large.localGet, S3: large.s3Get }],
   ] as const) {
     for (const { what, of } of measures) {

@@ -1,6 +1,7 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { Agent, request } from 'node:http'
+import { crc32 } from 'node:zlib'
 import aws4 from 'aws4'
 import { mebibyte } from './measure.ts'
 
@@ -26,16 +27,25 @@ export class S3 {
     return timed(async () => { await this.#ask('PUT', this.#pathOf(key), { source: sourceOf(seed), sizeBytes, payload: hash.digest('hex') }) })
   }
 
-  /** In chunks that are signed, each over the one before; their hashes are taken as `putSigned` takes its one. */
-  async putInSignedChunks<T> (key: string, sourceOf: (seed: Uint8Array) => AsyncIterable<Uint8Array>, sizeBytes: number, timed: (act: () => Promise<void>) => Promise<T>): Promise<T> {
+  /**
+   * In chunks: signed, each over the one before, their hashes taken as `putSigned` takes its one; with the CRC32 of all behind them, as clients send what they have not read before; or
+   * both. https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html
+   */
+  async putInChunks<T> (key: string, { isSigned, hasTrailer, sourceOf, sizeBytes }: InChunks, timed: (act: () => Promise<void>) => Promise<T>): Promise<T> {
     const seed = randomBytes(16)
     const hashes: string[] = []
-    for await (const chunk of chunksOf(sourceOf(seed))) hashes.push(hashOf(chunk))
-    const header = 'x-amz-decoded-content-length'
-    const count = Math.ceil(sizeBytes / signedChunkBytes)
-    const lengthOf = (bytes: number): number => bytes.toString(16).length + chunkFrame.length + bytes + 2
-    const all = Math.floor(sizeBytes / signedChunkBytes) * lengthOf(signedChunkBytes) + (count * signedChunkBytes === sizeBytes ? 0 : lengthOf(sizeBytes % signedChunkBytes)) + lengthOf(0)
-    const asking = { sizeBytes: all, payload: 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD', headers: { [header]: String(sizeBytes), 'content-encoding': 'aws-chunked' }, sourceOf: (headers: Readonly<Record<string, string>>) => signedChunks(chunksOf(sourceOf(seed)), hashes, this.#key.secret, headers) }
+    let sum = 0
+    for await (const chunk of chunksOf(sourceOf(seed))) {
+      if (isSigned) hashes.push(hashOf(chunk))
+      if (hasTrailer) sum = crc32(chunk, sum)
+    }
+    const checksum = Buffer.alloc(4)
+    checksum.writeUInt32BE(sum)
+    const trailer = hasTrailer ? `x-amz-checksum-crc32:${checksum.toString('base64')}` : undefined
+    const framing: Framing = { hashes: isSigned ? hashes : undefined, trailer, secret: this.#key.secret }
+    const headers = { 'x-amz-decoded-content-length': String(sizeBytes), 'content-encoding': 'aws-chunked', ...(hasTrailer ? { 'x-amz-trailer': 'x-amz-checksum-crc32' } : {}) }
+    const payload = `STREAMING-${isSigned ? 'AWS4-HMAC-SHA256' : 'UNSIGNED'}-PAYLOAD${hasTrailer ? '-TRAILER' : ''}`
+    const asking = { sizeBytes: framedBytes(sizeBytes, framing), payload, headers, sourceOf: (signed: Readonly<Record<string, string>>) => framed(chunksOf(sourceOf(seed)), framing, signed) }
     return timed(async () => { await this.#ask('PUT', this.#pathOf(key), asking) })
   }
 
@@ -114,33 +124,67 @@ interface Asking {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-/** As many libraries cut. */
-const signedChunkBytes = 64 * 1024
-const chunkFrame = `;chunk-signature=${'0'.repeat(64)}\r\n`
+export interface InChunks {
+  readonly isSigned: boolean
+  readonly hasTrailer: boolean
+  /** The same bytes for the same seed. */
+  readonly sourceOf: (seed: Uint8Array) => AsyncIterable<Uint8Array>
+  readonly sizeBytes: number
+}
 
-/** https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html */
-async function * signedChunks (chunks: AsyncIterable<Uint8Array>, hashes: readonly string[], secret: string, { Authorization: authorization = '', 'X-Amz-Date': date = '' }: Readonly<Record<string, string>>): AsyncIterable<Uint8Array> {
-  const [scope = '', signature = ''] = /Credential=[^/]+\/([^,]+),.*Signature=([0-9a-f]{64})/.exec(authorization)?.slice(1) ?? []
-  const hmac = (key: string | Buffer, text: string): Buffer => createHmac('sha256', key).update(text).digest()
-  const signingKey = scope.split('/').reduce<string | Buffer>((key, part) => hmac(key, part), `AWS4${secret}`)
-  let [last, at] = [signature, 0]
-  const framed = (chunk: Uint8Array, hash: string): Uint8Array[] => {
-    last = hmac(signingKey, ['AWS4-HMAC-SHA256-PAYLOAD', date, scope, last, emptyHash, hash].join('\n')).toString('hex')
-    return [Buffer.from(`${chunk.byteLength.toString(16)};chunk-signature=${last}\r\n`), chunk, Buffer.from('\r\n')]
-  }
+interface Framing {
+  /** Of each chunk; undefined: nothing is signed. */
+  readonly hashes: readonly string[] | undefined
+  readonly trailer: string | undefined
+  readonly secret: string
+}
+
+/** As many libraries cut. */
+const chunkBytes = 64 * 1024
+const lineEnd = '\r\n'
+const noSignature = '0'.repeat(64)
+const headOf = (bytes: number, signature: string | undefined): string => `${bytes.toString(16)}${signature === undefined ? '' : `;chunk-signature=${signature}`}${lineEnd}`
+/** The chunk of no bytes, and what stands behind it. */
+const endOf = ({ trailer }: Framing, signature: string | undefined, ofTrailer: string | undefined): string =>
+  `${headOf(0, signature)}${trailer === undefined ? '' : `${trailer}${lineEnd}${ofTrailer === undefined ? '' : `x-amz-trailer-signature:${ofTrailer}${lineEnd}`}`}${lineEnd}`
+
+function framedBytes (sizeBytes: number, framing: Framing): number {
+  const signature = framing.hashes === undefined ? undefined : noSignature
+  const lengthOf = (bytes: number): number => headOf(bytes, signature).length + bytes + lineEnd.length
+  const [whole, rest] = [Math.floor(sizeBytes / chunkBytes), sizeBytes % chunkBytes]
+  return whole * lengthOf(chunkBytes) + (rest === 0 ? 0 : lengthOf(rest)) + endOf(framing, signature, signature).length
+}
+
+async function * framed (chunks: AsyncIterable<Uint8Array>, framing: Framing, signed: Readonly<Record<string, string>>): AsyncIterable<Uint8Array> {
+  const { hashes, trailer, secret } = framing
+  const chain = hashes === undefined ? undefined : chainOf(secret, signed)
   // as much goes out at once as of other bodies
   let gathered: Uint8Array[] = []
+  let at = 0
   for await (const chunk of chunks) {
-    gathered.push(...framed(chunk, hashes[at++] ?? ''))
-    if (at % (mebibyte / signedChunkBytes) !== 0) continue
+    gathered.push(Buffer.from(headOf(chunk.byteLength, chain?.('PAYLOAD', [emptyHash, hashes?.[at] ?? '']))), chunk, Buffer.from(lineEnd))
+    if (++at % (mebibyte / chunkBytes) !== 0) continue
     yield Buffer.concat(gathered)
     gathered = []
   }
-  yield Buffer.concat([...gathered, ...framed(new Uint8Array(0), emptyHash)])
+  const last = chain?.('PAYLOAD', [emptyHash, emptyHash])
+  yield Buffer.concat([...gathered, Buffer.from(endOf(framing, last, trailer === undefined ? undefined : chain?.('TRAILER', [hashOf(Buffer.from(`${trailer}\n`))])))])
+}
+
+/** Signs one thing after the other, each over the one before. */
+function chainOf (secret: string, { Authorization: authorization = '', 'X-Amz-Date': date = '' }: Readonly<Record<string, string>>): (kind: 'PAYLOAD' | 'TRAILER', hashes: readonly string[]) => string {
+  const [scope = '', signature = ''] = /Credential=[^/]+\/([^,]+),.*Signature=([0-9a-f]{64})/.exec(authorization)?.slice(1) ?? []
+  const hmac = (key: string | Buffer, text: string): Buffer => createHmac('sha256', key).update(text).digest()
+  const signingKey = scope.split('/').reduce<string | Buffer>((key, part) => hmac(key, part), `AWS4${secret}`)
+  let last = signature
+  return (kind, hashes) => {
+    last = hmac(signingKey, [`AWS4-HMAC-SHA256-${kind}`, date, scope, last, ...hashes].join('\n')).toString('hex')
+    return last
+  }
 }
 
 async function * chunksOf (source: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
-  for await (const piece of source) for (let at = 0; at < piece.byteLength; at += signedChunkBytes) yield piece.subarray(at, at + signedChunkBytes)
+  for await (const piece of source) for (let at = 0; at < piece.byteLength; at += chunkBytes) yield piece.subarray(at, at + chunkBytes)
 }
 
 interface Answered { readonly bytes: number, readonly text: string, readonly etag: string }
