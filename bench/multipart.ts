@@ -1,8 +1,11 @@
 import { randomBytes } from 'node:crypto'
+import { mkdtemp } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { SecretAccessKey } from '../src/objects/index.ts'
 import type { Bench } from './bench.ts'
 import { inTurns, medianOf, mebibyte, mib, noise, secondsOf, speedAgainst, type Timed } from './measure.ts'
 import type { BenchNodes } from './nodes.ts'
+import { rivalIn } from './s3.ts'
 import { S3 } from './s3-client.ts'
 
 const bucket = 'copies-1'
@@ -13,19 +16,23 @@ const copiedPartBytes = 64 * mebibyte
 const many = { parts: 500, bytes: 5 * mebibyte } as const
 
 /** Uploads in parts through S3: through one node and through two against one put, copied parts, and the completion of many. */
-export async function multipart ({ report, rounds, sizeBytes }: Bench, nodes: BenchNodes): Promise<void> {
+export async function multipart (bench: Bench, nodes: BenchNodes): Promise<void> {
+  const { report, rounds, sizeBytes } = bench
   const [key = { id: '', secret: '' }] = await nodes.node(0).json<SecretAccessKey>(['key', 'create', 'bench-parts'])
   const servers = [0, 1].map((index) => new S3(nodes.node(index).ready?.endpoints.s3 ?? '', key, bucket)) as [S3, S3]
   const [one] = servers
+  const theirs = await rivalIn(await mkdtemp(join(bench.folder, 's3rver-')), (why) => { report.note(`!!! S3RVER IS NOT MEASURED: ${why}`) })
   try {
     const large = await inTurns(rounds, {
       put: async (round) => timed(async () => one.put(`parts/whole-${round}`, noise(sizeBytes), sizeBytes)),
       throughOne: async (round) => timed(async () => upload(`parts/one-${round}`, [one], sizeBytes)),
       throughTwo: async (round) => timed(async () => upload(`parts/two-${round}`, servers, sizeBytes)),
+      ...(theirs === undefined ? {} : { theirs: async (round: number) => timed(async () => upload(`parts/theirs-${round}`, [theirs.s3], sizeBytes)) }),
       copied: async (round) => timed(async () => copy(one, { from: `parts/whole-${round}`, to: `parts/copied-${round}`, sizeBytes })),
     })
     const rate = (samples: readonly Timed[]): number => mib(sizeBytes) / medianOf(samples)
     report.add(`put of ${mib(sizeBytes)} MiB through S3 in parts of 8 MiB, ${atOnce} at once, one copy`, rate(large.throughOne), 'MiB/s', { ratio: speedAgainst(large.put, large.throughOne), against: 'one put' })
+    if (large.theirs !== undefined) report.add('the same beside another S3 server, which never syncs', rate(large.throughOne), 'MiB/s', { ratio: speedAgainst(large.theirs, large.throughOne), against: 's3rver' })
     report.add(`the same through two nodes at once, ${atOnce} each`, rate(large.throughTwo), 'MiB/s', { ratio: speedAgainst(large.throughOne, large.throughTwo), against: 'one node' })
     report.add(`copy of ${mib(sizeBytes)} MiB in parts of 64 MiB, read for their MD5s, blocks shared`, rate(large.copied), 'MiB/s', { ratio: speedAgainst(large.put, large.copied), against: 'one put' })
     const content = randomBytes(many.bytes)
@@ -33,6 +40,7 @@ export async function multipart ({ report, rounds, sizeBytes }: Bench, nodes: Be
     report.add(`completion of ${many.parts} parts of 5 MiB`, await secondsOf(async () => one.complete('parts/many', uploadId, etags)) * 1000, 'ms')
   } finally {
     for (const server of servers) server.close()
+    await theirs?.end()
   }
 }
 

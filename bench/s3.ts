@@ -136,7 +136,7 @@ async function inFlight (most: number, count: number, act: (i: number) => Promis
 }
 
 /** Its continuation tokens are made with a cipher that OpenSSL counts as legacy. */
-async function rivalIn (folder: string, tell: (why: string) => void): Promise<{ s3: S3, end: () => Promise<void> } | undefined> {
+export async function rivalIn (folder: string, tell: (why: string) => void): Promise<{ s3: S3, end: () => Promise<void> } | undefined> {
   const missing = installed('s3rver')
   if (missing !== undefined) { tell(missing); return undefined }
   const launched: Launched<{ port: number }> = launch(process.execPath, ['--disable-warning=DEP0187', '--no-deprecation', '--openssl-legacy-provider', program, folder])
