@@ -16,6 +16,7 @@ test.each(Object.entries(safeguards))('"%s" can be taken out of a node: the text
 test('a majority of one decides where that safeguard is out, and one that there is not ends the node', async () => {
   const majorityOfFive = async (name: string): Promise<string> => (await promisify(execFile)(process.execPath, ['--import', withoutUrl, '--input-type=module', '-e', `console.log((await import(${JSON.stringify(new URL('../../src/tables/electorate.ts', import.meta.url).href)})).majorityOf(5))`], { env: { ...process.env, DFS_PROOF_WITHOUT: name } })).stdout.trim()
   expect(await majorityOfFive('one decides alone')).toBe('1')
+  expect(await majorityOfFive('two of however many decide')).toBe('2')
   expect(await majorityOfFive('whoever likes proposes')).toBe('3')
   await expect(majorityOfFive('what there is not')).rejects.toThrow(/there is no safeguard/)
 })

@@ -13,6 +13,11 @@ export const safeguards: Readonly<Record<string, Safeguard>> = {
     text: 'majorityOf = (voters: number): number => Math.floor(voters / 2) + 1',
     instead: 'majorityOf = (voters: number): number => Math.min(1, voters)',
   },
+  'two of however many decide': {
+    file: 'src/tables/electorate.ts',
+    text: 'majorityOf = (voters: number): number => Math.floor(voters / 2) + 1',
+    instead: 'majorityOf = (voters: number): number => Math.min(2, Math.floor(voters / 2) + 1)',
+  },
   'graces are counted by the wall clock': {
     file: 'src/base/clock.ts',
     text: 'monotonicMs: () => performance.now(),',
