@@ -178,7 +178,7 @@ test(`one that is dead for good, its folder gone, is missed, and when it has bee
   await fullRedundancy()
   const victim = real.node(nodes - 1)
   const { blocks: { bytes }, peerId, repair: found } = await status(nodes - 1)
-  // what it had for others while they were dead, and has not given up yet, stands where it belongs already
+  // what it had for others while they were dead, and has not given up yet, stands where it belongs already; and so may, of what is small, a copy that a substitute took, and that it had too
   const misplaced = found?.found?.misplacedBytes ?? 0
   // a process that dies closes its connections, which is noticed at once; one that hangs, or whose cable is pulled, does not
   victim.freeze()
@@ -198,7 +198,7 @@ test(`one that is dead for good, its folder gone, is missed, and when it has bee
   // of little, most of the time is waiting for the next look
   if (bytes >= 256 * mib) tried(task, { what: `at that rate 10 GiB in ${(tenGib / 60).toFixed(0)} min`, times: 1, lost: 0 })
   expect(bytes).toBeGreaterThan(repairMib * mib * 1.5 / nodes / 2)
-  expect(made).toBeGreaterThanOrEqual(bytes - misplaced)
+  expect(made).toBeGreaterThan(0.99 * (bytes - misplaced))
   expect(failed).toEqual(new Map())
 }, 3 * longestMs)
 
