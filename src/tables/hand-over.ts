@@ -38,8 +38,6 @@ export interface HandOverPorts {
   /** Asks another replica. */
   readonly ask: (peer: PeerId, request: TableQuestion & { readonly version: bigint }, options: { signal?: AbortSignal }) => Promise<TableAnswer>
   readonly takeover: () => Takeover
-  /** As the store's of a partition, of the clear rows. */
-  readonly raiseClearFloor: (floor: Ballot) => Promise<void>
   /** Acts while this node goes by the layout of this version, and follows none meanwhile. False: it goes by another already, and nothing was done. */
   readonly whileAt: (version: bigint, act: () => Promise<void>) => Promise<boolean>
   /** An identity round. Undefined where the node has no keys to propose with. */
@@ -68,7 +66,7 @@ export class HandOver {
   readonly #ports: HandOverPorts
   #version = 0n
   #left: number[] = []
-  #clearRows: Promise<ClearHeld> | undefined
+  #clearRows: Promise<readonly Held[]> | undefined
 
   constructor (ports: HandOverPorts) { this.#ports = ports }
 
@@ -159,8 +157,7 @@ export class HandOver {
       return 'to be restored'
     }
     if (!await this.#deliver(takeover, held, signal)) return false
-    if (floor !== undefined && partition !== clearPartition) toRaise.push([partition, floor])
-    if (floor !== undefined && partition === clearPartition) await this.#ports.raiseClearFloor(floor)
+    if (floor !== undefined) toRaise.push([partition, floor])
     return true
   }
 
@@ -191,10 +188,9 @@ export class HandOver {
 
   /** What was lost comes back whole: its sealed rows, and the clear ones that lie among them. Undefined: it cannot be had now. */
   async #lostRows (takeover: Takeover, { partition, held }: { partition: number, held: readonly Held[] }, signal: AbortSignal | undefined): Promise<readonly StoredRow[] | undefined> {
-    const { codec, raiseClearFloor } = this.#ports
-    const { held: clear, floor } = await (this.#clearRows ??= this.#clearRowsOf(takeover, signal).catch((error: unknown) => { this.#clearRows = undefined; throw error }))
+    const { codec } = this.#ports
+    const clear = await (this.#clearRows ??= this.#clearRowsOf(takeover, signal).catch((error: unknown) => { this.#clearRows = undefined; throw error }))
     if (clear.length === 0) { this.#clearRows = undefined; return undefined }
-    if (floor !== undefined) await raiseClearFloor(floor)
     const rows: StoredRow[] = []
     for (const row of highestEach([...held, ...clear.filter(({ rowKey }) => partitionOf(rowKey) === partition)])) {
       const { table, rowKey } = row
@@ -206,15 +202,17 @@ export class HandOver {
     return rows
   }
 
-  /** Those of so many of the voters of before that nothing chosen is missing; none if they cannot be had. */
-  async #clearRowsOf (takeover: Takeover, signal: AbortSignal | undefined): Promise<ClearHeld> {
+  /** Those of so many of the voters of before that nothing chosen is missing, when their floor is raised; none if they cannot be had. */
+  async #clearRowsOf (takeover: Takeover, signal: AbortSignal | undefined): Promise<readonly Held[]> {
     const voters = takeover.from(clearPartition)
     const others = voters.filter((peer) => peer !== this.#ports.self)
     const floors: Array<Ballot | undefined> = []
     const told = await Promise.all(others.map(async (peer) => ({ peer, ballots: await this.#ballotsAt(takeover, peer, clearPartition, signal, (floor) => { floors.push(floor) }) })))
     const heard = told.filter(({ ballots }) => ballots !== undefined)
-    if (!isEnough(takeover, takeover.isOfAll === true ? others : voters, new Set(heard.map(({ peer }) => peer)), this.#ports.self)) return { held: [], floor: undefined }
-    return { held: heard.flatMap(({ ballots }) => ballots ?? []), floor: highestBallot(floors) }
+    if (!isEnough(takeover, takeover.isOfAll === true ? others : voters, new Set(heard.map(({ peer }) => peer)), this.#ports.self)) return []
+    const floor = highestBallot(floors)
+    if (floor !== undefined) await this.#ports.store.raiseFloor([clearPartition, floor])
+    return heard.flatMap(({ ballots }) => ballots ?? [])
   }
 
   async #recordOf (takeover: Takeover, { table, rowKey, ballot, holders }: Row, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
@@ -311,7 +309,6 @@ class Restorations {
 }
 
 interface Held extends RowBallot { readonly peer: PeerId }
-interface ClearHeld { readonly held: readonly Held[], readonly floor: Ballot | undefined }
 interface Row extends RowBallot { readonly holders: readonly PeerId[] }
 
 /** A majority of those that decided before; for one of them that has forgotten as many others as that takes; after a loss all of those that are left. */

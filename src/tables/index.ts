@@ -110,8 +110,8 @@ export interface RowStore extends AsyncDisposable {
   /** Takes lost partitions back into service, over restarts too, with what they have been filled with and what of their own is still intact. */
   restore (...partitions: readonly number[]): Promise<void>
   /**
-   * Each sealed row of the partition counts as promised at this ballot: one that is absent may have been promised so much, and be buried; any, by others from whom this store has taken the
-   * partition over. Undefined: none ever was.
+   * Each sealed row of the partition, or, of `clearPartition`, each clear row, counts as promised at this ballot: one that is absent may have been promised so much, and be buried; any, by others from
+   * whom this store has taken the partition over. Undefined: none ever was.
    */
   floor (partition: number): Ballot | undefined
   /**

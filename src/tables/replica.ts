@@ -4,7 +4,7 @@ import { keyOf, type PeerId } from '../base/peer-id.ts'
 import { Generations } from './generations.ts'
 import { type Held, judge, type Proposal } from './acceptor.ts'
 import { ballotLimits, compareBallots, highestBallot, isSameBallot } from './ballot.ts'
-import { clearPartition, ClearRows } from './clear-rows.ts'
+import { clearPartition, ClearRows, partitionOfTable } from './clear-rows.ts'
 import { checkDeath, deathOf } from './deaths.ts'
 import { type Ballot, type Describe, isClear, isSelfProving, type OpenedRow, PartitionLost, type RowCodec, rowLimits, type RowStore, type StoredRow, type TableNumber, tables, type Voters } from './index.ts'
 import { KeyedQueue } from '../base/keyed-queue.ts'
@@ -47,8 +47,6 @@ export interface ReplicaOptions {
   readonly codec: RowCodec
   readonly voters: Voters
   readonly layout: LayoutGuard
-  /** At which each clear row counts as promised: what others had promised from whom this voter has taken over (`RowStore.floor`). Default: nowhere. */
-  readonly clearFloor?: () => Ballot | undefined
   /** Holds the data key, so may propose and may see names. */
   readonly isMember: (peer: PeerId) => boolean
   /** This node cannot verify what it stores of sealed rows (a witness): those it takes from members alone. */
@@ -263,13 +261,11 @@ class Replica {
     return { [Symbol.dispose]: () => { this.#showing.delete(promise); resolve() } }
   }
 
-  #floorOf ({ table, rowKey }: Pick<StoredRow, 'table' | 'rowKey'>): Ballot | undefined { return this.#floorAt(isClear(table) ? clearPartition : partitionOf(rowKey)) }
-
-  #floorAt (partition: number): Ballot | undefined { return partition === clearPartition ? this.#options.clearFloor?.() : this.#options.store.floor(partition) }
+  #floorOf (row: Pick<StoredRow, 'table' | 'rowKey'>): Ballot | undefined { return this.#options.store.floor(partitionOfTable(row)) }
 
   /** Of rows that have been looked for. Whoever takes over is told of all that was promised: it may be the next to be asked, in the place of one who had promised. */
   async #toldFloor (partition: number, { isChanging }: { isChanging: boolean }): Promise<Ballot | undefined> {
-    const floor = this.#floorAt(partition)
+    const floor = this.#options.store.floor(partition)
     if (!isChanging) return floor
     return highestBallot([floor, partition === clearPartition ? this.#clear.promised : await this.#options.store.promised(partition)])
   }

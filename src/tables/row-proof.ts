@@ -1,6 +1,7 @@
 import { ByteReader, ByteWriter, equals, MalformedBytes, partitionCount, partitionOf } from '../base/bytes.ts'
 import { withDigest, withoutDigest } from '../base/hash.ts'
 import { compareBallots, encodeBallot, readBallot } from './ballot.ts'
+import { clearPartition } from './clear-rows.ts'
 import type { Ballot } from './index.ts'
 import { added, subtracted, sumBytes, termOf } from './row-sum.ts'
 
@@ -11,7 +12,7 @@ export const lostCount = 0xffff_ffff
 export const nothingProves: PartitionProof = { count: lostCount, sum: 0n }
 
 /**
- * Per partition: how many rows there are and the sum of their hashes, and its floor. Written beside the index at every checkpoint, brought up to date from
+ * Per partition: how many rows there are and the sum of their hashes, and its floor; and the floor of the clear rows. Written beside the index at every checkpoint, brought up to date from
  * the journal, and held against what the index really has: an index that forgot, changed or invented a row does not add up.
  */
 export class RowProof {
@@ -61,7 +62,7 @@ export class RowProof {
     if (before === undefined || compareBallots(floor, before) > 0) this.#floors.set(partition, floor)
   }
 
-  /** "DFSP" | version u8 | storeId(16) | u64 journal position | u64 counter | 4096 × (u32 count | sum(32) | u8 flag, [floor(40)]) | H(all before)(32). Count 2^32 - 1: lost. */
+  /** "DFSP" | version u8 | storeId(16) | u64 journal position | u64 counter | 4096 × (u32 count | sum(32) | u8 flag, [floor(40)]) | nothing, or the floor of the clear rows(40) | H(all before)(32). Count 2^32 - 1: lost. */
   encode ({ storeId, position, counter }: ProofHead): Uint8Array {
     const writer = new ByteWriter().raw(magic).u8(proofVersion).raw(storeId).u64(position).u64(counter)
     for (let partition = 0; partition < partitionCount; partition++) {
@@ -69,6 +70,8 @@ export class RowProof {
       writer.u32(this.#counts[partition] ?? 0).raw(sumBytes(this.#sums[partition] ?? 0n)).u8(floor === undefined ? 0 : 1)
       if (floor !== undefined) writer.raw(encodeBallot(floor))
     }
+    const ofClear = this.#floors.get(clearPartition)
+    if (ofClear !== undefined) writer.raw(encodeBallot(ofClear))
     return withDigest(writer.finish())
   }
 }
@@ -106,6 +109,7 @@ function readProof (reader: ByteReader): { head: ProofHead, proof: RowProof } | 
     sums.push(termOf(reader.raw(32)))
     if (version > 1 && reader.u8() === 1) floors.set(partition, readBallot(reader))
   }
+  if (version > 1 && reader.remaining > 0) floors.set(clearPartition, readBallot(reader))
   reader.end()
   return { head, proof: new RowProof(counts, sums, floors) }
 }

@@ -193,7 +193,8 @@ export class RowWriter {
     } catch (cause) {
       const failure = health.indexFailedBy(cause)
       if (failure instanceof StoreFull) return
-      for (const change of changes) partitions.lose(partitionOfChange(change), 'the index took no write; the journal has the rows')
+      // a floor is in the journal alone
+      for (const change of changes) if (change.kind !== 'floor') partitions.lose(partitionOfChange(change), 'the index took no write; the journal has the rows')
       throw failure
     }
   }

@@ -12,7 +12,7 @@ import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
 import { decodeEnvelope } from '../../src/tables/envelope.ts'
 import { HandOver, type Takeover } from '../../src/tables/hand-over.ts'
-import { tables } from '../../src/tables/index.ts'
+import { type Ballot, tables } from '../../src/tables/index.ts'
 import { LateDelivery } from '../../src/tables/late-delivery.ts'
 import { decodeRequest, encodeRequest } from '../../src/tables/messages-codec.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
@@ -50,7 +50,12 @@ const enteringAlone = (): WorldVariant => ({
   } }),
 })
 
-const promisesLeft = (): WorldVariant => ({ store: (store) => objectWith(store, { promised: async () => undefined }), undo: replaced(Takeovers.prototype, 'raiseClearFloor', async () => {}) })
+const promisesLeft = (): WorldVariant => ({
+  store: (store) => objectWith(store, {
+    promised: async () => undefined,
+    raiseFloor: async (...floors: ReadonlyArray<readonly [partition: number, floor: Ballot]>) => store.raiseFloor(...floors.filter(([partition]) => partition !== clearPartition)),
+  }),
+})
 
 /** Each rule of a layout change, taken out. What it prevents is a history that the simulation must then find. */
 export const layoutVariants: Readonly<Record<string, () => WorldVariant>> = {

@@ -3,7 +3,7 @@ import { type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
-import type { Ballot, Describe, OpenedRow, Registers, Voters } from '../../src/tables/index.ts'
+import type { Describe, OpenedRow, Registers, Voters } from '../../src/tables/index.ts'
 import type { RowSettler } from '../../src/tables/late-delivery.ts'
 import { MemoryRowStore } from '../../src/tables/memory-row-store.ts'
 import type { TableRequest } from '../../src/tables/messages.ts'
@@ -30,7 +30,6 @@ export interface TableNodes {
   /** Cannot be reached, and others know it. */
   readonly dead: Set<PeerId>
   /** At which the clear rows count as promised. */
-  readonly clearFloors: Map<PeerId, Ballot>
   /** Stopped: connected, but never answers. */
   readonly stopped: Set<PeerId>
 }
@@ -54,11 +53,11 @@ export function tableNodes (count: number, { isMember = () => true, layout, opti
 } = {}): TableNodes {
   const peers = Array.from({ length: count }, (_, i) => peerIdOf(hash(Uint8Array.of(i))))
   const voters = votersBy({ version, groupsOf: (partition) => groupsAmong(peers, partition) })
-  const [dead, stopped, clearFloors] = [new Set<PeerId>(), new Set<PeerId>(), new Map<PeerId, Ballot>()]
+  const [dead, stopped] = [new Set<PeerId>(), new Set<PeerId>()]
   const all = new Map<PeerId, TableNode>()
   for (const [i, self] of peers.entries()) {
     const store = new MemoryRowStore({ ballotOf: (table, record) => plainCodec.ballotOf(table, record) })
-    const restarted = (): TableReplica => tableReplica({ self, store, codec: plainCodec, voters, isMember, clearFloor: () => clearFloors.get(self), listing: { index: memoryListingIndex(), describe: describeValue }, saved: (row) => { saved(self, row) }, layout: layout ?? { get version () { return version() }, get isChanging () { return voters.electorate(0).groups.length > 1 }, encoded: () => new Uint8Array(0), adopt: async () => {} } })
+    const restarted = (): TableReplica => tableReplica({ self, store, codec: plainCodec, voters, isMember, listing: { index: memoryListingIndex(), describe: describeValue }, saved: (row) => { saved(self, row) }, layout: layout ?? { get version () { return version() }, get isChanging () { return voters.electorate(0).groups.length > 1 }, encoded: () => new Uint8Array(0), adopt: async () => {} } })
     const replica = restarted()
     const asked: TableNode['asked'] = []
     const direct: TablePeers = {
@@ -77,5 +76,5 @@ export function tableNodes (count: number, { isMember = () => true, layout, opti
     })
     all.set(self, { self, store, replica, restarted, registers: engine, peers: asking, asked })
   }
-  return { nodes: [...all.values()], voters, dead, stopped, clearFloors }
+  return { nodes: [...all.values()], voters, dead, stopped }
 }

@@ -189,7 +189,7 @@ describe('a replica that takes a partition over', () => {
     const handOver = new HandOver({
       ...fresh, codec: plainCodec, settle: async (one) => { settled.push(one) }, isTakenFrom: () => true, restoring: () => {}, restored: async () => {},
       ask: async (peer, request, options) => await fresh.peers.ask(peer, request, options),
-      warn: () => {}, raiseClearFloor: async () => {}, whileAt: async (_version, act) => { await act(); return true }, takeover: () => ({ version: 1n, partitions: [partition], restoring: new Set(isLost ? [partition] : []), from: () => from }),
+      warn: () => {}, whileAt: async (_version, act) => { await act(); return true }, takeover: () => ({ version: 1n, partitions: [partition], restoring: new Set(isLost ? [partition] : []), from: () => from }),
     })
     await handOver.step()
     expect(handOver.remaining().partitions).toBe(0)

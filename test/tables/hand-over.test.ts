@@ -42,7 +42,6 @@ class Changing {
     const takeover: Takeover = { version: 2n, partitions: [...new Set([...keys.map((of) => partitionOfTable({ table: of.table, rowKey: rowKeyOf(of) })), ...restoring])], restoring: new Set(restoring), from: () => from, isOfAll: left !== undefined }
     return new HandOver({
       self, store, replica, codec: plainCodec, takeover: () => takeover, ask: async (peer, request, wait) => peers.ask(peer, request, wait),
-      raiseClearFloor: async (floor) => { this.world.clearFloors.set(self, floor) },
       settle: isKeyless ? undefined : registers.settle, isTakenFrom: (peer, table) => !isKeyless || table >= 16 || isMember(peer), restoring: (partitions) => { rebuild?.returning(partitions) }, restored, warn: () => {},
       whileAt: async (_version, act) => { if (!isFollowed) await act(); return !isFollowed },
     })

@@ -7,6 +7,7 @@ import { seededRandom } from '../../src/base/random.ts'
 import { StoreReadOnly } from '../../src/blockstore/index.ts'
 import { levelKeyValue } from '../../src/disk/level-key-value.ts'
 import { nodeFiles } from '../../src/disk/node-files.ts'
+import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { type Ballot, PartitionLost, type RowStore, type StoredRow, tables } from '../../src/tables/index.ts'
 import { MemoryRowStore } from '../../src/tables/memory-row-store.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
@@ -120,6 +121,10 @@ describe.each([
     expect(store.floor(partition)).toEqual(ballot(9))
     expect(await found(store)).toEqual([[3, 1]])
     expect(store.floor(partitionOf(elsewhere.rowKey))).toBeUndefined()
+    expect(store.floor(clearPartition)).toBeUndefined()
+    await store.raiseFloor([clearPartition, ballot(7)], [clearPartition, ballot(3)])
+    await store.clear(partition)
+    expect([store.floor(clearPartition), store.floor(partition)]).toEqual([ballot(7), undefined])
     await store.save([sealed(1, 12)])
     expect(await store.get(1, keyOf(1))).toEqual(sealed(1, 12))
   }))
@@ -199,9 +204,10 @@ describe('what is cleared, filled, restored and buried', () => {
     ['clears', async (store: RowStore) => { await store.clear(partition) }],
     ['buries', async (store: RowStore) => { await store.bury([grave(1, 2), grave(2, 2)]) }],
     ['raises the floor', async (store: RowStore) => { await store.raiseFloor([partition, ballot(7)]) }],
+    ['raises the floor of the clear rows', async (store: RowStore) => { await store.raiseFloor([clearPartition, ballot(8)]) }],
   ] as const
 
-  const stateOf = async (store: RowStore): Promise<unknown> => [await found(store), store.floor(partition)?.counter, (await store.digest(partition)).count]
+  const stateOf = async (store: RowStore): Promise<unknown> => [await found(store), store.floor(partition)?.counter, store.floor(clearPartition)?.counter, (await store.digest(partition)).count]
 
   test.each(steps)('%s as a whole or not at all, wherever the power fails, and what was saved since is there', async (_name, step) => {
     for (let seed = 0; seed < 100; seed++) {

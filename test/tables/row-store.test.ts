@@ -6,6 +6,7 @@ import { seededRandom } from '../../src/base/random.ts'
 import { StoreReadOnly } from '../../src/blockstore/index.ts'
 import { levelKeyValue } from '../../src/disk/level-key-value.ts'
 import { nodeFiles } from '../../src/disk/node-files.ts'
+import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { PartitionLost, type RowStore, type StoredRow } from '../../src/tables/index.ts'
 import { memoryRowDisk, MemoryRowStore } from '../../src/tables/memory-row-store.ts'
 import { recentRowsLimits } from '../../src/tables/recent-rows.ts'
@@ -264,6 +265,17 @@ describe('a row store on a failing disk', () => {
     const again = await openOn(disk)
     expect(await again.get(1, rowKey(1))).toEqual(row(1, 3))
     expect(again.lostPartitions().size).toBe(0)
+  })
+
+  test('forgets nothing where its index does not take that a floor was raised, which is in the journal alone', async () => {
+    const disk = await diskInUse([row(1, 2)])
+    const store = await openOn(disk)
+    disk.index.fail('write error')
+    await expect(store.raiseFloor([partitionOf(rowKey(1)), row(1, 3).promised], [clearPartition, row(1, 4).promised])).rejects.toThrow(StoreReadOnly)
+    expect(store.lostPartitions().size).toBe(0)
+    await store[Symbol.asyncDispose]()
+    const again = await openOn(disk)
+    expect([partitionOf(rowKey(1)), clearPartition].map((partition) => again.floor(partition)?.counter)).toEqual([3n, 4n])
   })
 })
 

@@ -4,6 +4,7 @@ import { fromHex, hexOf, partitionCount } from '../../src/base/bytes.ts'
 import { hash, withDigest } from '../../src/base/hash.ts'
 import { memoryFiles } from '../../src/disk/memory-files.ts'
 import { memoryKeyValue } from '../../src/disk/memory-key-value.ts'
+import { clearPartition } from '../../src/tables/clear-rows.ts'
 import type { RowChange } from '../../src/tables/row-changes.ts'
 import { decodeProof, RowProof } from '../../src/tables/row-proof.ts'
 import { decodeEntry, encodeEntry } from '../../src/tables/stored-row-format.ts'
@@ -49,6 +50,12 @@ describe('what a row store writes', () => {
     expect(read?.head).toEqual({ storeId: new Uint8Array(16).fill(6), position: 8n, counter: 9n })
     expect([read?.proof.holds(1, { count: 3, sum: 5n }), read?.proof.isLost(2), read?.proof.floor(3)?.counter, read?.proof.floor(1)]).toEqual([true, true, 7n, undefined])
     expect(decodeProof(withDigest(bytes.subarray(0, -33)))).toBeUndefined()
+    expect(read?.proof.floor(clearPartition)).toBeUndefined()
+    proof.raiseFloor(clearPartition, promise(0, 8).promised)
+    const withClear = proof.encode({ storeId: new Uint8Array(16).fill(6), position: 8n, counter: 9n })
+    expect(withClear.byteLength).toBe(bytes.byteLength + 40)
+    expect(decodeProof(withClear)?.proof.floor(clearPartition)?.counter).toBe(8n)
+    expect(decodeProof(withDigest(withClear.subarray(0, -33)))).toBeUndefined()
   })
 })
 

@@ -3,11 +3,10 @@ import { withDigest, withoutDigest } from '../../base/hash.ts'
 import type { PeerId } from '../../base/peer-id.ts'
 import { allVotersOf, type Assignment, type Layout, replicasOf, survivorsOf } from '../../cluster/index.ts'
 import { FileMissing, type Files } from '../../disk/index.ts'
-import { encodeBallot, highestBallot, isSameBallot, readBallot } from '../../tables/ballot.ts'
 import { clearPartition } from '../../tables/clear-rows.ts'
 import { mayMiss } from '../../tables/electorate.ts'
 import type { Takeover } from '../../tables/hand-over.ts'
-import type { Ballot, RowStore } from '../../tables/index.ts'
+import type { RowStore } from '../../tables/index.ts'
 
 /**
  * What this node takes over while a layout changes: partitions that it is to decide about and did not, and those whose memory it has lost. Which ones it had
@@ -17,7 +16,6 @@ export class Takeovers {
   readonly #parts: TakeoversParts
   /** What is on disk. */
   #kept: Kept
-  #writing: Promise<void> = Promise.resolve()
   #known: { readonly layout: Layout, readonly takeover: Takeover } | undefined
 
   private constructor (parts: TakeoversParts, kept: Kept) {
@@ -38,29 +36,10 @@ export class Takeovers {
     if (entered.length > 0) await this.#parts.leaving(entered)
     for (const partition of entered) await this.#parts.clearing(partition)
     if (entered.length > 0) await rows.clear(...entered)
-    await this.#keep((kept) => ({ ...kept, version: layout.version, partitions: lost }))
+    const kept = { version: layout.version, partitions: lost }
+    await writeKept(this.#parts.files, kept)
+    this.#kept = kept
     this.#known = undefined
-  }
-
-  /** At which each clear row counts as promised here: by those from whom this node has taken over. */
-  get clearFloor (): Ballot | undefined { return this.#kept.clearFloor }
-
-  /** On disk when it resolves. Lower than it is: nothing happens. */
-  async raiseClearFloor (floor: Ballot): Promise<void> {
-    await this.#keep((kept) => ({ ...kept, clearFloor: highestBallot([kept.clearFloor, floor]) }))
-  }
-
-  // one after the other, each of what the one before has left
-  async #keep (next: (kept: Kept) => Kept): Promise<void> {
-    const writing = this.#writing.catch(() => {}).then(async () => { // told to whom it was for
-      const [before, kept] = [this.#kept, next(this.#kept)]
-      const isSame = kept.version === before.version && kept.partitions === before.partitions && before.clearFloor !== undefined && kept.clearFloor !== undefined && isSameBallot(kept.clearFloor, before.clearFloor)
-      if (isSame) return
-      await writeKept(this.#parts.files, kept)
-      this.#kept = kept
-    })
-    this.#writing = writing
-    await writing
   }
 
   of (layout: Layout): Takeover {
@@ -116,15 +95,14 @@ export interface TakeoversParts {
 }
 
 /** `partitions`: lost before this version was adopted. */
-interface Kept { readonly version: bigint, readonly partitions: ReadonlySet<number>, readonly clearFloor: Ballot | undefined }
+interface Kept { readonly version: bigint, readonly partitions: ReadonlySet<number> }
 
 const path = 'takeover'
 
-/** u64 version | u16 n | n × u16 partition | nothing, or the floor of the clear rows(40) | H(all before). */
-async function writeKept (files: Files, { version, partitions, clearFloor }: Kept): Promise<void> {
+/** u64 version | u16 n | n × u16 partition | H(all before). */
+async function writeKept (files: Files, { version, partitions }: Kept): Promise<void> {
   const writer = new ByteWriter().u64(version).u16(partitions.size)
   for (const partition of partitions) writer.u16(partition)
-  if (clearFloor !== undefined) writer.raw(encodeBallot(clearFloor))
   await files.writeDurable(path, [withDigest(writer.finish())])
 }
 
@@ -132,9 +110,8 @@ async function readKept (files: Files): Promise<Kept> {
   const bytes = await files.read(path).catch((error: unknown) => { if (error instanceof FileMissing) return undefined; throw error })
   const body = bytes === undefined ? undefined : withoutDigest(bytes)
   // none, or damaged: nothing is known to have been lost before, so nothing comes back before the next change
-  if (body === undefined) return { version: 0n, partitions: new Set(), clearFloor: undefined }
+  if (body === undefined) return { version: 0n, partitions: new Set() }
   const reader = new ByteReader(body)
   const version = reader.u64()
-  const partitions = new Set(Array.from({ length: reader.u16() }, () => reader.u16()))
-  return { version, partitions, clearFloor: reader.remaining > 0 ? readBallot(reader) : undefined }
+  return { version, partitions: new Set(Array.from({ length: reader.u16() }, () => reader.u16())) }
 }

@@ -77,7 +77,7 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
   const peers = tablePeers(network.requests, () => new Set([...network.reachable(), ...network.admission.admitted].filter((peer) => positions.remembers(peer))))
   const guard = layoutGuard(state, () => peers)
   const replica = tableReplica({
-    self, store: rows, codec, voters: acceptorsBy(state, self, voters), layout: guard, clearFloor: () => takeovers.clearFloor,
+    self, store: rows, codec, voters: acceptorsBy(state, self, voters), layout: guard,
     isMember: (peer) => state.isMember(peer), isKeyless, succession: parts.succession ?? eraSuccession(state, codec),
     listing: isKeyless ? undefined : { index, describe, missing: () => parts.rebuild?.left ?? [] },
     saved: (row) => {
@@ -100,7 +100,6 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
   })
   const handOver: HandOver = new HandOver({
     self, store: rows, replica, codec, takeover: () => takeovers.of(state.layout), whileAt: async (version, act) => state.whileAt(version, act),
-    raiseClearFloor: async (floor) => takeovers.raiseClearFloor(floor),
     ask: async (peer, request, wait) => peers.ask(peer, request, wait),
     settle, isTakenFrom: (peer, table) => !isKeyless || isSelfProving(table) || state.isMember(peer), warn,
     restoring: (partitions) => { parts.rebuild?.returning(partitions) },

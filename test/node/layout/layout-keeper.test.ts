@@ -6,7 +6,7 @@ import { memoryFiles, type MemoryFiles } from '../../../src/disk/memory-files.ts
 import { LayoutKeeper, wantedMembers } from '../../../src/node/layout/layout-keeper.ts'
 import { Takeovers } from '../../../src/node/layout/takeover.ts'
 import { clearPartition } from '../../../src/tables/clear-rows.ts'
-import type { Ballot, Registers } from '../../../src/tables/index.ts'
+import type { Registers } from '../../../src/tables/index.ts'
 import { certificateOf, keyNamed, layoutMember, paperCluster, peerNamed } from '../../support/cluster-identities.ts'
 
 const cluster = paperCluster()
@@ -272,14 +272,11 @@ describe('what a node takes over', () => {
     expect(restarted.takeovers.of(again).restoring).toEqual(new Set([5, 9, 11]))
   })
 
-  test('comes with what was promised of the clear rows, which only rises, over a restart and other layouts too', async () => {
-    const ballot = (counter: bigint): Ballot => ({ counter, proposer: new Uint8Array(32).fill(1) })
-    const { takeovers, files } = await takeoversOf('founder', { lost: [5] })
-    expect(takeovers.clearFloor).toBeUndefined()
-    await Promise.all([takeovers.raiseClearFloor(ballot(7n)), takeovers.prepare(between), takeovers.raiseClearFloor(ballot(3n))])
-    const restarted = await takeoversOf('founder', { files })
-    expect(restarted.takeovers.clearFloor).toEqual(ballot(7n))
-    expect(restarted.takeovers.of(between).restoring).toEqual(new Set([5]))
+  test('is nothing that was lost, when what was written down of it is damaged: that waits for the next change', async () => {
+    const { takeovers, files } = await takeoversOf('founder', { lost: [5, 9] })
+    await takeovers.prepare(between)
+    files.flip('takeover', 8 * 9)
+    expect((await takeoversOf('founder', { files, lost: [5, 9] })).takeovers.of(between).restoring).toEqual(new Set())
   })
 
   test('is everything that it is to decide about, after the loss of a majority, of each that is left; and what it had it keeps', async () => {
