@@ -7,7 +7,7 @@ import { replicasOf, allVotersOf, type Assignment, isSuccessor, type Layout, par
 import { votersIn } from '../../src/node/membership/membership.ts'
 import type { LayoutKeeper } from '../../src/node/layout/layout-keeper.ts'
 import type { ClusterState } from '../../src/node/state.ts'
-import { Takeovers } from '../../src/node/layout/takeover.ts'
+import type { Takeovers } from '../../src/node/layout/takeover.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
 import { decodeEnvelope } from '../../src/tables/envelope.ts'
