@@ -83,6 +83,9 @@ export class Repair {
   #why: string | undefined
   #asked: string | undefined
   #lastSweepMs = -Infinity
+  readonly #startMs: number
+  /** Until then what the last survey listed is worked on, whatever changes: where members come and go all the time one survey would else follow another. */
+  #workUntilMs = -Infinity
   /** The last one, until its end. */
   #tookMs = 0
   /** What this sweep finds short was so in the one before. */
@@ -93,6 +96,7 @@ export class Repair {
 
   constructor (parts: RepairParts) {
     this.#parts = parts
+    this.#startMs = parts.clock.monotonicMs()
     const account = this.#account = new RepairAccount(parts)
     this.#blocks = new BlockMending({ ...parts, account, onDamage: (cid) => { this.report(cid) } })
     this.#shards = new ShardMending({ ...parts, account })
@@ -124,7 +128,10 @@ export class Repair {
       await this.#mend(cids.map((cid) => ({ cid, bytes: 0, isShort: false, isReported: true })), signal)
       return 'busy'
     }
-    if (this.#survey === undefined && this.#list.count > 0) this.#asked ??= this.#change()
+    if (this.#survey === undefined && this.#list.count > 0) {
+      const change = this.#change()
+      if (this.#parts.clock.monotonicMs() >= this.#workUntilMs) this.#asked ??= change
+    }
     if (this.#survey === undefined && this.#asked === undefined && this.#list.count > 0) {
       await this.#mend(this.#list.take(this.#parts.atOnce?.() ?? repairLimits.atOnce), signal)
       return 'busy'
@@ -163,7 +170,7 @@ export class Repair {
     if (change !== undefined) return change
     if (nowMs - this.#lastSweepMs < this.#leastRestMs()) return undefined
     if (nowMs >= this.#retryAtMs) return notWhole
-    return nowMs - this.#lastSweepMs >= Math.max(repairLimits.everyMs, repairLimits.everyShare * this.#tookMs) && this.#world.swept !== '' ? 'it is time' : undefined
+    return nowMs - Math.max(this.#lastSweepMs, this.#startMs) >= Math.max(repairLimits.everyMs, repairLimits.everyShare * this.#tookMs) ? 'it is time' : undefined
   }
 
   /** Between two sweeps: what takes little may be done again soon. */
@@ -230,6 +237,8 @@ export class Repair {
     survey.after = next
     if (next !== undefined) return
     this.#survey = undefined
+    const nowMs = this.#parts.clock.monotonicMs()
+    this.#workUntilMs = nowMs + nowMs - this.#lastSweepMs
     this.#found = survey.found
     this.#work = { ...this.#work, totalBlocks: this.#list.count }
   }

@@ -411,6 +411,41 @@ describe('a sweep', () => {
     expect(await a.repair.step({ signal })).toBe('busy')
   })
 
+  test('is made by a node that has just started though somebody comes and goes all the time (it waited for them without end)', async () => {
+    const world = await repairNodes(4)
+    const [a, b, c, d] = world.nodes as Four
+    await world.put([a, b], 'a block')
+    goAway(world, c)
+    const { signal } = new AbortController()
+    const wait = async (ms: number): Promise<void> => { let over = false; world.time.after(ms, () => { over = true }); await world.time.run(() => over) }
+    for (let i = 0; i * 4000 <= repairLimits.everyMs + 8000 && a.repair.status().found === undefined; i++) {
+      if (i % 2 === 0) goAway(world, d)
+      else { comeBack(world, d); a.repair.met() }
+      await a.repair.step({ signal })
+      await wait(4000)
+      await a.repair.step({ signal })
+    }
+    expect(found(a)).toMatchObject({ shortBlocks: 1 })
+  })
+
+  test('is followed by work for as long as it took, though who holds blocks has changed meanwhile (of any number of blocks four were brought, and all were looked at again)', async () => {
+    const world = await repairNodes(3)
+    const [a, b] = world.nodes as Four
+    for (let i = 0; i <= repairLimits.page; i++) await world.put([a, b], `block ${i}`, { length: 100 })
+    const { signal } = new AbortController()
+    const wait = async (ms: number): Promise<void> => { let over = false; world.time.after(ms, () => { over = true }); await world.time.run(() => over) }
+    a.repair.now()
+    await a.repair.step({ signal })
+    world.version++
+    await wait(60_000)
+    await a.repair.step({ signal })
+    for (let i = 0; i < 10 && a.repair.status().phase === 'repairing'; i++) {
+      await a.repair.step({ signal })
+      await wait(20_000)
+    }
+    expect(a.repair.status()).toMatchObject({ phase: 'surveying', total: { broughtBlocks: 3 * repairLimits.atOnce } })
+  })
+
   test('walks any number of blocks with the memory of a page, and each once', async () => {
     const world = await repairNodes(2)
     const [a] = world.nodes as Four
