@@ -80,8 +80,8 @@ export class Findings {
   }
 
   async #noteBlock (cid: Cid, plan: BlockPlan): Promise<readonly Work[]> {
-    const { surviving, wanted, asked, isMine, isMisplaced } = plan
-    const isShort = surviving < wanted && (surviving > 0 || isMine)
+    const { surviving, wanted, asked, isMisplaced } = plan
+    const isShort = surviving < wanted
     const places = this.#placesOf(cid)
     if (asked > places) await this.#narrow(cid, ({ redundancy: { k, m } }) => k === 1 && k + m > places)
     const isAtRisk: IsAtRisk = ({ redundancy: { k, m } }) => k === 1 && surviving < Math.min(k + m, places)
@@ -90,9 +90,9 @@ export class Findings {
   }
 
   async #noteShards (cid: Cid, plan: ShardPlan): Promise<readonly Work[]> {
-    const { surviving, wanted, redundancy: { k, m }, isMine, misplaced } = plan
+    const { surviving, wanted, redundancy: { k, m }, misplaced } = plan
     const places = this.#placesOf(cid)
-    const isShort = surviving < Math.min(wanted, places) && (surviving > 0 || isMine)
+    const isShort = surviving < Math.min(wanted, places)
     const isOfCode = ({ redundancy }: Reference): boolean => redundancy.k === k && redundancy.m === m
     if (wanted > places) await this.#narrow(cid, isOfCode)
     if (isShort) await this.#short(cid, { isGone: surviving < k, isAtRisk: isOfCode })

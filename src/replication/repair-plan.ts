@@ -47,8 +47,6 @@ export interface BlockPlan {
   readonly isMisplaced: boolean
   /** The digest of the references here that it was made for. */
   readonly references: number
-  /** This node is among its holders. */
-  readonly isMine: boolean
   /** May take a copy that a holder has no room for, in order. */
   readonly substitutes: readonly PeerId[]
 }
@@ -74,7 +72,6 @@ export function planFor ({ self, placed, redundancy, isHere, references, answers
     releaseTo: isMisplaced && !isMoving && others.length === holders.length ? others : [],
     isMisplaced,
     references,
-    isMine: holders.includes(self),
     substitutes: isBringer ? placed.slice(holders.length).filter(lacks) : [],
   }
 }

@@ -37,8 +37,6 @@ export interface ShardPlan {
   readonly release: ReadonlyArray<{ readonly index: number, readonly to: PeerId }>
   /** Shards here that belong elsewhere; on a node outside the placement those that have no place too. */
   readonly misplaced: number
-  /** This node is among its holders. */
-  readonly isMine: boolean
 }
 
 export function shardPlanFor ({ self, placed, redundancy, indexes, references, answers, isMoving, isOverdue = false }: ShardView): ShardPlan {
@@ -68,7 +66,6 @@ export function shardPlanFor ({ self, placed, redundancy, indexes, references, a
     tell: indexes.size === 0 ? [] : [...answers].filter(([, answer]) => answer.indexes.size > 0 && answer.references !== references).map(([peer]) => peer),
     release: isMoving ? [] : elsewhere.filter((index) => has(holders[index] as PeerId, index)).map((index) => ({ index, to: holders[index] as PeerId })),
     misplaced: elsewhere.length + stranded.length,
-    isMine: holders.includes(self),
   }
 }
 

@@ -9,7 +9,7 @@ import type { BlockPlan } from '../../src/replication/repair-plan.ts'
 
 const [self, other, third] = ['self', 'other', 'third'] as PeerId[] as [PeerId, PeerId, PeerId]
 const versionOf = (name: string, copies: number): Reference => ({ versionId: hash(utf8(name)), redundancy: { k: 1, m: copies - 1 } })
-const plan = (surviving: number, wanted: number): BlockPlan => ({ surviving, wanted, asked: wanted, push: [third], tell: [], fetchFrom: [], releaseTo: [], isMisplaced: false, references: 1, isMine: true, substitutes: [] })
+const plan = (surviving: number, wanted: number): BlockPlan => ({ surviving, wanted, asked: wanted, push: [third], tell: [], fetchFrom: [], releaseTo: [], isMisplaced: false, references: 1, substitutes: [] })
 
 test('a block that is mended takes nothing from the risk of a version that it was no risk to (an object with another short block was told as safe)', async () => {
   const [shared, own] = [cidOf(utf8('shared')), cidOf(utf8('own'))]

@@ -111,6 +111,16 @@ describe('a copy that is missing', () => {
     expect(await world.holdersOf(cid)).toEqual(ids(b, c))
   })
 
+  test('and was the only one, on a node that was to bring it away, is told as gone (nobody told it: whom it belongs to had never heard of it)', async () => {
+    const world = await repairNodes(3)
+    const [, b] = world.nodes as Four
+    const cid = await world.put([b], 'a block', { copies: 1 })
+    await rot(b, cid)
+    await b.blocks.get(cid).catch(() => {})
+    await world.sweep(b)
+    expect(found(b)).toMatchObject({ shortBlocks: 1, goneBlocks: 1, versionsAtRisk: 1 })
+  })
+
   test('that the bringer finds rotten while it brings it is brought by none but good ones', async () => {
     const world = await repairNodes(3)
     const [a, b, c] = world.nodes as Four
