@@ -190,7 +190,7 @@ export class Collector {
     for (const { cid } of items) {
       const bytes = await inventory.sizeOf(cid)
       this.#bytes.done += bytes
-      const judged = due.includes(cid) ? elsewhere.get(cid) ?? 'unknown' : undefined
+      const judged = elsewhere.get(cid)
       if (judged === 'dead' && !placement.isMoving()) {
         const outcome = await this.#unlessFull(async () => condemned.collect(cid))
         if (outcome === 'kept') { this.#total.sparedBlocks++; continue }

@@ -168,8 +168,8 @@ describe('the collector', () => {
     expect(found()).toMatchObject({ condemnedBlocks: 0 })
   })
 
-  test('takes nothing away while the layout moves', async () => {
-    const { holder, die, pass, time, isHere, state } = await world()
+  test('takes nothing away while the layout moves, and does not say that somebody does not answer', async () => {
+    const { holder, die, pass, time, isHere, found, state } = await world()
     await holder.store(cid, block, version('old'))
     die('old')
     await pass()
@@ -177,6 +177,7 @@ describe('the collector', () => {
     state.isMoving = true
     await pass()
     expect(await isHere()).toBe(true)
+    expect(found()).toMatchObject({ condemnedBlocks: 1, heldUpBlocks: 0 })
     state.isMoving = false
     await pass()
     expect(await isHere()).toBe(false)
