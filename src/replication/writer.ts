@@ -89,6 +89,8 @@ class BlockWrite {
   /** Who has not been tried, in order. */
   readonly #candidates: PeerId[]
   readonly #placed: readonly PeerId[]
+  /** Those, and who has come since. */
+  readonly #known: Set<PeerId>
   readonly #slots: readonly Slot[]
   readonly #want: number
   readonly #needed: number
@@ -110,6 +112,7 @@ class BlockWrite {
     const { k, m } = block.reference.redundancy
     const placed = [...new Set(parts.placement.holdersOf(block.cid))]
     this.#placed = placed
+    this.#known = new Set(placed)
     // fewer nodes than copies count as copies of those nodes; fewer shards are fewer
     this.#want = block.shards === undefined ? Math.min(k + m, placed.length) : k + m
     const quorum = Math.min(writeQuorumOf({ k, m: Math.max(0, this.#want - k) }), this.#want)
@@ -164,7 +167,7 @@ class BlockWrite {
   #holderFor ({ position }: Slot): PeerId | undefined {
     const own = this.#candidates.find((peer) => peer === this.#placed[position])
     if (own !== undefined && this.#isUp(own)) return own
-    const substitutes = this.#candidates.filter((peer) => this.#placed.indexOf(peer) >= this.#want)
+    const substitutes = this.#candidates.filter((peer) => !this.#placed.slice(0, this.#want).includes(peer))
     return substitutes.find((peer) => this.#isUp(peer)) ?? own ?? substitutes[0]
   }
 
@@ -190,6 +193,7 @@ class BlockWrite {
     let cancelWatch = watch()
     try {
       await this.#store(peer, slot, AbortSignal.any([signal, attempt.signal]))
+      this.#demandPlace(peer)
       // two that have the same shard are one shard; two that have the block are two copies
       if (this.#block.shards === undefined || !slot.isStored) this.#stored++
       slot.isStored = true
@@ -208,6 +212,16 @@ class BlockWrite {
       cancelWatch()
       this.#attempts.delete(peer)
     }
+  }
+
+  /** Whom the layout has left out meanwhile may have looked for the last time at what lies there, and be switched off: it counts for nothing, and those who have come are asked as well. */
+  #demandPlace (peer: PeerId): void {
+    const placed = this.#parts.placement.holdersOf(this.#block.cid)
+    if (placed.includes(peer)) return
+    const come = placed.filter((other) => !this.#known.has(other))
+    for (const other of come) this.#known.add(other)
+    this.#candidates.push(...come)
+    throw new Refused('it was left out of the layout meanwhile')
   }
 
   /** What is acknowledged and here waits for nobody who is late. */

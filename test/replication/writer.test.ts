@@ -107,6 +107,19 @@ describe('a put of a block', () => {
     expect(world.holdersOf(block.cid)).toEqual(ids(a, b, d))
   })
 
+  test.each<[string, { copies: number, before: readonly number[], after: readonly number[], in: readonly number[] }]>([
+    ['by one that had a place behind', { copies: 1, before: [1, 2, 0], after: [2, 0], in: [1, 2] }],
+    ['by one that has just come', { copies: 2, before: [1, 2], after: [3, 2], in: [1, 2, 3] }],
+  ])('does not count a holder that the layout left out meanwhile, which may have been told to be switched off: it is replaced %s', async (_what, { copies, before, after, in: all }) => {
+    const world = await blockNodes(4)
+    const at = (of: readonly number[]): readonly BlockNode[] => of.map((i) => world.nodes[i] as BlockNode)
+    world.placed = at(before).map(({ self }) => self)
+    ;(world.nodes[1] as BlockNode).holder.writeMs = 1000
+    world.time.after(500, () => { world.placed = at(after).map(({ self }) => self) })
+    const { holders } = await put(world, { copies })
+    expect(holders).toEqual(ids(...at(all)))
+  })
+
   test('is never acknowledged below the quorum, and says who answered what', async () => {
     const world = await blockNodes(3)
     const [a, b, c] = world.nodes as [BlockNode, BlockNode, BlockNode]
