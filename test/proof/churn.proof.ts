@@ -16,7 +16,7 @@ import { tried } from '../support/tried.ts'
 const minutes = Number(process.env.CHURN_MINUTES ?? 1)
 const moves = Number(process.env.MOVES ?? 1)
 const [founders, most] = [3, 6]
-const everyMs = 4000
+const [everyMs, longestMoreMs] = [4000, 60_000]
 const [leastAcknowledged, leastReads] = [100 * minutes, 100 * minutes]
 /** Of the move. */
 const [leastBefore, leastAfter] = [60, 10]
@@ -33,25 +33,27 @@ test(`joining, draining, killing and coming back every few seconds for ${minutes
   const done = { join: 0, drain: 0, undo: 0, kill: 0, back: 0 }
   const endMs = performance.now() + minutes * 60_000
   let members = founders
-  /** Again and again until the time is over, no two closer than `everyMs`. */
+  /** Again and again until the time is over, no two closer than `everyMs`; a little longer where a join, or a drain, takes that long. */
   const every = async (act: (turn: number) => Promise<void>): Promise<void> => {
-    for (let turn = 0; performance.now() < endMs; turn++) {
+    for (let turn = 0; performance.now() < endMs + (Math.min(done.join, done.drain) === 0 ? longestMoreMs : 0); turn++) {
       const nextMs = performance.now() + everyMs
       await act(turn)
       await setTimeout(Math.max(0, nextMs - performance.now()))
     }
   }
-  const changing = every(async (turn) => {
-    // a command may be refused while the layout is on its way; it is given again later
-    if (turn % 3 === 0 && members < most) {
+  let step = 0
+  const changing = every(async () => {
+    // a command may be refused while the layout is on its way; it is given again later, and a join, of which a short time has one, at once
+    if (step % 3 === 0 && members < most) {
       if (!await hasJoined(cluster)) return
       done.join++
       members++
     } else {
-      const isDrained = turn % 3 === 2
-      const { peerId } = cluster.node(1 + Math.floor(turn / 3) % (members - 1)).ready ?? { peerId: '' }
+      const isDrained = step % 3 === 2
+      const { peerId } = cluster.node(1 + Math.floor(step / 3) % (members - 1)).ready ?? { peerId: '' }
       if ((await cluster.node(0).run(['node', 'drain', ...isDrained ? ['--undo'] : ['--force'], peerId])).code === 0) done[isDrained ? 'undo' : 'drain']++
     }
+    step++
   })
   const killing = every(async (turn) => {
     const victim = cluster.node(1 + turn % (members - 1))
@@ -215,12 +217,14 @@ async function foundBy (through: NodeObjects, key: string): Promise<string> {
 
 /** A join that finds nobody to let it in is no loss, and leaves nothing. */
 async function hasJoined (cluster: LocalCluster): Promise<boolean> {
+  const before = cluster.nodes.length
   try {
     await cluster.add()
     return true
   } catch (error) {
     process.stderr.write(`a join failed: ${String(error)}\n`)
-    cluster.nodes.pop()
+    // where no invite was to be had none was made
+    if (cluster.nodes.length > before) cluster.nodes.pop()
     return false
   }
 }
