@@ -48,7 +48,9 @@ describe.skipIf(!await canMount())('a node whose disk is full', () => {
     const rounds = 3
     for (let round = 0; round < rounds; round++) {
       await disk.fill(4 * mib)
-      expect(await putUntilRefused(node, { name: `large/${round}`, sizeBytes: mib, acknowledged })).toBe(507)
+      const refusedBy = await putUntilRefused(node, { name: `large/${round}`, sizeBytes: mib, acknowledged })
+      expect(await lostOf(node, acknowledged)).toEqual([])
+      expect(refusedBy).toBe(507)
       await disk.fill(mib / 2 + round * 50_000)
       // records of the index of blocks
       expect(await putUntilRefused(node, { name: `record/${round}`, sizeBytes: 20_000, acknowledged })).toBeGreaterThanOrEqual(500)
