@@ -54,6 +54,6 @@ export async function viewOf (items: readonly InventoryItem[], { self, peers, pl
   return blocks.map(({ cid, isHere, references: { redundancy, digest }, placed, answers, codes }) => ({
     cid,
     plan: redundancy === undefined ? undefined : planFor({ self, placed, redundancy, isHere, references: digest, answers, isMoving, isOverdue }),
-    shardPlans: codes.map((code) => shardPlanFor({ self, placed, isMoving, isOverdue, ...code })),
+    shardPlans: codes.map((code) => shardPlanFor({ self, placed, isWhole: isHere, isMoving, isOverdue, ...code })),
   }))
 }

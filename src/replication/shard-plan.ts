@@ -6,7 +6,7 @@ import { holdersFor } from './repair-plan.ts'
 /**
  * What one node sees of one block that is kept in shards, and what it does about it; as in repair-plan.ts, pure, and unknown is not absent. Shard i belongs to the
  * holder at position i. One that is missing there is brought by the first, in the order of the placement, of those that have this very shard; if nobody has
- * it, the first that has any makes it anew, from any k.
+ * it, the first that has any makes it anew, from any k; where fewer are left, whoever has the block whole.
  */
 export interface ShardView {
   readonly self: PeerId
@@ -14,6 +14,8 @@ export interface ShardView {
   readonly redundancy: Redundancy
   /** Indexes of the shards here. */
   readonly indexes: ReadonlySet<number>
+  /** The block is here as a copy too: any shard can be made of that, however few are left. */
+  readonly isWhole?: boolean
   /** The digest of the references here that want shards of this code. */
   readonly references: number
   readonly answers: ReadonlyMap<PeerId, ShardPresence>
@@ -39,7 +41,7 @@ export interface ShardPlan {
   readonly misplaced: number
 }
 
-export function shardPlanFor ({ self, placed, redundancy, indexes, references, answers, isMoving, isOverdue = false }: ShardView): ShardPlan {
+export function shardPlanFor ({ self, placed, redundancy, indexes, isWhole = false, references, answers, isMoving, isOverdue = false }: ShardView): ShardPlan {
   const holders = holdersFor(placed, redundancy)
   const wanted = redundancy.k + redundancy.m
   const known = [...new Set([...placed, self])]
@@ -49,10 +51,10 @@ export function shardPlanFor ({ self, placed, redundancy, indexes, references, a
   // who has no reference that wants shards does not look after them
   const bringers = known.filter((peer) => peer === self || answers.get(peer)?.references !== noReferences.digest)
   const anyHolder = bringers.find((peer) => (indexesOf(peer)?.size ?? 0) > 0)
-  const push = holders.flatMap((peer, index) => {
-    if (indexesOf(peer) === undefined || has(peer, index)) return []
+  const missing = holders.flatMap((peer, index) => indexesOf(peer) === undefined || has(peer, index) ? [] : [{ peer, index }])
+  const push = missing.filter(({ index }) => {
     const bringer = bringers.find((other) => has(other, index)) ?? anyHolder
-    return bringer === self || (isOverdue && indexes.size > 0) ? [{ peer, index }] : []
+    return bringer === self || (isOverdue && indexes.size > 0)
   })
   const elsewhere = [...indexes].filter((index) => holders[index] !== undefined && holders[index] !== self)
   // with fewer nodes than shards some have no place: on one that holds nothing any more they are to be brought away nevertheless, and nobody takes them
@@ -61,7 +63,7 @@ export function shardPlanFor ({ self, placed, redundancy, indexes, references, a
     redundancy,
     surviving: surviving.size,
     wanted,
-    push: surviving.size >= redundancy.k ? push : push.filter(({ index }) => indexes.has(index)),
+    push: surviving.size >= redundancy.k ? push : isWhole ? missing : push.filter(({ index }) => indexes.has(index)),
     lacking: surviving.size >= redundancy.k ? holders.flatMap((peer, index) => peer === self && !indexes.has(index) ? [index] : []) : [],
     tell: indexes.size === 0 ? [] : [...answers].filter(([, answer]) => answer.indexes.size > 0 && answer.references !== references).map(([peer]) => peer),
     release: isMoving ? [] : elsewhere.filter((index) => has(holders[index] as PeerId, index)).map((index) => ({ index, to: holders[index] as PeerId })),

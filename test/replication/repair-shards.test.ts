@@ -101,6 +101,14 @@ describe('repair of shards', () => {
     expect(nodes[1]?.repair.status().found).toMatchObject({ shortBlocks: 1, goneBlocks: 1, versionsAtRisk: 1 })
   })
 
+  test('with more gone than may be are made by who has the block whole, for another version (it was told as gone, and stayed so)', async () => {
+    const { world, nodes } = await stored()
+    await (nodes[4] as RepairNode).holder.store(cid, bytes, referenceOf('a copy', { k: 1, m: 0 }))
+    for (const i of [0, 2, 4]) await lose(nodes[i] as RepairNode)
+    await world.sweep(...nodes)
+    expect(await placed(nodes)).toEqual(whole)
+  })
+
   test('with fewer nodes than shards nothing is short, and what has lost its redundancy is at risk', async () => {
     const { world, nodes } = await stored()
     world.away.add((nodes[5] as RepairNode).self)
