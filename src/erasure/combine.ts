@@ -31,7 +31,7 @@ let loaded: Promise<Combine> | undefined
 
 /** The kernel; its twin in a checkout that was installed without development dependencies, for the kernel's compiler is one. */
 export async function combiner (): Promise<Combine> {
-  loaded ??= load()
+  loaded ??= load().catch((error: unknown) => { loaded = undefined; throw error })
   return loaded
 }
 

@@ -28,7 +28,7 @@ let compiled: Promise<object | undefined> | undefined
 
 /** `table`: 256 u32. `maxBytes`: what one load may hold. */
 export async function gearScanner (table: Uint32Array, maxBytes: number): Promise<GearScanner> {
-  compiled ??= compile()
+  compiled ??= compile().catch((error: unknown) => { compiled = undefined; throw error })
   const module = await compiled
   return module === undefined ? plainGearScanner(table) : kernelScanner(module, table, maxBytes)
 }

@@ -57,7 +57,7 @@ export class Writer {
   async put (block: Block, signal: AbortSignal | undefined): Promise<void> {
     const { k, m } = block.reference.redundancy
     const claim = await this.#background.claim(block.bytes.byteLength * (k === 1 ? 1 : (k + m) / k), { signal })
-    const shards = k === 1 ? undefined : await shardsOf(block.cid, block.bytes, { k, m })
+    const shards = k === 1 ? undefined : await shardsOf(block.cid, block.bytes, { k, m }).catch((error: unknown) => { claim[Symbol.dispose](); throw error })
     const write = new BlockWrite(this.#parts, { ...block, shards }, { paces: this.#paces, stragglers: this.#stragglers })
     const whole = write.run(signal).finally(() => {
       claim[Symbol.dispose]()

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { StoreFull, Unavailable } from '../../src/base/errors.ts'
+import { erasureCode } from '../../src/erasure/index.ts'
 import { writeLimits, writeQuorumOf } from '../../src/replication/index.ts'
 import { writePatience } from '../../src/replication/writer.ts'
 import { type BlockNode, type BlockNodes, blockNodes, blockOf, referenceTo } from '../support/replication-nodes.ts'
@@ -160,6 +161,17 @@ describe('a put of a block', () => {
     world.placed = [a.self, a.self, b.self]
     world.network.kill(b.self)
     await expect(put(world)).rejects.toThrow(Unavailable)
+  })
+
+  test('of which no shards can be made leaves nothing in the way of others (after 32 MiB of such every put waited for ever)', async () => {
+    const world = await blockNodes(3)
+    const [writer] = world.nodes as [BlockNode]
+    const large = blockOf('large', 2 * 1024 * 1024)
+    const none = { ...referenceTo(3), redundancy: { k: 30, m: 10 } }
+    // from a file, under no clock of tests
+    await erasureCode({ k: 1, m: 1 })
+    for (let i = 0; i < 20; i++) await expect(world.until(writer.engine.writer(none).put(large.cid, large.bytes))).rejects.toThrow('there is no code of 30+10')
+    await put(world)
   })
 
   test('is refused when the placement is empty', async () => {
