@@ -24,6 +24,8 @@ export class ClearRows {
   readonly #store: RowStore
   readonly #codec: Pick<RowCodec, 'ballotOf'>
   readonly #names = new Map<string, Name>()
+  /** Partitions that have not been looked into, or were filled since. */
+  readonly #unknown = new Set(Array.from({ length: partitionCount }, (_, partition) => partition))
   #gathering: Promise<void> | undefined
   #promised: Ballot | undefined
 
@@ -39,17 +41,16 @@ export class ClearRows {
     if (accepted !== undefined) this.#names.set(nameOf({ table, rowKey }), { table, rowKey })
   }
 
+  /** Lost partitions that are filled without this being told of each row; before they are in service again. */
+  refilled (partitions: readonly number[]): void { for (const partition of partitions) this.#unknown.add(partition) }
+
   /** No clear row has promised more; once the rows have been asked for. */
   get promised (): Ballot | undefined { return this.#promised }
 
   /** In order of row key, from `after` (exclusive). @throws PartitionLost while any partition is: what is missing there may be one of them */
   async * rows ({ after }: { after?: Uint8Array } = {}): AsyncIterable<StoredRow> {
-    for (const lost of this.#store.lostPartitions()) {
-      // a lost partition is filled without this being told
-      this.#gathering = undefined
-      throw new PartitionLost(lost)
-    }
-    await (this.#gathering ??= this.#gather().catch((error: unknown) => { this.#gathering = undefined; throw error }))
+    for (const lost of this.#store.lostPartitions()) throw new PartitionLost(lost)
+    while (this.#unknown.size > 0) await (this.#gathering ??= this.#gather().finally(() => { this.#gathering = undefined }))
     const names = [...this.#names.values()].toSorted((a, b) => compareBytes(a.rowKey, b.rowKey))
     for (const { table, rowKey } of names) {
       if (after !== undefined && compareBytes(rowKey, after) <= 0) continue
@@ -71,8 +72,14 @@ export class ClearRows {
   }
 
   async #gather (): Promise<void> {
-    for (let partition = 0; partition < partitionCount; partition++) {
-      for await (const row of this.#store.rows(partition)) this.saved(row)
+    for (const partition of this.#unknown) {
+      this.#unknown.delete(partition)
+      try {
+        for await (const row of this.#store.rows(partition)) this.saved(row)
+      } catch (error) {
+        this.#unknown.add(partition)
+        throw error
+      }
     }
   }
 }

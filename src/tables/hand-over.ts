@@ -66,7 +66,8 @@ export class HandOver {
   readonly #ports: HandOverPorts
   #version = 0n
   #left: number[] = []
-  #clearRows: Promise<readonly Held[]> | undefined
+  /** Who has told all its clear rows, under this version. */
+  #clearRows = new Map<PeerId, Told>()
 
   constructor (ports: HandOverPorts) { this.#ports = ports }
 
@@ -95,7 +96,7 @@ export class HandOver {
       this.#version = takeover.version
       // the clear rows first: who may have proposed the others stands in them
       this.#left = [...takeover.partitions].sort((a, b) => Number(b === clearPartition) - Number(a === clearPartition) || a - b)
-      this.#clearRows = undefined
+      this.#clearRows = new Map()
     }
     return takeover
   }
@@ -116,7 +117,7 @@ export class HandOver {
     for (const partition of partitions) {
       const digests = takeover.from(partition).flatMap((peer) => { const digest = told.get(peer)?.digests.get(partition); return digest === undefined ? [] : [{ peer, digest }] })
       // what one partition does not allow is no reason to leave the others
-      const empty = takeover.isOfAll === true ? takeover.from(partition).filter((peer) => told.get(peer)?.lost.has(partition) === true || (peer === self && restoring.has(partition))) : []
+      const empty = takeover.isOfAll === true && partition !== clearPartition ? takeover.from(partition).filter((peer) => told.get(peer)?.lost.has(partition) === true || (peer === self && restoring.has(partition))) : []
       const isDone = await this.#takePartition(takeover, { partition, isRestoring: restoring.has(partition), digests, empty, own: own.digests.get(partition), restorations, floors }, signal).catch((error: unknown) => {
         signal?.throwIfAborted()
         this.#ports.warn('a partition could not be taken over now', error)
@@ -137,23 +138,24 @@ export class HandOver {
     const floors = digests.map(({ digest }) => digest.floor)
     for (const { peer, digest } of digests) {
       if (isNothingNew({ digest })) continue
-      const ballots = await this.#ballotsAt(takeover, peer, partition, signal, (floor) => { floors.push(floor) })
+      const ballots = await this.#ballotsAt(takeover, peer, partition, signal)
       // what it was proven to have its index may have lost since; rows only come while they are taken over
-      if (ballots === undefined || ballots.length < digest.count) continue
+      if (ballots === undefined || ballots === 'lost' || ballots.held.length < digest.count) continue
       heard.add(peer)
-      held.push(...ballots.filter(({ table }) => isClear(table) === (partition === clearPartition)))
+      floors.push(ballots.floor)
+      held.push(...ballots.held.filter(({ table }) => isClear(table) === (partition === clearPartition)))
     }
     if (!isEnough(takeover, takeover.from(partition), heard, isRestoring ? this.#ports.self : undefined)) return false
     const floor = highestBallot(floors)
-    if (isRestoring && takeover.isOfAll === true && takeover.from(partition).every((peer) => peer === this.#ports.self)) {
+    if (isRestoring && takeover.isOfAll === true && digests.length === 0) {
       // nobody else is left who could tell: what of it is still intact is all that there is
       restorations.addIntact(partition)
       return 'to be restored'
     }
     if (isRestoring) {
-      const rows = await this.#lostRows(takeover, { partition, held }, signal)
-      if (rows === undefined) return false
-      restorations.add({ partition, rows, floor })
+      const lost = await this.#lostRows(takeover, { partition, held }, signal)
+      if (lost === undefined) return false
+      restorations.add({ partition, rows: lost.rows, floors: [[partition, floor], [clearPartition, lost.clearFloor]] })
       return 'to be restored'
     }
     if (!await this.#deliver(takeover, held, signal)) return false
@@ -187,32 +189,39 @@ export class HandOver {
   }
 
   /** What was lost comes back whole: its sealed rows, and the clear ones that lie among them. Undefined: it cannot be had now. */
-  async #lostRows (takeover: Takeover, { partition, held }: { partition: number, held: readonly Held[] }, signal: AbortSignal | undefined): Promise<readonly StoredRow[] | undefined> {
+  async #lostRows (takeover: Takeover, { partition, held }: { partition: number, held: readonly Held[] }, signal: AbortSignal | undefined): Promise<{ readonly rows: readonly StoredRow[], readonly clearFloor: Ballot | undefined } | undefined> {
     const { codec } = this.#ports
-    const clear = await (this.#clearRows ??= this.#clearRowsOf(takeover, signal).catch((error: unknown) => { this.#clearRows = undefined; throw error }))
-    if (clear.length === 0) { this.#clearRows = undefined; return undefined }
+    const clear = await this.#clearRowsIn(takeover, partition, signal)
+    if (clear === undefined) return undefined
     const rows: StoredRow[] = []
-    for (const row of highestEach([...held, ...clear.filter(({ rowKey }) => partitionOf(rowKey) === partition)])) {
+    for (const row of highestEach([...held, ...clear.held])) {
       const { table, rowKey } = row
       const record = await this.#recordOf(takeover, row, signal)
       if (record === undefined) return undefined
       codec.verify({ table, rowKey, record })
       rows.push({ table, rowKey, promised: codec.ballotOf(table, record), accepted: codec.stored({ table, rowKey, record }) })
     }
-    return rows
+    return { rows, clearFloor: clear.floor }
   }
 
-  /** Those of so many of the voters of before that nothing chosen is missing, when their floor is raised; none if they cannot be had. */
-  async #clearRowsOf (takeover: Takeover, signal: AbortSignal | undefined): Promise<readonly Held[]> {
+  /** Those of so many of the voters of before that nothing chosen is missing. Who has itself lost rows, others than these, cannot tell all that are clear, but these. Undefined: they cannot be had now. */
+  async #clearRowsIn (takeover: Takeover, partition: number, signal: AbortSignal | undefined): Promise<Told | undefined> {
+    const { self } = this.#ports
     const voters = takeover.from(clearPartition)
-    const others = voters.filter((peer) => peer !== this.#ports.self)
-    const floors: Array<Ballot | undefined> = []
-    const told = await Promise.all(others.map(async (peer) => ({ peer, ballots: await this.#ballotsAt(takeover, peer, clearPartition, signal, (floor) => { floors.push(floor) }) })))
-    const heard = told.filter(({ ballots }) => ballots !== undefined)
-    if (!isEnough(takeover, takeover.isOfAll === true ? others : voters, new Set(heard.map(({ peer }) => peer)), this.#ports.self)) return []
-    const floor = highestBallot(floors)
-    if (floor !== undefined) await this.#ports.store.raiseFloor([clearPartition, floor])
-    return heard.flatMap(({ ballots }) => ballots ?? [])
+    const others = voters.filter((peer) => peer !== self)
+    const known = this.#clearRows
+    const told = new Map<PeerId, Told>()
+    await Promise.all(others.map(async (peer) => {
+      const whole = known.get(peer) ?? await this.#ballotsAt(takeover, peer, clearPartition, signal)
+      if (whole === undefined) return
+      if (whole !== 'lost') { known.set(peer, whole); told.set(peer, whole); return }
+      const some = await this.#ballotsAt(takeover, peer, partition, signal)
+      if (some === 'lost' && takeover.isOfAll === true) told.set(peer, { held: [], floor: undefined })
+      else if (some !== undefined && some !== 'lost') told.set(peer, some)
+    }))
+    if (!isEnough(takeover, takeover.isOfAll === true ? others : voters, new Set(told.keys()), self)) return undefined
+    const heard = [...told.values()]
+    return { held: heard.flatMap(({ held }) => held).filter(({ table, rowKey }) => isClear(table) && partitionOf(rowKey) === partition), floor: highestBallot(heard.map(({ floor }) => floor)) }
   }
 
   async #recordOf (takeover: Takeover, { table, rowKey, ballot, holders }: Row, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
@@ -233,17 +242,20 @@ export class HandOver {
     }
   }
 
-  async #ballotsAt (takeover: Takeover, peer: PeerId, partition: number, signal: AbortSignal | undefined, onFloor: (floor: Ballot | undefined) => void = () => {}): Promise<readonly Held[] | undefined> {
+  /** 'lost': it has nothing to tell of it. Undefined: it does not answer. */
+  async #ballotsAt (takeover: Takeover, peer: PeerId, partition: number, signal: AbortSignal | undefined): Promise<Told | 'lost' | undefined> {
     const held: Held[] = []
+    const floors: Array<Ballot | undefined> = []
     for (let after: Uint8Array | undefined, isLast = false; !isLast;) {
       const answer = await this.#ask(takeover, peer, { kind: 'ballots', partition, after }, signal)
+      if (answer?.kind === 'lost') return 'lost'
       if (answer?.kind !== 'ballots' || (answer.truncated && answer.rows.length === 0)) return undefined
       held.push(...answer.rows.map((row) => ({ ...row, peer })))
-      onFloor(answer.floor)
+      floors.push(answer.floor)
       after = answer.rows.at(-1)?.rowKey
       isLast = !answer.truncated
     }
-    return held
+    return { held, floor: highestBallot(floors) }
   }
 
   /** Who does not answer, or answers for another version, is not counted. */
@@ -260,7 +272,7 @@ export class HandOver {
 }
 
 /** `rows` undefined: what of it is still intact. */
-interface Restoration { readonly partition: number, readonly rows: readonly StoredRow[] | undefined, readonly floor: Ballot | undefined }
+interface Restoration { readonly partition: number, readonly rows: readonly StoredRow[] | undefined, readonly floors: ReadonlyArray<readonly [partition: number, floor: Ballot | undefined]> }
 
 /**
  * Partitions that come back, some together: each of the steps of the store costs syncs of the disk. Not under a layout that has been followed by another since they were asked for: which partitions
@@ -284,7 +296,7 @@ class Restorations {
     this.#bytes += (restoration.rows ?? []).reduce((sum, { accepted }) => sum + (accepted?.byteLength ?? 0), 0)
   }
 
-  addIntact (partition: number): void { this.add({ partition, rows: undefined, floor: undefined }) }
+  addIntact (partition: number): void { this.add({ partition, rows: undefined, floors: [] }) }
 
   /** Gives which are in service again. */
   async carryOut (): Promise<readonly number[]> {
@@ -301,7 +313,7 @@ class Restorations {
     await store.clear(...carried.flatMap(({ partition, rows }) => rows === undefined ? [] : [partition]))
     const rows = carried.flatMap((of) => of.rows ?? [])
     if (rows.length > 0) await store.fill(rows)
-    await store.raiseFloor(...carried.flatMap(({ partition, floor }) => floor === undefined ? [] : [[partition, floor] as const]))
+    await store.raiseFloor(...carried.flatMap(({ floors }) => floors.flatMap(([of, floor]) => floor === undefined ? [] : [[of, floor] as const])))
     restoring(partitions)
     await store.restore(...partitions)
     for (const partition of partitions) await restored(partition).catch((error: unknown) => { warn('a partition is in service again, and its names could not be listed', error) })
@@ -309,6 +321,8 @@ class Restorations {
 }
 
 interface Held extends RowBallot { readonly peer: PeerId }
+/** Of one voter, or of some. */
+interface Told { readonly held: readonly Held[], readonly floor: Ballot | undefined }
 interface Row extends RowBallot { readonly holders: readonly PeerId[] }
 
 /** A majority of those that decided before; for one of them that has forgotten as many others as that takes; after a loss all of those that are left. */

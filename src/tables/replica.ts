@@ -31,6 +31,8 @@ export interface OwnReplica extends TableReplica {
    * save what it has read when it is forgotten.
    */
   leave (partitions: Iterable<number>): Promise<void>
+  /** These partitions, which were lost, have been filled behind its back, and are about to be in service again. */
+  refilled (partitions: readonly number[]): void
   /** Writes what is held of a row in another way, under the same ballot; where `make` gives another ballot's record, nothing. On disk when it resolves. @throws PartitionLost */
   restate (row: { readonly table: TableNumber, readonly rowKey: Uint8Array }, make: (record: Uint8Array) => Uint8Array): Promise<void>
 }
@@ -80,7 +82,7 @@ export interface LayoutGuard {
 
 export function tableReplica (options: ReplicaOptions): OwnReplica {
   const replica = new Replica(options)
-  return { answer: (from, request) => replica.answer(from, request), restate: (row, make) => replica.restate(row, make), savesEnded: () => replica.savesEnded(), leave: (partitions) => replica.leave(partitions) }
+  return { answer: (from, request) => replica.answer(from, request), restate: (row, make) => replica.restate(row, make), savesEnded: () => replica.savesEnded(), leave: (partitions) => replica.leave(partitions), refilled: (partitions) => { replica.refilled(partitions) } }
 }
 
 class Replica {
@@ -127,6 +129,8 @@ class Replica {
     this.#left = { version: this.#options.layout.version, partitions: new Set(partitions) }
     await this.#generations.ended()
   }
+
+  refilled (partitions: readonly number[]): void { this.#clear.refilled(partitions) }
 
   get #leftPartitions (): ReadonlySet<number> { return this.#left.version === this.#options.layout.version ? this.#left.partitions : new Set() }
 
@@ -267,7 +271,10 @@ class Replica {
   async #toldFloor (partition: number, { isChanging }: { isChanging: boolean }): Promise<Ballot | undefined> {
     const floor = this.#options.store.floor(partition)
     if (!isChanging) return floor
-    return highestBallot([floor, partition === clearPartition ? this.#clear.promised : await this.#options.store.promised(partition)])
+    if (partition === clearPartition) return highestBallot([floor, this.#clear.promised])
+    // who has lost some tells of its clear rows by the partitions that it still has
+    const ofClear = this.#options.store.lostPartitions().size > 0 ? this.#options.store.floor(clearPartition) : undefined
+    return highestBallot([floor, ofClear, await this.#options.store.promised(partition)])
   }
 
   #heldOf (row: StoredRow | undefined): Held | undefined {

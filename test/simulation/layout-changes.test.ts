@@ -1,5 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { Unavailable } from '../../src/base/errors.ts'
+import { encodeInviteRow } from '../../src/cluster/index.ts'
+import { clusterAddress } from '../../src/node/membership/membership.ts'
+import { tables } from '../../src/tables/index.ts'
+import { keyNamed } from '../support/cluster-identities.ts'
 import { tried } from '../support/tried.ts'
 import { type LogOperation, logViolations } from './append-log.ts'
 import { layoutHistories, simulateLayoutHistory } from './layout-histories.ts'
@@ -79,6 +83,18 @@ test('of two who decide the one that has lost rows has them back, though both st
   expect(violations, events.join('\n')).toEqual([])
 })
 
+test.each([[['ann', 'bob', 'carol']], [['ann', 'bob']]])('two of %j have back what they have lost, each of which the other knows', { timeout: 120_000 }, async (old) => {
+  const { violations, events } = await simulateLayoutHistory({ seed: 1, old, fresh: ['dave'], history: async ({ world, does, used, until, readAll }) => {
+    for (const [key, name] of old.slice(-2).entries()) {
+      await does('ann', 'one', key)
+      world.rot(name, used(key))
+    }
+    await until('nobody has lost anything any more', () => old.every((name) => world.process(name)?.store.lostPartitions().size === 0))
+    await readAll('ann')
+  } })
+  expect(violations, events.join('\n')).toEqual([])
+})
+
 /** "Repeat the command." */
 async function givenUp (world: World, lost: readonly string[]): Promise<void> {
   for (let tries = 0; ; tries++) {
@@ -123,6 +139,39 @@ test('rows that a survivor loses while what survived is put together come back w
     await givenUp(world, ['bob', 'eve'])
     await settled(['ann', 'carol'])
     await readAll('carol')
+  } })
+  expect(violations, events.join('\n')).toEqual([])
+})
+
+test.each([['each others', [0, 1]], ['the same', [0, 0]]] as const)('two survivors of five that have lost rows, %s, go on when the dead are given up', { timeout: 120_000 }, async (_, lost) => {
+  const { violations, events } = await simulateLayoutHistory({ seed: 1, old: ['ann', 'bob', 'carol', 'eve', 'frank'], fresh: ['dave'], history: async ({ world, does, used, pause, ends, settled, until, readAll }) => {
+    await does('ann', 'one', 2)
+    if (lost[0] !== lost[1]) for (const key of lost) await does('ann', 'one', key)
+    await pause(2_000)
+    await ends(['carol', 'eve', 'frank'])
+    for (const [i, name] of ['ann', 'bob'].entries()) world.rot(name, used(lost[i] ?? 0))
+    await givenUp(world, ['carol', 'eve', 'frank'])
+    await settled(['ann', 'bob'])
+    await until('nobody has lost anything any more', () => ['ann', 'bob'].every((name) => world.process(name)?.store.lostPartitions().size === 0))
+    await readAll('ann')
+  } })
+  expect(violations, events.join('\n')).toEqual([])
+})
+
+test('an invite stays revoked though of the survivors one alone knows of it, and has lost other rows', { timeout: 120_000 }, async () => {
+  const [left, lost] = [['ann', 'bob', 'carol'], ['dave', 'eve', 'frank', 'grace']]
+  const { violations, events } = await simulateLayoutHistory({ seed: 1, old: [...left, ...lost], fresh: [], history: async ({ world, used, settled, ends, until }) => {
+    const invite = clusterAddress(tables.invites, keyNamed('an invite').publicKey)
+    const isNews = ({ to, isClear, kind }: TableMessage): boolean => isClear && ['ann', 'bob'].includes(to) && kind === 'handOver'
+    world.hold((message) => isNews(message) || (message.isClear && ['ann', 'bob'].includes(message.to) && message.kind === 'accept'))
+    await world.registersOf('carol')?.change(invite, () => ({ kind: 'write', value: encodeInviteRow({ state: 'revoked' }), result: undefined }))
+    await ends(lost)
+    world.rot('carol', used(0))
+    world.hold(isNews)
+    await givenUp(world, lost)
+    await settled(left)
+    await ends(['carol'])
+    await until('it is read', async () => world.registersOf('ann')?.read(invite).then((value) => { if (value === undefined) world.violations.push('it may be used'); return true }, () => false) ?? false)
   } })
   expect(violations, events.join('\n')).toEqual([])
 })

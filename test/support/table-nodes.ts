@@ -8,16 +8,16 @@ import type { RowSettler } from '../../src/tables/late-delivery.ts'
 import { MemoryRowStore } from '../../src/tables/memory-row-store.ts'
 import type { TableRequest } from '../../src/tables/messages.ts'
 import { registers, type RegistersOptions, type TablePeers } from '../../src/tables/registers.ts'
-import { type LayoutGuard, type TableReplica, tableReplica } from '../../src/tables/replica.ts'
+import { type LayoutGuard, type OwnReplica, tableReplica } from '../../src/tables/replica.ts'
 import { memoryListingIndex } from './table-memory-index.ts'
 import { plainCodec } from './table-plain-codec.ts'
 
 export interface TableNode {
   readonly self: PeerId
   readonly store: MemoryRowStore
-  readonly replica: TableReplica
+  readonly replica: OwnReplica
   /** A replica that knows what the disk has, and nothing else. */
-  readonly restarted: () => TableReplica
+  readonly restarted: () => OwnReplica
   readonly registers: Registers & { readonly settle: RowSettler }
   readonly peers: TablePeers
   /** Every question this node asked of others. */
@@ -57,7 +57,7 @@ export function tableNodes (count: number, { isMember = () => true, layout, opti
   const all = new Map<PeerId, TableNode>()
   for (const [i, self] of peers.entries()) {
     const store = new MemoryRowStore({ ballotOf: (table, record) => plainCodec.ballotOf(table, record) })
-    const restarted = (): TableReplica => tableReplica({ self, store, codec: plainCodec, voters, isMember, listing: { index: memoryListingIndex(), describe: describeValue }, saved: (row) => { saved(self, row) }, layout: layout ?? { get version () { return version() }, get isChanging () { return voters.electorate(0).groups.length > 1 }, encoded: () => new Uint8Array(0), adopt: async () => {} } })
+    const restarted = (): OwnReplica => tableReplica({ self, store, codec: plainCodec, voters, isMember, listing: { index: memoryListingIndex(), describe: describeValue }, saved: (row) => { saved(self, row) }, layout: layout ?? { get version () { return version() }, get isChanging () { return voters.electorate(0).groups.length > 1 }, encoded: () => new Uint8Array(0), adopt: async () => {} } })
     const replica = restarted()
     const asked: TableNode['asked'] = []
     const direct: TablePeers = {

@@ -42,7 +42,7 @@ class Changing {
     const takeover: Takeover = { version: 2n, partitions: [...new Set([...keys.map((of) => partitionOfTable({ table: of.table, rowKey: rowKeyOf(of) })), ...restoring])], restoring: new Set(restoring), from: () => from, isOfAll: left !== undefined }
     return new HandOver({
       self, store, replica, codec: plainCodec, takeover: () => takeover, ask: async (peer, request, wait) => peers.ask(peer, request, wait),
-      settle: isKeyless ? undefined : registers.settle, isTakenFrom: (peer, table) => !isKeyless || table >= 16 || isMember(peer), restoring: (partitions) => { rebuild?.returning(partitions) }, restored, warn: () => {},
+      settle: isKeyless ? undefined : registers.settle, isTakenFrom: (peer, table) => !isKeyless || table >= 16 || isMember(peer), restoring: (partitions) => { replica.refilled(partitions); rebuild?.returning(partitions) }, restored, warn: () => {},
       whileAt: async (_version, act) => { if (!isFollowed) await act(); return !isFollowed },
     })
   }
@@ -235,6 +235,45 @@ describe('a replica that lost a partition', () => {
     expect(store.lostPartitions().size).toBe(0)
     expect(await Promise.all([all.has(b, key), all.has(b, 'member', tables.members)])).toEqual([true, true])
     expect(await replica.answer(self, { version: 2n, kind: 'digest', partitions: [clearPartition] })).toMatchObject({ digests: [{ count: 1 }] })
+  })
+
+  test('tells afterwards of the clear rows that it had missed, too', async () => {
+    const all = new Changing()
+    const partition = partitionOf(rowKeyOf(address('member', tables.members)))
+    const { store, self, replica } = all.node(b)
+    const isHeld = async (version: bigint): Promise<unknown> => await replica.answer(self, { version, kind: 'digest', partitions: [clearPartition] })
+    expect(await isHeld(1n)).toMatchObject({ digests: [{ count: 0 }] })
+    await all.put('member', { table: tables.members, away: b })
+    store.lose(partition)
+    all.begin()
+    expect(await run(all.handOver(b, [], { restoring: [partition] }))).toBe(0)
+    expect(await isHeld(2n)).toMatchObject({ digests: [{ count: 1 }] })
+  })
+
+  test('has it back though another has lost one too: what that one still has it tells, and what it had promised', async () => {
+    const all = new Changing()
+    await all.put('member', { table: tables.members, away: a })
+    const of = address('member', tables.members)
+    const partition = partitionOf(rowKeyOf(of))
+    all.node(b).store.lose(partition)
+    all.node(c).store.lose(partition + 1)
+    await all.node(c).store.raiseFloor([clearPartition, { counter: 1_000n, proposer: keyOf(all.node(a).self) }])
+    all.begin()
+    expect(await run(all.handOver(b, [], { restoring: [partition] }))).toBe(0)
+    expect(await all.has(b, 'member', tables.members)).toBe(true)
+    const prepared = async (counter: bigint): Promise<string> => (await all.node(b).replica.answer(all.node(a).self, { version: 2n, kind: 'prepare', table: of.table, rowKey: rowKeyOf(of), ballot: { counter, proposer: keyOf(all.node(a).self) } })).kind
+    expect([await prepared(1_000n), await prepared(1_001n)]).toEqual(['refused', 'promised'])
+  })
+
+  test('keeps what is intact of it where all that are left have lost it', async () => {
+    const all = new Changing()
+    await all.put('row')
+    await all.put('member', { table: tables.members })
+    const partition = partitionOf(rowKeyOf(address('row')))
+    all.begin()
+    for (const i of [a, b]) all.node(i).store.lose(partition)
+    for (const i of [a, b]) expect(await run(all.handOver(i, [], { left: [a, b], restoring: [partition] }))).toBe(0)
+    expect(await Promise.all([all.has(a, 'row'), all.has(b, 'row')])).toEqual([true, true])
   })
 
   test('has it back from the other alone, where two decide: nothing was decided without that one', async () => {

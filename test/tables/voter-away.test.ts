@@ -9,6 +9,7 @@ import { type Change, type RowAddress, type TableNumber, tables, type Voters } f
 import { LateDelivery, type RowSettler } from '../../src/tables/late-delivery.ts'
 import { messageLimits } from '../../src/tables/messages.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
+import type { TableReplica } from '../../src/tables/replica.ts'
 import { type TableNode, tableNodes, type TableNodes } from '../support/table-nodes.ts'
 
 const address = (table: TableNumber = tables.objects, key = 'k'): RowAddress => ({ table, scope: new Uint8Array(16), key: utf8(key) })
@@ -28,7 +29,7 @@ async function missed (): Promise<TableNodes> {
 }
 
 /** One pass of anti-entropy from this node over some peer or all; gives how many records it handed over. */
-function comparing ({ self, replica, peers, registers, asked }: TableNode, voters: Voters, settle: RowSettler = registers.settle): (peer?: TableNode) => Promise<number> {
+function comparing ({ self, replica, peers, registers, asked }: Omit<TableNode, 'replica'> & { readonly replica: TableReplica }, voters: Voters, settle: RowSettler = registers.settle): (peer?: TableNode) => Promise<number> {
   const antiEntropy = new AntiEntropy({ self, replica, codec: plainCodec, voters, peers, settle })
   return async (peer) => {
     asked.length = 0
@@ -80,7 +81,7 @@ describe('a voter that was away', () => {
     await at(nodes, first).registers.change(address(), write('x'))
     dead.clear()
     const node = at(nodes, first)
-    const replica: TableNode['replica'] = { answer: async (from, request) => {
+    const replica: TableReplica = { answer: async (from, request) => {
       const answer = await node.replica.answer(from, request)
       if (request.kind === 'read') version = 2n
       return answer

@@ -56,7 +56,7 @@ export class Takeovers {
     if (layout.recovery !== undefined) {
       // whoever is to decide has to have what any that is left has: also of what it decided about before
       const partitions = Array.from({ length: partitionCount }, (_, partition) => partition).filter((partition) => replicasOf(next, partition).includes(this.#parts.self))
-      return { version, partitions: isVoter ? [...partitions, clearPartition] : [], restoring, from, isOfAll: true }
+      return { version, partitions: isVoter ? [...new Set([...partitions, clearPartition, ...restoring])] : [], restoring, from, isOfAll: true }
     }
     return { version, partitions: [...new Set([...this.#entered(layout), ...this.#missing(layout, next), ...restoring])], restoring, from }
   }

@@ -102,7 +102,10 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
     self, store: rows, replica, codec, takeover: () => takeovers.of(state.layout), whileAt: async (version, act) => state.whileAt(version, act),
     ask: async (peer, request, wait) => peers.ask(peer, request, wait),
     settle, isTakenFrom: (peer, table) => !isKeyless || isSelfProving(table) || state.isMember(peer), warn,
-    restoring: (partitions) => { parts.rebuild?.returning(partitions) },
+    restoring: (partitions) => {
+      replica.refilled(partitions)
+      parts.rebuild?.returning(partitions)
+    },
     restored: async (partition) => {
       burial?.suspect(partition)
       await parts.rebuild?.restored(partition)

@@ -292,6 +292,15 @@ describe('what a node takes over', () => {
     expect((await takeoversOf('carol')).takeovers.of(recovery).partitions).toEqual([])
   })
 
+  test('is also what it has lost, after the loss of a majority, and is not to decide about', async () => {
+    const twelve = settled(closing(openLayout(layoutMember('founder'))), [...names, ...'defghijkl'.split('')].map((name) => layoutMember(name)))
+    const recovery = declaredBy(keyNamed('cluster authority'), cluster.clusterId, recovering(twelve, [...names, ...'def'.split('')].map((name) => layoutMember(name))))
+    const idle = Array.from({ length: 4096 }, (_, partition) => partition).find((partition) => recovery.next !== undefined && !replicasOf(recovery.next, partition).includes(peerNamed('bob'))) ?? -1
+    const { takeovers } = await takeoversOf('bob', { lost: [idle] })
+    await takeovers.prepare(recovery)
+    expect(takeovers.of(recovery).partitions).toContain(idle)
+  })
+
   test('is nothing that was lost, for whoever is to vote no more', async () => {
     const { takeovers } = await takeoversOf('carol', { lost: [5] })
     const without = changing(layout, layout.members.filter(({ peerId }) => peerId !== peerIdOf(cluster.member('carol').subject)))
