@@ -95,6 +95,49 @@ test.each([[['ann', 'bob', 'carol']], [['ann', 'bob']]])('two of %j have back wh
   expect(violations, events.join('\n')).toEqual([])
 })
 
+test('whoever is being left out is not taken back in because another goes away meanwhile', { timeout: 120_000 }, async () => {
+  const five = ['ann', 'bob', 'carol', 'dave', 'eve']
+  const { violations, events } = await simulateLayoutHistory({ seed: 1, old: five, fresh: [], history: async ({ world, layoutOf, until, appendAll, readAll, settled, ends, pause }) => {
+    const [keeper = '', one = '', two = '', second = '', gone = ''] = five.toSorted((a, b) => world.peerOf(a) < world.peerOf(b) ? -1 : 1)
+    await appendAll(keeper)
+    world.onLayout = () => { world.mayFinish = false }
+    await ends([gone])
+    await until(`${gone} is being left out`, () => layoutOf(keeper).state === 'changing')
+    world.onLayout = ({ next }) => {
+      if (next?.members.some(({ peerId }) => peerId === world.peerOf(gone)) === true) world.violations.push(`${gone} is taken back in`)
+    }
+    await ends([second])
+    await pause(40_000)
+    world.mayFinish = true
+    await settled([keeper, one, two])
+    await readAll(keeper)
+  } })
+  expect(violations, events.join('\n')).toEqual([])
+})
+
+test('whoever is left out for being away is waited for, where another has lost rows as it heard of that', { timeout: 120_000 }, async () => {
+  const { violations, events } = await simulateLayoutHistory({ seed: 1, fresh: ['dave'], history: async ({ world, old, used, does, until, layoutOf, pause, readAll, ends }) => {
+    const [misses = '', forgets = '', gone = ''] = old.toSorted((a, b) => world.peerOf(a) < world.peerOf(b) ? -1 : 1)
+    world.hold(({ to, kind, isClear }) => !isClear && to === misses && ['prepare', 'accept', 'handOver'].includes(kind))
+    await does(gone, 'late')
+    await ends([gone])
+    // by its last word it remembers everything, and when it hears of the change it does not any more
+    let isBegun = false
+    world.onLayout = ({ next }) => {
+      if (!isBegun && next?.members.length === 2) world.rot(forgets, used(0))
+      isBegun ||= next?.members.length === 2
+    }
+    await until('it is being left out', () => isBegun)
+    await pause(45_000)
+    await world.start(gone)
+    world.hold(undefined)
+    await until('it is back', () => old.every((name) => layoutOf(name).state === 'settled' && layoutOf(name).members.length === 3))
+    await until('nothing is lost any more', () => world.process(forgets)?.store.lostPartitions().size === 0)
+    await readAll(misses)
+  } })
+  expect(violations, events.join('\n')).toEqual([])
+})
+
 /** "Repeat the command." */
 async function givenUp (world: World, lost: readonly string[]): Promise<void> {
   for (let tries = 0; ; tries++) {

@@ -138,7 +138,7 @@ export class LayoutKeeper {
     }
     this.#wanted = { name: '', sinceMs: 0 }
     if (layout.next !== undefined) {
-      const late = this.#late(layout, layout.next, voters)
+      const late = this.#late(layout, layout.next, voters, evicted)
       this.#trouble = late.length === 0 ? undefined : `the layout changes, and waits for ${late.join(', ')} to take over`
       // of what was lost since the change began nothing comes back under its version
       const lost = late.reduce((sum, peer) => sum + (voters.get(peer)?.lost ?? 0), 0)
@@ -199,7 +199,7 @@ export class LayoutKeeper {
   }
 
   /** Who takes something over, however long it takes; and who has something back that it lost, for a while: what is left of that comes with the next change. */
-  #late (layout: Layout, next: Assignment, voters: ReadonlyMap<PeerId, VoterProgress>): readonly PeerId[] {
+  #late (layout: Layout, next: Assignment, voters: ReadonlyMap<PeerId, VoterProgress>, evicted: ReadonlySet<PeerId>): readonly PeerId[] {
     const nowMs = this.#parts.clock.monotonicMs()
     if (this.#changing?.version !== layout.version) this.#changing = { version: layout.version, sinceMs: nowMs }
     // who goes may be the only one to know what another has lost, before or meanwhile, and as long as it answers that is got back
@@ -207,7 +207,10 @@ export class LayoutKeeper {
     const isWaitedFor = ({ remaining, lost }: VoterProgress): boolean => isLeaving ? remaining + lost > 0 : remaining > 0
     const restoring = isLeaving || nowMs - this.#changing.sinceMs < layoutKeeperLimits.restoringMs ? [...voters].filter(([peer, told]) => isWaitedFor(told) && (told.remaining > 0 || allVotersOf(next).includes(peer))).map(([peer]) => peer) : []
     const late = takingOver(layout, next, (peer) => voters.get(peer)?.remaining === 0).filter((peer) => voters.get(peer)?.remaining !== 0)
-    return [...new Set([...late, ...restoring])]
+    // who is left out for being away may be the only one to know what another has lost as it heard of this, and forgets it on coming back
+    const gone = leavingOf(layout, evicted)
+    const forgetful = gone.size === 0 || isKnownWithout(gone, layout, voters, { countsRemaining: true }) ? [] : [...voters].filter(([, { remaining }]) => remaining > 0).map(([peer]) => peer)
+    return [...new Set([...late, ...restoring, ...forgetful])]
   }
 
   async #propose (layout: Layout, next: (layout: Layout) => Layout, why: string, wait: { signal?: AbortSignal }): Promise<void> {
@@ -261,13 +264,22 @@ export class LayoutKeeper {
     }
     const electorate = { version: layout.version, groups: [allVotersOf(layout)] }
     const evicted = new Set([...missing].filter(([peer, by]) => !this.#parts.reachable().has(peer) && isMajority(electorate, (voter) => by.has(voter))).map(([peer]) => peer))
+    const leaving = leavingOf(layout, evicted)
     // where they are being left out already, what is still to be taken over is taken over for that: to have them back in would begin it anew, for ever
-    const isUnderWay = layout.next?.members.some(({ peerId }) => evicted.has(peerId)) === false
-    const remembersAll = (peer: PeerId): boolean => { const told = voters.get(peer); return told !== undefined && told.lost + (isUnderWay ? 0 : told.remaining) === 0 }
-    const isWhole = Array.from({ length: partitionCount }, (_, partition) => replicasOf(layout, partition)).every((group) => isMajority({ version: layout.version, groups: [group] }, (peer) => remembersAll(peer) && !evicted.has(peer)))
-    if (isWhole || evicted.size === 0) return { evicted, kept: undefined }
+    if (evicted.size === 0 || isKnownWithout(evicted, layout, voters, { countsRemaining: leaving.size < evicted.size })) return { evicted, kept: undefined }
+    // who has gone away since is left out when that is done
+    if (leaving.size > 0 && leaving.size < evicted.size && isKnownWithout(leaving, layout, voters, { countsRemaining: false })) return { evicted: leaving, kept: undefined }
     return { evicted: new Set(), kept: `${[...evicted].join(', ')} stay in the layout though away: without them some rows would have no majority of those who know them` }
   }
+}
+
+/** Whom of these the layout is leaving out. */
+const leavingOf = ({ next }: Layout, peers: ReadonlySet<PeerId>): ReadonlySet<PeerId> => new Set([...peers].filter((peer) => next?.members.some(({ peerId }) => peerId === peer) === false))
+
+/** Whether every partition has a majority without these, of those who remember all of it; who has still to take something over may have it to get back. */
+function isKnownWithout (gone: ReadonlySet<PeerId>, layout: Layout, voters: ReadonlyMap<PeerId, VoterProgress>, { countsRemaining }: { countsRemaining: boolean }): boolean {
+  const remembersAll = (peer: PeerId): boolean => { const told = voters.get(peer); return told !== undefined && told.lost + (countsRemaining ? told.remaining : 0) === 0 }
+  return Array.from({ length: partitionCount }, (_, partition) => replicasOf(layout, partition)).every((group) => isMajority({ version: layout.version, groups: [group] }, (peer) => remembersAll(peer) && !gone.has(peer)))
 }
 
 export interface Standing {
