@@ -30,7 +30,7 @@ function statusText (status: NodeStatus): string {
     ['cluster', status.clusterId],
     ['addresses', status.addresses.join(' ') || 'none'],
     ['layout', layoutLine(layout)],
-    ...status.members.map((member) => ['', `${member.peerId}  ${member.role}  zone ${member.zone}${member.capacityBytes === undefined ? '' : `, ${sizeText(member.capacityBytes)}`}  ${member.peerId === status.peerId ? 'this node' : member.isConnected ? 'connected' : 'not connected'}`]),
+    ...status.members.map((member) => ['', `${member.peerId}  ${member.role}  zone ${member.zone}${member.capacityBytes !== undefined ? `, ${sizeText(member.capacityBytes)}` : ', not in the layout'}  ${member.peerId === status.peerId ? 'this node' : member.isConnected ? 'connected' : 'not connected'}`]),
     ...status.change === undefined ? [] : [['change', changeLine(status.change)]],
     ['blocks', `${blocks.count}, ${sizeText(blocks.bytes)} ${quota}${blocks.corrupt > 0 ? `, ${blocks.corrupt} set aside as corrupt` : ''}`],
     ['repair', repairLine(status.repair, layout.version)],

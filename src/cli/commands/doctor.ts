@@ -46,7 +46,8 @@ async function found (options: GivenOptions): Promise<readonly Finding[]> {
     ])
     // what both have seen is told once
     const codes = new Set(findings.map(({ code }) => code))
-    return [...offline.filter(({ code }) => !codes.has(code)), ...findings, ...await ports(status), ...await waysTo(peers)]
+    const isInLayout = (peer: string): boolean => status.members.some(({ peerId, capacityBytes }) => peerId === peer && capacityBytes !== undefined)
+    return [...offline.filter(({ code }) => !codes.has(code)), ...findings, ...await ports(status), ...await waysTo(peers.filter(({ peerId }) => isInLayout(peerId)))]
   } finally {
     client.close()
   }

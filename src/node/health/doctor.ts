@@ -66,8 +66,12 @@ function * stores ({ status: { blocks, rows, cache, health }, blocksReadOnlyReas
 const nearlyFull = 0.95
 
 function * away ({ status: { members, peerId }, peers }: DoctorFacts): Iterable<Finding> {
-  for (const { peerId: peer, isConnected, role } of members) {
+  for (const { peerId: peer, isConnected, role, capacityBytes } of members) {
     if (isConnected || peer === peerId) continue
+    if (capacityBytes === undefined) {
+      yield aNote('peer-off', `${peer} (${role}) does not answer, and is not in the layout`, { means: 'it holds and decides nothing: it was drained, was left out while it was away, or joined before the first bucket', todo: `start it if it is wanted; if it is gone for good: "dfs node remove ${peer}"` })
+      continue
+    }
     const addresses = peers.find((known) => known.peerId === peer)?.addresses ?? []
     yield aWarning('peer-away', `${peer} (${role}) does not answer`, { means: 'what it holds has fewer copies now, and its vote is missing', todo: addresses.length === 0 ? 'start it; no address of it is known here, so it must dial this node (bootstrap)' : `start it, or open the way to ${addresses.join(' or ')}` })
   }

@@ -13,7 +13,7 @@ const collect: NonNullable<NodeStatus['collect']> = {
   state: 'idle', phase: 'waiting', doneShare: 1, doneBytes: 0, totalBytes: 0, etaMs: undefined, failure: undefined, collectAfterMs: 1, publishing: { phase: 'waiting', doneShare: 1, failure: undefined },
   found: { condemnedBlocks: 4, condemnedBytes: 4, unreferencedBlocks: 0, unreferencedBytes: 0, heldUpBlocks: 0 }, total: { collectedBlocks: 0, collectedBytes: 0, sparedBlocks: 0, publishedDeaths: 0, abandonedUploads: 0 },
 }
-const member = (peerId: string, isConnected = true, role = 'member'): NodeStatus['members'][number] => ({ peerId, role, zone: 'default', isConnected })
+const member = (peerId: string, isConnected = true, role = 'member'): NodeStatus['members'][number] => ({ peerId, role, zone: 'default', capacityBytes: 1e9, isConnected })
 const status: NodeStatus = {
   peerId: 'a', clusterId: '00', version: '0.1.0', role: 'member', zone: 'default', addresses: [], uptimeMs: 1000, layout: { version: '3', state: 'settled', members: 3, voters: 3 },
   members: ['a', 'b', 'c'].map((peer) => member(peer)), blocks: { count: 1, bytes: 1, quotaBytes: undefined, freeBytes: 1e12, corrupt: 0, isReadOnly: false }, cache: { bytes: 0, limitBytes: 1 },
@@ -47,6 +47,7 @@ describe('dfs doctor says', () => {
     ['that blocks have rotted', but({ blocks: { ...status.blocks, corrupt: 1 } }), 'warning rot'],
     ['that the index of blocks was damaged', but({ health: ['the index of blocks was damaged when the node started (1.log): …'] }), 'warning index-damaged'],
     ['who is away', but({ members: [member('a'), member('b', false), member('c')] }), 'warning peer-away'],
+    ['who is away, and is not in the layout', but({ members: [member('a'), { ...member('b', false), capacityBytes: undefined }, member('c')] }), 'note peer-off'],
     ['that objects are at risk', but({ atRisk: { objects: 4, isAtLeast: true, silent: [] } }), 'warning at-risk'],
     ['that blocks may be gone', but({ repair: { ...repair, found: { ...repair.found as NonNullable<typeof repair.found>, goneBlocks: 1 } } }), 'warning blocks-gone'],
     ['that blocks ask for more nodes than there are', but({ repair: { ...repair, found: { ...repair.found as NonNullable<typeof repair.found>, narrowBlocks: 1 } } }), 'warning too-few-holders'],
