@@ -98,7 +98,8 @@ export async function replace (old: string, fresh: string | undefined, options: 
       const { state } = await client.json<ReplaceState>('POST', `${path}/replacement`, { body: { by, ...options.force === true ? { force: true } : {} }, signal })
       return state === 'removed'
     }
-    let isRemoved = await step()
+    // whoever has waited for a machine to be brought does not lose that wait to a moment without a majority
+    let isRemoved = await unlessPassing(step()) ?? false
     // one that answers goes when nothing lies on it any more; of one that does not, nobody knows what it alone had
     let isAnswering = !forecast.silent.some((peer) => peer === old)
     output.note(`${by} takes the place of ${old}`)
@@ -125,7 +126,7 @@ async function heirOf ({ client, output, signal }: CommandContext, { path, old, 
   output.fact({ token }, token)
   output.note(`this ends when it has joined; interrupted, "dfs node replace ${old} NEW" goes on`)
   for (;;) {
-    const { heir } = await client.json<{ heir: string | null }>('GET', `${path}/heir`, { signal })
+    const { heir } = await unlessPassing(client.json<{ heir: string | null }>('GET', `${path}/heir`, { signal })) ?? { heir: null }
     if (heir !== null) return heir
     await systemClock.sleep(1000, { signal })
   }
@@ -139,14 +140,18 @@ export function show ({ output }: Pick<CommandContext, 'output'>, forecast: Chan
 }
 
 async function followed ({ client, output, signal }: CommandContext, forecast: ChangeForecast, isOver: (progress: ChangeProgress) => Promise<boolean>): Promise<void> {
-  // while voters change, a moment without a majority is no failure
-  const isPassing = (error: unknown): boolean => error instanceof ClientError && error.code === 'unavailable'
   await followChange({
     output, clock: systemClock, terminal: process.stderr, signal, forecast,
-    look: async () => client.json<ChangeProgress>('GET', '/v1/changes', { signal }).catch((error: unknown) => { if (isPassing(error)) return undefined; throw error }),
-    isOver: async (progress) => isOver(progress).catch((error: unknown) => { if (isPassing(error)) return false; throw error }),
+    look: async () => unlessPassing(client.json<ChangeProgress>('GET', '/v1/changes', { signal })),
+    isOver: async (progress) => await unlessPassing(isOver(progress)) ?? false,
   })
 }
+
+/** Undefined: there was no majority to answer, and while voters change, or keys do, a moment of that is no failure. */
+const unlessPassing = async <T>(answer: Promise<T>): Promise<T | undefined> => answer.catch((error: unknown) => {
+  if (error instanceof ClientError && error.code === 'unavailable') return undefined
+  throw error
+})
 
 const below = async ({ client, signal }: CommandContext): Promise<Degraded | undefined> =>
   stillBelow(async () => client.json<NodeStatus>('GET', '/v1/status', { signal }), { clock: systemClock, signal })
