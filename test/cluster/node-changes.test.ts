@@ -138,3 +138,17 @@ describe('the nodes of a cluster in use', () => {
     expect(failed / (failed + written.length)).toBeLessThan(0.5)
   }, 420_000)
 })
+
+test('a node that was away while another joined, which has said itself what it is, knows it, and holds up nothing', async () => {
+  await using other = await realCluster(3)
+  const statusOf = async (index: number): Promise<NodeStatus> => {
+    const { client } = await other.via(index)
+    try { return await client.json<NodeStatus>('GET', '/v1/status') } finally { client.close() }
+  }
+  await other.node(2).stop()
+  const fresh = await other.cluster.add()
+  expect((await fresh.run(['node', 'set', fresh.ready?.peerId ?? '', '--zone', 'attic'])).code).toBe(0)
+  await other.node(2).start()
+  const areTogether = ({ layout, members }: NodeStatus): boolean => layout.state === 'settled' && layout.members === 4 && members.filter(({ isConnected }) => isConnected).length === 4
+  await until('all know each other, and hold', 120_000, async () => (await Promise.all([0, 1, 2, 3].map(statusOf))).every(areTogether))
+}, 240_000)

@@ -64,11 +64,13 @@ export function layoutGuard (state: ClusterState, peers: () => TablePeers): Layo
 /**
  * What a voter demands of clear rows beyond their signature: a proposer who belongs, and the table's own rule. It is asked of rows that stand, too, so age
  * is no offence: a certificate that has lapsed, or an era or a layout that has been followed by others, makes nobody a member and changes no mind.
- * @throws Corrupt
+ * `unknown` hears of a proposer of whom nothing is known here. @throws Corrupt
  */
-export function clearRowRule (state: ClusterState): RowCodecParts['checkClear'] {
+export function clearRowRule (state: ClusterState, unknown: (proposer: Uint8Array) => void = () => {}): RowCodecParts['checkClear'] {
   return ({ table, rowKey, proposer, content }) => {
-    if (!state.wasMember(peerIdOf(proposer))) throw new Corrupt('a clear row was proposed by somebody who is no member here')
+    const peer = peerIdOf(proposer)
+    if (!state.members.has(peer)) unknown(proposer)
+    if (!state.wasMember(peer)) throw new Corrupt('a clear row was proposed by somebody who is no member here')
     try {
       const envelope = decodeEnvelope(content.body)
       // nobody erases a clear row; where there was none, an identity round says so
@@ -81,13 +83,17 @@ export function clearRowRule (state: ClusterState): RowCodecParts['checkClear'] 
   }
 }
 
-function isAllowed ({ clusterId, authority, era, layout: known }: ClusterState, { table, rowKey }: { table: TableNumber, rowKey: Uint8Array }, { operations, value }: Envelope): boolean {
+/** Whether this is what the members row of a peer may say, whoever proposed it. @throws MalformedBytes */
+export function isMemberRowAt ({ clusterId, authority, era }: Pick<ClusterState, 'clusterId' | 'authority' | 'era'>, rowKey: Uint8Array, value: Uint8Array): boolean {
+  const { certificate } = parseMemberRow(value)
+  return equals(rowKey, clearRowKey(tables.members, certificate.member.subject)) && verdictOf(certificate, { clusterId, authority, era: eraThen(era, certificate), memberRowHash: 'unchecked' }).isValid
+}
+
+function isAllowed (state: ClusterState, { table, rowKey }: { table: TableNumber, rowKey: Uint8Array }, { operations, value }: Envelope): boolean {
+  const { clusterId, authority, layout: known } = state
   const isAt = (key: Uint8Array): boolean => equals(rowKey, clearRowKey(table, key))
   switch (table) {
-    case tables.members: {
-      const { certificate } = parseMemberRow(value)
-      return isAt(certificate.member.subject) && verdictOf(certificate, { clusterId, authority, era: eraThen(era, certificate), memberRowHash: 'unchecked' }).isValid
-    }
+    case tables.members: return isMemberRowAt(state, rowKey, value)
     case tables.invites:
       parseInviteRow(value)
       // absent → used or revoked, and nothing after that

@@ -1,0 +1,83 @@
+import { ByteReader, hexOf } from '../../base/bytes.ts'
+import type { Clock } from '../../base/clock.ts'
+import { type PeerId, peerIdOf } from '../../base/peer-id.ts'
+import { clearRowKey, verifiedClearRow } from '../../cluster/clear-row.ts'
+import { type MemberRow, parseMemberRow } from '../../cluster/index.ts'
+import { decodeEnvelope } from '../../tables/envelope.ts'
+import { tables } from '../../tables/index.ts'
+import type { ClusterState } from '../state.ts'
+import type { AskReplica } from './clear-rows.ts'
+import { isMemberRowAt } from './membership.ts'
+
+export interface UnknownProposersParts {
+  readonly state: ClusterState
+  readonly ask: () => AskReplica
+  /** Nodes that answer now. */
+  readonly reachable: () => Iterable<PeerId>
+  readonly clock: Clock
+}
+
+export const unknownProposersLimits = {
+  /** The oldest go first: whose row is looked at again is noted again. */
+  maxNoted: 128,
+  /** Between two that members are asked about: a voter that lies may name any number. */
+  everyMs: 500,
+} as const
+
+/**
+ * Who proposed a row of the cluster and is not known here: it has joined while this node was away. None of its rows is believed until it is known, and the one that tells of it may be its own, when it
+ * has changed that itself; it may be gone since, too. So its row is asked of the members that answer, who are believed as about layouts: who holds the data key could do worse. Without it, such rows could
+ * neither be read here nor taken over, and the layout would wait for that without end.
+ */
+export class UnknownProposers {
+  readonly #parts: UnknownProposersParts
+  /** By key, in hexadecimal. */
+  readonly #noted = new Map<string, Uint8Array>()
+  #askedMs = -Infinity
+
+  constructor (parts: UnknownProposersParts) { this.#parts = parts }
+
+  note (key: Uint8Array): void {
+    this.#noted.set(hexOf(key), key.slice())
+    const [oldest] = this.#noted.keys()
+    if (this.#noted.size > unknownProposersLimits.maxNoted && oldest !== undefined) this.#noted.delete(oldest)
+  }
+
+  /** One of them. Whom no member tells of is let go. */
+  async step (wait: { signal?: AbortSignal } = {}): Promise<'busy' | 'idle'> {
+    const { state, clock, reachable } = this.#parts
+    const [[name, key] = []] = this.#noted
+    const members = [...reachable()].filter((peer) => state.isMember(peer))
+    if (name === undefined || key === undefined || members.length === 0 || clock.monotonicMs() - this.#askedMs < unknownProposersLimits.everyMs) return 'idle'
+    this.#askedMs = clock.monotonicMs()
+    this.#noted.delete(name)
+    const row = state.members.has(peerIdOf(key)) ? undefined : await this.#found(key, members, wait)
+    if (row !== undefined) await state.remember(row)
+    return 'busy'
+  }
+
+  async #found (key: Uint8Array, members: readonly PeerId[], wait: { signal?: AbortSignal }): Promise<MemberRow | undefined> {
+    const { state, ask } = this.#parts
+    const place = { table: tables.members, rowKey: clearRowKey(tables.members, key) }
+    for (const peer of members) {
+      const answer = await ask()(peer, { kind: 'read', ...place }, wait).catch(() => { wait.signal?.throwIfAborted() }) // another one may tell
+      if (answer?.kind !== 'value' || answer.accepted === undefined) continue
+      const row = rowIn(state, place, answer.accepted)
+      if (row !== undefined) return row
+    }
+    return undefined
+  }
+}
+
+/** Whoever signed it; what it says is checked. Undefined: it is no row that may stand there. */
+function rowIn (state: ClusterState, place: { readonly table: typeof tables.members, readonly rowKey: Uint8Array }, record: Uint8Array): MemberRow | undefined {
+  try {
+    const reader = new ByteReader(verifiedClearRow(record, { ...place, clusterId: state.clusterId }).value)
+    reader.u64()
+    const isTombstone = reader.u8() !== 0
+    const { value } = decodeEnvelope(reader.rest())
+    return !isTombstone && isMemberRowAt(state, place.rowKey, value) ? parseMemberRow(value) : undefined
+  } catch {
+    return undefined
+  }
+}
