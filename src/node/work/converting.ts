@@ -25,7 +25,7 @@ export interface ConvertingParts {
 /** What gives the objects of a bucket the redundancy that it was set to. */
 export interface Converting {
   /** From now on, on a member, until what it gives is disposed. */
-  begin (engine: Pick<ObjectParts, 'registers' | 'replication' | 'content' | 'versions' | 'warn'> & { readonly buckets: Pick<Objects, 'listBuckets'> }): Promise<AsyncDisposable>
+  begin (engine: Pick<ObjectParts, 'registers' | 'replication' | 'content' | 'versions' | 'blockPlaces' | 'warn'> & { readonly buckets: Pick<Objects, 'listBuckets'> }): Promise<AsyncDisposable>
   /** Undefined: a node without keys, or it has not begun. */
   status (): ConvertReport | undefined
   readonly door: DfsNode['convert']

@@ -1,5 +1,6 @@
 import { hexOf, partitionCount, utf8 } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
+import { Unavailable } from '../../base/errors.ts'
 import { hash } from '../../base/hash.ts'
 import { detailsOf, objectAddress, type ObjectPlace } from '../change-object.ts'
 import { withStored } from '../versions/history.ts'
@@ -7,7 +8,7 @@ import type { Bucket, Objects } from '../index.ts'
 import { type CurrentVersion, decodeObjectRow, keptOf, type ObjectRow } from '../object-row.ts'
 import type { ObjectParts } from '../ports.ts'
 import { type HeldRow, OwnRows, type OwnRowsParts, type RowWalk } from './own-rows.ts'
-import { isInForm, wantedForm } from '../versions/stored.ts'
+import { type Form, isInForm, wantedForm } from '../versions/stored.ts'
 import { VersionConversion } from './version-conversion.ts'
 
 /**
@@ -18,7 +19,7 @@ import { VersionConversion } from './version-conversion.ts'
  * A *survey* walks this replica's rows of buckets that were changed, and lists versions in another form; they are read again before anything is done, and
  * converted one after the other, a few blocks a step. A survey follows that finds nothing, or what came meanwhile. What cannot be done now (a holder is away) is tried again.
  */
-export interface ConversionParts extends Pick<ObjectParts, 'registers' | 'replication' | 'content' | 'versions' | 'warn'>, OwnRowsParts {
+export interface ConversionParts extends Pick<ObjectParts, 'registers' | 'replication' | 'content' | 'versions' | 'blockPlaces' | 'warn'>, OwnRowsParts {
   readonly buckets: Pick<Objects, 'listBuckets'>
   readonly clock: Clock
   /** Blocks written side by side: fewer while users wait. */
@@ -165,6 +166,7 @@ export class Conversion {
   async #take (listed: Listed, signal: AbortSignal): Promise<void> {
     const bucket = this.#changed.get(listed.place.bucketId)
     try {
+      if (bucket !== undefined) this.#demandPlaces(wantedForm(bucket, listed.version.sizeBytes))
       const value = await this.#parts.registers.read(objectAddress(listed.place), { signal })
       const row = value === undefined || bucket === undefined ? undefined : decodeObjectRow(value)
       if (row !== undefined && bucket !== undefined) {
@@ -183,6 +185,12 @@ export class Conversion {
     this.#settled(listed.version)
   }
 
+  /** What is begun where it cannot end would stand in the row, and on disks, until it is given up. */
+  #demandPlaces ({ redundancy: { k, m } = { k: 1, m: 0 } }: Form): void {
+    const places = this.#parts.blockPlaces()
+    if (k > 1 && k + m > places) throw new Unavailable(`rs:${k}+${m} takes ${k + m} nodes that hold blocks, and there are ${places}`)
+  }
+
   async #convert ({ of, conversion }: { of: Listed, conversion: VersionConversion }, signal: AbortSignal): Promise<void> {
     try {
       const outcome = await conversion.step({ atOnce: this.#parts.atOnce?.() ?? conversionLimits.atOnce, signal })
@@ -196,7 +204,8 @@ export class Conversion {
     } catch (error) {
       signal.throwIfAborted()
       this.#job = undefined
-      await conversion.abandon()
+      // what is begun stays: an id a try would be a death a try, and deaths are kept for good
+      conversion[Symbol.dispose]()
       this.#failed(error)
     }
   }
@@ -212,8 +221,9 @@ export class Conversion {
   #failed (error: unknown): void {
     this.#work.failures++
     this.#total.failures++
-    this.#failure = error instanceof Error ? error.message : String(error)
-    this.#parts.warn('a version could not be converted now', error)
+    const failure = error instanceof Error ? error.message : String(error)
+    if (failure !== this.#failure) this.#parts.warn('a version could not be converted now', error)
+    this.#failure = failure
   }
 }
 

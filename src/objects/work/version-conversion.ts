@@ -10,7 +10,7 @@ import { isSameVersion, type Version } from '../versions/version.ts'
 /**
  * One version's blocks, in another form. As in a put, a fresh id stands in the row's `pending` before any block is offered for it, and one compare-and-set ends it: the
  * version's blocks are kept for that id from then on, and the id they were kept for moves to `dropped`. The version itself stays what it is. A crash anywhere
- * before that leaves the id in `pending`, with what it is for: whoever converts the version next goes on with it. Two that share it write the same, and one commits. Whoever overwrites or removes the version meanwhile wins; what is left then
+ * before that leaves the id in `pending`, with what it is for, and so does a failure: whoever converts the version next goes on with it. Two that share it write the same, and one commits. Whoever overwrites or removes the version meanwhile wins; what is left then
  * stands still, and is given up.
  */
 export interface Converting {
@@ -67,17 +67,6 @@ export class VersionConversion {
     return await this.#commit(signal) ? 'converted' : 'gone'
   }
 
-  /** What was written for it may go. */
-  async abandon (): Promise<void> {
-    this.#stopHeartbeat()
-    if (this.#blocks === undefined) return
-    try {
-      await this.#change((row) => withoutPending(row, this.#pending))
-    } catch (error) {
-      this.#parts.warn('a conversion that failed stays pending until it is given up', error)
-    }
-  }
-
   [Symbol.dispose] (): void { this.#stopHeartbeat() }
 
   async #begin (signal: AbortSignal): Promise<boolean> {
@@ -111,8 +100,17 @@ export class VersionConversion {
     const { salt, epoch } = this.#pending
     const isDone = await this.#change((row) => withConverted(row, version, { from: blocksOf(version), to: { salt, epoch, ...to }, pending: this.#pending }), signal)
     this.#stopHeartbeat()
-    if (!isDone) await this.abandon()
+    if (!isDone) await this.#abandon()
     return isDone
+  }
+
+  /** What was written for it may go. */
+  async #abandon (): Promise<void> {
+    try {
+      await this.#change((row) => withoutPending(row, this.#pending))
+    } catch (error) {
+      this.#parts.warn('a conversion that came too late stays pending until it is given up', error)
+    }
   }
 
   /** What is there already in that form is recorded for the fresh id; the rest is read and written. */

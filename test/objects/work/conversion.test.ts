@@ -46,7 +46,9 @@ async function world ({ copies = 3, shards, versioning, wrap = (registers) => re
     const isThere = (cid: Cid): boolean => { const of = objects.put.get(cid); return of !== undefined && (k === 1 ? of.k === 1 : of.k === k && of.m === m) }
     return { ...inner, adopt: async (cids) => inner.adopt(cids.filter(isThere)) }
   }
-  const parts = { ...objects.parts, content: { ...objects.parts.content, ...content }, replication: { ...objects.parts.replication, writer }, registers: nodes.nodes[0]?.registers as Registers }
+  const warnings: string[] = []
+  const warn = (message: string): void => { warnings.push(message) }
+  const parts = { ...objects.parts, warn, content: { ...objects.parts.content, ...content }, replication: { ...objects.parts.replication, writer }, registers: nodes.nodes[0]?.registers as Registers }
   const store = objectStore(parts)
   await store.createBucket('bucket', { ...(shards === undefined ? { copies } : { shards }), ...(versioning === undefined ? {} : { settings: { versioning } }) })
   const bucket = async (): Promise<Bucket> => store.bucket('bucket')
@@ -59,6 +61,7 @@ async function world ({ copies = 3, shards, versioning, wrap = (registers) => re
   const work = async (of: readonly Conversion[] = conversions): Promise<void> => { for (const one of of) { one.now(); while (await one.step({ signal }) === 'busy'); } }
   return {
     portsOf, lastPut: objects.put, nodes, time, store, conversions, restarted, work, bucket,
+    warnings, setPlaces: (places: number) => { objects.places = places },
     setFailure: (failure: Error | undefined) => { objects.failure = failure },
     put: async (key: string, text = large) => store.put(target(key), bytesOf(text)),
     rowOf: async (key = 'key'): Promise<ObjectRow> => decodeObjectRow(await parts.registers.read({ table: tables.objects, scope: fromHex((await bucket()).id), key: utf8(key) }) as Uint8Array),
@@ -255,6 +258,37 @@ describe('conversion', () => {
     expect((await rowOf()).pending).toEqual([])
     expect((await rowOf()).dropped).toHaveLength(1)
     expect(await read()).toBe(large)
+  })
+
+  test('tries again for the id that it has begun with (each try left the death of one, for good: of many objects millions, while a node was away)', async () => {
+    const { put, store, work, rowOf, read, left, setFailure } = await world()
+    await put('key')
+    await store.setRedundancy('bucket', { shards: '2+1' })
+    setFailure(new Unavailable('a block reached 2 of the 3 holders it needs'))
+    for (let i = 0; i < 5; i++) await work()
+    const { pending, dropped } = await rowOf()
+    expect([pending.length, dropped]).toEqual([1, []])
+    setFailure(undefined)
+    await work()
+    await work()
+    const row = await rowOf()
+    expect(row.current?.stored?.salt).toEqual(pending[0]?.salt)
+    expect([row.pending, row.dropped.length, left()]).toEqual([[], 1, 0])
+    expect(await read()).toBe(large)
+  })
+
+  test('begins nothing where fewer nodes hold blocks than the code has shards, and says so once a try', async () => {
+    const { put, store, work, rowOf, setPlaces, conversions, warnings } = await world()
+    await Promise.all(['key', 'another', 'a third'].map(async (key) => put(key)))
+    await store.setRedundancy('bucket', { shards: '4+2' })
+    setPlaces(5)
+    await work()
+    expect(await rowOf()).toMatchObject({ pending: [], dropped: [] })
+    expect(new Set(conversions.flatMap((one) => one.status().failure ?? []))).toEqual(new Set(['rs:4+2 takes 6 nodes that hold blocks, and there are 5']))
+    expect(warnings.length).toBeLessThanOrEqual(conversions.length)
+    setPlaces(6)
+    await work()
+    expect((await rowOf()).current?.stored).toMatchObject({ redundancy: { k: 4, m: 2 } })
   })
 
   test('waits for what cannot be written now, says why, and tries again', async () => {
