@@ -69,14 +69,14 @@ export class UnknownProposers {
   }
 }
 
-/** Whoever signed it; what it says is checked. Undefined: it is no row that may stand there. */
-function rowIn (state: ClusterState, place: { readonly table: typeof tables.members, readonly rowKey: Uint8Array }, record: Uint8Array): MemberRow | undefined {
+/** Whoever signed it; what it says is checked. It may be of an era that is not known here, and that era's row be signed by the same one. Undefined: it is no row that may stand there. */
+function rowIn ({ clusterId, authority, era }: ClusterState, place: { readonly table: typeof tables.members, readonly rowKey: Uint8Array }, record: Uint8Array): MemberRow | undefined {
   try {
-    const reader = new ByteReader(verifiedClearRow(record, { ...place, clusterId: state.clusterId }).value)
+    const reader = new ByteReader(verifiedClearRow(record, { ...place, clusterId }).value)
     reader.u64()
     const isTombstone = reader.u8() !== 0
     const { value } = decodeEnvelope(reader.rest())
-    return !isTombstone && isMemberRowAt(state, place.rowKey, value) ? parseMemberRow(value) : undefined
+    return !isTombstone && isMemberRowAt({ clusterId, authority, era: { ...era, number: Number.MAX_SAFE_INTEGER } }, place.rowKey, value) ? parseMemberRow(value) : undefined
   } catch {
     return undefined
   }

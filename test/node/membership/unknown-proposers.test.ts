@@ -56,6 +56,14 @@ describe('who proposed a row of the cluster, and is not known', () => {
     expect(await unknown.step()).toBe('idle')
   })
 
+  test('is learned of though it has joined in an era that is not known here: the row of that era may be its own', async () => {
+    const late = cluster.invite('invite', { era: 3 })
+    const { state, unknown } = known({ founder: record({ row: rowOf(cluster.member('dave', { by: keyNamed('invite'), era: 3 }), late) }) })
+    unknown.note(dave.subject)
+    await unknown.step()
+    expect([state.wasMember(peerNamed('dave')), state.belongs(peerNamed('dave'))]).toEqual([true, false])
+  })
+
   test('is not asked of those who hold no keys, nor of itself', async () => {
     const { state, unknown, asked } = known({ wit: record(), dave: record() })
     unknown.note(dave.subject)
