@@ -1,9 +1,10 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { Refused, Unavailable } from '../../../src/base/errors.ts'
 import { keyOf } from '../../../src/base/peer-id.ts'
-import { parseLayout, roles } from '../../../src/cluster/index.ts'
+import { encodeMemberRow, parseLayout, parseMemberRow, roles } from '../../../src/cluster/index.ts'
 import { clusterAddress, layoutAddress } from '../../../src/node/membership/membership.ts'
 import { tables } from '../../../src/tables/index.ts'
+import { MemoryRowStore } from '../../../src/tables/memory-row-store.ts'
 import { certificateOf, paperCluster, peerNamed } from '../../support/cluster-identities.ts'
 import { joinedRow, type SettlingNodes, settlingNodes } from '../../support/settling-nodes.ts'
 
@@ -69,6 +70,27 @@ describe('the first bucket', () => {
       for (const name of ['bob', 'carol']) expect(parseLayout(await nodes.of(name).registers.read(layoutAddress) ?? new Uint8Array(0)).state).toBe('settled')
       return
     }
+  })
+
+  test.each([1, 9])('has all of them know what the founder decides while it settles (at save %i)', async (at) => {
+    const nodes = await settlingNodes(names)
+    const { state, registers } = nodes.of('founder')
+    const address = clusterAddress(tables.members, keyOf(peerNamed('carol')))
+    const save = Reflect.get(MemoryRowStore.prototype, 'save') as MemoryRowStore['save']
+    let saves = 0
+    const spy = vi.spyOn(MemoryRowStore.prototype, 'save').mockImplementation(async function (this: MemoryRowStore, ...of) {
+      if (state.layout.state === 'closing' && ++saves === at) {
+        await registers.change(address, (value) => ({ kind: 'write', value: encodeMemberRow({ ...parseMemberRow(value ?? new Uint8Array(0)), zone: 'attic' }), result: undefined }))
+        expect(state.layout.state).toBe('closing')
+      }
+      await Reflect.apply(save, this, of)
+    })
+    await nodes.of('bob').settle()
+    spy.mockRestore()
+    expect(saves).toBeGreaterThan(at)
+    nodes.die('founder')
+    await nodes.greet()
+    expect(parseMemberRow(await nodes.of('bob').registers.read(address) ?? new Uint8Array(0)).zone).toBe('attic')
   })
 
   test('closes nothing while it could not be finished: fewer than a majority are up', async () => {
