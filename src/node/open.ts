@@ -268,7 +268,7 @@ class Node {
         era: () => state.era,
         adopt: async (era) => { await this.#eras.adopt(era) },
         askVoters: async () => { await this.#eras.ask() },
-        memberRowHash: async (key) => memberRowHash(state, () => this.#registers, key),
+        memberRowHash: async (key) => memberRowHash(state, () => this.#registers, key, (of) => { this.#unknownProposers.note(of) }),
       }),
       greeted: async (greeting) => {
         const isKnown = this.#network.admission.isAdmitted(greeting.peer)

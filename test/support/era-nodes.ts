@@ -16,6 +16,7 @@ import { FloorKeeper } from '../../src/node/rows/floor-keeper.ts'
 import { readKeyring, writeKeyring } from '../../src/node/membership/keys.ts'
 import { Retag } from '../../src/node/membership/retag.ts'
 import { keylessRing, ringOf } from '../../src/node/membership/ring-keeper.ts'
+import { UnknownProposers } from '../../src/node/membership/unknown-proposers.ts'
 import { clearRowRule, clusterAddress, memberRowHash } from '../../src/node/membership/membership.ts'
 import { endSessions, epochCapability, epochIn } from '../../src/node/membership/sessions.ts'
 import { ClusterState, readFacts, writeFacts } from '../../src/node/state.ts'
@@ -39,6 +40,7 @@ export interface EraNode {
   readonly state: ClusterState
   readonly parts: EraChangeParts
   readonly retag: Retag
+  readonly unknown: UnknownProposers
   readonly floors: FloorKeeper
   readonly epochs: Epochs
   readonly eras: Eras
@@ -75,8 +77,17 @@ export const firstSecret = seedNamed('S 1')
 export const namesSecret = seedNamed('N')
 const ring = { names: namesSecret, epochs: new Map([[1, firstSecret]]) }
 
-/** The first is the founder and has the authority's key; all have joined, and all decide about every row. `role` of the others: member unless said otherwise. */
-export async function eraNodes (names: readonly string[], { roleOf = () => roles.member }: { roleOf?: (name: string) => Role } = {}): Promise<EraNodes> {
+export interface EraNodesOptions {
+  /** Member unless said otherwise. */
+  readonly roleOf?: (name: string) => Role
+  /** Who have joined since the era began, which does not list them. */
+  readonly newcomers?: readonly string[]
+  /** Who were away since before the newcomers joined, and know nothing of them. */
+  readonly away?: readonly string[]
+}
+
+/** The first is the founder and has the authority's key; all have joined, and all decide about every row. */
+export async function eraNodes (names: readonly string[], { roleOf = () => roles.member, newcomers = [], away = [] }: EraNodesOptions = {}): Promise<EraNodes> {
   const [founder = ''] = names
   const network = memoryNetwork()
   const voterNames = names.filter((name) => roleOf(name) !== roles.storage)
@@ -89,7 +100,7 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
   const firstKeys = new ClusterKeys({ clusterId: cluster.clusterId, ...ring })
   const firstEra = eraOf([signStatement(keyNamed('cluster authority'), {
     clusterId: cluster.clusterId, era: 1, subject: new Uint8Array(32), kind: 'era', checkN: firstKeys.checkNames, floor: 0, checks: [{ epoch: 1, check: firstKeys.epoch(1).check }],
-    listed: members.map((member) => ({ subject: member.subject, statementHash: hashOfStatement(member) })),
+    listed: members.filter((_, i) => !newcomers.includes(names[i] ?? '')).map((member) => ({ subject: member.subject, statementHash: hashOfStatement(member) })),
   }) as EraStatement])
   const disks = new Map(names.map((name) => [name, { files: memoryFiles(), rows: memoryRowDisk(layoutMember(name).storeId) }]))
   const lives = new Map<string, Life>()
@@ -112,7 +123,10 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
     const isKeyless = facts.certificate.member.role !== roles.member
     const keys = isKeyless ? undefined : new ClusterKeys({ clusterId: cluster.clusterId, ...keyring.ring })
     let retag: Retag | undefined
-    const codec = rowCodec({ clusterId: cluster.clusterId, keys, signer: keyNamed(name), random: seededRandom(names.indexOf(name)), checkClear: clearRowRule(state), floor: () => state.era.floor, demanded: () => retag?.demanded ?? 0 })
+    // every look at the clock is long after the one before
+    const hasty = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() * 1e6 }
+    const unknown = new UnknownProposers({ state, ask: () => ask, reachable: () => reachable(), clock: hasty })
+    const codec = rowCodec({ clusterId: cluster.clusterId, keys, signer: keyNamed(name), random: seededRandom(names.indexOf(name)), checkClear: clearRowRule(state, (proposer) => { unknown.note(proposer) }), floor: () => state.era.floor, demanded: () => retag?.demanded ?? 0 })
     const store = new MemoryRowStore({ disk: rowDisk, ballotOf: (table, record) => codec.ballotOf(table, record), sync: async () => { step() } })
     const requests = network.of(self)
     const mortalRequests: typeof requests = { ...requests, request: async (...asked) => { const answer = await requests.request(...asked); step(); return answer }, handle: async (...of) => requests.handle(...of) }
@@ -135,7 +149,7 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
       self: () => ({ certificate: state.certificate, era: state.era, versions: [1], capabilities: [epochCapability(epochs.newest)], freeBytes: 0, layoutVersion: 1n, addresses: [], store: { id: rowDisk.storeId, position: 0n }, yours: undefined }),
       verify: membershipCheck({
         clusterId: cluster.clusterId, authority: cluster.authority, era: () => state.era, adopt: async (era) => { await eras.adopt(era) }, askVoters: async () => { await eras.ask() },
-        memberRowHash: async (key) => memberRowHash(state, () => registers, key),
+        memberRowHash: async (key) => memberRowHash(state, () => registers, key, (of) => { unknown.note(of) }),
       }),
       greeted: (greeting) => { life.greetings.set(greeting.peer, greeting) },
     })
@@ -152,8 +166,8 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
     const tagging = new Retag({ self, state, store, replica, codec, voters, ask, taggedIn: keys === undefined ? undefined : () => keys.currentEpoch, reachable })
     retag = tagging
     await serveRing(mortalRequests, isKeyless ? keylessRing(tagging) : ringOf(epochs, tagging))
-    const floors = new FloorKeeper({ eraParts: parts, everyVoter: () => voterPeers.filter((peer) => state.belongs(peer)), demand: (epoch) => tagging.demand(epoch), peers: rings, clock: { ...systemClock, monotonicMs: () => systemClock.monotonicMs() * 1e6 } })
-    const node: EraNode = { self, state, parts, retag: tagging, floors, epochs, eras, keys: keys ?? firstKeys, registers, replica, store, codec, get admitted () { return new Set(life.greetings.keys()) }, greet: async (other) => greet(peerNamed(other)) }
+    const floors = new FloorKeeper({ eraParts: parts, everyVoter: () => voterPeers.filter((peer) => state.belongs(peer)), demand: (epoch) => tagging.demand(epoch), peers: rings, clock: hasty })
+    const node: EraNode = { self, state, parts, unknown, retag: tagging, floors, epochs, eras, keys: keys ?? firstKeys, registers, replica, store, codec, get admitted () { return new Set(life.greetings.keys()) }, greet: async (other) => greet(peerNamed(other)) }
     Object.assign(life, { node })
     lives.set(name, life)
     network.revive(self)
@@ -165,7 +179,7 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
     await writeKeyring(disk, {
       nodeSeed: seedNamed(name), exchangeSeed: seedNamed(`${name} kx`), diskKey: seedNamed('disk'), clusterId: cluster.clusterId, ring, authoritySeed: name === founder ? seedNamed('cluster authority') : undefined,
     }, keyringKey, { random: seededRandom(7) })
-    await writeFacts(disk, { clusterId: cluster.clusterId, authority: cluster.authority, certificate, era: firstEra, layout: openLayout(layoutMember(founder)), members: rows })
+    await writeFacts(disk, { clusterId: cluster.clusterId, authority: cluster.authority, certificate, era: firstEra, layout: openLayout(layoutMember(founder)), members: rows.filter((_, i) => !away.includes(name) || !newcomers.includes(names[i] ?? '')) })
     await start(name)
   }
   const nodes: EraNodes = {

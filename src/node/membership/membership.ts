@@ -114,11 +114,17 @@ function eraThen (era: Era, { admin, member }: Certificate): Era {
   return { ...era, number: Math.min(era.number, member.era), listed: stood }
 }
 
-/** H of the member statement of a peer: as this node knows it, else as the voters do; what is learned is kept. */
-export async function memberRowHash (state: ClusterState, registers: () => Registers, key: Uint8Array): Promise<Uint8Array | undefined> {
+/**
+ * H of the member statement of a peer: as this node knows it, else as the voters do; what is learned is kept. `unknown` hears of one of whom they could not be
+ * asked: it may be one of those without whom there is no majority.
+ */
+export async function memberRowHash (state: ClusterState, registers: () => Registers, key: Uint8Array, unknown: (key: Uint8Array) => void = () => {}): Promise<Uint8Array | undefined> {
   const known = state.memberHash(peerIdOf(key))
   if (known !== undefined) return known
-  const value = await registers().read(clusterAddress(tables.members, key))
+  const value = await registers().read(clusterAddress(tables.members, key)).catch((error: unknown) => {
+    if (error instanceof Unavailable) unknown(key)
+    throw error
+  })
   if (value === undefined) return undefined
   const row = parseMemberRow(value)
   await state.remember(row)

@@ -28,6 +28,8 @@ export const unknownProposersLimits = {
  * Who proposed a row of the cluster and is not known here: it has joined while this node was away. None of its rows is believed until it is known, and the one that tells of it may be its own, when it
  * has changed that itself; it may be gone since, too. So its row is asked of the members that answer, who are believed as about layouts: who holds the data key could do worse. Without it, such rows could
  * neither be read here nor taken over, and the layout would wait for that without end.
+ *
+ * So with a peer that greets, when no majority can be asked for its row: where more have joined meanwhile than were there before, they are the majority, and none of them would be let in.
  */
 export class UnknownProposers {
   readonly #parts: UnknownProposersParts

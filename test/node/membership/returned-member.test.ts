@@ -1,0 +1,27 @@
+import { describe, expect, test } from 'vitest'
+import { utf8 } from '../../../src/base/bytes.ts'
+import { tables } from '../../../src/tables/index.ts'
+import { peerNamed } from '../../support/cluster-identities.ts'
+import { type EraNodes, eraNodes } from '../../support/era-nodes.ts'
+
+const newcomers = ['nina', 'nora', 'nick', 'noel']
+
+/** What one does in the background until there is nothing left to do, and everybody greets everybody. */
+async function settled (nodes: EraNodes, name: string): Promise<void> {
+  for (let i = 0; i < 3; i++) {
+    await nodes.greetAll()
+    while (await nodes.of(name).unknown.step() === 'busy');
+  }
+}
+
+describe('a member that was away', () => {
+  test('while more have joined than it knows: their rows, which only they and others like them could read to it, are had from one that it knows', async () => {
+    const nodes = await eraNodes(['founder', 'bob', 'carol', ...newcomers], { newcomers, away: ['carol'] })
+    expect([...nodes.of('carol').admitted].toSorted()).toEqual(['founder', 'bob'].map(peerNamed).toSorted())
+    await settled(nodes, 'carol')
+    expect(nodes.of('carol').admitted.size).toBe(6)
+    const at = { table: tables.objects, scope: new Uint8Array(16), key: utf8('k') }
+    await nodes.of('carol').registers.change(at, () => ({ kind: 'write', value: utf8('v'), result: undefined }))
+    expect(await nodes.of('nina').registers.read(at)).toEqual(utf8('v'))
+  })
+})
