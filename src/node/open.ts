@@ -61,7 +61,7 @@ import { keyringKeyOf, readKeyring } from './membership/keys.ts'
 import { readKnownPeers, writeKnownPeers } from './membership/known-peers.ts'
 import type { LayoutKeeper } from './layout/layout-keeper.ts'
 import { IndexRebuild } from './rows/listing.ts'
-import { addressesIn, clearRowRule, layoutGuard, memberRowHash } from './membership/membership.ts'
+import { addressesIn, clearRowRule, layoutGuard, memberRowHash, votersIn } from './membership/membership.ts'
 import { UnknownProposers } from './membership/unknown-proposers.ts'
 import { MemberSearch } from './membership/member-search.ts'
 import { memberSideOf } from './member-side.ts'
@@ -249,7 +249,7 @@ class Node {
 
   async #openNetwork (open: AsyncDisposableStack): Promise<void> {
     const { config, clock, random, keyring, state, logger } = this.#parts
-    this.#eras = new Eras({ state, registers: () => this.#registers, risen: () => { this.#risen() }, clock })
+    this.#eras = new Eras({ state, registers: () => this.#registers, voters: () => votersIn(state), risen: () => { this.#risen() }, clock })
     this.#greetings = new Greetings({
       state, clock, positions: this.#positions, network: () => this.#network, hello: () => hello,
       adoptLayout: async (version, from) => layoutGuard(state, () => this.#peers).adopt(version, from),
@@ -267,7 +267,7 @@ class Node {
         clusterId: state.clusterId, authority: state.authority,
         era: () => state.era,
         adopt: async (era) => { await this.#eras.adopt(era) },
-        askVoters: async () => { await this.#eras.ask() },
+        askVoters: async (peer, shown) => { await this.#eras.hear(peer, shown) },
         memberRowHash: async (key) => memberRowHash(state, () => this.#registers, key, (of) => { this.#unknownProposers.note(of) }),
       }),
       greeted: async (greeting) => {

@@ -1,5 +1,4 @@
 import { type ByteReader, type ByteWriter, equals, MalformedBytes } from '../base/bytes.ts'
-import { Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
 import { type Certificate, encodeCertificate, type Era, eraLimits, isByAuthority, isEraByRight, isInEra, isSameEra, mergedEra, readCertificate, readEra, statementLimits, type Verdict, verdictOf, writeEra } from '../cluster/index.ts'
 
@@ -19,8 +18,8 @@ export interface MembershipSources {
   era (): Era
   /** Makes a merged era durable, closes sessions of who left. */
   adopt (era: Era): Promise<void>
-  /** Adopts the era that a majority of voters has. @throws Unavailable */
-  askVoters (): Promise<void>
+  /** Adopts the era that a majority of voters has, if that can be found out; this peer shows one that is not known here. */
+  askVoters (peer: PeerId, shown: Era): Promise<void>
   /** H of the member statement in the members row of this key: from the row as this node has it, else from the voters. Undefined: no such row. */
   memberRowHash (peerKey: Uint8Array): Promise<Uint8Array | undefined>
 }
@@ -29,7 +28,7 @@ export interface MembershipSources {
 export const membershipCheck = (sources: MembershipSources): Verify => async (peer, { certificate, era: shown }) => {
   const { clusterId, authority } = sources
   if (!equals(certificate.member.subject, keyOf(peer))) return { isValid: false, why: 'a certificate of another peer' }
-  const era = await risenEra(sources, shown)
+  const era = await risenEra(sources, peer, shown)
   if (era === undefined) return { isValid: false, why: 'an era by nobody in the chain' }
   // a chain that anybody can make for himself is not worth a majority's answer
   const chain = verdictOf(certificate, { clusterId, authority, era, memberRowHash: 'unchecked' })
@@ -45,13 +44,13 @@ export const membershipCheck = (sources: MembershipSources): Verify => async (pe
  * not: a removed one could show an era of its own making to whoever has not heard of its removal. It is asked of a majority of voters, and while
  * that cannot be had the peer is looked at under the era known here.
  */
-async function risenEra (sources: MembershipSources, shown: Era): Promise<Era | undefined> {
+async function risenEra (sources: MembershipSources, peer: PeerId, shown: Era): Promise<Era | undefined> {
   const { clusterId, authority } = sources
   const current = sources.era()
   if (shown.number < current.number || isSameEra(shown, current)) return current
   if (!isEraByRight(shown, { clusterId, authority })) return undefined
   if (!isByAuthority(shown, authority)) {
-    await sources.askVoters().catch((error: unknown) => { if (!(error instanceof Unavailable)) throw error })
+    await sources.askVoters(peer, shown)
     return sources.era()
   }
   try { return mergedEra(current, shown) } catch (error) {

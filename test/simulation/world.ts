@@ -468,7 +468,7 @@ export class World {
     this.#noteSoundness()
     const guard = layoutGuard(state, () => engine.peers)
     process.index = listed
-    const eras = new Eras({ state, registers: () => engine.registers, risen: (era) => { this.say(`${name}: era ${era.number}`) }, clock })
+    const eras = new Eras({ state, registers: () => engine.registers, voters: () => engine.voters, risen: (era) => { this.say(`${name}: era ${era.number}`) }, clock })
     process.eras = this.#variant.eras?.(eras) ?? eras
     process.latecomers = new Latecomers({ clock, warn: () => {} })
     // who is left out by the other's era hears of that, and of nothing else

@@ -2,7 +2,7 @@ import { systemClock } from '../../src/base/clock.ts'
 import { Unavailable } from '../../src/base/errors.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
 import { seededRandom } from '../../src/base/random.ts'
-import { type Certificate, encodeMemberRow, eraOf, type EraStatement, hashOfStatement, type MemberRow, type MemberStatement, openLayout, type Role, roles, signStatement } from '../../src/cluster/index.ts'
+import { type Certificate, encodeEra, encodeMemberRow, eraAfter, eraOf, type EraStatement, hashOfStatement, type MemberRow, type MemberStatement, openLayout, type Role, roles, signStatement } from '../../src/cluster/index.ts'
 import type { Files } from '../../src/disk/index.ts'
 import { memoryFiles } from '../../src/disk/memory-files.ts'
 import { ClusterKeys, exchangeKeyOf, type Keyring, type KeyringKey } from '../../src/encryption/index.ts'
@@ -10,7 +10,7 @@ import type { AskReplica } from '../../src/node/membership/clear-rows.ts'
 import { Epochs } from '../../src/node/membership/epochs.ts'
 import type { EraChangeParts } from '../../src/node/membership/era-change.ts'
 import { Latecomers } from '../../src/node/membership/latecomers.ts'
-import { Eras, eraSuccession } from '../../src/node/membership/eras.ts'
+import { eraAddress, Eras, eraSuccession } from '../../src/node/membership/eras.ts'
 import { everyMemberRow } from '../../src/node/membership/every-member.ts'
 import { FloorKeeper } from '../../src/node/rows/floor-keeper.ts'
 import { readKeyring, writeKeyring } from '../../src/node/membership/keys.ts'
@@ -84,17 +84,19 @@ export interface EraNodesOptions {
   readonly newcomers?: readonly string[]
   /** Who were away since before the newcomers joined, and know nothing of them. */
   readonly away?: readonly string[]
+  /** The newcomers have joined in an era that this one, whom the authority had made an admin meanwhile, made: it lists the others, and who was away knows nothing of it. */
+  readonly eraBy?: string
 }
 
 /** The first is the founder and has the authority's key; all have joined, and all decide about every row. */
-export async function eraNodes (names: readonly string[], { roleOf = () => roles.member, newcomers = [], away = [] }: EraNodesOptions = {}): Promise<EraNodes> {
+export async function eraNodes (names: readonly string[], { roleOf = () => roles.member, newcomers = [], away = [], eraBy }: EraNodesOptions = {}): Promise<EraNodes> {
   const [founder = ''] = names
   const network = memoryNetwork()
   const voterNames = names.filter((name) => roleOf(name) !== roles.storage)
   const voterPeers = voterNames.map(peerNamed)
   const voters = votersBy({ version: () => 1n, groupsOf: () => [voterPeers] })
   const members = names.map((name) => signStatement(keyNamed('cluster authority'), {
-    clusterId: cluster.clusterId, era: 1, subject: keyNamed(name).publicKey, kind: 'member', role: roleOf(name), kx: exchangeKeyOf(seedNamed(`${name} kx`)), serial: 1, zone: '',
+    clusterId: cluster.clusterId, era: eraBy !== undefined && newcomers.includes(name) ? 2 : 1, subject: keyNamed(name).publicKey, kind: 'member', role: roleOf(name), kx: exchangeKeyOf(seedNamed(`${name} kx`)), serial: 1, zone: '',
   }) as MemberStatement)
   const rows: readonly MemberRow[] = members.map((member, i) => ({ certificate: certificateOf(member), capacityBytes: 1, addresses: [], storeId: roleOf(names[i] ?? '') === roles.storage ? undefined : layoutMember(names[i] ?? '').storeId }))
   const firstKeys = new ClusterKeys({ clusterId: cluster.clusterId, ...ring })
@@ -102,6 +104,8 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
     clusterId: cluster.clusterId, era: 1, subject: new Uint8Array(32), kind: 'era', checkN: firstKeys.checkNames, floor: 0, checks: [{ epoch: 1, check: firstKeys.epoch(1).check }],
     listed: members.filter((_, i) => !newcomers.includes(names[i] ?? '')).map((member) => ({ subject: member.subject, statementHash: hashOfStatement(member) })),
   }) as EraStatement])
+  const standing = members.filter((_, i) => !newcomers.includes(names[i] ?? ''))
+  const era = eraBy === undefined ? firstEra : eraAfter(firstEra, { signer: keyNamed(eraBy), listed: [...standing, cluster.admin(eraBy)] })
   const disks = new Map(names.map((name) => [name, { files: memoryFiles(), rows: memoryRowDisk(layoutMember(name).storeId) }]))
   const lives = new Map<string, Life>()
   const nameOf = (peer: PeerId): string => names.find((name) => peerNamed(name) === peer) ?? ''
@@ -137,7 +141,7 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
       layout: { version: 1n, encoded: () => new Uint8Array(0), adopt: async () => {} },
     })
     const registers = registersOver({ self, peers, replica, counters: store, voters, codec, describe: () => undefined, clock: systemClock, random: seededRandom(names.indexOf(name)), adoptLayout: async () => {} })
-    const eras = new Eras({ state, registers: () => registers, clock: systemClock, risen: () => {
+    const eras = new Eras({ state, registers: () => registers, voters: () => voters, clock: systemClock, risen: () => {
       for (const peer of endSessions({ state, greetings: life.greetings, network: { expel: async (left) => { network.estrange(self, left) } }, warn: () => {} })) network.estrange(self, peer)
     } })
     const rings = ringPeers(mortalRequests)
@@ -148,7 +152,7 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
     const hello: Hello = helloProtocol({
       self: () => ({ certificate: state.certificate, era: state.era, versions: [1], capabilities: [epochCapability(epochs.newest)], freeBytes: 0, layoutVersion: 1n, addresses: [], store: { id: rowDisk.storeId, position: 0n }, yours: undefined }),
       verify: membershipCheck({
-        clusterId: cluster.clusterId, authority: cluster.authority, era: () => state.era, adopt: async (era) => { await eras.adopt(era) }, askVoters: async () => { await eras.ask() },
+        clusterId: cluster.clusterId, authority: cluster.authority, era: () => state.era, adopt: async (era) => { await eras.adopt(era) }, askVoters: async (peer, shown) => { await eras.hear(peer, shown) },
         memberRowHash: async (key) => memberRowHash(state, () => registers, key, (of) => { unknown.note(of) }),
       }),
       greeted: (greeting) => { life.greetings.set(greeting.peer, greeting) },
@@ -179,7 +183,7 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
     await writeKeyring(disk, {
       nodeSeed: seedNamed(name), exchangeSeed: seedNamed(`${name} kx`), diskKey: seedNamed('disk'), clusterId: cluster.clusterId, ring, authoritySeed: name === founder ? seedNamed('cluster authority') : undefined,
     }, keyringKey, { random: seededRandom(7) })
-    await writeFacts(disk, { clusterId: cluster.clusterId, authority: cluster.authority, certificate, era: firstEra, layout: openLayout(layoutMember(founder)), members: rows.filter((_, i) => !away.includes(name) || !newcomers.includes(names[i] ?? '')) })
+    await writeFacts(disk, { clusterId: cluster.clusterId, authority: cluster.authority, certificate, era: away.includes(name) ? firstEra : era, layout: openLayout(layoutMember(founder)), members: rows.filter((_, i) => !away.includes(name) || !newcomers.includes(names[i] ?? '')) })
     await start(name)
   }
   const nodes: EraNodes = {
@@ -200,6 +204,7 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
     },
   }
   await nodes.greetAll()
+  if (era !== firstEra) await nodes.of(founder).registers.change(eraAddress, () => ({ kind: 'write', value: encodeEra(era), result: undefined }))
   for (const row of rows) {
     await nodes.of(founder).registers.change(clusterAddress(tables.members, row.certificate.member.subject), () => ({ kind: 'write', value: encodeMemberRow(row), result: undefined }))
   }

@@ -1,7 +1,12 @@
+import { hexOf } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { Corrupt, Unavailable } from '../../base/errors.ts'
-import { clusterRowKeys, type Era, isSameEra, mayFollow, parseEra } from '../../cluster/index.ts'
-import { type Registers, type RowCodec, tables } from '../../tables/index.ts'
+import { hash } from '../../base/hash.ts'
+import type { PeerId } from '../../base/peer-id.ts'
+import { clusterRowKeys, encodeEra, type Era, isSameEra, mayFollow, parseEra } from '../../cluster/index.ts'
+import { clearPartition } from '../../tables/clear-rows.ts'
+import { electorsOf, isMajority } from '../../tables/electorate.ts'
+import { type Registers, type RowCodec, tables, type Voters } from '../../tables/index.ts'
 import { openRecord } from '../../tables/opened-record.ts'
 import type { Succession } from '../../tables/replica.ts'
 import { clusterAddress } from './membership.ts'
@@ -12,6 +17,7 @@ export const eraAddress = clusterAddress(tables.era, clusterRowKeys.era)
 export interface ErasParts {
   readonly state: ClusterState
   readonly registers: () => Registers
+  readonly voters: () => Pick<Voters, 'electorate'>
   /** The era is on disk here, and rules from now on: whoever it leaves out has to go. */
   readonly risen: (era: Era) => void
   readonly clock: Clock
@@ -26,6 +32,8 @@ export const eraTiming = { askEveryMs: 60_000 } as const
 export class Eras {
   readonly #parts: ErasParts
   #askedMs = -Infinity
+  /** Of eras that could not be asked for, what voters have shown last: H of it. */
+  readonly #shown = new Map<PeerId, string>()
 
   constructor (parts: ErasParts) { this.#parts = parts }
 
@@ -42,6 +50,21 @@ export class Eras {
     const value = await this.#parts.registers().read(eraAddress, wait)
     // absent: no era has followed the one that every node was born with
     if (value !== undefined) await this.adopt(parseEra(value))
+  }
+
+  /**
+   * As `ask`, of an era that this peer shows, proven by its connection. Where no majority can be asked, what each of a majority of voters has shown is what they have: those who have joined in an era that is not
+   * known here are let in, and so asked, only once it is known, and they may be needed for a majority.
+   */
+  async hear (peer: PeerId, shown: Era): Promise<void> {
+    try { await this.ask() } catch (error) {
+      if (!(error instanceof Unavailable)) throw error
+      const electorate = this.#parts.voters().electorate(clearPartition)
+      if (!electorsOf(electorate).includes(peer)) return
+      const name = hexOf(hash(encodeEra(shown)))
+      this.#shown.set(peer, name)
+      if (isMajority(electorate, (voter) => this.#shown.get(voter) === name)) await this.adopt(shown)
+    }
   }
 
   /** One unit of work: greetings tell an era; its row is looked at too, for whoever had it chosen may have died before it told anybody. */

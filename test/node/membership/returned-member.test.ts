@@ -24,4 +24,10 @@ describe('a member that was away', () => {
     await nodes.of('carol').registers.change(at, () => ({ kind: 'write', value: utf8('v'), result: undefined }))
     expect(await nodes.of('nina').registers.read(at)).toEqual(utf8('v'))
   })
+
+  test('while more have joined than it knows, in an era by an admin: what a majority of the voters shows is believed, though it can ask none of them', async () => {
+    const nodes = await eraNodes(['founder', 'bob', 'carol', ...newcomers], { newcomers, away: ['carol'], eraBy: 'bob' })
+    await settled(nodes, 'carol')
+    expect([nodes.of('carol').state.era.number, nodes.of('carol').admitted.size]).toEqual([2, 6])
+  })
 })
