@@ -17,7 +17,7 @@ import type { Secrets } from '../../node.ts'
 import { type Joined, joinCluster as joinBy } from '../../protocols/join.ts'
 import { capacityOf } from '../layout/capacity.ts'
 import { peerInAddress, writeKnownPeers } from './known-peers.ts'
-import { keyringKeyOf, readKeyring, writeKeyring } from './keys.ts'
+import { endJoin, keyringKeyOf, readKeyring, writeKeyring } from './keys.ts'
 import { checkedRing } from './checked-ring.ts'
 import { looseBallotOf } from '../records.ts'
 import { readFacts, writeFacts } from '../state.ts'
@@ -42,10 +42,11 @@ export async function joinCluster (config: Config, secrets: Secrets, text: strin
   await writeKeyring(files, keyring, key, { random, joining: true })
   await using rows = await openRows({ data: config.data, files, random, ballotOf: looseBallotOf, onLost: () => {} })
   const { joined } = await joinedBy(config, { keyring, token, storeId: rows.storeId, capacityBytes: await capacityOf(config, files) })
-  await writeKeyring(files, { ...keyring, ring: joined.ring }, key, { random })
+  await writeKeyring(files, { ...keyring, ring: joined.ring }, key, { random, isJoined: false })
   const { certificate, era, layout, members } = joined
   await writeKnownPeers(files, sponsorsIn(token))
   await writeFacts(files, { clusterId: token.clusterId, authority: token.authority, certificate, era, layout, members })
+  await endJoin(files)
   return { clusterId: hexOf(token.clusterId), peerId: peerIdOf(signingKeyOf(keyring.nodeSeed).publicKey) }
 }
 

@@ -38,10 +38,19 @@ export async function readKeyring (files: Files, key: KeyringKey, { joining = fa
   }
 }
 
-export async function writeKeyring (files: Files, keyring: Keyring, key: KeyringKey, { random, joining = false }: { random: Random, joining?: boolean }): Promise<void> {
-  await files.writeDurable(joining ? joiningPath : path, [await sealKeyring(keyring, key, random)])
-  if (!joining) await files.remove(joiningPath)
+export interface KeyringWrite {
+  readonly random: Random
+  readonly joining?: boolean
+  /** The folder is no node's before its facts are there: until `endJoin` a join goes on as whom it began. */
+  readonly isJoined?: boolean
 }
+
+export async function writeKeyring (files: Files, keyring: Keyring, key: KeyringKey, { random, joining = false, isJoined = true }: KeyringWrite): Promise<void> {
+  await files.writeDurable(joining ? joiningPath : path, [await sealKeyring(keyring, key, random)])
+  if (!joining && isJoined) await endJoin(files)
+}
+
+export const endJoin = async (files: Files): Promise<void> => files.remove(joiningPath)
 
 /** Seals every keyring in the folder under another key, that of a join that was cut off too. All are opened before any is written. */
 export async function rekeyKeyrings (files: Files, { from, to, random }: { from: KeyringKey, to: KeyringKey, random: Random }): Promise<void> {
