@@ -115,16 +115,18 @@ function eraThen (era: Era, { admin, member }: Certificate): Era {
 }
 
 /**
- * H of the member statement of a peer: as this node knows it, else as the voters do; what is learned is kept. `unknown` hears of one of whom they could not be
- * asked: it may be one of those without whom there is no majority.
+ * H of the member statement of a peer: as this node knows it, else as the voters do; what is learned is kept. Of one that is known and does not belong they are asked again: it may have come back by
+ * another invite. `unknown` hears of one of whom they could not be asked: it may be one of those without whom there is no majority.
  */
 export async function memberRowHash (state: ClusterState, registers: () => Registers, key: Uint8Array, unknown: (key: Uint8Array) => void = () => {}): Promise<Uint8Array | undefined> {
   const known = state.memberHash(peerIdOf(key))
-  if (known !== undefined) return known
-  const value = await registers().read(clusterAddress(tables.members, key)).catch((error: unknown) => {
+  if (known !== undefined && state.belongs(peerIdOf(key))) return known
+  let value: Uint8Array | undefined
+  try { value = await registers().read(clusterAddress(tables.members, key)) } catch (error) {
     if (error instanceof Unavailable) unknown(key)
-    throw error
-  })
+    if (known === undefined || !(error instanceof Unavailable)) throw error
+    return known
+  }
   if (value === undefined) return undefined
   const row = parseMemberRow(value)
   await state.remember(row)

@@ -53,7 +53,7 @@ export class UnknownProposers {
     if (name === undefined || key === undefined || members.length === 0 || clock.monotonicMs() - this.#askedMs < unknownProposersLimits.everyMs) return 'idle'
     this.#askedMs = clock.monotonicMs()
     this.#noted.delete(name)
-    const row = state.members.has(peerIdOf(key)) ? undefined : await this.#found(key, members, wait)
+    const row = state.belongs(peerIdOf(key)) ? undefined : await this.#found(key, members, wait)
     if (row !== undefined) await state.remember(row)
     return 'busy'
   }

@@ -4,12 +4,13 @@ import { Corrupt } from '../../../src/base/errors.ts'
 import { clearRowKey } from '../../../src/cluster/clear-row.ts'
 import { type AdminStatement, closing, clusterRowKeys, declaredBy, encodeEra, encodeInviteRow, encodeLayout, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, type Layout, type MemberRow, type MemberStatement, openLayout, recovering, settled } from '../../../src/cluster/index.ts'
 import { memoryFiles } from '../../../src/disk/memory-files.ts'
-import { clearRowRule, votersIn } from '../../../src/node/membership/membership.ts'
+import { clearRowRule, clusterAddress, memberRowHash, votersIn } from '../../../src/node/membership/membership.ts'
 import { type ClusterFacts, ClusterState } from '../../../src/node/state.ts'
 import { clearPartition } from '../../../src/tables/clear-rows.ts'
 import { encodeEnvelope } from '../../../src/tables/envelope.ts'
 import { type TableNumber, tables } from '../../../src/tables/index.ts'
 import { certificateOf, keyNamed, layoutMember, paperCluster, peerNamed, seedNamed } from '../../support/cluster-identities.ts'
+import { memoryRegisters } from '../../support/memory-registers.ts'
 
 const cluster = paperCluster()
 const founder = cluster.member('founder')
@@ -118,5 +119,27 @@ describe('a clear row', () => {
   test.each([tables.members, tables.invites, tables.layout, tables.era])('of table %d is never erased; where there was none an identity round may say so', (table) => {
     expect(isTaken({ table, key: utf8('x'), isTombstone: true, operations: 1 })).toBe(false)
     expect(isTaken({ table, key: utf8('x'), isTombstone: true, operations: 0 })).toBe(true)
+  })
+})
+
+describe('the members row of one that was put out and has come back by a new invite', () => {
+  const [first, second] = [cluster.invite('first'), cluster.invite('second', { era: 2 })]
+  const [before, after] = [rowOf(cluster.member('bob', { by: keyNamed('first') }), first), rowOf(cluster.member('bob', { by: keyNamed('second'), era: 2 }), second)]
+  const address = clusterAddress(tables.members, keyNamed('bob').publicKey)
+
+  test('is read anew, where the one of before is known', async () => {
+    const [state, registers] = [stateWith({ era: cluster.era(2, [founder]) }), memoryRegisters()]
+    await state.remember(before)
+    registers.put(address, encodeMemberRow(after))
+    expect(await memberRowHash(state, () => registers, keyNamed('bob').publicKey)).toEqual(hashOfStatement(after.certificate.member))
+    expect(state.belongs(peerNamed('bob'))).toBe(true)
+  })
+
+  test('is what is known while no majority tells, and is asked of a member', async () => {
+    const [state, registers, unknown] = [stateWith({ era: cluster.era(2, [founder]) }), memoryRegisters(), [] as Uint8Array[]]
+    await state.remember(before)
+    registers.isUnavailable = true
+    expect(await memberRowHash(state, () => registers, keyNamed('bob').publicKey, (key) => { unknown.push(key) })).toEqual(hashOfStatement(before.certificate.member))
+    expect(unknown).toEqual([keyNamed('bob').publicKey])
   })
 })

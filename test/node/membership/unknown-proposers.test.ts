@@ -64,6 +64,14 @@ describe('who proposed a row of the cluster, and is not known', () => {
     expect([state.wasMember(peerNamed('dave')), state.belongs(peerNamed('dave'))]).toEqual([true, false])
   })
 
+  test('is learned of anew when it was put out and has come back by another invite', async () => {
+    const { state, unknown } = known({ founder: record() })
+    await state.remember(rowOf(cluster.member('dave', { by: keyNamed('before') }), cluster.invite('before', { by: keyNamed('nobody') })))
+    unknown.note(dave.subject)
+    await unknown.step()
+    expect(state.isMember(peerNamed('dave'))).toBe(true)
+  })
+
   test('is not asked of those who hold no keys, nor of itself', async () => {
     const { state, unknown, asked } = known({ wit: record(), dave: record() })
     unknown.note(dave.subject)
