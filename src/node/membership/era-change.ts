@@ -95,7 +95,6 @@ export function signerOf ({ state, keyring, self }: Pick<EraChangeParts, 'state'
 /** Those whom the era has, as their rows show. */
 async function belonging ({ state, memberRows }: EraChangeParts, era: Era, wait: { signal?: AbortSignal }): Promise<{ rows: readonly MemberRow[], admins: readonly AdminStatement[] }> {
   const rows = await memberRows(wait)
-  for (const row of rows) await state.remember(row)
   return { rows: rows.filter((row) => isValidIn(state, era, row)), admins: adminsOf(era, state) }
 }
 

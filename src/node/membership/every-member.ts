@@ -16,9 +16,15 @@ export interface EveryMemberSources extends ClearRowSources {
 
 /**
  * Every members row, also of who joined a moment ago and of who was removed long ago: a chosen row is at a majority, so of any majority some voter has it.
- * Each is then read properly. @throws Unavailable
+ * Each is then read properly, and known from then on: who asks takes of them those who belong, which of one that this node has not met shows by its row. @throws Unavailable
  */
 export async function everyMemberRow (sources: EveryMemberSources, wait: { signal?: AbortSignal } = {}): Promise<readonly MemberRow[]> {
+  const rows = await everyRow(sources, wait)
+  for (const row of rows) await sources.state.remember(row)
+  return rows
+}
+
+async function everyRow (sources: EveryMemberSources, wait: { signal?: AbortSignal }): Promise<readonly MemberRow[]> {
   // while the founder decides alone, what it has is what there is
   if (sources.state.layout.state === 'open' || sources.state.layout.state === 'closing') return membersAmong(await readClearRows(sources, wait))
   const electorate = sources.voters.electorate(clearPartition)

@@ -1,13 +1,17 @@
 import { describe, expect, test } from 'vitest'
 import { utf8 } from '../../../src/base/bytes.ts'
+import { systemClock } from '../../../src/base/clock.ts'
+import { Unavailable } from '../../../src/base/errors.ts'
+import { closing, encodeLayout, openLayout, settled } from '../../../src/cluster/index.ts'
+import { LayoutKeeper } from '../../../src/node/layout/layout-keeper.ts'
 import { tables } from '../../../src/tables/index.ts'
-import { peerNamed } from '../../support/cluster-identities.ts'
+import { layoutMember, peerNamed } from '../../support/cluster-identities.ts'
 import { type EraNodes, eraNodes } from '../../support/era-nodes.ts'
 
 const newcomers = ['nina', 'nora', 'nick', 'noel']
 
 /** What one does in the background until there is nothing left to do, and everybody greets everybody. */
-async function settled (nodes: EraNodes, name: string): Promise<void> {
+async function untilQuiet (nodes: EraNodes, name: string): Promise<void> {
   for (let i = 0; i < 3; i++) {
     await nodes.greetAll()
     while (await nodes.of(name).unknown.step() === 'busy');
@@ -18,7 +22,7 @@ describe('a member that was away', () => {
   test('while more have joined than it knows: their rows, which only they and others like them could read to it, are had from one that it knows', async () => {
     const nodes = await eraNodes(['founder', 'bob', 'carol', ...newcomers], { newcomers, away: ['carol'] })
     expect([...nodes.of('carol').admitted].toSorted()).toEqual(['founder', 'bob'].map(peerNamed).toSorted())
-    await settled(nodes, 'carol')
+    await untilQuiet(nodes, 'carol')
     expect(nodes.of('carol').admitted.size).toBe(6)
     const at = { table: tables.objects, scope: new Uint8Array(16), key: utf8('k') }
     await nodes.of('carol').registers.change(at, () => ({ kind: 'write', value: utf8('v'), result: undefined }))
@@ -27,7 +31,25 @@ describe('a member that was away', () => {
 
   test('while more have joined than it knows, in an era by an admin: what a majority of the voters shows is believed, though it can ask none of them', async () => {
     const nodes = await eraNodes(['founder', 'bob', 'carol', ...newcomers], { newcomers, away: ['carol'], eraBy: 'bob' })
-    await settled(nodes, 'carol')
+    await untilQuiet(nodes, 'carol')
     expect([nodes.of('carol').state.era.number, nodes.of('carol').admitted.size]).toEqual([2, 6])
+  })
+
+  test('leaves nobody out of the layout whom it has not met yet, for it reads who the members are', async () => {
+    const names = ['founder', 'bob', 'carol', 'nina']
+    const nodes = await eraNodes(names, { newcomers: ['nina'], away: ['carol'] })
+    nodes.die('carol')
+    nodes.network.disconnect(peerNamed('carol'), peerNamed('nina'))
+    await nodes.restart('carol')
+    const { self, state, registers, parts } = nodes.of('carol')
+    expect([...nodes.of('carol').admitted]).not.toContain(peerNamed('nina'))
+    const members = names.map((name) => layoutMember(name, { capacityBytes: 1 }))
+    await state.adoptLayout(encodeLayout(settled(closing(openLayout(layoutMember('founder', { capacityBytes: 1 }))), members)), { isChosen: true })
+    const keeper = new LayoutKeeper({
+      self, state, registers, clock: systemClock, memberRows: parts.memberRows, evictAfterMs: 3_600_000, reachable: () => new Set([self, ...nodes.of('carol').admitted]), storeOf: () => undefined, onChange: () => {},
+      ask: async () => { throw new Unavailable('it does not say how far it is') },
+    })
+    const { members: wanted } = await keeper.foreseen((rows) => rows)
+    expect(wanted.map(({ peerId }) => peerId).toSorted()).toEqual(names.map(peerNamed).toSorted())
   })
 })
