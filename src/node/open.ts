@@ -254,7 +254,7 @@ class Node {
       state, clock, positions: this.#positions, network: () => this.#network, hello: () => hello,
       adoptLayout: async (version, from) => layoutGuard(state, () => this.#peers).adopt(version, from),
       saveKnown: async () => writeKnownPeers(this.#parts.files, this.#network.known),
-      readMemberRow: async (key) => memberRowHash(state, () => this.#registers, key),
+      readMemberRow: async (key) => memberRowHash(state, () => this.#registers, key, (of) => { this.#unknownProposers.note(of) }),
       log: logger, warn: this.#warn,
     })
     const hello: Hello = helloProtocol({

@@ -48,17 +48,24 @@ export class Greetings {
       void adoptLayout(greeting.layoutVersion, greeting.peer).catch((error: unknown) => { warn('a newer layout could not be had', error) })
     }
     void positions.compare(greeting)
+    // when it was met there may have been no majority to ask; what it proposes is not taken before its row is known
+    if (this.#heard.has(greeting.peer) && !state.belongs(greeting.peer)) this.#readRow(greeting.peer)
     this.#heard.set(greeting.peer, greeting)
     this.#heardMs.set(greeting.peer, clock.monotonicMs())
   }
 
   /** A peer is met: its addresses are kept, and a newer layout it goes by is asked for. */
   met (greeting: Greeting): void {
-    const { network, log, warn, saveKnown, readMemberRow } = this.#parts
+    const { network, log, warn, saveKnown } = this.#parts
     network().know(greeting.peer, addressTexts(greeting.addresses))
     void saveKnown().catch((error: unknown) => { warn('known peers could not be saved', error) })
     log.info({ peer: greeting.peer, role: nameOfRole(greeting.role), zone: greeting.zone }, 'met a member')
-    void readMemberRow(keyOf(greeting.peer)).catch((error: unknown) => { warn('a member\'s row could not be read', error) })
+    this.#readRow(greeting.peer)
+  }
+
+  #readRow (peer: PeerId): void {
+    const { readMemberRow, warn } = this.#parts
+    void readMemberRow(keyOf(peer)).catch((error: unknown) => { warn('a member\'s row could not be read', error) })
   }
 
   /** Members that are connected, and the newest epoch that each has keys for. */

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Clock } from '../../../src/base/clock.ts'
+import { Unavailable } from '../../../src/base/errors.ts'
+import { peerIdOf } from '../../../src/base/peer-id.ts'
 import { closing, openLayout, settled } from '../../../src/cluster/index.ts'
 import { memoryFiles } from '../../../src/disk/memory-files.ts'
 import { StorePositions } from '../../../src/node/layout/store-positions.ts'
@@ -12,7 +14,9 @@ const layout = settled(closing(openLayout(layoutMember('alice'))), ['alice', 'bo
 
 /** Of this node with the other, whose store shows these positions, one with each greeting. */
 async function greetingsOf (self: string, other: string, positions: bigint[]) {
-  const state = { layout, members: new Map(), isMember: () => true } as unknown as GreetingsParts['state']
+  let belongs = true
+  const asked: string[] = []
+  const state = { layout, members: new Map(), isMember: () => true, belongs: () => belongs } as unknown as GreetingsParts['state']
   const storeOf = (name: string): Uint8Array => layoutMember(name).storeId as Uint8Array
   const opened = await StorePositions.open({ files: memoryFiles(), warn: () => {}, state, rows: { storeId: storeOf(self), position: 10n, disown: async () => {} } })
   const greeting = (): Greeting => ({ peer: peerNamed(other), layoutVersion: layout.version, store: { id: storeOf(other), position: positions.shift() ?? 0n } } as unknown as Greeting)
@@ -22,13 +26,14 @@ async function greetingsOf (self: string, other: string, positions: bigint[]) {
     state, positions: opened, clock: { monotonicMs: () => nowMs } as Clock, warn: () => {},
     network: () => ({ peerId: peerNamed(self), reachable: () => [peerNamed(other)] }),
     hello: () => ({ greet: async () => { greeted++; return greeting() } }),
+    readMemberRow: async (key: Uint8Array) => { asked.push(peerIdOf(key)); throw new Unavailable('no majority') },
   } as unknown as GreetingsParts)
   const pass = async (durationMs: number): Promise<number> => {
     greeted = 0
     for (const endMs = nowMs + durationMs; nowMs < endMs; nowMs += 100) await greetings.step({ signal: AbortSignal.any([]) })
     return greeted
   }
-  return { hear: () => { greetings.heard(greeting()) }, pass, remembers: () => opened.remembers(peerNamed(other)) }
+  return { asked, isUnknown: (is: boolean) => { belongs = !is }, hear: () => { greetings.heard(greeting()) }, pass, remembers: () => opened.remembers(peerNamed(other)) }
 }
 
 describe('two that are connected', () => {
@@ -38,6 +43,18 @@ describe('two that are connected', () => {
       hear()
       expect(await pass(2.5 * greetingTiming.everyMs)).toBe(times)
     }
+  })
+
+  test('ask again for the row of the other, with each greeting, for as long as it is not known', async () => {
+    const { hear, pass, asked, isUnknown } = await greetingsOf(low, high, [1n, 2n, 3n, 4n])
+    isUnknown(true)
+    hear()
+    expect(asked).toEqual([])
+    await pass(2.5 * greetingTiming.everyMs)
+    expect(asked).toEqual([peerNamed(high), peerNamed(high)])
+    isUnknown(false)
+    await pass(greetingTiming.everyMs)
+    expect(asked).toHaveLength(2)
   })
 
   test('greet again at once where the other shows less than before: two greetings may have come in another order than they were sent', async () => {
