@@ -60,10 +60,12 @@ const maxRounds = 4
  */
 export async function changeEra (parts: EraChangeParts, plan: EraPlan, wait: { signal?: AbortSignal } = {}): Promise<Era> {
   const { state, eras } = parts
-  const signer = signerOf(parts)
+  signerOf(parts)
   await parts.latecomers.settle(wait)
   for (let round = 0; round < maxRounds; round++) {
     await eras.ask(wait)
+    // the era that came between may have taken the right away
+    const signer = signerOf(parts)
     // new keys go out with all that there are
     await parts.epochs.complete(wait)
     const before = state.era
@@ -114,7 +116,14 @@ async function proposed (parts: EraChangeParts, { before, planned, signer }: Pro
   const listed = [...rows.map(({ certificate }) => certificate.member), ...admins]
   const prepared = isNewEpoch ? await parts.epochs.prepare() : undefined
   const next = eraAfter(before, { signer, listed, newEpoch: prepared, floor, keepsInvites })
-  if (prepared !== undefined) await haveItHeld(parts, { rows, prepared, era: next.number }, wait)
+  try {
+    if (prepared !== undefined) await haveItHeld(parts, { rows, prepared, era: next.number }, wait)
+  } catch (error) {
+    // who has heard of another era by now keeps no keys for this one
+    await parts.eras.ask(wait).catch(() => {}) // without a majority it failed of that
+    if (!isSameEra(parts.state.era, before)) return 'moved'
+    throw error
+  }
   return parts.registers.change<Era | 'moved'>(eraAddress, (value) => {
     const standing = value === undefined ? before : parseEra(value)
     // ours already: its answer got lost

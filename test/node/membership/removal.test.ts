@@ -231,6 +231,21 @@ describe('admins', () => {
     }
   })
 
+  test('that are none any more when their era is to be made are told so, and it is made by nobody', async () => {
+    const nodes = await eraNodes(five)
+    await addAdmin(nodes.of('founder').parts, peerNamed('bob'))
+    await nodes.greetAll()
+    const { parts } = nodes.of('bob')
+    let isFirst = true
+    const late = removeMember({ ...parts, memberRows: async (wait) => {
+      const rows = await parts.memberRows(wait)
+      if (isFirst) { isFirst = false; await removeAdmin(nodes.of('founder').parts, peerNamed('bob')) }
+      return rows
+    } }, peerNamed('dave'))
+    await expect(late).rejects.toThrow(/neither invite nor remove/)
+    expect([nodes.of('founder').state.era.number, nodes.of('founder').state.belongs(peerNamed('dave'))]).toEqual([3, true])
+  })
+
   test('that were removed convince nobody of an era of their own, not even who has not heard of it', async () => {
     const nodes = await eraNodes(five)
     await addAdmin(nodes.of('founder').parts, peerNamed('dave'))
