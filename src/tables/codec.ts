@@ -28,8 +28,9 @@ type Place = { table: TableNumber, rowKey: Uint8Array }
 export function rowCodec (parts: RowCodecParts): RowCodec {
   const sealed = parts.keys === undefined ? keyless(parts) : withKeys(parts.keys, parts)
   const clear = clearCodec(parts)
+  const { floor, ...own } = parts
   const of = (table: TableNumber): Omit<RowCodec, 'rowKeyOf'> => isClear(table) ? clear : sealed
-  return withDeaths({
+  const codec = withDeaths({
     rowKeyOf: ({ table, scope, key }) => isClear(table) ? clearRowKey(table, key) : sealedRowKey(keysOf(parts), table, scope, key),
     encode: (row) => bounded(of(row.table).encode(row)),
     decode: (row) => of(row.table).decode({ ...row, record: bounded(row.record) }),
@@ -39,6 +40,7 @@ export function rowCodec (parts: RowCodecParts): RowCodec {
     isTombstone: (row) => of(row.table).isTombstone(row),
     ballotOf: (table, record) => of(table).ballotOf(table, record),
   })
+  return floor === undefined ? codec : { ...codec, ofOwn: rowCodec(own) }
 }
 
 type TableCodec = Omit<RowCodec, 'rowKeyOf'>

@@ -54,6 +54,8 @@ export interface RowCodec {
   isTombstone (row: { table: TableNumber, rowKey: Uint8Array, record: Uint8Array }): boolean
   /** The ballot in a record; needs no key. @throws MalformedBytes */
   ballotOf (table: TableNumber, record: Uint8Array): Ballot
+  /** For what this node has stored itself, which was verified then: it opens though the floor has risen above its tag since, as it does where this node was away or did not decide. Default: this one. */
+  readonly ofOwn?: Pick<RowCodec, 'decode' | 'ballotOf'>
 }
 
 /** What a replica has of a row, opened. `value` undefined: it is deleted, and was what `erased` says, where that is known. */

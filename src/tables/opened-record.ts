@@ -5,7 +5,7 @@ import type { RowCodec, TableNumber } from './index.ts'
 import type { OpenedRecord } from './round.ts'
 
 /** Verifies and opens an accepted record. @throws Corrupt: whoever sent it has said nothing */
-export function openRecord (codec: RowCodec, row: { table: TableNumber, rowKey: Uint8Array, record: Uint8Array }): OpenedRecord {
+export function openRecord (codec: Pick<RowCodec, 'decode' | 'ballotOf'>, row: { table: TableNumber, rowKey: Uint8Array, record: Uint8Array }): OpenedRecord {
   try {
     const ballot = codec.ballotOf(row.table, row.record)
     const content = codec.decode(row)

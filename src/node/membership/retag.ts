@@ -104,7 +104,9 @@ export class Retag {
 
   #isOlder ({ table, rowKey, accepted }: StoredRow, epoch: number): boolean {
     if (isSelfProving(table) || accepted === undefined || splitRecord(accepted).epoch >= epoch) return false
-    const { self, taggedIn, voters } = this.#parts
+    const { self, state, taggedIn, voters } = this.#parts
+    // from when this node did not decide about it, nor promised anything: it counts no more, and is cleared before this node decides about it again
+    if (splitRecord(accepted).epoch < state.era.floor) return false
     // what a witness decides about no more others have as it is by now, or not at all; it is cleared before the witness decides about it again
     return taggedIn !== undefined || voters.of(table, rowKey).includes(self)
   }

@@ -112,7 +112,7 @@ async function listedIn ({ rows, codec, describe }: Omit<RebuildParts, 'warn'>, 
   const listed: IndexedRow[] = []
   for await (const { table, rowKey, accepted: record } of rows.rows(partition)) {
     if (record === undefined || isSelfProving(table)) continue
-    const { ballot, value, erased } = openRecord(codec, { table, rowKey, record })
+    const { ballot, value, erased } = openRecord(codec.ofOwn ?? codec, { table, rowKey, record })
     found?.({ table, rowKey, value, erased })
     listed.push({ table, rowKey, ballot, listed: value === undefined ? erased === undefined ? undefined : { name: erased.key, scope: erased.scope, summary: undefined } : describe(table, value) })
   }

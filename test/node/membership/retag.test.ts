@@ -1,9 +1,13 @@
 import { describe, expect, test, vi } from 'vitest'
-import { utf8 } from '../../../src/base/bytes.ts'
+import { partitionCount, utf8 } from '../../../src/base/bytes.ts'
 import { Corrupt, Refused } from '../../../src/base/errors.ts'
 import { keyOf } from '../../../src/base/peer-id.ts'
 import { roles } from '../../../src/cluster/index.ts'
 import { splitRecord } from '../../../src/encryption/index.ts'
+import { changeEra } from '../../../src/node/membership/era-change.ts'
+import { rotateKeys } from '../../../src/node/membership/rotation.ts'
+import { IndexRebuild } from '../../../src/node/rows/listing.ts'
+import { memoryListingIndex } from '../../../src/tables/memory-listing-index.ts'
 import { Retag } from '../../../src/node/membership/retag.ts'
 import { removeMember } from '../../../src/node/membership/removal.ts'
 import { votersBy } from '../../../src/tables/electorate.ts'
@@ -95,6 +99,28 @@ describe('after somebody who could read was removed', () => {
     expect(nodes.of('founder').state.era.floor).toBe(0)
     await stepped(nodes, { rounds: 4 })
     expect(nodes.of('founder').state.era.floor).toBe(2)
+  })
+
+  test('what a node has still of rows that it did not decide about when the floor rose holds up neither its start, nor its coming back, nor the next floor', async () => {
+    const nodes = await made()
+    await removed(nodes)
+    await changeEra(nodes.of('founder').parts, ({ rows, admins }) => ({ rows, admins, isNewEpoch: false, floor: 2, keepsInvites: true }))
+    const carol = nodes.of('carol')
+    expect([carol.state.era.floor, await tagsAt(nodes, 'carol')]).toEqual([2, new Set([1])])
+    const index = memoryListingIndex()
+    const rebuild = new IndexRebuild({ rows: carol.store, codec: carol.codec, index, describe: (_, value) => ({ scope: new Uint8Array(16), name: value, summary: value }), warn: () => {} })
+    await rebuild.begin()
+    expect(rebuild.doneShare).toBe(1)
+    for (let partition = 0; partition < partitionCount; partition++) await rebuild.forget(partition)
+    expect(await index.scopes(tables.objects)).toEqual([])
+    for (const name of staying) if (name !== 'wit') await nodes.of(name).epochs.step().catch(() => {})
+    await nodes.greetAll()
+    await rotateKeys(nodes.of('founder').parts)
+    await nodes.greetAll()
+    for (let i = 0; i < 2; i++) { await carol.epochs.step(); await nodes.greetAll() }
+    carol.keys.sealIn(3)
+    while (await carol.retag.step() === 'busy') { /* the whole pass */ }
+    expect(carol.retag.votedFrom).toBe(3)
   })
 
   /** What dave, who kept his keys, could make and have a voter hand on. */
