@@ -36,7 +36,8 @@ export const membershipCheck = (sources: MembershipSources): Verify => async (pe
   const memberRowHash = isInEra(certificate, era) ? undefined : await sources.memberRowHash(certificate.member.subject)
   const verdict = verdictOf(certificate, { clusterId, authority, era, memberRowHash })
   if (verdict.isValid && !isSameEra(mergedEra(era, sources.era()), sources.era())) await sources.adopt(mergedEra(era, sources.era()))
-  return verdict
+  // whom another era has put out meanwhile had no session yet that could be ended
+  return isSameEra(era, sources.era()) ? verdict : verdictOf(certificate, { clusterId, authority, era: sources.era(), memberRowHash })
 }
 
 /**

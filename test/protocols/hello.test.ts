@@ -129,6 +129,20 @@ describe('hello', () => {
     expect(await d.hello.greet(peerNamed('bob'))).toMatchObject({ peer: peerNamed('bob') })
   })
 
+  test('one that an era puts out while it is looked at is no member', async () => {
+    const carol = cluster.member('carol', { by: keyNamed('invite') })
+    const certificate = certificateOf(carol, { invite: cluster.invite('invite') })
+    const sides = (rises: boolean): Parameters<typeof membershipCheck>[0] => {
+      const state = { era: eraOne }
+      return {
+        ...cluster, era: () => state.era, adopt: async (era) => { state.era = era }, askVoters: async () => {},
+        memberRowHash: async () => { if (rises) state.era = cluster.era(2, [alice, bob]); return hashOfStatement(carol) },
+      }
+    }
+    expect(await membershipCheck(sides(false))(peerNamed('carol'), { certificate, era: eraOne })).toEqual({ isValid: true })
+    expect(await membershipCheck(sides(true))(peerNamed('carol'), { certificate, era: eraOne })).toMatchObject({ isValid: false })
+  })
+
   test('a peer that is gone is unreachable', async () => {
     const network = memoryNetwork()
     const a = await side(network, 'alice', certificateOf(alice))
