@@ -18,8 +18,8 @@ export interface Sponsor {
   readonly registers: Registers
   /** Every members row as it stands in the table. */
   memberRows (options: { signal: AbortSignal }): Promise<readonly Uint8Array[]>
-  /** Seals the ring to a joiner's kx: the `box` of the format. */
-  sealRing (to: { readonly kx: Uint8Array, readonly era: number }): Uint8Array | Promise<Uint8Array>
+  /** Seals the ring of an era to a joiner's kx: the `box` of the format. */
+  sealRing (to: { readonly kx: Uint8Array, readonly era: number, readonly of: Era }): Uint8Array | Promise<Uint8Array>
   readonly clock: Clock
   /** The peer has shown an invite that is valid: while rows are asked about it, it must not be cut off as a stranger. */
   vouched? (peer: PeerId, ms: number): void
@@ -63,7 +63,8 @@ async function join (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signa
   const { layout, memberRows } = await placeFor(sponsor, peer, request, signal)
   sponsor.joined?.(peer)
   const { role, kx } = certificate.member
-  const box = role === roles.member ? await sponsor.sealRing({ kx, era: era.number }) : undefined
+  // of the era that its invite was looked at in: one that has begun since may have begun to keep its keys from this very one
+  const box = role === roles.member ? await sponsor.sealRing({ kx, era: era.number, of: era }) : undefined
   return encodeJoinAnswer({ era, memberRows, layout, box })
 }
 

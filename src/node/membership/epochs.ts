@@ -73,11 +73,10 @@ export class Epochs implements Pick<RingKeeper, 'keep' | 'give'> {
     return this.#sealed({ names, epochs: new Map([...epochs, [epoch, secret]]) }, { kx, era })
   }
 
-  /** The ring of this node's era, sealed to an exchange key. @throws Refused while an epoch of it is not here yet */
-  ringFor ({ kx, era }: { kx: Uint8Array, era: number }): Uint8Array {
-    const { clusterId, era: own } = this.#parts.state
-    if (this.#missingOf(own).length > 0) throw new Refused('this node waits for the keys itself: ask another member')
-    return this.#sealed(checkedRing(this.#keyring.ring, clusterId, own), { kx, era })
+  /** The ring of an era, this node's unless it is told, sealed to an exchange key. @throws Refused while an epoch of it is not here yet */
+  ringFor ({ kx, era, of = this.#parts.state.era }: { kx: Uint8Array, era: number, of?: Pick<Era, 'checkN' | 'checks'> }): Uint8Array {
+    if (this.#missingOf(of).length > 0) throw new Refused('this node waits for the keys itself: ask another member')
+    return this.#sealed(checkedRing(this.#keyring.ring, this.#parts.state.clusterId, of), { kx, era })
   }
 
   async keep (peer: PeerId, { era, box }: { era: number, box: Uint8Array }): Promise<void> {

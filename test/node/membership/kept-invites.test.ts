@@ -4,7 +4,7 @@ import { Refused, Unavailable } from '../../../src/base/errors.ts'
 import { keyOf } from '../../../src/base/peer-id.ts'
 import { seededRandom } from '../../../src/base/random.ts'
 import { type Certificate, encodeLayout, encodeMemberRow, invitesSince, isInEra, type MemberStatement, parseToken, roles, signStatement } from '../../../src/cluster/index.ts'
-import type { Keyring } from '../../../src/encryption/index.ts'
+import { exchangeKeyOf, type Keyring, openRing, ringPurpose } from '../../../src/encryption/index.ts'
 import { addAdmin, removeAdmin } from '../../../src/node/membership/admins.ts'
 import { makeInvites } from '../../../src/node/membership/invite.ts'
 import { clusterAddress, layoutAddress, memberRowHash } from '../../../src/node/membership/membership.ts'
@@ -179,4 +179,29 @@ describe('of a member that has an invite, hostile', () => {
     expect(invitesSince(eraAt(nodes))).toBe(2)
     await expect(joined(nodes, 'frank', kept)).rejects.toThrow(/from before era 2 are good no more/)
   })
+})
+
+test('who joins while somebody is removed is given the keys of the era that its invite was looked at in, and those of the next by that era', async () => {
+  const nodes = await eraNodes(four)
+  const { state, registers, parts, epochs } = nodes.of('bob')
+  await nodes.of('founder').registers.change(layoutAddress, () => ({ kind: 'write', value: encodeLayout(state.layout), result: undefined }))
+  let looks = 0
+  await joinProtocol({
+    clusterId: state.clusterId, authority: state.authority, certificate: () => state.certificate, era: () => state.era, registers, clock: systemClock, sealRing: (to) => epochs.ringFor(to),
+    memberRows: async (wait) => {
+      if (++looks === 2) {
+        await removeMember(nodes.of('founder').parts, peerNamed('dave'))
+        await epochs.step()
+      }
+      return (await parts.memberRows(wait)).map(encodeMemberRow)
+    },
+  }).register(nodes.network.of(peerNamed('bob')))
+  const token = parseToken(invitedBy(nodes, 'founder'))
+  const seed = seedNamed('eve kx')
+  const { ring } = await joinCluster(nodes.network.of(peerNamed('eve')), peerNamed('bob'), {
+    peer: peerNamed('eve'), token, role: roles.member, kx: exchangeKeyOf(seed), zone: '', capacityBytes: 1, addresses: [], storeId: layoutMember('eve').storeId,
+    openRing: (box, era) => openRing(box, { seed, clusterId: state.clusterId, purpose: ringPurpose(era.number) }),
+  })
+  expect([state.era.number, epochs.newest]).toEqual([2, 2])
+  expect([...ring?.epochs.keys() ?? []]).toEqual([1])
 })
