@@ -34,7 +34,7 @@ export const listingLimits = {
   namesBehindFolder: 16,
   /** A folder is, from so many names of a page on: to merge them costs as much as some four questions more. */
   namesOfLargeFolder: 64,
-  /** So many times more names where folders were smaller. */
+  /** So many times more names where folders were smaller, or nothing was there. */
   namesGrowth: 4,
 } as const
 
@@ -80,7 +80,8 @@ async function pageOf (ports: ListingPorts, request: ListRequest, signal: AbortS
     after = skipped !== undefined && startsWith(page.through, skipped) ? lastNameWith(skipped) : page.through
     const more = entries.length + prefixes.length - given
     const isOfLargeFolders = skipped !== undefined && (more === 1 ? after !== page.through : page.names.length >= more * listingLimits.namesOfLargeFolder)
-    names = isOfLargeFolders ? Math.min(limit, listingLimits.namesBehindFolder) : Math.min(limit, names * listingLimits.namesGrowth)
+    // where nothing was there, as after all of a bucket was deleted, there may be many names more of which nothing is
+    names = isOfLargeFolders ? Math.min(limit, listingLimits.namesBehindFolder) : Math.min(more === 0 ? listingLimits.maxNames : limit, names * listingLimits.namesGrowth)
   }
 }
 

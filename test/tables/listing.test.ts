@@ -127,6 +127,18 @@ describe('a listing', () => {
     expect(node.asked.flatMap(({ to, request }) => request.kind === 'list' && to === node.asked[0]?.to ? [request.limit] : [])).toEqual([151, 17, 17, 17])
   })
 
+  test('asks for more and more behind names that are not there any more, however few are wanted', async () => {
+    const { nodes } = tableNodes(3)
+    const node = nodeOf(nodes, 0)
+    const erase = async (name: string): Promise<void> => { await node.registers.change({ table: tables.objects, scope, key: utf8(name) }, (): Change<void> => ({ kind: 'erase', result: undefined })) }
+    for (let i = 0; i < 600; i++) { await put(node, String(i).padStart(3, '0')); await erase(String(i).padStart(3, '0')) }
+    node.asked.length = 0
+    expect(names(await list(node, { limit: 1 }))).toEqual([])
+    expect(node.asked.flatMap(({ to, request }) => request.kind === 'list' && to === node.asked[0]?.to ? [request.limit] : [])).toEqual([2, 5, 17, 65, 257, 1001])
+    await put(node, '590')
+    expect(names(await list(node, { limit: 1 }))).toEqual(['590'])
+  })
+
   test('shows a write that a minority missed', async () => {
     const { nodes, dead } = tableNodes(3)
     dead.add(nodeOf(nodes, 2).self)
