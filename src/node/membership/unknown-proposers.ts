@@ -58,16 +58,16 @@ export class UnknownProposers {
     return 'busy'
   }
 
+  /** The row that was made in the latest era: one of them may have been away too, since before this peer was put out and came back, and tell of then. */
   async #found (key: Uint8Array, members: readonly PeerId[], wait: { signal?: AbortSignal }): Promise<MemberRow | undefined> {
     const { state, ask } = this.#parts
     const place = { table: tables.members, rowKey: clearRowKey(tables.members, key) }
-    for (const peer of members) {
-      const answer = await ask()(peer, { kind: 'read', ...place }, wait).catch(() => { wait.signal?.throwIfAborted() }) // another one may tell
-      if (answer?.kind !== 'value' || answer.accepted === undefined) continue
-      const row = rowIn(state, place, answer.accepted)
-      if (row !== undefined) return row
-    }
-    return undefined
+    const answers = await Promise.allSettled(members.map(async (peer) => ask()(peer, { kind: 'read', ...place }, wait)))
+    wait.signal?.throwIfAborted()
+    return answers
+      .flatMap((answer) => answer.status === 'fulfilled' && answer.value.kind === 'value' && answer.value.accepted !== undefined ? [rowIn(state, place, answer.value.accepted)] : [])
+      .filter((row) => row !== undefined)
+      .toSorted((a, b) => b.certificate.member.era - a.certificate.member.era)[0]
   }
 }
 

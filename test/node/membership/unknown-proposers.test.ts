@@ -31,7 +31,7 @@ function known (told: Readonly<Record<string, Uint8Array | undefined>>): { state
   const state = new ClusterState(memoryFiles(), { clusterId: cluster.clusterId, authority: cluster.authority, certificate: certificateOf(bob), era: cluster.era(1, [founder, bob, wit]), layout: openLayout(layoutMember('founder')), members: [founder, bob, wit].map((member) => rowOf(member)) })
   let nowMs = 0
   const asked: string[] = []
-  const nameOf = (peer: PeerId): string => ['founder', 'wit', 'dave'].find((name) => peerNamed(name) === peer) ?? ''
+  const nameOf = (peer: PeerId): string => ['founder', 'erin', 'wit', 'dave'].find((name) => peerNamed(name) === peer) ?? ''
   const unknown = new UnknownProposers({
     state, reachable: () => Object.keys(told).map(peerNamed), clock: { monotonicMs: () => nowMs } as unknown as Clock,
     ask: () => async (peer): Promise<TableAnswer> => {
@@ -67,6 +67,19 @@ describe('who proposed a row of the cluster, and is not known', () => {
   test('is learned of anew when it was put out and has come back by another invite', async () => {
     const { state, unknown } = known({ founder: record() })
     await state.remember(rowOf(cluster.member('dave', { by: keyNamed('before') }), cluster.invite('before', { by: keyNamed('nobody') })))
+    unknown.note(dave.subject)
+    await unknown.step()
+    expect(state.isMember(peerNamed('dave'))).toBe(true)
+  })
+
+  test.each([['founder', 'erin'], ['erin', 'founder']])('is learned of by the newest of its rows, though one of those asked, %s, was away too and has the one of before', async (late, other) => {
+    const old = rowOf(cluster.member('dave', { by: keyNamed('before'), role: roles.storage }), cluster.invite('before'))
+    const again = rowOf(cluster.member('dave', { by: keyNamed('invite'), era: 2 }), cluster.invite('invite', { era: 2 }))
+    const told = { [late]: record({ row: old }), [other]: record({ row: again }) }
+    const { state, unknown } = known({ founder: told.founder, erin: told.erin })
+    await state.remember(rowOf(cluster.member('erin')))
+    await state.remember(old)
+    await state.adoptEra(cluster.era(2, [founder, bob, wit, cluster.member('erin')]))
     unknown.note(dave.subject)
     await unknown.step()
     expect(state.isMember(peerNamed('dave'))).toBe(true)
