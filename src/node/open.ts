@@ -62,7 +62,7 @@ import { readKnownPeers, writeKnownPeers } from './membership/known-peers.ts'
 import type { LayoutKeeper } from './layout/layout-keeper.ts'
 import { IndexRebuild } from './rows/listing.ts'
 import { addressesIn, clearRowRule, layoutGuard, memberRowHash, votersIn } from './membership/membership.ts'
-import { UnknownProposers } from './membership/unknown-proposers.ts'
+import { UnknownPeers } from './membership/unknown-peers.ts'
 import { MemberSearch } from './membership/member-search.ts'
 import { memberSideOf } from './member-side.ts'
 import { nodeMetrics } from './health/metrics.ts'
@@ -139,7 +139,7 @@ class Node {
   readonly #keys: ClusterKeys | undefined
   // filled by open(), in this order
   #rows!: DiskRows
-  #unknownProposers!: UnknownProposers
+  #unknownPeers!: UnknownPeers
   #positions!: StorePositions
   #greetings!: Greetings
   #takeovers!: Takeovers
@@ -223,7 +223,7 @@ class Node {
       if (this.#keys !== undefined) await this.#leftOut.note(state.layout, layout)
       await this.#takeovers.prepare(layout)
     }
-    this.#unknownProposers = new UnknownProposers({ state, ask: () => this.#ask, reachable: () => this.#network.reachable(), clock: this.#parts.clock })
+    this.#unknownPeers = new UnknownPeers({ state, ask: () => this.#ask, reachable: () => this.#network.reachable(), clock: this.#parts.clock })
     this.#positions = await StorePositions.open({ files, state, rows: this.#rows, warn: this.#warn })
     const self = peerIdOf(signingKeyOf(keyring.nodeSeed).publicKey)
     this.#capacity = await OwnCapacity.open({
@@ -232,7 +232,7 @@ class Node {
       tell: this.#keys === undefined ? undefined : async (capacityBytes, wait) => this.#eraParts === undefined ? undefined : setMember(this.#eraParts, self, { capacityBytes }, wait),
     })
     this.#stores = open.use(await openBlocks({ config, quotaBytes: () => this.#capacity.limitBytes, files, onDamage: this.#damaged, onCorrupt: (cid) => { this.#metrics.count('wrongBlocks'); logger.warn({ cid }, 'a block was corrupt and is set aside'); (this.#repairing as Repairing | undefined)?.report(cid) } }))
-    this.#codec = rowCodec({ clusterId: state.clusterId, keys: this.#keys, signer: signingKeyOf(keyring.nodeSeed), random, checkClear: clearRowRule(state, (proposer) => { this.#unknownProposers.note(proposer) }), floor: () => state.era.floor, demanded: () => this.#retag?.demanded ?? newestEpochOf(state.era) })
+    this.#codec = rowCodec({ clusterId: state.clusterId, keys: this.#keys, signer: signingKeyOf(keyring.nodeSeed), random, checkClear: clearRowRule(state, (proposer) => { this.#unknownPeers.note(proposer) }), floor: () => state.era.floor, demanded: () => this.#retag?.demanded ?? newestEpochOf(state.era) })
     this.#index = memoryListingIndex()
     if (this.#keys !== undefined) {
       this.#owed.beginPass()
@@ -254,7 +254,7 @@ class Node {
       state, clock, positions: this.#positions, network: () => this.#network, hello: () => hello,
       adoptLayout: async (version, from) => layoutGuard(state, () => this.#peers).adopt(version, from),
       saveKnown: async () => writeKnownPeers(this.#parts.files, this.#network.known),
-      readMemberRow: async (key) => memberRowHash(state, () => this.#registers, key, (of) => { this.#unknownProposers.note(of) }),
+      readMemberRow: async (key) => memberRowHash(state, () => this.#registers, key, (of) => { this.#unknownPeers.note(of) }),
       log: logger, warn: this.#warn,
     })
     const hello: Hello = helloProtocol({
@@ -268,7 +268,7 @@ class Node {
         era: () => state.era,
         adopt: async (era) => { await this.#eras.adopt(era) },
         askVoters: async (peer, shown) => { await this.#eras.hear(peer, shown) },
-        memberRowHash: async (key) => memberRowHash(state, () => this.#registers, key, (of) => { this.#unknownProposers.note(of) }),
+        memberRowHash: async (key) => memberRowHash(state, () => this.#registers, key, (of) => { this.#unknownPeers.note(of) }),
       }),
       greeted: async (greeting) => {
         const isKnown = this.#network.admission.isAdmitted(greeting.peer)
@@ -344,7 +344,7 @@ class Node {
       { name: 'capacity', step: async (wait) => this.#capacity.step(wait) },
       leftOutTask(this.#leftOut, { clock, layout: () => state.layout, reachable: () => this.#network.reachable(), ask: async (peer, wait) => holdingsAt(this.#network.requests, peer, { byPartition: false, ...wait }) }),
       { name: 'changes', step: async (wait) => await this.#changeWatch?.step(wait) ?? 'idle' },
-      { name: 'members that proposed', step: async (wait) => this.#unknownProposers.step(wait) },
+      { name: 'peers that are not known', step: async (wait) => this.#unknownPeers.step(wait) },
       { name: 'search for members', step: async (wait) => search.step(wait) },
       { name: 'era', step: async (wait) => this.#eras.step(wait) },
       { name: 'who joined while an era began', step: async (wait) => await this.#eraParts?.latecomers.step(wait) ?? 'idle' },

@@ -16,7 +16,7 @@ import { FloorKeeper } from '../../src/node/rows/floor-keeper.ts'
 import { readKeyring, writeKeyring } from '../../src/node/membership/keys.ts'
 import { Retag } from '../../src/node/membership/retag.ts'
 import { keylessRing, ringOf } from '../../src/node/membership/ring-keeper.ts'
-import { UnknownProposers } from '../../src/node/membership/unknown-proposers.ts'
+import { UnknownPeers } from '../../src/node/membership/unknown-peers.ts'
 import { clearRowRule, clusterAddress, memberRowHash } from '../../src/node/membership/membership.ts'
 import { endSessions, epochCapability, epochIn } from '../../src/node/membership/sessions.ts'
 import { ClusterState, readFacts, writeFacts } from '../../src/node/state.ts'
@@ -40,7 +40,7 @@ export interface EraNode {
   readonly state: ClusterState
   readonly parts: EraChangeParts
   readonly retag: Retag
-  readonly unknown: UnknownProposers
+  readonly unknown: UnknownPeers
   readonly floors: FloorKeeper
   readonly epochs: Epochs
   readonly eras: Eras
@@ -129,7 +129,7 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
     let retag: Retag | undefined
     // every look at the clock is long after the one before
     const hasty = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() * 1e6 }
-    const unknown = new UnknownProposers({ state, ask: () => ask, reachable: () => reachable(), clock: hasty })
+    const unknown = new UnknownPeers({ state, ask: () => ask, reachable: () => reachable(), clock: hasty })
     const codec = rowCodec({ clusterId: cluster.clusterId, keys, signer: keyNamed(name), random: seededRandom(names.indexOf(name)), checkClear: clearRowRule(state, (proposer) => { unknown.note(proposer) }), floor: () => state.era.floor, demanded: () => retag?.demanded ?? 0 })
     const store = new MemoryRowStore({ disk: rowDisk, ballotOf: (table, record) => codec.ballotOf(table, record), sync: async () => { step() } })
     const requests = network.of(self)

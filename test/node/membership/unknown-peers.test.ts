@@ -6,7 +6,7 @@ import { encodeMemberRow, type InviteStatement, type MemberRow, type MemberState
 import { ByteWriter } from '../../../src/base/bytes.ts'
 import { memoryFiles } from '../../../src/disk/memory-files.ts'
 import { clearRowRule } from '../../../src/node/membership/membership.ts'
-import { UnknownProposers, unknownProposersLimits } from '../../../src/node/membership/unknown-proposers.ts'
+import { UnknownPeers, unknownPeersLimits } from '../../../src/node/membership/unknown-peers.ts'
 import { ClusterState } from '../../../src/node/state.ts'
 import { encodeBallot } from '../../../src/tables/ballot.ts'
 import { encodeEnvelope } from '../../../src/tables/envelope.ts'
@@ -27,12 +27,12 @@ const record = ({ row = rowOf(dave, invite), by = 'dave', of = cluster.clusterId
   table: tables.members, rowKey, ballot: encodeBallot({ counter: 7n, proposer: keyNamed(by).publicKey }), value: new ByteWriter().u64(2n).u8(0).raw(bodyOf(row)).finish(),
 }, keyNamed(by), of)
 
-function known (told: Readonly<Record<string, Uint8Array | undefined>>): { state: ClusterState, unknown: UnknownProposers, asked: string[], later: () => void } {
+function known (told: Readonly<Record<string, Uint8Array | undefined>>): { state: ClusterState, unknown: UnknownPeers, asked: string[], later: () => void } {
   const state = new ClusterState(memoryFiles(), { clusterId: cluster.clusterId, authority: cluster.authority, certificate: certificateOf(bob), era: cluster.era(1, [founder, bob, wit]), layout: openLayout(layoutMember('founder')), members: [founder, bob, wit].map((member) => rowOf(member)) })
   let nowMs = 0
   const asked: string[] = []
   const nameOf = (peer: PeerId): string => ['founder', 'erin', 'wit', 'dave'].find((name) => peerNamed(name) === peer) ?? ''
-  const unknown = new UnknownProposers({
+  const unknown = new UnknownPeers({
     state, reachable: () => Object.keys(told).map(peerNamed), clock: { monotonicMs: () => nowMs } as unknown as Clock,
     ask: () => async (peer): Promise<TableAnswer> => {
       asked.push(nameOf(peer))
@@ -41,7 +41,7 @@ function known (told: Readonly<Record<string, Uint8Array | undefined>>): { state
       return { kind: 'value', promised: undefined, accepted }
     },
   })
-  return { state, unknown, asked, later: () => { nowMs += unknownProposersLimits.everyMs } }
+  return { state, unknown, asked, later: () => { nowMs += unknownPeersLimits.everyMs } }
 }
 
 describe('who proposed a row of the cluster, and is not known', () => {
@@ -105,9 +105,9 @@ describe('who proposed a row of the cluster, and is not known', () => {
 
   test('is asked about at an interval, and not without end', async () => {
     const { unknown, asked, later } = known({ founder: undefined })
-    for (let i = 0; i < 2 * unknownProposersLimits.maxNoted; i++) unknown.note(seedNamed(`nobody ${i}`))
+    for (let i = 0; i < 2 * unknownPeersLimits.maxNoted; i++) unknown.note(seedNamed(`nobody ${i}`))
     expect([await unknown.step(), await unknown.step()]).toEqual(['busy', 'idle'])
     for (later(); await unknown.step() === 'busy'; later());
-    expect(asked).toHaveLength(unknownProposersLimits.maxNoted)
+    expect(asked).toHaveLength(unknownPeersLimits.maxNoted)
   })
 })

@@ -9,7 +9,7 @@ import type { ClusterState } from '../state.ts'
 import type { AskReplica } from './clear-rows.ts'
 import { isMemberRowAt } from './membership.ts'
 
-export interface UnknownProposersParts {
+export interface UnknownPeersParts {
   readonly state: ClusterState
   readonly ask: () => AskReplica
   /** Nodes that answer now. */
@@ -17,7 +17,7 @@ export interface UnknownProposersParts {
   readonly clock: Clock
 }
 
-export const unknownProposersLimits = {
+export const unknownPeersLimits = {
   /** The oldest go first: whose row is looked at again is noted again. */
   maxNoted: 128,
   /** Between two that members are asked about: a voter that lies may name any number. */
@@ -25,24 +25,25 @@ export const unknownProposersLimits = {
 } as const
 
 /**
- * Who proposed a row of the cluster and is not known here: it has joined while this node was away. None of its rows is believed until it is known, and the one that tells of it may be its own, when it
- * has changed that itself; it may be gone since, too. So its row is asked of the members that answer, who are believed as about layouts: who holds the data key could do worse. Without it, such rows could
- * neither be read here nor taken over, and the layout would wait for that without end.
+ * Who is not known here, and joined while this node was away. Its members row is asked of the members that answer, who are believed as about layouts: who holds the data key could do worse.
+ *
+ * So with who proposed a row of the cluster: none of its rows is believed until it is known, and the one that tells of it may be its own, when it has changed that itself; it may be gone since, too. Without it,
+ * such rows could neither be read here nor taken over, and the layout would wait for that without end.
  *
  * So with a peer that greets, when no majority can be asked for its row: where more have joined meanwhile than were there before, they are the majority, and none of them would be let in.
  */
-export class UnknownProposers {
-  readonly #parts: UnknownProposersParts
+export class UnknownPeers {
+  readonly #parts: UnknownPeersParts
   /** By key, in hexadecimal. */
   readonly #noted = new Map<string, Uint8Array>()
   #askedMs = -Infinity
 
-  constructor (parts: UnknownProposersParts) { this.#parts = parts }
+  constructor (parts: UnknownPeersParts) { this.#parts = parts }
 
   note (key: Uint8Array): void {
     this.#noted.set(hexOf(key), key.slice())
     const [oldest] = this.#noted.keys()
-    if (this.#noted.size > unknownProposersLimits.maxNoted && oldest !== undefined) this.#noted.delete(oldest)
+    if (this.#noted.size > unknownPeersLimits.maxNoted && oldest !== undefined) this.#noted.delete(oldest)
   }
 
   /** One of them. Whom no member tells of is let go. */
@@ -50,7 +51,7 @@ export class UnknownProposers {
     const { state, clock, reachable } = this.#parts
     const [[name, key] = []] = this.#noted
     const members = [...reachable()].filter((peer) => state.isMember(peer))
-    if (name === undefined || key === undefined || members.length === 0 || clock.monotonicMs() - this.#askedMs < unknownProposersLimits.everyMs) return 'idle'
+    if (name === undefined || key === undefined || members.length === 0 || clock.monotonicMs() - this.#askedMs < unknownPeersLimits.everyMs) return 'idle'
     this.#askedMs = clock.monotonicMs()
     this.#noted.delete(name)
     const row = state.belongs(peerIdOf(key)) ? undefined : await this.#found(key, members, wait)
