@@ -61,7 +61,8 @@ import { keyringKeyOf, readKeyring } from './membership/keys.ts'
 import { readKnownPeers, writeKnownPeers } from './membership/known-peers.ts'
 import type { LayoutKeeper } from './layout/layout-keeper.ts'
 import { IndexRebuild } from './rows/listing.ts'
-import { addressesIn, clearRowRule, layoutGuard, memberRowHash, votersIn } from './membership/membership.ts'
+import { addressesIn, clearRowRule, layoutGuard, votersIn } from './membership/membership.ts'
+import { membershipSources } from './membership/membership-sources.ts'
 import { UnknownPeers } from './membership/unknown-peers.ts'
 import { MemberSearch } from './membership/member-search.ts'
 import { memberSideOf } from './member-side.ts'
@@ -250,11 +251,12 @@ class Node {
   async #openNetwork (open: AsyncDisposableStack): Promise<void> {
     const { config, clock, random, keyring, state, logger } = this.#parts
     this.#eras = new Eras({ state, registers: () => this.#registers, voters: () => votersIn(state), risen: () => { this.#risen() }, clock })
+    const sources = membershipSources({ state, eras: this.#eras, registers: () => this.#registers, unknown: this.#unknownPeers })
     this.#greetings = new Greetings({
       state, clock, positions: this.#positions, network: () => this.#network, hello: () => hello,
       adoptLayout: async (version, from) => layoutGuard(state, () => this.#peers).adopt(version, from),
       saveKnown: async () => writeKnownPeers(this.#parts.files, this.#network.known),
-      readMemberRow: async (key) => memberRowHash(state, () => this.#registers, key, (of) => { this.#unknownPeers.note(of) }),
+      readMemberRow: async (key) => sources.memberRowHash(key),
       log: logger, warn: this.#warn,
     })
     const hello: Hello = helloProtocol({
@@ -263,13 +265,7 @@ class Node {
         certificate: state.certificate, era: state.era, versions: [1], capabilities: [algorithmCapability, ...this.#epochs === undefined ? [] : [epochCapability(this.#epochs.newest)]], freeBytes: this.#space.bytes, layoutVersion: state.layout.version,
         addresses: this.#network.addresses().map(addressBytes),
       }),
-      verify: membershipCheck({
-        clusterId: state.clusterId, authority: state.authority,
-        era: () => state.era,
-        adopt: async (era) => { await this.#eras.adopt(era) },
-        askVoters: async (peer, shown) => { await this.#eras.hear(peer, shown) },
-        memberRowHash: async (key) => memberRowHash(state, () => this.#registers, key, (of) => { this.#unknownPeers.note(of) }),
-      }),
+      verify: membershipCheck(sources),
       greeted: async (greeting) => {
         const isKnown = this.#network.admission.isAdmitted(greeting.peer)
         this.#greetings.heard(greeting)

@@ -425,7 +425,7 @@ export class World {
     const mortal: Files = this.#variant.forgetsLayout === true ? { ...slowly, writeDurable: async (path, parts, options) => { if (path !== 'cluster') await slowly.writeDurable(path, parts, options) } } : slowly
     const state = new ClusterState(mortal, facts)
     process.state = state
-    const rule = clearRowRule(state)
+    const rule = clearRowRule(state, () => {})
     const codec = worldCodec({ name, clusterId: state.clusterId, random: this.random, checkClear: this.#variant.clearRule?.(rule, state) ?? rule })
     process.store = new SparseRowStore({ used: this.#used, lost }, { disk, ballotOf: (table, record) => codec.ballotOf(table, record), sync: async () => {
       await this.#sync(name, isAlive)

@@ -17,7 +17,8 @@ import { readKeyring, writeKeyring } from '../../src/node/membership/keys.ts'
 import { Retag } from '../../src/node/membership/retag.ts'
 import { keylessRing, ringOf } from '../../src/node/membership/ring-keeper.ts'
 import { UnknownPeers } from '../../src/node/membership/unknown-peers.ts'
-import { clearRowRule, clusterAddress, memberRowHash } from '../../src/node/membership/membership.ts'
+import { clearRowRule, clusterAddress } from '../../src/node/membership/membership.ts'
+import { membershipSources } from '../../src/node/membership/membership-sources.ts'
 import { endSessions, epochCapability, epochIn } from '../../src/node/membership/sessions.ts'
 import { ClusterState, readFacts, writeFacts } from '../../src/node/state.ts'
 import { type Greeting, type Hello, helloProtocol } from '../../src/protocols/hello.ts'
@@ -151,10 +152,7 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
     })
     const hello: Hello = helloProtocol({
       self: () => ({ certificate: state.certificate, era: state.era, versions: [1], capabilities: [epochCapability(epochs.newest)], freeBytes: 0, layoutVersion: 1n, addresses: [], store: { id: rowDisk.storeId, position: 0n }, yours: undefined }),
-      verify: membershipCheck({
-        clusterId: cluster.clusterId, authority: cluster.authority, era: () => state.era, adopt: async (era) => { await eras.adopt(era) }, askVoters: async (peer, shown) => { await eras.hear(peer, shown) },
-        memberRowHash: async (key) => memberRowHash(state, () => registers, key, (of) => { unknown.note(of) }),
-      }),
+      verify: membershipCheck(membershipSources({ state, eras, registers: () => registers, unknown })),
       greeted: (greeting) => { life.greetings.set(greeting.peer, greeting) },
     })
     const greet = async (peer: PeerId): Promise<void> => { life.greetings.set(peer, await hello.greet(peer)) }

@@ -60,7 +60,7 @@ export async function settlingNodes (names: readonly string[], rowOf = joinedRow
     const facts = await readFacts(files)
     if (facts === undefined) throw new Error(`${name} was never made`)
     const state = new ClusterState(mortal, facts)
-    const codec = rowCodec({ clusterId: cluster.clusterId, keys: undefined, signer: keyNamed(name), random: seededRandom(1), checkClear: clearRowRule(state) })
+    const codec = rowCodec({ clusterId: cluster.clusterId, keys: undefined, signer: keyNamed(name), random: seededRandom(1), checkClear: clearRowRule(state, () => {}) })
     const store = new MemoryRowStore({ disk: rows, ballotOf: (table, record) => codec.ballotOf(table, record), sync: async () => { step() } })
     const peers: TablePeers = {
       reachable: () => new Set([...lives].filter(([, { isDead }]) => !isDead).map(([other]) => peerNamed(other))),

@@ -66,7 +66,7 @@ export function layoutGuard (state: ClusterState, peers: () => TablePeers): Layo
  * is no offence: a certificate that has lapsed, or an era or a layout that has been followed by others, makes nobody a member and changes no mind.
  * `unknown` hears of a proposer of whom nothing is known here. @throws Corrupt
  */
-export function clearRowRule (state: ClusterState, unknown: (proposer: Uint8Array) => void = () => {}): RowCodecParts['checkClear'] {
+export function clearRowRule (state: ClusterState, unknown: (proposer: Uint8Array) => void): RowCodecParts['checkClear'] {
   return ({ table, rowKey, proposer, content }) => {
     const peer = peerIdOf(proposer)
     if (!state.members.has(peer)) unknown(proposer)

@@ -47,7 +47,7 @@ describe('a clear row', () => {
   const isTaken = ({ table, key, value = new Uint8Array(0), isTombstone = false, operations = 1, by = 'founder' }: Proposed, state = stateWith()): boolean => {
     const body = encodeEnvelope({ operations: Array.from({ length: operations }, (_, i) => seedNamed(`id ${i}`).subarray(0, 16)), value })
     try {
-      clearRowRule(state)({ table, rowKey: clearRowKey(table, key), proposer: keyNamed(by).publicKey, content: { revision: 1n, isTombstone, body } })
+      clearRowRule(state, () => {})({ table, rowKey: clearRowKey(table, key), proposer: keyNamed(by).publicKey, content: { revision: 1n, isTombstone, body } })
       return true
     } catch (error) {
       expect(error).toBeInstanceOf(Corrupt)
