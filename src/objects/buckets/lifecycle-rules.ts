@@ -12,8 +12,8 @@ type Shown = VersionPage['versions'][number]
 export type Expiry =
   /** No object any more: a removal, or a delete marker where versions are kept. `tags`: only if the version has all of them. */
   | { readonly kind: 'current', readonly version: Shown, readonly tags: NonNullable<LifecycleRule['tags']> }
-  /** A version that is not current, or a delete marker with nothing under it, goes for good. */
-  | { readonly kind: 'version', readonly version: Shown, readonly tags: NonNullable<LifecycleRule['tags']> }
+  /** A version that is not current, or a delete marker with nothing under it, goes for good. `under`: only if it is still under that one, and under so many that are not current. */
+  | { readonly kind: 'version', readonly version: Shown, readonly tags: NonNullable<LifecycleRule['tags']>, readonly under?: { readonly newest: string, readonly noncurrent: number } }
 
 /** Of the versions of one key, the newest first. `pastMs`: what a majority says is past. */
 export function expiriesOf (versions: readonly Shown[], rules: readonly LifecycleRule[], pastMs: number): readonly Expiry[] {
@@ -29,7 +29,7 @@ export function expiriesOf (versions: readonly Shown[], rules: readonly Lifecycl
     for (const [i, version] of versions.slice(1).entries()) {
       // it is not current since the one before it in the list was made
       const sinceMs = Date.parse(versions[i]?.modified ?? '')
-      if (i >= noncurrentKept && isOfSize(version, rule) && dueMs(sinceMs, noncurrentDays) <= pastMs) expiries.push({ kind: 'version', version, tags: version.isDeleteMarker ? [] : tags })
+      if (i >= noncurrentKept && isOfSize(version, rule) && dueMs(sinceMs, noncurrentDays) <= pastMs) expiries.push({ kind: 'version', version, tags: version.isDeleteMarker ? [] : tags, under: { newest: newest.versionId, noncurrent: noncurrentKept } })
     }
   }
   return expiries

@@ -11,10 +11,11 @@ import type { Uploads, VersionPage } from '../index.ts'
 import { type Expiry, expiriesOf, isUploadDue } from '../buckets/lifecycle-rules.ts'
 import { keepingOf } from '../versions/keeping.ts'
 import { demandUnlocked } from '../versions/locks.ts'
-import { keptOf, type CurrentVersion } from '../object-row.ts'
+import { keptOf, type CurrentVersion, type KeptVersion, type ObjectRow } from '../object-row.ts'
 import type { ObjectParts } from '../ports.ts'
 import { foundIn } from '../reading.ts'
 import { stepWithout } from '../removing.ts'
+import type { Versions } from '../versions/version.ts'
 import { everyVersion } from '../versions/version-listing.ts'
 
 /**
@@ -144,7 +145,8 @@ async function * byKey (versions: AsyncIterable<KeyVersions[number]>): AsyncIter
 }
 
 /** If it is still what was seen, has the tags, and is not locked: by the majority's date and this node's own clock, for either may refuse. */
-async function expire (parts: LifecycleParts, bucket: BucketRow, { kind, version: { key, versionId, modified }, tags }: Expiry, pastMs: number, wait: { signal?: AbortSignal }): Promise<void> {
+async function expire (parts: LifecycleParts, bucket: BucketRow, expiry: Expiry, pastMs: number, wait: { signal?: AbortSignal }): Promise<void> {
+  const { kind, version: { key, versionId, modified }, tags } = expiry
   const marker = { ...parts.versions.fresh(), modifiedMs: await parts.dates.present(wait) }
   const nowMs = Math.min(pastMs, parts.clock.wallMs())
   const hasTags = ({ attributes }: Pick<CurrentVersion, 'attributes'>): boolean => tags.every(([name, value]) => attributes?.tags?.some((tag) => tag[0] === name && tag[1] === value))
@@ -160,6 +162,7 @@ async function expire (parts: LifecycleParts, bucket: BucketRow, { kind, version
       const { marker: _, ...to } = withDeleted(row, marker, keeping.versioning)
       return { kind: 'move', to, result: undefined }
     }
+    if (expiry.kind === 'version' && expiry.under !== undefined && !isUnder(row, found, expiry.under, parts.versions)) return { kind: 'keep', result: undefined }
     if (tags.length > 0) {
       const own = details(found)
       if (own === undefined) return { kind: 'ask', about: found }
@@ -169,4 +172,11 @@ async function expire (parts: LifecycleParts, bucket: BucketRow, { kind, version
     if (found.isDeleteMarker && row.current === undefined && keptOf(row).length > 1 && hexOf(found.salt) === hexOf(keptOf(row)[0]?.salt ?? found.salt)) return { kind: 'keep', result: undefined }
     return stepWithout(row, found, details, { ...parts, check: (attributes) => { demandUnlocked(attributes, { nowMs }) } })
   }, wait).catch((error: unknown) => { if (!(error instanceof LockedVersion)) throw error }) // it goes when its lock has ended
+}
+
+/** What was seen on top of it is above it still: so it has not been current since. And it is not among the newest that are kept. */
+function isUnder (row: ObjectRow, found: CurrentVersion | KeptVersion, { newest, noncurrent }: { readonly newest: string, readonly noncurrent: number }, versions: Pick<Versions, 'idOf'>): boolean {
+  const all = [...row.current === undefined ? [] : [row.current], ...keptOf(row)]
+  const above = all.slice(0, all.indexOf(found))
+  return above.length > noncurrent && above.some((version) => hexOf(versions.idOf(version)) === newest)
 }

@@ -216,6 +216,41 @@ describe('versions', () => {
     expect(shown(await store.listVersions('photos'))).toEqual(['k marker', 'k 4'])
   })
 
+  const target = { bucket: 'photos', key: 'k' }
+  /** While a walk looks at them, before it changes anything. */
+  const meanwhile = ({ parts: { registers } }: Awaited<ReturnType<typeof worldOf>>['world'], act: () => Promise<unknown>): void => {
+    const change = registers.change.bind(registers)
+    Object.assign(registers, { change: async (...args: Parameters<typeof change>) => {
+      Object.assign(registers, { change })
+      await act()
+      return change(...args)
+    } })
+  }
+
+  test('that were brought back and replaced once more while they are looked at have just been replaced, and stay', async () => {
+    const { store, world, days, walk } = await worldOf({ versioning: 'enabled', lifecycle: [rule({ noncurrentDays: 2 })] })
+    await put(store, 'k', 'brought back')
+    const { versionId } = await store.remove(target)
+    days(30)
+    meanwhile(world, async () => { await store.remove(target, { versionId }); await put(store, 'k', 'new') })
+    await walk()
+    expect(shown(await store.listVersions('photos'))).toEqual(['k 3', 'k 12'])
+    days(3)
+    await walk()
+    expect(shown(await store.listVersions('photos'))).toEqual(['k 3'])
+  })
+
+  test('that are among the newest so many by the time it comes to them stay', async () => {
+    const { store, world, days, walk } = await worldOf({ versioning: 'enabled', lifecycle: [rule({ noncurrentDays: 2, noncurrentKept: 1 })] })
+    await put(store, 'k', 'a')
+    const { versionId } = await put(store, 'k', 'ab')
+    await put(store, 'k', 'abc')
+    days(30)
+    meanwhile(world, async () => store.remove(target, { versionId }))
+    await walk()
+    expect(shown(await store.listVersions('photos'))).toEqual(['k 3', 'k 1'])
+  })
+
   test('a delete marker goes when nothing is under it, and only then', async () => {
     const { store, days, walk } = await worldOf({ versioning: 'enabled', lifecycle: [rule({ noncurrentDays: 1, expireDeleteMarkers: true })] })
     await put(store, 'k')
