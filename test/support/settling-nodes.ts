@@ -7,6 +7,7 @@ import type { Files } from '../../src/disk/index.ts'
 import { memoryFiles } from '../../src/disk/memory-files.ts'
 import type { AskReplica } from '../../src/node/membership/clear-rows.ts'
 import { acceptorsBy, clearRowRule, clusterAddress, layoutGuard, votersIn, writeFoundation } from '../../src/node/membership/membership.ts'
+import { closingRegisters } from '../../src/node/layout/closing-registers.ts'
 import { layoutSettler } from '../../src/node/layout/settle.ts'
 import { ClusterState, readFacts, writeFacts } from '../../src/node/state.ts'
 import { rowCodec } from '../../src/tables/codec.ts'
@@ -74,10 +75,10 @@ export async function settlingNodes (names: readonly string[], rowOf = joinedRow
       },
     }
     const replica = tableReplica({ self, store, codec, voters: acceptorsBy(state, self), layout: layoutGuard(state, () => peers), isMember: () => true })
-    const engine = registers({
+    const engine = closingRegisters(registers({
       self, peers, replica, counters: store, voters: votersIn(state), codec, describe: () => undefined, clock: systemClock, random: seededRandom(names.indexOf(name)),
       adoptLayout: async (encoded) => { await state.adoptLayout(encoded) },
-    })
+    }), state)
     const ask: AskReplica = async (peer, question) => {
       const request = { version: state.layout.version, ...question }
       return peer === self ? replica.answer(self, request) : peers.ask(peer, request, {})

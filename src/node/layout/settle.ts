@@ -1,9 +1,7 @@
-import { equals } from '../../base/bytes.ts'
 import { Unavailable } from '../../base/errors.ts'
 import type { PeerId } from '../../base/peer-id.ts'
 import { allVotersOf, closing, describeMember, encodeLayout, fittingMembers, type Layout, layoutMemberOf, parseLayout, settled } from '../../cluster/index.ts'
 import type { Registers } from '../../tables/index.ts'
-import { clearPartition } from '../../tables/clear-rows.ts'
 import { majorityOf } from '../../tables/electorate.ts'
 import { type ClearRowFound, type ClearRowSources, membersAmong, readClearRows } from '../membership/clear-rows.ts'
 import { layoutAddress } from '../membership/membership.ts'
@@ -44,31 +42,24 @@ async function settle (parts: SettleParts, wait: { signal?: AbortSignal }): Prom
   await state.adoptLayout(encodeLayout(await advanced(parts, (layout) => layout.state === 'open' ? closing(layout) : layout, wait)))
   if (isSettled(state)) return
   // joins under the open layout are refused by now, so this is everybody
-  const { layout, leftOut } = await handedOver(parts, wait)
-  await state.adoptLayout(encodeLayout(await advanced(parts, (current) => current.state === 'closing' ? layout : current, wait)))
+  const { layout, leftOut } = await settledByFounder(parts, wait)
+  await state.adoptLayout(encodeLayout(layout))
   if (leftOut.length > 0) parts.onLeftOut(leftOut)
 }
 
-/** The layout that follows when a majority of its voters has what the founder has, all of it: what that one decides alone meanwhile, of a zone or an era, would else be known to it alone. @throws Unavailable */
-async function handedOver (parts: SettleParts, wait: { signal?: AbortSignal }): Promise<Awaited<ReturnType<typeof settledFor>>> {
+/** Settled only when a majority of its voters has what the founder has, all of it: where the layout's row was written meanwhile, that one has decided something more (closing-registers.ts). @throws Unavailable */
+async function settledByFounder (parts: SettleParts, wait: { signal?: AbortSignal }): Promise<{ readonly layout: Layout, readonly leftOut: readonly PeerId[] }> {
   for (let round = 0; round < maxRounds; round++) {
-    const before = await digestOfFounder(parts, wait)
-    const found = await settledFor(parts, parts.state.layout, wait)
-    await demandMajority(found.voters, async (voter) => { await handOver(parts, found.rows, voter, wait) })
-    if (equals(await digestOfFounder(parts, wait), before)) return found
+    const since = await parts.registers.change<bigint>(layoutAddress, (_, revision) => ({ kind: 'keep', result: revision }), wait)
+    const { rows, layout, voters, leftOut } = await settledFor(parts, parts.state.layout, wait)
+    await demandMajority(voters, async (voter) => { await handOver(parts, rows, voter, wait) })
+    const chosen = await advanced(parts, (current, revision) => current.state === 'closing' && revision === since ? layout : current, wait)
+    if (chosen.state !== 'closing') return { layout: chosen, leftOut }
   }
   throw new Unavailable('what the cluster says of itself changes all the time: try again')
 }
 
 const maxRounds = 10
-
-async function digestOfFounder ({ state, ask }: SettleParts, wait: { signal?: AbortSignal }): Promise<Uint8Array> {
-  const [founder] = allVotersOf(state.layout)
-  const answer = founder === undefined ? undefined : await ask(founder, { kind: 'digest', partitions: [clearPartition] }, wait)
-  const [digest] = answer?.kind === 'digests' ? answer.digests : []
-  if (digest === undefined) throw new Unavailable('the founder does not answer for its rows')
-  return digest.digest
-}
 
 /** What the founder has, and the layout that follows from it. */
 async function settledFor (parts: SettleParts, closed: Layout, wait: { signal?: AbortSignal }): Promise<{ rows: readonly ClearRowFound[], layout: Layout, voters: readonly PeerId[], leftOut: readonly PeerId[] }> {
@@ -82,10 +73,10 @@ async function settledFor (parts: SettleParts, closed: Layout, wait: { signal?: 
 }
 
 /** The layout row after `next` of what it says; unchanged where there is nothing to do. */
-async function advanced ({ registers, state }: SettleParts, next: (layout: Layout) => Layout, wait: { signal?: AbortSignal }): Promise<Layout> {
-  return registers.change<Layout>(layoutAddress, (value) => {
+async function advanced ({ registers, state }: SettleParts, next: (layout: Layout, revision: bigint) => Layout, wait: { signal?: AbortSignal }): Promise<Layout> {
+  return registers.change<Layout>(layoutAddress, (value, revision) => {
     const current = value === undefined ? state.layout : parseLayout(value)
-    const result = next(current)
+    const result = next(current, revision)
     return result === current ? { kind: 'keep', result } : { kind: 'write', value: encodeLayout(result), result }
   }, wait)
 }

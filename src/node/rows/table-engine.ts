@@ -24,6 +24,7 @@ import type { IndexRebuild } from './listing.ts'
 import { ReturnedPeers } from './returned-peers.ts'
 import { acceptorsBy, layoutGuard, votersIn } from '../membership/membership.ts'
 import type { ClusterState } from '../state.ts'
+import { closingRegisters } from '../layout/closing-registers.ts'
 import type { StorePositions } from '../layout/store-positions.ts'
 import type { Takeovers } from '../layout/takeover.ts'
 
@@ -90,14 +91,14 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
   // without keys there is nothing to propose with: the members settle
   const settle: RowSettler | undefined = isKeyless ? undefined : async (row, wait) => { await registers.settle(row, wait) }
   const late = new LateDelivery({ peers, voters, settle: async (row, wait) => { await settle?.(row, wait) } })
-  const registers = registersOver({
+  const registers = closingRegisters(registersOver({
     isLister: (peer) => state.isMember(peer),
     self, peers, replica, counters: rows, voters, codec, describe, clock, random, late,
     adoptLayout: async (encoded, from) => {
       const { version } = parseLayout(encoded)
       if (version > state.layout.version) await guard.adopt(version, from)
     },
-  })
+  }), state)
   const handOver: HandOver = new HandOver({
     self, store: rows, replica, codec, takeover: () => takeovers.of(state.layout), whileAt: async (version, act) => state.whileAt(version, act),
     ask: async (peer, request, wait) => peers.ask(peer, request, wait),
