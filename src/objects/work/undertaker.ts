@@ -13,7 +13,7 @@ import type { Version } from '../versions/version.ts'
  * followed by a value in which it is current. Once a majority of a death's own replicas has it on disk, the id is cleared from the row, in one step with
  * everything else that the row says; a row that owes nothing and has nothing becomes a tombstone, and is buried in time.
  *
- * Each row has one member that looks after it (own-rows.ts). What this replica
+ * Deaths of a row are published by the one member that looks after it (own-rows.ts). What this replica
  * saves with something in `dropped` is noticed at once; a walk over the rows that owe something (owed-rows.ts) finds what was missed, or was another's who is gone,
  * and how long uploads have stood still.
  */
@@ -210,7 +210,7 @@ export class Undertaker {
     if (walk.over === 'all') this.#parts.owed.found(row)
     if (row.dropped.length > 0 && this.#rows.isOwn(rowKey)) this.#notice(addressOf(row))
     for (const version of row.pending) {
-      if (!this.#hasStoodStill(version, walk.number) || !this.#rows.isOwn(rowKey)) continue
+      if (!this.#hasStoodStill(version, walk.number)) continue
       const address = addressOf(row)
       if (!await this.#tried(address, false, async () => this.#change(address, (current) => withAbandoned(current, version), signal), signal)) continue
       this.#total.abandonedUploads++
@@ -219,7 +219,7 @@ export class Undertaker {
     return row
   }
 
-  /** By what this node itself has seen; every node that keeps the row counts, so another may take over. */
+  /** By what this node itself has seen: every node that keeps the row counts, and whichever has counted so long gives up, for the one that looks after the row may be started anew ever so often. */
   #hasStoodStill ({ id, heartbeat, isMultipart }: PendingVersion, walk: number): boolean {
     const nowMs = this.#parts.clock.monotonicMs()
     const known = this.#watched.get(hexOf(id))

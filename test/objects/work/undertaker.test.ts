@@ -199,6 +199,18 @@ describe('the undertaker', () => {
       expect((await read('moving'))?.pending).toHaveLength(1)
     })
 
+    test('by whichever of its replicas has seen it stand still so long: the first may have been started anew each day', async () => {
+      const { write, read, work, time, firstOf } = world()
+      const others = [0, 1, 2].filter((i) => i !== firstOf('key'))
+      await write(withPending(rowOf('key', {}), version(1)))
+      await work(...others)
+      time.nowMs += day
+      await work(...others)
+      expect(await read('key')).toMatchObject({ pending: [], dropped: [{ salt: version(1).salt }] })
+      await work(firstOf('key'))
+      expect(await read('key')).toBeUndefined()
+    })
+
     test('in parts only after seven', async () => {
       const { write, read, work, time } = world()
       await write(withPending(rowOf('parts', {}), { ...version(1), isMultipart: true }))
