@@ -279,7 +279,7 @@ describe('conversion', () => {
 
   test('begins nothing where fewer nodes hold blocks than the code has shards, and says so once a try', async () => {
     const { put, store, work, rowOf, setPlaces, conversions, warnings } = await world()
-    await Promise.all(['key', 'another', 'a third'].map(async (key) => put(key)))
+    await Promise.all(['key', ...Array.from({ length: 9 }, (_, i) => `another ${i}`)].map(async (key) => put(key)))
     await store.setRedundancy('bucket', { shards: '4+2' })
     setPlaces(5)
     await work()
