@@ -50,7 +50,8 @@ export class ClearRows {
   /** In order of row key, from `after` (exclusive). @throws PartitionLost while any partition is: what is missing there may be one of them */
   async * rows ({ after }: { after?: Uint8Array } = {}): AsyncIterable<StoredRow> {
     for (const lost of this.#store.lostPartitions()) throw new PartitionLost(lost)
-    while (this.#unknown.size > 0) await (this.#gathering ??= this.#gather().finally(() => { this.#gathering = undefined }))
+    // the one that is being looked into is not among the unknown any more
+    while (this.#unknown.size > 0 || this.#gathering !== undefined) await (this.#gathering ??= this.#gather().finally(() => { this.#gathering = undefined }))
     const names = [...this.#names.values()].toSorted((a, b) => compareBytes(a.rowKey, b.rowKey))
     for (const { table, rowKey } of names) {
       if (after !== undefined && compareBytes(rowKey, after) <= 0) continue
