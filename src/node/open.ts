@@ -3,7 +3,7 @@ import { Budget } from '../base/budget.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { DigestThread } from '../base/digest-thread.ts'
 import { Refused, Unavailable } from '../base/errors.ts'
-import { type PeerId, peerIdOf } from '../base/peer-id.ts'
+import { peerIdOf } from '../base/peer-id.ts'
 import { type Random, systemRandom } from '../base/random.ts'
 import { signingKeyOf } from '../base/signature.ts'
 import { blockHoldersOf, nameOfRole, newestEpochOf, roles } from '../cluster/index.ts'
@@ -13,15 +13,12 @@ import type { Files } from '../disk/index.ts'
 import type { LevelDamage } from '../disk/level-damage.ts'
 import { nodeFiles } from '../disk/node-files.ts'
 import { ClusterKeys, freshVersion, versionIdOf, type Keyring, type KeyringKey } from '../encryption/index.ts'
-import { addressBytes, addressTexts } from '../network/addresses.ts'
 import { type Network, startNetwork } from '../network/libp2p-network.ts'
 import type { ChangeProgress, DfsNode, Secrets } from '../node.ts'
 import { accessKeys, describeRow, expiring, type Lifecycle, type ObjectParts, objectStore, shares } from '../objects/index.ts'
 import { OwedRows } from '../objects/work/owed-rows.ts'
 import { serveFetch } from '../protocols/fetch.ts'
 import { holdingsAt, serveHoldings } from '../protocols/holdings.ts'
-import { type Hello, helloProtocol } from '../protocols/hello.ts'
-import { membershipCheck } from '../protocols/membership.ts'
 import { ringPeers, serveRing } from '../protocols/ring.ts'
 import { serveStore } from '../protocols/store.ts'
 import { serveTables } from '../protocols/table.ts'
@@ -46,24 +43,24 @@ import { countedAnswers, countedRounds } from './work/counted-rounds.ts'
 import { keyless } from './keyless.ts'
 import type { Epochs } from './membership/epochs.ts'
 import type { EraChangeParts } from './membership/era-change.ts'
-import { Eras } from './membership/eras.ts'
+import type { Eras } from './membership/eras.ts'
 import { doorOf } from './door.ts'
 import { FloorKeeper } from './rows/floor-keeper.ts'
 import { forgetLost, type ForgetParts } from './layout/forget-lost.ts'
 import { FreeSpace } from './layout/free-space.ts'
 import { GivenUp } from './work/given-up.ts'
 import { LeftOut, leftOutTask } from './work/left-out.ts'
-import { Greetings } from './membership/greetings.ts'
+import type { Greetings } from './membership/greetings.ts'
 import { Absence } from './membership/absence.ts'
 import type { AskReplica } from './membership/clear-rows.ts'
 import { Hints } from './work/hints.ts'
 import { keyringKeyOf, readKeyring } from './membership/keys.ts'
-import { readKnownPeers, writeKnownPeers } from './membership/known-peers.ts'
+import { writeKnownPeers } from './membership/known-peers.ts'
 import type { LayoutKeeper } from './layout/layout-keeper.ts'
 import { IndexRebuild } from './rows/listing.ts'
-import { addressesIn, clearRowRule, layoutGuard, votersIn } from './membership/membership.ts'
-import { membershipSources } from './membership/membership-sources.ts'
+import { clearRowRule } from './membership/membership.ts'
 import { UnknownPeers } from './membership/unknown-peers.ts'
+import { meetingOf } from './membership/meeting.ts'
 import { MemberSearch } from './membership/member-search.ts'
 import { memberSideOf } from './member-side.ts'
 import { nodeMetrics } from './health/metrics.ts'
@@ -80,7 +77,6 @@ import { type Converting, convertingOf } from './work/converting.ts'
 import { type Repairing, repairingOf } from './work/repairing.ts'
 import { Retag } from './membership/retag.ts'
 import { keylessRing, ringOf } from './membership/ring-keeper.ts'
-import { algorithmCapability, endSessions, epochCapability } from './membership/sessions.ts'
 import { type Scrubbing, scrubbingOf } from './work/scrubbing.ts'
 import { layoutSettler } from './layout/settle.ts'
 import { ClusterState, readFacts } from './state.ts'
@@ -249,46 +245,18 @@ class Node {
   }
 
   async #openNetwork (open: AsyncDisposableStack): Promise<void> {
-    const { config, clock, random, keyring, state, logger } = this.#parts
-    this.#eras = new Eras({ state, registers: () => this.#registers, voters: () => votersIn(state), risen: () => { this.#risen() }, clock })
-    const sources = membershipSources({ state, eras: this.#eras, registers: () => this.#registers, unknown: this.#unknownPeers })
-    this.#greetings = new Greetings({
-      state, clock, positions: this.#positions, network: () => this.#network, hello: () => hello,
-      adoptLayout: async (version, from) => layoutGuard(state, () => this.#peers).adopt(version, from),
-      saveKnown: async () => writeKnownPeers(this.#parts.files, this.#network.known),
-      readMemberRow: async (key) => sources.memberRowHash(key),
-      log: logger, warn: this.#warn,
+    const { config, clock, random, keyring, logger } = this.#parts
+    const meeting = meetingOf({
+      ...this.#parts, log: logger, warn: this.#warn, positions: this.#positions, unknown: this.#unknownPeers, givenUp: this.#givenUp,
+      network: () => this.#network, registers: () => this.#registers, peers: () => this.#peers, newestEpoch: () => this.#epochs?.newest, freeBytes: () => this.#space.bytes,
     })
-    const hello: Hello = helloProtocol({
-      self: (peer, shown) => ({
-        ...this.#positions.shownTo(peer, shown),
-        certificate: state.certificate, era: state.era, versions: [1], capabilities: [algorithmCapability, ...this.#epochs === undefined ? [] : [epochCapability(this.#epochs.newest)]], freeBytes: this.#space.bytes, layoutVersion: state.layout.version,
-        addresses: this.#network.addresses().map(addressBytes),
-      }),
-      verify: membershipCheck(sources),
-      greeted: async (greeting) => {
-        const isKnown = this.#network.admission.isAdmitted(greeting.peer)
-        this.#greetings.heard(greeting)
-        if (this.#network.admit(greeting.peer) && !isKnown) this.#greetings.met(greeting)
-      },
-      refused: async (peer) => {
-        // one that was lost and is back: it learns from our greeting that an era has begun without it. That it then refuses the greeting, or has gone, changes nothing here: it is told again when it comes again
-        if (this.#givenUp.has(peer)) await hello.greet(peer).catch(() => {})
-      },
-    })
+    this.#eras = meeting.eras
+    this.#greetings = meeting.greetings
     this.#network = open.use(await startNetwork({
       seed: keyring.nodeSeed, listen: config.listen, announce: config.announce, bootstrap: config.bootstrap, mdns: config.mdns, clock, random,
-      greet: async (peer, wait) => {
-        const greeting = await hello.greet(peer, wait)
-        this.#greetings.heard(greeting)
-        this.#greetings.met(greeting)
-      },
-      isMember: (peer) => state.belongs(peer) || this.#greetings.all.has(peer),
-      log: logger.child({ part: 'network' }),
+      greet: meeting.greet, isMember: meeting.isMember, log: logger.child({ part: 'network' }),
     }))
-    await hello.register(this.#network.requests)
-    for (const [peer, addresses] of addressesIn(state)) this.#network.know(peer, addressTexts(addresses))
-    for (const [peer, addresses] of await readKnownPeers(this.#parts.files)) if (!state.members.has(peer as PeerId) || state.belongs(peer as PeerId)) this.#network.know(peer as PeerId, addresses)
+    await meeting.begin()
     this.#network.gossip.onAnnouncement((announcement) => {
       if (announcement.from !== this.#network.peerId) this.#metrics.count('heard')
       this.#hints.remember(announcement)
@@ -440,13 +408,6 @@ class Node {
     if (this.#leftOut.peers.length === 0 || progress.layout.version !== String(this.#parts.state.layout.version)) return
     const buckets = progress.isWhole ? await this.#objects.listBuckets().catch((error: unknown) => { if (error instanceof Unavailable) return undefined; throw error }) : undefined
     await this.#leftOut.looked(progress, buckets)
-  }
-
-  /** An era has begun: who is not in it has no more to say here. */
-  #risen (): void {
-    const { state, logger } = this.#parts
-    const left = endSessions({ state, greetings: this.#greetings.all, network: this.#network, warn: this.#warn })
-    logger.info({ era: state.era.number, left }, 'an era has begun')
   }
 
   /** @throws Refused on a node without keys */

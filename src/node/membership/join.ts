@@ -1,14 +1,15 @@
 import { hexOf } from '../../base/bytes.ts'
-import { deadline, systemClock } from '../../base/clock.ts'
+import { type Clock, deadline, systemClock } from '../../base/clock.ts'
 import { Refused, Unavailable } from '../../base/errors.ts'
 import { type PeerId, peerIdOf } from '../../base/peer-id.ts'
-import { systemRandom } from '../../base/random.ts'
+import { type Random, systemRandom } from '../../base/random.ts'
 import { signingKeyOf } from '../../base/signature.ts'
 import { type InviteToken, parseToken, type Role, roles } from '../../cluster/index.ts'
 import type { Config } from '../../config.ts'
 import { lockFolder } from '../../disk/folder-lock.ts'
+import type { Files } from '../../disk/index.ts'
 import { nodeFiles } from '../../disk/node-files.ts'
-import { exchangeKeyOf, type Keyring, openRing, type Ring, ringPurpose } from '../../encryption/index.ts'
+import { exchangeKeyOf, type Keyring, type KeyringKey, openRing, type Ring, ringPurpose } from '../../encryption/index.ts'
 import { addressBytes, addressText } from '../../network/addresses.ts'
 import { RequestRefused } from '../../network/index.ts'
 import { type Network, startNetwork } from '../../network/libp2p-network.ts'
@@ -38,12 +39,18 @@ export async function joinCluster (config: Config, secrets: Secrets, text: strin
   if (await readFacts(files) !== undefined) throw new Refused(`${config.data} is a node's already; choose another --data`)
   const random = systemRandom
   const key = await keyringKeyOf(secrets, { make: true, random })
-  const keyring = await readKeyring(files, key, { joining: true }) ?? freshKeyring(token)
+  return await joinOnDisk({ files, key, random }, token, async (keyring) => {
+    await using rows = await openRows({ data: config.data, files, random, ballotOf: looseBallotOf, onLost: () => {} })
+    return await joinedBy({ keyring, token, storeId: rows.storeId, capacityBytes: await capacityOf(config, files), zone: config.zone, addresses: reachableAddresses(config) })
+  })
+}
+
+/** A join as it follows, step by step, on the disk of a folder that is no node's yet: cut off after any of them, it goes on as the same peer. `ask` gets what the cluster gives to this keyring. */
+export async function joinOnDisk ({ files, key, random }: { readonly files: Files, readonly key: KeyringKey, readonly random: Random }, token: InviteToken, ask: (keyring: Keyring) => Promise<Joined<Ring>>): Promise<{ clusterId: string, peerId: PeerId }> {
+  const keyring = await readKeyring(files, key, { joining: true }) ?? freshKeyring(token, random)
   await writeKeyring(files, keyring, key, { random, joining: true })
-  await using rows = await openRows({ data: config.data, files, random, ballotOf: looseBallotOf, onLost: () => {} })
-  const { joined } = await joinedBy(config, { keyring, token, storeId: rows.storeId, capacityBytes: await capacityOf(config, files) })
-  await writeKeyring(files, { ...keyring, ring: joined.ring }, key, { random, isJoined: false })
-  const { certificate, era, layout, members } = joined
+  const { certificate, era, layout, members, ring } = await ask(keyring)
+  await writeKeyring(files, { ...keyring, ring }, key, { random, isJoined: false })
   await writeKnownPeers(files, sponsorsIn(token))
   await writeFacts(files, { clusterId: token.clusterId, authority: token.authority, certificate, era, layout, members })
   await endJoin(files)
@@ -55,23 +62,37 @@ function sponsorsIn (token: InviteToken): ReadonlyMap<string, readonly string[]>
   return new Map(Object.entries(Object.groupBy(addresses, (address) => peerInAddress(address) ?? '')).map(([peer, of]) => [peer, of ?? []]))
 }
 
-function freshKeyring ({ clusterId }: InviteToken): Keyring {
-  const [nodeSeed, exchangeSeed, diskKey] = Array.from({ length: 3 }, () => systemRandom.bytes(32)) as [Uint8Array, Uint8Array, Uint8Array]
+function freshKeyring ({ clusterId }: InviteToken, random: Random): Keyring {
+  const [nodeSeed, exchangeSeed, diskKey] = Array.from({ length: 3 }, () => random.bytes(32)) as [Uint8Array, Uint8Array, Uint8Array]
   return { nodeSeed, exchangeSeed, diskKey, clusterId, ring: undefined, authoritySeed: undefined }
 }
 
-interface Joining { readonly keyring: Keyring, readonly token: InviteToken, readonly storeId: Uint8Array, readonly capacityBytes: number }
+/** What a node brings to its join. */
+export interface Joining {
+  readonly keyring: Keyring
+  readonly token: InviteToken
+  readonly storeId: Uint8Array
+  readonly capacityBytes: number
+  readonly zone: string
+  /** Multiaddrs under which it will be reached. */
+  readonly addresses: readonly string[]
+}
 
-async function joinedBy (config: Config, joining: Joining): Promise<{ joined: Joined<Ring> }> {
+async function joinedBy (joining: Joining): Promise<Joined<Ring>> {
   const quiet = { debug: () => {}, info: () => {}, warn: () => {} }
   await using network = await startNetwork({
     seed: joining.keyring.nodeSeed, listen: [], announce: [], bootstrap: [], mdns: false, clock: systemClock, random: systemRandom, greet: undefined, isMember: () => false, log: quiet,
   })
   await network.listen()
+  return await joinOver({ network, clock: systemClock, sponsors: answeringFirst(joining.token.addresses.map(addressText)) }, joining)
+}
+
+/** By the first of these sponsors (multiaddrs) that answers. @throws Refused (with the sponsor's reason), Unavailable (none answers) */
+export async function joinOver (over: { readonly network: Pick<Network, 'peerId' | 'dial' | 'requests'>, readonly clock: Clock, readonly sponsors: Iterable<string> | AsyncIterable<string> }, joining: Joining): Promise<Joined<Ring>> {
   const failures: string[] = []
-  for await (const address of answeringFirst(joining.token.addresses.map(addressText))) {
+  for await (const address of over.sponsors) {
     try {
-      return { joined: await joinAt(network, address, config, joining) }
+      return await joinAt(over, address, joining)
     } catch (error) {
       if (error instanceof RequestRefused || error instanceof Refused) throw new Refused(`the cluster refuses: ${error.message}`, { cause: error })
       failures.push(`${address}: ${error instanceof Error ? error.message : String(error)}`)
@@ -80,19 +101,19 @@ async function joinedBy (config: Config, joining: Joining): Promise<{ joined: Jo
   throw new Unavailable(`no member named in the invite could be reached (${failures.join('; ') || 'it names no address'})`)
 }
 
-async function joinAt (network: Network, address: string, config: Config, { keyring, token, storeId, capacityBytes }: Joining): Promise<Joined<Ring>> {
-  using dialing = deadline(systemClock, dialTimeoutMs, { what: 'connecting' })
+async function joinAt ({ network, clock }: Pick<Parameters<typeof joinOver>[0], 'network' | 'clock'>, address: string, { keyring, token, storeId, capacityBytes, zone, addresses }: Joining): Promise<Joined<Ring>> {
+  using dialing = deadline(clock, dialTimeoutMs, { what: 'connecting' })
   const sponsor = await network.dial([address], { signal: dialing.signal })
-  using limit = deadline(systemClock, joinTimeoutMs, { what: 'joining' })
+  using limit = deadline(clock, joinTimeoutMs, { what: 'joining' })
   const role = roleOf(token)
   return await joinBy(network.requests, sponsor, {
     peer: network.peerId,
     token,
     role,
     kx: exchangeKeyOf(keyring.exchangeSeed),
-    zone: config.zone,
+    zone,
     capacityBytes: role === roles.witness ? 0 : capacityBytes,
-    addresses: reachableAddresses(config).map(addressBytes),
+    addresses: addresses.map(addressBytes),
     storeId: role === roles.storage ? undefined : storeId,
     openRing: (box, era) => checkedRing(openRing(box, { seed: keyring.exchangeSeed, clusterId: token.clusterId, purpose: ringPurpose(era.number) }), token.clusterId, era),
   }, { signal: limit.signal })
