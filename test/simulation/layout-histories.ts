@@ -594,8 +594,8 @@ const early = 12
 const keys = [...'abcdefghijkl'.split(''), Array.from({ length: 1000 }, (_, i) => `early${i}`).find((key) => partitionOf(plainCodec.rowKeyOf(addressOf(key))) < 60) ?? '']
 
 /** What no register could have told in the end, when whoever is not gone answers again. */
-export async function simulateLayoutHistory ({ seed, history, variant, old = ['ann', 'bob', 'carol'], fresh = ['dave', 'eve', 'frank'], storage, admins }: { seed: number, history: LayoutHistory, variant?: WorldVariant | undefined, old?: readonly string[], fresh?: readonly string[], storage?: readonly string[] | undefined, admins?: readonly string[] | undefined }): Promise<{ violations: readonly string[], events: readonly string[] }> {
-  const world = new World({ seed, names: [...old, ...fresh], founders: old.length, weather: calm, variant, isBurying: true, storage: storage ?? [], admins: admins ?? [] })
+export async function simulateLayoutHistory ({ seed, history, variant, old = ['ann', 'bob', 'carol'], fresh = ['dave', 'eve', 'frank'], storage, admins, hasJoins = false }: { seed: number, history: LayoutHistory, variant?: WorldVariant | undefined, old?: readonly string[], fresh?: readonly string[], storage?: readonly string[] | undefined, admins?: readonly string[] | undefined, /** Those that follow join as in the product. */ hasJoins?: boolean }): Promise<{ violations: readonly string[], events: readonly string[] }> {
+  const world = new World({ seed, names: [...old, ...fresh], founders: old.length, weather: calm, variant, isBurying: true, storage: storage ?? [], admins: admins ?? [], hasJoins })
   const recorded: Recorded[] = []
   const { violations } = world
   let proposer: string | undefined
@@ -661,7 +661,7 @@ export async function simulateLayoutHistory ({ seed, history, variant, old = ['a
   let isOver = false
   const story = (async () => {
     await world.begin(old.length)
-    for (const name of old) await untilJoined(world, name, 'ann')
+    if (!hasJoins) for (const name of old) await untilJoined(world, name, 'ann')
     await pause(2_000)
     world.onChanging = (by) => { proposer = by }
     await history(stage)

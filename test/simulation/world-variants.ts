@@ -1,5 +1,6 @@
 import { collectionVariants } from './collection-variants.ts'
 import { eraVariants } from './era-variants.ts'
+import { joinVariants } from './join-variants.ts'
 import { layoutVariants } from './layout-variants.ts'
 import { lossVariants } from './loss-variants.ts'
 import { toldVariants, wholeVariants } from './whole-variants.ts'
@@ -12,5 +13,6 @@ export const worldVariants: Readonly<Record<string, () => WorldVariant>> = {
   ...toldVariants,
   ...lossVariants,
   ...eraVariants,
+  ...joinVariants,
   ...Object.fromEntries(Object.entries(collectionVariants).map(([name, { variant }]) => [name, () => variant])),
 }

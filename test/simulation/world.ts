@@ -1,10 +1,10 @@
 import { concat, hexOf, partitionOf } from '../../src/base/bytes.ts'
 import { type Clock, DeadlineExceeded } from '../../src/base/clock.ts'
-import { StoreFull, Unavailable } from '../../src/base/errors.ts'
+import { Refused, StoreFull, Unavailable } from '../../src/base/errors.ts'
 import { keyOf, type PeerId } from '../../src/base/peer-id.ts'
 import { type Random, seededRandom } from '../../src/base/random.ts'
 import { type Files } from '../../src/disk/index.ts'
-import { closing, encodeMemberRow, eraOf, type Layout, type LayoutMember, type MemberRow, newestEpochOf, openLayout, replicasOf, type Role, roles, settled } from '../../src/cluster/index.ts'
+import { closing, encodeMemberRow, eraOf, type Layout, type LayoutMember, type MemberRow, newestEpochOf, openLayout, replicasOf, type Role, type RoleName, roles, settled } from '../../src/cluster/index.ts'
 import { memoryFiles, type MemoryFiles } from '../../src/disk/memory-files.ts'
 import { memoryKeyValue, type MemoryKeyValue } from '../../src/disk/memory-key-value.ts'
 import { Admission } from '../../src/network/admission.ts'
@@ -30,7 +30,7 @@ import { type TableEngine, tableEngine } from '../../src/node/rows/table-engine.
 import { Takeovers } from '../../src/node/layout/takeover.ts'
 import { serveTables, tableProtocol } from '../../src/protocols/table.ts'
 import type { RowCodecParts } from '../../src/tables/codec.ts'
-import { isClear, type Registers, type RowAddress, type RowStore, type SaveOptions, type StoredRow, tables, type Voters } from '../../src/tables/index.ts'
+import { isClear, type Registers, type RowAddress, type RowCodec, type RowStore, type SaveOptions, type StoredRow, tables, type Voters } from '../../src/tables/index.ts'
 import type { ListingIndex } from '../../src/tables/listing-index.ts'
 import { memoryListingIndex } from '../../src/tables/memory-listing-index.ts'
 import { type MemoryRowDisk, memoryRowDisk, MemoryRowStore } from '../../src/tables/memory-row-store.ts'
@@ -49,6 +49,8 @@ import { slowFiles, slowKeyValue } from './slow-disk.ts'
 import { VirtualTime } from './virtual-time.ts'
 import { type BlocksVariant, type WorldBlocks, worldBlocks } from './world-blocks.ts'
 import { worldCodec, worldRowKey } from './world-codec.ts'
+import { founding, type JoinsVariant, joinWith, MeetingNode, writeFounderKeyring } from './world-joins.ts'
+import { addressOf, type Life, Networks } from './world-network.ts'
 
 /** How bad the network and the disks are; shares from 0 to 1, times in virtual milliseconds. */
 export interface WorldWeather {
@@ -60,7 +62,7 @@ export interface WorldWeather {
 }
 
 /** Parts with a rule taken out; product code has no switch for it. */
-export interface WorldVariant extends BlocksVariant {
+export interface WorldVariant extends BlocksVariant, JoinsVariant {
   readonly takeovers?: (takeovers: Takeovers, parts: { readonly self: PeerId, readonly store: RowStore, readonly state: ClusterState }) => Takeovers
   readonly store?: (store: RowStore) => RowStore
   readonly voters?: (state: ClusterState) => Voters
@@ -121,12 +123,18 @@ export interface Process {
   readonly hear: (other: Process) => Promise<void>
   /** Undefined: a world of rows alone. */
   readonly blocks: WorldBlocks | undefined
+  /** Undefined: all know each other's rows from the first. */
+  readonly met: MeetingNode | undefined
 }
 
 /** When every run begins. */
 const beganMs = Date.UTC(2026, 0, 1)
 const never = <T>(): Promise<T> => new Promise(() => {})
-export const layoutSimulation = { evictAfterMs: 20_000, viewEveryMs: 400, greetEveryMs: 2_000 } as const
+export const layoutSimulation = {
+  evictAfterMs: 20_000, viewEveryMs: 400, greetEveryMs: 2_000,
+  /** Where nodes dial each other: a supervisor that could not comes again within half a minute. */
+  dialledEvictAfterMs: 90_000,
+} as const
 
 /** Nodes as they are wired in the product (table engine, keeper, takeovers, background) over a virtual clock, network and disks. */
 export class World {
@@ -155,13 +163,17 @@ export class World {
   /** Made admins by the first era. */
   readonly #admins: readonly string[]
   readonly ledger = new Ledger()
+  /** Undefined: all know each other's rows from the first, and who is there is connected. */
+  readonly #networks: Networks | undefined
+  /** Machines on which a join is under way. */
+  readonly #joining = new Map<string, Life>()
   /** The rows of those that joined in the course of the run. */
   readonly #joined = new Map<string, MemberRow>()
   /** "a b": what a sends does not arrive at b. */
   #cut = new Set<string>()
   messages = 0
 
-  constructor ({ seed, names, founders, weather, variant = {}, hasBlocks = false, isBurying = hasBlocks, isShowingStores = false, witnesses = [], storage = [], admins = [] }: { seed: number, names: readonly string[], founders: number, weather: WorldWeather, variant?: WorldVariant, hasBlocks?: boolean, isBurying?: boolean, isShowingStores?: boolean, witnesses?: readonly string[], storage?: readonly string[], admins?: readonly string[] }) {
+  constructor ({ seed, names, founders, weather, variant = {}, hasBlocks = false, isBurying = hasBlocks, isShowingStores = false, hasJoins = false, witnesses = [], storage = [], admins = [] }: { seed: number, names: readonly string[], founders: number, weather: WorldWeather, variant?: WorldVariant, hasBlocks?: boolean, isBurying?: boolean, isShowingStores?: boolean, /** Founders alone know each other, and whoever else is to be a member joins as in the product. */ hasJoins?: boolean, witnesses?: readonly string[], storage?: readonly string[], admins?: readonly string[] }) {
     this.random = seededRandom(seed)
     this.names = names
     this.weather = weather
@@ -171,15 +183,17 @@ export class World {
     this.#isBurying = isBurying
     this.#isShowingStores = isShowingStores
     this.#admins = admins
+    this.#networks = hasJoins ? this.#dialled() : undefined
     this.#roles = new Map([...witnesses.map((name) => [name, roles.witness] as const), ...storage.map((name) => [name, roles.storage] as const)])
     this.#used = new Set([partitionOf(worldRowKey(layoutAddress))])
     const [first] = names
     this.#initial = settled(closing(openLayout(memberOf(first ?? ''))), names.slice(0, founders).map((name) => this.#memberOf(name)))
-    for (const name of names) this.#disks.set(name, { files: memoryFiles(), index: memoryKeyValue(), rows: memoryRowDisk(memberOf(name).storeId), lost: new Set(), isFull: false, hangsUntilMs: 0, rowsHang: false, aheadMs: 0 })
+    for (const name of names) this.#disks.set(name, emptyDisk(memberOf(name).storeId))
   }
 
   /** On disk and running: the founders, who hold each other's rows of members. */
   async begin (founders: number): Promise<void> {
+    if (this.#networks !== undefined) { await this.#found(this.names.slice(0, founders)); return }
     const admins = this.#admins.map((name) => this.#paper.admin(name))
     const rows = this.names.map((other) => this.rowOf(other))
     const era = eraOf([...this.#paper.era(1, [...rows.map(({ certificate }) => certificate.member), ...admins]).statements, ...admins])
@@ -209,12 +223,21 @@ export class World {
   disk (name: string): Disk { return this.#disks.get(name) as Disk }
 
   kill (name: string): void {
+    const joining = this.#joining.get(name)
+    if (joining !== undefined) {
+      joining.isAlive = false
+      this.#joining.delete(name)
+      this.#networks?.at(peerNamed(name))?.end()
+      this.say(`${name} dies while it joins`)
+      this.disk(name).files = this.disk(name).files.crash(this.random)
+    }
     const process = this.#processes.get(name)
     if (process?.isAlive !== true) return
     process.isAlive = false
     this.#ranMs += this.time.nowMs - (this.#runningSinceMs.get(name) ?? this.time.nowMs)
     this.#runningSinceMs.delete(name)
     this.say(`${name} dies`)
+    process.met?.network.end()
     this.#noteSoundness()
     const disk = this.disk(name)
     disk.files = disk.files.crash(this.random)
@@ -397,6 +420,7 @@ export class World {
 
   /** Everybody has the authority's key. Keys of epochs are not of this world: rows are not sealed. */
   #eraParts (process: Process): EraChangeParts {
+    if (process.met !== undefined) return this.#metEraParts(process.met)
     const { name, state, engine, eras, memberRows } = process
     const epochs = { newest: 1, complete: async () => {}, step: async () => 'idle', boxOf: () => new Uint8Array(0), prepare: async () => ({ epoch: newestEpochOf(state.era) + 1, secret: this.random.bytes(32), check: this.random.bytes(32) }) } as unknown as Epochs
     const others = (): readonly Process[] => this.names.flatMap((other) => other !== name && this.#isConnected(name, other) ? [this.#processes.get(other) as Process] : [])
@@ -406,6 +430,12 @@ export class World {
       reachable: () => process.reachable, warn: () => {}, spread: async () => { await Promise.all(others().map(async (other) => other.hear(process).catch(() => {}))) },
     }
     return this.#variant.eraParts?.(parts) ?? parts
+  }
+
+  /** As the product has it. @throws Refused on a node without keys */
+  #metEraParts ({ side }: MeetingNode): EraChangeParts {
+    if (side === undefined) throw new Refused('a node without keys')
+    return this.#variant.eraParts?.(side.eraParts) ?? side.eraParts
   }
 
   registersOf (name: string): Registers | undefined { const process = this.#processes.get(name); return process?.isAlive === true ? process.engine.registers : undefined }
@@ -425,7 +455,8 @@ export class World {
     const mortal: Files = this.#variant.forgetsLayout === true ? { ...slowly, writeDurable: async (path, parts, options) => { if (path !== 'cluster') await slowly.writeDurable(path, parts, options) } } : slowly
     const state = new ClusterState(mortal, facts)
     process.state = state
-    const rule = clearRowRule(state, () => {})
+    process.met = this.#networks === undefined ? undefined : this.#meeting(this.#networks, process, { files: mortal, clock })
+    const rule = clearRowRule(state, (proposer) => { process.met?.unknown.note(proposer) })
     const codec = worldCodec({ name, clusterId: state.clusterId, random: this.random, checkClear: this.#variant.clearRule?.(rule, state) ?? rule })
     process.store = new SparseRowStore({ used: this.#used, lost }, { disk, ballotOf: (table, record) => codec.ballotOf(table, record), sync: async () => {
       await this.#sync(name, isAlive)
@@ -442,12 +473,13 @@ export class World {
     const plainTakeovers = await Takeovers.open({ files: mortal, rows: store, self, leaving: async (partitions) => { if (this.#variant.answersWhileItForgets !== true) await process.engine.replica.leave(partitions) }, clearing: async (partition) => { if (this.#used.has(partition)) await rebuild?.forget(partition) } })
     const takeovers = this.#variant.takeovers?.(plainTakeovers, { self, store, state }) ?? plainTakeovers
     state.beforeLayout = async (layout) => takeovers.prepare(layout)
-    const requests = this.#requestsOf(process)
-    process.positions = this.#isShowingStores ? await StorePositions.open({ files: mortal, state, rows: process.store, warn: () => {} }) : undefined
+    await process.met?.open(process.store)
+    const requests = process.met?.network.requests ?? this.#requestsOf(process)
+    process.positions = process.met?.positions ?? (this.#isShowingStores ? await StorePositions.open({ files: mortal, state, rows: process.store, warn: () => {} }) : undefined)
     const plainAbsence = new Absence(clock, () => process.reachable)
     const absence = this.#variant.absence?.(plainAbsence) ?? plainAbsence
     const admission = new Admission()
-    const network = { peerId: self, requests, reachable: () => [...this.#variant.reachable?.(process.reachable, this.names.filter((other) => other !== name).map(peerNamed)) ?? process.reachable], admission, providers: { async * find () {} } } as unknown as Network
+    const network = process.met?.network.asNetwork ?? { peerId: self, requests, reachable: () => [...this.#variant.reachable?.(process.reachable, this.names.filter((other) => other !== name).map(peerNamed)) ?? process.reachable], admission, providers: { async * find () {} } } as unknown as Network
     const engine = tableEngine({
       self, state: this.#variant.tablesState?.(state) ?? state, network, timing: this.#isBurying ? { antiEntropyEveryMs: 15_000, burialEveryMs: 20_000 } : undefined, takeovers, rows: store, codec, index: isKeyless ? undefined : listed, absence, clock, random: this.random,
       positions: process.positions ?? ({ remembers: () => true } as unknown as StorePositions), warn: () => {}, votersOf: this.#variant.voters, succession: this.#variant.succession, describe, saved: (row) => { if (process.blocks === undefined) owed.saved(row); else process.blocks.undertaker.saved(row) }, rebuild,
@@ -455,17 +487,23 @@ export class World {
     process.engine = engine
     process.memberRows = async (wait) => everyMemberRow({ state, codec, ask: engine.ask, registers: engine.registers, voters: engine.voters }, wait)
     await serveTables(requests, this.#variant.served?.(engine.replica, state) ?? engine.replica)
+    if (process.met !== undefined) await this.#startMet(process, process.met, { engine, codec, listed, absence, clock })
+    else this.#startPlain(process, { engine, absence, admission, clock, state, listed })
+    if (this.#hasBlocks && !isKeyless) process.blocks = await worldBlocks({ self, state, network, tables: engine, rows: store, files: slowly, index: slowKeyValue(index, slow), listing: listed, clock, random: this.random, owed, ledger: this.ledger, variant: this.#variant })
+    await process.met?.network.listen()
+  }
+
+  #startPlain (process: Writable<Process>, { engine, absence, admission, clock, state, listed }: { readonly engine: TableEngine, readonly absence: Absence, readonly admission: Admission, readonly clock: Clock, readonly state: ClusterState, readonly listed: ListingIndex }): void {
+    const { name } = process
+    const self = peerNamed(name)
     const reachable = (): ReadonlySet<PeerId> => new Set([self, ...process.reachable])
     const keeper = new LayoutKeeper({
       self, state, registers: engine.registers, ask: this.#unfinished(this.#variant.keeperAsk?.(engine.ask, self) ?? engine.ask), clock, evictAfterMs: layoutSimulation.evictAfterMs,
       memberRows: async (wait) => { const rows = await process.memberRows(wait); return this.#variant.memberRows?.(rows, absence.of(new Set(this.names.filter((other) => other !== name).map(peerNamed)))) ?? rows }, reachable, storeOf: (peer) => this.#disks.get(this.#byPeer.get(peer) ?? '')?.rows.storeId,
-      onChange: (layout, why) => { this.#layoutChanged(layout); this.onLayout(layout, name); if (layout.state === 'changing') this.onChanging(name); this.say(`${name}: layout ${layout.version} ${layout.state} of ${(layout.next ?? layout).members.map(({ peerId }) => this.#byPeer.get(peerId) ?? '').toSorted().join()}: ${why}`) },
+      onChange: (layout, why) => { this.#told(name, layout, why) },
     })
     process.keeper = this.#variant.keeper?.(keeper, { self, state }) ?? keeper
-    this.#processes.set(name, process)
-    this.#runningSinceMs.set(name, this.time.nowMs)
-    this.say(`${name} starts`)
-    this.#noteSoundness()
+    this.#started(process)
     const guard = layoutGuard(state, () => engine.peers)
     process.index = listed
     const eras = new Eras({ state, registers: () => engine.registers, voters: () => engine.voters, risen: (era) => { this.say(`${name}: era ${era.number}`) }, clock })
@@ -499,8 +537,112 @@ export class World {
       { name: 'who joined while an era began', step: async (wait) => process.latecomers.step(wait) },
     ]
     runInBackground(tasks, { clock, warn: () => {} })
-    if (this.#hasBlocks && !isKeyless) process.blocks = await worldBlocks({ self, state, network, tables: engine, rows: store, files: slowly, index: slowKeyValue(index, slow), listing: listed, clock, random: this.random, owed, ledger: this.ledger, variant: this.#variant })
   }
+
+  #started (process: Process): void {
+    this.#processes.set(process.name, process)
+    this.#runningSinceMs.set(process.name, this.time.nowMs)
+    this.say(`${process.name} starts`)
+    this.#noteSoundness()
+  }
+
+  #told (name: string, layout: Layout, why: string): void {
+    this.#layoutChanged(layout)
+    this.onLayout(layout, name)
+    if (layout.state === 'changing') this.onChanging(name)
+    this.say(`${name}: layout ${layout.version} ${layout.state} of ${(layout.next ?? layout).members.map(({ peerId }) => this.#byPeer.get(peerId) ?? '').toSorted().join()}: ${why}`)
+  }
+
+  #dialled (): Networks {
+    return new Networks({
+      time: this.time, weather: this.weather, random: this.random, names: this.names, peerOf: peerNamed, isCut: (from, to) => this.#cut.has(`${from} ${to}`), sent: () => { this.messages++ },
+      leaves: async ({ from, to, protocol, body, timeoutMs }) => {
+        await this.#leave({ from, to, protocol, body, timeoutMs })
+        return body
+      },
+    })
+  }
+
+  #meeting (networks: Networks, process: Writable<Process>, { files, clock }: { readonly files: Files, readonly clock: Clock }): MeetingNode {
+    return new MeetingNode({
+      networks, life: process, files, clock, state: process.state, random: this.random, variant: this.#variant, evictAfterMs: layoutSimulation.dialledEvictAfterMs,
+      say: (what) => { this.say(what) }, layoutChanged: (layout, why) => { this.#told(process.name, layout, why) },
+    })
+  }
+
+  async #startMet (process: Writable<Process>, met: MeetingNode, { engine, codec, listed, absence, clock }: { readonly engine: TableEngine, readonly codec: RowCodec, readonly listed: ListingIndex, readonly absence: Absence, readonly clock: Clock }): Promise<void> {
+    const self = peerNamed(process.name)
+    await met.serve(engine, { rows: process.store, codec, ask: this.#unfinished(this.#variant.keeperAsk?.(engine.ask, self) ?? engine.ask) })
+    Object.defineProperty(process, 'reachable', { get: () => new Set(met.network.reachable()) })
+    Object.assign(process, { index: listed, eras: met.meeting.eras, latecomers: met.side?.eraParts.latecomers, keeper: met.side?.keeper, memberRows: met.side?.eraParts.memberRows })
+    this.#started(process)
+    runInBackground([...engine.tasks, ...met.tasks({ isFrozen: () => this.isFrozen, look: () => { absence.look() } })], { clock, warn: () => {} })
+  }
+
+  async #found (founders: readonly string[]): Promise<void> {
+    const { rows, era } = founding(founders.map((name) => ({ name, as: this.#memberOf(name), address: addressOf(this, name) })), this.#admins)
+    for (const [i, name] of founders.entries()) {
+      const { files } = this.disk(name)
+      await writeFounderKeyring(files, { name, isFirst: i === 0, random: this.random })
+      await writeFacts(files, { clusterId: this.#paper.clusterId, authority: this.#paper.authority, certificate: (rows[i] as MemberRow).certificate, era, layout: this.#initial, members: rows })
+    }
+    for (const name of founders) await this.start(name)
+    for (let isDone = false; !isDone;) {
+      await this.time.sleep(500)
+      isDone = await this.#processes.get(founders[0] ?? '')?.met?.found(rows).then(() => true, () => false) ?? true
+    }
+  }
+
+  /** `dfs invite`, at this node. @throws Unavailable, Refused */
+  async invite (through: string, role: RoleName = 'member'): Promise<string> {
+    const { met } = this.#running(through)
+    if (met === undefined) throw new Refused('nobody joins here')
+    return met.invite(role)
+  }
+
+  /** `dfs join TOKEN`, at a machine that is no node's. @throws as the product; Unavailable if the machine dies meanwhile */
+  async joinBy (name: string, token: string): Promise<void> {
+    const disk = this.disk(name)
+    if (this.#networks === undefined || this.isAlive(name) || this.#joining.has(name)) throw new Refused(`${name} is in use`)
+    if (await readFacts(disk.files) !== undefined) throw new Refused(`${name} is a node's already`)
+    const life: Life = { name, isAlive: true }
+    this.#joining.set(name, life)
+    const clock: Clock = { ...this.time.clock(() => life.isAlive), wallMs: () => this.wallMs() }
+    const slow = slowFiles(disk.files, async (work) => { await this.#sync(name, () => life.isAlive); return work() })
+    const files: Files = {
+      ...slow,
+      writeDurable: async (path, parts, options) => {
+        await slow.writeDurable(path, parts, options)
+        this.afterJoinWrote(name, path)
+        if (!life.isAlive) await never()
+      },
+    }
+    const { capacityBytes } = this.#memberOf(name)
+    const died = async (): Promise<never> => {
+      while (life.isAlive) await this.time.sleep(100)
+      throw new Unavailable(`${name} died while it joined`)
+    }
+    try {
+      await Promise.race([joinWith({ networks: this.#networks, life, files, clock, random: this.random, storeId: disk.rows.storeId, capacityBytes, variant: this.#variant }, token), died()])
+      this.say(`${name} has joined`)
+    } finally {
+      life.isAlive = false
+      if (this.#joining.get(name) === life) this.#joining.delete(name)
+    }
+  }
+
+  /** Whether there is a node on its disk. */
+  async isNode (name: string): Promise<boolean> { return await readFacts(this.disk(name).files) !== undefined }
+
+  /** The machine has a new, empty disk. */
+  wipe (name: string): void {
+    this.kill(name)
+    this.#wiped++
+    this.#disks.set(name, emptyDisk(seedNamed(`${name} store ${this.#wiped}`).slice(0, 16)))
+    this.say(`${name} has an empty disk`)
+  }
+
+  #wiped = 0
 
   #unfinished (ask: AskReplica): AskReplica {
     return async (peer, question, wait) => {
@@ -516,7 +658,7 @@ export class World {
       const name = this.#byPeer.get(peerId) ?? ''
       if (next.members.some((member) => member.peerId === peerId) || this.draining.has(name)) continue
       const soundMs = this.time.nowMs - this.soundSinceMs(name)
-      if (soundMs > layoutSimulation.evictAfterMs) this.violations.push(`${name} is evicted, and has been there for ${Math.round(soundMs)} ms`)
+      if (soundMs > (this.#networks === undefined ? layoutSimulation.evictAfterMs : layoutSimulation.dialledEvictAfterMs)) this.violations.push(`${name} is evicted, and has been there for ${Math.round(soundMs)} ms`)
     }
   }
 
@@ -540,13 +682,19 @@ export class World {
   /** Told of each layout that is chosen, at once. */
   onLayout: (layout: Layout, by: string) => void = () => {}
   onChanging: (by: string) => void = () => {}
+  /** Told of each file that a join has on its disk. */
+  afterJoinWrote: (name: string, path: string) => void = () => {}
 
   /** Who was ever told to drain, or put out. */
   readonly draining = new Set<string>()
   readonly violations: string[] = []
 
   /** Somebody knows that a connection is gone when nothing comes any more; who only is not heard does not know. */
-  #isConnected (a: string, b: string): boolean { return this.#isLinked(a, b) && this.belongs(a, b) && this.belongs(b, a) }
+  #isConnected (a: string, b: string): boolean {
+    if (this.#networks === undefined) return this.#isLinked(a, b) && this.belongs(a, b) && this.belongs(b, a)
+    const [at, other] = [this.#processes.get(a), this.#processes.get(b)]
+    return this.#isLinked(a, b) && this.#isLinked(b, a) && at?.met?.admitted.has(peerNamed(b)) === true && other?.met?.admitted.has(peerNamed(a)) === true
+  }
   #isLinked (a: string, b: string): boolean { return this.isAlive(a) && this.isAlive(b) && !this.#cut.has(`${b} ${a}`) }
 
   /** Whether the one is let in by the other. */
@@ -567,14 +715,18 @@ export class World {
       request: async (peer, protocol, parts, options) => {
         const to = this.#byPeer.get(peer) ?? ''
         const plain = concat([...parts])
-        if (this.#isHeld !== undefined && protocol === tableProtocol) {
-          const request = decodeRequest(plain)
-          const message = { from, to, kind: request.kind, isClear: 'table' in request && isClear(request.table) }
-          if (this.#isHeld(message)) await new Promise<void>((resolve, reject) => { this.#held.push({ message, send: resolve }); this.time.after(options.timeoutMs, () => { reject(new DeadlineExceeded('held back')) }) })
-        }
+        if (this.#isHeld !== undefined) await this.#leave({ from, to, protocol, body: plain, timeoutMs: options.timeoutMs })
         return this.#send(process, { to, peer, protocol, plain, ...options })
       },
     }
+  }
+
+  /** Until it is on its way, if it is held back. */
+  async #leave ({ from, to, protocol, body, timeoutMs }: { readonly from: string, readonly to: string, readonly protocol: string, readonly body: Uint8Array, readonly timeoutMs: number }): Promise<void> {
+    if (this.#isHeld === undefined || protocol !== tableProtocol) return
+    const request = decodeRequest(body)
+    const message = { from, to, kind: request.kind, isClear: 'table' in request && isClear(request.table) }
+    if (this.#isHeld(message)) await new Promise<void>((resolve, reject) => { this.#held.push({ message, send: resolve }); this.time.after(timeoutMs, () => { reject(new DeadlineExceeded('held back')) }) })
   }
 
   #send (process: Process, { to, peer, protocol, plain, signal, timeoutMs }: { to: string, peer: PeerId, protocol: string, plain: Uint8Array, signal?: AbortSignal, timeoutMs: number }): Promise<Uint8Array> {
@@ -619,6 +771,10 @@ function showStores (a: Process, b: Process | undefined): void {
   void b.positions.compare({ peer: peerOfA, ...byA })
   void a.positions.compare({ peer: peerOfB, ...byB })
 }
+
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] }
+
+const emptyDisk = (storeId: Uint8Array | undefined): Disk => ({ files: memoryFiles(), index: memoryKeyValue(), rows: memoryRowDisk(storeId), lost: new Set(), isFull: false, hangsUntilMs: 0, rowsHang: false, aheadMs: 0 })
 
 interface Disk { files: MemoryFiles, index: MemoryKeyValue, readonly rows: MemoryRowDisk, readonly lost: Set<number>, isFull: boolean, hangsUntilMs: number, rowsHang: boolean, /** Its wall clock, before the right one. */ aheadMs: number }
 
