@@ -4,7 +4,7 @@ import { Conflict, InvalidInput, NotFound, Unavailable, UnknownOutcome } from '.
 import { decodeBucketRow, encodeBucketRow } from '../../src/objects/buckets/bucket-row.ts'
 import { objectStore } from '../../src/objects/index.ts'
 import { type Registers, tables } from '../../src/tables/index.ts'
-import { objectWorld } from '../support/object-parts.ts'
+import { objectWorld, type ObjectWorld } from '../support/object-parts.ts'
 import { registersWith } from '../support/other-registers.ts'
 
 async function * bytesOf (...texts: string[]): AsyncIterable<Uint8Array> { for (const text of texts) { await Promise.resolve(); yield utf8(text) } }
@@ -209,11 +209,22 @@ describe('buckets', () => {
     await expect(store.head({ bucket: 'photos', key: 'k' })).rejects.toThrow('no object')
   })
 
+  test('one with something in it is not marked by whoever tries to remove it, and is there all the while: cut off half way, all that was in it could not be had', async () => {
+    const { world, store } = await worldWithBucket()
+    const target = { bucket: 'photos', key: 'k' }
+    await store.put(target, bytesOf('abc'))
+    const dying = objectStore({ ...world.parts, registers: registersWith(world.parts.registers, { list: async () => { throw new Unavailable('dead') } }) })
+    await expect(dying.removeBucket('photos')).rejects.toThrow('dead')
+    expect(await textIn((await store.get(target)).body)).toBe('abc')
+    const looking = objectStore({ ...world.parts, registers: registersWith(world.parts.registers, { list: async (...args) => { await store.head(target); return world.parts.registers.list(...args) } }) })
+    await expect(looking.removeBucket('photos')).rejects.toThrow('not empty')
+  })
+
   test('a put commits before the bucket may go: a removal that sees the object goes back', async () => {
     let remove = async (): Promise<void> => {}
     const { world, store } = await worldWithBucket({ wrap: (registers) => afterObjectChange(registers, async () => { await remove() }) })
-    // the removal slips in right after the commit of the row, as another node's could
-    remove = async () => { remove = async () => {}; await expect(objectStore(world.parts).removeBucket('photos')).rejects.toThrow('not empty') }
+    // the removal, which had found it empty before, goes on right after the commit of the row, as another node's could
+    remove = async () => { remove = async () => {}; marked(world); await expect(objectStore(world.parts).removeBucket('photos')).rejects.toThrow('not empty') }
     await store.put({ bucket: 'photos', key: 'k' }, bytesOf('abc'))
     expect((await store.list('photos')).objects).toHaveLength(1)
   })
@@ -230,9 +241,8 @@ describe('buckets', () => {
     const removal = objectStore({ ...world.parts, registers: afterListing(registers, async () => {
       listed.resolve()
       await put
-      // a third one marks it again, and dies
-      const dying = objectStore({ ...world.parts, registers: registersWith(registers, { list: async () => { throw new Unavailable('dead') } }) })
-      await expect(dying.removeBucket('photos')).rejects.toThrow('dead')
+      // a third one, which had found it empty before, marks it again, and dies
+      marked(world)
     }) }).removeBucket('photos')
     await expect(removal).rejects.toThrow(Conflict)
     await put
@@ -269,10 +279,7 @@ describe('buckets', () => {
     const { world, store } = await worldWithBucket()
     const target = { bucket: 'photos', key: 'k' }
     await store.put(target, bytesOf('one'))
-    const dying = objectStore({ ...world.parts, registers: registersWith(world.parts.registers, { list: async () => { throw new Unavailable('dead') } }) })
-    await objectStore({ ...world.parts, registers: afterObjectChange(world.parts.registers, async () => {
-      await expect(dying.removeBucket('photos')).rejects.toThrow('dead')
-    }) }).put(target, bytesOf('two'))
+    await objectStore({ ...world.parts, registers: afterObjectChange(world.parts.registers, async () => { marked(world) }) }).put(target, bytesOf('two'))
     expect(await textIn((await store.get(target)).body)).toBe('two')
   })
 
@@ -312,11 +319,20 @@ function afterObjectChange (registers: Registers, act: () => Promise<void>): Reg
   } })
 }
 
-/** Calls back with what a listing of objects has found, before whoever asked for it hears. */
+const photosRow = { table: tables.buckets, scope: new Uint8Array(16), key: utf8('photos') } as const
+
+/** As by one who has found the bucket empty, and is about to look again. */
+function marked ({ registers }: ObjectWorld): void {
+  const [row] = registers.valuesOf(tables.buckets)
+  registers.put(photosRow, encodeBucketRow({ ...decodeBucketRow(row as Uint8Array), state: 'deleting', removal: '7a'.repeat(16) }))
+}
+
+/** Calls back with what a listing of objects has found in a bucket that is marked, before whoever asked for it hears. */
 function afterListing (registers: Registers, act: () => Promise<void>): Registers {
   return registersWith(registers, { list: async (request, options) => {
     const page = await registers.list(request, options)
-    if (request.table === tables.objects) await act()
+    const row = await registers.read(photosRow)
+    if (request.table === tables.objects && row !== undefined && decodeBucketRow(row).state === 'deleting') await act()
     return page
   } })
 }

@@ -32,7 +32,7 @@ const pageSize = 1000
 /** Names remembered as hints; above it all are forgotten, which costs a read each. */
 const maxRemembered = 10_000
 
-/** Bucket rows: unique names by create-if-absent; removal by active → deleting, under a mark of its own → listed empty → gone, or back. */
+/** Bucket rows: unique names by create-if-absent; removal, of what looks empty, by active → deleting, under a mark of its own → listed empty → gone, or back. */
 export class Buckets {
   readonly #parts: BucketsParts
   readonly #shared: (name: string) => Promise<BucketRow | undefined>
@@ -126,6 +126,7 @@ export class Buckets {
   }
 
   async remove (name: string, wait: { signal?: AbortSignal } = {}): Promise<void> {
+    await this.#demandEmpty(name, wait)
     const bucket = await this.#mark(name, wait)
     const isEmpty = await this.#parts.isEmpty(bucket, wait)
     if (isEmpty) {
@@ -135,7 +136,14 @@ export class Buckets {
     const isGone = isEmpty ? await this.#erase(bucket, wait) : !await this.keep(bucket, wait)
     this.#lastSeen.delete(name)
     if (isGone) return
-    throw new Conflict(isEmpty ? `bucket "${name}" came into use again while it was being removed; try again` : `bucket "${name}" is not empty; remove its objects first ("dfs rm -r ${name}/")`)
+    throw isEmpty ? new Conflict(`bucket "${name}" came into use again while it was being removed; try again`) : notEmpty(name)
+  }
+
+  /** A look before the mark, which decides nothing: what is in a bucket that is marked cannot be had, and whoever marked it may be cut off. */
+  async #demandEmpty (name: string, wait: { signal?: AbortSignal }): Promise<void> {
+    checkBucketName(name)
+    const bucket = await this.#shared(name)
+    if (bucket?.state === 'active' && !await this.#parts.isEmpty(bucket, wait)) throw notEmpty(name)
   }
 
   /** Ends a removal under way, for there is an object in the bucket. Whether the bucket is still there. */
@@ -176,7 +184,6 @@ export class Buckets {
 
   /** From now on puts into it fail. Whoever finds it marked goes on under that mark. */
   async #mark (name: string, wait: { signal?: AbortSignal }): Promise<BucketRow> {
-    checkBucketName(name)
     const removal = hexOf(this.#parts.random.bytes(16))
     const marked = await this.#change<BucketRow | undefined>(name, (current) => {
       if (current === undefined || current.removal !== undefined) return { kind: 'keep', result: current }
@@ -202,6 +209,8 @@ export class Buckets {
     return bucket
   }
 }
+
+const notEmpty = (name: string): Conflict => new Conflict(`bucket "${name}" is not empty; remove its objects first ("dfs rm -r ${name}/")`)
 
 function demandActive (name: string, bucket: BucketRow | undefined): BucketRow {
   if (bucket === undefined) throw new NoSuchBucket(name)
