@@ -34,7 +34,10 @@ export async function adopt (parts: AdoptionParts, cids: readonly Cid[], referen
   }))
   signal?.throwIfAborted()
   return new Set([...placed].filter(([cid, peers]) => {
-    const [found, needed] = [pieces.get(cid) ?? new Set(), neededOf(reference, peers.length, options)]
+    // whom the layout has left out meanwhile may have looked for the last time at what lies there, and be switched off
+    const now = parts.placement.holdersOf(cid)
+    const found = new Set([...pieces.get(cid) ?? []].filter((piece) => { const peer = typeof piece === 'number' ? peers[piece] : piece; return peer !== undefined && now.includes(peer) }))
+    const needed = neededOf(reference, peers.length, options)
     const isLacking = options.isAllNeeded === true && reference.redundancy.k === 1 && peers.slice(0, needed).some((peer) => answered.has(peer) && !found.has(peer))
     return found.size >= needed && !isLacking
   }).map(([cid]) => cid))

@@ -98,6 +98,19 @@ describe('blocks that are there', () => {
     expect(await adopted(world, { k: 2, m: 1 })).toEqual(new Set())
   })
 
+  test.each([{ k: 1, m: 0 }, { k: 2, m: 1 }])('do not do at a holder that the layout left out meanwhile, which may have been told to be switched off: $k+$m', async (redundancy) => {
+    const world = await blockNodes(4)
+    const [, ...others] = world.placed as [PeerId, ...PeerId[]]
+    world.placed = others
+    await put(world, other(redundancy))
+    expect(await adopted(world, redundancy)).toEqual(new Set([first.cid, second.cid]))
+    const { holder } = world.nodes[1] as BlockNode
+    const keep = holder.keep.bind(holder)
+    // its answer is on the way
+    holder.keep = async (...args) => { const outcome = await keep(...args); world.placed = others.slice(1); return outcome }
+    expect(await adopted(world, redundancy)).toEqual(new Set())
+  })
+
   test('are told of in bounded numbers', async () => {
     const world = await blockNodes(1)
     const { engine } = world.nodes[0] as BlockNode
