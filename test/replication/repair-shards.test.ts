@@ -101,6 +101,16 @@ describe('repair of shards', () => {
     expect(nodes[1]?.repair.status().found).toMatchObject({ shortBlocks: 1, goneBlocks: 1, versionsAtRisk: 1 })
   })
 
+  test('of which one that is no holder alone knew are told as gone when its own is (nobody told it: whom they belong to had never heard of them)', async () => {
+    const world = await repairNodes(7)
+    world.placed = world.nodes.slice(0, 6).map(({ self }) => self)
+    const substitute = world.nodes[6] as RepairNode
+    await substitute.holder.storeShard(shards[0] as Shard, referenceOf('version'))
+    await lose(substitute)
+    await world.sweep(substitute)
+    expect(substitute.repair.status().found).toMatchObject({ shortBlocks: 1, goneBlocks: 1, versionsAtRisk: 1 })
+  })
+
   test('with more gone than may be are made by who has the block whole, for another version (it was told as gone, and stayed so)', async () => {
     const { world, nodes } = await stored()
     await (nodes[4] as RepairNode).holder.store(cid, bytes, referenceOf('a copy', { k: 1, m: 0 }))

@@ -142,6 +142,18 @@ describe('a block that is put in shards', () => {
     expect(world.nodes[0]?.shortages).toEqual([])
   })
 
+  test('gives the shard of a holder that the layout left out meanwhile to one that has just come', async () => {
+    const world = await blockNodes(7)
+    const at = (of: readonly number[]): void => { world.placed = of.map((i) => (world.nodes[i] as BlockNode).self) }
+    at([0, 1, 2, 3, 4, 5])
+    ;(world.nodes[4] as BlockNode).holder.writeMs = 400
+    world.time.after(200, () => { at([0, 1, 2, 3, 6, 5]) })
+    await put(world)
+    await settled(world)
+    expect((await placed(world))[6]).toEqual([4])
+    expect(world.nodes[0]?.shortages).toEqual([])
+  })
+
   test('is not acknowledged because two have the same shard', async () => {
     const world = await blockNodes(7)
     const [writer, late, silent, alsoSilent] = world.nodes as [BlockNode, BlockNode, BlockNode, BlockNode]
