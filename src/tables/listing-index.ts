@@ -1,4 +1,4 @@
-import type { Ballot, TableNumber } from './index.ts'
+import { type Ballot, rowLimits, type TableNumber } from './index.ts'
 
 /**
  * Names of the rows that this replica has accepted, in byte order, so that a page of a listing costs a range and not a scan.
@@ -57,6 +57,6 @@ export interface IndexPage {
 export const listingIndexLimits = {
   /** A page of a listing has at most 1,000 names; a replica gives one more, so that the last page is known as such. */
   maxPageEntries: 1001,
-  /** What a listing shows of an object: size, etag, dates, up to 2 KiB of metadata; not its chunks. */
-  maxSummaryBytes: 4096,
+  /** What a listing shows of an object: size, etag, dates, metadata, not its chunks; of an access key all but its secret. It is never longer than its row: one that could not be told would keep all the others from being listed. */
+  maxSummaryBytes: rowLimits.maxRecordBytes,
 } as const

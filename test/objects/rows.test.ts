@@ -4,17 +4,45 @@ import { describe, expect, test } from 'vitest'
 import { compareBytes, fromHex, hexOf, MalformedBytes, utf8 } from '../../src/base/bytes.ts'
 import { InvalidInput, Refused } from '../../src/base/errors.ts'
 import { hash } from '../../src/base/hash.ts'
+import { checkAccessKey, encodeAccessKey } from '../../src/objects/access/access-key.ts'
+import { describeRow } from '../../src/objects/describe.ts'
 import { attributeLimits, type Attributes, checkAttributes, sizeRuns } from '../../src/objects/versions/attributes.ts'
 import { decodeObjectRow, decodeSummary, emptyRow, encodeObjectRow, encodeSummary, etagOf, type CurrentVersion, type KeptVersion, objectRowLimits, type ObjectRow, withCurrent, withoutPending, withPending } from '../../src/objects/object-row.ts'
 import { withNewest, withoutCurrentVersion, withoutKept } from '../../src/objects/versions/history.ts'
 import { decodeVersionRow, encodeVersionRow, keyOfVersionRow, versionDelimiter, versionPrefix, type VersionRow, versionRowKey, versionsOfKey } from '../../src/objects/versions/version-row.ts'
-import { rowLimits } from '../../src/tables/index.ts'
+import { rowLimits, type TableNumber, tables } from '../../src/tables/index.ts'
+import { decodeAnswer, encodeAnswer } from '../../src/tables/messages-codec.ts'
 import { rowVectors } from '../support/row-vectors.ts'
 
 const bytes = (length: number, fill: number): Uint8Array => new Uint8Array(length).fill(fill)
 const current: CurrentVersion = {
   id: hash(utf8('id')), salt: bytes(16, 7), epoch: 1, sizeBytes: 300_000, modifiedMs: 1_700_000_000_000, contentType: 'text/plain', metadata: { a: 'b' }, hasBlocks: true, content: Uint8Array.of(1, 0),
 }
+
+describe('what a listing shows of the longest rows, as one node tells it another', () => {
+  const summaryOf = (table: TableNumber, value: Uint8Array): Uint8Array => describeRow(table, value)?.summary as Uint8Array
+  const told = (summary: Uint8Array): Uint8Array | undefined => {
+    const answer = decodeAnswer(encodeAnswer({ kind: 'page', truncated: false, lost: [], entries: [{ name: utf8('k'), rowKey: bytes(32, 1), ballot: { counter: 1n, proposer: bytes(32, 2) }, summary }] }))
+    return answer.kind === 'page' ? answer.entries[0]?.summary : undefined
+  }
+
+  test('is what it has: of an object with as much metadata as may be, in as many pieces', () => {
+    const metadata = Object.fromEntries(Array.from({ length: 1024 }, (_, i) => [String.fromCharCode(33 + i % 32, 33 + Math.floor(i / 32)), '']))
+    const version = { ...current, contentType: 'x'.repeat(256), metadata, sequence: 2 ** 40, attributes: { md5: bytes(16, 1), parts: { count: 10_000, md5: bytes(16, 2) }, checksum: { algorithm: 'sha256', value: bytes(32, 3), type: 'COMPOSITE' } } } as const
+    const object = summaryOf(tables.objects, encodeObjectRow({ ...emptyRow({ bucketId: bytes(16, 3), key: 'k' }), current: version }))
+    expect(told(object)).toEqual(object)
+    const kept = summaryOf(tables.versions, encodeVersionRow({ bucketId: bytes(16, 3), key: 'k', edition: 0, isDeleteMarker: false, version }))
+    expect(told(kept)).toEqual(kept)
+  })
+
+  test('is what it has: of an access key with as many rights as may be', () => {
+    const rights = Array.from({ length: 64 }, (_, i) => ({ bucket: `photos-${i}`, prefix: 'p'.repeat(500), actions: ['read', 'write', 'list'] as const }))
+    const key = { id: `DFS${'A'.repeat(17)}`, secret: 's'.repeat(43), name: 'n', rights, notAfterMs: undefined, createdMs: 1 }
+    checkAccessKey(key)
+    const summary = summaryOf(tables.accessKeys, encodeAccessKey(key))
+    expect(told(summary)).toEqual(summary)
+  })
+})
 
 describe('object rows', () => {
   test.each(rowVectors<ObjectRow>('object-rows.json'))('$name: these bytes, and no others', ({ row, bytes: expected }) => {
