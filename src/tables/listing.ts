@@ -3,7 +3,7 @@ import { type Clock, deadline, DeadlineExceeded } from '../base/clock.ts'
 import { InvalidInput, Unavailable } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { type Electorate, electorsOf, isMajority } from './electorate.ts'
-import type { Describe, ListPage, ListRequest, RowAddress, TableNumber, Voters } from './index.ts'
+import { type Describe, type ListPage, type ListRequest, type RowAddress, rowLimits, type TableNumber, type Voters } from './index.ts'
 import { listingIndexLimits } from './listing-index.ts'
 import { coversEveryPartition, type MergedName, type MergedPage, mergePages, type PartitionGroup, type ReplicaPage } from './merge-pages.ts'
 import type { TableAnswer, TableQuestion, TableRequest } from './messages.ts'
@@ -42,6 +42,8 @@ export const listingLimits = {
 export async function listRows (ports: ListingPorts, request: ListRequest, { signal }: { signal?: AbortSignal } = {}): Promise<ListPage> {
   const { limit } = request
   if (!Number.isInteger(limit) || limit < 1 || limit > listingLimits.maxNames) throw new InvalidInput('limit', `limit is 1 to ${listingLimits.maxNames}`)
+  // no name is so long, and no replica takes such a question
+  if (request.prefix.byteLength > rowLimits.maxKeyBytes) return { entries: [], prefixes: [], next: undefined }
   using end = deadline(ports.clock, ports.timing.operationMs, { signal, what: 'listing' })
   try {
     return await pageOf(ports, request, end.signal)
@@ -127,7 +129,7 @@ async function mergedPage (ports: ListingPorts & { deciders: () => Deciders }, r
 }
 
 const questionOf = ({ table, scope, prefix, after, limit }: Omit<ListRequest, 'delimiter'>): Extract<TableQuestion, { kind: 'list' }> =>
-  ({ kind: 'list', table, scope, prefix, after, limit: Math.min(limit + 1, listingIndexLimits.maxPageEntries) })
+  ({ kind: 'list', table, scope, prefix, after: after?.subarray(0, rowLimits.maxKeyBytes), limit: Math.min(limit + 1, listingIndexLimits.maxPageEntries) })
 
 const pageFrom = (peer: PeerId, { entries, truncated, lost }: Extract<TableAnswer, { kind: 'page' }>): ReplicaPage => ({ peer, entries, truncated: truncated && entries.length > 0, lost: new Set(lost) })
 

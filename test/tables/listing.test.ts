@@ -4,9 +4,10 @@ import { compareBytes, textOf, utf8 } from '../../src/base/bytes.ts'
 import { InvalidInput, Unavailable } from '../../src/base/errors.ts'
 import { hash } from '../../src/base/hash.ts'
 import { peerIdOf } from '../../src/base/peer-id.ts'
-import { type Change, type ListPage, tables } from '../../src/tables/index.ts'
+import { type Change, type ListPage, rowLimits, tables } from '../../src/tables/index.ts'
 import type { IndexEntry } from '../../src/tables/listing-index.ts'
 import { mergePages } from '../../src/tables/merge-pages.ts'
+import { decodeRequest, encodeRequest } from '../../src/tables/messages-codec.ts'
 import { commonPrefixOf, lastNameWith } from '../../src/tables/roll-up.ts'
 import { type TableNode, tableNodes } from '../support/table-nodes.ts'
 
@@ -137,6 +138,18 @@ describe('a listing', () => {
     expect(node.asked.flatMap(({ to, request }) => request.kind === 'list' && to === node.asked[0]?.to ? [request.limit] : [])).toEqual([2, 5, 17, 65, 257, 1001])
     await put(node, '590')
     expect(names(await list(node, { limit: 1 }))).toEqual(['590'])
+  })
+
+  test('under or behind what is longer than any name asks others no more than they take', async () => {
+    const { nodes } = tableNodes(3)
+    const node = nodeOf(nodes, 0)
+    for (const name of ['a', 'b']) await put(node, name)
+    node.asked.length = 0
+    const long = 'a'.repeat(rowLimits.maxKeyBytes + 1)
+    expect(names(await list(node, { prefix: long }))).toEqual([])
+    expect(names(await list(node, { prefix: long, delimiter: 'a' }))).toEqual([])
+    expect(names(await list(node, { after: utf8(long) }))).toEqual(['b'])
+    for (const { request } of node.asked) expect(decodeRequest(encodeRequest(request))).toEqual(request)
   })
 
   test('shows a write that a minority missed', async () => {
