@@ -3,7 +3,7 @@ import { Corrupt } from '../base/errors.ts'
 import { type RowAddress, tables } from '../tables/index.ts'
 import { archived, type Details, type Moved } from './versions/history.ts'
 import { checkKey } from './names.ts'
-import { decodeObjectRow, emptyRow, encodeObjectRow, isVacant, keptOf, type KeptVersion, type ObjectRow } from './object-row.ts'
+import { decodeObjectRow, emptyRow, encodeObjectRow, isVacant, keptOf, type KeptVersion, type ObjectRow, withoutOrphans } from './object-row.ts'
 import type { ObjectParts } from './ports.ts'
 import { isSameVersion } from './versions/version.ts'
 import { decodeVersionRow, encodeVersionRow, type VersionRow, versionRowKey } from './versions/version-row.ts'
@@ -46,7 +46,7 @@ export async function changeObject<T> (parts: Pick<ObjectParts, 'registers' | 'w
       if (decided.kind !== 'move') return { kind: 'keep', result: decided }
       const { details: needed = [] } = decided.to
       if (!needed.every((of) => isWritten(of, written, revision))) return { kind: 'keep', result: { kind: 'write', details: needed, revision } }
-      const next = withEditions(decided.to, written)
+      const next = withoutOrphans(withEditions(decided.to, written))
       if (next === row) return { kind: 'keep', result: decided }
       return isVacant(next) ? { kind: 'erase', result: decided } : { kind: 'write', value: encodeObjectRow(next), result: decided }
     }, wait)

@@ -159,11 +159,21 @@ export const keptOf = (row: Pick<ObjectRow, 'kept'>): readonly KeptVersion[] => 
 /** What holders know its blocks under is what dies. */
 export function droppedWith (row: ObjectRow, version: (Pick<Version, 'salt' | 'epoch'> & { hasBlocks: boolean, stored?: Stored }) | undefined): ObjectRow['dropped'] {
   if (version === undefined || !version.hasBlocks) return row.dropped
-  if (row.dropped.length >= objectRowLimits.maxDropped || historyBytes(row) + droppedLength > objectRowLimits.maxHistoryBytes) {
+  if (isFull(row)) {
     throw new Refused(`this key has ${row.dropped.length} earlier versions whose space has not been collected; use another key`)
   }
   const { salt, epoch } = blocksOf(version)
   return [...row.dropped, { salt, epoch }]
+}
+
+const isFull = (row: ObjectRow): boolean => row.dropped.length >= objectRowLimits.maxDropped || historyBytes(row) + droppedLength > objectRowLimits.maxHistoryBytes
+
+/** What was begun for a version that stands here no more can end in nothing, and whoever began it may be gone: what was stored for it may go. In a full row it stays until it is given up. */
+export function withoutOrphans (row: ObjectRow): ObjectRow {
+  const standing = [...row.current === undefined ? [] : [row.current], ...keptOf(row)]
+  return row.pending
+    .filter(({ converts }) => converts !== undefined && !standing.some((version) => isSameVersion(version, converts)))
+    .reduce((left, orphan) => isFull(left) ? left : withoutPending(left, orphan), row)
 }
 
 /**

@@ -10,8 +10,8 @@ import { isSameVersion, type Version } from '../versions/version.ts'
 /**
  * One version's blocks, in another form. As in a put, a fresh id stands in the row's `pending` before any block is offered for it, and one compare-and-set ends it: the
  * version's blocks are kept for that id from then on, and the id they were kept for moves to `dropped`. The version itself stays what it is. A crash anywhere
- * before that leaves the id in `pending`, with what it is for, and so does a failure: whoever converts the version next goes on with it. Two that share it write the same, and one commits. Whoever overwrites or removes the version meanwhile wins; what is left then
- * stands still, and is given up.
+ * before that leaves the id in `pending`, with what it is for, and so does a failure: whoever converts the version next goes on with it. Two that share it write the same, and one commits. Whoever overwrites or removes the version meanwhile wins, and
+ * drops what was begun.
  */
 export interface Converting {
   readonly place: ObjectPlace

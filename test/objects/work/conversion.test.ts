@@ -193,6 +193,22 @@ describe('conversion', () => {
     }
   })
 
+  test('that is killed, of an object that goes before anybody has gone on with it, leaves nothing in its row (its blocks stayed for a day)', async () => {
+    for (const goes of ['put', 'remove'] as const) {
+      const { put, store, conversions, rowOf } = await world()
+      await put('key')
+      await store.setRedundancy('bucket', { shards: '2+1' })
+      for (const one of conversions) { one.now(); for (let n = 0; n < 10_000 && (await rowOf()).pending.length === 0; n++) if (await one.step({ signal }) === 'idle') break }
+      for (const one of conversions) one[Symbol.dispose]()
+      const { pending: [begun], current } = await rowOf()
+      if (goes === 'put') await put('key', other)
+      else await store.remove(target())
+      const { pending, dropped } = await rowOf()
+      expect(pending).toEqual([])
+      expect(dropped.map(({ salt }) => hexOf(salt))).toEqual([current, begun].map((version) => hexOf(version?.salt ?? new Uint8Array(0))))
+    }
+  })
+
   test('that is killed before any of its changes of the row loses nothing, and the next one ends it', async () => {
     for (let killedAt = 0, isKilled = true; isKilled; killedAt++) {
       let [changes, isDead] = [0, false]
