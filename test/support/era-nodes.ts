@@ -87,10 +87,12 @@ export interface EraNodesOptions {
   readonly away?: readonly string[]
   /** The newcomers have joined in an era that this one, whom the authority had made an admin meanwhile, made: it lists the others, and who was away knows nothing of it. */
   readonly eraBy?: string
+  /** That one was an admin before, too, as who was away knows. */
+  readonly wasAdmin?: boolean
 }
 
 /** The first is the founder and has the authority's key; all have joined, and all decide about every row. */
-export async function eraNodes (names: readonly string[], { roleOf = () => roles.member, newcomers = [], away = [], eraBy }: EraNodesOptions = {}): Promise<EraNodes> {
+export async function eraNodes (names: readonly string[], { roleOf = () => roles.member, newcomers = [], away = [], eraBy, wasAdmin = false }: EraNodesOptions = {}): Promise<EraNodes> {
   const [founder = ''] = names
   const network = memoryNetwork()
   const voterNames = names.filter((name) => roleOf(name) !== roles.storage)
@@ -101,9 +103,10 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
   }) as MemberStatement)
   const rows: readonly MemberRow[] = members.map((member, i) => ({ certificate: certificateOf(member), capacityBytes: 1, addresses: [], storeId: roleOf(names[i] ?? '') === roles.storage ? undefined : layoutMember(names[i] ?? '').storeId }))
   const firstKeys = new ClusterKeys({ clusterId: cluster.clusterId, ...ring })
-  const firstEra = eraOf([signStatement(keyNamed('cluster authority'), {
+  const admins = eraBy !== undefined && wasAdmin ? [cluster.admin(eraBy)] : []
+  const firstEra = eraOf([...admins, signStatement(keyNamed('cluster authority'), {
     clusterId: cluster.clusterId, era: 1, subject: new Uint8Array(32), kind: 'era', checkN: firstKeys.checkNames, floor: 0, checks: [{ epoch: 1, check: firstKeys.epoch(1).check }],
-    listed: members.filter((_, i) => !newcomers.includes(names[i] ?? '')).map((member) => ({ subject: member.subject, statementHash: hashOfStatement(member) })),
+    listed: [...admins, ...members.filter((_, i) => !newcomers.includes(names[i] ?? ''))].map((statement) => ({ subject: statement.subject, statementHash: hashOfStatement(statement) })),
   }) as EraStatement])
   const standing = members.filter((_, i) => !newcomers.includes(names[i] ?? ''))
   const era = eraBy === undefined ? firstEra : eraAfter(firstEra, { signer: keyNamed(eraBy), listed: [...standing, cluster.admin(eraBy)] })

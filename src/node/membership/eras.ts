@@ -2,7 +2,7 @@ import { hexOf } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { Corrupt, Unavailable } from '../../base/errors.ts'
 import { hash } from '../../base/hash.ts'
-import type { PeerId } from '../../base/peer-id.ts'
+import { type PeerId, peerIdOf } from '../../base/peer-id.ts'
 import { clusterRowKeys, encodeEra, type Era, isSameEra, mayFollow, parseEra } from '../../cluster/index.ts'
 import { clearPartition } from '../../tables/clear-rows.ts'
 import { electorsOf, isMajority } from '../../tables/electorate.ts'
@@ -53,17 +53,20 @@ export class Eras {
   }
 
   /**
-   * As `ask`, of an era that this peer shows, proven by its connection. Where no majority can be asked, what each of a majority of voters has shown is what they have: those who have joined in an era that is not
-   * known here are let in, and so asked, only once it is known, and they may be needed for a majority.
+   * As `ask`, of an era that this peer shows, proven by its connection. Where no majority can be asked, what each of a majority of voters has shown is what they have, this one counted where it would take
+   * that era in the place of its own: those who have joined in an era that is not known here are let in, and so asked, only once it is known, and they may be needed for a majority.
    */
   async hear (peer: PeerId, shown: Era): Promise<void> {
     try { await this.ask() } catch (error) {
       if (!(error instanceof Unavailable)) throw error
-      const electorate = this.#parts.voters().electorate(clearPartition)
+      const { state, voters } = this.#parts
+      const [electorate, self] = [voters().electorate(clearPartition), peerIdOf(state.certificate.member.subject)]
       if (!electorsOf(electorate).includes(peer)) return
       const name = hexOf(hash(encodeEra(shown)))
       this.#shown.set(peer, name)
-      if (isMajority(electorate, (voter) => this.#shown.get(voter) === name)) await this.adopt(shown)
+      // were it asked as a voter
+      const isTakenHere = shown.number > state.era.number && mayFollow(state.era, shown, state)
+      if (isMajority(electorate, (voter) => voter === self ? isTakenHere : this.#shown.get(voter) === name)) await this.adopt(shown)
     }
   }
 

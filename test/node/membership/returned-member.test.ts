@@ -2,10 +2,12 @@ import { describe, expect, test } from 'vitest'
 import { utf8 } from '../../../src/base/bytes.ts'
 import { systemClock } from '../../../src/base/clock.ts'
 import { Unavailable } from '../../../src/base/errors.ts'
-import { closing, encodeLayout, openLayout, settled } from '../../../src/cluster/index.ts'
+import { closing, encodeLayout, type Era, eraAfter, openLayout, settled } from '../../../src/cluster/index.ts'
 import { LayoutKeeper } from '../../../src/node/layout/layout-keeper.ts'
+import { addAdmin } from '../../../src/node/membership/admins.ts'
+import { removeMember } from '../../../src/node/membership/removal.ts'
 import { tables } from '../../../src/tables/index.ts'
-import { layoutMember, peerNamed } from '../../support/cluster-identities.ts'
+import { keyNamed, layoutMember, peerNamed } from '../../support/cluster-identities.ts'
 import { type EraNodes, eraNodes } from '../../support/era-nodes.ts'
 
 const newcomers = ['nina', 'nora', 'nick', 'noel']
@@ -33,6 +35,29 @@ describe('a member that was away', () => {
     const nodes = await eraNodes(['founder', 'bob', 'carol', ...newcomers], { newcomers, away: ['carol'], eraBy: 'bob' })
     await untilQuiet(nodes, 'carol')
     expect([nodes.of('carol').state.era.number, nodes.of('carol').admitted.size]).toEqual([2, 6])
+  })
+
+  test('while more have joined than it knows, in an era by an admin that it knows, and two of five are dead: itself it counts too, for as a voter it would take that era', async () => {
+    const nodes = await eraNodes(['founder', 'bob', 'carol', 'nina', 'nora'], { newcomers: ['nina', 'nora'], away: ['carol'], eraBy: 'bob', wasAdmin: true })
+    for (const dead of ['bob', 'nora']) nodes.die(dead)
+    await nodes.restart('carol')
+    await untilQuiet(nodes, 'carol')
+    expect([nodes.of('carol').state.era.number, [...nodes.of('carol').admitted].toSorted()]).toEqual([2, ['founder', 'nina'].map(peerNamed).toSorted()])
+  })
+
+  test('believes no era of one that it knows to be put out, though the two of them would be a majority', async () => {
+    const nodes = await eraNodes(['founder', 'bob', 'carol'])
+    await addAdmin(nodes.of('founder').parts, peerNamed('bob'))
+    await nodes.greetAll()
+    const { state } = nodes.of('bob')
+    const next = (era: Era): Era => eraAfter(era, { signer: keyNamed('bob'), listed: [state.certificate.member, nodes.of('carol').state.certificate.member, ...era.admins] })
+    const own = next(next(state.era))
+    await removeMember(nodes.of('founder').parts, peerNamed('bob'))
+    await nodes.greetAll()
+    nodes.die('founder')
+    await state.adoptEra(own)
+    await nodes.of('bob').greet('carol').catch(() => {})
+    expect([own.number, nodes.of('carol').state.era.number, nodes.of('carol').state.belongs(peerNamed('bob'))]).toEqual([4, 3, false])
   })
 
   test('leaves nobody out of the layout whom it has not met yet, for it reads who the members are', async () => {
