@@ -4,7 +4,7 @@ import type { BucketRow } from './buckets/bucket-row.ts'
 import type { Buckets } from './buckets/buckets.ts'
 import { changeObject } from './change-object.ts'
 import { placeIn } from './commit.ts'
-import { keepsVersions, withStored } from './versions/history.ts'
+import { keepsVersions } from './versions/history.ts'
 import type { CopyOptions, ObjectInfo, ObjectName, OfVersion, PutOptions } from './index.ts'
 import { checkPrecondition, type CurrentVersion, etagOf } from './object-row.ts'
 import type { ObjectParts, StoredObject } from './ports.ts'
@@ -27,7 +27,7 @@ export async function copyObject (parts: ObjectParts, buckets: Buckets, source: 
   const carried = carriedOf(found.version, options)
   const put = optionsOf(found.version, options)
   if (isOntoItself && carried !== undefined) {
-    const info = await changeInPlace(parts, found, target, put, { carried, options })
+    const info = await changeInPlace(parts, found, target, { carried, options })
     if (info !== undefined) return { info, stored: undefined }
   }
   const bucket = await buckets.active(target.bucket)
@@ -74,20 +74,19 @@ function isSharable ({ bucket: from, version }: FoundVersion, to: BucketRow): bo
   return isOneDomain && isKeptAlike && !from.isPrivate && !to.isPrivate
 }
 
-/** Undefined: versions are kept, or it is another one by now; then it is put like any copy. */
-async function changeInPlace (parts: ObjectParts, { bucket, version }: FoundVersion, target: ObjectName, put: PutOptions, { carried, options }: { carried: Attributes, options: CopyOptions }): Promise<ObjectInfo | undefined> {
-  checkOptions(put, bucket, parts.clock.wallMs())
-  const nowMs = await parts.dates.present({ signal: put.signal })
-  const attributes = { ...attributesIn(put, bucket, nowMs), ...carried }
-  checkAttributes(attributes)
-  const { contentType, metadata = {} } = put
-  const { attributes: _, ...rest } = version
-  const changed = { ...rest, contentType, metadata, modifiedMs: nowMs, ...(Object.keys(attributes).length === 0 ? {} : { attributes }) }
-  const isDone = await changeObject<boolean>(parts, placeIn(bucket, target.key), (row) => {
-    if (row.current === undefined || !isSameVersion(row.current, version) || keepsVersions(row, bucket.settings?.versioning)) return { kind: 'keep', result: false }
+/** Undefined: versions are kept, or it is another one by now; then it is put like any copy. What is not named stays as it is then, not as it was read: its blocks may have been converted since, or its tags changed. */
+async function changeInPlace (parts: ObjectParts, { bucket, version }: FoundVersion, target: ObjectName, { carried, options }: { carried: Attributes, options: CopyOptions }): Promise<ObjectInfo | undefined> {
+  checkOptions(optionsOf(version, options), bucket, parts.clock.wallMs())
+  const nowMs = await parts.dates.present({ signal: options.signal })
+  const changed = await changeObject<CurrentVersion | undefined>(parts, placeIn(bucket, target.key), (row) => {
+    if (row.current === undefined || !isSameVersion(row.current, version) || keepsVersions(row, bucket.settings?.versioning)) return { kind: 'keep', result: undefined }
     checkPrecondition(row, options)
-    // its blocks may have been converted since it was read
-    return { kind: 'move', to: { row: { ...row, current: withStored(changed, row.current.stored) } }, result: true }
-  }, { signal: put.signal })
-  return isDone ? infoOf(target, changed) : undefined
+    const put = optionsOf(row.current, options)
+    const attributes = { ...attributesIn(put, bucket, nowMs), ...carried }
+    checkAttributes(attributes)
+    const { attributes: _, ...rest } = row.current
+    const current = { ...rest, contentType: put.contentType, metadata: put.metadata ?? {}, modifiedMs: nowMs, ...(Object.keys(attributes).length === 0 ? {} : { attributes }) }
+    return { kind: 'move', to: { row: { ...row, current } }, result: current }
+  }, { signal: options.signal })
+  return changed === undefined ? undefined : infoOf(target, changed)
 }

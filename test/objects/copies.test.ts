@@ -158,6 +158,18 @@ describe('a copy', () => {
     expect(world.rowOf('from')?.current).toMatchObject({ stored, metadata: { a: 'b' } })
   })
 
+  test('onto itself changes what it names alone: what was changed beside that since it was read stays', async () => {
+    const { world, store } = await worldOf()
+    await store.put(source, bytesOf(large), { contentType: 'text/x', metadata: { a: 'b' }, tags: [['a', 'b']] })
+    const { dates } = world.parts
+    const meanwhile = (act: () => Promise<unknown>): Objects => objectStore({ ...world.parts, dates: { ...dates, present: async () => { await act(); return dates.present() } } })
+    await meanwhile(async () => store.setAttributes(source, { tags: [['a', 'c']] })).copy(source, source, { replace: { contentType: 'text/y', metadata: { a: 'c' } } })
+    expect(await store.head(source)).toMatchObject({ contentType: 'text/y', metadata: { a: 'c' }, attributes: { tags: [['a', 'c']] } })
+    const info = await meanwhile(async () => store.copy(source, source, { replace: { contentType: 'text/z', metadata: { a: 'd' } } })).copy(source, source, { tags: [['a', 'd']] })
+    expect(info).toMatchObject({ contentType: 'text/z', metadata: { a: 'd' }, attributes: { tags: [['a', 'd']] } })
+    expect(await store.head(source)).toEqual(info)
+  })
+
   test('onto itself where versions are kept is a new version with the same blocks', async () => {
     const { world, store } = await worldOf({ settings: { versioning: 'enabled' } })
     const before = await store.put(source, bytesOf(large), { metadata: { a: 'b' } })
