@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { simulateJoins } from '../test/simulation/join-run.ts'
 import { simulateLayout } from '../test/simulation/layout-run.ts'
 import { simulateLoss } from '../test/simulation/loss-run.ts'
 import { simulateWhole } from '../test/simulation/whole-run.ts'
@@ -7,7 +8,7 @@ import { worldVariants } from '../test/simulation/world-variants.ts'
 /**
  * `npm run sim`: small clusters that do everything at once, in one process, on a virtual clock. The same seed gives the same lines, to the byte, on every machine.
  */
-const usage = `npm run sim -- [--seed N] [--runs N] [--minutes M] [--variant NAME] [--rows | --replacement | --loss] [--json] [--verbose]
+const usage = `npm run sim -- [--seed N] [--runs N] [--minutes M] [--variant NAME] [--rows | --replacement | --loss | --joins] [--json] [--verbose]
 
   --seed N        of the first run, from 1 (1)
   --runs N        one after the other, each with the next seed (1)
@@ -16,6 +17,7 @@ const usage = `npm run sim -- [--seed N] [--runs N] [--minutes M] [--variant NAM
   --rows          rows and layouts alone
   --replacement   of those, every node is followed by another, in good weather
   --loss          a majority dies for good, and is given up; it takes as long as it takes
+  --joins         nodes that know each other only by what they are told join while others are away, and are put out
   --json          one object a line; what the real clock says on lines of its own that name "wall"
   --verbose       what happened, too
 
@@ -27,7 +29,7 @@ function givenOptions () {
   try {
     return parseArgs({ options: {
       seed: { type: 'string', default: '1' }, runs: { type: 'string', default: '1' }, minutes: { type: 'string', default: '3' }, variant: { type: 'string' }, help: { type: 'boolean', default: false },
-      json: { type: 'boolean', default: false }, verbose: { type: 'boolean', default: false }, rows: { type: 'boolean', default: false }, replacement: { type: 'boolean', default: false }, loss: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false }, verbose: { type: 'boolean', default: false }, rows: { type: 'boolean', default: false }, replacement: { type: 'boolean', default: false }, loss: { type: 'boolean', default: false }, joins: { type: 'boolean', default: false },
     } }).values
   } catch (cause) {
     throw new WrongOption(`${(cause as Error).message}\n(npm run sim -- --help lists the options)`, { cause })
@@ -41,7 +43,7 @@ async function main (): Promise<void> {
   if (values.help) { console.log(usage); return }
   const variant = values.variant === undefined ? undefined : worldVariants[values.variant]
   if (values.variant !== undefined && variant === undefined) throw new WrongOption(`there is no variant "${values.variant}"; there are:\n  ${Object.keys(worldVariants).join('\n  ')}`)
-  if (values.loss && (values.rows || values.replacement)) throw new WrongOption('--loss is a simulation of its own: without --rows and --replacement')
+  for (const own of ['loss', 'joins'] as const) if (values[own] && (values.rows || values.replacement || (values.loss && values.joins))) throw new WrongOption(`--${own} is a simulation of its own: without ${['--rows', '--replacement', '--loss', '--joins'].filter((other) => other !== `--${own}`).join(', ').replace(/, ([^,]*)$/, ' and $1')}`)
   await simulate({ ...values, seed: whole('seed', values.seed), runs: whole('runs', values.runs), minutes: positive('minutes', values.minutes) }, variant)
 }
 
@@ -53,7 +55,7 @@ async function simulate (values: Wanted, variant: (typeof worldVariants)[string]
   let [nodeMs, broken] = [0, 0]
   for (let seed = firstSeed; seed < firstSeed + runs; seed++) {
     const cpu = process.cpuUsage()
-    const { events, ...run } = values.loss ? await simulateLoss({ seed, variant: variant?.() }) : values.rows || values.replacement ? await simulateLayout({ seed, minutes, variant: variant?.(), isReplacement: values.replacement }) : await simulateWhole({ seed, minutes, variant: variant?.() })
+    const { events, ...run } = values.joins ? await simulateJoins({ seed, minutes, variant: variant?.() }) : values.loss ? await simulateLoss({ seed, variant: variant?.() }) : values.rows || values.replacement ? await simulateLayout({ seed, minutes, variant: variant?.(), isReplacement: values.replacement }) : await simulateWhole({ seed, minutes, variant: variant?.() })
     const used = process.cpuUsage(cpu)
     nodeMs += run.nodeMs
     if (run.violations.length > 0) broken++

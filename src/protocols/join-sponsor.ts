@@ -1,8 +1,8 @@
-import { equals, MalformedBytes } from '../base/bytes.ts'
+import { empty, equals, MalformedBytes } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { Refused, Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
-import { type Certificate, checkLayoutMembers, clusterRowKeys, encodeInviteRow, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, inviteVerdict, layoutMemberOf, parseInviteRow, parseLayout, parseMemberRow, roles, type Trust, useVerdict, type Verdict, verdictOf } from '../cluster/index.ts'
+import { type Certificate, checkLayoutMembers, clusterRowKeys, encodeInviteRow, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, inviteVerdict, isInEra, layoutMemberOf, parseInviteRow, parseLayout, parseMemberRow, roles, type Trust, useVerdict, type Verdict, verdictOf } from '../cluster/index.ts'
 import type { Requests } from '../network/index.ts'
 import { type Registers, type RowAddress, tables } from '../tables/index.ts'
 import { KeyedQueue } from '../base/keyed-queue.ts'
@@ -43,7 +43,8 @@ async function answer (sponsor: Sponsor, peer: PeerId, body: Uint8Array, signal:
   const request = readRequest(body)
   if (sponsor.certificate().member.role !== roles.member) throw new Refused('this node cannot sponsor: ask a member')
   if (request.kind === 'join') return join(sponsor, peer, request, signal)
-  demand(inviteVerdict(request, trustOf(sponsor, 'unchecked')))
+  const verdict = inviteVerdict(request, trustOf(sponsor, 'unchecked'))
+  if (!verdict.isValid && !await hasBroughtIn(sponsor, request, signal)) demand(verdict)
   return encodeAskAnswer({ certificate: sponsor.certificate(), era: sponsor.era() })
 }
 
@@ -54,7 +55,7 @@ function readRequest (body: Uint8Array): ReturnType<typeof parseJoinRequest> {
 async function join (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signal: AbortSignal): Promise<Uint8Array> {
   const { certificate } = request
   const era = sponsor.era()
-  const invite = checked(sponsor, peer, certificate)
+  const invite = await checked(sponsor, peer, certificate, signal)
   sponsor.vouched?.(peer, joinLimits.timeoutMs)
   await placeFor(sponsor, peer, request, signal)
   await useInvite(sponsor, { invite, certificate }, signal)
@@ -68,17 +69,36 @@ async function join (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signa
   return encodeJoinAnswer({ era, memberRows, layout, box })
 }
 
-// everything that can be said without reading a row
-function checked (sponsor: Sponsor, peer: PeerId, certificate: Certificate): InviteStatement {
+// nearly all of it can be said without reading a row
+async function checked (sponsor: Sponsor, peer: PeerId, certificate: Certificate, signal: AbortSignal): Promise<InviteStatement> {
   const { admin, invite, member } = certificate
   const trust = trustOf(sponsor, 'unchecked')
   if (invite === undefined) throw new Refused('joining needs an invite')
   if (!equals(member.subject, keyOf(peer))) throw new Refused('the member statement is about another peer')
+  // it is a member already, and only was not told: its invite has done what it was for
+  if (isInEra(certificate, trust.era)) return invite
   demand(inviteVerdict({ admin, invite }, trust))
   demand(useVerdict(invite, member))
   demand(verdictOf(certificate, trust))
-  if (invite.notAfterMs !== undefined && sponsor.clock.wallMs() > invite.notAfterMs) throw new Refused('the invite has expired')
+  const isExpired = invite.notAfterMs !== undefined && sponsor.clock.wallMs() > invite.notAfterMs
+  if (isExpired && !equals(await userOf(sponsor, invite, signal), hashOfStatement(member))) throw new Refused('the invite has expired')
   return invite
+}
+
+/** Whether the one that this invite brought in stands in the era: its answer got lost, and it asks again. Looked for only where the invite was good once, for anybody can make one that never was. */
+async function hasBroughtIn (sponsor: Sponsor, { admin, invite }: Pick<Certificate, 'admin'> & { readonly invite: InviteStatement }, signal: AbortSignal): Promise<boolean> {
+  const era = sponsor.era()
+  const then = { ...era, number: invite.era, listed: admin === undefined ? [] : [{ subject: admin.subject, statementHash: hashOfStatement(admin) }] }
+  if (invite.era > era.number || !inviteVerdict({ admin, invite }, { clusterId: sponsor.clusterId, authority: sponsor.authority, era: then }).isValid) return false
+  const user = await userOf(sponsor, invite, signal)
+  return era.listed.some(({ statementHash }) => equals(statementHash, user))
+}
+
+/** H of the member statement that has used an invite; empty: none. */
+async function userOf ({ registers }: Sponsor, invite: InviteStatement, signal: AbortSignal): Promise<Uint8Array> {
+  const value = await registers.read(addressOf(tables.invites, invite.subject), { signal })
+  const row = value === undefined ? undefined : parseInviteRow(value)
+  return row?.state === 'used' ? row.statementHash : empty
 }
 
 const trustOf = (sponsor: Sponsor, memberRowHash: Trust['memberRowHash']): Trust =>

@@ -23,10 +23,12 @@ let registers: MemoryRegisters
 let era: Era
 let ringsGiven: number
 let vouched: string[]
+let passedMs: number
 
 beforeEach(async () => {
   [network, registers, era, ringsGiven] = [memoryNetwork(), memoryRegisters(), cluster.era(1, [founder]), 0]
   vouched = []
+  passedMs = 0
   registers.put(layoutAddress, encodeLayout(openLayout(layoutMember('founder'))))
   registers.put(memberAddress(founder.subject), encodeMemberRow({ certificate: certificateOf(founder), capacityBytes: 5, addresses: [], storeId: layoutMember('founder').storeId }))
   await sponsoring('founder')
@@ -36,7 +38,7 @@ async function sponsoring (name: string): Promise<void> {
   const certificate = certificateOf(cluster.member(name))
   await joinProtocol({
     clusterId: cluster.clusterId, authority: cluster.authority, certificate: () => certificate, era: () => era, registers,
-    memberRows: async () => registers.valuesOf(tables.members), sealRing: ({ kx }) => { ringsGiven++; return new Uint8Array([...utf8('ring for '), ...kx]) }, clock: { ...systemClock, wallMs: () => nowMs }, vouched: (peer) => { vouched.push(peer) },
+    memberRows: async () => registers.valuesOf(tables.members), sealRing: ({ kx }) => { ringsGiven++; return new Uint8Array([...utf8('ring for '), ...kx]) }, clock: { ...systemClock, wallMs: () => nowMs + passedMs }, vouched: (peer) => { vouched.push(peer) },
   }).register(network.of(peerNamed(name)))
 }
 
@@ -120,6 +122,23 @@ describe('join', () => {
     expect(joined.era.number).toBe(2)
     era = eraAfter(era, { signer, listed: [founder, joined.certificate.member], keepsInvites: true })
     expect((await join('bob', token)).certificate).toEqual(joined.certificate)
+  })
+
+  test('a join whose answer was lost is repeated after an era that puts somebody out and has the one that joins, whatever is said of its invite by then', async () => {
+    const [token, signer] = [cluster.token('invite', { notAfterMs: nowMs }), keyNamed('cluster authority')]
+    const first = await join('bob', token)
+    era = eraAfter(era, { signer, listed: [founder, first.certificate.member] })
+    expect(await join('bob', token)).toEqual({ ...first, era })
+    era = eraAfter(era, { signer, listed: [founder] })
+    await expect(join('bob', token)).rejects.toThrow(/ask for a new one/)
+  })
+
+  test('a join whose answer was lost is repeated after its invite has expired', async () => {
+    const token = cluster.token('invite', { notAfterMs: nowMs })
+    const first = await join('bob', token)
+    passedMs = 1
+    expect(await join('bob', token)).toEqual(first)
+    await expect(join('carol', token)).rejects.toThrow(/expired/)
   })
 
   test('an invite of an admin that is none any more is refused, and says so', async () => {
