@@ -7,7 +7,7 @@ const without = ['assignment', 'certificate', 'layout', 'recovery', 'statement']
 /** Files that take half a minute and more each: `npm run test:longer`. */
 const longer = [
   ...['byzantine', 'churn', 'clocks', 'collect', 'conversion', 'demonstration', 'forget-lost', 'forgetful-stores', 'full-beside', 'keyless', 'keyless-work', 'kills', 'layout-changes', 'left-out', 'lifecycle', 'load', 'model', 'node-changes', 'partitions', 'power-loss', 'removal', 'removal-in-use', 'repair', 're-announce', 'refused-puts', 'rot', 'shards', 'slow-clients', 'verify', 'versions', 'without-development'].map((name) => `test/cluster/${name}.test.ts`),
-  'test/node/rot.test.ts', 'test/package.test.ts', 'test/simulation/collection.test.ts', 'test/simulation/era-histories.test.ts', 'test/simulation/join-histories.test.ts', 'test/simulation/layout-changes.test.ts', 'test/simulation/loss.test.ts', 'test/simulation/loss-histories.test.ts', 'test/simulation/whole.test.ts', 'test/simulation/whole-histories.test.ts',
+  'test/node/rot.test.ts', 'test/package.test.ts', 'test/simulation/collection.test.ts', 'test/simulation/era-histories.test.ts', 'test/simulation/join-histories.test.ts', 'test/simulation/joins.test.ts', 'test/simulation/layout-changes.test.ts', 'test/simulation/loss.test.ts', 'test/simulation/loss-histories.test.ts', 'test/simulation/whole.test.ts', 'test/simulation/whole-histories.test.ts',
 ]
 /** Files that let other programs loose on nodes, where those are installed: `npm run test:clients`. */
 const withClients = [...['client', 'embed', 'http-door', 'rpc-clients', 's3-clients', 's3-features', 's3-hosts', 's3-recipes', 'uploads'].map((name) => `test/cluster/${name}.test.ts`), 'test/client/in-browser.test.ts', 'test/client/connect-web.test.ts']

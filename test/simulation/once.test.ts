@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { simulateCollection } from './collection-run.ts'
+import { simulateJoins } from './join-run.ts'
 import { simulateLayout } from './layout-run.ts'
 import { simulateLoss } from './loss-run.ts'
 import { simulateWhole } from './whole-run.ts'
@@ -10,6 +11,7 @@ interface Run { readonly violations: readonly string[], readonly nodeMs: number,
 const simulations: Readonly<Record<string, () => Promise<Run>>> = {
   'the whole of it': async () => simulateWhole({ seed: 3, minutes: 0.3 }),
   'the loss of a majority': async () => simulateLoss({ seed: 2 }),
+  'others that join': async () => { const run = await simulateJoins({ seed: 3, minutes: 0.2 }); return { ...run, acknowledged: run.told } },
   'rows while the layout changes': async () => { const run = await simulateLayout({ seed: 3, minutes: 0.2 }); return { ...run, acknowledged: run.appended } },
   'collection against everything else': async () => simulateCollection({ seed: 3, isSpread: true }),
 }
