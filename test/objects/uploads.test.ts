@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { utf8 } from '../../src/base/bytes.ts'
 import type { Cid } from '../../src/base/cid.ts'
-import { Conflict, InvalidInput, NotFound, Unavailable } from '../../src/base/errors.ts'
+import { Conflict, InvalidInput, NotFound, Unavailable, UnknownOutcome } from '../../src/base/errors.ts'
 import { DigestMismatch, NoSuchUpload, type Objects, PartTooSmall, QuotaExceeded, WrongPart, WrongPartOrder } from '../../src/objects/index.ts'
 import { tables } from '../../src/tables/index.ts'
+import { registersWith } from '../support/other-registers.ts'
 import { bytesOf, compositeEtag, md5, target, textIn, textOf, uploadWorld } from '../support/upload-nodes.ts'
 
 const [one, two, three] = ['the first part, ', 'the second part, ', 'end']
@@ -277,6 +278,25 @@ describe('uploads in parts', () => {
     world.failure = new Unavailable('too few holders')
     await expect(put(node, uploadId, 1, one)).rejects.toThrow('too few holders')
     world.failure = undefined
+    await node.uploads.complete(target, uploadId, await putAll(node, uploadId, [one]))
+    expect(await textOf(node)).toBe(one)
+  })
+
+  test('a part that is stored as the majority goes is not told as one that is not: what stood there before is gone', async () => {
+    let after: (table: number) => void = () => {}
+    const world = await uploadWorld({ wrap: (registers) => registersWith(registers, { change: async (address, ...more) => {
+      const outcome = await registers.change(address, ...more)
+      after(address.table)
+      return outcome
+    } }) })
+    const node = world.node()
+    const { uploadId } = await node.uploads.create(target, { wantsMd5: true })
+    await put(node, uploadId, 1, one)
+    after = (table) => { world.registers.isUnavailable = table === tables.uploads }
+    await expect(put(node, uploadId, 1, 'another part one')).rejects.toThrow(UnknownOutcome)
+    after = () => {}
+    world.registers.isUnavailable = false
+    expect((await node.uploads.listParts(target, uploadId)).parts).toMatchObject([{ sizeBytes: 'another part one'.length }])
     await node.uploads.complete(target, uploadId, await putAll(node, uploadId, [one]))
     expect(await textOf(node)).toBe(one)
   })

@@ -13,7 +13,7 @@ export interface Uploads {
   create (target: ObjectName, options?: CreateUploadOptions): Promise<Upload>
   /**
    * When it resolves the part is on disk at its write quorum, and any node's `complete` finds it.
-   * @throws NoSuchUpload, InvalidInput, DigestMismatch, Unavailable, StoreFull: the part is as it was before
+   * @throws NoSuchUpload, InvalidInput, DigestMismatch, Unavailable, StoreFull: the part is as it was before; UnknownOutcome (put it again)
    */
   putPart (target: ObjectName, uploadId: string, partNumber: number, source: AsyncIterable<Uint8Array>, options?: PutPartOptions): Promise<PartInfo>
   /** A part from another object; its bytes do not pass through the caller. @throws as `get` and `putPart` */

@@ -1,6 +1,6 @@
 import { concat, equals, hexOf } from '../../base/bytes.ts'
 import { hash } from '../../base/hash.ts'
-import { InvalidInput } from '../../base/errors.ts'
+import { InvalidInput, UnknownOutcome } from '../../base/errors.ts'
 import { objectAddress } from '../change-object.ts'
 import { placeIn } from '../commit.ts'
 import { PutDigests } from '../digests.ts'
@@ -49,7 +49,10 @@ export async function storePart (of: UploadParts, upload: OpenUpload, { number, 
     return { kind: 'write', value: encodeUploadRow(row), result: true }
   }, { signal })
   if (!isStored) return undefined
-  if (await isUnderWay(parts, upload)) {
+  const isOpen = await isUnderWay(parts, upload).catch((cause: unknown) => {
+    throw new UnknownOutcome('the part is stored, but whether its upload is still under way could not be found out; put it again', { cause })
+  })
+  if (isOpen) {
     claim?.keep()
     return row
   }
