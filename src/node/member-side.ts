@@ -59,7 +59,7 @@ export async function memberSideOf (parts: MemberSideParts): Promise<MemberSide>
   const memberRows: EraChangeParts['memberRows'] = async (wait) => everyMemberRow({ state, codec, ask, registers, voters }, wait)
   const epochs = new Epochs({ files, keyring, key, keys, state, random, clock, peers: rings, members: () => greetings.members() })
   await joinProtocol({
-    clusterId: state.clusterId, authority: state.authority, certificate: () => state.certificate, era: () => state.era, registers, clock,
+    clusterId: state.clusterId, authority: state.authority, certificate: () => state.certificate, era: () => state.era, hearEra: async (wait) => eras.ask(wait), registers, clock,
     memberRows: async (wait) => (await memberRows(wait)).map(encodeMemberRow),
     sealRing: (to) => epochs.ringFor(to),
     vouched: (peer, ms) => { network.allowTime(peer, ms) },

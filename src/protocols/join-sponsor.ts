@@ -15,6 +15,8 @@ export interface Sponsor {
   /** This node's own. */
   certificate (): Certificate
   era (): Era
+  /** When it resolves, `era` is what a majority of voters has, or a later one. @throws Unavailable */
+  hearEra (options: { signal: AbortSignal }): Promise<void>
   readonly registers: Registers
   /** Every members row as it stands in the table. */
   memberRows (options: { signal: AbortSignal }): Promise<readonly Uint8Array[]>
@@ -60,6 +62,7 @@ async function join (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signa
   await placeFor(sponsor, peer, request, signal)
   await useInvite(sponsor, { invite, certificate }, signal)
   await writeMember(sponsor, request, signal)
+  await demandInEra(sponsor, certificate, invite, signal)
   // once more: who closed the layout meanwhile may have counted the members without this one
   const { layout, memberRows } = await placeFor(sponsor, peer, request, signal)
   sponsor.joined?.(peer)
@@ -83,6 +86,15 @@ async function checked (sponsor: Sponsor, peer: PeerId, certificate: Certificate
   const isExpired = invite.notAfterMs !== undefined && sponsor.clock.wallMs() > invite.notAfterMs
   if (isExpired && !equals(await userOf(sponsor, invite, signal), hashOfStatement(member))) throw new Refused('the invite has expired')
   return invite
+}
+
+/** Who has made an era meanwhile may have looked who joins before this row was there: then nobody would let it in, though it was told that it has joined. */
+async function demandInEra (sponsor: Sponsor, certificate: Certificate, invite: InviteStatement, signal: AbortSignal): Promise<void> {
+  await sponsor.hearEra({ signal })
+  const trust = trustOf(sponsor, hashOfStatement(certificate.member))
+  const verdict = verdictOf(certificate, trust)
+  if (!verdict.isValid) demand(inviteVerdict({ admin: certificate.admin, invite }, trust))
+  demand(verdict)
 }
 
 /** Whether the one that this invite brought in stands in the era: its answer got lost, and it asks again. Looked for only where the invite was good once, for anybody can make one that never was. */
@@ -152,7 +164,7 @@ async function writeMember (sponsor: Sponsor, { certificate, capacityBytes, addr
     const isSame = equals(standingHash, hashOfStatement(certificate.member))
     // a certificate of an older era that the era no longer lists has lapsed: its peer comes back by a new invite
     const hasLapsed = !verdictOf(standing, trustOf(sponsor, standingHash)).isValid
-    return isSame || hasLapsed ? { kind: 'write', value, result: undefined } : { kind: 'keep', result: 'this peer is a member already' }
+    return isSame || hasLapsed ? { kind: 'write', value, result: undefined } : { kind: 'keep', result: 'this peer is a member already: what it did not hear of its join, it is told when it repeats it by the invite that it came by' }
   }, { signal })
   if (refusal !== undefined) throw new Refused(refusal)
 }

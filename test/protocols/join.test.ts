@@ -24,11 +24,14 @@ let era: Era
 let ringsGiven: number
 let vouched: string[]
 let passedMs: number
+/** As the voters have it, where that is not what the sponsor knows. */
+let chosen: Era | undefined
 
 beforeEach(async () => {
   [network, registers, era, ringsGiven] = [memoryNetwork(), memoryRegisters(), cluster.era(1, [founder]), 0]
   vouched = []
   passedMs = 0
+  chosen = undefined
   registers.put(layoutAddress, encodeLayout(openLayout(layoutMember('founder'))))
   registers.put(memberAddress(founder.subject), encodeMemberRow({ certificate: certificateOf(founder), capacityBytes: 5, addresses: [], storeId: layoutMember('founder').storeId }))
   await sponsoring('founder')
@@ -37,7 +40,7 @@ beforeEach(async () => {
 async function sponsoring (name: string): Promise<void> {
   const certificate = certificateOf(cluster.member(name))
   await joinProtocol({
-    clusterId: cluster.clusterId, authority: cluster.authority, certificate: () => certificate, era: () => era, registers,
+    clusterId: cluster.clusterId, authority: cluster.authority, certificate: () => certificate, era: () => era, hearEra: async () => { era = chosen ?? era }, registers,
     memberRows: async () => registers.valuesOf(tables.members), sealRing: ({ kx }) => { ringsGiven++; return new Uint8Array([...utf8('ring for '), ...kx]) }, clock: { ...systemClock, wallMs: () => nowMs + passedMs }, vouched: (peer) => { vouched.push(peer) },
   }).register(network.of(peerNamed(name)))
 }
@@ -131,6 +134,14 @@ describe('join', () => {
     expect(await join('bob', token)).toEqual({ ...first, era })
     era = eraAfter(era, { signer, listed: [founder] })
     await expect(join('bob', token)).rejects.toThrow(/ask for a new one/)
+  })
+
+  test('who joins while an era begins, and is not in it, is told so by whoever wrote its row: who made the era has looked who joins before', async () => {
+    const before = era
+    chosen = eraAfter(before, { signer: keyNamed('cluster authority'), listed: [founder] })
+    await expect(join('bob', cluster.token('invite'))).rejects.toThrow(/of era 1, and invites from before era 2 are good no more: ask for a new one/)
+    const joined = await join('bob', cluster.token('second', { era: 2 }))
+    expect(describeMember(joined).peerId).toBe(peerNamed('bob'))
   })
 
   test('a join whose answer was lost is repeated after its invite has expired', async () => {

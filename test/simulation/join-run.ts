@@ -133,7 +133,7 @@ class Run {
   async #join (name: string): Promise<void> {
     const { world } = this
     this.#joining.add(name)
-    let token: string | undefined
+    let [before, token]: [string | undefined, string | undefined] = [undefined, undefined]
     for (let isDone = false; !isDone;) {
       await world.time.sleep(world.between(200, 3_000))
       const through = world.pick(this.#may())
@@ -142,7 +142,9 @@ class Run {
       if (this.#isTrouble() && world.chance(0.4)) void this.#cutsOff(name, through ?? '')
       isDone = await world.isNode(name) || await world.joinBy(name, token).then(() => true, (error: unknown) => {
         world.say(`${name} joins: ${String(error)}`)
-        if (String(error).includes('ask for a new one')) token = undefined
+        if (String(error).includes('ask for a new one')) [before, token] = [token, undefined]
+        // it had joined, and did not hear of it
+        else if (String(error).includes('member already')) [before, token] = [token, before]
         return false
       })
     }

@@ -23,7 +23,7 @@ test('a join that is cut off when its keyring is written, and it is no node yet,
   const quiet = { debug: () => {}, info: () => {}, warn: () => {} }
   await using network = await startNetwork({ seed: seedNamed('founder'), listen: ['/ip4/127.0.0.1/tcp/0'], announce: [], bootstrap: [], mdns: false, clock: systemClock, random: systemRandom, greet: undefined, isMember: () => true, log: quiet })
   await joinProtocol({
-    clusterId: cluster.clusterId, authority: cluster.authority, certificate: () => certificateOf(founder), era: () => cluster.era(1, [founder]), registers, clock: systemClock,
+    clusterId: cluster.clusterId, authority: cluster.authority, certificate: () => certificateOf(founder), era: () => cluster.era(1, [founder]), hearEra: async () => {}, registers, clock: systemClock,
     memberRows: async () => registers.valuesOf(tables.members), sealRing: () => { throw new Error('storage takes no keys') },
   }).register(network.requests)
   await network.listen()

@@ -22,9 +22,9 @@ const four = ['founder', 'bob', 'carol', 'dave'] as const
 async function made (): Promise<EraNodes> {
   const nodes = await eraNodes(four)
   for (const name of four) {
-    const { state, registers, parts } = nodes.of(name)
+    const { state, registers, parts, eras } = nodes.of(name)
     await joinProtocol({
-      clusterId: state.clusterId, authority: state.authority, certificate: () => state.certificate, era: () => state.era, registers, clock: systemClock,
+      clusterId: state.clusterId, authority: state.authority, certificate: () => state.certificate, era: () => state.era, hearEra: async (wait) => eras.ask(wait), registers, clock: systemClock,
       memberRows: async (wait) => (await parts.memberRows(wait)).map(encodeMemberRow), sealRing: () => Uint8Array.of(1),
     }).register(nodes.network.of(peerNamed(name)))
   }
@@ -183,11 +183,11 @@ describe('of a member that has an invite, hostile', () => {
 
 test('who joins while somebody is removed is given the keys of the era that its invite was looked at in, and those of the next by that era', async () => {
   const nodes = await eraNodes(four)
-  const { state, registers, parts, epochs } = nodes.of('bob')
+  const { state, registers, parts, epochs, eras } = nodes.of('bob')
   await nodes.of('founder').registers.change(layoutAddress, () => ({ kind: 'write', value: encodeLayout(state.layout), result: undefined }))
   let looks = 0
   await joinProtocol({
-    clusterId: state.clusterId, authority: state.authority, certificate: () => state.certificate, era: () => state.era, registers, clock: systemClock, sealRing: (to) => epochs.ringFor(to),
+    clusterId: state.clusterId, authority: state.authority, certificate: () => state.certificate, era: () => state.era, hearEra: async (wait) => eras.ask(wait), registers, clock: systemClock, sealRing: (to) => epochs.ringFor(to),
     memberRows: async (wait) => {
       if (++looks === 2) {
         await removeMember(nodes.of('founder').parts, peerNamed('dave'))
