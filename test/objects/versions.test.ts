@@ -313,6 +313,20 @@ describe('a listing of versions', () => {
     expect(shown(await store.listVersions('photos', { prefix: 'a/', delimiter: '/', limit: 2 }))).toEqual(['a/1 marker latest', 'a/1 2'])
   })
 
+  test.each(['//', '😀', 'xyz'])('goes on behind a version of a key that is shorter than the delimiter (%s), and never shows it again', async (delimiter) => {
+    const { store } = await full()
+    await store.put({ bucket: 'photos', key: 'zz' }, bytesOf('x'))
+    await store.put({ bucket: 'photos', key: 'zz' }, bytesOf('xx'))
+    const found: string[] = []
+    for (let after: VersionPage['next'], more = true; more && found.length <= all.length + 2;) {
+      const page = await store.listVersions('photos', { delimiter, limit: 1, after })
+      found.push(...shown(page))
+      after = page.next
+      more = after !== undefined
+    }
+    expect(found).toEqual([...all, 'zz 2 latest', 'zz 1'])
+  })
+
   test('misses no version that is replaced, or deleted, while it is made', async () => {
     for (const [first, act] of [[1, async (store: Objects) => put(store, 'two')], [2, async (store: Objects) => store.remove(target)]] as const) {
       const { world, store } = await worldOf()

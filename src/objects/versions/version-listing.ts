@@ -155,8 +155,10 @@ async function * keysOfVersions (parts: ObjectParts, bucket: BucketRow, { prefix
 }
 
 /** Whether a page ended with a common prefix of that name. */
-const isRolled = (key: string, { prefix, delimiter }: { prefix: string, delimiter: string }): boolean =>
-  delimiter !== '' && key.startsWith(prefix) && key.indexOf(delimiter, prefix.length) === key.length - delimiter.length
+function isRolled (key: string, { prefix, delimiter }: { prefix: string, delimiter: string }): boolean {
+  const at = delimiter === '' || !key.startsWith(prefix) ? -1 : key.indexOf(delimiter, prefix.length)
+  return at >= 0 && at === key.length - delimiter.length
+}
 
 async function * pages ({ registers }: ObjectParts, request: Omit<ListRequest, 'limit'>, wait: { signal?: AbortSignal }): AsyncIterable<ListPage> {
   for (let after = request.after, more = true; more;) {
