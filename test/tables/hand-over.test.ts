@@ -276,6 +276,17 @@ describe('a replica that lost a partition', () => {
     expect(await Promise.all([all.has(a, 'row'), all.has(b, 'row')])).toEqual([true, true])
   })
 
+  test('has it back from the one that is left with it, where another has lost it too: they do not wait for each other', async () => {
+    const all = new Changing()
+    await all.put('row')
+    await all.put('member', { table: tables.members })
+    const partition = partitionOf(rowKeyOf(address('row')))
+    all.begin()
+    for (const i of [a, b]) all.node(i).store.lose(partition)
+    for (const i of [a, b]) expect(await run(all.handOver(i, [], { left: [a, b, c], restoring: [partition] }))).toBe(0)
+    expect(await Promise.all([all.has(a, 'row'), all.has(b, 'row')])).toEqual([true, true])
+  })
+
   test('has it back from the other alone, where two decide: nothing was decided without that one', async () => {
     const all = new Changing()
     await all.put('row')
