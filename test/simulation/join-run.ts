@@ -62,6 +62,8 @@ export async function simulateJoins ({ seed, minutes = 2, variant }: { readonly 
   }
 }
 
+interface Invite { readonly token: string, readonly by: string }
+
 class Run {
   readonly world: World
   readonly history: Recorded[] = []
@@ -129,30 +131,35 @@ class Run {
     }
   }
 
-  /** As a person does it: by the same invite for as long as that is not refused, else by another. */
+  /** As a person does it: by the same invite for as long as that is not refused and whoever made it is there, else by another. */
   async #join (name: string): Promise<void> {
     const { world } = this
     this.#joining.add(name)
-    let [before, token]: [string | undefined, string | undefined] = [undefined, undefined]
+    let [before, invite]: [Invite | undefined, Invite | undefined] = [undefined, undefined]
     for (let isDone = false; !isDone;) {
       await world.time.sleep(world.between(200, 3_000))
-      const through = world.pick(this.#may())
-      if (token === undefined && through !== undefined) token = await world.invite(through).catch((error: unknown) => { world.say(`${name}: ${through} does not invite it: ${String(error)}`); return undefined })
-      if (token === undefined) continue
-      if (this.#isTrouble() && world.chance(0.4)) void this.#cutsOff(name, through ?? '')
-      isDone = await world.isNode(name) || await world.joinBy(name, token).then(() => true, (error: unknown) => {
-        world.say(`${name} joins: ${String(error)}`)
-        if (String(error).includes('ask for a new one')) [before, token] = [token, undefined]
-        // it had joined, and did not hear of it
-        else if (String(error).includes('member already')) [before, token] = [token, before]
-        return false
-      })
+      const by = world.pick(this.#may())
+      if (by === undefined) continue
+      if (invite === undefined || this.out.has(invite.by)) [before, invite] = [invite ?? before, await this.#invitedBy(by)]
+      if (invite === undefined) continue
+      if (this.#isTrouble() && world.chance(0.4)) void this.#cutsOff(name, invite.by)
+      const failure = await world.isNode(name) ? undefined : await world.joinBy(name, invite.token).then(() => undefined, String)
+      isDone = failure === undefined
+      if (failure !== undefined) world.say(`${name} joins by ${invite.by}: ${failure}`)
+      if (failure?.includes('ask for a new one') === true) [before, invite] = [invite, undefined]
+      // it had joined, and did not hear of it: where nobody is left by whom it could, it is put out, and invited anew
+      if (failure?.includes('member already') === true && (before === undefined || this.out.has(before.by))) await world.remove(name, by).catch(() => {})
+      else if (failure?.includes('member already') === true) [before, invite] = [invite, before]
     }
     await world.start(name)
     this.out.delete(name)
     this.#isOut.delete(name)
     this.#members.add(name)
     this.#joining.delete(name)
+  }
+
+  async #invitedBy (by: string): Promise<Invite | undefined> {
+    return this.world.invite(by).then((token) => ({ token, by }), (error: unknown) => { this.world.say(`${by} invites nobody: ${String(error)}`); return undefined })
   }
 
   async #cutsOff (name: string, sponsor: string): Promise<void> {

@@ -1,13 +1,12 @@
 import type { Clock } from '../../src/base/clock.ts'
+import { Unavailable } from '../../src/base/errors.ts'
 import { type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
 import type { Random } from '../../src/base/random.ts'
-import { type AdminStatement, encodeLayout, encodeMemberRow, type Era, eraOf, type EraStatement, hashOfStatement, type LayoutMember, type MemberRow, type MemberStatement, parseToken, type RoleName, signStatement } from '../../src/cluster/index.ts'
+import { type AdminStatement, encodeLayout, encodeMemberRow, eraOf, type EraStatement, hashOfStatement, type Layout, type LayoutMember, type MemberRow, type MemberStatement, parseToken, type RoleName, signStatement } from '../../src/cluster/index.ts'
 import type { Files } from '../../src/disk/index.ts'
 import { ClusterKeys, exchangeKeyOf, type Keyring, type KeyringKey } from '../../src/encryption/index.ts'
 import { addressBytes, addressText } from '../../src/network/addresses.ts'
 import { answeringFirst } from '../../src/network/reach.ts'
-import type { Layout } from '../../src/cluster/index.ts'
-import type { StorePositions as Positions } from '../../src/node/layout/store-positions.ts'
 import { StorePositions } from '../../src/node/layout/store-positions.ts'
 import { type MemberSide, memberSideOf } from '../../src/node/member-side.ts'
 import { makeInvites } from '../../src/node/membership/invite.ts'
@@ -20,7 +19,7 @@ import type { Retag } from '../../src/node/membership/retag.ts'
 import { keylessRing, ringOf } from '../../src/node/membership/ring-keeper.ts'
 import { UnknownPeers } from '../../src/node/membership/unknown-peers.ts'
 import type { TableEngine } from '../../src/node/rows/table-engine.ts'
-import type { ClusterState } from '../../src/node/state.ts'
+import { type ClusterState, writeFacts } from '../../src/node/state.ts'
 import type { BackgroundTask } from '../../src/node/work/background.ts'
 import { ringPeers, serveRing } from '../../src/protocols/ring.ts'
 import { type RowAddress, type RowCodec, type RowStore, tables } from '../../src/tables/index.ts'
@@ -42,51 +41,65 @@ export interface JoinsVariant {
   readonly joiningFiles?: (files: Files) => Files
 }
 
-/** A cluster on the disks of its founders, who know each other and nobody else; the first has the authority's key. */
-export function founding (founders: ReadonlyArray<{ readonly name: string, readonly as: LayoutMember, readonly address: string }>, admins: readonly string[]): { readonly rows: readonly MemberRow[], readonly era: Era } {
-  const members = founders.map(({ name, as: { role, zone } }) => signStatement(keyNamed('cluster authority'), {
+interface Founder { readonly name: string, readonly as: LayoutMember, readonly address: string, readonly files: Files }
+
+/** A cluster on the disks of its founders, who know each other and nobody else; the first has the authority's key. Gives their rows. */
+export async function founded (founders: readonly Founder[], { admins, layout, random }: { readonly admins: readonly string[], readonly layout: Layout, readonly random: Random }): Promise<readonly MemberRow[]> {
+  const authority = keyNamed('cluster authority')
+  const members = founders.map(({ name, as: { role, zone } }) => signStatement(authority, {
     clusterId: paper.clusterId, era: 1, subject: keyNamed(name).publicKey, kind: 'member', role, kx: exchangeKeyOf(seedNamed(`${name} kx`)), serial: 1, zone,
   }) as MemberStatement)
   const keys = new ClusterKeys({ clusterId: paper.clusterId, ...ring })
   const statements: readonly AdminStatement[] = admins.map((name) => paper.admin(name))
-  const era = signStatement(keyNamed('cluster authority'), {
+  const era = eraOf([signStatement(authority, {
     clusterId: paper.clusterId, era: 1, subject: new Uint8Array(32), kind: 'era', checkN: keys.checkNames, floor: 0, checks: [{ epoch: 1, check: keys.epoch(1).check }],
     listed: [...members, ...statements].map((statement) => ({ subject: statement.subject, statementHash: hashOfStatement(statement) })),
-  }) as EraStatement
-  return {
-    era: eraOf([era, ...statements]),
-    rows: members.map((member, i) => ({ certificate: certificateOf(member), capacityBytes: founders[i]?.as.capacityBytes ?? 0, addresses: [addressBytes(founders[i]?.address ?? '')], storeId: founders[i]?.as.storeId })),
+  }) as EraStatement, ...statements])
+  const rows = founders.map(({ as: { capacityBytes, storeId }, address }, i): MemberRow => ({ certificate: certificateOf(members[i] as MemberStatement), capacityBytes, addresses: [addressBytes(address)], storeId }))
+  for (const [i, { name, files }] of founders.entries()) {
+    await writeKeyring(files, {
+      nodeSeed: seedNamed(name), exchangeSeed: seedNamed(`${name} kx`), diskKey: seedNamed(`${name} disk`), clusterId: paper.clusterId, ring, authoritySeed: i === 0 ? seedNamed('cluster authority') : undefined,
+    }, keyringKey, { random })
+    await writeFacts(files, { clusterId: paper.clusterId, authority: paper.authority, certificate: (rows[i] as MemberRow).certificate, era, layout, members: rows })
   }
-}
-
-export async function writeFounderKeyring (files: Files, { name, isFirst, random }: { readonly name: string, readonly isFirst: boolean, readonly random: Random }): Promise<void> {
-  await writeKeyring(files, {
-    nodeSeed: seedNamed(name), exchangeSeed: seedNamed(`${name} kx`), diskKey: seedNamed(`${name} disk`), clusterId: paper.clusterId, ring, authoritySeed: isFirst ? seedNamed('cluster authority') : undefined,
-  }, keyringKey, { random })
+  return rows
 }
 
 export interface JoiningParts {
   readonly networks: Networks
   readonly life: Life
   readonly files: Files
-  readonly clock: Clock
-  readonly random: Random
+  readonly wallMs: () => number
   readonly storeId: Uint8Array
   readonly capacityBytes: number
   readonly variant: JoinsVariant
+  /** Told of each file that is on its disk. */
+  readonly wrote: (path: string) => void
 }
 
-/** `dfs join TOKEN`, by the product's steps, at a machine whose peer is told by its name. */
-export async function joinWith ({ networks, life, files, clock, random, storeId, capacityBytes, variant }: JoiningParts, text: string): Promise<void> {
+/** `dfs join TOKEN`, by the product's steps, at a machine whose peer is told by its name. @throws as the product; Unavailable if it dies over it */
+export async function joinWith ({ networks, life, files, wallMs, storeId, capacityBytes, variant, wrote }: JoiningParts, text: string): Promise<void> {
+  const { time, random } = networks.parts
   const token = parseToken(text)
+  const clock: Clock = { ...time.clock(() => life.isAlive), wallMs }
   const network = networks.open({ life, clock, greet: undefined })
   let isDrawn = false
   const ofName: Random = { fraction: () => random.fraction(), bytes: (length) => { if (isDrawn) return random.bytes(length); isDrawn = true; return seedNamed(life.name) } }
+  const mortal: Files = { ...files, writeDurable: async (path, parts, options) => {
+    await files.writeDurable(path, parts, options)
+    wrote(path)
+    if (!life.isAlive) await new Promise(() => {})
+  } }
+  const died = async (): Promise<never> => {
+    while (life.isAlive) await time.sleep(100)
+    throw new Unavailable(`${life.name} died while it joined`)
+  }
   try {
     await network.listen()
-    await joinOnDisk({ files: variant.joiningFiles?.(files) ?? files, key: keyringKey, random: ofName }, token, async (keyring: Keyring) => joinOver(
+    const joined = joinOnDisk({ files: variant.joiningFiles?.(mortal) ?? mortal, key: keyringKey, random: ofName }, token, async (keyring: Keyring) => joinOver(
       { network: network.asNetwork, clock, sponsors: answeringFirst(token.addresses.map(addressText), async (address) => network.reach(address)) },
       { keyring, token, storeId, capacityBytes, zone: '', addresses: network.addresses() }))
+    await Promise.race([joined, died()])
   } finally {
     network.end()
   }
@@ -109,7 +122,7 @@ export interface MeetingNodeParts {
 export class MeetingNode {
   readonly unknown: UnknownPeers
   network!: WorldNetwork
-  positions!: Positions
+  positions!: StorePositions
   meeting!: Meeting
   /** Undefined: a node without keys. */
   side: MemberSide | undefined

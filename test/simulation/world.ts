@@ -49,7 +49,7 @@ import { slowFiles, slowKeyValue } from './slow-disk.ts'
 import { VirtualTime } from './virtual-time.ts'
 import { type BlocksVariant, type WorldBlocks, worldBlocks } from './world-blocks.ts'
 import { worldCodec, worldRowKey } from './world-codec.ts'
-import { founding, type JoinsVariant, joinWith, MeetingNode, writeFounderKeyring } from './world-joins.ts'
+import { founded, type JoinsVariant, joinWith, MeetingNode } from './world-joins.ts'
 import { addressOf, type Life, Networks } from './world-network.ts'
 
 /** How bad the network and the disks are; shares from 0 to 1, times in virtual milliseconds. */
@@ -580,12 +580,7 @@ export class World {
   }
 
   async #found (founders: readonly string[]): Promise<void> {
-    const { rows, era } = founding(founders.map((name) => ({ name, as: this.#memberOf(name), address: addressOf(this, name) })), this.#admins)
-    for (const [i, name] of founders.entries()) {
-      const { files } = this.disk(name)
-      await writeFounderKeyring(files, { name, isFirst: i === 0, random: this.random })
-      await writeFacts(files, { clusterId: this.#paper.clusterId, authority: this.#paper.authority, certificate: (rows[i] as MemberRow).certificate, era, layout: this.#initial, members: rows })
-    }
+    const rows = await founded(founders.map((name) => ({ name, as: this.#memberOf(name), address: addressOf(this, name), files: this.disk(name).files })), { admins: this.#admins, layout: this.#initial, random: this.random })
     for (const name of founders) await this.start(name)
     for (let isDone = false; !isDone;) {
       await this.time.sleep(500)
@@ -607,23 +602,11 @@ export class World {
     if (await readFacts(disk.files) !== undefined) throw new Refused(`${name} is a node's already`)
     const life: Life = { name, isAlive: true }
     this.#joining.set(name, life)
-    const clock: Clock = { ...this.time.clock(() => life.isAlive), wallMs: () => this.wallMs() }
-    const slow = slowFiles(disk.files, async (work) => { await this.#sync(name, () => life.isAlive); return work() })
-    const files: Files = {
-      ...slow,
-      writeDurable: async (path, parts, options) => {
-        await slow.writeDurable(path, parts, options)
-        this.afterJoinWrote(name, path)
-        if (!life.isAlive) await never()
-      },
-    }
-    const { capacityBytes } = this.#memberOf(name)
-    const died = async (): Promise<never> => {
-      while (life.isAlive) await this.time.sleep(100)
-      throw new Unavailable(`${name} died while it joined`)
-    }
     try {
-      await Promise.race([joinWith({ networks: this.#networks, life, files, clock, random: this.random, storeId: disk.rows.storeId, capacityBytes, variant: this.#variant }, token), died()])
+      await joinWith({
+        networks: this.#networks, life, variant: this.#variant, storeId: disk.rows.storeId, capacityBytes: this.#memberOf(name).capacityBytes,
+        files: slowFiles(disk.files, async (work) => { await this.#sync(name, () => life.isAlive); return work() }), wallMs: () => this.wallMs(), wrote: (path) => { this.afterJoinWrote(name, path) },
+      }, token)
       this.say(`${name} has joined`)
     } finally {
       life.isAlive = false
