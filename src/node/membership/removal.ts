@@ -26,6 +26,8 @@ export async function removeMember (parts: EraChangeParts, subject: PeerId, wait
       return undefined
     }
     const remaining = rowsWithout(rows, subject)
+    // another may have been put out since this was looked at first
+    demandMajorityWithout(parts, subject, new Set(rows.map((row) => describeMember(row).peerId)))
     return { rows: remaining, admins: admins.filter((admin) => !equals(admin.subject, keyOf(subject))), isNewEpoch: leaving.role === roles.member, keepsInvites: false }
   }, wait)
   return { era: parts.state.era.number, epoch: parts.epochs.newest }
@@ -51,8 +53,8 @@ export function rowsWithout (rows: readonly MemberRow[], subject: PeerId): reado
 }
 
 /** Put out, it votes no more, and until the layout has left it behind its place counts as a dead one. @throws Refused, Unavailable */
-function demandMajorityWithout ({ self, voters, reachable }: EraChangeParts, subject: PeerId): void {
-  const answering = new Set([self, ...reachable()].filter((peer) => peer !== subject))
+function demandMajorityWithout ({ self, voters, reachable }: EraChangeParts, subject: PeerId, belonging?: ReadonlySet<PeerId>): void {
+  const answering = new Set([self, ...reachable()].filter((peer) => peer !== subject && belonging?.has(peer) !== false))
   // the clear rows' voters stand behind the last partition
   const lists = Array.from({ length: partitionCount + 1 }, (_, partition) => voters.electorate(partition).groups).flat()
   for (const list of lists) {

@@ -231,6 +231,18 @@ describe('admins', () => {
     }
   })
 
+  test('that put out two at once, without both of whom there is no majority, put out one', async () => {
+    const nodes = await eraNodes(four)
+    await addAdmin(nodes.of('founder').parts, peerNamed('bob'))
+    await nodes.greetAll()
+    const outcomes = await Promise.allSettled([removeMember(nodes.of('founder').parts, peerNamed('dave')), removeMember(nodes.of('bob').parts, peerNamed('carol'))])
+    expect(outcomes.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
+    expect(String(outcomes.flatMap((outcome) => outcome.status === 'rejected' ? [outcome.reason as Error] : [])[0])).toMatch(/without it there is no majority now/)
+    await nodes.greetAll()
+    expect(four.filter((name) => nodes.of('founder').state.belongs(peerNamed(name)))).toHaveLength(3)
+    await written(nodes, 'founder', 'k', 'v')
+  })
+
   test('that are none any more when their era is to be made are told so, and it is made by nobody', async () => {
     const nodes = await eraNodes(five)
     await addAdmin(nodes.of('founder').parts, peerNamed('bob'))
