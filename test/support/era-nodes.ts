@@ -163,7 +163,7 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
     const parts: EraChangeParts = {
       self, state, keyring, eras, epochs, latecomers: new Latecomers({ clock: systemClock, warn: () => {} }), registers, peers: rings,
       memberRows: async (wait) => everyMemberRow({ state, codec, ask, registers, voters }, wait),
-      voters, reachable: () => new Set(reachable()), warn: () => {},
+      voters, reachable: () => new Set(reachable()), remembers: () => true, warn: () => {},
       spread: async () => { await Promise.allSettled(reachable().map(greet)) },
     }
     await hello.register(mortalRequests)

@@ -67,6 +67,13 @@ describe('a removed member', () => {
     expect(() => nodes.of('dave').codec.decode({ table: tables.objects, rowKey, record })).toThrow(/epoch 2, which this node does not know/)
   })
 
+  test('is not removed where one that answers has another row store than the one that votes, and there would be no majority of those that do', async () => {
+    const nodes = await eraNodes(four)
+    const { parts } = nodes.of('founder')
+    await expect(removeMember({ ...parts, remembers: (peer) => peer !== peerNamed('carol') }, peerNamed('dave'))).rejects.toThrow(/without it there is no majority now/)
+    await removeMember(parts, peerNamed('dave'))
+  })
+
   test('of role witness takes no epoch with it: it never could read', async () => {
     const nodes = await eraNodes(four, { roleOf: (name) => name === 'dave' ? roles.witness : roles.member })
     expect(await removeMember(nodes.of('founder').parts, peerNamed('dave'))).toEqual({ era: 2, epoch: 1 })
