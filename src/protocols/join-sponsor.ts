@@ -78,10 +78,11 @@ async function checked (sponsor: Sponsor, peer: PeerId, certificate: Certificate
   const trust = trustOf(sponsor, 'unchecked')
   if (invite === undefined) throw new Refused('joining needs an invite')
   if (!equals(member.subject, keyOf(peer))) throw new Refused('the member statement is about another peer')
-  // it is a member already, and only was not told: its invite has done what it was for
-  if (isInEra(certificate, trust.era)) return invite
-  demand(inviteVerdict({ admin, invite }, trust))
+  // it is a member already, and only was not told: its invite has done what it was for, whatever is said of it now
+  const isMember = isInEra(certificate, trust.era)
+  demand(isMember ? verdictThen(sponsor, { admin, invite }) : inviteVerdict({ admin, invite }, trust))
   demand(useVerdict(invite, member))
+  if (isMember) return invite
   demand(verdictOf(certificate, trust))
   const isExpired = invite.notAfterMs !== undefined && sponsor.clock.wallMs() > invite.notAfterMs
   if (isExpired && !equals(await userOf(sponsor, invite, signal), hashOfStatement(member))) throw new Refused('the invite has expired')
@@ -100,10 +101,15 @@ async function demandInEra (sponsor: Sponsor, certificate: Certificate, invite: 
 /** Whether the one that this invite brought in stands in the era: its answer got lost, and it asks again. Looked for only where the invite was good once, for anybody can make one that never was. */
 async function hasBroughtIn (sponsor: Sponsor, { admin, invite }: Pick<Certificate, 'admin'> & { readonly invite: InviteStatement }, signal: AbortSignal): Promise<boolean> {
   const era = sponsor.era()
-  const then = { ...era, number: invite.era, listed: admin === undefined ? [] : [{ subject: admin.subject, statementHash: hashOfStatement(admin) }] }
-  if (invite.era > era.number || !inviteVerdict({ admin, invite }, { clusterId: sponsor.clusterId, authority: sponsor.authority, era: then }).isValid) return false
+  if (invite.era > era.number || !verdictThen(sponsor, { admin, invite }).isValid) return false
   const user = await userOf(sponsor, invite, signal)
   return era.listed.some(({ statementHash }) => equals(statementHash, user))
+}
+
+/** Whether an invite was good in the era that it was made in, by an admin that stood then. */
+function verdictThen (sponsor: Sponsor, { admin, invite }: Pick<Certificate, 'admin'> & { readonly invite: InviteStatement }): Verdict {
+  const listed = admin === undefined ? [] : [{ subject: admin.subject, statementHash: hashOfStatement(admin) }]
+  return inviteVerdict({ admin, invite }, { clusterId: sponsor.clusterId, authority: sponsor.authority, era: { ...sponsor.era(), number: invite.era, listed } })
 }
 
 /** H of the member statement that has used an invite; empty: none. */

@@ -136,6 +136,16 @@ describe('join', () => {
     await expect(join('bob', token)).rejects.toThrow(/ask for a new one/)
   })
 
+  test('who is a member repeats its join by the invite that it came by, and by none that it has made itself: each would leave a row for ever', async () => {
+    const { certificate: { member } } = await join('disk', cluster.token('invite', { roles: roles.storage }), { role: roles.storage, storeId: undefined })
+    era = eraAfter(era, { signer: keyNamed('cluster authority'), listed: [founder, member] })
+    for (const invite of [cluster.invite('made up', { by: keyNamed('disk') }), cluster.invite('invite', { by: keyNamed('disk') }), cluster.invite('another')]) {
+      const body = encodeJoinRequest({ kind: 'join', certificate: { admin: undefined, invite, member }, capacityBytes: 100, addresses: [], storeId: undefined })
+      await expect(network.of(peerNamed('disk')).request(sponsor, joinId, [body], { timeoutMs: 1000, maxAnswerBytes: 1e6 })).rejects.toThrow(RequestRefused)
+    }
+    expect(registers.valuesOf(tables.invites)).toHaveLength(1)
+  })
+
   test('who joins while an era begins, and is not in it, is told so by whoever wrote its row: who made the era has looked who joins before', async () => {
     const before = era
     chosen = eraAfter(before, { signer: keyNamed('cluster authority'), listed: [founder] })
