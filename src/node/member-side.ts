@@ -72,7 +72,7 @@ export async function memberSideOf (parts: MemberSideParts): Promise<MemberSide>
       self, state, keyring, eras, epochs, latecomers: new Latecomers({ clock, warn }), registers, peers: rings, memberRows, voters, warn,
       spread: async () => { await greetings.greetAll() },
       reachable: () => new Set(network.reachable()),
-      remembers: (peer) => positions.remembers(peer),
+      remembers: (peer) => peer === self ? positions.isOwnNamed(self) : positions.remembers(peer),
     },
     keeper: new LayoutKeeper({
       self, state, registers, ask, clock, memberRows, evictAfterMs: config.evictAfterMs,

@@ -62,6 +62,12 @@ export class StorePositions {
     return shown === undefined || named === undefined || (equals(shown.id, named) && !shown.hasForgotten)
   }
 
+  /** Whether this node's own is the one that the cluster knows: with another it does not vote. */
+  isOwnNamed (self: PeerId): boolean {
+    const named = namedStoreOf(this.#parts.state, self)
+    return named === undefined || equals(this.#parts.rows.storeId, named)
+  }
+
   /** Whether it is the one that the cluster knows and showed less than before: it has forgotten, or two of its greetings came in another order than they were sent. The next one tells. */
   doubts (peer: PeerId): boolean {
     const [shown, named] = [this.#shown.get(peer), namedStoreOf(this.#parts.state, peer)]

@@ -26,7 +26,7 @@ export interface EraChangeParts {
   readonly voters: Voters
   /** Nodes that answer now; this one need not be among them. */
   readonly reachable: () => ReadonlySet<PeerId>
-  /** Whether the row store of a node is the one that votes, and has not forgotten anything: one that came with another is heard, and not asked. */
+  /** Whether the row store of a node, this one too, is the one that votes, and has not forgotten anything: one that came with another is heard, and not asked. */
   readonly remembers: (peer: PeerId) => boolean
   readonly warn: (message: string, cause: unknown) => void
   /** Greets everybody who is connected, so that they hear of the era now and not within ten seconds. */

@@ -54,7 +54,7 @@ export function rowsWithout (rows: readonly MemberRow[], subject: PeerId): reado
 
 /** Put out, it votes no more, and until the layout has left it behind its place counts as a dead one. @throws Refused, Unavailable */
 function demandMajorityWithout ({ self, voters, reachable, remembers }: EraChangeParts, subject: PeerId, belonging?: ReadonlySet<PeerId>): void {
-  const answering = new Set([self, ...[...reachable()].filter(remembers)].filter((peer) => peer !== subject && belonging?.has(peer) !== false))
+  const answering = new Set([self, ...reachable()].filter((peer) => peer !== subject && remembers(peer) && belonging?.has(peer) !== false))
   // the clear rows' voters stand behind the last partition
   const lists = Array.from({ length: partitionCount + 1 }, (_, partition) => voters.electorate(partition).groups).flat()
   for (const list of lists) {

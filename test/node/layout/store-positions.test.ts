@@ -84,7 +84,9 @@ describe('this node\'s row store', () => {
 
   test('is disowned when a member has seen more of it than it has', async () => {
     const { meet, disowned, opened } = await keeper()
+    expect(opened.isOwnNamed(alice.peer)).toBe(true)
     await meet(bobs, { yours: { id: alice.id, position: 11n } })
+    expect(opened.isOwnNamed(alice.peer)).toBe(false)
     expect(disowned).toEqual([expect.stringContaining('at position 11, and it is at 10')])
     // the new one has nothing to forget
     await meet(bobs, { yours: { id: alice.id, position: 11n } })
