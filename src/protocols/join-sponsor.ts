@@ -165,12 +165,13 @@ async function writeMember (sponsor: Sponsor, { certificate, capacityBytes, addr
   const refusal = await sponsor.registers.change<string | undefined>(addressOf(tables.members, certificate.member.subject), (current) => {
     if (current === undefined) return { kind: 'write', value, result: undefined }
     if (equals(current, value)) return { kind: 'keep', result: undefined }
-    const standing = parseMemberRow(current).certificate
-    const standingHash = hashOfStatement(standing.member)
-    const isSame = equals(standingHash, hashOfStatement(certificate.member))
+    const standing = parseMemberRow(current)
+    const standingHash = hashOfStatement(standing.certificate.member)
+    // what others have said of it since it joined stays
+    if (equals(standingHash, hashOfStatement(certificate.member))) return { kind: 'write', value: rowOf({ ...standing, capacityBytes, addresses, storeId }), result: undefined }
     // a certificate of an older era that the era no longer lists has lapsed: its peer comes back by a new invite
-    const hasLapsed = !verdictOf(standing, trustOf(sponsor, standingHash)).isValid
-    return isSame || hasLapsed ? { kind: 'write', value, result: undefined } : { kind: 'keep', result: 'this peer is a member already: what it did not hear of its join, it is told when it repeats it by the invite that it came by' }
+    const hasLapsed = !verdictOf(standing.certificate, trustOf(sponsor, standingHash)).isValid
+    return hasLapsed ? { kind: 'write', value, result: undefined } : { kind: 'keep', result: 'this peer is a member already: what it did not hear of its join, it is told when it repeats it by the invite that it came by' }
   }, { signal })
   if (refusal !== undefined) throw new Refused(refusal)
 }

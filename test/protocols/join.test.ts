@@ -75,6 +75,15 @@ describe('join', () => {
     expect(await join('bob', token)).toEqual(first)
   })
 
+  test('a join that is repeated leaves what was said of the node since: that it drains, and its zone', async () => {
+    const token = cluster.token('invite')
+    await join('bob', token)
+    const address = memberAddress(keyNamed('bob').publicKey)
+    await registers.change(address, (value) => ({ kind: 'write', value: encodeMemberRow({ ...parseMemberRow(value ?? new Uint8Array(0)), isDraining: true, zone: 'cellar' }), result: undefined }))
+    const { members } = await join('bob', token, { capacityBytes: 50, addresses: [Uint8Array.of(7)] })
+    expect(members.find((row) => describeMember(row).peerId === peerNamed('bob'))).toMatchObject({ isDraining: true, zone: 'cellar', capacityBytes: 50, addresses: [Uint8Array.of(7)] })
+  })
+
   test('a sponsor that dies between using the invite and writing the row leaves a join that can be repeated', async () => {
     const token = cluster.token('invite')
     const first = await join('bob', token)
