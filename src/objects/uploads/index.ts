@@ -33,7 +33,7 @@ export interface Uploads {
   /**
    * For one stream in several requests: goes on at `offset`, which must be where the upload is. What came is kept when the source fails (for a client that goes
    * away, let the source fail; `signal` gives up the part under way). Of several at once one goes on. Resolves to where the upload is then.
-   * @throws NoSuchUpload, WrongOffset, Unavailable, StoreFull, what the source throws
+   * @throws NoSuchUpload, WrongOffset, Unavailable, StoreFull, UnknownOutcome (ask for `offset`), what the source throws
    */
   append (target: ObjectName, uploadId: string, offset: number, source: AsyncIterable<Uint8Array>, options?: { signal?: AbortSignal, askedBy?: string }): Promise<{ readonly offset: number }>
   /** Where it goes on. @throws NoSuchUpload */

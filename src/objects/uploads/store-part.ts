@@ -50,7 +50,7 @@ export async function storePart (of: UploadParts, upload: OpenUpload, { number, 
   }, { signal })
   if (!isStored) return undefined
   const isOpen = await isUnderWay(parts, upload).catch((cause: unknown) => {
-    throw new UnknownOutcome('the part is stored, but whether its upload is still under way could not be found out; put it again', { cause })
+    throw new UnknownOutcome('the part is stored, but whether its upload is still under way could not be found out', { cause })
   })
   if (isOpen) {
     claim?.keep()
