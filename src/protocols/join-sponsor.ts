@@ -2,7 +2,7 @@ import { empty, equals, MalformedBytes } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { Refused, Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
-import { type Certificate, checkLayoutMembers, clusterRowKeys, encodeInviteRow, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, inviteVerdict, isInEra, layoutMemberOf, parseInviteRow, parseLayout, parseMemberRow, roles, type Trust, useVerdict, type Verdict, verdictOf } from '../cluster/index.ts'
+import { type Certificate, checkLayoutMembers, clusterRowKeys, encodeInviteRow, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, inviteVerdict, isInEra, isListed, layoutMemberOf, parseInviteRow, parseLayout, parseMemberRow, roles, type Trust, useVerdict, type Verdict, verdictOf } from '../cluster/index.ts'
 import type { Requests } from '../network/index.ts'
 import { type Registers, type RowAddress, tables } from '../tables/index.ts'
 import { KeyedQueue } from '../base/keyed-queue.ts'
@@ -46,7 +46,7 @@ async function answer (sponsor: Sponsor, peer: PeerId, body: Uint8Array, signal:
   if (sponsor.certificate().member.role !== roles.member) throw new Refused('this node cannot sponsor: ask a member')
   if (request.kind === 'join') return join(sponsor, peer, request, signal)
   const verdict = inviteVerdict(request, trustOf(sponsor, 'unchecked'))
-  if (!verdict.isValid && !await hasBroughtIn(sponsor, request, signal)) demand(verdict)
+  if (!verdict.isValid && !await hasBroughtIn(sponsor, peer, request, signal)) demand(verdict)
   return encodeAskAnswer({ certificate: sponsor.certificate(), era: sponsor.era() })
 }
 
@@ -98,12 +98,11 @@ async function demandInEra (sponsor: Sponsor, certificate: Certificate, invite: 
   demand(verdict)
 }
 
-/** Whether the one that this invite brought in stands in the era: its answer got lost, and it asks again. Looked for only where the invite was good once, for anybody can make one that never was. */
-async function hasBroughtIn (sponsor: Sponsor, { admin, invite }: Pick<Certificate, 'admin'> & { readonly invite: InviteStatement }, signal: AbortSignal): Promise<boolean> {
+/** Whether this invite has brought this very peer in, which stands in the era: its answer got lost, and it asks again. Looked for only where the invite was good once, for anybody can make one that never was. */
+async function hasBroughtIn (sponsor: Sponsor, peer: PeerId, { admin, invite }: Pick<Certificate, 'admin'> & { readonly invite: InviteStatement }, signal: AbortSignal): Promise<boolean> {
   const era = sponsor.era()
   if (invite.era > era.number || !verdictThen(sponsor, { admin, invite }).isValid) return false
-  const user = await userOf(sponsor, invite, signal)
-  return era.listed.some(({ statementHash }) => equals(statementHash, user))
+  return isListed(era, keyOf(peer), await userOf(sponsor, invite, signal))
 }
 
 /** Whether an invite was good in the era that it was made in, by an admin that stood then. */

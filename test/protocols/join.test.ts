@@ -145,6 +145,15 @@ describe('join', () => {
     await expect(join('bob', token)).rejects.toThrow(/ask for a new one/)
   })
 
+  test('whoever has an invite that has brought another in, and is good no more, is not told who the members are', async () => {
+    const { admin, invite, ...token } = cluster.token('invite')
+    const { certificate: { member } } = await join('bob', { admin, invite, ...token })
+    era = eraAfter(era, { signer: keyNamed('cluster authority'), listed: [founder, member] })
+    const ask = async (name: string): Promise<unknown> => network.of(peerNamed(name)).request(sponsor, joinId, [encodeJoinRequest({ kind: 'ask', admin, invite })], { timeoutMs: 1000, maxAnswerBytes: 1e6 })
+    await expect(ask('mallory')).rejects.toThrow(/ask for a new one/)
+    await ask('bob')
+  })
+
   test('who is a member repeats its join by the invite that it came by, and by none that it has made itself: each would leave a row for ever', async () => {
     const { certificate: { member } } = await join('disk', cluster.token('invite', { roles: roles.storage }), { role: roles.storage, storeId: undefined })
     era = eraAfter(era, { signer: keyNamed('cluster authority'), listed: [founder, member] })
