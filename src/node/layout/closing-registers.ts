@@ -6,21 +6,16 @@ import type { ClusterState } from '../state.ts'
 
 /**
  * The rows of the cluster while the layout closes: the founder still decides alone, and hands on what it has decided; what it decides after that, and before the layout is settled, it would be alone in knowing.
- * So whoever has changed a row then writes the layout's anew, as it is, before it says so. Who settles the layout does that only where its row has not been written since it began to hand on (settle.ts): of
- * the two writes the one that comes second finds the other.
+ * So whoever has changed a row then, or found it as it is to be, writes the layout's anew, as it is, before it says so. Who settles the layout does that only where its row has not been written since it
+ * began to hand on (settle.ts): of the two writes the one that comes second finds the other.
  */
 export function closingRegisters<T extends Registers> (registers: T, state: Pick<ClusterState, 'layout'>): T {
   return {
     ...registers,
     async change (address, change, wait) {
       const mayClose = isClear(address.table) && address.table !== tables.layout && (state.layout.state === 'open' || state.layout.state === 'closing')
-      let isWritten = false
-      const result = await registers.change(address, (...of) => {
-        const decision = change(...of)
-        isWritten = decision.kind !== 'keep'
-        return decision
-      }, wait)
-      if (mayClose && isWritten && state.layout.state !== 'open' && !await isClosingStill(registers, wait)) throw new UnknownOutcome('the layout was settled meanwhile: look whether it was done')
+      const result = await registers.change(address, change, wait)
+      if (mayClose && state.layout.state !== 'open' && !await isClosingStill(registers, wait)) throw new UnknownOutcome('the layout was settled meanwhile: look whether it was done')
       return result
     },
   }

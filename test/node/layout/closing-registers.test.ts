@@ -28,4 +28,10 @@ test('what a founder changes when it has chosen the settled layout, and does not
   await change()
   await write(settled(closed, [founder]))
   await expect(change()).rejects.toThrow(UnknownOutcome)
+  // who does it again finds it done, and known to the founder alone
+  const again = async (): Promise<void> => registers.change(clusterAddress(tables.members, row.certificate.member.subject), (value) => {
+    expect(value).toEqual(encodeMemberRow({ ...row, zone: 'attic' }))
+    return { kind: 'keep', result: undefined }
+  })
+  await expect(again()).rejects.toThrow(UnknownOutcome)
 })
