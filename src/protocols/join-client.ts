@@ -49,7 +49,7 @@ export async function joinCluster<Ring> (requests: Requests, sponsor: PeerId, jo
   const { capacityBytes, addresses, storeId } = joiner
   const body = encodeJoinRequest({ kind: 'join', certificate, capacityBytes, addresses, storeId })
   const answered = await requests.request(sponsor, joinId, [body], { signal, timeoutMs: joinLimits.timeoutMs, maxAnswerBytes: joinLimits.maxAnswerBytes })
-  return accepted(answered, { joiner, certificate, shown: credentials.era })
+  return accepted(answered, { joiner, shown: credentials.era })
 }
 
 // the same keys and the same token give the same statement, byte for byte: that is what makes a join repeatable
@@ -70,17 +70,19 @@ function demandEra (era: Era, trust: Pick<InviteToken, 'clusterId' | 'authority'
   if (!isEraByRight(era, trust)) throw new Refused('the era is not signed by the authority of the invite')
 }
 
-async function accepted<Ring> (bytes: Uint8Array, { joiner, certificate, shown }: { joiner: Joiner<Ring>, certificate: Certificate, shown: Era }): Promise<Joined<Ring>> {
+async function accepted<Ring> (bytes: Uint8Array, { joiner, shown }: { joiner: Joiner<Ring>, shown: Era }): Promise<Joined<Ring>> {
   const { clusterId, authority } = joiner.token
   const { era, memberRows, layout, box } = readable(() => parseJoinAnswer(bytes))
   demandEra(era, { clusterId, authority })
   if (!isSameEra(mergedEra(shown, era), era)) throw new Refused('the era fell while joining')
   const members = memberRows.map((row) => readable(() => parseMemberRow(row))).filter((row) =>
     verdictOf(row.certificate, { clusterId, authority, era, memberRowHash: 'unchecked' }).isValid)
-  if (!members.some((row) => describeMember(row).peerId === joiner.peer && equals(row.certificate.member.bytes, certificate.member.bytes))) throw new Refused('the sponsor did not write our members row')
+  // one that joined by another invite, and did not hear of it, is what it became by that
+  const own = members.find((row) => describeMember(row).peerId === joiner.peer && row.certificate.member.role === joiner.role && equals(row.certificate.member.kx, joiner.kx))
+  if (own === undefined) throw new Refused('the sponsor did not write our members row')
   if (joiner.role === roles.member && box === undefined) throw new Refused('the sponsor sent no keys')
   const ring = joiner.role === roles.member && box !== undefined ? await joiner.openRing(box, era) : undefined
-  return { certificate, era, members, layout: readable(() => parseLayout(layout)), ring }
+  return { certificate: own.certificate, era, members, layout: readable(() => parseLayout(layout)), ring }
 }
 
 function readable<T> (read: () => T): T {

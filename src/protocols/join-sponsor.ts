@@ -60,9 +60,12 @@ async function join (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signa
   const invite = await checked(sponsor, peer, certificate, signal)
   sponsor.vouched?.(peer, joinLimits.timeoutMs)
   await placeFor(sponsor, peer, request, signal)
-  await useInvite(sponsor, { invite, certificate }, signal)
-  await writeMember(sponsor, request, signal)
-  await demandInEra(sponsor, certificate, invite, signal)
+  const standing = await standingOf(sponsor, certificate, signal)
+  if (standing === undefined) {
+    await useInvite(sponsor, { invite, certificate }, signal)
+    await writeMember(sponsor, request, signal)
+  }
+  await demandInEra(sponsor, standing ?? certificate, { admin: certificate.admin, invite }, signal)
   // once more: who closed the layout meanwhile may have counted the members without this one
   const { layout, memberRows } = await placeFor(sponsor, peer, request, signal)
   sponsor.joined?.(peer)
@@ -90,12 +93,26 @@ async function checked (sponsor: Sponsor, peer: PeerId, certificate: Certificate
 }
 
 /** Who has made an era meanwhile may have looked who joins before this row was there: then nobody would let it in, though it was told that it has joined. */
-async function demandInEra (sponsor: Sponsor, certificate: Certificate, invite: InviteStatement, signal: AbortSignal): Promise<void> {
+async function demandInEra (sponsor: Sponsor, certificate: Certificate, shown: Parameters<typeof inviteVerdict>[0], signal: AbortSignal): Promise<void> {
   await sponsor.hearEra({ signal })
   const trust = trustOf(sponsor, hashOfStatement(certificate.member))
   const verdict = verdictOf(certificate, trust)
-  if (!verdict.isValid) demand(inviteVerdict({ admin: certificate.admin, invite }, trust))
+  if (!verdict.isValid) demand(inviteVerdict(shown, trust))
   demand(verdict)
+}
+
+/**
+ * As what this peer, with these keys, is a member already: it came by another invite, did not hear of it, and whoever made that one may be gone. Its row stays as it is: were it written anew, a sponsor that stood
+ * still over the first join could write the first over that, and what the joiner has on its disk would not be what its row says.
+ */
+async function standingOf (sponsor: Sponsor, { member }: Certificate, signal: AbortSignal): Promise<Certificate | undefined> {
+  const value = await sponsor.registers.read(addressOf(tables.members, member.subject), { signal })
+  if (value === undefined) return undefined
+  const { certificate } = parseMemberRow(value)
+  const standingHash = hashOfStatement(certificate.member)
+  const isOther = !equals(standingHash, hashOfStatement(member))
+  const isOfItsKeys = certificate.member.role === member.role && equals(certificate.member.kx, member.kx)
+  return isOther && isOfItsKeys && verdictOf(certificate, trustOf(sponsor, standingHash)).isValid ? certificate : undefined
 }
 
 /** Whether this invite has brought this very peer in, which stands in the era: its answer got lost, and it asks again. Looked for only where the invite was good once, for anybody can make one that never was. */
@@ -170,7 +187,7 @@ async function writeMember (sponsor: Sponsor, { certificate, capacityBytes, addr
     if (equals(standingHash, hashOfStatement(certificate.member))) return { kind: 'write', value: rowOf({ ...standing, capacityBytes, addresses, storeId }), result: undefined }
     // a certificate of an older era that the era no longer lists has lapsed: its peer comes back by a new invite
     const hasLapsed = !verdictOf(standing.certificate, trustOf(sponsor, standingHash)).isValid
-    return hasLapsed ? { kind: 'write', value, result: undefined } : { kind: 'keep', result: 'this peer is a member already: what it did not hear of its join, it is told when it repeats it by the invite that it came by' }
+    return hasLapsed ? { kind: 'write', value, result: undefined } : { kind: 'keep', result: 'this peer is a member already, of another role or with other keys' }
   }, { signal })
   if (refusal !== undefined) throw new Refused(refusal)
 }

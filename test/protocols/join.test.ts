@@ -276,9 +276,29 @@ describe('join', () => {
     await expect(join('bob', cluster.token('invite'))).rejects.toThrow(/zones are too long/)
   })
 
-  test('a member that uses a second invite is told so', async () => {
+  test('a join whose answer was lost is repeated by another invite, which stays unused: whoever made the first may be gone', async () => {
+    const first = await join('bob', cluster.token('invite'))
+    expect(await join('bob', cluster.token('second'))).toEqual(first)
+    era = eraAfter(era, { signer: keyNamed('cluster authority'), listed: [founder, first.certificate.member] })
+    expect(await join('bob', cluster.token('third', { era: 2 }))).toEqual({ ...first, era })
+    await join('carol', cluster.token('third', { era: 2 }))
+    expect(registers.valuesOf(tables.members)).toHaveLength(3)
+  })
+
+  test('who was put out is not told of the membership that it had, by a sponsor that has not heard of it either', async () => {
     await join('bob', cluster.token('invite'))
-    await expect(join('bob', cluster.token('second'))).rejects.toThrow(/member already/)
+    chosen = eraAfter(era, { signer: keyNamed('cluster authority'), listed: [founder] })
+    await expect(join('bob', cluster.token('second'))).rejects.toThrow(/of era 1, and invites from before era 2 are good no more: ask for a new one/)
+    expect(ringsGiven).toBe(1)
+    const joined = await join('bob', cluster.token('third', { era: 2 }))
+    expect(joined.certificate.member.era).toBe(2)
+  })
+
+  test('a member that uses a second invite for another role, or with another key for the ring, is told so', async () => {
+    await join('bob', cluster.token('invite'))
+    await expect(join('bob', cluster.token('second', { roles: roles.storage }), { role: roles.storage, storeId: undefined })).rejects.toThrow(/member already/)
+    await expect(join('bob', cluster.token('third'), { kx: seedNamed('other kx') })).rejects.toThrow(/member already/)
+    expect(ringsGiven).toBe(1)
   })
 
   test('a sponsor of another authority is not trusted, and gets no statement', async () => {

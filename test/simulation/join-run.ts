@@ -135,21 +135,18 @@ class Run {
   async #join (name: string): Promise<void> {
     const { world } = this
     this.#joining.add(name)
-    let [before, invite]: [Invite | undefined, Invite | undefined] = [undefined, undefined]
+    let invite: Invite | undefined
     for (let isDone = false; !isDone;) {
       await world.time.sleep(world.between(200, 3_000))
       const by = world.pick(this.#may())
       if (by === undefined) continue
-      if (invite === undefined || this.out.has(invite.by)) [before, invite] = [invite ?? before, await this.#invitedBy(by)]
+      if (invite === undefined || this.out.has(invite.by)) invite = await this.#invitedBy(by)
       if (invite === undefined) continue
       if (this.#isTrouble() && world.chance(0.4)) void this.#cutsOff(name, invite.by)
       const failure = await world.isNode(name) ? undefined : await world.joinBy(name, invite.token).then(() => undefined, String)
       isDone = failure === undefined
       if (failure !== undefined) world.say(`${name} joins by ${invite.by}: ${failure}`)
-      if (failure?.includes('ask for a new one') === true) [before, invite] = [invite, undefined]
-      // it had joined, and did not hear of it: where nobody is left by whom it could, it is put out, and invited anew
-      if (failure?.includes('member already') === true && (before === undefined || this.out.has(before.by))) await world.remove(name, by).catch(() => {})
-      else if (failure?.includes('member already') === true) [before, invite] = [invite, before]
+      if (failure?.includes('ask for a new one') === true) invite = undefined
     }
     await world.start(name)
     this.out.delete(name)
