@@ -43,7 +43,7 @@ import { countedAnswers, countedRounds } from './work/counted-rounds.ts'
 import { keyless } from './keyless.ts'
 import type { Epochs } from './membership/epochs.ts'
 import type { EraChangeParts } from './membership/era-change.ts'
-import type { Eras } from './membership/eras.ts'
+import { acceptedEra, type Eras } from './membership/eras.ts'
 import { doorOf } from './door.ts'
 import { FloorKeeper } from './rows/floor-keeper.ts'
 import { forgetLost, type ForgetParts } from './layout/forget-lost.ts'
@@ -248,7 +248,7 @@ class Node {
     const { config, clock, random, keyring, logger } = this.#parts
     const meeting = meetingOf({
       ...this.#parts, log: logger, warn: this.#warn, positions: this.#positions, unknown: this.#unknownPeers, givenUp: this.#givenUp,
-      network: () => this.#network, registers: () => this.#registers, peers: () => this.#peers, newestEpoch: () => this.#epochs?.newest, freeBytes: () => this.#space.bytes,
+      network: () => this.#network, registers: () => this.#registers, peers: () => this.#peers, acceptedEra: async () => acceptedEra(this.#rows, this.#codec), newestEpoch: () => this.#epochs?.newest, freeBytes: () => this.#space.bytes,
     })
     this.#eras = meeting.eras
     this.#greetings = meeting.greetings

@@ -12,6 +12,7 @@ import { type MemberSide, memberSideOf } from '../../src/node/member-side.ts'
 import { makeInvites } from '../../src/node/membership/invite.ts'
 import { joinOnDisk, joinOver } from '../../src/node/membership/join.ts'
 import { readKeyring, writeKeyring } from '../../src/node/membership/keys.ts'
+import { acceptedEra } from '../../src/node/membership/eras.ts'
 import { type Meeting, meetingOf } from '../../src/node/membership/meeting.ts'
 import { MemberSearch } from '../../src/node/membership/member-search.ts'
 import { clusterAddress, layoutAddress } from '../../src/node/membership/membership.ts'
@@ -140,11 +141,11 @@ export class MeetingNode {
     return this.#engine
   }
 
-  async open (rows: RowStore): Promise<void> {
+  async open (rows: RowStore, codec: RowCodec): Promise<void> {
     const { files, state, networks, life, clock, variant, say } = this.#parts
     this.positions = await StorePositions.open({ files, state, rows, warn: () => {} })
     const parts: Parameters<typeof meetingOf>[0] = {
-      files, state, clock, positions: this.positions, unknown: this.unknown, givenUp: { has: () => false }, network: () => this.network.asNetwork, registers: () => this.#tables.registers, peers: () => this.#tables.peers,
+      files, state, clock, positions: this.positions, unknown: this.unknown, givenUp: { has: () => false }, network: () => this.network.asNetwork, registers: () => this.#tables.registers, peers: () => this.#tables.peers, acceptedEra: async () => acceptedEra(rows, codec),
       newestEpoch: () => this.side?.epochs.newest, freeBytes: () => 0, warn: () => {},
       log: { info: (_, message) => { if (message === 'an era has begun') say(`${life.name}: era ${state.era.number}`) } },
     }

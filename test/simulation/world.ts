@@ -15,7 +15,7 @@ import { type BackgroundTask, runInBackground } from '../../src/node/work/backgr
 import type { AskReplica } from '../../src/node/membership/clear-rows.ts'
 import type { Epochs } from '../../src/node/membership/epochs.ts'
 import type { EraChangeParts } from '../../src/node/membership/era-change.ts'
-import { Eras } from '../../src/node/membership/eras.ts'
+import { acceptedEra, Eras } from '../../src/node/membership/eras.ts'
 import { Latecomers } from '../../src/node/membership/latecomers.ts'
 import { everyMemberRow } from '../../src/node/membership/every-member.ts'
 import { forgetLost } from '../../src/node/layout/forget-lost.ts'
@@ -473,7 +473,7 @@ export class World {
     const plainTakeovers = await Takeovers.open({ files: mortal, rows: store, self, leaving: async (partitions) => { if (this.#variant.answersWhileItForgets !== true) await process.engine.replica.leave(partitions) }, clearing: async (partition) => { if (this.#used.has(partition)) await rebuild?.forget(partition) } })
     const takeovers = this.#variant.takeovers?.(plainTakeovers, { self, store, state }) ?? plainTakeovers
     state.beforeLayout = async (layout) => takeovers.prepare(layout)
-    await process.met?.open(process.store)
+    await process.met?.open(process.store, codec)
     const requests = process.met?.network.requests ?? this.#requestsOf(process)
     process.positions = process.met?.positions ?? (this.#isShowingStores ? await StorePositions.open({ files: mortal, state, rows: process.store, warn: () => {} }) : undefined)
     const plainAbsence = new Absence(clock, () => process.reachable)
@@ -488,12 +488,12 @@ export class World {
     process.memberRows = async (wait) => everyMemberRow({ state, codec, ask: engine.ask, registers: engine.registers, voters: engine.voters }, wait)
     await serveTables(requests, this.#variant.served?.(engine.replica, state) ?? engine.replica)
     if (process.met !== undefined) await this.#startMet(process, process.met, { engine, codec, listed, absence, clock })
-    else this.#startPlain(process, { engine, absence, admission, clock, state, listed })
+    else this.#startPlain(process, { engine, codec, absence, admission, clock, state, listed })
     if (this.#hasBlocks && !isKeyless) process.blocks = await worldBlocks({ self, state, network, tables: engine, rows: store, files: slowly, index: slowKeyValue(index, slow), listing: listed, clock, random: this.random, owed, ledger: this.ledger, variant: this.#variant })
     await process.met?.network.listen()
   }
 
-  #startPlain (process: Writable<Process>, { engine, absence, admission, clock, state, listed }: { readonly engine: TableEngine, readonly absence: Absence, readonly admission: Admission, readonly clock: Clock, readonly state: ClusterState, readonly listed: ListingIndex }): void {
+  #startPlain (process: Writable<Process>, { engine, codec, absence, admission, clock, state, listed }: { readonly engine: TableEngine, readonly codec: RowCodec, readonly absence: Absence, readonly admission: Admission, readonly clock: Clock, readonly state: ClusterState, readonly listed: ListingIndex }): void {
     const { name } = process
     const self = peerNamed(name)
     const reachable = (): ReadonlySet<PeerId> => new Set([self, ...process.reachable])
@@ -506,7 +506,7 @@ export class World {
     this.#started(process)
     const guard = layoutGuard(state, () => engine.peers)
     process.index = listed
-    const eras = new Eras({ state, registers: () => engine.registers, voters: () => engine.voters, risen: (era) => { this.say(`${name}: era ${era.number}`) }, clock })
+    const eras = new Eras({ state, registers: () => engine.registers, voters: () => engine.voters, accepted: async () => acceptedEra(process.store, codec), risen: (era) => { this.say(`${name}: era ${era.number}`) }, clock })
     process.eras = this.#variant.eras?.(eras) ?? eras
     process.latecomers = new Latecomers({ clock, warn: () => {} })
     // who is left out by the other's era hears of that, and of nothing else

@@ -10,7 +10,7 @@ import type { AskReplica } from '../../src/node/membership/clear-rows.ts'
 import { Epochs } from '../../src/node/membership/epochs.ts'
 import type { EraChangeParts } from '../../src/node/membership/era-change.ts'
 import { Latecomers } from '../../src/node/membership/latecomers.ts'
-import { eraAddress, Eras, eraSuccession } from '../../src/node/membership/eras.ts'
+import { acceptedEra, eraAddress, Eras, eraSuccession } from '../../src/node/membership/eras.ts'
 import { everyMemberRow } from '../../src/node/membership/every-member.ts'
 import { FloorKeeper } from '../../src/node/rows/floor-keeper.ts'
 import { readKeyring, writeKeyring } from '../../src/node/membership/keys.ts'
@@ -145,7 +145,7 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
       layout: { version: 1n, encoded: () => new Uint8Array(0), adopt: async () => {} },
     })
     const registers = registersOver({ self, peers, replica, counters: store, voters, codec, describe: () => undefined, clock: systemClock, random: seededRandom(names.indexOf(name)), adoptLayout: async () => {} })
-    const eras = new Eras({ state, registers: () => registers, voters: () => voters, clock: systemClock, risen: () => {
+    const eras = new Eras({ state, registers: () => registers, voters: () => voters, accepted: async () => acceptedEra(store, codec), clock: systemClock, risen: () => {
       for (const peer of endSessions({ state, greetings: life.greetings, network: { expel: async (left) => { network.estrange(self, left) } }, warn: () => {} })) network.estrange(self, peer)
     } })
     const rings = ringPeers(mortalRequests)

@@ -6,7 +6,7 @@ import { type PeerId, peerIdOf } from '../../base/peer-id.ts'
 import { clusterRowKeys, encodeEra, type Era, isSameEra, mayFollow, parseEra } from '../../cluster/index.ts'
 import { clearPartition } from '../../tables/clear-rows.ts'
 import { electorsOf, isMajority } from '../../tables/electorate.ts'
-import { type Registers, type RowCodec, tables, type Voters } from '../../tables/index.ts'
+import { type Registers, type RowCodec, type RowStore, tables, type Voters } from '../../tables/index.ts'
 import { openRecord } from '../../tables/opened-record.ts'
 import type { Succession } from '../../tables/replica.ts'
 import { clusterAddress } from './membership.ts'
@@ -18,6 +18,8 @@ export interface ErasParts {
   readonly state: ClusterState
   readonly registers: () => Registers
   readonly voters: () => Pick<Voters, 'electorate'>
+  /** What this node has of the era's row as a voter (`acceptedEra`). @throws Corrupt: with that it does not vote */
+  readonly accepted: () => Promise<Era | undefined>
   /** The era is on disk here, and rules from now on: whoever it leaves out has to go. */
   readonly risen: (era: Era) => void
   readonly clock: Clock
@@ -64,9 +66,21 @@ export class Eras {
       if (!electorsOf(electorate).includes(peer)) return
       const name = hexOf(hash(encodeEra(shown)))
       this.#shown.set(peer, name)
-      // were it asked as a voter
-      const isTakenHere = shown.number > state.era.number && mayFollow(state.era, shown, state)
+      const isTakenHere = await this.#wouldTake(shown)
       if (isMajority(electorate, (voter) => voter === self ? isTakenHere : this.#shown.get(voter) === name)) await this.adopt(shown)
+    }
+  }
+
+  /** Were it asked as a voter: what it has accepted it may not have heard the end of. */
+  async #wouldTake (shown: Era): Promise<boolean> {
+    const { state, accepted } = this.#parts
+    if (shown.number <= state.era.number || !mayFollow(state.era, shown, state)) return false
+    try {
+      const held = await accepted()
+      return held === undefined || mayFollow(held, shown, state)
+    } catch (error) {
+      if (error instanceof Corrupt) return false
+      throw error
     }
   }
 
@@ -92,12 +106,8 @@ export class Eras {
 export function eraSuccession (state: Pick<ClusterState, 'era' | 'clusterId' | 'authority'>, codec: RowCodec): Succession {
   return ({ table, rowKey }, { held, record, kind }) => {
     if (table !== tables.era) return
-    const eraIn = (of: Uint8Array): Era | undefined => {
-      const { value } = openRecord(codec, { table, rowKey, record: of })
-      return value === undefined ? undefined : parseEra(value)
-    }
-    const next = eraIn(record)
-    const before = held === undefined ? undefined : eraIn(held)
+    const next = eraIn(codec, rowKey, record)
+    const before = held === undefined ? undefined : eraIn(codec, rowKey, held)
     if (next === undefined) {
       if (before !== undefined) throw new Corrupt('an era is not erased')
       return
@@ -108,4 +118,16 @@ export function eraSuccession (state: Pick<ClusterState, 'era' | 'clusterId' | '
     if (kind === 'accept' && !mayFollow(state.era, next, state)) throw new Corrupt(`era ${next.number} does not follow from era ${state.era.number}`)
     if (kind === 'accept' && next.number === state.era.number) throw new Corrupt(`another era ${next.number} was chosen`)
   }
+}
+
+/** The era that a node's own row store has, whether it was chosen or not; undefined: none has followed the one that every node was born with. @throws Corrupt, PartitionLost among them */
+export async function acceptedEra (rows: Pick<RowStore, 'get'>, codec: RowCodec): Promise<Era | undefined> {
+  const rowKey = codec.rowKeyOf(eraAddress)
+  const record = (await rows.get(tables.era, rowKey))?.accepted
+  return record === undefined ? undefined : eraIn(codec, rowKey, record)
+}
+
+function eraIn (codec: RowCodec, rowKey: Uint8Array, record: Uint8Array): Era | undefined {
+  const { value } = openRecord(codec, { table: tables.era, rowKey, record })
+  return value === undefined ? undefined : parseEra(value)
 }

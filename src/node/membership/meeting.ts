@@ -10,7 +10,7 @@ import type { TablePeers } from '../../tables/registers.ts'
 import type { StorePositions } from '../layout/store-positions.ts'
 import type { ClusterState } from '../state.ts'
 import type { GivenUp } from '../work/given-up.ts'
-import { Eras } from './eras.ts'
+import { Eras, type ErasParts } from './eras.ts'
 import { Greetings, type GreetingsParts } from './greetings.ts'
 import { readKnownPeers, writeKnownPeers } from './known-peers.ts'
 import { addressesIn, layoutGuard, votersIn } from './membership.ts'
@@ -28,6 +28,7 @@ export interface MeetingParts {
   readonly network: () => Network
   readonly registers: () => Registers
   readonly peers: () => TablePeers
+  readonly acceptedEra: ErasParts['accepted']
   /** Of those whose secrets are here; undefined on a node without keys. */
   readonly newestEpoch: () => number | undefined
   readonly freeBytes: () => number
@@ -47,9 +48,9 @@ export interface Meeting {
   begin (): Promise<void>
 }
 
-export function meetingOf ({ files, state, positions, unknown, givenUp, network, registers, peers, newestEpoch, freeBytes, clock, log, warn }: MeetingParts): Meeting {
+export function meetingOf ({ files, state, positions, unknown, givenUp, network, registers, peers, acceptedEra, newestEpoch, freeBytes, clock, log, warn }: MeetingParts): Meeting {
   const eras = new Eras({
-    state, registers, voters: () => votersIn(state), clock,
+    state, registers, voters: () => votersIn(state), accepted: acceptedEra, clock,
     // who is not in it has no more to say here
     risen: () => { log.info({ era: state.era.number, left: endSessions({ state, greetings: greetings.all, network: network(), warn }) }, 'an era has begun') },
   })

@@ -60,6 +60,22 @@ describe('a member that was away', () => {
     expect([own.number, nodes.of('carol').state.era.number, nodes.of('carol').state.belongs(peerNamed('bob'))]).toEqual([4, 3, false])
   })
 
+  test('believes no era that it would not take as a voter: of one that it has agreed to put out, and has not heard that it is', async () => {
+    const nodes = await eraNodes(['founder', 'bob', 'carol'])
+    await addAdmin(nodes.of('founder').parts, peerNamed('bob'))
+    await nodes.greetAll()
+    const { state, replica } = nodes.of('bob')
+    const next = (era: Era): Era => eraAfter(era, { signer: keyNamed('bob'), listed: [state.certificate.member, nodes.of('carol').state.certificate.member, ...era.admins] })
+    const own = next(next(state.era))
+    await removeMember({ ...nodes.of('founder').parts, spread: async () => {} }, peerNamed('bob'))
+    nodes.die('founder')
+    expect([own.number, nodes.of('carol').state.era.number]).toEqual([4, 2])
+    await state.adoptEra(own)
+    Object.assign(replica, { answer: async () => { throw new Unavailable('it tells nobody what it has agreed to') } })
+    await nodes.of('bob').greet('carol').catch(() => {})
+    expect(nodes.of('carol').state.era.number).toBe(2)
+  })
+
   test('leaves nobody out of the layout whom it has not met yet, for it reads who the members are', async () => {
     const names = ['founder', 'bob', 'carol', 'nina']
     const nodes = await eraNodes(names, { newcomers: ['nina'], away: ['carol'] })
