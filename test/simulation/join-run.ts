@@ -1,6 +1,7 @@
 import { hexOf, utf8 } from '../../src/base/bytes.ts'
 import { hash } from '../../src/base/hash.ts'
 import { seededRandom } from '../../src/base/random.ts'
+import { verdictOf } from '../../src/cluster/index.ts'
 import { setMember } from '../../src/node/membership/member-settings.ts'
 import { logViolations } from './append-log.ts'
 import { carryOut, type Recorded } from './layout-run.ts'
@@ -171,6 +172,9 @@ class Run {
   }
 
   readonly #isOut = new Set<string>()
+  /** Through whom each is put out now, and whether one of those died over it. */
+  readonly #removing = new Map<string, string>()
+  #hasDiedOverEra = false
 
   /** Once that was tried it may have been, and it is tried until it is. */
   async #putOut (name: string): Promise<void> {
@@ -178,8 +182,9 @@ class Run {
     this.out.add(name)
     for (let isDone = false; !isDone;) {
       const through = world.pick(this.#may())
+      if (through !== undefined) this.#removing.set(name, through)
       isDone = through !== undefined && await Promise.race([
-        world.remove(name, through).then(() => true, (error: unknown) => { world.say(`${name} is put out through ${through}: ${String(error)}`); return false }),
+        world.remove(name, through).finally(() => { this.#removing.delete(name) }).then(() => true, (error: unknown) => { world.say(`${name} is put out through ${through}: ${String(error)}`); return false }),
         world.time.sleep(60_000).then(() => false),
       ])
       if (isDone) world.say(`${name} is put out through ${through}`)
@@ -207,6 +212,7 @@ class Run {
   async #crash (name: string, downMs: number): Promise<void> {
     const { world } = this
     if (!world.isAlive(name)) return
+    if ([...this.#removing.values()].includes(name)) this.#hasDiedOverEra = true
     world.kill(name)
     await world.time.sleep(downMs)
     if (!world.isAlive(name) && !this.#joining.has(name)) await world.start(name)
@@ -232,6 +238,7 @@ class Run {
     let wrong: readonly string[] = ['']
     while (wrong.length > 0 && world.time.nowMs < untilMs) {
       await world.time.sleep(2_000)
+      for (const name of this.#leftOut()) void this.#comesBack(name)
       wrong = this.#wrong()
     }
     world.say('it is over')
@@ -248,6 +255,15 @@ class Run {
         if (!isTold) this.violations.push(`row ${key} cannot be read${dead === undefined ? '' : ` with ${dead} dead`}`)
       }
     }
+  }
+
+  /** Who joined while an era began, and whoever made that died before it had found them: they are invited anew (docs/LIMITS.md). */
+  #leftOut (): readonly string[] {
+    const { world } = this
+    if (!this.#hasDiedOverEra) return []
+    const states = [...this.#members].filter((name) => !this.out.has(name) && !this.#joining.has(name)).flatMap((name) => ({ name, state: world.process(name)?.state }))
+    const era = states.flatMap(({ state }) => state?.era ?? []).toSorted((a, b) => b.number - a.number)[0]
+    return states.filter(({ state }) => state !== undefined && era !== undefined && !verdictOf(state.certificate, { clusterId: state.clusterId, authority: state.authority, era, memberRowHash: 'unchecked' }).isValid).map(({ name }) => name)
   }
 
   /** What is not as it should be. */
