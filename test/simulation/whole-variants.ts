@@ -53,15 +53,17 @@ export const wholeVariants: Readonly<Record<string, () => WorldVariant>> = {
 export const toldVariants: Readonly<Record<string, () => WorldVariant>> = {
   'a conversion puts back what was overwritten meanwhile': () => ({
     conversion: (parts) => {
-      const begun = new Map<string, NonNullable<ReturnType<typeof decodeObjectRow>['current']>>()
-      const keyOf = (row: Pick<ReturnType<typeof decodeObjectRow>, 'bucketId' | 'key'>): string => `${hexOf(row.bucketId)} ${row.key}`
+      type Row = ReturnType<typeof decodeObjectRow>
+      const begun = new Map<string, Row>()
+      const keyOf = (row: Pick<Row, 'bucketId' | 'key'>): string => `${hexOf(row.bucketId)} ${row.key}`
       return { ...parts, registers: changing(parts.registers, (row) => {
-        const of = begun.get(keyOf(row))
-        const pending = row.pending.some(({ converts }) => converts !== undefined)
-        if (of !== undefined && pending) return { ...row, current: of }
-        if (row.current !== undefined) begun.set(keyOf(row), row.current)
+        const { current, pending } = begun.get(keyOf(row)) ?? row
+        return { ...row, current, pending }
+      }, (row) => {
+        if (row.pending.some(({ converts }) => converts !== undefined)) begun.set(keyOf(row), row)
+        else begun.delete(keyOf(row))
         return row
-      }, (row) => row) }
+      }) }
     },
   }),
   'a form makes room for another that nobody has looked for': () => ({
