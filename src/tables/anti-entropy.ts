@@ -45,8 +45,6 @@ export class AntiEntropy {
   readonly #queued = new Set<PeerId>()
   /** Of those in line, who have just come back. */
   readonly #returned = new Set<PeerId>()
-  /** Of those in line, who lacked a row, or failed. */
-  readonly #unequal = new Set<PeerId>()
   readonly #total = { comparisons: 0, failures: 0, handedOverRows: 0, handedOverBytes: 0 }
   /** With how many replicas this node compares, since it was last done with all; and with how many it has. */
   #pass = { replicas: 0, done: 0 }
@@ -58,8 +56,11 @@ export class AntiEntropy {
   begin (peer?: PeerId): void {
     for (const other of peer === undefined ? this.#neighbours() : [peer]) {
       if (other === this.#ports.self || this.#queued.has(other)) continue
-      this.#enqueue(other)
+      if (this.#queued.size === 0) this.#pass = { replicas: 0, done: 0 }
+      this.#pass.replicas++
+      this.#queued.add(other)
       if (peer !== undefined) this.#returned.add(other)
+      this.#work.push({ kind: 'digests', peer: other, from: 0 })
     }
   }
 
@@ -87,7 +88,6 @@ export class AntiEntropy {
       signal?.throwIfAborted()
       if (!(error instanceof PeerFailed)) throw error
       this.#total.failures++
-      this.#unequal.add(unit.peer)
       this.#drop(unit.peer)
     } finally {
       this.#unit = undefined
@@ -136,7 +136,6 @@ export class AntiEntropy {
     // the peer has buried it: refused, it would be proposed anew, and stand again everywhere
     const isBuried = !isClear(table) && theirs.held === undefined && theirs.floor !== undefined && compareBallots(theirs.floor, ballot) >= 0
     if (isBuried && codec.isTombstone({ table, rowKey, record: held.accepted })) return
-    this.#unequal.add(peer)
     const answer = await this.#ask(peer, { kind: 'handOver', table, rowKey, record: held.accepted }, signal, version)
     if (answer.kind === 'accepted') {
       this.#total.handedOverRows++
@@ -174,20 +173,11 @@ export class AntiEntropy {
     return [...new Set([...sets].filter((of) => of.includes(self)).flat())]
   }
 
-  #enqueue (peer: PeerId): void {
-    if (this.#queued.size === 0) this.#pass = { replicas: 0, done: 0 }
-    this.#pass.replicas++
-    this.#queued.add(peer)
-    this.#work.push({ kind: 'digests', peer, from: 0 })
-  }
-
-  /** Who has come back and was not equal is compared with once more: others compare with it at the same time, and of rounds that meet one may leave a replica as it was. */
   #leave (peer: PeerId): void {
     if (!this.#queued.delete(peer)) return
+    this.#returned.delete(peer)
     this.#total.comparisons++
     this.#pass.done++
-    const [hasReturned, wasUnequal] = [this.#returned.delete(peer), this.#unequal.delete(peer)]
-    if (hasReturned && wasUnequal) this.#enqueue(peer)
   }
 
   #drop (peer: PeerId): void {

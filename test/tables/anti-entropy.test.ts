@@ -57,29 +57,3 @@ describe('comparing rows tells how far it is', () => {
     expect(antiEntropy.isUrgent).toBe(false)
   })
 })
-
-describe('who has just come back', () => {
-  test('is compared with once more where it lacked something, or failed: one answer that was late left what it lacks for a minute', async () => {
-    const { antiEntropy, at, dead } = await world(3)
-    antiEntropy.begin(at(third).self)
-    // not in time, in the middle of it
-    await antiEntropy.step()
-    dead.add(at(third).self)
-    await antiEntropy.step()
-    dead.clear()
-    while (await antiEntropy.step() === 'busy');
-    expect(antiEntropy.status().total).toMatchObject({ comparisons: 2, failures: 1, handedOverRows: 3 })
-
-    antiEntropy.begin(at(third).self)
-    while (await antiEntropy.step() === 'busy');
-    expect(antiEntropy.status().total).toMatchObject({ comparisons: 3, failures: 1 })
-  })
-
-  test('and once more alone, however long it fails', async () => {
-    const { antiEntropy, at, dead } = await world(1)
-    dead.add(at(third).self)
-    antiEntropy.begin(at(third).self)
-    while (await antiEntropy.step() === 'busy');
-    expect(antiEntropy.status()).toMatchObject({ phase: 'waiting', total: { comparisons: 2, failures: 2 } })
-  })
-})
