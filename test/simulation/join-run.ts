@@ -120,7 +120,7 @@ class Run {
         // now and then for so long that others join meanwhile
         void this.#crash(target, world.chance(0.4) ? world.between(20_000, 80_000) : world.between(200, 8_000))
       } else if (kind < 0.7) {
-        this.#split()
+        world.breakLinks(names, 25_000)
       } else if (kind < 0.8) {
         void this.#setsItsZone(target)
       } else if (kind < 0.9) {
@@ -216,17 +216,6 @@ class Run {
     world.kill(name)
     await world.time.sleep(downMs)
     if (!world.isAlive(name) && !this.#joining.has(name)) await world.start(name)
-  }
-
-  #split (): void {
-    const { world } = this
-    const some = names.filter(() => world.chance(0.35))
-    if (world.chance(0.5)) { world.split(some); world.say(`split: ${some.join()}`) } else {
-      const links = names.flatMap((a) => names.filter((b) => a !== b && world.chance(0.2)).map((b) => [a, b] as const))
-      world.cut(links)
-      world.say(`one way: ${links.map((link) => link.join('>')).join()}`)
-    }
-    void world.time.sleep(world.between(1_000, 25_000)).then(() => { world.cut([]); world.say('whole') })
   }
 
   async #aftermath (): Promise<void> {

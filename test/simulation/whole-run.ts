@@ -370,7 +370,7 @@ class Run {
       } else if (kind < 0.5) {
         if (!isGone(target)) void this.#crash(target, world.chance(0.2) ? world.between(25_000, 45_000) : world.between(200, 8_000))
       } else if (kind < 0.62) {
-        this.#split()
+        world.breakLinks(names, 15_000)
       } else if (kind < 0.66) {
         await this.#powerFails()
       } else if (kind < 0.72) {
@@ -441,17 +441,6 @@ class Run {
       world.setClock(wrongClocks === 'one' ? wrong : world.pick(names.slice(0, founders + 1)), world.pick([0, hourMs, -hourMs, years, years, -years, world.between(-hourMs, hourMs)]))
     }
     for (const name of names) if (world.disk(name).aheadMs !== 0) world.setClock(name, 0)
-  }
-
-  #split (): void {
-    const { world } = this
-    const some = names.filter(() => world.chance(0.35))
-    if (world.chance(0.5)) { world.split(some); world.say(`split: ${some.join()}`) } else {
-      const links = names.flatMap((a) => names.filter((b) => a !== b && world.chance(0.2)).map((b) => [a, b] as const))
-      world.cut(links)
-      world.say(`one way: ${links.map((link) => link.join('>')).join()}`)
-    }
-    void world.time.sleep(world.between(1_000, 15_000)).then(() => { world.cut([]); world.say('whole') })
   }
 
   #rot (name: string): void {

@@ -348,6 +348,17 @@ export class World {
     this.cut(this.names.flatMap((a) => this.names.filter((b) => some.has(a) !== some.has(b)).map((b) => [a, b] as const)))
   }
 
+  /** For a second to `mostMs` some of these are cut off, or some links break, one way too. */
+  breakLinks (names: readonly string[], mostMs: number): void {
+    const some = names.filter(() => this.chance(0.35))
+    if (this.chance(0.5)) { this.split(some); this.say(`split: ${some.join()}`) } else {
+      const links = names.flatMap((a) => names.filter((b) => a !== b && this.chance(0.2)).map((b) => [a, b] as const))
+      this.cut(links)
+      this.say(`one way: ${links.map((link) => link.join('>')).join()}`)
+    }
+    void this.time.sleep(this.between(1_000, mostMs)).then(() => { this.cut([]); this.say('whole') })
+  }
+
   /** From now on what the one sends does not arrive at the other, and nothing else gets lost by this. */
   cut (links: ReadonlyArray<readonly [from: string, to: string]>): void { this.#cut = new Set(links.map(([from, to]) => `${from} ${to}`)); this.#noteSoundness() }
 
