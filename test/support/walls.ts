@@ -1,11 +1,13 @@
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { chmod, chown, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { dfsPath } from '../../scripts/local-cluster.ts'
 
 const run = promisify(execFile)
-const chain = 'DFS-WALLS'
+const chains = 'DFS-WALLS-'
+const chain = `${chains}${process.pid}`
 const firstUser = 61_000
 
 /** Why packets cannot be dropped here; undefined: they can. */
@@ -33,6 +35,7 @@ export class Walls implements AsyncDisposable {
 
   static async raise (folder: string): Promise<Walls> {
     await chmod(folder, 0o755)
+    await removeWhatKilledTestsLeft()
     await run('iptables', ['-N', chain])
     await run('iptables', ['-I', 'OUTPUT', '-o', 'lo', '-j', chain])
     return new Walls(folder)
@@ -69,8 +72,21 @@ export class Walls implements AsyncDisposable {
   async fall (): Promise<void> { await run('iptables', ['-F', chain]) }
 
   async [Symbol.asyncDispose] (): Promise<void> {
-    await this.fall()
-    await run('iptables', ['-D', 'OUTPUT', '-o', 'lo', '-j', chain])
-    await run('iptables', ['-X', chain])
+    await remove(chain)
+  }
+}
+
+async function remove (name: string): Promise<void> {
+  await run('iptables', ['-F', name])
+  await run('iptables', ['-D', 'OUTPUT', '-o', 'lo', '-j', name])
+  await run('iptables', ['-X', name])
+}
+
+/** A test that is killed leaves its walls standing, and the users and addresses of the next are the same. */
+async function removeWhatKilledTestsLeft (): Promise<void> {
+  const { stdout } = await run('iptables', ['-S', 'OUTPUT'])
+  for (const [, name, pid] of stdout.matchAll(new RegExp(`-j (${chains}(\\d+))`, 'g'))) {
+    if (existsSync(`/proc/${pid}`)) throw new Error(`process ${pid} has walls here already: run one test with walls at a time`)
+    await remove(name!)
   }
 }
