@@ -32,6 +32,9 @@ export class Admission {
     this.#proving.set(peer, ended)
   }
 
+  /** Resolves when a greeting of ours, if one is under way, has ended. */
+  async proven (peer: PeerId): Promise<void> { await this.#proving.get(peer) }
+
   /** Forgets a peer: its last connection closed, or it is no member any more. */
   expel (peer: PeerId): void {
     if (!this.#admitted.delete(peer)) return
@@ -59,7 +62,7 @@ export class Admission {
   guarded (handler: StreamHandler): StreamHandler {
     return async (stream, connection) => {
       const peer = peerIdOfConnection(connection)
-      if (!this.isAdmitted(peer)) await this.#proving.get(peer)
+      if (!this.isAdmitted(peer)) await this.proven(peer)
       if (!this.isAdmitted(peer)) { stream.abort(new Error('hello first')); return }
       await handler(stream, connection)
     }

@@ -17,10 +17,12 @@ import { Admission, peerIdOfConnection } from './admission.ts'
 import { announcementLimits } from './announcements.ts'
 import { DialOrder } from './dial-order.ts'
 import { Gossip, gossipTopics } from './gossip.ts'
+import { type Greet, Greetings } from './greetings.ts'
 import type { Requests } from './index.ts'
 import { Listeners } from './listeners.ts'
 import { KademliaProviders } from './providers.ts'
 import { LibRequests } from './requests.ts'
+import { Strangers } from './strangers.ts'
 import { Supervisor } from './supervisor.ts'
 import { transportOptions } from './transport.ts'
 import { whereaboutsOf } from './whereabouts.ts'
@@ -35,8 +37,8 @@ export interface NetworkOptions {
   readonly mdns: boolean
   readonly clock: Clock
   readonly random: Random
-  /** Says hello over a fresh connection. Rejects unless the peer proved to be a member. Undefined: nobody is greeted (while joining). */
-  readonly greet: ((peer: PeerId, options: { signal: AbortSignal }) => Promise<void>) | undefined
+  /** Undefined: nobody is greeted (while joining). */
+  readonly greet: Greet | undefined
   readonly isMember: (peer: PeerId) => boolean
   readonly log: NetworkLog
 }
@@ -174,8 +176,8 @@ class LibNetwork implements Network {
   readonly #node: Libp2p<Services>
   readonly #options: NetworkOptions
   readonly #supervisor: Supervisor
-  readonly #strangers = new Map<PeerId, () => void>()
-  readonly #greetings = new Map<PeerId, Promise<void>>()
+  readonly #strangers: Strangers
+  readonly #greetings: Greetings
   readonly #stop = new AbortController()
 
   constructor (node: Libp2p<Services>, admission: Admission, options: NetworkOptions) {
@@ -188,13 +190,16 @@ class LibNetwork implements Network {
     this.requests = new LibRequests({ node, admission, clock, warn })
     this.gossip = new Gossip({ pubsub: node.services.pubsub, clock, self: this.peerId, isMember: options.isMember, warn })
     this.providers = new KademliaProviders({ dht: node.services.dht, clock, warn })
+    const hangUp = async (peer: PeerId): Promise<void> => { await node.hangUp(peerIdFromString(peer)) }
+    this.#greetings = new Greetings({ greet: options.greet, admission, admit: (peer) => { this.admit(peer) }, hangUp })
+    this.#strangers = new Strangers({ admission, clock, cutOff: (peer) => { this.#cutOff(peer) } })
     this.#supervisor = new Supervisor({
       clock,
       random,
       dial: async (addresses, signal) => { await this.#dialAndGreet(addresses, signal) },
       ping: async (peer, signal) => node.services.ping.ping(peerIdFromString(peer), { signal }),
       isConnected: (peer) => this.isConnected(peer),
-      disconnect: async (peer) => { await node.hangUp(peerIdFromString(peer)) },
+      disconnect: hangUp,
       connected: () => admission.admitted,
       note: (message, fields) => { log.debug(fields, message) },
     })
@@ -202,7 +207,6 @@ class LibNetwork implements Network {
 
   async listen (): Promise<void> {
     const node = this.#node
-    admissionEnds(this.admission, this.#strangers)
     node.addEventListener('connection:open', (event) => { this.#opened(event.detail) })
     node.addEventListener('peer:disconnect', (event) => { this.#closed(event.detail.toString() as PeerId) })
     node.addEventListener('peer:discovery', (event) => { this.#discovered(event.detail.id.toString() as PeerId, event.detail.multiaddrs.map(String)) })
@@ -262,7 +266,7 @@ class LibNetwork implements Network {
     this.gossip[Symbol.dispose]()
     await this.#supervisor[Symbol.asyncDispose]()
     await this.providers[Symbol.asyncDispose]()
-    for (const cancel of this.#strangers.values()) cancel()
+    this.#strangers[Symbol.dispose]()
     await this.#node.stop()
   }
 
@@ -270,66 +274,35 @@ class LibNetwork implements Network {
     const peer = await this.dial(addresses, { signal })
     if (peer === this.peerId) return
     this.know(peer, addresses)
-    await this.#greet(peer, signal)
-  }
-
-  // whoever dialled greets; a peer whose greeting fails is hung up on, and tried again later
-  async #greet (peer: PeerId, signal: AbortSignal): Promise<void> {
-    const { greet } = this.#options
-    if (greet === undefined || this.admission.isAdmitted(peer)) return
-    let greeting = this.#greetings.get(peer)
-    if (greeting === undefined) {
-      greeting = greet(peer, { signal }).then(() => { this.admit(peer) }).finally(() => { this.#greetings.delete(peer) })
-      this.#greetings.set(peer, greeting)
-      this.admission.proving(peer, greeting)
-    }
-    try {
-      await greeting
-    } catch (error) {
-      await this.#node.hangUp(peerIdFromString(peer))
-      throw error
-    }
+    await this.#greetings.greet(peer, signal)
   }
 
   #opened (connection: Connection): void {
     const peer = peerIdOfConnection(connection)
     if (this.admission.isAdmitted(peer) || this.#options.greet === undefined) return
     if (connection.direction === 'outbound') {
-      this.#greet(peer, this.#stop.signal).catch((error: unknown) => { this.#options.log.debug({ peer, reason: String(error) }, 'a greeting failed') })
+      this.#greetings.greet(peer, this.#stop.signal).catch((error: unknown) => { this.#options.log.debug({ peer, reason: String(error) }, 'a greeting failed') })
       return
     }
     this.#watchStranger(peer, connection)
   }
 
-  /** One time limit for each stranger, from its first connection on, and few connections: an identity costs nothing to make, so it must gain nothing. */
   #watchStranger (peer: PeerId, connection: Connection): void {
     const isKnown = this.#strangers.has(peer)
     const connections = this.#node.getConnections(connection.remotePeer).length
-    if (connections > networkLimits.maxConnectionsPerStranger || (!isKnown && this.#strangers.size >= networkLimits.maxStrangers)) { connection.abort(new Error('too many strangers')); return }
-    if (isKnown) return
-    this.#cutOffAfter(peer, networkLimits.strangerTimeoutMs)
+    if (connections > networkLimits.maxConnectionsPerStranger || (!isKnown && this.#strangers.count >= networkLimits.maxStrangers)) { connection.abort(new Error('too many strangers')); return }
+    if (!isKnown) this.#strangers.allow(peer, networkLimits.strangerTimeoutMs)
   }
 
-  #cutOffAfter (peer: PeerId, ms: number): void {
-    const { clock, log } = this.#options
-    this.#strangers.set(peer, clock.after(ms, () => {
-      this.#strangers.delete(peer)
-      if (this.admission.isAdmitted(peer)) return
-      log.info({ peer }, 'a stranger said no hello and is cut off')
-      for (const open of this.#node.getConnections(peerIdFromString(peer))) open.abort(new Error('no hello'))
-    }))
+  #cutOff (stranger: PeerId): void {
+    this.#options.log.info({ peer: stranger }, 'a stranger said no hello and is cut off')
+    for (const open of this.#node.getConnections(peerIdFromString(stranger))) open.abort(new Error('no hello'))
   }
 
-  allowTime (peer: PeerId, ms: number): void {
-    const cancel = this.#strangers.get(peer)
-    if (cancel === undefined) return
-    cancel()
-    this.#cutOffAfter(peer, ms)
-  }
+  allowTime (peer: PeerId, ms: number): void { if (this.#strangers.has(peer)) this.#strangers.allow(peer, ms) }
 
   #closed (peer: PeerId): void {
-    this.#strangers.get(peer)?.()
-    this.#strangers.delete(peer)
+    this.#strangers.forget(peer)
     // a peer that was never admitted keeps its backoff: its greeting failed, and would again
     if (this.admission.isAdmitted(peer)) this.#supervisor.lost(peer)
     this.admission.expel(peer)
@@ -338,14 +311,6 @@ class LibNetwork implements Network {
   #discovered (peer: PeerId, addresses: readonly string[]): void {
     if (peer !== this.peerId && addresses.length > 0 && this.#options.isMember(peer)) this.know(peer, addresses)
   }
-}
-
-function admissionEnds (admission: Admission, strangers: Map<PeerId, () => void>): void {
-  admission.onChange((peer, isAdmitted) => {
-    if (!isAdmitted) return
-    strangers.get(peer)?.()
-    strangers.delete(peer)
-  })
 }
 
 /** The library tells what the system said in a text of its own. */

@@ -3,9 +3,11 @@ import { type Clock, DeadlineExceeded } from '../../src/base/clock.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
 import type { Random } from '../../src/base/random.ts'
 import { Admission } from '../../src/network/admission.ts'
+import { type Greet, Greetings } from '../../src/network/greetings.ts'
 import { type HandlerLimits, PeerUnreachable, type RequestHandler, RequestRefused, type Requests } from '../../src/network/index.ts'
 import { type Network, networkLimits } from '../../src/network/libp2p-network.ts'
 import { reachLimits } from '../../src/network/reach.ts'
+import { Strangers } from '../../src/network/strangers.ts'
 import { Supervisor } from '../../src/network/supervisor.ts'
 import { tableProtocol } from '../../src/protocols/table.ts'
 import type { VirtualTime } from './virtual-time.ts'
@@ -61,7 +63,7 @@ export interface WorldNetworkOptions {
   readonly life: Life
   readonly clock: Clock
   /** Undefined: nobody is greeted (while joining). */
-  readonly greet: ((peer: PeerId, options: { signal: AbortSignal }) => Promise<void>) | undefined
+  readonly greet: Greet | undefined
 }
 
 const pingTimeoutMs = 10_000
@@ -77,8 +79,8 @@ export class WorldNetwork {
   readonly #options: WorldNetworkOptions
   readonly #handlers = new Map<string, { readonly handler: RequestHandler, readonly limits: HandlerLimits }>()
   readonly #connections = new Map<PeerId, Set<Connection>>()
-  readonly #strangers = new Map<PeerId, () => void>()
-  readonly #greetings = new Map<PeerId, Promise<void>>()
+  readonly #strangers: Strangers
+  readonly #greetings: Greetings
   readonly #supervisor: Supervisor
   #isListening = false
 
@@ -91,6 +93,9 @@ export class WorldNetwork {
       handle: async (protocol, handler, limits) => { this.#handlers.set(protocol, { handler, limits }) },
       request: async (peer, protocol, parts, wait) => this.#request(peer, protocol, concat([...parts]), wait),
     }
+    const { admission } = this
+    this.#greetings = new Greetings({ greet: options.greet, admission, admit: (peer) => { this.admit(peer) }, hangUp: async (peer) => { this.#hangUp(peer) } })
+    this.#strangers = new Strangers({ admission, clock: options.clock, cutOff: (peer) => { this.#hangUp(peer) } })
     this.#supervisor = new Supervisor({
       clock: options.clock, random: all.parts.random,
       dial: async (addresses, signal) => { await this.#dialAndGreet(addresses, signal) },
@@ -100,7 +105,6 @@ export class WorldNetwork {
       connected: () => this.admission.admitted,
       note: () => {},
     })
-    this.admission.onChange((peer, isAdmitted) => { if (isAdmitted) this.#noStranger(peer) })
   }
 
   /** As the product knows it; what nobody asks for here is not there. */
@@ -136,12 +140,7 @@ export class WorldNetwork {
     this.#hangUp(peer)
   }
 
-  allowTime (peer: PeerId, ms: number): void {
-    const cancel = this.#strangers.get(peer)
-    if (cancel === undefined) return
-    cancel()
-    this.#cutOffAfter(peer, ms)
-  }
+  allowTime (peer: PeerId, ms: number): void { if (this.#strangers.has(peer)) this.#strangers.allow(peer, ms) }
 
   /** As those say who are let in here, over Kademlia: it knows whom they have let in. */
   async find (peer: PeerId): Promise<readonly string[]> {
@@ -183,43 +182,13 @@ export class WorldNetwork {
   async #dialAndGreet (addresses: readonly string[], signal: AbortSignal): Promise<void> {
     const peer = await this.dial(addresses, { signal })
     this.know(peer, addresses)
-    await this.#greet(peer, signal)
-  }
-
-  // as the product's network
-  async #greet (peer: PeerId, signal: AbortSignal): Promise<void> {
-    const { greet } = this.#options
-    if (greet === undefined || this.admission.isAdmitted(peer)) return
-    let greeting = this.#greetings.get(peer)
-    if (greeting === undefined) {
-      greeting = greet(peer, { signal }).then(() => { this.admit(peer) }).finally(() => { this.#greetings.delete(peer) })
-      this.#greetings.set(peer, greeting)
-      this.admission.proving(peer, greeting)
-    }
-    try {
-      await greeting
-    } catch (error) {
-      this.#hangUp(peer)
-      throw error
-    }
+    await this.#greetings.greet(peer, signal)
   }
 
   #opened (connection: Connection, peer: PeerId): void {
     this.#connections.set(peer, (this.#connections.get(peer) ?? new Set()).add(connection))
     if (this.admission.isAdmitted(peer) || this.#options.greet === undefined || connection.ends[0] === this || this.#strangers.has(peer)) return
-    this.#cutOffAfter(peer, networkLimits.strangerTimeoutMs)
-  }
-
-  #cutOffAfter (peer: PeerId, ms: number): void {
-    this.#strangers.set(peer, this.#options.clock.after(ms, () => {
-      this.#strangers.delete(peer)
-      if (!this.admission.isAdmitted(peer)) this.#hangUp(peer)
-    }))
-  }
-
-  #noStranger (peer: PeerId): void {
-    this.#strangers.get(peer)?.()
-    this.#strangers.delete(peer)
+    this.#strangers.allow(peer, networkLimits.strangerTimeoutMs)
   }
 
   #hangUp (peer: PeerId): void { for (const connection of this.#connections.get(peer) ?? []) this.#close(connection, peer) }
@@ -236,7 +205,7 @@ export class WorldNetwork {
     const connections = this.#connections.get(peer)
     if (connections?.delete(connection) !== true || connections.size > 0) return
     this.#connections.delete(peer)
-    this.#noStranger(peer)
+    this.#strangers.forget(peer)
     if (!this.#options.life.isAlive) return
     if (this.admission.isAdmitted(peer)) this.#supervisor.lost(peer)
     this.admission.expel(peer)
@@ -273,7 +242,7 @@ export class WorldNetwork {
     if (served === undefined) throw new Unserved(`no ${protocol} stream`)
     // as `Admission.guarded`: what follows a greeting waits for its end
     if (served.limits.strangers !== true && !this.admission.isAdmitted(peer)) {
-      await this.#greetings.get(peer)?.catch(() => {})
+      await this.admission.proven(peer)
       if (!this.admission.isAdmitted(peer)) throw new Unserved('hello first')
     }
     return served.handler(peer, body, { signal: new AbortController().signal })
