@@ -17,6 +17,7 @@ import { openRecord } from '../../src/tables/opened-record.ts'
 import type { OpenedRecord } from '../../src/tables/round.ts'
 import { memoryListingIndex } from '../support/table-memory-index.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
+import { HeldMessages } from './held-messages.ts'
 import { VirtualTime } from './virtual-time.ts'
 
 /** How bad a run is: chances from 0 to 1, times in virtual milliseconds. */
@@ -82,8 +83,7 @@ export class SimulatedCluster {
   readonly #describe: Describe
   #downMs = 0
   #split = new Set<PeerId>()
-  #isHeld: (message: Message) => boolean = () => false
-  #held: Array<{ readonly message: Message, readonly send: () => void }> = []
+  readonly questions = new HeldMessages<Message>()
 
   constructor ({ seed, weather, variant = {}, addresses, describe }: { seed: number, weather: Weather, variant?: Variant, addresses: readonly RowAddress[], describe: Describe }) {
     this.random = seededRandom(seed)
@@ -141,17 +141,6 @@ export class SimulatedCluster {
     this.#split = new Set(this.peers.filter(() => this.chance(0.4)))
     await this.time.sleep(durationMs)
     this.#split = new Set()
-  }
-
-  /** From now on questions like this are held back, and no others. */
-  hold (isHeld: (message: Message) => boolean): void { this.#isHeld = isHeld }
-  get held (): readonly Message[] { return this.#held.map(({ message }) => message) }
-
-  /** Sends on what was held back and is like this. */
-  release (isReleased: (message: Message) => boolean): void {
-    const held = this.#held
-    this.#held = held.filter(({ message }) => !isReleased(message))
-    for (const { message, send } of held) if (isReleased(message)) send()
   }
 
   #start (self: PeerId): Process {
@@ -237,10 +226,7 @@ export class SimulatedCluster {
       // as those of a network that gives up: only the time limit tells that a message was lost
       for (let i = 0; i < copies; i++) {
         if (isCut()) continue
-        const message = { from, to, kind: request.kind }
-        const send = (): void => { this.time.after(latencyMs(), arrive) }
-        if (this.#isHeld(message)) this.#held.push({ message, send })
-        else send()
+        this.questions.pass({ from, to, kind: request.kind }, () => { this.time.after(latencyMs(), arrive) })
       }
       if (request.kind === 'digest' || request.kind === 'ballots' || request.kind === 'bury' || request.kind === 'handOver') this.time.after(simulatedTimes.askMs, () => { reject(new PeerGone('no answer')) })
     })

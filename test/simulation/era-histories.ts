@@ -28,14 +28,14 @@ export const eraHistories = {
     async told ({ world, until, pause, ends }) {
       world.isFrozen = true
       const isProposal = ({ from, kind, isClear }: TableMessage): boolean => from === 'ann' && isClear && kind === 'accept'
-      world.hold(isProposal)
+      world.questions.hold(isProposal)
       void world.remove('eve', 'ann').catch(() => {}) // its node dies meanwhile
-      await until('an era is proposed', () => world.held(isProposal) > 3)
-      world.release(isProposal)
+      await until('an era is proposed', () => world.questions.count(isProposal) > 3)
+      world.questions.release(isProposal)
       await pause(0.1)
       // chosen by those who take it, and nobody told
       await ends(['ann'])
-      world.hold(undefined)
+      world.questions.hold(undefined)
       if (!world.belongs('eve', 'bob')) world.violations.push('bob has heard of it too soon: nothing is tried')
       await until('all know that eve is put out', () => ['bob', 'carol', 'dave'].every((name) => !world.belongs('eve', name)))
       world.isFrozen = false
@@ -62,13 +62,13 @@ export const eraHistories = {
     async told ({ world, until, pause }) {
       world.isFrozen = true
       const isProposal = ({ from, kind, isClear }: TableMessage): boolean => from === 'ann' && isClear && kind === 'accept'
-      world.hold(isProposal)
+      world.questions.hold(isProposal)
       const removed = world.remove('dave', 'ann')
-      await until('an era is proposed', () => world.held(isProposal) > 2)
+      await until('an era is proposed', () => world.questions.count(isProposal) > 2)
       await world.start('eve')
       await world.join('eve', 'bob')
-      world.hold(undefined)
-      world.release(isProposal)
+      world.questions.hold(undefined)
+      world.questions.release(isProposal)
       await removed
       await until('all have heard of it', () => ['ann', 'bob', 'carol'].every((name) => !world.belongs('dave', name)))
       await pause(5_000)
@@ -83,16 +83,16 @@ export const eraHistories = {
       world.isFrozen = true
       const isProposal = ({ from, kind, isClear }: TableMessage): boolean => from === 'ann' && isClear && kind === 'accept'
       const isLook = ({ from, kind }: TableMessage): boolean => from === 'ann' && kind === 'ballots'
-      world.hold(isProposal)
+      world.questions.hold(isProposal)
       const removed = world.remove('dave', 'ann')
-      await until('an era is proposed', () => world.held(isProposal) > 2)
+      await until('an era is proposed', () => world.questions.count(isProposal) > 2)
       await world.start('eve')
       await world.join('eve', 'bob')
       // nobody tells ann who the members are, until it has given up
-      world.hold(isLook)
-      world.release(isProposal)
+      world.questions.hold(isLook)
+      world.questions.release(isProposal)
       await removed
-      world.hold(undefined)
+      world.questions.hold(undefined)
       await until('ann has heard of it', () => !world.belongs('dave', 'ann'))
       if (world.belongs('eve', 'ann')) world.violations.push('it was found out too soon: nothing is tried')
       await pause(30_000)
@@ -123,14 +123,14 @@ export const eraHistories = {
     async told ({ world, until, pause, ends }) {
       world.isFrozen = true
       const isProposal = ({ from, kind, isClear }: TableMessage): boolean => from === 'ann' && isClear && kind === 'accept'
-      world.hold(isProposal)
+      world.questions.hold(isProposal)
       void world.remove('dave', 'ann').catch(() => {}) // its node dies meanwhile
-      await until('an era is proposed', () => world.held(isProposal) > 3)
-      world.release(isProposal)
+      await until('an era is proposed', () => world.questions.count(isProposal) > 3)
+      world.questions.release(isProposal)
       await pause(0.1)
       // chosen, and nobody told: who is put out, and was an admin, is let in as before, and has an era of its own
       await ends(['ann'])
-      world.hold(undefined)
+      world.questions.hold(undefined)
       if (!world.belongs('dave', 'bob')) world.violations.push('bob has heard of it too soon: nothing is tried')
       const { state, engine } = world.process('dave') as Process
       const listed = [...[...state.members.values()].map(({ certificate }) => certificate.member), ...adminsOf(state.era, state)]

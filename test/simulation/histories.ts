@@ -1,5 +1,6 @@
 import type { PeerId } from '../../src/base/peer-id.ts'
 import { type Message, SimulatedCluster, type Variant, type Weather } from './cluster.ts'
+import type { HeldMessages } from './held-messages.ts'
 import { isLinearizable } from './linearizable.ts'
 import { type Action, addressOf, append, carryOut, erase, read, type Recorded, write } from './register-actions.ts'
 
@@ -136,8 +137,8 @@ interface Stage {
   readonly c: PeerId
   /** A client of this node asks for it. Resolves when that one is answered, or gives up. */
   readonly does: (node: PeerId, action: Action) => Promise<void>
-  readonly hold: SimulatedCluster['hold']
-  readonly release: SimulatedCluster['release']
+  readonly hold: HeldMessages<Message>['hold']
+  readonly release: HeldMessages<Message>['release']
   /** Until the questions to both other nodes are held back. */
   readonly untilHeld: (isMeant: (message: Message) => boolean) => Promise<void>
   readonly restart: (node: PeerId) => Promise<void>
@@ -173,17 +174,17 @@ export async function simulateHistory ({ seed, history, variant }: { seed: numbe
       clients.push(told)
       await told
     },
-    hold: (isHeld) => { cluster.hold(isHeld) },
-    release: (isReleased) => { cluster.release(isReleased) },
-    async untilHeld (isMeant) { while (cluster.held.filter(isMeant).length < 2) await cluster.time.sleep(1) },
+    hold: (isHeld) => { cluster.questions.hold(isHeld) },
+    release: (isReleased) => { cluster.questions.release(isReleased) },
+    async untilHeld (isMeant) { while (cluster.questions.count(isMeant) < 2) await cluster.time.sleep(1) },
     restart: async (peer) => { await cluster.restart(peer, 1) },
     rest: async () => { await cluster.time.sleep(10) },
     bury: async (peer) => { await cluster.bury(peer) },
   })
   let isOver = false
   const end = done.then(async () => {
-    cluster.hold(() => false)
-    cluster.release(() => true)
+    cluster.questions.hold(() => false)
+    cluster.questions.release(() => true)
     await Promise.all(clients)
   }).finally(() => { isOver = true })
   await cluster.time.run(() => isOver || cluster.time.nowMs > 10_000)

@@ -45,10 +45,10 @@ export const joinHistories = {
       await joined(stage, 'frank', 'ann')
       await until('frank is let in by those who hear it', () => ['ann', 'bob', 'carol'].every((name) => world.isConnected('frank', name)))
       // what it says of itself is with those alone who know it, and of them one is left
-      world.hold(({ to, kind, isClear }) => isClear && unmet.includes(to) && ['prepare', 'accept', 'handOver'].includes(kind))
+      world.questions.hold(({ to, kind, isClear }) => isClear && unmet.includes(to) && ['prepare', 'accept', 'handOver'].includes(kind))
       await setsItsZone(stage, 'frank')
       await ends(['ann', 'bob', 'frank'])
-      world.hold(undefined)
+      world.questions.hold(undefined)
       await tried(stage, 'frank is told to drain', async () => world.drain('frank', true, 'dave'))
       world.isFrozen = false
     },
@@ -95,11 +95,11 @@ export const joinHistories = {
       // its invite is used, and no row of it is written: what ann brings to others she brings once
       let proposed = 0
       const isAccept = ({ from, kind, isClear }: TableMessage): boolean => from === 'ann' && isClear && kind === 'accept'
-      world.hold((message) => isAccept(message) && ++proposed > 2)
+      world.questions.hold((message) => isAccept(message) && ++proposed > 2)
       void world.joinBy('dave', token).catch((error: unknown) => { world.say(String(error)) })
-      await until('ann is about to write its row', () => world.held(isAccept) > 0)
+      await until('ann is about to write its row', () => world.questions.count(isAccept) > 0)
       world.kill('ann')
-      world.hold(undefined)
+      world.questions.hold(undefined)
       await stage.pause(1_000)
       await world.start('ann')
       await tried(stage, 'dave has joined', async () => world.joinBy('dave', token))

@@ -118,7 +118,7 @@ test('whoever is being left out is not taken back in because another goes away m
 test('whoever is left out for being away is waited for, where another has lost rows as it heard of that', { timeout: 120_000 }, async () => {
   const { violations, events } = await simulateLayoutHistory({ seed: 1, fresh: ['dave'], history: async ({ world, old, used, does, until, layoutOf, pause, readAll, ends }) => {
     const [misses = '', forgets = '', gone = ''] = old.toSorted((a, b) => world.peerOf(a) < world.peerOf(b) ? -1 : 1)
-    world.hold(({ to, kind, isClear }) => !isClear && to === misses && ['prepare', 'accept', 'handOver'].includes(kind))
+    world.questions.hold(({ to, kind, isClear }) => !isClear && to === misses && ['prepare', 'accept', 'handOver'].includes(kind))
     await does(gone, 'late')
     await ends([gone])
     // by its last word it remembers everything, and when it hears of the change it does not any more
@@ -130,7 +130,7 @@ test('whoever is left out for being away is waited for, where another has lost r
     await until('it is being left out', () => isBegun)
     await pause(45_000)
     await world.start(gone)
-    world.hold(undefined)
+    world.questions.hold(undefined)
     await until('it is back', () => old.every((name) => layoutOf(name).state === 'settled' && layoutOf(name).members.length === 3))
     await until('nothing is lost any more', () => world.process(forgets)?.store.lostPartitions().size === 0)
     await readAll(misses)
@@ -165,17 +165,17 @@ test('of three of whom one is dead for good and one has lost rows, those two go 
 test('rows that a survivor loses while what survived is put together come back when the dead are given up once more', { timeout: 120_000 }, async () => {
   const { violations, events } = await simulateLayoutHistory({ seed: 1, fresh: ['dave'], old: ['ann', 'bob', 'carol', 'eve'], history: async ({ world, does, votersOf, readAll, used, layoutOf, settled, ends, pause, until }) => {
     const isNews = ({ to, kind, isClear }: TableMessage): boolean => !isClear && to === 'carol' && ['prepare', 'accept', 'handOver'].includes(kind)
-    world.hold(isNews)
+    world.questions.hold(isNews)
     // what bob and eve alone have heard of is gone with them
     for (let key = 0; key < 12; key++) if (votersOf(key).includes('ann')) await does('ann', `kept${key}`, key)
     if (!votersOf(0).includes('ann')) world.violations.push('the rows that are lost have to be of those')
     await ends(['bob', 'eve'])
     // she has not had her turn when her disk rots
-    world.hold((message) => isNews(message) || (message.from === 'carol' && message.kind === 'ballots'))
+    world.questions.hold((message) => isNews(message) || (message.from === 'carol' && message.kind === 'ballots'))
     const given = world.forgetLost('ann', ['bob', 'eve']).catch(() => {}) // what it could not is done with the next
     await until('carol goes by it', () => layoutOf('carol').recovery !== undefined)
     world.rot('carol', used(0))
-    world.hold(undefined)
+    world.questions.hold(undefined)
     await given
     await pause(10_000)
     if (layoutOf('ann').state === 'settled') world.violations.push('it was not waited for: nothing is tried')
@@ -206,11 +206,11 @@ test('an invite stays revoked though of the survivors one alone knows of it, and
   const { violations, events } = await simulateLayoutHistory({ seed: 1, old: [...left, ...lost], fresh: [], history: async ({ world, used, settled, ends, until }) => {
     const invite = clusterAddress(tables.invites, keyNamed('an invite').publicKey)
     const isNews = ({ to, isClear, kind }: TableMessage): boolean => isClear && ['ann', 'bob'].includes(to) && kind === 'handOver'
-    world.hold((message) => isNews(message) || (message.isClear && ['ann', 'bob'].includes(message.to) && message.kind === 'accept'))
+    world.questions.hold((message) => isNews(message) || (message.isClear && ['ann', 'bob'].includes(message.to) && message.kind === 'accept'))
     await world.registersOf('carol')?.change(invite, () => ({ kind: 'write', value: encodeInviteRow({ state: 'revoked' }), result: undefined }))
     await ends(lost)
     world.rot('carol', used(0))
-    world.hold(isNews)
+    world.questions.hold(isNews)
     await givenUp(world, lost)
     await settled(left)
     await ends(['carol'])

@@ -26,11 +26,11 @@ export const layoutHistories = {
   'a change is finished before all have said that they took over': async ({ world, old, fresh, appendAll, move, changing, settled, pause, ends }) => {
     await appendAll('ann')
     // those who follow hear late of what there is
-    world.hold(({ from, kind }) => fresh.includes(from) && kind === 'ballots')
+    world.questions.hold(({ from, kind }) => fresh.includes(from) && kind === 'ballots')
     await move({ from: old, to: fresh })
     await changing()
     await pause(3_000)
-    world.hold(undefined)
+    world.questions.hold(undefined)
     await settled(fresh)
     await ends(old)
   },
@@ -45,31 +45,31 @@ export const layoutHistories = {
     const { next } = changing(layout, layout.members.filter(({ peerId }) => peerId !== world.peerOf(gone)))
     const [knows = '', ...others] = five.filter((name) => next !== undefined && replicasOf(next, used(0)).includes(world.peerOf(name)))
     if (others.length !== 2) world.violations.push('not three of five stay: nothing is tried')
-    world.hold(({ to, kind, isClear }) => !isClear && others.includes(to) && ['prepare', 'accept', 'handOver'].includes(kind))
+    world.questions.hold(({ to, kind, isClear }) => !isClear && others.includes(to) && ['prepare', 'accept', 'handOver'].includes(kind))
     await does(knows, 'late')
     await move({ from: [gone], to: [] })
     await settled(five.filter((name) => name !== gone))
-    world.hold(undefined)
+    world.questions.hold(undefined)
     await ends([gone, knows])
     await does(others[0] ?? '', undefined)
   },
 
   'who stays alone of two takes nothing over': async ({ world, does, move, settled, ends }) => {
     // of three two have heard of it, of these two one, and it is the other that is left
-    world.hold(({ to, kind, isClear }) => !isClear && to === 'bob' && ['prepare', 'accept', 'handOver'].includes(kind))
+    world.questions.hold(({ to, kind, isClear }) => !isClear && to === 'bob' && ['prepare', 'accept', 'handOver'].includes(kind))
     await does('ann', 'late')
     await move({ from: ['carol'], to: [] })
     await settled(['ann', 'bob'])
     await move({ from: ['ann'], to: [] })
     await settled(['bob'])
-    world.hold(undefined)
+    world.questions.hold(undefined)
     await ends(['ann', 'carol'])
     await does('bob', undefined)
   },
 
   'who stays among fewer forgets, and nobody waits for it': async ({ world, old, used, does, move, changing, settled, restart, layoutOf, pause, ends }) => {
     const [goes = '', forgets = '', misses = ''] = old
-    world.hold(({ to, kind, isClear }) => !isClear && to === misses && ['prepare', 'accept', 'handOver'].includes(kind))
+    world.questions.hold(({ to, kind, isClear }) => !isClear && to === misses && ['prepare', 'accept', 'handOver'].includes(kind))
     await does(goes, 'late')
     await move({ from: [goes], to: [] })
     const by = await changing()
@@ -81,7 +81,7 @@ export const layoutHistories = {
     world.isFrozen = false
     await settled([forgets, misses])
     await ends([goes])
-    world.hold(undefined)
+    world.questions.hold(undefined)
     await does(misses, undefined)
   },
 
@@ -97,7 +97,7 @@ export const layoutHistories = {
     await move({ from: ['ann'], to: ['dave'] })
     await settledWith(['bob', 'dave'])
     await ends(['ann'])
-    world.hold(undefined)
+    world.questions.hold(undefined)
     await does('bob', 'after')
     await world.start('carol')
     await pause(3_000)
@@ -122,7 +122,7 @@ export const layoutHistories = {
     await settledWith(['bob', 'dave', 'frank'])
     world.isFrozen = true
     await ends(['ann'])
-    world.hold(undefined)
+    world.questions.hold(undefined)
     await world.drain('frank', true, 'bob')
     await world.drain('frank', false, 'bob')
     await world.start('carol')
@@ -147,9 +147,9 @@ export const layoutHistories = {
     await restart('bob', () => {})
     await until('bob has it back', () => world.process('bob')?.store.lostPartitions().size === 0 && layoutOf('bob').state === 'settled' && layoutOf('bob').version > version)
     // of those who have promised it one is not asked, and the other has forgotten everything
-    world.hold(({ to, isClear }) => !isClear && to === 'ann')
+    world.questions.hold(({ to, isClear }) => !isClear && to === 'ann')
     await does('dave', 'after')
-    world.hold(undefined)
+    world.questions.hold(undefined)
     await ends(['ann'])
     await world.start('carol')
     await pause(3_000)
@@ -179,11 +179,11 @@ export const layoutHistories = {
     world.isFrozen = true
     await pause(3_000)
     // taken over is what there was; what comes now reaches none of those who follow
-    world.hold((message) => fresh.includes(message.to) && (message.kind === 'accept' || message.kind === 'handOver'))
+    world.questions.hold((message) => fresh.includes(message.to) && (message.kind === 'accept' || message.kind === 'handOver'))
     await does('ann', 'late')
     world.isFrozen = false
     await pause(1_000)
-    world.hold((message) => message.kind === 'handOver')
+    world.questions.hold((message) => message.kind === 'handOver')
     await settled(fresh)
     await ends(old)
   },
@@ -223,7 +223,7 @@ export const layoutHistories = {
     world.disk(dave).rowsHang = true
     const adopted = back?.state.adoptLayout(encodeLayout(layoutOf('ann')), { isChosen: true })
     await pause(50)
-    world.hold(({ from, to }) => from !== dave && to === dave)
+    world.questions.hold(({ from, to }) => from !== dave && to === dave)
     world.cut([])
     await until('dave finds the others', () => (back?.reachable.size ?? 0) >= 2)
     const asked = Promise.all(keys.map(async (_, i) => does(dave, 'late', i)))
@@ -231,7 +231,7 @@ export const layoutHistories = {
     world.disk(dave).rowsHang = false
     await adopted
     await asked
-    world.hold(undefined)
+    world.questions.hold(undefined)
     world.isFrozen = false
     await settled([...old, dave])
     await pause(1_000)
@@ -300,7 +300,7 @@ export const layoutHistories = {
   'while a layout changes voters take another in the place of the present one': async ({ world, old, fresh, appendAll, readAll, move, changing, layoutOf, proposes, pause, settled, ends }) => {
     await appendAll('ann')
     const isHandOver = ({ from, to, kind, isClear }: TableMessage): boolean => !isClear && ((kind === 'ballots' && fresh.includes(from)) || (kind === 'handOver' && fresh.includes(to)))
-    world.hold(isHandOver)
+    world.questions.hold(isHandOver)
     await move({ from: old, to: fresh })
     const by = await changing()
     world.isFrozen = true
@@ -311,7 +311,7 @@ export const layoutHistories = {
     if (next === undefined) world.violations.push('it has been taken over too soon: nothing is tried')
     else await proposes(by, { ...layout, ...next, version: version + 1n, next: assigned(next, next.members, algorithm) })
     await pause(8_000)
-    world.hold(undefined)
+    world.questions.hold(undefined)
     await readAll(fresh[0] ?? '')
     world.isFrozen = false
     await settled(fresh)
@@ -324,13 +324,13 @@ export const layoutHistories = {
     let isOver = false
     world.mayFinish = false
     await move({ from: old, to: fresh })
-    world.hold(({ from, to, kind, isClear }) => !isClear && from === last && kind === 'accept' && old.includes(to))
+    world.questions.hold(({ from, to, kind, isClear }) => !isClear && from === last && kind === 'accept' && old.includes(to))
     world.onLayout = (layout) => { if (layout.state === 'changing') isOver = true }
     // one of these was prepared before, and is accepted after
     for (let i = 0; !isOver && i < 200; i++) { void does(last, `a${i}`, i % keys.length); await pause(300) }
     await pause(1_000)
-    world.hold((message) => message.kind === 'handOver')
-    world.release(({ kind }) => kind === 'accept')
+    world.questions.hold((message) => message.kind === 'handOver')
+    world.questions.release(({ kind }) => kind === 'accept')
     await pause(1_500)
     await ends([last])
     world.mayFinish = true
@@ -348,7 +348,7 @@ export const layoutHistories = {
     await restart('bob', () => { world.cut(between(['bob', 'carol'], ['ann', ...fresh])) })
     await pause(1_000)
     await does('carol', 'late', early)
-    world.hold((message) => message.kind === 'handOver')
+    world.questions.hold((message) => message.kind === 'handOver')
     // who has written meets nobody who follows: what is late is delivered to those
     world.cut(between(['carol'], [...old, ...fresh]))
     world.isFrozen = false
@@ -368,18 +368,18 @@ export const layoutHistories = {
     const isOf = (name: string, kind: TableMessage['kind'], to?: string) => (message: TableMessage): boolean => !message.isClear && message.from === name && message.kind === kind && (to === undefined || message.to === to)
     // one has promised to both writers, to the second more than to the first; nobody else has heard of both
     const ofWriter = (message: TableMessage): boolean => isOf(writer, 'accept')(message) || isOf(writer, 'prepare', other)(message)
-    world.hold(ofWriter)
+    world.questions.hold(ofWriter)
     const appended = [does(writer, 'a')]
-    await until('the first has the promise of a majority', () => world.held(isOf(writer, 'accept', forgets)) > 0)
-    world.hold((message) => ofWriter(message) || isOf(outsider, 'accept')(message) || isOf(outsider, 'prepare', writer)(message))
+    await until('the first has the promise of a majority', () => world.questions.count(isOf(writer, 'accept', forgets)) > 0)
+    world.questions.hold((message) => ofWriter(message) || isOf(outsider, 'accept')(message) || isOf(outsider, 'prepare', writer)(message))
     appended.push(does(outsider, 'b'))
-    await until('the second has the promise of a majority', () => world.held(isOf(outsider, 'accept', forgets)) > 0)
+    await until('the second has the promise of a majority', () => world.questions.count(isOf(outsider, 'accept', forgets)) > 0)
     world.rot(forgets, used(0))
     await restart(forgets, () => {})
     await pause(500)
-    world.release(isOf(writer, 'accept', forgets))
+    world.questions.release(isOf(writer, 'accept', forgets))
     await pause(100)
-    world.release((message) => isOf(outsider, 'accept')(message) && message.to !== writer)
+    world.questions.release((message) => isOf(outsider, 'accept')(message) && message.to !== writer)
     await Promise.all(appended)
     world.isFrozen = false
   },
@@ -393,13 +393,13 @@ export const layoutHistories = {
     world.isFrozen = true
     const [writer = '', slow = ''] = unaware(by)
     const isAccept = ({ from, to, kind, isClear }: TableMessage): boolean => !isClear && from === writer && to === slow && kind === 'accept'
-    world.hold(isAccept)
+    world.questions.hold(isAccept)
     const appended = does(writer, 'late', early)
-    await until('it is about to be accepted', () => world.held(isAccept) > 0)
+    await until('it is about to be accepted', () => world.questions.count(isAccept) > 0)
     // let in under the old version, it is not on the disk when those who follow ask under the new
     world.disk(slow).rowsHang = true
-    world.hold((message) => message.kind === 'handOver')
-    world.release(isAccept)
+    world.questions.hold((message) => message.kind === 'handOver')
+    world.questions.release(isAccept)
     await pause(30)
     world.cut(between([writer], [by, ...fresh]))
     for (const name of fresh) await world.process(name)?.state.adoptLayout(world.process(by)?.state.encodedLayout as Uint8Array, { isChosen: true })
@@ -417,7 +417,7 @@ export const layoutHistories = {
     await pause(500)
     // carol misses that the row is deleted, and those who follow hear of her alone
     const some = ['ann', 'bob']
-    world.hold(({ from, to, kind, isClear }) => !isClear && (from === 'carol' ? some.includes(to) : to === 'carol' && some.includes(from)) && ['prepare', 'accept', 'handOver'].includes(kind))
+    world.questions.hold(({ from, to, kind, isClear }) => !isClear && (from === 'carol' ? some.includes(to) : to === 'carol' && some.includes(from)) && ['prepare', 'accept', 'handOver'].includes(kind))
     await eraseAll('ann')
     world.onLayout = ({ state }) => { if (state === 'changing') world.cut(between(some, fresh)) }
     await move({ from: old, to: fresh })
@@ -425,7 +425,7 @@ export const layoutHistories = {
     world.isFrozen = true
     await until('dave has the row from carol', () => rowsAt('dave') > 0)
     world.cut(between(old, fresh))
-    world.hold(undefined)
+    world.questions.hold(undefined)
     await pause(60_000)
     world.cut([])
     world.isFrozen = false
@@ -436,16 +436,16 @@ export const layoutHistories = {
   'a row that is refused in a hand-over is left to others': async ({ world, old, fresh, does, move, changing, until, settled, ends }) => {
     await does('ann', 'before')
     const isAsked = ({ from, kind }: TableMessage): boolean => kind === 'ballots' && fresh.includes(from)
-    world.hold(isAsked)
+    world.questions.hold(isAsked)
     await move({ from: old, to: fresh })
     const writer = await changing()
     // those who follow promise to one who dies, more than the row has, before it comes to them
     const isAccept = ({ from, kind, isClear }: TableMessage): boolean => from === writer && kind === 'accept' && !isClear
-    world.hold((message) => isAsked(message) || isAccept(message))
+    world.questions.hold((message) => isAsked(message) || isAccept(message))
     void does(writer, 'late')
-    await until('those who follow have promised', () => world.held((message) => isAccept(message) && fresh.includes(message.to)) > 0)
+    await until('those who follow have promised', () => world.questions.count((message) => isAccept(message) && fresh.includes(message.to)) > 0)
     // and nobody brings it unasked
-    world.hold(({ to, kind }) => kind === 'handOver' && fresh.includes(to))
+    world.questions.hold(({ to, kind }) => kind === 'handOver' && fresh.includes(to))
     await ends([writer])
     await settled(fresh)
     await ends(old)
@@ -458,7 +458,7 @@ export const layoutHistories = {
     let deaf: string | undefined
     const all = rowsAt('ann')
     const isBuried = (): boolean => old.some((name) => rowsAt(name) < all)
-    world.hold(({ to, kind, isClear }) => {
+    world.questions.hold(({ to, kind, isClear }) => {
       if (kind === 'prepare' && !isClear && isBuried()) world.violations.push('what was buried is proposed again')
       if (kind === 'bury') deaf ??= to
       return kind === 'bury' && to === deaf
@@ -535,9 +535,9 @@ function halfMade (world: World, { by, asked, isOfCluster }: { by: string, asked
   const isHeld = ({ from, to, kind, isClear }: TableMessage): boolean => isClear === isOfCluster && from === by && (kind === 'accept' || kind === 'handOver' || (kind === 'prepare' && !asked.includes(to)))
   let sinceMs: number | undefined
   return {
-    begin: () => { world.hold(isHeld) },
+    begin: () => { world.questions.hold(isHeld) },
     isMade: () => {
-      if (world.held(({ from, kind }) => from === by && kind === 'accept') > 0) sinceMs ??= world.time.nowMs
+      if (world.questions.count(({ from, kind }) => from === by && kind === 'accept') > 0) sinceMs ??= world.time.nowMs
       return sinceMs !== undefined && world.time.nowMs - sinceMs > 20
     },
   }
@@ -665,7 +665,7 @@ export async function simulateLayoutHistory ({ seed, history, variant, old = ['a
     await pause(2_000)
     world.onChanging = (by) => { proposer = by }
     await history(stage)
-    world.hold(undefined)
+    world.questions.hold(undefined)
     await pause(1_000)
     for (const [i] of keys.entries()) await does(fresh.find((name) => world.isAlive(name)) ?? old.find((name) => world.isAlive(name)) ?? '', undefined, i)
   })().catch((error: unknown) => { if (!(error instanceof Stuck)) throw error; violations.push(error.message) }).finally(() => { isOver = true })

@@ -26,7 +26,7 @@ export const lossHistories = {
       const { world, does, settled, ends } = stage
       const [writer = '', , deaf = '', deafToo = '', knows = ''] = replicasOf(stage)
       const left = [deaf, deafToo, knows]
-      world.hold(isNews({ to: [deaf, deafToo] }))
+      world.questions.hold(isNews({ to: [deaf, deafToo] }))
       await does(writer, 'late')
       await givenUp(stage, { lost: seven.filter((name) => !left.includes(name)), through: deaf })
       await settled(left)
@@ -43,11 +43,11 @@ export const lossHistories = {
       const [reader = ''] = left
       // nothing is taken over from the one who knows yet, and somebody reads
       const isQuestion = ({ from, to, kind, isClear }: TableMessage): boolean => !isClear && left.includes(from) && to === knows && ['prepare', 'accept', 'read'].includes(kind)
-      world.hold(isQuestion)
+      world.questions.hold(isQuestion)
       await givenUp(stage, { lost: seven.filter((name) => ![...left, knows].includes(name)), through: knows })
       await does(reader, undefined)
-      world.hold(undefined)
-      world.release(isQuestion)
+      world.questions.hold(undefined)
+      world.questions.release(isQuestion)
       await settled([...left, knows])
       await isRead(stage, reader)
     },
@@ -59,7 +59,7 @@ export const lossHistories = {
       const { world, settled, ends } = stage
       const { knows, left } = await oneOfFiveKnows(stage)
       const [reader = ''] = left
-      world.hold(isNews({ to: left }))
+      world.questions.hold(isNews({ to: left }))
       await givenUp(stage, { lost: seven.filter((name) => ![...left, knows].includes(name)), through: knows })
       await settled([...left, knows])
       await ends([knows])
@@ -79,7 +79,7 @@ export const lossHistories = {
       // it is taken over what there was; what comes now is decided by both, and of the survivors one of those that follow alone hears of it
       await pause(4_000)
       await world.drain('carol', false, 'ann')
-      world.hold(isNews({ to: ['carol', 'frank'] }))
+      world.questions.hold(isNews({ to: ['carol', 'frank'] }))
       await does('ann', 'late')
       await givenUp(stage, { lost: ['ann', 'bob', 'eve'], through: 'carol' })
       world.mayFinish = true
@@ -95,7 +95,7 @@ export const lossHistories = {
     async told (stage) {
       const { world, does, pause, ends } = stage
       const [writer = '', , , deaf = '', lies = ''] = replicasOf(stage)
-      world.hold(isNews({ to: [deaf, lies] }))
+      world.questions.hold(isNews({ to: [deaf, lies] }))
       await does(writer, 'late')
       // one that is no admin gives up those who know of it, and all of them live
       const { state } = world.process(lies) as Process
@@ -121,7 +121,7 @@ async function oneOfFiveKnows (stage: Stage): Promise<{ knows: string, left: rea
   const { world, old, does } = stage
   const replicas = replicasOf(stage)
   const [writer = '', , knows = ''] = replicas
-  world.hold(isNews({ to: replicas.slice(3) }))
+  world.questions.hold(isNews({ to: replicas.slice(3) }))
   await does(writer, 'late')
   return { knows, left: old.filter((name) => !replicas.includes(name)) }
 }

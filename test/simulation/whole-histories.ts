@@ -142,7 +142,7 @@ export const wholeHistories = {
     async told ({ world, votersOf, put, read, pause }) {
       const { names: [knows = '', forgets = '', misses = ''], partition } = votersOf('k')
       const missed = (message: TableMessage): boolean => message.to === misses && !message.isClear && (message.kind === 'accept' || message.kind === 'handOver')
-      world.hold(missed)
+      world.questions.hold(missed)
       await put(knows, 'k', '1')
       world.rot(forgets, partition)
       world.split([knows])
@@ -157,7 +157,7 @@ export const wholeHistories = {
     async told ({ world, votersOf, put, read, pause }) {
       const { names: [knows = '', forgets = '', misses = ''] } = votersOf('k')
       const putBack = world.copyOf(forgets)
-      world.hold((message) => message.to === misses && !message.isClear && (message.kind === 'accept' || message.kind === 'handOver'))
+      world.questions.hold((message) => message.to === misses && !message.isClear && (message.kind === 'accept' || message.kind === 'handOver'))
       await put(knows, 'k', '1')
       await pause(2_000)
       world.kill(forgets)
@@ -190,10 +190,10 @@ export const wholeHistories = {
       await pause(1_000)
       // what the one who looks after the row accepts reaches nobody else, and is followed by what it does not hear of
       const isOfRows = ({ from, to, kind, isClear }: TableMessage): boolean => !isClear && [from, to].includes(looksAfter) && kind !== 'publish' && kind !== 'deaths'
-      world.hold((message) => isOfRows(message) && (message.kind === 'accept' || message.to === looksAfter))
+      world.questions.hold((message) => isOfRows(message) && (message.kind === 'accept' || message.to === looksAfter))
       const replaced = put(looksAfter, 'k', '1')
-      await until('it is replaced there', () => world.held(({ from, kind }) => from === looksAfter && kind === 'accept') >= 2)
-      world.hold(isOfRows)
+      await until('it is replaced there', () => world.questions.count(({ from, kind }) => from === looksAfter && kind === 'accept') >= 2)
+      world.questions.hold(isOfRows)
       let isOver = false
       const begun = put(one, 'k', (async function * () { yield 'b'; await until('it may fail', () => isOver); throw new Error('the client is gone') })())
       await pause(35_000)
@@ -241,19 +241,19 @@ export const wholeHistories = {
       await objectsOf('bob').createBucket('going')
       // a put is about to commit, and nobody has heard of it when its bucket goes
       const isCommit = ({ from, kind, isClear }: TableMessage): boolean => from === 'ann' && kind === 'accept' && !isClear
-      world.hold(isCommit)
+      world.questions.hold(isCommit)
       void objectsOf('ann').put({ bucket: 'going', key: 'k' }, (async function * () { yield utf8('1') })()).catch(() => {}) // its node dies meanwhile
-      await until('it is about to commit', () => world.held(isCommit) >= 2)
+      await until('it is about to commit', () => world.questions.count(isCommit) >= 2)
       world.split(['ann'])
       await objectsOf('bob').removeBucket('going')
       world.cut([])
       // it commits, and its writer dies before it finds out about the bucket
-      world.hold(({ from }) => from === 'ann')
-      world.release(isCommit)
+      world.questions.hold(({ from }) => from === 'ann')
+      world.questions.release(isCommit)
       await pause(200)
       world.kill('ann')
       if (left() === 0) world.violations.push('nothing is left there: nothing is tried')
-      world.hold(undefined)
+      world.questions.hold(undefined)
       await world.start('ann')
       await pause(100_000)
       if (left() > 0) world.violations.push('an object stays in a bucket that was removed')
@@ -295,7 +295,7 @@ export const wholeHistories = {
         yield 'a'
         // who looks after the row hears that it has begun, and not that it goes on
         await until('its row is there', () => world.process(looksAfter)?.blocks?.owed.all().length === 1)
-        world.hold((message) => message.to === looksAfter && !message.isClear && (message.kind === 'accept' || message.kind === 'handOver'))
+        world.questions.hold((message) => message.to === looksAfter && !message.isClear && (message.kind === 'accept' || message.kind === 'handOver'))
         isDeaf = true
         await until('it has been looked at often enough', () => isOver)
         yield '1'
@@ -344,7 +344,7 @@ export const wholeHistories = {
     async told ({ world, put, list, pause }) {
       await put('ann', 'l', '1')
       // of those that know names one misses what is new, and the other dies
-      world.hold((message) => message.to === 'ann' && !message.isClear && (message.kind === 'accept' || message.kind === 'handOver'))
+      world.questions.hold((message) => message.to === 'ann' && !message.isClear && (message.kind === 'accept' || message.kind === 'handOver'))
       await put('bob', 'k', '1')
       await put('bob', 'l', '2')
       world.kill('bob')
@@ -624,7 +624,7 @@ export async function simulateWholeHistory ({ seed, history: { names: founders, 
     bucketId = fromHex((await objectsOf(first).bucket('told')).id)
     await pause(2_000)
     await told(stage)
-    world.hold(undefined)
+    world.questions.hold(undefined)
     world.cut([])
     for (const name of names) if (!world.isAlive(name) && !gone.has(name)) await world.start(name)
     await pause(5_000)

@@ -5,8 +5,6 @@ import { keyOf, type PeerId } from '../../src/base/peer-id.ts'
 import { type Random, seededRandom } from '../../src/base/random.ts'
 import { type Files } from '../../src/disk/index.ts'
 import { closing, encodeMemberRow, eraOf, type Layout, type LayoutMember, type MemberRow, newestEpochOf, openLayout, replicasOf, type Role, type RoleName, roles, settled } from '../../src/cluster/index.ts'
-import { memoryFiles, type MemoryFiles } from '../../src/disk/memory-files.ts'
-import { memoryKeyValue, type MemoryKeyValue } from '../../src/disk/memory-key-value.ts'
 import { Admission } from '../../src/network/admission.ts'
 import { PeerUnreachable, type RequestHandler, RequestRefused, type Requests } from '../../src/network/index.ts'
 import type { Network } from '../../src/network/libp2p-network.ts'
@@ -30,10 +28,10 @@ import { type TableEngine, tableEngine } from '../../src/node/rows/table-engine.
 import { Takeovers } from '../../src/node/layout/takeover.ts'
 import { serveTables, tableProtocol } from '../../src/protocols/table.ts'
 import type { RowCodecParts } from '../../src/tables/codec.ts'
-import { isClear, type Registers, type RowAddress, type RowCodec, type RowStore, type SaveOptions, type StoredRow, tables, type Voters } from '../../src/tables/index.ts'
+import { isClear, type Registers, type RowAddress, type RowCodec, type RowStore, type StoredRow, tables, type Voters } from '../../src/tables/index.ts'
 import type { ListingIndex } from '../../src/tables/listing-index.ts'
 import { memoryListingIndex } from '../../src/tables/memory-listing-index.ts'
-import { type MemoryRowDisk, memoryRowDisk, MemoryRowStore } from '../../src/tables/memory-row-store.ts'
+import type { MemoryRowStore } from '../../src/tables/memory-row-store.ts'
 import type { TableQuestion } from '../../src/tables/messages.ts'
 import { decodeRequest } from '../../src/tables/messages-codec.ts'
 import type { Succession, TableReplica } from '../../src/tables/replica.ts'
@@ -44,11 +42,13 @@ import { compareBallots } from '../../src/tables/ballot.ts'
 import { openRecord } from '../../src/tables/opened-record.ts'
 import { certificateOf, layoutMember, paperCluster, peerNamed, seedNamed } from '../support/cluster-identities.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
+import { HeldMessages } from './held-messages.ts'
 import { Ledger } from './ledger.ts'
 import { slowFiles, slowKeyValue } from './slow-disk.ts'
 import { VirtualTime } from './virtual-time.ts'
 import { type BlocksVariant, type WorldBlocks, worldBlocks } from './world-blocks.ts'
 import { worldCodec, worldRowKey } from './world-codec.ts'
+import { SparseRowStore, WorldDisk } from './world-disk.ts'
 import { founded, type JoinsVariant, joinWith, MeetingNode } from './world-joins.ts'
 import { addressOf, type Life, Networks } from './world-network.ts'
 
@@ -146,7 +146,7 @@ export class World {
   readonly events: string[] = []
   readonly #variant: WorldVariant
   readonly #paper = paperCluster()
-  readonly #disks = new Map<string, Disk>()
+  readonly #disks = new Map<string, WorldDisk>()
   readonly #processes = new Map<string, Process>()
   /** Since when those that run do, and how long all that died had run. */
   readonly #runningSinceMs = new Map<string, number>()
@@ -188,7 +188,7 @@ export class World {
     this.#used = new Set([partitionOf(worldRowKey(layoutAddress))])
     const [first] = names
     this.#initial = settled(closing(openLayout(memberOf(first ?? ''))), names.slice(0, founders).map((name) => this.#memberOf(name)))
-    for (const name of names) this.#disks.set(name, emptyDisk(memberOf(name).storeId))
+    for (const name of names) this.#disks.set(name, new WorldDisk(memberOf(name).storeId))
   }
 
   /** On disk and running: the founders, who hold each other's rows of members. */
@@ -220,7 +220,7 @@ export class World {
   rowOf (name: string, { era }: { era?: number | undefined } = {}): MemberRow { return { certificate: certificateOf(this.#paper.member(name, { role: this.#roleOf(name), ...era === undefined ? {} : { era } })), capacityBytes: this.#memberOf(name).capacityBytes, addresses: [], storeId: this.#memberOf(name).storeId } }
   #roleOf (name: string): Role { return this.#roles.get(name) ?? roles.member }
   #memberOf (name: string): LayoutMember { return layoutMember(name, { role: this.#roleOf(name), ...this.#roleOf(name) === roles.witness ? { capacityBytes: 0 } : {} }) }
-  disk (name: string): Disk { return this.#disks.get(name) as Disk }
+  disk (name: string): WorldDisk { return this.#disks.get(name) as WorldDisk }
 
   kill (name: string): void {
     const joining = this.#joining.get(name)
@@ -239,9 +239,7 @@ export class World {
     this.say(`${name} dies`)
     process.met?.network.end()
     this.#noteSoundness()
-    const disk = this.disk(name)
-    disk.files = disk.files.crash(this.random)
-    disk.index = disk.index.crash(this.random)
+    this.disk(name).crash(this.random)
     this.ledger.died(peerNamed(name))
   }
 
@@ -258,26 +256,17 @@ export class World {
   rot (name: string, partition: number): void {
     const process = this.#processes.get(name)
     if (process?.isAlive !== true) return
-    const { rows, lost } = this.disk(name)
-    for (const [key, { rowKey }] of rows.rows) if (partitionOf(rowKey) === partition) rows.rows.delete(key)
-    if (this.#variant.rotsInSilence !== true) {
-      lost.add(partition)
-      process.store.lose(partition)
-    }
+    const isSilent = this.#variant.rotsInSilence === true
+    this.disk(name).rot(partition, { isSilent })
+    if (!isSilent) process.store.lose(partition)
     this.say(`${name} loses partition ${partition}`)
   }
 
   /** A copy of a node's rows as they are now: what it gives puts it in the place of what there is then. */
   copyOf (name: string): () => void {
-    const { rows } = this.disk(name)
-    const { counter, position } = rows
-    const [copied, floors] = [new Map(rows.rows), new Map(rows.floors)]
+    const putBack = this.disk(name).copyOfRows()
     return () => {
-      rows.rows.clear()
-      rows.floors.clear()
-      for (const [key, row] of copied) rows.rows.set(key, row)
-      for (const [partition, floor] of floors) rows.floors.set(partition, floor)
-      Object.assign(rows, { counter, position })
+      putBack()
       this.say(`${name}'s rows are put back from a copy`)
     }
   }
@@ -287,31 +276,14 @@ export class World {
 
   /** A bit of a file, or a record of the index, is not what was written. */
   flip (name: string): void {
-    const { files, index } = this.disk(name)
-    const paths = files.paths.filter((path) => path.startsWith('blocks/large/'))
-    if (paths.length > 0 && this.chance(0.6)) {
-      const path = this.pick(paths.toSorted())
-      files.flip(path, Math.floor(this.random.fraction() * 500))
-      this.say(`${name}: ${path} rots`)
-    } else {
-      const record = index.record(this.random)
-      if (record === undefined) return
-      const [key, value] = record
-      const wrong = value.slice()
-      const at = Math.floor(this.random.fraction() * wrong.byteLength)
-      if (wrong.byteLength > 0) wrong[at] = (wrong[at] ?? 0) ^ (1 << Math.floor(this.random.fraction() * 8))
-      index.damage(key, wrong)
-      this.say(`${name}: a record of kind ${key[0]} rots`)
-    }
+    const rotten = this.disk(name).flip(this.random)
+    if (rotten !== undefined) this.say(`${name}: ${rotten} rots`)
   }
 
   /** A record of the index is gone without a word. */
   async forget (name: string): Promise<void> {
-    const { index } = this.disk(name)
-    const record = index.record(this.random)
-    if (record === undefined) return
-    index.damage(record[0], undefined)
-    this.say(`${name} forgets a record of kind ${record[0][0]}`)
+    const kind = this.disk(name).forgetRecord(this.random)
+    if (kind !== undefined) this.say(`${name} forgets a record of kind ${kind}`)
   }
 
   /** Of every object, the newest that any of its replicas has: for when those are equal. Who was a replica once may have what was never chosen. */
@@ -364,10 +336,7 @@ export class World {
 
   /** The disk has no room, or has again. */
   fill (name: string, isFull: boolean): void {
-    const disk = this.disk(name)
-    disk.isFull = isFull
-    disk.files.fail('write', { times: isFull ? Infinity : 0, error: 'ENOSPC' })
-    disk.index.fail('write', isFull ? Infinity : 0)
+    this.disk(name).fill(isFull)
     this.say(`${name}'s disk ${isFull ? 'is full' : 'has room'}`)
   }
 
@@ -632,7 +601,7 @@ export class World {
   wipe (name: string): void {
     this.kill(name)
     this.#wiped++
-    this.#disks.set(name, emptyDisk(seedNamed(`${name} store ${this.#wiped}`).slice(0, 16)))
+    this.#disks.set(name, new WorldDisk(seedNamed(`${name} store ${this.#wiped}`).slice(0, 16)))
     this.say(`${name} has an empty disk`)
   }
 
@@ -656,19 +625,8 @@ export class World {
     }
   }
 
-  /** From now on questions of tables like this are held back, before they are on their way, and no others. Given up by their time limits. */
-  hold (isHeld: ((message: TableMessage) => boolean) | undefined): void { this.#isHeld = isHeld }
-  held (isMeant: (message: TableMessage) => boolean): number { return this.#held.filter(({ message }) => isMeant(message)).length }
-
-  /** Sends on what was held back and is like this. */
-  release (isReleased: (message: TableMessage) => boolean): void {
-    const held = this.#held
-    this.#held = held.filter(({ message }) => !isReleased(message))
-    for (const { message, send } of held) if (isReleased(message)) send()
-  }
-
-  #isHeld: ((message: TableMessage) => boolean) | undefined
-  #held: Array<{ readonly message: TableMessage, readonly send: () => void }> = []
+  /** Questions of tables stop before they are on their way. Given up by their time limits. */
+  readonly questions = new HeldMessages<TableMessage>()
   /** Nobody proposes a layout. */
   isFrozen = false
   /** While false, nobody hears that all has been taken over. */
@@ -709,7 +667,7 @@ export class World {
       request: async (peer, protocol, parts, options) => {
         const to = this.#byPeer.get(peer) ?? ''
         const plain = concat([...parts])
-        if (this.#isHeld !== undefined) await this.#leave({ from, to, protocol, body: plain, timeoutMs: options.timeoutMs })
+        if (this.questions.isHolding) await this.#leave({ from, to, protocol, body: plain, timeoutMs: options.timeoutMs })
         return this.#send(process, { to, peer, protocol, plain, ...options })
       },
     }
@@ -717,10 +675,10 @@ export class World {
 
   /** Until it is on its way, if it is held back. */
   async #leave ({ from, to, protocol, body, timeoutMs }: { readonly from: string, readonly to: string, readonly protocol: string, readonly body: Uint8Array, readonly timeoutMs: number }): Promise<void> {
-    if (this.#isHeld === undefined || protocol !== tableProtocol) return
+    if (!this.questions.isHolding || protocol !== tableProtocol) return
     const request = decodeRequest(body)
     const message = { from, to, kind: request.kind, isClear: 'table' in request && isClear(request.table) }
-    if (this.#isHeld(message)) await new Promise<void>((resolve, reject) => { this.#held.push({ message, send: resolve }); this.time.after(timeoutMs, () => { reject(new DeadlineExceeded('held back')) }) })
+    await new Promise<void>((resolve, reject) => { if (this.questions.pass(message, resolve)) this.time.after(timeoutMs, () => { reject(new DeadlineExceeded('held back')) }) })
   }
 
   #send (process: Process, { to, peer, protocol, plain, signal, timeoutMs }: { to: string, peer: PeerId, protocol: string, plain: Uint8Array, signal?: AbortSignal, timeoutMs: number }): Promise<Uint8Array> {
@@ -768,10 +726,6 @@ function showStores (a: Process, b: Process | undefined): void {
 
 type Writable<T> = { -readonly [Key in keyof T]: T[Key] }
 
-const emptyDisk = (storeId: Uint8Array | undefined): Disk => ({ files: memoryFiles(), index: memoryKeyValue(), rows: memoryRowDisk(storeId), lost: new Set(), isFull: false, hangsUntilMs: 0, rowsHang: false, aheadMs: 0 })
-
-interface Disk { files: MemoryFiles, index: MemoryKeyValue, readonly rows: MemoryRowDisk, readonly lost: Set<number>, isFull: boolean, hangsUntilMs: number, rowsHang: boolean, /** Its wall clock, before the right one. */ aheadMs: number }
-
 /** A member as the layout names it. */
 export const memberOf = (name: string): LayoutMember => layoutMember(name)
 
@@ -784,33 +738,3 @@ function every (everyMs: number, clock: { monotonicMs: () => number }, name: str
     return 'idle'
   } }
 }
-
-/** Partitions that no row of the run falls into are empty, and not looked through. */
-class SparseRowStore extends MemoryRowStore {
-  readonly #used: Set<number>
-  /** Outlives the process. */
-  readonly #lostOnDisk: Set<number>
-  constructor ({ used, lost }: { used: Set<number>, lost: Set<number> }, parts: ConstructorParameters<typeof MemoryRowStore>[0]) {
-    super(parts)
-    this.#used = used
-    this.#lostOnDisk = lost
-    for (const partition of lost) this.lose(partition)
-  }
-
-  override async save (rows: readonly StoredRow[], options?: SaveOptions): Promise<void> { await super.save(rows, options); for (const { rowKey } of rows) this.#used.add(partitionOf(rowKey)) }
-  override async fill (rows: readonly StoredRow[]): Promise<void> { await super.fill(rows); for (const { rowKey } of rows) this.#used.add(partitionOf(rowKey)) }
-  override async disown (): Promise<void> { await super.disown(); for (const partition of this.lostPartitions()) this.#lostOnDisk.add(partition) }
-  override async restore (...partitions: readonly number[]): Promise<void> {
-    for (const partition of partitions) this.#lostOnDisk.delete(partition)
-    await super.restore(...partitions)
-  }
-
-  override async clear (...partitions: readonly number[]): Promise<void> { await super.clear(...partitions.filter((partition) => this.#used.has(partition) || this.lostPartitions().has(partition))) }
-  override async digest (partition: number): Promise<{ count: number, digest: Uint8Array }> { return this.#used.has(partition) || this.lostPartitions().has(partition) ? await super.digest(partition) : nothing }
-  override async promised (partition: number): ReturnType<MemoryRowStore['promised']> { return this.#used.has(partition) || this.lostPartitions().has(partition) ? await super.promised(partition) : undefined }
-  override rows (partition: number, options?: { after?: Uint8Array }): AsyncIterable<StoredRow> { return this.#used.has(partition) || this.lostPartitions().has(partition) ? super.rows(partition, options) : noRows() }
-}
-
-const nothing = await new MemoryRowStore({ ballotOf: () => { throw new Error('no rows') } }).digest(0)
-async function * noRows (): AsyncIterable<StoredRow> { /* none */ }
-
