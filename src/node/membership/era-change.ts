@@ -153,10 +153,13 @@ async function haveItHeld ({ self, epochs, peers }: EraChangeParts, { rows, prep
 /** Who has joined by an invite of the era before since the members were looked at, and was left out. Whom that era had, and a later one has not, was put out since. */
 async function listLatecomers (parts: EraChangeParts, { before, after, seen, signer }: Proposal & { readonly after: Era }, wait: { signal?: AbortSignal }): Promise<void> {
   const { state, eras, memberRows } = parts
-  const late = (await memberRows(wait)).filter((row) => isValidIn(state, before, row) && !seen.has(describeMember(row).peerId) && !isValidIn(state, after, row) && !isValidIn(state, state.era, row))
+  const everybody = await memberRows(wait)
+  const standing = state.era
+  const late = everybody.filter((row) => isValidIn(state, before, row) && !seen.has(describeMember(row).peerId) && !isValidIn(state, after, row) && !isValidIn(state, standing, row))
   if (late.length === 0) return
-  const { rows, admins } = await belonging(parts, state.era, wait)
-  const next = await proposed(parts, { before: state.era, seen, planned: { rows: [...rows, ...late], admins, isNewEpoch: false, keepsInvites: true }, signer }, wait)
+  const { rows, admins } = await belonging(parts, standing, wait)
+  // of the era that they were looked at in: over a later one it would take back whom that has put out
+  const next = await proposed(parts, { before: standing, seen, planned: { rows: [...rows, ...late], admins, isNewEpoch: false, keepsInvites: true }, signer }, wait)
   if (next === 'moved') {
     await eras.ask(wait)
     throw new Unavailable('others change the era at the same time')

@@ -18,10 +18,10 @@ import { type EraNodes, eraNodes } from '../../support/era-nodes.ts'
 
 const four = ['founder', 'bob', 'carol', 'dave'] as const
 
-/** Four nodes, each of whom lets others in. */
-async function made (): Promise<EraNodes> {
-  const nodes = await eraNodes(four)
-  for (const name of four) {
+/** Nodes each of which lets others in. */
+async function made (names: readonly string[] = four): Promise<EraNodes> {
+  const nodes = await eraNodes(names)
+  for (const name of names) {
     const { state, registers, parts, eras } = nodes.of(name)
     await joinProtocol({
       clusterId: state.clusterId, authority: state.authority, certificate: () => state.certificate, era: () => state.era, hearEra: async (wait) => eras.ask(wait), registers, clock: systemClock,
@@ -131,6 +131,27 @@ describe('who joins by an invite while an era is made', () => {
     expect((await standing(nodes, 'founder', 'eve')).belongs).toBe(false)
     await parts.latecomers.settle({})
     expect([asked, state.era.number, await standing(nodes, 'founder', 'eve')]).toEqual([3, 4, { belongs: false, isListed: false }])
+  })
+
+  test('is listed beside those who belong by then: nobody comes back whom another put out while they were looked at', async () => {
+    const nodes = await made([...four, 'grace'])
+    const { parts } = nodes.of('founder')
+    await addAdmin(parts, peerNamed('bob'))
+    await nodes.greetAll()
+    const token = invitedBy(nodes, 'founder')
+    let asked = 0
+    const memberRows: typeof parts.memberRows = async (wait) => {
+      const rows = await parts.memberRows(wait)
+      asked++
+      if (asked === 1) await joined(nodes, 'eve', token)
+      // eve was found
+      if (asked === 3) await removeMember(nodes.of('bob').parts, peerNamed('carol'))
+      return rows
+    }
+    await removeMember({ ...parts, memberRows }, peerNamed('dave'))
+    await parts.latecomers.settle({})
+    await nodes.greetAll()
+    for (const name of ['founder', 'bob']) expect([(await standing(nodes, name, 'carol')).belongs, (await standing(nodes, name, 'eve')).belongs], name).toEqual([false, true])
   })
 })
 test('who joined by an admin\'s invite, and the admin, are put out one after the other, and members are put out after that', async () => {
