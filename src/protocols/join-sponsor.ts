@@ -59,7 +59,7 @@ async function join (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signa
   const era = sponsor.era()
   const invite = await checked(sponsor, peer, certificate, signal)
   sponsor.vouched?.(peer, joinLimits.timeoutMs)
-  await placeFor(sponsor, peer, request, signal)
+  const { isRepeated } = await placeFor(sponsor, peer, request, signal)
   const standing = await standingOf(sponsor, certificate, signal)
   if (standing === undefined) {
     await useInvite(sponsor, { invite, certificate }, signal)
@@ -67,7 +67,7 @@ async function join (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signa
   }
   await demandInEra(sponsor, standing ?? certificate, { admin: certificate.admin, invite }, signal)
   // once more: who closed the layout meanwhile may have counted the members without this one
-  const { layout, memberRows } = await placeFor(sponsor, peer, request, signal)
+  const { layout, memberRows } = await placeFor(sponsor, peer, request, signal, { isRepeated })
   sponsor.joined?.(peer)
   const { role, kx } = certificate.member
   // of the era that its invite was looked at in: one that has begun since may have begun to keep its keys from this very one
@@ -150,16 +150,21 @@ async function readLayout ({ registers }: Sponsor, signal: AbortSignal): Promise
   return layout
 }
 
-/** Members and layout, if the layout has a place for this one, or will have. While it closes, nobody could tell whether this one was counted. @throws Refused */
-async function placeFor (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signal: AbortSignal): Promise<{ layout: Uint8Array, memberRows: readonly Uint8Array[] }> {
+/**
+ * Members and layout, if the layout has a place for this one, or will have. While it closes, nobody could tell whether this one was counted; unless its row stood before: then it is, by whoever settles the layout, who
+ * may have no majority without it. @throws Refused
+ */
+async function placeFor (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signal: AbortSignal, { isRepeated: wasRepeated }: { isRepeated?: boolean } = {}): Promise<{ layout: Uint8Array, memberRows: readonly Uint8Array[], isRepeated: boolean }> {
   const memberRows = await sponsor.memberRows({ signal })
   const encoded = await readLayout(sponsor, signal)
   const layout = parseLayout(encoded)
   const own = layoutMemberOf(request)
+  const rows = memberRows.map((row) => parseMemberRow(row))
   const isPlaced = layout.members.some(({ peerId, storeId }) => peerId === peer && isSameStore(storeId, own.storeId))
-  if (layout.state === 'closing' && !isPlaced) throw new Refused('the first bucket is being made, and with it the layout settles: join again when it is there')
-  if (!isPlaced) checkLayoutMembers([...memberRows.map((row) => layoutMemberOf(parseMemberRow(row))).filter(({ peerId }) => peerId !== peer), own])
-  return { layout: encoded, memberRows }
+  const isRepeated = wasRepeated ?? rows.some(({ certificate: { member } }) => equals(member.bytes, request.certificate.member.bytes))
+  if (layout.state === 'closing' && !isPlaced && !isRepeated) throw new Refused('the first bucket is being made, and with it the layout settles: join again when it is there')
+  if (!isPlaced) checkLayoutMembers([...rows.map((row) => layoutMemberOf(row)).filter(({ peerId }) => peerId !== peer), own])
+  return { layout: encoded, memberRows, isRepeated }
 }
 
 const isSameStore = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean => a === undefined || b === undefined ? a === b : equals(a, b)

@@ -228,6 +228,19 @@ describe('join', () => {
     expect(ringsGiven).toBe(0)
   })
 
+  test('whoever was told so joins by repeating it before the layout is settled: its row is counted, and without it there may be no majority that settles it', async () => {
+    onceJoined(() => { registers.put(layoutAddress, encodeLayout(closed)) })
+    const token = cluster.token('invite')
+    await expect(join('bob', token)).rejects.toThrow('join again when it is there')
+    await expect(join('bob', cluster.token('second'))).rejects.toThrow('join again when it is there')
+    const changed: number[] = []
+    const change = registers.change.bind(registers)
+    registers.change = async (address, ...rest) => { changed.push(address.table); return change(address, ...rest) }
+    expect(await join('bob', token)).toMatchObject({ ring: 'the ring', layout: { state: 'closing' } })
+    // what is read alone may be known to the founder alone, and forgotten (closing-registers.ts)
+    expect(changed).toContain(tables.members)
+  })
+
   test('joining is open when the layout is settled, and while it changes: it follows', async () => {
     const layout = settled(closed, [layoutMember('founder')])
     registers.put(layoutAddress, encodeLayout(layout))
