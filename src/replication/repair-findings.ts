@@ -75,7 +75,9 @@ export class Findings {
   told (): RepairFound {
     return {
       layoutVersion: this.#layoutVersion, versionsAtRisk: this.atRisk.count, isAtLeast: this.atRisk.isTruncated,
-      shortBlocks: this.#shortBlocks, goneBlocks: this.#goneBlocks, narrowBlocks: this.#narrowBlocks, misplacedBlocks: this.#misplacedBlocks, misplacedBytes: this.#misplacedBytes,
+      shortBlocks: this.#shortBlocks, goneBlocks: this.#goneBlocks, narrowBlocks: this.#narrowBlocks, misplacedBlocks: this.#misplacedBlocks,
+      // the index may lack how long a file is, and a node is empty where this is 0
+      misplacedBytes: Math.max(this.#misplacedBytes, Math.min(1, this.#misplacedBlocks)),
     }
   }
 
