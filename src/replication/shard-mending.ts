@@ -1,5 +1,5 @@
 import type { Cid } from '../base/cid.ts'
-import { Corrupt, NotFound } from '../base/errors.ts'
+import { Corrupt, NotFound, StoreFull } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import type { Shards } from '../blockstore/index.ts'
 import type { Shard, ShardName } from '../blockstore/shard.ts'
@@ -30,7 +30,8 @@ export class ShardMending {
     const here = await this.#here(cid, redundancy)
     let made: readonly Shard[] | undefined
     let more = 0
-    for (const { peer, index } of push) {
+    // those that are here first: of the others perhaps none can be made
+    for (const { peer, index } of push.toSorted((a, b) => Number(here.has(b.index)) - Number(here.has(a.index)))) {
       const shard = here.get(index) ?? (made ??= await shardsOf(cid, await this.#parts.read(cid, redundancy, { signal }), redundancy))[index]
       if (shard !== undefined && await this.#bring(peer, shard, signal)) more++
     }
@@ -60,8 +61,20 @@ export class ShardMending {
     return await this.#parts.holder.releaseShard(shard, async () => await this.#bring(to, shard, signal) && isStill()) === 'released'
   }
 
-  /** The shard, with every reference of here that wants shards of its code, on that peer's disk for good: true only if it says so. */
+  /** The shard, with every reference of here that wants shards of its code, on that peer's disk for good: true only if it says so. The others must not wait for one that fails. */
   async #bring (peer: PeerId, shard: Shard, signal: AbortSignal): Promise<boolean> {
+    const { self, account } = this.#parts
+    try {
+      return await this.#give(peer, shard, signal)
+    } catch (error) {
+      signal.throwIfAborted()
+      if (peer === self && error instanceof StoreFull) account.fill(self)
+      else account.failed(error)
+      return false
+    }
+  }
+
+  async #give (peer: PeerId, shard: Shard, signal: AbortSignal): Promise<boolean> {
     const { self, holder, peers, account } = this.#parts
     for await (const reference of this.#references(shard.cid, shard)) {
       if (peer === self) {

@@ -93,6 +93,42 @@ describe('repair of shards', () => {
     }
   })
 
+  test('of which one cannot be brought brings the others, whoever fails (they stayed missing behind it)', async () => {
+    const { world, nodes } = await stored()
+    const [failing, other] = [nodes[1], nodes[2]] as [RepairNode, RepairNode]
+    for (const node of [failing, other]) await lose(node)
+    failing.holder.storeShard = async () => { throw new Error('the disk says something unknown') }
+    await world.sweep(...nodes)
+    expect(await placed(nodes)).toEqual([[0], [], [2], [3], [4], [5]])
+    expect(nodes[0]?.repair.status().total).toMatchObject({ broughtBlocks: 1 })
+    expect(nodes[0]?.repair.status().total.failures).toBeGreaterThan(0)
+  })
+
+  test('by a node whose own disk is full brings the others, and makes room by giving up what is not its own (its own came first, and nothing else was done)', async () => {
+    const world = await repairNodes(6, { quotaBytes: (i) => i === 0 ? 60_000 : undefined })
+    const nodes = world.nodes
+    for (const i of [2, 3, 4, 5]) await (nodes[i] as RepairNode).holder.storeShard(shards[i] as Shard, referenceOf('version'))
+    await (nodes[0] as RepairNode).holder.storeShard(shards[5] as Shard, referenceOf('version'))
+    await world.sweep(nodes[0] as RepairNode)
+    expect(await placed(nodes)).toEqual([[], [1], [2], [3], [4], [5]])
+    expect(nodes[0]?.repair.status().full).toEqual([nodes[0]?.self])
+    await world.sweep(...nodes)
+    expect(await placed(nodes)).toEqual(whole)
+  })
+
+  test('of which one cannot be made brings those that are here (they were behind it, and lay where they do not belong)', async () => {
+    const { world, nodes } = await stored()
+    for (const i of [0, 5]) await lose(nodes[i] as RepairNode)
+    await (nodes[1] as RepairNode).holder.storeShard(shards[5] as Shard, referenceOf('version'))
+    // rotten, and nobody has seen it
+    for (const i of [2, 3]) {
+      const { files } = nodes[i] as RepairNode
+      files.flip(files.paths.find((path) => path.endsWith(shardKeyOf(shards[i] as Shard))) ?? '', 9_000)
+    }
+    await world.sweep(nodes[1] as RepairNode)
+    expect((await placed(nodes))[5]).toEqual([5])
+  })
+
   test('with more gone than may be does nothing, and tells what is at risk', async () => {
     const { world, nodes } = await stored()
     for (const i of [0, 2, 4]) await lose(nodes[i] as RepairNode)
