@@ -276,7 +276,7 @@ export class Repair {
     const { signal } = limit
     const { redundancy } = plan
     const more = await this.#shards.push(cid, { ...plan, push: plan.push.filter(({ peer }) => !this.#account.isFull(peer)) }, { signal })
-    for (const peer of plan.tell) await this.#shards.tell(peer, cid, { redundancy, signal })
+    for (const peer of plan.tell) await this.#told(this.#shards.tell(peer, cid, { redundancy, signal }), signal)
     const isStill = this.#sameLayout()
     for (const { index, to } of plan.release) if (await this.#shards.release(cid, { redundancy, index, to, signal, isStill })) this.#released(0)
     return more
@@ -285,11 +285,16 @@ export class Repair {
   /** Gives how many copies there are more. */
   async #doBlock (cid: Cid, plan: BlockPlan, signal: AbortSignal): Promise<number> {
     const more = await this.#blocks.bring(cid, plan, { signal })
-    for (const peer of plan.tell) await this.#blocks.tell(peer, cid, { signal })
+    for (const peer of plan.tell) await this.#told(this.#blocks.tell(peer, cid, { signal }), signal)
     if (plan.releaseTo.length === 0) return more
     const bytes = await this.#parts.inventory.sizeOf(cid)
     if (await this.#blocks.release(cid, plan, { isStill: this.#sameLayout(), signal })) this.#released(bytes)
     return more
+  }
+
+  /** Who can be told nothing keeps nobody from the rest. */
+  async #told (telling: Promise<boolean>, signal: AbortSignal): Promise<void> {
+    await telling.catch((error: unknown) => { signal.throwIfAborted(); this.#account.failed(error) })
   }
 
   /** Nothing is given up by a layout that is no more. */

@@ -270,6 +270,26 @@ describe('repair of shards', () => {
     }
   })
 
+  test('is given up though somebody else can be told nothing (the node that was drained never got empty)', async () => {
+    const { world, nodes } = await stored(7)
+    const [substitute, other] = [nodes[6], nodes[4]] as [RepairNode, RepairNode]
+    await substitute.holder.storeShard(shards[2] as Shard, referenceOf('version'))
+    await substitute.holder.store(cid, bytes, referenceOf('a copy', { k: 1, m: 0 }))
+    for (const { holder } of [other, nodes[0] as RepairNode]) {
+      await holder.store(cid, bytes, referenceOf('a copy', { k: 1, m: 0 }))
+      await holder.store(cid, bytes, referenceOf('another copy', { k: 1, m: 0 }))
+    }
+    await other.holder.storeShard(shards[4] as Shard, referenceOf('another'))
+    const before = { ...substitute.peers }
+    substitute.peers.tell = async (peer, ...rest) => {
+      if (peer === other.self) throw new Error('it is silent')
+      return await before.tell(peer, ...rest)
+    }
+    await world.sweep(substitute)
+    expect((await placed(nodes))[6]).toEqual([])
+    expect(await substitute.blocks.has(cid)).toBe(false)
+  })
+
   test('tells who lacks a reference', async () => {
     const { world, nodes } = await stored()
     await (nodes[2] as RepairNode).holder.storeShard(shards[2] as Shard, referenceOf('another'))
