@@ -36,6 +36,8 @@ export const listingLimits = {
   namesOfLargeFolder: 64,
   /** So many times more names where folders were smaller, or nothing was there. */
   namesGrowth: 4,
+  /** One page takes so long at the most, as long as it goes on: until what was deleted is buried there may be any number of names of which nothing is. */
+  mostMs: 60_000,
 } as const
 
 /** One page, key by key as current as a read that starts with the call. @throws Unavailable */
@@ -44,9 +46,12 @@ export async function listRows (ports: ListingPorts, request: ListRequest, { sig
   if (!Number.isInteger(limit) || limit < 1 || limit > listingLimits.maxNames) throw new InvalidInput('limit', `limit is 1 to ${listingLimits.maxNames}`)
   // no name is so long, and no replica takes such a question
   if (request.prefix.byteLength > rowLimits.maxKeyBytes) return { entries: [], prefixes: [], next: undefined }
-  using end = deadline(ports.clock, ports.timing.operationMs, { signal, what: 'listing' })
+  const { clock, timing: { operationMs } } = ports
+  const startMs = clock.monotonicMs()
+  let movedMs = 0
+  using end = deadline(clock, operationMs, { signal, what: 'listing', extraMs: () => Math.min(movedMs, listingLimits.mostMs - operationMs) })
   try {
-    return await pageOf(ports, request, end.signal)
+    return await pageOf(ports, request, end.signal, () => { movedMs = clock.monotonicMs() - startMs })
   } catch (cause) {
     if (cause instanceof DeadlineExceeded && signal?.aborted !== true) throw new Unavailable('no majority of the replicas listed in time', { cause })
     throw cause
@@ -54,7 +59,7 @@ export async function listRows (ports: ListingPorts, request: ListRequest, { sig
 }
 
 /** Rolling up skips past a whole common prefix instead of reading through it. */
-async function pageOf (ports: ListingPorts, request: ListRequest, signal: AbortSignal): Promise<ListPage> {
+async function pageOf (ports: ListingPorts, request: ListRequest, signal: AbortSignal, onMove: () => void): Promise<ListPage> {
   const { prefix, delimiter, limit } = request
   const entries: Array<{ name: Uint8Array, summary: Uint8Array }> = []
   const prefixes: Uint8Array[] = []
@@ -79,6 +84,7 @@ async function pageOf (ports: ListingPorts, request: ListRequest, signal: AbortS
       else prefixes.push(rolled)
     }
     if (page.through === undefined) return { entries, prefixes, next: undefined }
+    onMove()
     after = skipped !== undefined && startsWith(page.through, skipped) ? lastNameWith(skipped) : page.through
     const more = entries.length + prefixes.length - given
     const isOfLargeFolders = skipped !== undefined && (more === 1 ? after !== page.through : page.names.length >= more * listingLimits.namesOfLargeFolder)

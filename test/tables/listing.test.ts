@@ -3,12 +3,14 @@ import { describe, expect, test } from 'vitest'
 import { compareBytes, textOf, utf8 } from '../../src/base/bytes.ts'
 import { InvalidInput, Unavailable } from '../../src/base/errors.ts'
 import { hash } from '../../src/base/hash.ts'
-import { peerIdOf } from '../../src/base/peer-id.ts'
+import { type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
 import { type Change, type ListPage, rowLimits, tables } from '../../src/tables/index.ts'
 import type { IndexEntry } from '../../src/tables/listing-index.ts'
 import { mergePages } from '../../src/tables/merge-pages.ts'
 import { decodeRequest, encodeRequest } from '../../src/tables/messages-codec.ts'
+import { registerTiming } from '../../src/tables/registers.ts'
 import { commonPrefixOf, lastNameWith } from '../../src/tables/roll-up.ts'
+import { VirtualTime } from '../simulation/virtual-time.ts'
 import { type TableNode, tableNodes } from '../support/table-nodes.ts'
 
 const [a, b, c] = [0, 1, 2].map((i) => peerIdOf(hash(Uint8Array.of(i))))
@@ -138,6 +140,39 @@ describe('a listing', () => {
     expect(node.asked.flatMap(({ to, request }) => request.kind === 'list' && to === node.asked[0]?.to ? [request.limit] : [])).toEqual([2, 5, 17, 65, 257, 1001])
     await put(node, '590')
     expect(names(await list(node, { limit: 1 }))).toEqual(['590'])
+  })
+
+  test('goes on for as long as it comes through names of which nothing is there, and ends when its time is up once more', async () => {
+    const time = new VirtualTime()
+    const all = new Map<PeerId, TableNode>()
+    let isSilent = false
+    const { nodes } = tableNodes(3, {
+      options: () => ({ clock: time.clock() }),
+      peersOf: (self) => ({
+        reachable: () => new Set(all.keys()),
+        ask: async (to, request, { signal }) => {
+          if (request.kind === 'list') await time.clock().sleep(isSilent ? registerTiming.operationMs * 2 : 1000, { signal })
+          return (all.get(to) as TableNode).replica.answer(self, request)
+        },
+      }),
+    })
+    for (const node of nodes) all.set(node.self, node)
+    const node = nodeOf(nodes, 0)
+    const until = async <T>(work: Promise<T>): Promise<T> => {
+      let isOver = false
+      work.then(() => { isOver = true }, () => { isOver = true })
+      await time.run(() => isOver)
+      return work
+    }
+    for (let i = 0; i < 600; i++) {
+      const name = String(i).padStart(3, '0')
+      await put(node, name)
+      if (i < 599) await node.registers.change({ table: tables.objects, scope, key: utf8(name) }, (): Change<void> => ({ kind: 'erase', result: undefined }))
+    }
+    expect(names(await until(list(node, { limit: 1 })))).toEqual(['599'])
+    expect(time.nowMs).toBeGreaterThan(registerTiming.operationMs)
+    isSilent = true
+    await expect(until(list(node, { limit: 1 }))).rejects.toThrow(Unavailable)
   })
 
   test('under or behind what is longer than any name asks others no more than they take', async () => {
