@@ -151,20 +151,20 @@ async function readLayout ({ registers }: Sponsor, signal: AbortSignal): Promise
 }
 
 /**
- * Members and layout, if the layout has a place for this one, or will have. While it closes, nobody could tell whether this one was counted; unless its row stood before: then it is, by whoever settles the layout, who
+ * Who belongs, and the layout, if that has a place for this one, or will have. While it closes, nobody could tell whether this one was counted; unless its row stood before: then it is, by whoever settles the layout, who
  * may have no majority without it. @throws Refused
  */
 async function placeFor (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signal: AbortSignal, { isRepeated: wasRepeated }: { isRepeated?: boolean } = {}): Promise<{ layout: Uint8Array, memberRows: readonly Uint8Array[], isRepeated: boolean }> {
-  const memberRows = await sponsor.memberRows({ signal })
+  // who was put out has a row still, and takes no place
+  const standing = (await sponsor.memberRows({ signal })).map((bytes) => ({ bytes, row: parseMemberRow(bytes) })).filter(({ row: { certificate } }) => verdictOf(certificate, trustOf(sponsor, hashOfStatement(certificate.member))).isValid)
   const encoded = await readLayout(sponsor, signal)
   const layout = parseLayout(encoded)
   const own = layoutMemberOf(request)
-  const rows = memberRows.map((row) => parseMemberRow(row))
   const isPlaced = layout.members.some(({ peerId, storeId }) => peerId === peer && isSameStore(storeId, own.storeId))
-  const isRepeated = wasRepeated ?? rows.some(({ certificate: { member } }) => equals(member.bytes, request.certificate.member.bytes))
+  const isRepeated = wasRepeated ?? standing.some(({ row: { certificate: { member } } }) => equals(member.bytes, request.certificate.member.bytes))
   if (layout.state === 'closing' && !isPlaced && !isRepeated) throw new Refused('the first bucket is being made, and with it the layout settles: join again when it is there')
-  if (!isPlaced) checkLayoutMembers([...rows.map((row) => layoutMemberOf(row)).filter(({ peerId }) => peerId !== peer), own])
-  return { layout: encoded, memberRows, isRepeated }
+  if (!isPlaced) checkLayoutMembers([...standing.map(({ row }) => layoutMemberOf(row)).filter(({ peerId }) => peerId !== peer), own])
+  return { layout: encoded, memberRows: standing.map(({ bytes }) => bytes), isRepeated }
 }
 
 const isSameStore = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean => a === undefined || b === undefined ? a === b : equals(a, b)

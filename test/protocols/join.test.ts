@@ -274,6 +274,16 @@ describe('join', () => {
     expect(registers.valuesOf(tables.members)).toHaveLength(128)
   })
 
+  test('who was put out takes no place, nor room in an answer: as many as a layout can hold have come and gone', async () => {
+    for (let i = 1; i < layoutLimits.maxMembers; i++) invitedRow(`m${i}`)
+    await expect(join('bob', cluster.token('invite'))).rejects.toThrow(/at most 128 members/)
+    era = eraAfter(era, { signer: keyNamed('cluster authority'), listed: [founder] })
+    const { admin, invite } = cluster.token('second', { era: 2 })
+    const body = encodeJoinRequest({ kind: 'join', certificate: { admin, invite, member: cluster.member('bob', { by: keyNamed('second'), era: 2 }) }, capacityBytes: 100, addresses: [], storeId: layoutMember('bob').storeId })
+    const { memberRows } = parseJoinAnswer(await network.of(peerNamed('bob')).request(sponsor, joinId, [body], { timeoutMs: 1000, maxAnswerBytes: 1e6 }))
+    expect(memberRows.map((row) => describeMember(parseMemberRow(row)).peerId).toSorted()).toEqual([sponsor, peerNamed('bob')].toSorted())
+  })
+
   test('one more than a layout can hold, of two who come to two sponsors at once, may be written, and the others still have a layout', async () => {
     for (let i = 1; i < layoutLimits.maxMembers - 2; i++) invitedRow(`m${i}`)
     invitedRow('other')
