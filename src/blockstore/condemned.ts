@@ -72,6 +72,7 @@ function keysOf (kind: number, cid: Cid): KeyRange {
 
 /** Key: 11 | digest(32); value: run(16) | u64 milliseconds. */
 export const condemnedKind = 11
+const digestLength = 32
 
 export const condemnedKeyOf = (cid: Cid): Uint8Array => concat([Uint8Array.of(condemnedKind), digestOf(cid)])
 
@@ -126,12 +127,14 @@ export function condemnedBlocks ({ blocks, index, locks }: CondemnedParts): Cond
     async page ({ after, limit }) {
       const from = after === undefined ? Uint8Array.of(condemnedKind) : concat([Uint8Array.of(condemnedKind), after, Uint8Array.of(0)])
       const items: Array<{ cid: Cid, since: Since }> = []
-      let last: Uint8Array | undefined
+      let [last, read]: [Uint8Array | undefined, number] = [undefined, 0]
       for await (const [key, value] of index.entries({ from, to: Uint8Array.of(condemnedKind + 1), limit })) {
+        read++
         last = key.slice(1)
-        items.push({ cid: cidOfDigest(last), since: decodeSince(value) })
+        // what rotted is the mark of no block
+        if (last.byteLength === digestLength) items.push({ cid: cidOfDigest(last), since: decodeSince(value) })
       }
-      return { items, next: items.length === limit ? last : undefined }
+      return { items, next: read === limit ? last : undefined }
     },
     collect: async (cid) => locks.run(cid, async () => {
       if (!await isCondemned(cid)) return 'kept'

@@ -3,7 +3,7 @@ import { type Cid, cidOf, cidOfDigest, digestOf, parseCid } from '../base/cid.ts
 import { DiskPieces, type PieceStats, type Shelf } from './disk-pieces.ts'
 import { BlockCorrupt, BlockMissing, type Blocks, ShardCorrupt, ShardMissing, type Shards } from './index.ts'
 import { PieceDisk, type PieceDiskOptions } from './piece-disk.ts'
-import { decodeShard, encodeShard, parseShardKey, type ShardKey, shardKeyOf, type ShardName } from './shard.ts'
+import { checkCode, decodeShard, encodeShard, listLength, parseShardKey, type ShardKey, shardKeyOf, type ShardName } from './shard.ts'
 
 /**
  * Blocks and shards of blocks on this node's disk, with one quota, one reserve and one fate: what each of them is on disk is told in disk-pieces.ts. A large
@@ -94,7 +94,12 @@ const shardShelf = (onCorrupt: (name: ShardName) => void): Shelf<ShardKey> => ({
     const { cid, k, m, index, list } = parseShardKey(key)
     return concat([digestOf(cid), Uint8Array.of(k, m, index), fromHex(list)])
   },
-  nameOf: (bytes) => shardKeyOf({ cid: cidOfDigest(bytes.subarray(0, 32)), k: bytes[32] ?? 0, m: bytes[33] ?? 0, index: bytes[34] ?? 0, list: hexOf(bytes.subarray(35)) }),
+  nameOf (bytes) {
+    const [k = 0, m = 0, index = 0] = bytes.subarray(32)
+    checkCode({ k, m })
+    if (index >= k + m || bytes.byteLength !== 32 + 3 + listLength) throw new MalformedBytes('a key of no shard')
+    return shardKeyOf({ cid: cidOfDigest(bytes.subarray(0, 32)), k, m, index, list: hexOf(bytes.subarray(32 + 3)) })
+  },
   parse: (text) => text.includes('.') ? shardKeyOf(parseShardKey(text)) : undefined,
   spreadBy: (key) => spreadBy(parseShardKey(key).cid),
   isRight (key, record) {

@@ -14,8 +14,9 @@ import { type PieceDisk, pieceFolderAt, pieceRoots } from './piece-disk.ts'
 export interface Shelf<Name extends string> {
   /** First byte of the keys of small pieces, of the sizes of large ones, of small ones set aside. */
   readonly kinds: { readonly small: number, readonly large: number, readonly setAside: number }
-  /** What stands behind the first byte; and back. */
+  /** What stands behind the first byte. */
   keyOf (name: Name): Uint8Array
+  /** Back. @throws MalformedBytes */
   nameOf (key: Uint8Array): Name
   /** The name of a file back; undefined if it is on another shelf. @throws MalformedBytes */
   parse (fileName: string): Name | undefined
@@ -113,11 +114,11 @@ export class DiskPieces<Name extends string> {
   async * list (): AsyncIterable<Name> {
     const { files, index } = this.#disk
     const { small } = this.#shelf.kinds
-    for await (const key of index.keys({ from: Uint8Array.of(small), to: Uint8Array.of(small + 1) })) yield this.#shelf.nameOf(key.subarray(1))
+    for await (const key of index.keys({ from: Uint8Array.of(small), to: Uint8Array.of(small + 1) })) yield * this.#nameIn(key)
     for await (const outer of files.list(large)) {
       for await (const inner of files.list(`${large}/${outer.name}`)) {
         for await (const { name, sizeBytes } of files.list(`${large}/${outer.name}/${inner.name}`)) {
-          const piece = this.#shelf.parse(name)
+          const piece = this.#parsed(name)
           if (piece === undefined) continue
           if (this.#shelf.isFoundByIndex) await this.#enterAgain(piece, sizeBytes)
           yield piece
@@ -143,7 +144,7 @@ export class DiskPieces<Name extends string> {
   async * under (keyPrefix: Uint8Array): AsyncIterable<Name> {
     for (const kind of [this.#shelf.kinds.small, this.#shelf.kinds.large]) {
       const from = concat([Uint8Array.of(kind), keyPrefix])
-      for await (const key of this.#disk.index.keys({ from, to: concat([from, beyond]) })) yield this.#shelf.nameOf(key.subarray(1))
+      for await (const key of this.#disk.index.keys({ from, to: concat([from, beyond]) })) yield * this.#nameIn(key)
     }
   }
 
@@ -222,11 +223,12 @@ export class DiskPieces<Name extends string> {
   }
 
   /** A stranger's file is no piece. */
-  #parsed (fileName: string): Name | undefined {
-    try { return this.#shelf.parse(fileName) } catch (error) {
-      if (error instanceof MalformedBytes) return undefined
-      throw error
-    }
+  #parsed (fileName: string): Name | undefined { return orNone(() => this.#shelf.parse(fileName)) }
+
+  /** A key that rotted is nobody's: what it stood for is known by its file, its references, or others. */
+  #nameIn (key: Uint8Array): readonly Name[] {
+    const name = orNone(() => this.#shelf.nameOf(key.subarray(1)))
+    return name === undefined ? [] : [name]
   }
 
   async #isEntered (name: Name): Promise<boolean> { return await this.#disk.index.get(this.#keyOf('large', name)) !== undefined }
@@ -337,6 +339,13 @@ export class DiskPieces<Name extends string> {
   }
 
   #pathOf (name: Name): string { return `${this.#folderOf(name)}/${name}` }
+}
+
+function orNone<T> (parsed: () => T | undefined): T | undefined {
+  try { return parsed() } catch (error) {
+    if (error instanceof MalformedBytes) return undefined
+    throw error
+  }
 }
 
 const sizeIn = (value: Uint8Array): number => value.byteLength === 4 ? new DataView(value.buffer, value.byteOffset).getUint32(0) : 0

@@ -117,8 +117,13 @@ function cursorOf<T> (entries: AsyncIterable<T>, keyOf: (entry: T) => Uint8Array
   const iterator = entries[Symbol.asyncIterator]()
   let head: Promise<IteratorResult<T>> | undefined
   const peek = async (): Promise<T | undefined> => {
-    const result = await (head ??= iterator.next())
-    return result.done === true ? undefined : result.value
+    for (;;) {
+      const result = await (head ??= iterator.next())
+      if (result.done === true) return undefined
+      // a key that rotted may be too short to name a block
+      if (keyOf(result.value).byteLength > digestLength) return result.value
+      head = undefined
+    }
   }
   const digestIn = (entry: T): Uint8Array => keyOf(entry).slice(1, 1 + digestLength)
   return {

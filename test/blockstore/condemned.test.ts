@@ -4,6 +4,7 @@ import { type Cid, cidOf } from '../../src/base/cid.ts'
 import { hash } from '../../src/base/hash.ts'
 import { KeyedQueue } from '../../src/base/keyed-queue.ts'
 import { seededRandom } from '../../src/base/random.ts'
+import { scrubBlocks, scrubReferences } from '../../src/blockstore/block-scrub.ts'
 import { condemnedBlocks, deadKeyOf, type Since } from '../../src/blockstore/condemned.ts'
 import { openDiskBlocks } from '../../src/blockstore/disk-blocks.ts'
 import { blockHolder } from '../../src/blockstore/holder.ts'
@@ -164,4 +165,52 @@ test('a block that is only known by what is dead is still found', async () => {
   await here.blocks.delete(here.cid)
   expect((await here.inventory.page({ after: undefined, limit: 10 })).items).toMatchObject([{ cid: here.cid, isHere: false, dead: 1, references: { count: 0 } }])
   for await (const _ of here.index.keys(referencesTo(here.cid))) throw new Error('a living reference')
+})
+
+test('a name in the index with a flipped bit, or cut short, is nobody\'s, and holds up nothing (repair, collect and scrub stood before it for ever, and no peer was told what is here)', async () => {
+  const here = await disk()
+  const { holder, condemned, index, blocks, inventory } = here
+  const [small, large, dead] = [noiseBytes(1000, 1), noiseBytes(100_000, 2), noiseBytes(2000, 3)]
+  for (const bytes of [small, large, dead]) {
+    await holder.store(cidOf(bytes), bytes, version('old'))
+    for (const shard of await shardsOf(cidOf(bytes), bytes, { k: 2, m: 1 })) await holder.storeShard(shard, version('spread', { k: 2, m: 1 }))
+  }
+  await condemned.died(cidOf(dead), [proofOf('old'), proofOf('spread')])
+  await condemned.condemn(cidOf(dead), since)
+  const cids = [small, large, dead].map(cidOf)
+  const scrub = { blocks, holder, inventory, index, report: () => {} }
+  const walk = async (): Promise<void> => {
+    expect((await inventory.page({ after: undefined, limit: 100 })).items.length).toBeGreaterThanOrEqual(3)
+    for (const cid of cids) await inventory.find(cid)
+    await holder.presence(cids)
+    await holder.shardPresence(cids.map((cid) => ({ cid, redundancy: { k: 2, m: 1 } })))
+    await condemned.page({ after: undefined, limit: 100 })
+    for await (const _ of blocks.list());
+    for await (const _ of blocks.shards.list());
+  }
+  await walk()
+  const keys: Array<readonly [Uint8Array, Uint8Array]> = []
+  for await (const entry of index.entries({})) keys.push(entry)
+  for (const [key, value] of keys) {
+    const bits = Array.from({ length: key.byteLength * 8 }, (_, bit) => key.map((byte, i) => i === bit >> 3 ? byte ^ (1 << (bit & 7)) : byte))
+    for (const wrong of [...bits, key.subarray(0, -1), key.subarray(0, 20), key.subarray(0, 1)]) {
+      index.damage(key, undefined)
+      index.damage(wrong, value)
+      await walk()
+      index.damage(wrong, undefined)
+      index.damage(key, value)
+    }
+    // what is set aside is not put back
+    index.damage(key, undefined)
+    for (const wrong of [key.subarray(0, -1), key.subarray(0, 20), key.subarray(0, 1)]) {
+      index.damage(wrong, value)
+      await scrubReferences(scrub, undefined)
+      for (let after: Uint8Array | undefined; ;) {
+        after = (await scrubBlocks(scrub, after)).next
+        if (after === undefined) break
+      }
+      index.damage(wrong, undefined)
+    }
+    index.damage(key, value)
+  }
 })
