@@ -81,8 +81,11 @@ export function decodeShard (record: Uint8Array): Shard {
 
 /** @throws MalformedBytes */
 export function checkCode ({ k, m }: { readonly k: number, readonly m: number }): void {
-  if (k < 1 || m < 1 || k + m > shardLimits.maxShards) throw new MalformedBytes(`there are no shards of ${k}+${m}`)
+  if (!isCode({ k, m })) throw new MalformedBytes(`there are no shards of ${k}+${m}`)
 }
+
+/** Whether there can be shards of this code. */
+export const isCode = ({ k, m }: { readonly k: number, readonly m: number }): boolean => k >= 1 && m >= 1 && k + m <= shardLimits.maxShards
 
 /** A shard's name in one word: a key of maps, and the name of its file. */
 export type ShardKey = string & { readonly __brand: 'ShardKey' }

@@ -300,6 +300,7 @@ function readReference (reader: ByteReader): { cid: Cid, reference: Reference } 
   const cid = cidOfDigest(reader.raw(32))
   const versionId = reader.raw(32).slice()
   const redundancy = { k: reader.u8(), m: reader.u8() }
-  if (redundancy.k === 0) throw new MalformedBytes('a redundancy of no shards, from which nothing could be read')
+  // of copies there may be one alone
+  checkCode(redundancy.k === 1 ? { k: 1, m: Math.max(1, redundancy.m) } : redundancy)
   return { cid, reference: { versionId, redundancy } }
 }

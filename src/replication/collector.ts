@@ -6,6 +6,7 @@ import type { PeerId } from '../base/peer-id.ts'
 import { type CondemnedBlocks, isSameRun, type Since } from '../blockstore/condemned.ts'
 import { formsHere, type Inventory, type InventoryItem } from '../blockstore/inventory.ts'
 import { type FormName, formNameOf, isWanted } from '../blockstore/references.ts'
+import { isCode } from '../blockstore/shard.ts'
 import { type BlockPeers, type Placement, presenceLimits, type Redundancy } from './index.ts'
 
 /**
@@ -308,7 +309,7 @@ export class Collector {
     }
     await Promise.all(peers.reachable().filter((peer) => peer !== self).map(async (peer) => {
       const asked = blocks.filter(({ places }) => places.includes(peer))
-      const codes = asked.flatMap(({ cid, wants }) => distinct(wants).filter(({ k }) => k > 1).map((redundancy) => ({ cid, redundancy })))
+      const codes = asked.flatMap(({ cid, wants }) => distinct(wants).filter((redundancy) => redundancy.k > 1 && isCode(redundancy)).map((redundancy) => ({ cid, redundancy })))
       if (asked.length === 0) return
       using limit = deadline(clock, collectorLimits.askMs, { signal, what: 'asking what a peer holds' })
       try {

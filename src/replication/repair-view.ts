@@ -2,6 +2,7 @@ import type { Cid } from '../base/cid.ts'
 import { type Clock, deadline } from '../base/clock.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import type { InventoryItem } from '../blockstore/inventory.ts'
+import { isCode } from '../blockstore/shard.ts'
 import { type BlockPeers, type Placement, type Presence, presenceLimits, type ShardPresence } from './index.ts'
 import { repairLimits } from './repair-limits.ts'
 import { type BlockPlan, planFor } from './repair-plan.ts'
@@ -27,7 +28,8 @@ export interface ViewParts {
 export async function viewOf (items: readonly InventoryItem[], { self, peers, placement, clock, warn }: ViewParts, { signal, isOverdue }: { signal: AbortSignal, isOverdue: boolean }): Promise<readonly Seen[]> {
   const blocks = items.map(({ cid, isHere, shards, references }) => ({
     cid, isHere, references, placed: [...new Set(placement.holdersOf(cid))], answers: new Map<PeerId, Presence>(),
-    codes: references.codes.map(({ redundancy, digest }) => ({
+    // asked for one that cannot be, a peer refuses the whole question
+    codes: references.codes.filter(({ redundancy }) => isCode(redundancy)).map(({ redundancy, digest }) => ({
       cid, redundancy, references: digest, answers: new Map<PeerId, ShardPresence>(),
       indexes: new Set(shards.filter(({ k, m }) => k === redundancy.k && m === redundancy.m).map(({ index }) => index)),
     })),

@@ -270,6 +270,25 @@ describe('repair of shards', () => {
     }
   })
 
+  test('of other blocks are brought though somebody asks for shards of a code that cannot be (one such reference, by any node that belongs, and nobody was told of shards any more)', async () => {
+    const { world, nodes } = await stored()
+    const [keeper, loser] = [nodes[0], nodes[3]] as [RepairNode, RepairNode]
+    const shared = await world.put(nodes, 'a block')
+    const evil = (nodes[5] as RepairNode).peers
+    for (const impossible of [{ k: 200, m: 200 }, { k: 4, m: 0 }, { k: 1, m: 60 }]) {
+      const telling = async (): Promise<unknown> => evil.tell(keeper.self, [{ cid: shared, reference: referenceOf('nobody', impossible) }], {})
+      await expect(telling()).rejects.toThrow()
+      await expect(evil.store(keeper.self, { cid: shared, bytes: await keeper.blocks.get(shared), reference: referenceOf('nobody', impossible) }, {})).rejects.toThrow()
+    }
+    expect(await world.versionsAt(keeper, shared)).toBe(1)
+    // one from before it was refused
+    await keeper.holder.keep(shared, referenceOf('nobody', { k: 200, m: 200 }))
+    await lose(loser)
+    await world.sweep(keeper)
+    expect((await placed(nodes))[3]).toEqual([3])
+    expect(keeper.repair.status().found).toMatchObject({ shortBlocks: 0, narrowBlocks: 0, versionsAtRisk: 0 })
+  })
+
   test('is given up though somebody else can be told nothing (the node that was drained never got empty)', async () => {
     const { world, nodes } = await stored(7)
     const [substitute, other] = [nodes[6], nodes[4]] as [RepairNode, RepairNode]
