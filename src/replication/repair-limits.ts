@@ -15,7 +15,7 @@ export const repairLimits = {
   everyShare: 19,
   /** What could not be brought, for a disk is full or a peer did not take it, is tried again. */
   retryMs: 60_000,
-  /** With so many short blocks at the most, a retry brings also those whose turn is another's, who may have looked before they were short. */
+  /** With so many short blocks at the most, or where they have not become fewer since the retry before, a retry brings also those whose turn is another's, who may have looked before they were short. */
   fewShort: 64,
   askMs: 10_000,
   bringMs: 120_000,

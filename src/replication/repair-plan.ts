@@ -7,8 +7,8 @@ import type { Presence, Redundancy } from './index.ts'
  *
  * - Unknown is not absent: who did not answer is neither counted as a copy nor sent one.
  * - A missing copy is brought by the first, in the order of the placement, of those that have the block, know whom it is for, and answer: what lies somewhere for
- *   nobody, or for the dead alone, is not looked after there. One that stays missing, among few, is brought by whoever sees it: the first may have looked at
- *   everything before it was missing.
+ *   nobody, or for the dead alone, is not looked after there. One that stays missing, among few, or among many that do not become fewer, is brought by
+ *   whoever sees it: the first may have looked at everything before it was missing, or not bring it at all.
  * - What does not belong here goes only when as many others have said that they have it as its redundancy asks, and no layout is being moved to; then they are
  *   asked once more, each with every reference, and promise it (`BlockHolder.release`), if the references here are still those that it was decided by.
  */

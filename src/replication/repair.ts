@@ -90,6 +90,8 @@ export class Repair {
   #tookMs = 0
   /** What this sweep finds short was so in the one before. */
   #isOverdue = false
+  /** Blocks, when it was last looked whether they still are, since who holds blocks has changed. */
+  #shortBefore = Infinity
   #retryAtMs = Infinity
   #arrivals = 0
   #world = { now: '', sinceMs: 0, swept: '' }
@@ -186,14 +188,16 @@ export class Repair {
     const { swept, sinceMs } = this.#world
     const isAllThere = placement.members().every((member) => reachable.has(member))
     if (now === swept || nowMs - sinceMs < (isAllThere ? repairLimits.arrivalMs : repairLimits.suspicionMs) || nowMs - this.#lastSweepMs < this.#leastRestMs()) return undefined
-    return swept === '' ? 'the node has started' : 'who holds blocks has changed'
+    return swept === '' ? 'the node has started' : changed
   }
 
   #begin (why: string): void {
     this.#why = why
-    // of many somebody is at it, and of what is only on too few nodes nothing is missing
+    // of many somebody is at it, as long as they become fewer, and of what is only on too few nodes nothing is missing
     const short = this.#found?.shortBlocks ?? 0
-    this.#isOverdue = why === notWhole && short > 0 && short <= repairLimits.fewShort
+    this.#isOverdue = why === notWhole && short > 0 && (short <= repairLimits.fewShort || short >= this.#shortBefore)
+    if (why === notWhole) this.#shortBefore = short
+    else if (why === changed) this.#shortBefore = Infinity
     this.#asked = undefined
     this.#lastSweepMs = this.#parts.clock.monotonicMs()
     this.#isSweeping = true
@@ -313,6 +317,7 @@ export class Repair {
 }
 
 const notWhole = 'not everything is whole yet'
+const changed = 'who holds blocks has changed'
 
 /** While something stays short, a sweep follows a sweep, but takes at most a fifth of the time. */
 const shortRestShare = 4

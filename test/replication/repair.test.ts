@@ -76,6 +76,25 @@ describe('a copy that is missing', () => {
     expect(b.repair.status()).toMatchObject({ total: { broughtBlocks: 1 } })
   })
 
+  test('and is one of very many that stay so, for the first holder brings none, is brought by another that has looked three times (a node that is paused, does not reach it, or lies, left them short for good)', async () => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    const count = repairLimits.fewShort + 1
+    for (let i = 0; i < count; i++) await world.put([a, b], `block ${i}`, { length: 100 })
+    const again = async (): Promise<void> => {
+      world.time.after(repairLimits.retryMs, () => {})
+      await world.time.run()
+      while (await b.repair.step({ signal: new AbortController().signal }) === 'busy');
+    }
+    await world.sweep(b)
+    await again()
+    // somebody may be at it
+    expect([found(b)?.shortBlocks, c.blocks.stats().count]).toEqual([count, 0])
+    await again()
+    expect(c.blocks.stats().count).toBe(count)
+    expect(found(b)).toMatchObject({ shortBlocks: 0 })
+  })
+
   test('of references alone is told by those who have them', async () => {
     const world = await repairNodes(3)
     const [a, b, c] = world.nodes as Four
