@@ -21,8 +21,8 @@ async function nodeStatus (real: RealCluster, index: number): Promise<NodeStatus
 /** What a node has on disk of how far its peers' row stores have come. */
 async function positionsSeen (real: RealCluster, index: number): Promise<Map<string, bigint>> {
   const bytes = await readFile(join(real.node(index).data, 'positions'))
-  const entries = Array.from({ length: (bytes.byteLength - 5 - 32) / 24 }, (_, i) => bytes.subarray(5 + i * 24, 5 + (i + 1) * 24))
-  return new Map(entries.map((entry) => [entry.subarray(0, 16).toString('hex'), entry.readBigUInt64BE(16)]))
+  const entries = Array.from({ length: (bytes.byteLength - 5 - 32) / 56 }, (_, i) => bytes.subarray(5 + i * 56, 5 + (i + 1) * 56))
+  return new Map(entries.map((entry) => [entry.subarray(32, 48).toString('hex'), entry.readBigUInt64BE(48)]))
 }
 
 /** Reads and writes through both nodes that are up. None may be "not found", which a majority that forgot would say; nor may a new object be created. */

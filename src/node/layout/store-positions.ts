@@ -1,6 +1,6 @@
-import { ByteReader, ByteWriter, equals, hexOf } from '../../base/bytes.ts'
+import { ByteReader, ByteWriter, equals } from '../../base/bytes.ts'
 import { withDigest, withoutDigest } from '../../base/hash.ts'
-import type { PeerId } from '../../base/peer-id.ts'
+import { keyOf, type PeerId, peerIdOf } from '../../base/peer-id.ts'
 import { FileMissing, type Files } from '../../disk/index.ts'
 import type { Greeting, StorePosition } from '../../protocols/hello.ts'
 import type { RowStore } from '../../tables/index.ts'
@@ -15,13 +15,13 @@ import type { ClusterState } from '../state.ts'
  */
 export class StorePositions {
   readonly #parts: StorePositionsParts
-  /** By store id, in hexadecimal. */
-  readonly #seen: Map<string, bigint>
+  /** By whose it is: what another shows says nothing of it, whatever id it names. */
+  readonly #seen: Map<PeerId, StorePosition>
   readonly #shown = new Map<PeerId, { readonly id: Uint8Array, readonly hasForgotten: boolean }>()
   #saving: Promise<void> = Promise.resolve()
   #isSaveWaiting = false
 
-  private constructor (parts: StorePositionsParts, seen: Map<string, bigint>) {
+  private constructor (parts: StorePositionsParts, seen: Map<PeerId, StorePosition>) {
     this.#parts = parts
     this.#seen = seen
   }
@@ -34,8 +34,7 @@ export class StorePositions {
   shownTo (peer: PeerId, shown?: StorePosition): { readonly store: StorePosition, readonly yours: StorePosition | undefined } {
     const { rows, state } = this.#parts
     const id = shown?.id ?? namedStoreOf(state, peer)
-    const position = id === undefined ? undefined : this.#seen.get(hexOf(id))
-    return { store: { id: rows.storeId, position: rows.position }, yours: id === undefined || position === undefined ? undefined : { id, position } }
+    return { store: { id: rows.storeId, position: rows.position }, yours: id === undefined ? undefined : this.#seenOf(peer, id) }
   }
 
   /**
@@ -74,12 +73,17 @@ export class StorePositions {
     return shown !== undefined && named !== undefined && equals(shown.id, named) && shown.hasForgotten
   }
 
+  #seenOf (peer: PeerId, id: Uint8Array): StorePosition | undefined {
+    const seen = this.#seen.get(peer)
+    return seen !== undefined && equals(seen.id, id) ? seen : undefined
+  }
+
   #see (peer: PeerId, { id, position }: StorePosition): Promise<void> | undefined {
-    const before = this.#seen.get(hexOf(id)) ?? -1n
+    const before = this.#seenOf(peer, id)?.position ?? -1n
     this.#shown.set(peer, { id, hasForgotten: position < before })
     const named = namedStoreOf(this.#parts.state, peer)
     if (named === undefined || !equals(named, id) || position <= before) return undefined
-    this.#seen.set(hexOf(id), position)
+    this.#seen.set(peer, { id, position })
     return this.#save()
   }
 
@@ -108,18 +112,18 @@ export const namedStoreOf = ({ layout, members }: Pick<ClusterState, 'layout' | 
   ([...layout.next?.members ?? [], ...layout.members].find(({ peerId }) => peerId === peer) ?? members.get(peer))?.storeId
 
 const path = 'positions'
-const magic = Uint8Array.of(0x44, 0x46, 0x53, 0x57, 1)
+const magic = Uint8Array.of(0x44, 0x46, 0x53, 0x57, 2)
 
-/** "DFSW" | version u8 | n × (storeId(16) | u64 position) | H(all before)(32). */
-async function writePositions (files: Files, seen: ReadonlyMap<string, bigint>): Promise<void> {
+/** "DFSW" | version u8 | n × (peer's key(32) | storeId(16) | u64 position) | H(all before)(32). */
+async function writePositions (files: Files, seen: ReadonlyMap<PeerId, StorePosition>): Promise<void> {
   const writer = new ByteWriter().raw(magic)
-  for (const [id, position] of seen) writer.raw(Buffer.from(id, 'hex')).u64(position)
+  for (const [peer, { id, position }] of seen) writer.raw(keyOf(peer)).raw(id).u64(position)
   await files.writeDurable(path, [withDigest(writer.finish())])
 }
 
-async function readPositions ({ files, warn }: Pick<StorePositionsParts, 'files' | 'warn'>): Promise<Map<string, bigint>> {
+async function readPositions ({ files, warn }: Pick<StorePositionsParts, 'files' | 'warn'>): Promise<Map<PeerId, StorePosition>> {
   const bytes = await files.read(path).catch((error: unknown) => { if (error instanceof FileMissing) return undefined; throw error })
-  const seen = new Map<string, bigint>()
+  const seen = new Map<PeerId, StorePosition>()
   if (bytes === undefined) return seen
   const body = withoutDigest(bytes)
   if (body === undefined || !equals(body.subarray(0, magic.byteLength), magic)) {
@@ -128,6 +132,6 @@ async function readPositions ({ files, warn }: Pick<StorePositionsParts, 'files'
     return seen
   }
   const reader = new ByteReader(body.subarray(magic.byteLength))
-  while (reader.remaining > 0) seen.set(hexOf(reader.raw(16)), reader.u64())
+  while (reader.remaining > 0) seen.set(peerIdOf(reader.raw(32)), { id: reader.raw(16).slice(), position: reader.u64() })
   return seen
 }

@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { closing, openLayout, settled } from '../../../src/cluster/index.ts'
+import { closing, type MemberRow, openLayout, settled } from '../../../src/cluster/index.ts'
 import type { Files } from '../../../src/disk/index.ts'
 import { type MemoryFiles, memoryFiles } from '../../../src/disk/memory-files.ts'
 import { StorePositions } from '../../../src/node/layout/store-positions.ts'
 import type { StorePosition } from '../../../src/protocols/hello.ts'
 import { layoutMember, peerNamed } from '../../support/cluster-identities.ts'
+import { joinedRow } from '../../support/settling-nodes.ts'
 
 const [alice, bob, stranger] = ['alice', 'bob', 'stranger'].map((name) => ({ peer: peerNamed(name), id: layoutMember(name).storeId as Uint8Array })) as [Node, Node, Node]
 interface Node { readonly peer: ReturnType<typeof peerNamed>, readonly id: Uint8Array }
@@ -12,12 +13,12 @@ const layout = settled(closing(openLayout(layoutMember('alice'))), ['alice', 'bo
 const other = new Uint8Array(16).fill(99)
 
 /** Alice's, whose own store is at position 10. */
-async function keeper (files: Files = memoryFiles()) {
+async function keeper (files: Files = memoryFiles(), members: ReadonlyMap<Node['peer'], MemberRow> = new Map()) {
   const [disowned, warnings]: [string[], string[]] = [[], []]
   const rows = { storeId: alice.id, position: 10n, async disown (reason: string) { disowned.push(reason); rows.storeId = other } }
   const opened = await StorePositions.open({
     files, rows, warn: (message) => { warnings.push(message) },
-    state: { layout, members: new Map(), isMember: (peer) => peer === bob.peer },
+    state: { layout, members, isMember: (peer) => peer === bob.peer },
   })
   const meet = async (store: StorePosition, { yours, peer = bob.peer }: { yours?: StorePosition, peer?: Node['peer'] } = {}): Promise<void> => opened.compare({ peer, store, yours })
   return { opened, meet, disowned, warnings }
@@ -53,6 +54,15 @@ describe('a peer\'s row store', () => {
     await meet({ id: stranger.id, position: 3n }, { peer: stranger.peer })
     expect(opened.remembers(stranger.peer)).toBe(true)
     expect(opened.remembers(peerNamed('never met'))).toBe(true)
+  })
+
+  test('is known from what its own node shows alone: a node without keys that joins with the id of another\'s, and shows it far ahead, has nobody told to forget', async () => {
+    const { opened, meet } = await keeper(memoryFiles(), new Map([[stranger.peer, { ...joinedRow('stranger'), storeId: bob.id }]]))
+    await meet({ id: bob.id, position: 7n })
+    await meet({ id: bob.id, position: 2n ** 63n }, { peer: stranger.peer })
+    await meet({ id: bob.id, position: 8n })
+    expect(opened.remembers(bob.peer)).toBe(true)
+    expect(opened.shownTo(bob.peer, { id: bob.id, position: 8n }).yours).toEqual({ id: bob.id, position: 8n })
   })
 
   test('is remembered though the disk takes no writes, and that is said', async () => {
