@@ -327,6 +327,14 @@ describe('a listing of versions', () => {
     expect(found).toEqual([...all, 'zz 2 latest', 'zz 1'])
   })
 
+  test('from a marker outside its prefix, or within a folder that it rolls up, shows nothing of that key: a right to list ends with its prefix', async () => {
+    const { store } = await full()
+    for (const versionId of ['null', 'null.99', 'f'.repeat(64)]) {
+      expect(shown(await store.listVersions('photos', { prefix: 'b', after: { key: 'a/1', versionId } })), versionId).toEqual(['b 2 latest', 'b 1'])
+      expect(shown(await store.listVersions('photos', { delimiter: '/', after: { key: 'a/1', versionId } })), versionId).toEqual(all.slice(5).filter((one) => !one.startsWith('d/')))
+    }
+  })
+
   test('misses no version that is replaced, or deleted, while it is made', async () => {
     for (const [first, act] of [[1, async (store: Objects) => put(store, 'two')], [2, async (store: Objects) => store.remove(target)]] as const) {
       const { world, store } = await worldOf()

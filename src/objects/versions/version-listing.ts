@@ -48,8 +48,8 @@ const concurrentReads = 16
 
 async function * everything (parts: ObjectParts, bucket: BucketRow, options: ListVersionsOptions): AsyncIterable<Shown> {
   const { prefix = '', delimiter = '', after, signal } = options
-  // an object of the name of a common prefix is shown as that, and not by itself
-  if (after?.versionId !== undefined && !isRolled(after.key, { prefix, delimiter })) yield * restOf(parts, bucket, { key: after.key, versionId: after.versionId }, { signal })
+  // whoever may list below a prefix asks behind what they like
+  if (after?.versionId !== undefined && isShownItself(after.key, { prefix, delimiter })) yield * restOf(parts, bucket, { key: after.key, versionId: after.versionId }, { signal })
   let batch: Named[] = []
   const shown = async (): Promise<readonly Shown[]> => (await Promise.all(batch.map(async (name) => shownOf(parts, bucket, name, { signal })))).flat()
   for await (const name of names(parts, bucket, options)) {
@@ -153,6 +153,9 @@ async function * keysOfVersions (parts: ObjectParts, bucket: BucketRow, { prefix
   }
   if (gathered !== undefined) yield gathered
 }
+
+/** Not what is outside the prefix, nor what is rolled up, be it an object of the name of a common prefix. */
+const isShownItself = (key: string, { prefix, delimiter }: { prefix: string, delimiter: string }): boolean => key.startsWith(prefix) && (delimiter === '' || !key.includes(delimiter, prefix.length))
 
 /** Whether a page ended with a common prefix of that name. */
 function isRolled (key: string, { prefix, delimiter }: { prefix: string, delimiter: string }): boolean {
