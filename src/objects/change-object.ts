@@ -1,5 +1,5 @@
 import { equals, fromHex, hexOf } from '../base/bytes.ts'
-import { Corrupt } from '../base/errors.ts'
+import { Corrupt, Unavailable, UnknownOutcome } from '../base/errors.ts'
 import { type RowAddress, tables } from '../tables/index.ts'
 import { archived, type Details, type Moved } from './versions/history.ts'
 import { checkKey } from './names.ts'
@@ -39,6 +39,7 @@ export async function changeObject<T> (parts: Pick<ObjectParts, 'registers' | 'w
     return found?.edition === kept.edition ? found.details : undefined
   }
   let written: Prepared = { revision: -1n, details: new Map() }
+  const markers: Array<Details['version']> = []
   for (;;) {
     const step: Outcome<T> = await parts.registers.change<Outcome<T>>(objectAddress(place), (value, revision) => {
       const row = value === undefined ? fresh : decodeObjectRow(value)
@@ -49,10 +50,17 @@ export async function changeObject<T> (parts: Pick<ObjectParts, 'registers' | 'w
       const next = withoutOrphans(withEditions(decided.to, written))
       if (next === row) return { kind: 'keep', result: decided }
       return isVacant(next) ? { kind: 'erase', result: decided } : { kind: 'write', value: encodeObjectRow(next), result: decided }
-    }, wait)
+    }, wait).catch(async (error: unknown) => {
+      // a condition failed; else it may have happened, or nothing can be written now
+      if (!(error instanceof Unavailable || error instanceof UnknownOutcome)) await forgetMarkers(parts, place, markers)
+      throw error
+    })
     switch (step.kind) {
-      case 'keep': return step.result
+      case 'keep':
+        await forgetMarkers(parts, place, markers)
+        return step.result
       case 'move':
+        await forgetMarkers(parts, place, markers.filter((marker) => !(step.to.details ?? []).some(({ version }) => isSameVersion(version, marker) && version.sequence === marker.sequence)))
         if (step.to.gone !== undefined) await forget(parts, place, step.to.gone)
         return step.result
       case 'write':
@@ -61,6 +69,7 @@ export async function changeObject<T> (parts: Pick<ObjectParts, 'registers' | 'w
         for (const of of step.details) {
           const done = await write(parts, place, of, wait)
           if (done !== undefined) written.details.set(nameOf(of.version), done)
+          if (of.isDeleteMarker) markers.push(of.version)
         }
         break
       case 'ask': {
@@ -138,10 +147,16 @@ export async function detailsOf ({ registers }: Pick<ObjectParts, 'registers'>, 
   return undefined
 }
 
+/** Delete markers that were written for a change that came too late, or took another place among the versions: nobody but this change knows of them. */
+async function forgetMarkers (parts: Pick<ObjectParts, 'registers' | 'warn'>, place: ObjectPlace, markers: ReadonlyArray<Details['version']>): Promise<void> {
+  for (const marker of markers) await forget(parts, place, marker)
+}
+
 /** What is left of it is debris that no listing shows; so failing costs a row. */
 async function forget ({ registers, warn }: Pick<ObjectParts, 'registers' | 'warn'>, place: ObjectPlace, gone: Pick<KeptVersion, 'sequence' | 'salt'>): Promise<void> {
+  const address = versionAddress(place, gone)
   try {
-    await registers.change<void>(versionAddress(place, gone), (value) => value === undefined ? { kind: 'keep', result: undefined } : { kind: 'erase', result: undefined })
+    await registers.change<void>(address, (value) => value === undefined ? { kind: 'keep', result: undefined } : { kind: 'erase', result: undefined })
   } catch (error) {
     warn('the row of a version that was removed stays behind', error)
   }

@@ -230,6 +230,28 @@ describe('a bucket that keeps versions', () => {
     expect(world.rowOf('k')?.dropped).toHaveLength(3)
   })
 
+  test('deletes at once leave one marker, and no row of those that came too late', async () => {
+    const { world, store } = await worldOf()
+    await put(store, 'one')
+    await Promise.all(Array.from({ length: 4 }, async () => store.remove(target)))
+    expect(shown(await store.listVersions('photos'))).toEqual(['k marker latest', 'k 3'])
+    expect(world.registers.valuesOf(tables.versions)).toHaveLength(2)
+    await Promise.all([store.remove(target), ...Array.from({ length: 4 }, async (_, i) => put(store, large(i))), store.remove(target)])
+    expect(world.registers.valuesOf(tables.versions)).toHaveLength(world.rowOf('k')?.kept?.length ?? 0)
+  })
+
+  test('of the null version that was brought back and is replaced, while keeping is suspended, no row stays', async () => {
+    const { world, store } = await worldOf({})
+    await put(store, 'null')
+    await store.setBucketSettings('photos', { versioning: 'enabled' })
+    const { versionId } = await put(store, 'two')
+    await store.remove(target, { versionId })
+    await store.setBucketSettings('photos', { versioning: 'suspended' })
+    await put(store, 'three')
+    expect(shown(await store.listVersions('photos'))).toEqual(['k 5 null latest'])
+    expect(world.registers.valuesOf(tables.versions)).toEqual([])
+  })
+
   test('conditions are about what is current, and a delete marker is nothing', async () => {
     const { store } = await worldOf()
     const first = await put(store, 'one')

@@ -77,9 +77,11 @@ const stubOf = (version: ArchivedVersion): KeptVersion => {
 /** Of what is current. `next`: the details of the newest kept version, if that is an object: it becomes current. */
 export function withoutCurrentVersion (row: ObjectRow, next: ArchivedVersion | undefined): Moved {
   const { current } = row
-  const gone = current?.sequence === undefined ? undefined : { ...current, sequence: current.sequence }
-  return { ...(gone === undefined ? {} : { gone }), row: withDropped(promoted({ ...row, current: undefined }, next), current) }
+  return { ...goneWith(current), row: withDropped(promoted({ ...row, current: undefined }, next), current) }
 }
+
+/** What has been kept once has a row of its own. */
+const goneWith = (current: CurrentVersion | undefined): Pick<Moved, 'gone'> => current?.sequence === undefined ? {} : { gone: { ...current, sequence: current.sequence } }
 
 /** Of one that is kept. `next` as above, needed where it is the delete marker on top. */
 export function withoutKept (row: ObjectRow, gone: KeptVersion, next: ArchivedVersion | undefined): Moved {
@@ -119,7 +121,7 @@ function pushedDown ({ row, ...rest }: Pick<Moved, 'row' | 'gone'>): Moved {
 
 /** There is one null version: a new one takes the place of the one before. */
 function withoutNull (row: ObjectRow): Pick<Moved, 'row' | 'gone'> {
-  if (row.current !== undefined && isNullVersion(row.current)) return { row: { ...row, current: undefined, dropped: droppedWith(row, row.current) } }
+  if (row.current !== undefined && isNullVersion(row.current)) return { ...goneWith(row.current), row: { ...row, current: undefined, dropped: droppedWith(row, row.current) } }
   const gone = keptOf(row).find(({ isNull }) => isNull)
   return gone === undefined ? { row } : { row: withDropped(withKept(row, keptOf(row).filter((other) => other !== gone)), gone), gone }
 }
