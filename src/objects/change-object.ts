@@ -156,6 +156,8 @@ async function forgetMarkers (parts: Pick<ObjectParts, 'registers' | 'warn'>, pl
 async function forget ({ registers, warn }: Pick<ObjectParts, 'registers' | 'warn'>, place: ObjectPlace, gone: Pick<KeptVersion, 'sequence' | 'salt'>): Promise<void> {
   const address = versionAddress(place, gone)
   try {
+    // most have none, and a change that finds none would leave its promise with a majority for good
+    if (await registers.read(address) === undefined) return
     await registers.change<void>(address, (value) => value === undefined ? { kind: 'keep', result: undefined } : { kind: 'erase', result: undefined })
   } catch (error) {
     warn('the row of a version that was removed stays behind', error)

@@ -8,17 +8,21 @@ import type { ObjectName, Removal, RemoveOptions } from './index.ts'
 import { keepingOf } from './versions/keeping.ts'
 import { byAgreedDate } from './versions/lock-dates.ts'
 import { demandUnlocked } from './versions/locks.ts'
-import { checkKey } from './names.ts'
 import { checkPrecondition, type CurrentVersion, isNullVersion, type KeptVersion, type ObjectRow } from './object-row.ts'
 import type { ObjectParts } from './ports.ts'
-import { foundIn } from './reading.ts'
+import { foundIn, rowOf } from './reading.ts'
 import type { Versions } from './versions/version.ts'
 
 export async function removeObject (parts: ObjectParts, buckets: Buckets, target: ObjectName, options: RemoveOptions = {}): Promise<Removal> {
-  checkKey(target.key)
-  const bucket = await buckets.active(target.bucket)
-  return options.versionId === undefined ? removeCurrent(parts, bucket, target, options) : removeVersion(parts, bucket, target, { ...options, versionId: options.versionId })
+  const { versionId, ifMatch, signal } = options
+  const { bucket, row } = await rowOf(parts, buckets, target, { signal })
+  // a change that finds no row, and makes none, would leave its promise with a majority for good
+  if (row === undefined && versionId !== undefined) { foundIn({ current: undefined }, versionId, parts.versions); return notThere(versionId) }
+  if (row === undefined && bucket.settings?.versioning === undefined) { checkPrecondition(row, { ifMatch }); return notThere() }
+  return versionId === undefined ? removeCurrent(parts, bucket, target, options) : removeVersion(parts, bucket, target, { ...options, versionId })
 }
+
+const notThere = (versionId?: string): Removal => ({ wasThere: false, ...(versionId === undefined ? {} : { versionId, isNullVersion: versionId === 'null' }), isDeleteMarker: false })
 
 /** Nothing is current any more. */
 async function removeCurrent (parts: ObjectParts, bucket: BucketRow, { key }: ObjectName, { ifMatch, signal }: RemoveOptions): Promise<Removal> {
@@ -30,7 +34,7 @@ async function removeCurrent (parts: ObjectParts, bucket: BucketRow, { key }: Ob
     if ('about' in keeping) return { kind: 'ask', about: keeping.about }
     const { marker: stub, ...to } = withDeleted(row, marker, keeping.versioning)
     if (stub !== undefined) return { kind: 'move', to, result: { wasThere, versionId: hexOf(parts.versions.idOf(stub)), isNullVersion: stub.isNull, isDeleteMarker: true } }
-    return wasThere ? { kind: 'move', to, result: { wasThere, isDeleteMarker: false } } : { kind: 'keep', result: { wasThere, isDeleteMarker: false } }
+    return wasThere ? { kind: 'move', to, result: { wasThere, isDeleteMarker: false } } : { kind: 'keep', result: notThere() }
   }, { signal })
 }
 
@@ -38,7 +42,7 @@ async function removeCurrent (parts: ObjectParts, bucket: BucketRow, { key }: Ob
 async function removeVersion (parts: ObjectParts, bucket: BucketRow, { key }: ObjectName, { versionId, ifMatch, signal, mayBypassGovernance }: RemoveOptions & { versionId: string }): Promise<Removal> {
   return byAgreedDate(parts, async (nowMs) => changeObject<Removal>(parts, placeIn(bucket, key), (row, details) => {
     const found = foundIn(row, versionId, parts.versions)
-    if (found === undefined) return { kind: 'keep', result: { wasThere: false, versionId, isNullVersion: versionId === 'null', isDeleteMarker: false } }
+    if (found === undefined) return { kind: 'keep', result: notThere(versionId) }
     if (ifMatch !== undefined) checkPrecondition(row, { ifMatch })
     return stepWithout(row, found, details, { ...parts, check: (attributes) => { demandUnlocked(attributes, { nowMs, mayBypassGovernance }) } })
   }, { signal }), { signal })

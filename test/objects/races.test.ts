@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { utf8 } from '../../src/base/bytes.ts'
-import { Conflict } from '../../src/base/errors.ts'
-import { type Objects, objectStore, type Preconditions } from '../../src/objects/index.ts'
+import { partitionCount, utf8 } from '../../src/base/bytes.ts'
+import { Conflict, InvalidInput } from '../../src/base/errors.ts'
+import { NothingToMatch, type Objects, objectStore, type Preconditions } from '../../src/objects/index.ts'
 import { objectWorld } from '../support/object-parts.ts'
-import { tableNodes } from '../support/table-nodes.ts'
+import { type TableNode, tableNodes } from '../support/table-nodes.ts'
 
 async function * bytesOf (text: string): AsyncIterable<Uint8Array> { await Promise.resolve(); yield utf8(text) }
 const target = { bucket: 'photos', key: 'k' }
@@ -16,9 +16,13 @@ async function twoNodes ({ isVersioned }: { isVersioned: boolean }): Promise<rea
 }
 
 function twoWithoutBuckets (): readonly [Objects, Objects] {
+  const [here, there] = storesOver(tableNodes(3).nodes)
+  return [here, there]
+}
+
+function storesOver (nodes: readonly TableNode[]): readonly [Objects, Objects, ...Objects[]] {
   const world = objectWorld()
-  const { nodes: [a, b] } = tableNodes(3)
-  return [a, b].map((node) => objectStore({ ...world.parts, registers: node?.registers as NonNullable<typeof node>['registers'] })) as unknown as readonly [Objects, Objects]
+  return nodes.map(({ registers }) => objectStore({ ...world.parts, registers })) as unknown as readonly [Objects, Objects, ...Objects[]]
 }
 
 async function outcomes (attempts: ReadonlyArray<Promise<unknown>>): Promise<{ won: number, refused: number }> {
@@ -110,4 +114,23 @@ test.each([false, true])('exactly one deletes what both have read, whether versi
     const { etag } = await there.put(target, bytesOf(round % 2 === 0 ? 'a' : 'more than eight bytes of content'), { wantsMd5: true })
     expect(await outcomes([here, there].map(async (node) => node.remove(target, { ifMatch: etag })))).toEqual({ won: 1, refused: 1 })
   }
+})
+
+test('to remove what is not there, or what was never kept of a version, leaves no row that says nothing: nobody would ever take it away', async () => {
+  const { nodes } = tableNodes(3)
+  const [here] = storesOver(nodes)
+  const promisedAlone = async (): Promise<number> => {
+    let count = 0
+    for (const { store } of nodes) for (let partition = 0; partition < partitionCount; partition++) for await (const { accepted } of store.rows(partition)) if (accepted === undefined) count++
+    return count
+  }
+  await here.createBucket('photos')
+  const never = { ...target, key: 'never' }
+  for (const versionId of [undefined, 'null']) expect((await here.remove(never, { versionId })).wasThere).toBe(false)
+  await expect(here.remove(never, { versionId: 'no id' })).rejects.toThrow(InvalidInput)
+  await expect(here.remove(never, { ifMatch: '*' })).rejects.toThrow(NothingToMatch)
+  await here.setBucketSettings('photos', { versioning: 'enabled' })
+  const { versionId } = await here.put(target, bytesOf('one'))
+  expect((await here.remove(target, { versionId })).wasThere).toBe(true)
+  expect(await promisedAlone()).toBe(0)
 })
