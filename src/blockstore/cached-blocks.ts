@@ -1,7 +1,7 @@
 import { type Cid, cidOf, parseCid } from '../base/cid.ts'
 import { MalformedBytes } from '../base/bytes.ts'
 import { FileMissing, type Files, isReadFault } from '../disk/index.ts'
-import { BlockCorrupt, BlockMissing, type Blocks } from './index.ts'
+import { BlockCorrupt, BlockMissing, type Blocks, orUnseen } from './index.ts'
 
 /**
  * Fetched blocks, kept as long as there is room, the least lately used first to go. Nothing here is promised: not synced, thrown away at will, and a copy
@@ -48,15 +48,18 @@ class Cache implements BlockCache {
   get bytes (): number { return this.#bytes }
 
   async load (): Promise<void> {
-    for await (const { name: shard } of this.#files.list(folder)) {
-      for await (const { name, sizeBytes } of this.#files.list(`${folder}/${shard}`)) {
-        const cid = parsed(name)
-        if (cid === undefined) await this.#files.remove(`${folder}/${shard}/${name}`) // left by a crash
-        else this.#note(cid, sizeBytes)
-      }
-    }
+    // what cannot be read is not there
+    for await (const { name } of this.#files.list(folder)) await this.#loadFolder(`${folder}/${name}`).catch(orUnseen)
     await this.#evict()
     await this.#makeRoom(0)
+  }
+
+  async #loadFolder (path: string): Promise<void> {
+    for await (const { name, sizeBytes } of this.#files.list(path)) {
+      const cid = parsed(name)
+      if (cid === undefined) await this.#files.remove(`${path}/${name}`) // left by a crash
+      else this.#note(cid, sizeBytes)
+    }
   }
 
   async get (cid: Cid): Promise<Uint8Array> {

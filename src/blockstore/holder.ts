@@ -6,6 +6,7 @@ import { KeyedQueue } from '../base/keyed-queue.ts'
 import type { KeyValue } from '../disk/index.ts'
 import type { DiskBlocks } from './disk-blocks.ts'
 import { condemnedKeyOf, deadKeyOf, forget, longDeadKeyOf } from './condemned.ts'
+import { orUnseen } from './index.ts'
 import { asideReferenceKind, type BlockReference, digestOfCode, isSameSum, isUnchecked, referenceKeyOf, referenceOf, referencesTo, referenceValueOf, sumOfReferences } from './references.ts'
 import { type Shard, type ShardKey, shardKeyOf, type ShardName } from './shard.ts'
 
@@ -162,7 +163,7 @@ class Holder implements BlockHolder {
 
   async presence (cids: readonly Cid[]): Promise<readonly BlockPresence[]> {
     return Promise.all(cids.map(async (cid) => {
-      const [isHere, isCondemned, { digest: references }] = await Promise.all([this.#blocks.has(cid), this.#isCondemned(cid), sumOfReferences(this.#index, cid)])
+      const [isHere, isCondemned, { digest: references }] = await Promise.all([this.#blocks.has(cid).catch(orUnseen), this.#isCondemned(cid), sumOfReferences(this.#index, cid)])
       if (!isHere || isCondemned) return { state: 'absent', references }
       await this.#blocks.settled(cid)
       return { state: this.#proven.has(cid) ? 'verified' : 'held', references }
@@ -214,7 +215,7 @@ class Holder implements BlockHolder {
       const references = digestOfCode(await sumOfReferences(this.#index, cid), { k, m })
       if (await this.#isCondemned(cid)) return { indexes, references }
       for await (const name of this.#blocks.shards.of(cid)) {
-        if (name.k !== k || name.m !== m || !await this.#blocks.shards.has(name)) continue
+        if (name.k !== k || name.m !== m || !await this.#blocks.shards.has(name).catch(orUnseen)) continue
         await this.#blocks.shards.settled(name)
         indexes.add(name.index)
       }

@@ -1,5 +1,6 @@
 import type { Cid } from '../base/cid.ts'
 import { Corrupt, NotFound, Refused } from '../base/errors.ts'
+import { isReadFault } from '../disk/index.ts'
 import type { Shard, ShardName } from './shard.ts'
 
 /**
@@ -16,6 +17,12 @@ export interface Blocks {
   /** Absent is fine. */
   delete (cid: Cid): Promise<void>
   list (): AsyncIterable<Cid>
+}
+
+/** For who looks at many: one file of which the disk tells nothing, not even that it is there, is a copy that cannot be had, and holds up none of the others. */
+export function orUnseen (error: unknown): false {
+  if (!isReadFault(error)) throw error
+  return false
 }
 
 /** Shards of blocks. One contract suite runs on every implementation. */

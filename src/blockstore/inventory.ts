@@ -2,7 +2,7 @@ import { compareBytes, concat } from '../base/bytes.ts'
 import { type Cid, cidOfDigest, digestOf } from '../base/cid.ts'
 import type { KeyValue } from '../disk/index.ts'
 import { deadKind, deadReferencesTo } from './condemned.ts'
-import type { Blocks, Shards } from './index.ts'
+import { type Blocks, orUnseen, type Shards } from './index.ts'
 import { type FormName, formNameOf, noReferences, referenceKind, referenceOf, type ReferenceSum, sumOfReferences, withReference } from './references.ts'
 import type { ShardName } from './shard.ts'
 
@@ -38,7 +38,7 @@ const digestLength = 32
 export function blockInventory ({ blocks, index }: { blocks: Pick<Blocks, 'has'> & { readonly shards: Pick<Shards, 'of' | 'has'> }, index: Pick<KeyValue, 'get' | 'keys' | 'entries'> }): Inventory {
   const shardsHere = async (cid: Cid): Promise<readonly ShardName[]> => {
     const found: ShardName[] = []
-    for await (const name of blocks.shards.of(cid)) if (await blocks.shards.has(name)) found.push(name)
+    for await (const name of blocks.shards.of(cid)) if (await blocks.shards.has(name).catch(orUnseen)) found.push(name)
     return found
   }
   return {
@@ -70,13 +70,13 @@ export function blockInventory ({ blocks, index }: { blocks: Pick<Blocks, 'has'>
       return {
         items: await Promise.all(items.map(async ({ digest, isSmall, hasShards, sum, dead }) => {
           const cid = cidOfDigest(digest)
-          return { cid, isHere: isSmall || await blocks.has(cid), shards: hasShards ? await shardsHere(cid) : [], references: sum, dead }
+          return { cid, isHere: isSmall || await blocks.has(cid).catch(orUnseen), shards: hasShards ? await shardsHere(cid) : [], references: sum, dead }
         })),
         next: isMore ? items.at(-1)?.digest : undefined,
       }
     },
     async find (cid) {
-      const [isHere, shards, references, dead] = await Promise.all([blocks.has(cid), shardsHere(cid), sumOfReferences(index, cid), countOf(index.keys(deadReferencesTo(cid)))])
+      const [isHere, shards, references, dead] = await Promise.all([blocks.has(cid).catch(orUnseen), shardsHere(cid), sumOfReferences(index, cid), countOf(index.keys(deadReferencesTo(cid)))])
       return { cid, isHere, shards, references, dead }
     },
     async sizeOf (cid, forms) {

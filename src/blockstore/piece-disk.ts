@@ -1,6 +1,6 @@
 import { StoreFull } from '../base/errors.ts'
 import { type Files, type KeyValue, SyncFailed } from '../disk/index.ts'
-import { StoreReadOnly } from './index.ts'
+import { orUnseen, StoreReadOnly } from './index.ts'
 
 export interface PieceDiskOptions {
   readonly files: Files
@@ -52,8 +52,8 @@ export class PieceDisk {
     for (const path of Object.values(pieceRoots)) await files.ensureFolder(path)
     // all at once: a new folder for nearly every piece would cost each of them two syncs more
     await files.ensureFolders(letters.flatMap((outer) => [`${large}/${outer}`, ...letters.map((inner) => `${large}/${outer}/${inner}`)]))
-    // debris of a crash stands in this one folder
-    for await (const { name } of files.list(temporary)) await files.remove(`${temporary}/${name}`)
+    // debris of a crash stands in this one folder, and what the disk does not let go of it is in nobody's way
+    await emptied(files, temporary).catch(orUnseen)
     return new PieceDisk(options)
   }
 
@@ -121,6 +121,10 @@ export class PieceDisk {
 
   hold (bytes: number): void { this.#heldBytes += bytes }
   wrote (bytes: number): void { this.#writtenBytes += bytes }
+}
+
+async function emptied (files: Files, folder: string): Promise<void> {
+  for await (const { name } of files.list(folder)) await files.remove(`${folder}/${name}`).catch(orUnseen)
 }
 
 const takesNoWrites = ({ message }: SyncFailed): string => `${message}. Check the disk, then start the node again`

@@ -3,6 +3,7 @@ import type { Cid } from '../base/cid.ts'
 import { type Clock, deadline } from '../base/clock.ts'
 import { StoreFull } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
+import { isReadFault } from '../disk/index.ts'
 import { type CondemnedBlocks, isSameRun, type Since } from '../blockstore/condemned.ts'
 import { formsHere, type Inventory, type InventoryItem } from '../blockstore/inventory.ts'
 import { type FormName, formNameOf, isWanted } from '../blockstore/references.ts'
@@ -342,13 +343,13 @@ export class Collector {
     return each.size === 0 ? new Map() : this.#parts.deathsOf([...each.values()], { turn: this.#turn, signal })
   }
 
-  /** A disk without room for a mark must not keep the others from being taken away, which is what makes room. */
+  /** A disk without room for a mark, or with a file that it does not let go, must not keep the others from being taken away, which is what makes room. */
   async #unlessFull<T> (change: () => Promise<T>): Promise<T | 'full'> {
     try {
       return await change()
     } catch (error) {
-      if (!(error instanceof StoreFull)) throw error
-      this.#parts.warn('what is dead could not be marked now: the disk is full', error)
+      if (!(error instanceof StoreFull) && !isReadFault(error)) throw error
+      this.#parts.warn(error instanceof StoreFull ? 'what is dead could not be marked now: the disk is full' : 'what is dead could not be taken away: the disk does not let it go', error)
       return 'full'
     }
   }

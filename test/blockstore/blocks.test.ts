@@ -535,6 +535,19 @@ describe('the cache', () => {
     expect([await held(), cache.bytes]).toEqual([0, 0])
   })
 
+  test('has nothing of a folder that cannot be listed, nor is the debris of a crash that cannot be removed in the way (the node did not start for it)', async () => {
+    const files = memoryFiles()
+    await (await openBlockCache({ files, limitBytes: 1e6 })).put(cidOf(large), large)
+    await files.write('blocks/tmp/1-1', large)
+    const fault = (): never => { throw Object.assign(new Error('EUCLEAN: structure needs cleaning'), { code: 'EUCLEAN' }) }
+    const failing = { ...files, list: (path: string) => path.startsWith('cache/') ? fault() : files.list(path), remove: async (path: string) => path === 'blocks/tmp/1-1' ? fault() : files.remove(path) }
+    const again = await openBlockCache({ files: failing, limitBytes: 1e6 })
+    await expect(again.get(cidOf(large))).rejects.toThrow(BlockMissing)
+    await again.put(cidOf(large), large)
+    expect(await again.get(cidOf(large))).toEqual(large)
+    await (await openOn({ ...newDisk(), files: failing })).put(cidOf(large), large)
+  })
+
   test('finds its blocks again after a restart, and takes a rotten one for a missing one', async () => {
     const files = memoryFiles()
     await (await openBlockCache({ files, limitBytes: 1e6 })).put(cidOf(large), large)

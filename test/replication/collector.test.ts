@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { hexOf, utf8 } from '../../src/base/bytes.ts'
-import { type Cid, cidOf } from '../../src/base/cid.ts'
+import { compareBytes, hexOf, utf8 } from '../../src/base/bytes.ts'
+import { type Cid, cidOf, digestOf } from '../../src/base/cid.ts'
 import { hash } from '../../src/base/hash.ts'
 import { KeyedQueue } from '../../src/base/keyed-queue.ts'
 import { type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
@@ -166,6 +166,24 @@ describe('the collector', () => {
     expect(blocks.stats()).toMatchObject({ count: 1, bytes: 50_000 })
     expect((await world({ disk })).blocks.stats()).toMatchObject({ count: 1, bytes: 50_000 })
     expect(found()).toMatchObject({ condemnedBlocks: 0 })
+  })
+
+  test('goes on behind a file that the disk does not let go (what was dead behind it stayed for ever)', async () => {
+    const { holder, die, pass, time, disk, blocks, found } = await world()
+    const files = Array.from({ length: 3 }, (_, i) => noiseBytes(50_000, i))
+    for (const [i, one] of files.entries()) await holder.store(cidOf(one), one, version(`version ${i}`))
+    const rotten = cidOf(files.toSorted((a, b) => compareBytes(digestOf(cidOf(a)), digestOf(cidOf(b))))[0] as Uint8Array)
+    const size = disk.files.size.bind(disk.files)
+    disk.files.size = async (path) => {
+      if (path.endsWith(rotten)) throw Object.assign(new Error('EBADMSG: bad message'), { code: 'EBADMSG' })
+      return size(path)
+    }
+    for (const i of files.keys()) die(`version ${i}`)
+    await pass()
+    time.nowMs += graceMs
+    await pass()
+    expect(blocks.stats()).toMatchObject({ count: 1 })
+    expect(found()).toMatchObject({ condemnedBlocks: 1 })
   })
 
   test('takes nothing away while the layout moves, and does not say that somebody does not answer', async () => {

@@ -132,6 +132,23 @@ describe('a copy that is missing', () => {
     expect(await world.holdersOf(cid)).toEqual(ids(b, c))
   })
 
+  test('for the disk tells nothing of its file is told as short, and holds up nothing else (repair stood before it for ever, and nobody was told what is here)', async () => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    const [rotten, other] = [await world.put([a, b, c], 'a block'), await world.put([a, b], 'another')]
+    const size = a.files.size.bind(a.files)
+    a.files.size = async (path) => {
+      if (path.endsWith(rotten)) throw Object.assign(new Error('EUCLEAN: structure needs cleaning'), { code: 'EUCLEAN' })
+      return size(path)
+    }
+    await world.sweep(a)
+    expect(await c.blocks.has(other)).toBe(true)
+    expect(found(a)).toMatchObject({ shortBlocks: 1, versionsAtRisk: 1 })
+    await world.sweep(b)
+    expect(found(b)).toMatchObject({ shortBlocks: 1, versionsAtRisk: 1 })
+    expect((await b.peers.presence(a.self, [rotten, other], {})).map(({ state }) => state)).toEqual(['absent', 'verified'])
+  })
+
   test('and was the only one, on a node that was to bring it away, is told as gone (nobody told it: whom it belongs to had never heard of it)', async () => {
     const world = await repairNodes(3)
     const [, b] = world.nodes as Four

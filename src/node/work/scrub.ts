@@ -208,7 +208,12 @@ export class Scrub {
     switch (phase) {
       case 'tables': return this.#table(after, found)
       case 'files': return this.#numbered(after, { until: pieceFolders, atOnce: scrubLimits.folders, each: async (at) => {
-        found.enteredFiles += await blocks.blocks.enterFolder(at)
+        found.enteredFiles += await blocks.blocks.enterFolder(at).catch((error: unknown) => {
+          if (!isReadFault(error)) throw error
+          found.damagedFiles++
+          this.#parts.warn('a folder of blocks cannot be read', error)
+          return 0
+        })
         return scrubLimits.itemBytes
       } })
       case 'blocks': {

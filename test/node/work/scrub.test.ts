@@ -6,6 +6,7 @@ import { type Cid, cidOf, digestOf } from '../../../src/base/cid.ts'
 import { seededRandom } from '../../../src/base/random.ts'
 import { type DiskBlocks, openDiskBlocks } from '../../../src/blockstore/disk-blocks.ts'
 import { type BlockHolder, blockHolder } from '../../../src/blockstore/holder.ts'
+import { pieceFolderAt } from '../../../src/blockstore/piece-disk.ts'
 import { blockInventory } from '../../../src/blockstore/inventory.ts'
 import { asideReferenceKind, referenceKeyOf } from '../../../src/blockstore/references.ts'
 import { levelFilesIn } from '../../../src/disk/level-damage.ts'
@@ -123,6 +124,23 @@ describe('scrub', () => {
     expect([failures, scrub.status().last?.found]).toMatchObject([1, { wrongPieces: 1 }])
     expect(of.reported).toEqual([cidOf(large)])
     expect(await of.blocks.has(cidOf(large))).toBe(false)
+  })
+
+  test('goes on behind a file of which the disk tells nothing at all, and behind a folder that cannot be listed (the pass stood at it for ever)', async () => {
+    const of = await world()
+    for (const bytes of [small, large, other]) await of.holder.store(cidOf(bytes), bytes, reference)
+    const { files } = of.disk
+    const fault = (): never => { throw Object.assign(new Error('EUCLEAN: structure needs cleaning'), { code: 'EUCLEAN' }) }
+    const before = { ...files }
+    const isRotten = (path: string): boolean => path.endsWith(cidOf(large))
+    files.read = async (path) => isRotten(path) ? fault() : before.read(path)
+    files.size = async (path) => isRotten(path) ? fault() : before.size(path)
+    files.rename = async (from, to) => isRotten(from) ? fault() : before.rename(from, to)
+    files.list = (path) => path === pieceFolderAt(7) ? fault() : before.list(path)
+    const { found } = await passOf(of)
+    // the one of which nothing is told is missing, and repair's
+    expect(found).toMatchObject({ pieces: 2, wrongPieces: 0, damagedFiles: 1 })
+    expect(of.warnings).toContain('a folder of blocks cannot be read')
   })
 
   test('enters files that the index has lost, so that they are counted, listed and looked at', async () => {
