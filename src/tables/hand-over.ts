@@ -1,7 +1,7 @@
 import { equals, partitionOf } from '../base/bytes.ts'
 import { Corrupt } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
-import { compareBallots, highestBallot, isSameBallot } from './ballot.ts'
+import { ballotLimits, compareBallots, highestBallot, isSameBallot } from './ballot.ts'
 import { clearPartition } from './clear-rows.ts'
 import { enoughOthers, isMajority } from './electorate.ts'
 import { type Ballot, isClear, type RowCodec, type RowStore, type StoredRow, type TableNumber } from './index.ts'
@@ -32,7 +32,7 @@ export const handOverLimits = {
 
 export interface HandOverPorts {
   readonly self: PeerId
-  readonly store: Pick<RowStore, 'get' | 'clear' | 'fill' | 'restore' | 'raiseFloor' | 'lostPartitions'>
+  readonly store: Pick<RowStore, 'get' | 'clear' | 'fill' | 'restore' | 'raiseFloor' | 'lostPartitions' | 'nextCounter'>
   readonly replica: TableReplica
   readonly codec: Pick<RowCodec, 'ballotOf' | 'verify' | 'stored'>
   /** Asks another replica. */
@@ -44,6 +44,8 @@ export interface HandOverPorts {
   readonly settle: RowSettler | undefined
   /** Whether a record of this peer may be stored here: who cannot check a vote tag takes sealed rows from members alone. */
   readonly isTakenFrom: (peer: PeerId, table: TableNumber) => boolean
+  /** Holds the data key, so may propose. */
+  readonly isMember: (peer: PeerId) => boolean
   readonly warn: (message: string, cause: unknown) => void
   /** These partitions are about to be in service again. */
   readonly restoring: (partitions: readonly number[]) => void
@@ -68,6 +70,8 @@ export class HandOver {
   #left: number[] = []
   /** Who has told all its clear rows, under this version. */
   #clearRows = new Map<PeerId, Told>()
+  /** The highest counter that this node and members have come to, as far as they have told it. */
+  #knownCounter: bigint | undefined
 
   constructor (ports: HandOverPorts) { this.#ports = ports }
 
@@ -115,7 +119,7 @@ export class HandOver {
     const floors: Array<readonly [partition: number, floor: Ballot]> = []
     const restorations = new Restorations(this.#ports, takeover.version)
     for (const partition of partitions) {
-      const digests = takeover.from(partition).flatMap((peer) => { const digest = told.get(peer)?.digests.get(partition); return digest === undefined ? [] : [{ peer, digest }] })
+      const digests = await this.#likely(takeover.from(partition).flatMap((peer) => { const digest = told.get(peer)?.digests.get(partition); return digest === undefined ? [] : [{ peer, digest }] }))
       // what one partition does not allow is no reason to leave the others
       const empty = takeover.isOfAll === true && partition !== clearPartition ? takeover.from(partition).filter((peer) => told.get(peer)?.lost.has(partition) === true || (peer === self && restoring.has(partition))) : []
       const isDone = await this.#takePartition(takeover, { partition, isRestoring: restoring.has(partition), digests, empty, own: own.digests.get(partition), restorations, floors }, signal).catch((error: unknown) => {
@@ -140,7 +144,7 @@ export class HandOver {
       if (isNothingNew({ digest })) continue
       const ballots = await this.#ballotsAt(takeover, peer, partition, signal)
       // what it was proven to have its index may have lost since; rows only come while they are taken over
-      if (ballots === undefined || ballots === 'lost' || ballots.held.length < digest.count) continue
+      if (ballots === undefined || ballots === 'lost' || ballots.held.length < digest.count || !await this.#isLikely(peer, ballots.floor)) continue
       heard.add(peer)
       floors.push(ballots.floor)
       held.push(...ballots.held.filter(({ table }) => isClear(table) === (partition === clearPartition)))
@@ -161,6 +165,27 @@ export class HandOver {
     if (!await this.#deliver(takeover, held, signal)) return false
     if (floor !== undefined) toRaise.push([partition, floor])
     return true
+  }
+
+  /** Those whose floor may be one; members first, for the others' are held against theirs. */
+  async #likely (digests: ReadonlyArray<{ readonly peer: PeerId, readonly digest: PartitionDigest }>): Promise<Array<{ peer: PeerId, digest: PartitionDigest }>> {
+    const { isMember } = this.#ports
+    const likely: Array<{ peer: PeerId, digest: PartitionDigest }> = []
+    for (const told of digests.toSorted((a, b) => Number(isMember(b.peer)) - Number(isMember(a.peer)))) if (await this.#isLikely(told.peer, told.digest.floor)) likely.push(told)
+    return likely
+  }
+
+  /**
+   * Whether a peer may have promised so much. Only members propose, so whoever holds no key has promised nothing far beyond what they have come to; and raised to that, this node would refuse the rows of the
+   * partition to everybody, for good.
+   */
+  async #isLikely (peer: PeerId, floor: Ballot | undefined): Promise<boolean> {
+    const { self, store, isMember } = this.#ports
+    if (floor === undefined) return true
+    this.#knownCounter ??= await store.nextCounter(0n)
+    const isOfMember = peer === self || isMember(peer)
+    if (isOfMember && floor.counter > this.#knownCounter) this.#knownCounter = floor.counter
+    return isOfMember || floor.counter <= this.#knownCounter + ballotLimits.maxCounterJump
   }
 
   /** Each row to the own replica, as the accept that got lost. Whether it has all of them now, or higher ones. */
@@ -214,8 +239,14 @@ export class HandOver {
     await Promise.all(others.map(async (peer) => {
       const whole = known.get(peer) ?? await this.#ballotsAt(takeover, peer, clearPartition, signal)
       if (whole === undefined) return
-      if (whole !== 'lost') { known.set(peer, whole); told.set(peer, whole); return }
+      if (whole !== 'lost') {
+        if (!await this.#isLikely(peer, whole.floor)) return
+        known.set(peer, whole)
+        told.set(peer, whole)
+        return
+      }
       const some = await this.#ballotsAt(takeover, peer, partition, signal)
+      if (some !== undefined && some !== 'lost' && !await this.#isLikely(peer, some.floor)) return
       if (some === 'lost' && takeover.isOfAll === true) told.set(peer, { held: [], floor: undefined })
       else if (some !== undefined && some !== 'lost') told.set(peer, some)
     }))

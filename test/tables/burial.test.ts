@@ -187,7 +187,7 @@ describe('a replica that takes a partition over', () => {
     const settled: unknown[] = []
     const from = cluster.nodes.slice(0, 3).map(({ self }) => self)
     const handOver = new HandOver({
-      ...fresh, codec: plainCodec, settle: async (one) => { settled.push(one) }, isTakenFrom: () => true, restoring: () => {}, restored: async () => {},
+      ...fresh, codec: plainCodec, settle: async (one) => { settled.push(one) }, isTakenFrom: () => true, isMember: () => true, restoring: () => {}, restored: async () => {},
       ask: async (peer, request, options) => await fresh.peers.ask(peer, request, options),
       warn: () => {}, whileAt: async (_version, act) => { await act(); return true }, takeover: () => ({ version: 1n, partitions: [partition], restoring: new Set(isLost ? [partition] : []), from: () => from }),
     })

@@ -91,7 +91,7 @@ describe('a death', () => {
       const from = world.nodes.slice(0, 3).map((node) => node.self)
       const handOver = new HandOver({
         self, store, replica, codec: plainCodec, takeover: () => ({ version: 2n, partitions: [partition], restoring: new Set(restoring ? [partition] : []), from: () => from }),
-        ask: async (peer, request, wait) => peers.ask(peer, request, wait), settle: registers.settle, isTakenFrom: () => true, restoring: () => {}, restored: async () => {}, warn: () => {}, whileAt: async (_version, act) => { await act(); return true },
+        ask: async (peer, request, wait) => peers.ask(peer, request, wait), settle: registers.settle, isTakenFrom: () => true, isMember: () => true, restoring: () => {}, restored: async () => {}, warn: () => {}, whileAt: async (_version, act) => { await act(); return true },
       })
       while (await handOver.step() === 'busy');
       expect(handOver.remaining().partitions).toBe(0)

@@ -42,7 +42,7 @@ class Changing {
     const takeover: Takeover = { version: 2n, partitions: [...new Set([...keys.map((of) => partitionOfTable({ table: of.table, rowKey: rowKeyOf(of) })), ...restoring])], restoring: new Set(restoring), from: () => from, isOfAll: left !== undefined }
     return new HandOver({
       self, store, replica, codec: plainCodec, takeover: () => takeover, ask: async (peer, request, wait) => peers.ask(peer, request, wait),
-      settle: isKeyless ? undefined : registers.settle, isTakenFrom: (peer, table) => !isKeyless || table >= 16 || isMember(peer), restoring: (partitions) => { replica.refilled(partitions); rebuild?.returning(partitions) }, restored, warn: () => {},
+      settle: isKeyless ? undefined : registers.settle, isTakenFrom: (peer, table) => !isKeyless || table >= 16 || isMember(peer), isMember, restoring: (partitions) => { replica.refilled(partitions); rebuild?.returning(partitions) }, restored, warn: () => {},
       whileAt: async (_version, act) => { if (!isFollowed) await act(); return !isFollowed },
     })
   }
@@ -91,6 +91,21 @@ describe('a new replica', () => {
     all.begin()
     expect(await run(all.handOver(d, [of]))).toBe(0)
     expect([await prepared(d, 2n, 1_000n), await prepared(d, 2n, 1_001n)]).toEqual(['refused', 'promised'])
+  })
+
+  test.each([['row', tables.objects], ['row', tables.members]] as const)('is told no floor far beyond what members know of by one without keys: it would refuse its rows to everybody, for good (%s of table %i)', async (key, table) => {
+    const all = new Changing()
+    const of = address(key, table)
+    await all.put(key, { table })
+    await all.node(c).store.raiseFloor([partitionOfTable({ table, rowKey: rowKeyOf(of) }), { counter: 2n ** 60n, proposer: keyOf(all.node(c).self) }])
+    all.begin()
+    const handOver = all.handOver(d, [of], { isMember: (peer) => peer !== all.node(c).self })
+    all.world.dead.add(all.node(b).self)
+    expect(await run(handOver)).toBe(1)
+    all.world.dead.clear()
+    expect(await run(handOver)).toBe(0)
+    const { self } = all.node(a)
+    expect(await all.node(d).replica.answer(self, { version: 2n, kind: 'prepare', table, rowKey: rowKeyOf(of), ballot: { counter: 1_000n, proposer: keyOf(self) } })).toMatchObject({ kind: 'promised' })
   })
 
   test('has its disk wait once for all that was promised of some partitions', async () => {

@@ -102,7 +102,7 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
   const handOver: HandOver = new HandOver({
     self, store: rows, replica, codec, takeover: () => takeovers.of(state.layout), whileAt: async (version, act) => state.whileAt(version, act),
     ask: async (peer, request, wait) => peers.ask(peer, request, wait),
-    settle, isTakenFrom: (peer, table) => !isKeyless || isSelfProving(table) || state.isMember(peer), warn,
+    settle, isTakenFrom: (peer, table) => !isKeyless || isSelfProving(table) || state.isMember(peer), isMember: (peer) => state.isMember(peer), warn,
     restoring: (partitions) => {
       replica.refilled(partitions)
       parts.rebuild?.returning(partitions)
