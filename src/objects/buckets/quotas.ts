@@ -39,7 +39,7 @@ export class Quotas {
     if (count.isDue(clock)) await waited(clock, count.again(this.#parts, bucket), count.isKnown ? 0 : quotaLimits.firstCountMs)
     if (fits(count, bucket, wanted)) { take(count); return }
     // what was removed since may have made room
-    await waited(clock, count.again(this.#parts, bucket), quotaLimits.recountMs)
+    await waited(clock, count.anew(this.#parts, bucket), quotaLimits.recountMs)
     if (fits(count, bucket, wanted)) { take(count); return }
     const used = `it has ${count.bytes} bytes in ${count.objects} objects${count.partBytes === 0 ? '' : ` and uploads that are under way (${count.partBytes})`}`
     throw new QuotaExceeded(`bucket "${bucket.name}" is full: ${used}, and may have ${quotaBytes === undefined ? '' : `${quotaBytes} bytes`}${quotaBytes === undefined || quotaObjects === undefined ? '' : ' and '}${quotaObjects === undefined ? '' : `${quotaObjects} objects`}; nothing was stored`)
@@ -85,6 +85,7 @@ class Count {
   readonly #claimed = { bytes: 0, objects: 0 }
   #last: { readonly atMs: number, readonly tookMs: number } | undefined
   #counting: Promise<void> | undefined
+  #next: Promise<void> | undefined
   /** Of `bytes`, as it was last counted: of uploads under way. */
   partBytes = 0
 
@@ -119,6 +120,15 @@ class Count {
       .catch((error: unknown) => { parts.warn(`bucket "${bucket.name}" could not be counted for its quota`, error) })
       .finally(() => { this.#counting = undefined })
     return this.#counting
+  }
+
+  /** By a count that begins after the call: the one under way may have counted already what has been removed since. */
+  async anew (parts: Omit<ObjectParts, 'quotas'>, bucket: BucketRow): Promise<void> {
+    this.#next ??= (this.#counting ?? Promise.resolve()).then(async () => {
+      this.#next = undefined
+      return this.again(parts, bucket)
+    })
+    return this.#next
   }
 
   async #count (parts: Omit<ObjectParts, 'quotas'>, bucket: BucketRow): Promise<void> {

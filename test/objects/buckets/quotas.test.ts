@@ -3,6 +3,7 @@ import { utf8 } from '../../../src/base/bytes.ts'
 import { NotFound } from '../../../src/base/errors.ts'
 import { type Objects, objectStore, QuotaExceeded, type SettingsChange } from '../../../src/objects/index.ts'
 import { quotaLimits } from '../../../src/objects/buckets/quotas.ts'
+import { tables } from '../../../src/tables/index.ts'
 import { objectWorld } from '../../support/object-parts.ts'
 import { registersWith } from '../../support/other-registers.ts'
 
@@ -70,6 +71,29 @@ describe('a bucket with a quota', () => {
     await put(store, 'b', 30)
     await store.remove({ bucket: 'photos', key: 'b' })
     await put(store, 'c', 25)
+  })
+
+  test('has room again for who comes after something is removed, though it is just being counted with that', async () => {
+    const { world, nodeOf } = await worldOf({ quotaObjects: 1 })
+    let held: Promise<void> | undefined
+    const counted = Promise.withResolvers<void>()
+    const store = nodeOf({ ...world.parts, registers: registersWith(world.parts.registers, { list: async (request, options) => {
+      const page = await world.parts.registers.list(request, options)
+      if (request.table === tables.objects) { counted.resolve(); await held }
+      return page
+    } }) })
+    await put(store, 'a', 1)
+    const gate = Promise.withResolvers<void>()
+    held = gate.promise
+    const refused = put(store, 'b', 1)
+    const refusal = expect(refused).rejects.toThrow(QuotaExceeded)
+    await counted.promise
+    await store.remove({ bucket: 'photos', key: 'a' })
+    const next = put(store, 'c', 1)
+    await new Promise((resolve) => { setImmediate(resolve) })
+    gate.resolve()
+    await refusal
+    await next
   })
 
   test('is counted anew for what other nodes put, though not for every put', async () => {
