@@ -3,6 +3,8 @@ import { utf8 } from '../../src/base/bytes.ts'
 import { WrongOffset } from '../../src/objects/index.ts'
 import { appendLimits, partBytesAt } from '../../src/objects/uploads/append.ts'
 import { uploadLimits } from '../../src/objects/uploads/index.ts'
+import { tables } from '../../src/tables/index.ts'
+import { registersWith } from '../support/other-registers.ts'
 import { bytesOf, leastAppendedBytes, target, textOf, uploadWorld } from '../support/upload-nodes.ts'
 
 async function begun () {
@@ -56,6 +58,23 @@ describe('one stream in several requests', () => {
     for (const outcome of race) if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ constructor: WrongOffset, offset })
     await node.uploads.finish(target, uploadId, { sizeBytes: offset })
     expect(await textOf(node)).toBe(`one ${texts[winner]}`)
+  })
+
+  test('is whole up to where it is told and finished, though a listing has a part and not the one that came before it', async () => {
+    let hidden = 0
+    const world = await uploadWorld({ wrap: (registers) => registersWith(registers, { list: async (request, options) => {
+      const page = await registers.list(request, options)
+      return { ...page, entries: page.entries.filter(({ name }) => request.table !== tables.uploads || name.at(-1) !== hidden) }
+    } }) })
+    const node = world.node()
+    const { uploadId } = await node.uploads.create(target)
+    const texts = ['one ', 'two ', 'three']
+    let offset = 0
+    for (const text of texts) ({ offset } = await node.uploads.append(target, uploadId, offset, bytesOf(text)))
+    hidden = 2
+    expect(await node.uploads.offset(target, uploadId)).toEqual({ offset })
+    await node.uploads.finish(target, uploadId)
+    expect(await textOf(node)).toBe(texts.join(''))
   })
 
   test('one that lingers stores no byte behind what another has appended', async () => {

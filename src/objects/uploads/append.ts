@@ -2,7 +2,7 @@ import { Refused } from '../../base/errors.ts'
 import { WrongOffset } from './errors.ts'
 import { uploadLimits } from './index.ts'
 import type { OpenUpload, UploadParts } from './open-upload.ts'
-import { allPartsOf } from './part-rows.ts'
+import { streamedParts } from './part-rows.ts'
 import { storePart } from './store-part.ts'
 
 /**
@@ -21,7 +21,7 @@ export interface Extent { readonly offset: number, readonly last: number }
 
 export async function extentOf ({ parts: { registers } }: UploadParts, upload: OpenUpload, wait: { signal?: AbortSignal }): Promise<Extent> {
   let [offset, last] = [0, 0]
-  for await (const { number, sizeBytes } of allPartsOf(registers, upload, wait)) [offset, last] = [offset + sizeBytes, number]
+  for await (const { number, sizeBytes } of streamedParts(registers, upload, wait)) [offset, last] = [offset + sizeBytes, number]
   return { offset, last }
 }
 

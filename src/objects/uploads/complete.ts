@@ -14,7 +14,7 @@ import { checksumOfParts, demandChecksum, type SummedPart } from './checksums.ts
 import { NoSuchUpload, PartTooSmall, WrongOffset, WrongPart, WrongPartOrder } from './errors.ts'
 import { type CompleteOptions, type FinishOptions, type NamedPart, uploadLimits } from './index.ts'
 import { blockWriter, demandOpen, findUpload, type FoundUpload, type OpenUpload, type UploadParts } from './open-upload.ts'
-import { allPartsOf, partRows } from './part-rows.ts'
+import { partRows, streamedParts } from './part-rows.ts'
 import { checkPartNumber, partEtag } from './store-part.ts'
 import type { PartRow } from './upload-row.ts'
 
@@ -56,7 +56,7 @@ export async function finishUpload (of: UploadParts, target: ObjectName, uploadI
   const upload = demandOpen(found)
   const numbers: number[] = []
   let sizeBytes = 0
-  for await (const part of allPartsOf(of.parts.registers, upload, options)) { numbers.push(part.number); sizeBytes += part.sizeBytes }
+  for await (const part of streamedParts(of.parts.registers, upload, options)) { numbers.push(part.number); sizeBytes += part.sizeBytes }
   if (options.sizeBytes !== undefined && options.sizeBytes !== sizeBytes) throw new WrongOffset(sizeBytes)
   return seal(of, upload, partRows(of.parts.registers, upload, numbers, options), options, () => ({}))
 }

@@ -29,6 +29,22 @@ export async function * allPartsOf (registers: Pick<Registers, 'list'>, of: Of, 
   } while (after !== undefined)
 }
 
+/**
+ * All of a stream, each of whose parts came after the one before it. A listing is not a snapshot: while it is asked for it may come to have a part and not the one
+ * before, which is then looked for.
+ */
+export async function * streamedParts (registers: Pick<Registers, 'list' | 'read'>, of: Of, wait: { signal?: AbortSignal }): AsyncIterable<PartSummary> {
+  let next = 1
+  for await (const part of allPartsOf(registers, of, wait)) {
+    for (; next < part.number; next++) {
+      const value = await registers.read(uploadAddress(of.bucketId, partKey(of.id, next)), wait)
+      if (value !== undefined) yield decodePart(value)
+    }
+    yield part
+    next = part.number + 1
+  }
+}
+
 /** The rows of these numbers, in this order, some ahead. @throws WrongPart for one that is not there */
 export async function * partRows (registers: Pick<Registers, 'read'>, { bucketId, id }: Of, numbers: Iterable<number>, wait: { signal?: AbortSignal }): AsyncIterable<PartRow> {
   const ahead: Array<Promise<PartRow>> = []
