@@ -57,7 +57,7 @@ export interface ConversionStatus {
 
 interface Listed { readonly place: ObjectPlace, readonly version: CurrentVersion }
 
-interface Survey extends RowWalk { readonly listed: Listed[], readonly buckets: Set<string>, versions: number, bytes: number, isAtLeast: boolean }
+interface Survey extends RowWalk { readonly listed: Listed[], readonly buckets: Set<string>, versions: number, bytes: number, isAtLeast: boolean, failure: unknown }
 
 export class Conversion {
   readonly #parts: ConversionParts
@@ -134,14 +134,17 @@ export class Conversion {
     this.#failure = undefined
     this.#work = { doneBytes: 0, totalBytes: 0, converted: 0, failures: 0 }
     // nothing was changed: there is nothing to walk for
-    this.#survey = { partition: this.#changed.size === 0 ? partitionCount : 0, after: undefined, listed: [], buckets: new Set(), versions: 0, bytes: 0, isAtLeast: false }
+    this.#survey = { partition: this.#changed.size === 0 ? partitionCount : 0, after: undefined, listed: [], buckets: new Set(), versions: 0, bytes: 0, isAtLeast: false, failure: undefined }
   }
 
   async #surveyPage (survey: Survey, signal: AbortSignal): Promise<void> {
     if (!await this.#rows.step(survey, async (row) => this.#look(row, survey, signal), { signal })) return
-    const { versions, bytes, isAtLeast } = survey
+    const { versions, bytes, isPartial = false } = survey
+    // what could not be looked at may be anything
+    const failure = survey.failure ?? (isPartial ? new Unavailable('the memory of some partitions of rows is lost here: what is in them is not known until they are taken over afresh') : undefined)
     this.#survey = undefined
-    this.#found = { versions, bytes, isAtLeast }
+    this.#found = { versions, bytes, isAtLeast: survey.isAtLeast || failure !== undefined }
+    if (failure !== undefined) this.#failed(failure)
     this.#buckets = [...survey.buckets].toSorted()
     this.#list = survey.listed
     this.#work.totalBytes = survey.listed.reduce((sum, { version }) => sum + version.sizeBytes, 0)
@@ -152,13 +155,19 @@ export class Conversion {
     const bucket = row === undefined ? undefined : this.#changed.get(hexOf(row.bucketId))
     if (row === undefined || bucket === undefined) return
     const place = { bucketId: hexOf(row.bucketId), key: row.key }
-    for await (const version of versionsOf(this.#parts, place, row, { signal })) {
-      if (isInForm(version, bucket)) continue
-      survey.versions++
-      survey.buckets.add(bucket.name)
-      survey.bytes += version.sizeBytes
-      if (survey.listed.length < conversionLimits.maxListed) survey.listed.push({ place, version })
-      else survey.isAtLeast = true
+    try {
+      for await (const version of versionsOf(this.#parts, place, row, { signal })) {
+        if (isInForm(version, bucket)) continue
+        survey.versions++
+        survey.buckets.add(bucket.name)
+        survey.bytes += version.sizeBytes
+        if (survey.listed.length < conversionLimits.maxListed) survey.listed.push({ place, version })
+        else survey.isAtLeast = true
+      }
+    } catch (error) {
+      // the walk goes on behind this row
+      survey.failure ??= error
+      throw error
     }
   }
 

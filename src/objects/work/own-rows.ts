@@ -20,8 +20,8 @@ export const ownRowsLimits = {
   partitionsAStep: 64,
 } as const
 
-/** How far a walk over all rows has come. */
-export interface RowWalk { partition: number, after: Uint8Array | undefined }
+/** How far a walk over all rows has come. `isPartial`: there were partitions of which nothing is known here now. */
+export interface RowWalk { partition: number, after: Uint8Array | undefined, isPartial?: boolean }
 
 /** A row of the table of objects, as it is on this replica's disk. */
 export interface HeldRow { readonly rowKey: Uint8Array, readonly record: Uint8Array }
@@ -78,6 +78,7 @@ export class OwnRows {
     } catch (error) {
       // it comes back with a hand-over, and others look after its rows meanwhile
       if (!(error instanceof PartitionLost)) throw error
+      walk.isPartial = true
     }
     return rows
   }

@@ -5,7 +5,7 @@ import { Unavailable } from '../../../src/base/errors.ts'
 import { type Bucket, type ContentCodec, Conversion, conversionLimits, type ObjectParts, objectStore, redundancyLimits } from '../../../src/objects/index.ts'
 import { VersionConversion } from '../../../src/objects/work/version-conversion.ts'
 import { decodeObjectRow, keptOf, type ObjectRow } from '../../../src/objects/object-row.ts'
-import { tables, type Registers } from '../../../src/tables/index.ts'
+import { PartitionLost, tables, type Registers } from '../../../src/tables/index.ts'
 import { VirtualTime } from '../../simulation/virtual-time.ts'
 import { objectWorld } from '../../support/object-parts.ts'
 import { tableNodes } from '../../support/table-nodes.ts'
@@ -322,5 +322,41 @@ describe('conversion', () => {
     for (const one of conversions) while (await one.step({ signal }) === 'busy');
     expect((await rowOf()).current?.stored).toMatchObject({ redundancy: { k: 2, m: 1 } })
     expect(await read()).toBe(large)
+  })
+
+  test.each([
+    ['whose kept versions cannot be read now', 'versions'],
+    ['in a partition of which this replica has lost its memory', 'partition'],
+  ] as const)('is not told as done while there is an object %s (it was passed over, and all was told as converted)', async (_what, what) => {
+    let isFailing = false
+    const { put, store, rowOf, conversions, nodes, time, left } = await world({ versioning: 'enabled', wrap: (registers) => ({ ...registers, read: async (address, ...rest) => {
+      if (isFailing && what === 'versions' && address.table === tables.versions) throw new Unavailable('no majority')
+      return await registers.read(address, ...rest)
+    } }) })
+    await put('key', other)
+    await put('key')
+    for (const { store: rows } of nodes.nodes) {
+      const before = rows.rows.bind(rows)
+      rows.rows = (partition, ...rest) => {
+        if (isFailing && what === 'partition') throw new PartitionLost(partition)
+        return before(partition, ...rest)
+      }
+    }
+    await store.setRedundancy('bucket', { shards: '2+1' })
+    isFailing = true
+    // what fails is tried again
+    const work = async (): Promise<void> => { for (const one of conversions) while (await one.step({ signal }).catch(() => 'busy') === 'busy'); }
+    await work()
+    expect(conversions.some((one) => one.status().found?.isAtLeast === true)).toBe(true)
+    expect(conversions.some((one) => one.status().failure !== undefined)).toBe(true)
+    isFailing = false
+    time.nowMs += conversionLimits.retryMs
+    await work()
+    time.nowMs += conversionLimits.retryMs
+    await work()
+    expect(keptOf(await rowOf())[0]?.stored).toMatchObject({ redundancy: { k: 2, m: 1 } })
+    expect((await rowOf()).current?.stored).toMatchObject({ redundancy: { k: 2, m: 1 } })
+    expect(left()).toBe(0)
+    expect(conversions.some((one) => one.status().found?.isAtLeast === true)).toBe(false)
   })
 })
