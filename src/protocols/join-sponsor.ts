@@ -2,7 +2,7 @@ import { empty, equals, MalformedBytes } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { Refused, Unavailable } from '../base/errors.ts'
 import { keyOf, type PeerId } from '../base/peer-id.ts'
-import { type Certificate, checkLayoutMembers, clusterRowKeys, encodeInviteRow, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, inviteVerdict, isInEra, isListed, layoutMemberOf, parseInviteRow, parseLayout, parseMemberRow, roles, type Trust, useVerdict, type Verdict, verdictOf } from '../cluster/index.ts'
+import { type Certificate, checkLayoutMembers, clusterRowKeys, encodeInviteRow, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, inviteVerdict, isInEra, isListed, layoutMemberOf, type MemberRow, parseInviteRow, parseLayout, parseMemberRow, roles, type Trust, useVerdict, type Verdict, verdictOf } from '../cluster/index.ts'
 import type { Requests } from '../network/index.ts'
 import { type Registers, type RowAddress, tables } from '../tables/index.ts'
 import { KeyedQueue } from '../base/keyed-queue.ts'
@@ -68,6 +68,7 @@ async function join (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signa
   await demandInEra(sponsor, standing ?? certificate, { admin: certificate.admin, invite }, signal)
   // once more: who closed the layout meanwhile may have counted the members without this one
   const { layout, memberRows } = await placeFor(sponsor, peer, request, signal, { isRepeated })
+  if (standing !== undefined) await takePlaces(sponsor, memberRows, { invite, heir: standing.member.subject }, signal)
   sponsor.joined?.(peer)
   const { role, kx } = certificate.member
   // of the era that its invite was looked at in: one that has begun since may have begun to keep its keys from this very one
@@ -113,6 +114,19 @@ async function standingOf (sponsor: Sponsor, { member }: Certificate, signal: Ab
   const isOther = !equals(standingHash, hashOfStatement(member))
   const isOfItsKeys = certificate.member.role === member.role && equals(certificate.member.kx, member.kx)
   return isOther && isOfItsKeys && verdictOf(certificate, trustOf(sponsor, standingHash)).isValid ? certificate : undefined
+}
+
+/** Whose place the user of this invite is to take, if it can be used: it goes by the heir's key from now on, for no row of this invite will be there. */
+async function takePlaces ({ registers }: Sponsor, memberRows: readonly Uint8Array[], { invite, heir }: { readonly invite: InviteStatement, readonly heir: Uint8Array }, signal: AbortSignal): Promise<void> {
+  const isLeft = (row: MemberRow): boolean => row.heir !== undefined && equals(row.heir, invite.subject)
+  const left = memberRows.map((row) => parseMemberRow(row)).filter(isLeft)
+  if (left.length === 0 || await registers.read(addressOf(tables.invites, invite.subject), { signal }) !== undefined) return
+  for (const { certificate: { member } } of left) {
+    await registers.change<void>(addressOf(tables.members, member.subject), (current) => {
+      const row = current === undefined ? undefined : parseMemberRow(current)
+      return row !== undefined && isLeft(row) ? { kind: 'write', value: encodeMemberRow({ ...row, heir }), result: undefined } : { kind: 'keep', result: undefined }
+    }, { signal })
+  }
 }
 
 /** Whether this invite has brought this very peer in, which stands in the era: its answer got lost, and it asks again. Looked for only where the invite was good once, for anybody can make one that never was. */

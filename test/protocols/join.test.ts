@@ -308,6 +308,17 @@ describe('join', () => {
     expect(registers.valuesOf(tables.members)).toHaveLength(3)
   })
 
+  test.each(['unused', 'revoked'])('by the invite of a replacement, which is %s, it is named by its own key as who takes that place, if the invite can be used: its row is of another', async (state) => {
+    await join('carol', cluster.token('second'))
+    await join('bob', cluster.token('invite'))
+    const [address, third] = [memberAddress(keyNamed('carol').publicKey), keyNamed('third').publicKey]
+    const heir = (): Uint8Array | undefined => registers.valuesOf(tables.members).map(parseMemberRow).find((row) => describeMember(row).peerId === peerNamed('carol'))?.heir
+    await registers.change(address, (value) => ({ kind: 'write', value: encodeMemberRow({ ...parseMemberRow(value ?? new Uint8Array(0)), heir: third }), result: undefined }))
+    if (state === 'revoked') registers.put({ table: tables.invites, scope: clusterRowKeys.scope, key: third }, encodeInviteRow({ state: 'revoked' }))
+    await join('bob', cluster.token('third'))
+    expect(heir()).toEqual(state === 'revoked' ? third : keyNamed('bob').publicKey)
+  })
+
   test('who was put out is not told of the membership that it had, by a sponsor that has not heard of it either', async () => {
     await join('bob', cluster.token('invite'))
     chosen = eraAfter(era, { signer: keyNamed('cluster authority'), listed: [founder] })
