@@ -194,13 +194,15 @@ export class DiskPieces<Name extends string> {
       return
     }
     using _room = await disk.roomFor(byteLength)
+    let isEntered = true
     if (byteLength <= pieceLimits.smallBytes) await disk.index.batch([{ type: 'put', key: this.#keyOf('small', name), value: bytes }], { sync: true })
-    else await this.#putFile(name, bytes)
-    this.#count(1, byteLength)
+    else isEntered = await this.#putFile(name, bytes)
+    if (isEntered) this.#count(1, byteLength)
     disk.wrote(byteLength)
   }
 
-  async #putFile (name: Name, bytes: Uint8Array): Promise<void> {
+  /** Whether it is in the index too: what is not is not counted, now or at the next start, until it is. */
+  async #putFile (name: Name, bytes: Uint8Array): Promise<boolean> {
     const writing = this.#disk.writeDurable(this.#pathOf(name), bytes)
     if (this.#shelf.isFoundByIndex) {
       // after a crash an entry without its file is harmless, so neither waits for the other
@@ -209,11 +211,11 @@ export class DiskPieces<Name extends string> {
       if (written.status === 'rejected') await this.#disk.index.batch([{ type: 'delete', key: this.#keyOf('large', name) }], { sync: false }).catch(() => {})
       else if (entered.status === 'rejected') await this.#disk.files.remove(this.#pathOf(name)).catch(() => {})
       for (const done of [written, entered]) if (done.status === 'rejected') throw done.reason
-      return
+      return true
     }
     await writing
-    // the piece is on disk; without its size the next start counts one too few
-    await this.#enter(name, bytes.byteLength).catch((error: unknown) => { if (!(error instanceof StoreFull)) throw error })
+    // the piece is on disk
+    return await this.#enter(name, bytes.byteLength).then(() => true, (error: unknown) => { if (error instanceof StoreFull) return false; throw error })
   }
 
   async #enter (name: Name, byteLength: number): Promise<void> {
@@ -256,7 +258,7 @@ export class DiskPieces<Name extends string> {
       await files.remove(this.#pathOf(name))
       // a crash must not bring it back when its references are gone: what nothing refers to stays for ever
       await this.#disk.heeding(files.syncFolder(this.#folderOf(name)))
-      this.#count(-1, -fileSize)
+      if (await this.#isEntered(name)) this.#count(-1, -fileSize)
     }
     // an entry without its file is left where a disk was too full to delete it: the next start would count it
     if (small === undefined && fileSize === undefined && await index.get(this.#keyOf('large', name)) === undefined) return
@@ -295,17 +297,18 @@ export class DiskPieces<Name extends string> {
     if ('fault' in read) { await this.#setUnreadableAside(name, read.fault); return }
     this.#shelf.onCorrupt(name)
     if (this.#disk.failure !== undefined) { this.#wrong.add(name); return }
+    const isCounted = read.isSmall || await this.#isEntered(name)
     if (read.isSmall) await index.batch([{ type: 'put', key: this.#keyOf('setAside', name), value: read.bytes }, { type: 'delete', key: this.#keyOf('small', name) }], { sync: true })
     else await this.#setFileAside(name)
-    this.#lost(read.bytes.byteLength)
+    this.#lost(isCounted ? read.bytes.byteLength : undefined)
   }
 
   /** Only on a disk that does all else: where nothing can be done any more it is not this file that is at fault. @throws `fault` */
   async #setUnreadableAside (name: Name, fault: Error): Promise<void> {
     if (this.#disk.failure !== undefined) throw fault
-    let byteLength = 0
+    let byteLength: number | undefined
     try {
-      byteLength = await this.#disk.files.size(this.#pathOf(name)) ?? 0
+      byteLength = await this.#isEntered(name) ? await this.#disk.files.size(this.#pathOf(name)) ?? 0 : undefined
       await this.#setFileAside(name)
     } catch (cause) {
       throw isReadFault(cause) ? fault : cause
@@ -320,9 +323,10 @@ export class DiskPieces<Name extends string> {
     await this.#disk.index.batch([{ type: 'delete', key: this.#keyOf('large', name) }], { sync: false })
   }
 
-  #lost (byteLength: number): void {
+  /** `byteLength`: as it was counted; undefined: it was not. */
+  #lost (byteLength: number | undefined): void {
     this.#stats.corrupt++
-    this.#count(-1, -byteLength)
+    if (byteLength !== undefined) this.#count(-1, -byteLength)
   }
 
   #count (pieces: number, bytes: number): void {

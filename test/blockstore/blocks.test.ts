@@ -266,6 +266,24 @@ describe('blocks on disk', () => {
     }
   })
 
+  test.each(['deleted', 'set aside'] as const)('what the index lacked at the start, as after a power failure, is not taken from what is held when it is %s (a node came to hold less than nothing, and could tell nobody what it holds)', async (how) => {
+    const disk = newDisk()
+    const [kept, lacking] = [noiseBytes(50_000, 8), noiseBytes(60_000, 9)]
+    for (const bytes of [kept, lacking]) await (await openOn(disk)).put(cidOf(bytes), bytes)
+    disk.index.damage(concat([Uint8Array.of(2), digestOf(cidOf(lacking))]), undefined)
+    const blocks = await openOn(disk, { quotaBytes: 100_000 })
+    expect(blocks.stats()).toMatchObject({ count: 1, bytes: 50_000 })
+    if (how === 'deleted') await blocks.delete(cidOf(lacking))
+    else {
+      disk.files.flip(disk.files.paths.find((path) => path.endsWith(cidOf(lacking))) ?? '', 800)
+      await expect(blocks.get(cidOf(lacking))).rejects.toThrow(BlockCorrupt)
+    }
+    expect(blocks.stats()).toMatchObject({ count: 1, bytes: 50_000 })
+    await expect(blocks.put(cidOf(lacking), lacking)).rejects.toThrow(StoreFull)
+    await blocks.delete(cidOf(kept))
+    expect(blocks.stats()).toMatchObject({ count: 0, bytes: 0 })
+  })
+
   test('a put that failed gives its room back', async () => {
     const disk = newDisk()
     const blocks = await openOn(disk, { quotaBytes: 150_000 })
