@@ -5,7 +5,7 @@ import { repairLimits } from './repair-limits.ts'
 import { type Listed, VersionsAtRisk } from './repair-list.ts'
 import { type BlockPlan, isWork } from './repair-plan.ts'
 import type { Seen } from './repair-view.ts'
-import { asCopies, isShardWork, type ShardPlan } from './shard-plan.ts'
+import { asCopies, enoughOf, isShardWork, type ShardPlan } from './shard-plan.ts'
 
 export interface RepairFound {
   readonly layoutVersion: bigint
@@ -94,7 +94,7 @@ export class Findings {
   async #noteShards (cid: Cid, plan: ShardPlan): Promise<readonly Work[]> {
     const { surviving, wanted, redundancy: { k, m }, misplaced } = plan
     const places = this.#placesOf(cid)
-    const isShort = surviving < Math.min(wanted, places)
+    const isShort = surviving < enoughOf(plan, places)
     const isOfCode = ({ redundancy }: Reference): boolean => redundancy.k === k && redundancy.m === m
     if (wanted > places) await this.#narrow(cid, isOfCode)
     if (isShort) await this.#short(cid, { isGone: surviving < k, isAtRisk: isOfCode })

@@ -13,7 +13,7 @@ import { type Listed, RepairList } from './repair-list.ts'
 import type { BlockPlan } from './repair-plan.ts'
 import { type Seen, viewOf } from './repair-view.ts'
 import { ShardMending, type ShardMendingParts } from './shard-mending.ts'
-import { type ShardPlan, withOwn } from './shard-plan.ts'
+import { enoughOf, type ShardPlan, withOwn } from './shard-plan.ts'
 
 /**
  * Full redundancy returns by itself. Each holder walks what it holds or should (a *survey*), asks the others what they have of it, and lists what it can better;
@@ -268,7 +268,7 @@ export class Repair {
   /** Whether afterwards there are as many as there should be, or as there are places for. */
   async #do ({ cid, plan, shardPlans }: Seen, signal: AbortSignal): Promise<boolean> {
     let isWhole = plan === undefined || plan.surviving + await this.#doBlock(cid, plan, signal) >= plan.wanted
-    for (const shardPlan of shardPlans) if (shardPlan.surviving + await this.#doShards(cid, shardPlan, signal) < Math.min(shardPlan.wanted, this.#placesOf(cid))) isWhole = false
+    for (const shardPlan of shardPlans) if (shardPlan.surviving + await this.#doShards(cid, shardPlan, signal) < enoughOf(shardPlan, this.#placesOf(cid))) isWhole = false
     return isWhole
   }
 

@@ -79,5 +79,8 @@ export const withOwn = (plan: ShardPlan, self: PeerId): ShardPlan => {
 
 export const isShardWork = ({ push, tell, release }: ShardPlan): boolean => push.length > 0 || tell.length > 0 || release.length > 0
 
+/** With fewer shards than these it is short: with as many as there are places nothing is missing that could be there, unless it cannot be read. */
+export const enoughOf = ({ wanted, redundancy: { k } }: Pick<ShardPlan, 'wanted' | 'redundancy'>, places: number): number => Math.min(wanted, Math.max(places, k))
+
 /** Copies that would be worth as much: how many of its shards may still be lost, and one. */
 export const asCopies = ({ surviving, redundancy: { k } }: ShardPlan): number => Math.max(0, surviving - k + 1)

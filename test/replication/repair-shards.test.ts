@@ -163,6 +163,14 @@ describe('repair of shards', () => {
     expect(nodes[1]?.repair.status().found).toMatchObject({ shortBlocks: 0, goneBlocks: 0, narrowBlocks: 1, versionsAtRisk: 1 })
   })
 
+  test('with fewer nodes than it takes to read a block tells it as gone, not only as on too few (that it cannot be read was told by nobody)', async () => {
+    const { world, nodes } = await stored()
+    for (const node of nodes.slice(3)) world.away.add(node.self)
+    world.placed = world.placed.slice(0, 3)
+    await world.sweep(...nodes.slice(0, 3))
+    expect(nodes[1]?.repair.status().found).toMatchObject({ shortBlocks: 1, goneBlocks: 1, narrowBlocks: 1, versionsAtRisk: 1 })
+  })
+
   test('with fewer nodes than shards is looked for when one is written so, and not again for each that is', async () => {
     const world = await repairNodes(5)
     await world.sweep(...world.nodes)
