@@ -133,10 +133,10 @@ export async function memberRowHash (state: ClusterState, registers: () => Regis
   return hashOfStatement(row.certificate.member)
 }
 
-/** What init wrote to the founder's disk becomes rows: its members row and the first layout. Does nothing where they stand. */
+/** What init wrote to the founder's disk becomes rows: its members row and the first layout. Does nothing where they stand, as they do once the layout is not open any more: that stands in a row first. */
 export async function writeFoundation (state: ClusterState, registers: Registers, self: PeerId): Promise<void> {
   const row = state.members.get(self)
-  if (state.layout.state === 'settled' || state.layout.state === 'changing' || row === undefined || !state.layout.members.some(({ peerId }) => peerId === self)) return
+  if (state.layout.state !== 'open' || row === undefined || !state.layout.members.some(({ peerId }) => peerId === self)) return
   const ifAbsent = (value: Uint8Array) => (current: Uint8Array | undefined): { kind: 'write', value: Uint8Array, result: void } | { kind: 'keep', result: void } =>
     current === undefined ? { kind: 'write', value, result: undefined } : { kind: 'keep', result: undefined }
   await registers.change(clusterAddress(tables.members, keyOf(self)), ifAbsent(encodeMemberRow(row)))
