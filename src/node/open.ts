@@ -20,7 +20,7 @@ import { OwedRows } from '../objects/work/owed-rows.ts'
 import { serveFetch } from '../protocols/fetch.ts'
 import { holdingsAt, serveHoldings } from '../protocols/holdings.ts'
 import { ringPeers, serveRing } from '../protocols/ring.ts'
-import { serveStore } from '../protocols/store.ts'
+import { leftOutOf, serveStore } from '../protocols/store.ts'
 import { serveTables } from '../protocols/table.ts'
 import { AgreedDate } from '../tables/agreed-date.ts'
 import type { OwnReplica } from '../tables/replica.ts'
@@ -383,7 +383,7 @@ class Node {
     const budget = new Budget(config.inFlightBytes / 2)
     // a witness holds no blocks: it is in no placement, and who offers it one all the same is refused
     if (this.#parts.state.certificate.member.role !== roles.witness) {
-      await serveStore(requests, { holder, budget, warn: this.#warn, users: this.#users })
+      await serveStore(requests, { holder, budget, warn: this.#warn, users: this.#users, isLeftOut: leftOutOf({ self: this.#network.peerId, holders: () => this.#repairing.holders() }) })
       await serveFetch(requests, { sources: [blocks, cache], shards: blocks.shards, budget, users: this.#users })
       open.use(this.#repairing.begin())
       open.use(this.#collecting.begin())

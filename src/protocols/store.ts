@@ -58,17 +58,37 @@ export interface StoreParts {
   readonly warn: (message: string, cause: unknown) => void
   /** Told of what a user of a peer waits for. */
   readonly users?: { begin (kind: string): Disposable }
+  /** Whether this node has held blocks and holds them no more: then it promises nothing. Default: it has not been left out. */
+  readonly isLeftOut?: () => boolean
+}
+
+/**
+ * Whether a node that held blocks does so no more, by the layout that it knows: it may have looked for the last time at what lies on it, told that this is nothing, and be
+ * switched off. One that is to hold, and has not heard of it yet, is not left out. `holders`: everybody who holds blocks, or is to.
+ */
+export function leftOutOf ({ self, holders }: { self: PeerId, holders: () => readonly PeerId[] }): () => boolean {
+  let hasHeld = holders().includes(self)
+  return () => {
+    const isHolder = holders().includes(self)
+    hasHeld ||= isHolder
+    return hasHeld && !isHolder
+  }
 }
 
 /** Serves a holder to members. */
-export async function serveStore (requests: Requests, { holder, budget, warn, users }: StoreParts): Promise<void> {
+export async function serveStore (requests: Requests, { holder, budget, warn, users, isLeftOut = () => false }: StoreParts): Promise<void> {
   const { maxRequestBytes, maxConcurrent } = storeLimits
+  // what was on its way when it was left out may have come behind the last look
+  const promise = async (kept: () => Promise<Outcome>): Promise<Outcome> => {
+    const outcome = isLeftOut() ? 'refused' : await kept()
+    return isLeftOut() ? 'refused' : outcome
+  }
   await requests.handle(storeProtocol, async (_peer, body) => {
     const kind = body[0] ?? 0
     const step = stepOf(kind, body.byteLength)
     using _waiting = step === undefined ? undefined : users?.begin(step)
     const reader = new ByteReader(body.subarray(1))
-    return [kind === kinds.many ? await answerToMany(holder, reader, warn) : Uint8Array.of(outcomes.indexOf(await outcomeOf(holder, { kind: kind & ~background, reader, warn })))]
+    return [kind === kinds.many ? await answerToMany(holder, reader, { warn, promise }) : Uint8Array.of(outcomes.indexOf(await promise(async () => outcomeOf(holder, { kind: kind & ~background, reader, warn }))))]
   }, { maxRequestBytes, maxConcurrent, holding: { budget, answerBytes: 0 } })
 }
 
@@ -230,7 +250,7 @@ export async function tellAt (requests: Requests, peer: PeerId, references: Read
   })
 }
 
-async function answerToMany (holder: Holder, reader: ByteReader, warn: StoreParts['warn']): Promise<Uint8Array> {
+async function answerToMany (holder: Holder, reader: ByteReader, { warn, promise }: Pick<StoreParts, 'warn'> & { readonly promise: (kept: () => Promise<Outcome>) => Promise<Outcome> }): Promise<Uint8Array> {
   const kind = reader.u8()
   const count = reader.u16()
   if (count > presenceLimits.maxAsked) throw new MalformedBytes(`a question about ${count} blocks`)
@@ -267,7 +287,7 @@ async function answerToMany (holder: Holder, reader: ByteReader, warn: StorePart
   if (kind !== ofMany.tell) throw new MalformedBytes(`a store request for many of kind ${kind}`)
   const told = Array.from({ length: count }, () => readReference(reader))
   reader.end()
-  return Uint8Array.from(await Promise.all(told.map(async ({ cid, reference }) => outcomes.indexOf(await outcomeOfReference(holder, { cid, reference }, warn)))))
+  return Uint8Array.from(await Promise.all(told.map(async ({ cid, reference }) => outcomes.indexOf(await promise(async () => outcomeOfReference(holder, { cid, reference }, warn))))))
 }
 
 function wantOf (redundancy: Redundancy | undefined): Uint8Array {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { concat } from '../../src/base/bytes.ts'
-import { digestOf } from '../../src/base/cid.ts'
+import { concat, utf8 } from '../../src/base/bytes.ts'
+import { cidOf, digestOf } from '../../src/base/cid.ts'
 import { blockHolder } from '../../src/blockstore/holder.ts'
 import { repairLimits } from '../../src/replication/repair-limits.ts'
 import { lose, referenceOf, type RepairNode, repairNodes, type RepairNodes, rot } from '../support/repair-nodes.ts'
@@ -332,6 +332,29 @@ describe('a block that does not belong here any more', () => {
     await world.sweep(a)
     expect(await world.holdersOf(cid)).toEqual(ids(b))
     expect(found(a)).toMatchObject({ misplacedBlocks: 0, misplacedBytes: 0 })
+  })
+
+  test('comes to a node that was left out no more once that has looked: what one who has not heard of it would bring there is taken by nobody, or by others (it was acknowledged, and went with the node)', async () => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    world.placed = ids(b) as RepairNodes['placed']
+    const bytes = utf8('a block')
+    const put = async (): Promise<void> => a.engine.writer(referenceOf('version', 1)).put(cidOf(bytes), bytes)
+    // it held blocks
+    await world.put([b], 'another', { copies: 1 })
+    await world.sweep(b)
+    world.placed = ids(c) as RepairNodes['placed']
+    world.views.set(a.self, [b.self] as RepairNodes['placed'])
+    await world.sweep(b)
+    expect(found(b)).toMatchObject({ misplacedBytes: 0 })
+    await expect(put()).rejects.toThrow('refused')
+    expect(await b.peers.presence(c.self, [cidOf(bytes)], {})).toMatchObject([{ state: 'absent' }])
+    expect(await world.holdersOf(cidOf(bytes))).toEqual([])
+    const outcomes = await a.peers.tell(b.self, [{ cid: cidOf(bytes), reference: referenceOf('version', 1) }], {})
+    expect(outcomes).toEqual(['refused'])
+    world.views.delete(a.self)
+    await put()
+    expect(await world.holdersOf(cidOf(bytes))).toEqual(ids(c))
   })
 
   test('stays while a change of the layout is under way', async () => {

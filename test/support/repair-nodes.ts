@@ -10,7 +10,7 @@ import { type MemoryFiles, memoryFiles } from '../../src/disk/memory-files.ts'
 import { type MemoryKeyValue, memoryKeyValue } from '../../src/disk/memory-key-value.ts'
 import { blockPeers } from '../../src/protocols/block-peers.ts'
 import { serveFetch } from '../../src/protocols/fetch.ts'
-import { serveStore } from '../../src/protocols/store.ts'
+import { leftOutOf, serveStore } from '../../src/protocols/store.ts'
 import { memoryBlocks } from '../../src/blockstore/memory-blocks.ts'
 import { type BlockPeers, type Reference, replication, type Replication } from '../../src/replication/index.ts'
 import { Repair } from '../../src/replication/repair.ts'
@@ -90,9 +90,9 @@ export async function repairNodes (count: number, { quotaBytes }: { quotaBytes?:
     const holder = blockHolder({ blocks, index })
     const requests = network.of(self)
     const warn = (message: string): void => { warnings.push(message) }
-    await serveStore(requests, { holder, budget: new Budget(inFlightBytes), warn })
-    await serveFetch(requests, { sources: [blocks], shards: blocks.shards, budget: new Budget(inFlightBytes) })
     const placed = (): readonly PeerId[] => world.views.get(self) ?? world.placed
+    await serveStore(requests, { holder, budget: new Budget(inFlightBytes), warn, isLeftOut: leftOutOf({ self, holders: placed }) })
+    await serveFetch(requests, { sources: [blocks], shards: blocks.shards, budget: new Budget(inFlightBytes) })
     const peers = blockPeers({ requests, reachable: () => ids.filter((id) => id !== self && !world.away.has(id)), budget: new Budget(inFlightBytes) })
     const engine = replication({
       self, holder, local: blocks, localShards: blocks.shards, cache: memoryBlocks(), clock, warn, peers, placement: { holdersOf: placed },
