@@ -204,6 +204,8 @@ async function writeMember (sponsor: Sponsor, { certificate, capacityBytes, addr
     const standingHash = hashOfStatement(standing.certificate.member)
     // what others have said of it since it joined stays
     if (equals(standingHash, hashOfStatement(certificate.member))) return { kind: 'write', value: rowOf({ ...standing, capacityBytes, addresses, storeId }), result: undefined }
+    // who stood still over this knows nothing of an era to come, nor whom it has
+    if (standing.certificate.member.era > sponsor.era().number) return { kind: 'keep', result: 'this peer has joined since, by another invite' }
     // a certificate of an older era that the era no longer lists has lapsed: its peer comes back by a new invite
     const hasLapsed = !verdictOf(standing.certificate, trustOf(sponsor, standingHash)).isValid
     return hasLapsed ? { kind: 'write', value, result: undefined } : { kind: 'keep', result: 'this peer is a member already, of another role or with other keys' }

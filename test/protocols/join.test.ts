@@ -328,6 +328,15 @@ describe('join', () => {
     expect(joined.certificate.member.era).toBe(2)
   })
 
+  test('a sponsor that stood still over a join, and has not heard of an era since, does not write it over the one by which the same peer has joined in that era', async () => {
+    chosen = eraAfter(era, { signer: keyNamed('cluster authority'), listed: [founder] })
+    const invite = cluster.invite('second', { era: 2 })
+    const row = encodeMemberRow({ certificate: certificateOf(cluster.member('bob', { by: keyNamed('second'), era: 2 }), { invite }), capacityBytes: 1, addresses: [], storeId: layoutMember('bob').storeId })
+    registers.put(memberAddress(keyNamed('bob').publicKey), row)
+    await expect(join('bob', cluster.token('invite'))).rejects.toThrow()
+    expect(registers.valuesOf(tables.members)).toContainEqual(row)
+  })
+
   test('a member that uses a second invite for another role, or with another key for the ring, is told so', async () => {
     await join('bob', cluster.token('invite'))
     await expect(join('bob', cluster.token('second', { roles: roles.storage }), { role: roles.storage, storeId: undefined })).rejects.toThrow(/member already/)
