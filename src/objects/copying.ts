@@ -57,10 +57,11 @@ function optionsOf ({ contentType, metadata, attributes = {} }: CurrentVersion, 
 }
 
 function sourceFor (parts: ObjectParts, found: FoundVersion, { bucket, carried, put, options: { wantsMd5, checksum } }: { bucket: BucketRow, carried: Attributes | undefined, put: PutOptions, options: CopyOptions }): Omit<Put, 'target'> {
-  if (carried !== undefined && isSharable(found, bucket)) return { source: { version: found.version, get: blocksReader(parts, found).get }, options: put, carried }
   const { version } = found
+  const options = { ...put, sizeBytes: version.sizeBytes }
+  if (carried !== undefined && isSharable(found, bucket)) return { source: { version, get: blocksReader(parts, found).get }, options, carried }
   const { body } = readVersion(parts, found, { range: { first: 0, end: version.sizeBytes }, signal: put.signal })
-  return { source: body, options: { ...put, sizeBytes: version.sizeBytes, ...(carried === undefined ? { wantsMd5, checksum } : {}) }, carried }
+  return { source: body, options: { ...options, ...(carried === undefined ? { wantsMd5, checksum } : {}) }, carried }
 }
 
 /** Equal content must be equal blocks, and kept in as many pieces: else it is sealed anew. Private buckets promise that no two versions share anything. */

@@ -40,7 +40,7 @@ export function uploadsOf (parts: ObjectParts, buckets: Buckets, { minPartBytes 
       if (range?.last !== undefined && (range.last < range.first || range.last >= info.sizeBytes)) throw new InvalidInput('part range', `bytes ${range.first} to ${range.last} are not within an object of ${info.sizeBytes} bytes`)
       const from: PartSource = { ...found, range: resolveRange(range, info.sizeBytes) }
       const { body } = readVersion(parts, found, { range: from.range, signal })
-      const copied = await storePart(of, upload, { number: partNumber, source: body, ...(isSharable(from, upload) ? { shared: from } : {}) }, { signal })
+      const copied = await storePart(of, upload, { number: partNumber, source: body, ...(isSharable(from, upload) ? { shared: from } : {}) }, { signal, sizeBytes: from.range.end - from.range.first })
       return { ...partInfo(copied as PartRow), source: info }
     },
     async listParts (target, uploadId, { signal, after, limit = uploadListingLimits.maxPage } = {}) {

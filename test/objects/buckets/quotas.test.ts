@@ -112,6 +112,21 @@ describe('a bucket with a quota', () => {
     await expect.poll(async () => put(counting, 'e', 1).then(() => 'stored', (error: unknown) => error instanceof QuotaExceeded)).toBe(true)
   })
 
+  test('takes no copy, nor a part that is one, which is too much, before anything is stored for it: what a part has stored stays until its upload is over', async () => {
+    const { world, store } = await worldOf({ quotaBytes: 50 })
+    await store.createBucket('from')
+    await put(store, 'a', 40)
+    await store.put({ bucket: 'from', key: 'b' }, bytesOf('x'.repeat(45)))
+    const { uploadId } = await store.uploads.create({ bucket: 'photos', key: 'c' })
+    const before = [...world.events]
+    for (const source of [{ bucket: 'photos', key: 'a' }, { bucket: 'from', key: 'b' }]) {
+      await expect(store.uploads.copyPart({ bucket: 'photos', key: 'c' }, uploadId, 1, source)).rejects.toThrow(QuotaExceeded)
+      await expect(store.copy(source, { bucket: 'photos', key: 'd' })).rejects.toThrow(QuotaExceeded)
+    }
+    expect(world.events).toEqual(before)
+    await store.uploads.copyPart({ bucket: 'photos', key: 'c' }, uploadId, 1, { bucket: 'photos', key: 'a' }, { range: { first: 0, last: 9 } })
+  })
+
   test('costs one without a quota nothing', async () => {
     const { world, nodeOf } = await worldOf({})
     const blind = nodeOf({ ...world.parts, registers: registersWith(world.parts.registers, { list: () => Promise.reject(new Error('listed')) }) })
