@@ -73,20 +73,18 @@ export class VersionConversion {
     const { version, to } = this.#of
     const { salt, epoch } = version
     const fresh = this.#pending
-    let isThere = false
-    await this.#change((row) => {
-      isThere = isKeptAs(row, version)
-      if (!isThere) return undefined
+    const begun = await changeObject<Version | undefined>(this.#parts, this.#of.place, (row) => {
+      if (!isKeptAs(row, version)) return { kind: 'keep', result: undefined }
       const ours = row.pending.filter(({ converts }) => converts !== undefined && isSameVersion(converts, version))
       const same = ours.find(({ converts }) => converts !== undefined && isSameForm(converts, to))
-      this.#pending = same ?? fresh
       // what was begun for a form that is no longer wanted
       const cleared = ours.reduce((left, other) => other === same ? left : withoutPending(left, other), row)
-      if (same !== undefined) return cleared === row ? undefined : cleared
+      if (same !== undefined) return { kind: 'move', to: { row: cleared }, result: same }
       if (cleared.pending.length > versionConversionLimits.maxOthersPending) throw new Refused(`${cleared.pending.length} uploads of a key are under way: it is converted when they are over`)
-      return withPending(cleared, { ...fresh, converts: { salt, epoch, ...to } })
-    }, signal)
-    if (!isThere) return false
+      return { kind: 'move', to: { row: withPending(cleared, { ...fresh, converts: { salt, epoch, ...to } }) }, result: fresh }
+    }, { signal })
+    if (begun === undefined) return false
+    this.#pending = begun
     const writerOf = (redundancy: { k: number, m: number }): ReturnType<Replication['writer']> =>
       this.#parts.replication.writer({ versionId: this.#pending.id, redundancy }, { isAllNeeded: true, isBackground: true })
     const whole = { k: 1, m: to.copies - 1 }

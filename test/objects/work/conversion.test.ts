@@ -4,10 +4,11 @@ import { type Cid, cidOf } from '../../../src/base/cid.ts'
 import { Unavailable } from '../../../src/base/errors.ts'
 import { type Bucket, type ContentCodec, Conversion, conversionLimits, type ObjectParts, objectStore, redundancyLimits } from '../../../src/objects/index.ts'
 import { VersionConversion } from '../../../src/objects/work/version-conversion.ts'
-import { decodeObjectRow, keptOf, type ObjectRow } from '../../../src/objects/object-row.ts'
+import { type CurrentVersion, decodeObjectRow, encodeObjectRow, keptOf, type ObjectRow, withPending } from '../../../src/objects/object-row.ts'
 import { PartitionLost, tables, type Registers } from '../../../src/tables/index.ts'
 import { VirtualTime } from '../../simulation/virtual-time.ts'
 import { objectWorld } from '../../support/object-parts.ts'
+import { registersWith } from '../../support/other-registers.ts'
 import { tableNodes } from '../../support/table-nodes.ts'
 import { plainCodec } from '../../support/table-plain-codec.ts'
 
@@ -274,6 +275,27 @@ describe('conversion', () => {
     expect((await rowOf()).pending).toEqual([])
     expect((await rowOf()).dropped).toHaveLength(1)
     expect(await read()).toBe(large)
+  })
+
+  test('goes by what was chosen, whatever the row seemed to say when it was asked once more', async () => {
+    const { put, rowOf, portsOf } = await world()
+    await put('key')
+    const row = await rowOf()
+    const [version, ports, to] = [row.current as CurrentVersion, portsOf(0), { copies: 2, redundancy: { k: 2, m: 1 } }]
+    const { salt, epoch } = version
+    // another's, which was accepted somewhere and never chosen
+    const seen = (value: Uint8Array): Uint8Array => encodeObjectRow(withPending(decodeObjectRow(value), { ...ports.versions.fresh(), converts: { salt, epoch, ...to } }))
+    let times = 0
+    const registers = registersWith(ports.registers, { change: async (address, change, wait) => ports.registers.change(address, (value, revision) => {
+      const decided = change(value, revision)
+      if (times++ === 0 && value !== undefined) change(seen(value), revision)
+      return decided
+    }, wait) })
+    const conversion = new VersionConversion({ ...ports, registers }, { place: { bucketId: hexOf(row.bucketId), key: 'key' }, version, to })
+    let outcome = await conversion.step({ atOnce: 4, signal })
+    while (outcome === 'busy') outcome = await conversion.step({ atOnce: 4, signal })
+    expect(outcome).toBe('converted')
+    expect(await rowOf()).toMatchObject({ pending: [], current: { stored: to }, dropped: [{ salt }] })
   })
 
   test('tries again for the id that it has begun with (each try left the death of one, for good: of many objects millions, while a node was away)', async () => {
