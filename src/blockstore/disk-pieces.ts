@@ -233,7 +233,13 @@ export class DiskPieces<Name extends string> {
     return name === undefined ? [] : [name]
   }
 
-  async #isEntered (name: Name): Promise<boolean> { return await this.#disk.index.get(this.#keyOf('large', name)) !== undefined }
+  async #isEntered (name: Name): Promise<boolean> { return await this.#entered(name) !== undefined }
+
+  /** How long its file is, as the index has it, and as it was counted. */
+  async #entered (name: Name): Promise<number | undefined> {
+    const value = await this.#disk.index.get(this.#keyOf('large', name))
+    return value === undefined ? undefined : sizeIn(value)
+  }
 
   /** `byteLength`: of its file; undefined: there is none. */
   async #enterAgain (name: Name | undefined, byteLength: number | undefined): Promise<boolean> {
@@ -258,7 +264,7 @@ export class DiskPieces<Name extends string> {
       await files.remove(this.#pathOf(name))
       // a crash must not bring it back when its references are gone: what nothing refers to stays for ever
       await this.#disk.heeding(files.syncFolder(this.#folderOf(name)))
-      if (await this.#isEntered(name)) this.#count(-1, -fileSize)
+      this.#uncount(await this.#entered(name))
     }
     // an entry without its file is left where a disk was too full to delete it: the next start would count it
     if (small === undefined && fileSize === undefined && await index.get(this.#keyOf('large', name)) === undefined) return
@@ -297,25 +303,24 @@ export class DiskPieces<Name extends string> {
     if ('fault' in read) { await this.#setUnreadableAside(name, read.fault); return }
     this.#shelf.onCorrupt(name)
     if (this.#disk.failure !== undefined) { this.#wrong.add(name); return }
-    const isCounted = read.isSmall || await this.#isEntered(name)
+    const counted = read.isSmall ? read.bytes.byteLength : await this.#entered(name)
     if (read.isSmall) await index.batch([{ type: 'put', key: this.#keyOf('setAside', name), value: read.bytes }, { type: 'delete', key: this.#keyOf('small', name) }], { sync: true })
     else await this.#setFileAside(name)
-    this.#lost(isCounted ? read.bytes.byteLength : undefined)
+    this.#lost(counted)
   }
 
   /** Only on a disk that does all else: where nothing can be done any more it is not this file that is at fault. @throws `fault` */
   async #setUnreadableAside (name: Name, fault: Error): Promise<void> {
     if (this.#disk.failure !== undefined) throw fault
-    let byteLength: number | undefined
+    const counted = await this.#entered(name)
     try {
-      byteLength = await this.#isEntered(name) ? await this.#disk.files.size(this.#pathOf(name)) ?? 0 : undefined
       await this.#setFileAside(name)
     } catch (cause) {
       throw isReadFault(cause) ? fault : cause
     }
     this.#failing.delete(name)
     this.#shelf.onCorrupt(name)
-    this.#lost(byteLength)
+    this.#lost(counted)
   }
 
   async #setFileAside (name: Name): Promise<void> {
@@ -323,11 +328,13 @@ export class DiskPieces<Name extends string> {
     await this.#disk.index.batch([{ type: 'delete', key: this.#keyOf('large', name) }], { sync: false })
   }
 
-  /** `byteLength`: as it was counted; undefined: it was not. */
-  #lost (byteLength: number | undefined): void {
+  #lost (counted: number | undefined): void {
     this.#stats.corrupt++
-    if (byteLength !== undefined) this.#count(-1, -byteLength)
+    this.#uncount(counted)
   }
+
+  /** As many bytes as were counted; undefined: it was not. */
+  #uncount (byteLength: number | undefined): void { if (byteLength !== undefined) this.#count(-1, -byteLength) }
 
   #count (pieces: number, bytes: number): void {
     this.#stats.count += pieces

@@ -266,13 +266,13 @@ describe('blocks on disk', () => {
     }
   })
 
-  test.each(['deleted', 'set aside'] as const)('what the index lacked at the start, as after a power failure, is not taken from what is held when it is %s (a node came to hold less than nothing, and could tell nobody what it holds)', async (how) => {
+  test.each([['lacked', 'deleted'], ['lacked', 'set aside'], ['had wrong', 'deleted'], ['had wrong', 'set aside']] as const)('what the index %s at the start, as after a power failure, or rotten, is not taken from what is held when it is %s (a node came to hold less than nothing, and could tell nobody what it holds)', async (what, how) => {
     const disk = newDisk()
     const [kept, lacking] = [noiseBytes(50_000, 8), noiseBytes(60_000, 9)]
     for (const bytes of [kept, lacking]) await (await openOn(disk)).put(cidOf(bytes), bytes)
-    disk.index.damage(concat([Uint8Array.of(2), digestOf(cidOf(lacking))]), undefined)
+    disk.index.damage(concat([Uint8Array.of(2), digestOf(cidOf(lacking))]), what === 'lacked' ? undefined : new Uint8Array(4))
     const blocks = await openOn(disk, { quotaBytes: 100_000 })
-    expect(blocks.stats()).toMatchObject({ count: 1, bytes: 50_000 })
+    expect(blocks.stats()).toMatchObject({ count: what === 'lacked' ? 1 : 2, bytes: 50_000 })
     if (how === 'deleted') await blocks.delete(cidOf(lacking))
     else {
       disk.files.flip(disk.files.paths.find((path) => path.endsWith(cidOf(lacking))) ?? '', 800)
