@@ -17,8 +17,11 @@ export type { BlockReference } from './references.ts'
  * of a block stand for all of it that is here, whole or in shards.
  */
 export interface BlockHolder {
-  /** 'kept': the block is here, durable and right, or a shard if the reference wants shards of that code; and the reference is recorded. */
-  keep (cid: Cid, reference: BlockReference): Promise<'kept' | 'want'>
+  /**
+   * 'kept': the block is here, durable and right, or a shard if the reference wants shards of that code; and the reference is recorded. `isReadAgain`: its bytes are read, though they have been right
+   * since the start; without it that is enough.
+   */
+  keep (cid: Cid, reference: BlockReference, options?: { isReadAgain?: boolean }): Promise<'kept' | 'want'>
   /** @throws StoreFull, StoreReadOnly, BlockCorrupt */
   store (cid: Cid, block: Uint8Array, reference: BlockReference): Promise<void>
   /** As `keep`, of one shard. */
@@ -90,11 +93,11 @@ class Holder implements BlockHolder {
     this.#locks = locks
   }
 
-  async keep (cid: Cid, reference: BlockReference): Promise<'kept' | 'want'> {
+  async keep (cid: Cid, reference: BlockReference, { isReadAgain = false }: { isReadAgain?: boolean } = {}): Promise<'kept' | 'want'> {
     return this.#promising(cid, async () => {
       await this.#demandAlive(cid, reference)
       if (await this.#isCondemned(cid)) return 'want'
-      const isHere = this.#proven.has(cid) ? await this.#blocks.has(cid) : await this.#isReadable(async () => this.#blocks.get(cid))
+      const isHere = this.#proven.has(cid) && !isReadAgain ? await this.#blocks.has(cid) : await this.#isReadable(async () => this.#blocks.get(cid))
       await this.#blocks.settled(cid)
       if (!isHere) {
         this.#proven.delete(cid)

@@ -22,7 +22,7 @@ import { type Holder, type Living, type Presence, presenceLimits, type Redundanc
  * payload = 05 | reference | record of a shard           answer: u8 outcome (stored, full, refused, corrupt)
  * reference = H(block)(32) | versionId(32) | k u8 | m u8
  *
- * A kind plus 80 (hexadecimal) is the same, and says that no user waits for it.
+ * A kind plus 80 (hexadecimal) is the same, and says that no user waits for it; offered so, a block that is there is read again before the answer.
  * What a peer has is asked for many at once, and promises nothing; what it is told, it keeps as if it had been offered each alone.
  */
 export const storeProtocol = '/dfs/store/1.0.0'
@@ -88,7 +88,7 @@ export async function serveStore (requests: Requests, { holder, budget, warn, us
     const step = stepOf(kind, body.byteLength)
     using _waiting = step === undefined ? undefined : users?.begin(step)
     const reader = new ByteReader(body.subarray(1))
-    return [kind === kinds.many ? await answerToMany(holder, reader, { warn, promise }) : Uint8Array.of(outcomes.indexOf(await promise(async () => outcomeOf(holder, { kind: kind & ~background, reader, warn }))))]
+    return [kind === kinds.many ? await answerToMany(holder, reader, { warn, promise }) : Uint8Array.of(outcomes.indexOf(await promise(async () => outcomeOf(holder, { kind: kind & ~background, isBackground: (kind & background) !== 0, reader, warn }))))]
   }, { maxRequestBytes, maxConcurrent, holding: { budget, answerBytes: 0 } })
 }
 
@@ -102,14 +102,15 @@ function stepOf (kind: number, bytes: number): string | undefined {
   return undefined
 }
 
-async function outcomeOf (holder: Holder, { kind, reader, warn }: { kind: number, reader: ByteReader, warn: StoreParts['warn'] }): Promise<Outcome> {
+async function outcomeOf (holder: Holder, { kind, isBackground, reader, warn }: { kind: number, isBackground: boolean, reader: ByteReader, warn: StoreParts['warn'] }): Promise<Outcome> {
   const { cid, reference } = readReference(reader)
   try {
     if (kind === kinds.offer) {
       const length = reader.u32()
       reader.end()
       if (length > storeLimits.maxBlockBytes) return 'refused'
-      return await holder.keep(cid, reference) === 'kept' ? 'had' : 'want'
+      // who offers it behind may give up the last good copy for this one
+      return await holder.keep(cid, reference, { isReadAgain: isBackground }) === 'kept' ? 'had' : 'want'
     }
     if (kind === kinds.shardOffer || kind === kinds.shardPayload) return await outcomeOfShard(holder, { cid, reference, reader, isOffer: kind === kinds.shardOffer })
     if (kind !== kinds.payload) throw new MalformedBytes(`a store request of kind ${kind}`)

@@ -114,8 +114,8 @@ export const presenceLimits = {
 
 /** What this node holds for others and itself: blocks with their references, both durable before an answer. */
 export interface Holder {
-  /** Whether the block is here, fsynced, verified and not condemned; then the reference is recorded, durably, before it resolves. */
-  keep (cid: Cid, reference: Reference): Promise<'kept' | 'want'>
+  /** Whether the block is here, fsynced, verified (`isReadAgain`: now, and not some time since the start) and not condemned; then the reference is recorded, durably, before it resolves. */
+  keep (cid: Cid, reference: Reference, options?: { isReadAgain?: boolean }): Promise<'kept' | 'want'>
   /** @throws StoreFull, StoreReadOnly, BlockCorrupt */
   store (cid: Cid, block: Uint8Array, reference: Reference): Promise<void>
   /** As `keep` and `store`, of one shard. A block's references stand for all of it that is here. */

@@ -384,6 +384,16 @@ describe('a block that does not belong here any more', () => {
     expect(c.corrupt).toEqual([cid])
   })
 
+  test.each([['offered', 100_000], ['sent at once', 40_000]] as const)('goes only after one that has it, and had it right when it was stored, has read it again (of a bucket of one copy it had rotted since, and the last good one went): %s', async (_how, length) => {
+    const world = await repairNodes(2)
+    const [a, b] = world.nodes as Four
+    const cid = await world.put([a, b], 'a block', { copies: 1, length })
+    world.placed = ids(b) as RepairNodes['placed']
+    await rot(b, cid)
+    await world.sweep(a)
+    expect(await world.holdersOf(cid)).toEqual(ids(b))
+  })
+
   test('is not lost when two nodes, by different layouts, each give it up because the other has it', async () => {
     for (let delay = 0; delay < 12; delay++) {
       const world = await repairNodes(2)
