@@ -18,6 +18,7 @@ import type { Eras } from './membership/eras.ts'
 import { everyMemberRow } from './membership/every-member.ts'
 import type { Greetings } from './membership/greetings.ts'
 import { LayoutKeeper } from './layout/layout-keeper.ts'
+import { memoryOfThoseWho } from './membership/memory.ts'
 import { memberRowHash, writeFoundation } from './membership/membership.ts'
 import { algorithmIn } from './membership/sessions.ts'
 import type { ClusterState } from './state.ts'
@@ -73,6 +74,7 @@ export async function memberSideOf (parts: MemberSideParts): Promise<MemberSide>
       spread: async () => { await greetings.greetAll() },
       reachable: () => new Set(network.reachable()),
       remembers: (peer) => peer === self ? positions.isOwnNamed(self) : positions.remembers(peer),
+      memoryOf: async (peers, wait) => memoryOfThoseWho({ ask }, peers, wait),
     },
     keeper: new LayoutKeeper({
       self, state, registers, ask, clock, memberRows, evictAfterMs: config.evictAfterMs,

@@ -407,7 +407,7 @@ export class World {
     const parts: EraChangeParts = {
       self: peerNamed(name), state, eras, epochs, latecomers: process.latecomers, memberRows, keyring: { authoritySeed: seedNamed('cluster authority'), nodeSeed: seedNamed(name) }, registers: engine.registers, voters: engine.voters,
       peers: { offer: async (peer) => { if (!process.reachable.has(peer)) throw new PeerUnreachable(peer, 'not connected') } },
-      reachable: () => process.reachable, remembers: () => true, warn: () => {}, spread: async () => { await Promise.all(others().map(async (other) => other.hear(process).catch(() => {}))) },
+      reachable: () => process.reachable, remembers: () => true, memoryOf: async () => () => true, warn: () => {}, spread: async () => { await Promise.all(others().map(async (other) => other.hear(process).catch(() => {}))) },
     }
     return this.#variant.eraParts?.(parts) ?? parts
   }

@@ -14,6 +14,7 @@ import { acceptedEra, eraAddress, Eras, eraSuccession } from '../../src/node/mem
 import { everyMemberRow } from '../../src/node/membership/every-member.ts'
 import { FloorKeeper } from '../../src/node/rows/floor-keeper.ts'
 import { readKeyring, writeKeyring } from '../../src/node/membership/keys.ts'
+import { memoryOfThoseWho } from '../../src/node/membership/memory.ts'
 import { Retag } from '../../src/node/membership/retag.ts'
 import { keylessRing, ringOf } from '../../src/node/membership/ring-keeper.ts'
 import { UnknownPeers } from '../../src/node/membership/unknown-peers.ts'
@@ -163,7 +164,7 @@ export async function eraNodes (names: readonly string[], { roleOf = () => roles
     const parts: EraChangeParts = {
       self, state, keyring, eras, epochs, latecomers: new Latecomers({ clock: systemClock, warn: () => {} }), registers, peers: rings,
       memberRows: async (wait) => everyMemberRow({ state, codec, ask, registers, voters }, wait),
-      voters, reachable: () => new Set(reachable()), remembers: () => true, warn: () => {},
+      voters, reachable: () => new Set(reachable()), remembers: () => true, memoryOf: async (peers, wait) => memoryOfThoseWho({ ask }, peers, wait), warn: () => {},
       spread: async () => { await Promise.allSettled(reachable().map(greet)) },
     }
     await hello.register(mortalRequests)

@@ -10,10 +10,10 @@ import { redundancyOf, redundancyText } from '../../objects/index.ts'
 import { clearPartition } from '../../tables/clear-rows.ts'
 import { type Electorate, isMajority } from '../../tables/electorate.ts'
 import { tables } from '../../tables/index.ts'
-import { messageLimits } from '../../tables/messages.ts'
 import { listingIndexLimits, type ListingIndex } from '../../tables/listing-index.ts'
 import type { AskReplica } from '../membership/clear-rows.ts'
 import { changeEra, type EraChangeParts, signerOf } from '../membership/era-change.ts'
+import { memoryOf, type Remembers } from '../membership/memory.ts'
 
 export interface ForgetParts extends EraChangeParts {
   readonly ask: AskReplica
@@ -54,7 +54,7 @@ export async function forgetLost (parts: ForgetParts, { lost, isDryRun }: { read
   // cut off around the era, and the layout has settled without them since: no layout tells of them any more, and they are members yet, or are put out
   const isBegun = [...named].every((peer) => before.has(peer) || !counted.has(peer))
   await demandSilence(parts, { layout, named, left }, wait)
-  const { remembers, isAnyLost } = await memoryOf(parts, left, wait)
+  const { remembers, isAnyLost } = await memoryOf(parts, left.filter(({ storeId }) => storeId !== undefined).map(({ peerId }) => peerId), wait)
   const report = await reportOf(parts, { layout, lost: [...named], left, remembers })
   if (!isBegun && report.rows.stale + report.rows.gone === 0 && isMajority(parts.voters.electorate(clearPartition), (peer) => remembers(peer, clearPartition))) {
     throw new Refused('a majority of everything answers, so nothing needs to be given up: "dfs node remove PEER" puts out who is dead, one after the other')
@@ -111,28 +111,6 @@ async function demandSilence ({ self, reachable, answers, ask, clock }: ForgetPa
     const reached = [...named].find((one) => counted.has(one) && !lostOf(layout).includes(one) && !missed.has(hexOf(keyOf(one))))
     if (reached !== undefined) throw new Refused(`${reached} answers ${peer}: it is not lost. Nothing has changed`)
   }
-}
-
-/** Who has what of a partition: one that is left and has lost it since does not count, for it may have it back from nobody. */
-type Remembers = (peer: PeerId, partition: number) => boolean
-
-/** `isAnyLost`: and does not come back under the layout as it is. */
-async function memoryOf ({ ask }: Pick<ForgetParts, 'ask'>, left: readonly LayoutMember[], wait: { signal?: AbortSignal }): Promise<{ readonly remembers: Remembers, readonly isAnyLost: boolean }> {
-  const alive = new Set(left.map(({ peerId }) => peerId))
-  let isAnyLost = false
-  const lost = new Map<PeerId, Set<number>>()
-  for (const { peerId } of left.filter(({ storeId }) => storeId !== undefined)) {
-    const progress = await ask(peerId, { kind: 'progress' }, wait)
-    if (progress.kind !== 'progress' || progress.lost + progress.remaining === 0) continue
-    isAnyLost ||= progress.lost > 0
-    for (let from = 0; from <= clearPartition; from += messageLimits.maxDigests) {
-      const partitions = Array.from({ length: Math.min(messageLimits.maxDigests, clearPartition + 1 - from) }, (_, i) => from + i)
-      const answer = await ask(peerId, { kind: 'digest', partitions }, wait)
-      if (answer.kind !== 'digests') throw new Unavailable(`${peerId} does not say what it has: try again in some seconds`)
-      lost.set(peerId, (lost.get(peerId) ?? new Set()).union(new Set(partitions.filter((_, i) => answer.digests[i] === undefined))))
-    }
-  }
-  return { remembers: (peer, partition) => alive.has(peer) && lost.get(peer)?.has(partition) !== true, isAnyLost }
 }
 
 async function reportOf (parts: ForgetParts, { layout, lost, left, remembers }: { layout: Layout, lost: readonly PeerId[], left: readonly LayoutMember[], remembers: Remembers }): Promise<LossReport> {

@@ -10,6 +10,7 @@ import { majorityOf } from '../../tables/electorate.ts'
 import type { Epochs } from './epochs.ts'
 import { eraAddress, type Eras } from './eras.ts'
 import type { Latecomers } from './latecomers.ts'
+import type { Remembers } from './memory.ts'
 import type { ClusterState } from '../state.ts'
 
 export interface EraChangeParts {
@@ -28,6 +29,8 @@ export interface EraChangeParts {
   readonly reachable: () => ReadonlySet<PeerId>
   /** Whether the row store of a node, this one too, is the one that votes, and has not forgotten anything: one that came with another is heard, and not asked. */
   readonly remembers: (peer: PeerId) => boolean
+  /** Who of these voters has what of a partition, as they say. */
+  readonly memoryOf: (voters: readonly PeerId[], wait: { signal?: AbortSignal }) => Promise<Remembers>
   readonly warn: (message: string, cause: unknown) => void
   /** Greets everybody who is connected, so that they hear of the era now and not within ten seconds. */
   readonly spread: () => Promise<void>

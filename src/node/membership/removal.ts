@@ -4,6 +4,7 @@ import { keyOf, type PeerId } from '../../base/peer-id.ts'
 import { describeMember, type MemberRow, roles } from '../../cluster/index.ts'
 import { majorityOf } from '../../tables/electorate.ts'
 import { changeEra, type EraChangeParts, signerOf } from './era-change.ts'
+import type { Remembers } from './memory.ts'
 
 export interface Removal {
   /** The era that leaves it out. */
@@ -19,6 +20,9 @@ export interface Removal {
  */
 export async function removeMember (parts: EraChangeParts, subject: PeerId, wait: { signal?: AbortSignal } = {}): Promise<Removal> {
   demandRemovable(parts, subject)
+  // of those who answer, one may have lost some rows, and have them back from nobody but this peer
+  const voters = new Set(parts.voters.ofPartition(partitionCount))
+  const remembers = await parts.memoryOf(answeringWithout(parts, subject).filter((peer) => voters.has(peer)), wait)
   await changeEra(parts, ({ rows, admins }) => {
     const leaving = rows.map((row) => describeMember(row)).find(({ peerId }) => peerId === subject)
     if (leaving === undefined) {
@@ -27,7 +31,7 @@ export async function removeMember (parts: EraChangeParts, subject: PeerId, wait
     }
     const remaining = rowsWithout(rows, subject)
     // another may have been put out since this was looked at first
-    demandMajorityWithout(parts, subject, new Set(rows.map((row) => describeMember(row).peerId)))
+    demandMajorityWithout(parts, subject, { belonging: new Set(rows.map((row) => describeMember(row).peerId)), remembers })
     return { rows: remaining, admins: admins.filter((admin) => !equals(admin.subject, keyOf(subject))), isNewEpoch: leaving.role === roles.member, keepsInvites: false }
   }, wait)
   return { era: parts.state.era.number, epoch: parts.epochs.newest }
@@ -52,14 +56,18 @@ export function rowsWithout (rows: readonly MemberRow[], subject: PeerId): reado
   return remaining
 }
 
+/** Those whose row store votes. */
+const answeringWithout = ({ self, reachable, remembers }: EraChangeParts, subject: PeerId): readonly PeerId[] => [...new Set([self, ...reachable()])].filter((peer) => peer !== subject && remembers(peer))
+
 /** Put out, it votes no more, and until the layout has left it behind its place counts as a dead one. @throws Refused, Unavailable */
-function demandMajorityWithout ({ self, voters, reachable, remembers }: EraChangeParts, subject: PeerId, belonging?: ReadonlySet<PeerId>): void {
-  const answering = new Set([self, ...reachable()].filter((peer) => peer !== subject && remembers(peer) && belonging?.has(peer) !== false))
+function demandMajorityWithout (parts: EraChangeParts, subject: PeerId, { belonging, remembers = () => true }: { belonging?: ReadonlySet<PeerId>, remembers?: Remembers } = {}): void {
+  const answering = new Set(answeringWithout(parts, subject).filter((peer) => belonging?.has(peer) !== false))
   // the clear rows' voters stand behind the last partition
-  const lists = Array.from({ length: partitionCount + 1 }, (_, partition) => voters.electorate(partition).groups).flat()
-  for (const list of lists) {
-    if (!list.includes(subject)) continue
-    if (list.length - 1 < majorityOf(list.length)) throw new Refused('rows could not be decided without it: let it leave the layout first ("dfs node drain")')
-    if (list.filter((peer) => answering.has(peer)).length < majorityOf(list.length)) throw new Unavailable('without it there is no majority now: bring others back first')
+  for (let partition = 0; partition <= partitionCount; partition++) {
+    for (const list of parts.voters.electorate(partition).groups) {
+      if (!list.includes(subject)) continue
+      if (list.length - 1 < majorityOf(list.length)) throw new Refused('rows could not be decided without it: let it leave the layout first ("dfs node drain")')
+      if (list.filter((peer) => answering.has(peer) && remembers(peer, partition)).length < majorityOf(list.length)) throw new Unavailable('without it there is no majority now: bring others back first, and wait until who has lost rows has them back')
+    }
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest'
-import { utf8 } from '../../../src/base/bytes.ts'
+import { partitionOf, utf8 } from '../../../src/base/bytes.ts'
 import { Corrupt, Refused, Unavailable } from '../../../src/base/errors.ts'
 import { keyOf } from '../../../src/base/peer-id.ts'
 import { encodeEra, type Era, eraAfter, parseEra, roles } from '../../../src/cluster/index.ts'
@@ -72,6 +72,20 @@ describe('a removed member', () => {
     const { parts } = nodes.of('founder')
     await expect(removeMember({ ...parts, remembers: (peer) => peer !== peerNamed(name) }, peerNamed('dave'))).rejects.toThrow(/without it there is no majority now/)
     await removeMember(parts, peerNamed('dave'))
+  })
+
+  test('is not removed where one that answers has lost rows for which there would be no majority of those that have not, and is once that has them back', async () => {
+    const nodes = await eraNodes(four)
+    const { store } = nodes.of('carol')
+    const partition = partitionOf(nodes.of('bob').codec.rowKeyOf(object('k')))
+    store.lose(partition)
+    await expect(removeMember(nodes.of('founder').parts, peerNamed('dave'))).rejects.toThrow(/without it there is no majority now/)
+    await store.restore(partition)
+    await removeMember(nodes.of('founder').parts, peerNamed('dave'))
+    // of five two that remember everything are enough with a third
+    const more = await eraNodes(five)
+    more.of('carol').store.lose(partition)
+    await removeMember(more.of('founder').parts, peerNamed('dave'))
   })
 
   test('of role witness takes no epoch with it: it never could read', async () => {

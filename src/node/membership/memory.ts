@@ -1,0 +1,33 @@
+import { Unavailable } from '../../base/errors.ts'
+import type { PeerId } from '../../base/peer-id.ts'
+import { clearPartition } from '../../tables/clear-rows.ts'
+import { messageLimits } from '../../tables/messages.ts'
+import type { AskReplica } from './clear-rows.ts'
+
+/** Who has what of a partition: one that has lost it since does not count, for it may have it back from nobody. */
+export type Remembers = (peer: PeerId, partition: number) => boolean
+
+/** Of these voters, as they say; nobody else remembers anything. `isAnyLost`: and does not come back under the layout as it is. Rejects where one does not say. */
+export async function memoryOf ({ ask }: { readonly ask: AskReplica }, voters: readonly PeerId[], wait: { signal?: AbortSignal }): Promise<{ readonly remembers: Remembers, readonly isAnyLost: boolean }> {
+  let isAnyLost = false
+  const asked = new Set(voters)
+  const lost = new Map<PeerId, Set<number>>()
+  for (const peer of voters) {
+    const progress = await ask(peer, { kind: 'progress' }, wait)
+    if (progress.kind !== 'progress' || progress.lost + progress.remaining === 0) continue
+    isAnyLost ||= progress.lost > 0
+    for (let from = 0; from <= clearPartition; from += messageLimits.maxDigests) {
+      const partitions = Array.from({ length: Math.min(messageLimits.maxDigests, clearPartition + 1 - from) }, (_, i) => from + i)
+      const answer = await ask(peer, { kind: 'digest', partitions }, wait)
+      if (answer.kind !== 'digests') throw new Unavailable(`${peer} does not say what it has: try again in some seconds`)
+      lost.set(peer, (lost.get(peer) ?? new Set()).union(new Set(partitions.filter((_, i) => answer.digests[i] === undefined))))
+    }
+  }
+  return { remembers: (peer, partition) => asked.has(peer) && lost.get(peer)?.has(partition) !== true, isAnyLost }
+}
+
+/** As `memoryOf`; one that does not say is not counted. */
+export async function memoryOfThoseWho (parts: { readonly ask: AskReplica }, voters: readonly PeerId[], wait: { signal?: AbortSignal }): Promise<Remembers> {
+  const told = await Promise.all(voters.map(async (peer) => memoryOf(parts, [peer], wait).catch(() => { wait.signal?.throwIfAborted() })))
+  return (peer, partition) => told[voters.indexOf(peer)]?.remembers(peer, partition) === true
+}
