@@ -2,7 +2,7 @@ import { hexOf } from '../../base/bytes.ts'
 import { NotFound, Refused } from '../../base/errors.ts'
 import type { BucketRow } from '../buckets/bucket-row.ts'
 import type { Buckets } from '../buckets/buckets.ts'
-import { changeObject } from '../change-object.ts'
+import { changeObject, detailsOf, type KnownDetails, objectAddress, type ObjectPlace, type ObjectStep } from '../change-object.ts'
 import { placeIn } from '../commit.ts'
 import { LockedVersion } from '../errors.ts'
 import { withDeleted } from '../versions/history.ts'
@@ -11,11 +11,11 @@ import type { Uploads, VersionPage } from '../index.ts'
 import { type Expiry, expiriesOf, isUploadDue } from '../buckets/lifecycle-rules.ts'
 import { keepingOf } from '../versions/keeping.ts'
 import { demandUnlocked } from '../versions/locks.ts'
-import { keptOf, type CurrentVersion, type KeptVersion, type ObjectRow } from '../object-row.ts'
+import { type CurrentVersion, decodeObjectRow, type KeptVersion, keptOf, type ObjectRow } from '../object-row.ts'
 import type { ObjectParts } from '../ports.ts'
 import { foundIn } from '../reading.ts'
 import { stepWithout } from '../removing.ts'
-import type { Versions } from '../versions/version.ts'
+import { isSameVersion, type Versions } from '../versions/version.ts'
 import { everyVersion } from '../versions/version-listing.ts'
 
 /**
@@ -150,7 +150,7 @@ async function expire (parts: LifecycleParts, bucket: BucketRow, expiry: Expiry,
   const marker = { ...parts.versions.fresh(), modifiedMs: await parts.dates.present(wait) }
   const nowMs = Math.min(pastMs, parts.clock.wallMs())
   const hasTags = ({ attributes }: Pick<CurrentVersion, 'attributes'>): boolean => tags.every(([name, value]) => attributes?.tags?.some((tag) => tag[0] === name && tag[1] === value))
-  await changeObject<unknown>(parts, placeIn(bucket, key), (row, details) => {
+  const decide = (row: ObjectRow, details: KnownDetails): ObjectStep<unknown> => {
     const found = foundIn(row, versionId, parts.versions)
     const isCurrent = found !== undefined && 'content' in found
     if (found === undefined || isCurrent !== (kind === 'current')) return { kind: 'keep', result: undefined }
@@ -171,7 +171,25 @@ async function expire (parts: LifecycleParts, bucket: BucketRow, expiry: Expiry,
     // of what is under it a delete marker would be the only trace
     if (found.isDeleteMarker && row.current === undefined && keptOf(row).length > 1 && hexOf(found.salt) === hexOf(keptOf(row)[0]?.salt ?? found.salt)) return { kind: 'keep', result: undefined }
     return stepWithout(row, found, details, { ...parts, check: (attributes) => { demandUnlocked(attributes, { nowMs }) } })
-  }, wait).catch((error: unknown) => { if (!(error instanceof LockedVersion)) throw error }) // it goes when its lock has ended
+  }
+  const place = placeIn(bucket, key)
+  try {
+    if (await mayMove(parts, place, decide, wait)) await changeObject<unknown>(parts, place, decide, wait)
+  } catch (error) {
+    // it goes when its lock has ended
+    if (!(error instanceof LockedVersion)) throw error
+  }
+}
+
+/** A look, which promises nothing: what is old enough and stays, as it has not the tags or is locked, is come to with every walk, and a promise is a write on a majority's disks. */
+async function mayMove (parts: LifecycleParts, place: ObjectPlace, decide: (row: ObjectRow, details: KnownDetails) => ObjectStep<unknown>, wait: { signal?: AbortSignal }): Promise<boolean> {
+  const value = await parts.registers.read(objectAddress(place), wait)
+  if (value === undefined) return false
+  const row = decodeObjectRow(value)
+  const step = decide(row, () => undefined)
+  if (step.kind !== 'ask') return step.kind === 'move'
+  const own = await detailsOf(parts, place, step.about, wait)
+  return own === undefined || decide(row, (kept) => isSameVersion(kept, step.about) ? own : undefined).kind !== 'keep'
 }
 
 /** What was seen on top of it is above it still: so it has not been current since. And it is not among the newest that are kept. */

@@ -135,6 +135,18 @@ describe('objects', () => {
     expect(await keysIn(store)).toEqual(['size/14', 'size/3', 'tags/one'])
   })
 
+  test('that are old enough, and stay, as they have not the tags or are locked, have nothing written for them hour after hour', async () => {
+    const { world, store, days, walk } = await worldOf({ versioning: 'enabled', objectLock: {}, lifecycle: [rule({ expireDays: 1, tags: [['temporary', 'yes']] }), rule({ id: 'old', noncurrentDays: 1 })] })
+    for (const key of ['a', 'b']) for (const isHeld of [true, false]) await put(store, key, 'more than eight bytes of content', { isHeld })
+    days(3)
+    const change = world.registers.change.bind(world.registers)
+    let changes = 0
+    world.registers.change = async (...args) => { changes++; return change(...args) }
+    for (let walks = 0; walks < 3; walks++) await walk()
+    expect(shown(await store.listVersions('photos'))).toEqual(['a 32', 'a 32', 'b 32', 'b 32'])
+    expect(changes).toBe(0)
+  })
+
   test('that are overwritten while they are looked at are not the ones that were', async () => {
     const { store, world, days, walk } = await worldOf({ lifecycle: [rule({ expireDays: 1 })] })
     await put(store, 'k')
