@@ -76,7 +76,11 @@ export async function changeEra (parts: EraChangeParts, plan: EraPlan, wait: { s
     const before = state.era
     const standing = await belonging(parts, before, wait)
     const planned = plan({ era: before, ...standing })
-    if (planned === undefined) return before
+    if (planned === undefined) {
+      // what is read while the layout closes the founder alone may know (closing-registers.ts)
+      await parts.registers.change<void>(eraAddress, () => ({ kind: 'keep', result: undefined }), wait)
+      return before
+    }
     const seen = new Set(standing.rows.map((row) => describeMember(row).peerId))
     const proposal = { before, seen, planned, signer }
     const outcome = await proposed(parts, proposal, wait)

@@ -1,10 +1,12 @@
 import { describe, expect, test, vi } from 'vitest'
 import { partitionOf, utf8 } from '../../../src/base/bytes.ts'
-import { Corrupt, Refused, Unavailable } from '../../../src/base/errors.ts'
+import { Corrupt, Refused, Unavailable, UnknownOutcome } from '../../../src/base/errors.ts'
 import { keyOf } from '../../../src/base/peer-id.ts'
-import { encodeEra, type Era, eraAfter, parseEra, roles } from '../../../src/cluster/index.ts'
+import { closing, encodeEra, encodeLayout, type Era, eraAfter, parseEra, roles, settled } from '../../../src/cluster/index.ts'
+import { closingRegisters } from '../../../src/node/layout/closing-registers.ts'
 import { addAdmin, listAdmins, removeAdmin } from '../../../src/node/membership/admins.ts'
 import { eraAddress } from '../../../src/node/membership/eras.ts'
+import { layoutAddress } from '../../../src/node/membership/membership.ts'
 import { rotateKeys } from '../../../src/node/membership/rotation.ts'
 import { removeMember } from '../../../src/node/membership/removal.ts'
 import { seededRandom } from '../../../src/base/random.ts'
@@ -13,7 +15,7 @@ import { rowCodec } from '../../../src/tables/codec.ts'
 import { encodeEnvelope } from '../../../src/tables/envelope.ts'
 import { type RowAddress, tables } from '../../../src/tables/index.ts'
 import { openRecord } from '../../../src/tables/opened-record.ts'
-import { keyNamed, peerNamed } from '../../support/cluster-identities.ts'
+import { keyNamed, layoutMember, peerNamed } from '../../support/cluster-identities.ts'
 import { type EraNodes, eraNodes } from '../../support/era-nodes.ts'
 
 const four = ['founder', 'bob', 'carol', 'dave'] as const
@@ -86,6 +88,16 @@ describe('a removed member', () => {
     const more = await eraNodes(five)
     more.of('carol').store.lose(partition)
     await removeMember(more.of('founder').parts, peerNamed('dave'))
+  })
+
+  test('is not told to be out already where only the founder may know of it: the layout was closing, and is settled', async () => {
+    const nodes = await eraNodes(four)
+    const { parts, state, registers } = nodes.of('founder')
+    await removeMember(parts, peerNamed('dave'))
+    const closed = closing(state.layout)
+    await state.adoptLayout(encodeLayout(closed))
+    await registers.change(layoutAddress, () => ({ kind: 'write', value: encodeLayout(settled(closed, four.map((name) => layoutMember(name)))), result: undefined }))
+    await expect(removeMember({ ...parts, registers: closingRegisters(registers, state) }, peerNamed('dave'))).rejects.toThrow(UnknownOutcome)
   })
 
   test('of role witness takes no epoch with it: it never could read', async () => {
