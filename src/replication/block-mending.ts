@@ -98,7 +98,11 @@ export class BlockMending {
       for await (const reference of this.#references(cid)) {
         const outcome = await peers.store(peer, { cid, bytes, reference }, { signal: limit.signal, isBackground: true })
         account.offered(outcome, peer, bytes.byteLength)
-        return (outcome === 'stored' || outcome === 'had') && await this.#tell(peer, cid, { from: 1, signal: limit.signal })
+        if (outcome !== 'stored' && outcome !== 'had') return false
+        const isKept = await this.#tell(peer, cid, { from: 1, signal: limit.signal })
+        // it may know of a death that is not known here yet: what it was brought alone is no reason to look at all again at once
+        if (!isKept) account.failed()
+        return isKept
       }
       return false
     } catch (error) {

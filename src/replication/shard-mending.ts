@@ -86,7 +86,9 @@ export class ShardMending {
       const outcome = await peers.storeShard(peer, { shard, reference }, { signal, isBackground: true })
       account.offered(outcome, peer, shard.bytes.byteLength)
       if (outcome !== 'stored' && outcome !== 'had') return false
-      return await this.tell(peer, shard.cid, { redundancy: { k: shard.k, m: shard.m }, signal })
+      const isKept = await this.tell(peer, shard.cid, { redundancy: { k: shard.k, m: shard.m }, signal })
+      if (!isKept) account.failed()
+      return isKept
     }
     return false
   }

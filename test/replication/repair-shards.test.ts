@@ -1,9 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { utf8 } from '../../src/base/bytes.ts'
+import { compareBytes, utf8 } from '../../src/base/bytes.ts'
 import { type Cid, cidOf } from '../../src/base/cid.ts'
 import { hash } from '../../src/base/hash.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
+import { deadKeyOf } from '../../src/blockstore/condemned.ts'
 import { type Shard, shardKeyOf } from '../../src/blockstore/shard.ts'
 import { erasureCode } from '../../src/erasure/index.ts'
 import type { Reference } from '../../src/replication/index.ts'
@@ -315,6 +316,20 @@ describe('repair of shards', () => {
     await world.sweep(substitute)
     expect((await placed(nodes))[6]).toEqual([])
     expect(await substitute.blocks.has(cid)).toBe(false)
+  })
+
+  test('is given up when all is known that its holder knows, and no sweep follows another for it without end', async () => {
+    const { nodes } = await stored(7)
+    const [holder, substitute] = [nodes[2], nodes[6]] as [RepairNode, RepairNode]
+    const proof = [...Array(20).keys()].map((i) => hash(utf8(`proof ${i}`))).toSorted((one, other) => compareBytes(hash(one), hash(other))).at(-1) as Uint8Array
+    await substitute.holder.storeShard(shards[2] as Shard, referenceOf('version'))
+    await substitute.holder.storeShard(shards[2] as Shard, { versionId: hash(proof), redundancy })
+    await holder.index.batch([{ type: 'put', key: deadKeyOf(cid, { versionId: hash(proof) }), value: proof }], { sync: true })
+    substitute.repair.now()
+    let steps = 0
+    while (steps < 50 && await substitute.repair.step({ signal: new AbortController().signal }) === 'busy') steps++
+    expect(steps).toBeLessThan(10)
+    expect((await placed(nodes))[6]).toEqual([2])
   })
 
   test('tells who lacks a reference', async () => {

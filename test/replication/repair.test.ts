@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { concat, utf8 } from '../../src/base/bytes.ts'
+import { compareBytes, concat, utf8 } from '../../src/base/bytes.ts'
 import { cidOf, digestOf } from '../../src/base/cid.ts'
+import { hash } from '../../src/base/hash.ts'
+import { deadKeyOf } from '../../src/blockstore/condemned.ts'
 import { blockHolder } from '../../src/blockstore/holder.ts'
 import { repairLimits } from '../../src/replication/repair-limits.ts'
 import { lose, referenceOf, type RepairNode, repairNodes, type RepairNodes, rot } from '../support/repair-nodes.ts'
@@ -382,6 +384,24 @@ describe('a block that does not belong here any more', () => {
     await world.sweep(a)
     expect(await world.holdersOf(cid)).toEqual(ids(b, c))
     expect(c.corrupt).toEqual([cid])
+  })
+
+  test('stays while one that has it knows of a death that is not known here, and is looked at again when that is due (one sweep followed another without end, and brought it each time)', async () => {
+    const world = await repairNodes(2)
+    const [a, b] = world.nodes as Four
+    const proofs = ['one', 'another'].map((name) => hash(utf8(name))).toSorted((one, other) => compareBytes(hash(one), hash(other)))
+    const bytes = utf8('a block')
+    for (const proof of proofs) await a.holder.store(cidOf(bytes), bytes, { versionId: hash(proof), redundancy: { k: 1, m: 0 } })
+    await b.holder.store(cidOf(bytes), bytes, { versionId: hash(proofs[0] as Uint8Array), redundancy: { k: 1, m: 0 } })
+    const dead = proofs[1] as Uint8Array
+    await b.index.batch([{ type: 'put', key: deadKeyOf(cidOf(bytes), { versionId: hash(dead) }), value: dead }], { sync: true })
+    world.placed = ids(b) as RepairNodes['placed']
+    a.repair.now()
+    let steps = 0
+    while (steps < 50 && await a.repair.step({ signal: new AbortController().signal }) === 'busy') steps++
+    expect(steps).toBeLessThan(10)
+    expect(await world.holdersOf(cidOf(bytes))).toEqual(ids(a, b))
+    expect(a.repair.status().total).toMatchObject({ releasedBlocks: 0, failures: 1 })
   })
 
   test.each([['offered', 100_000], ['sent at once', 40_000]] as const)('goes only after one that has it, and had it right when it was stored, has read it again (of a bucket of one copy it had rotted since, and the last good one went): %s', async (_how, length) => {
