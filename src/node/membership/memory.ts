@@ -28,6 +28,11 @@ export async function memoryOf ({ ask }: { readonly ask: AskReplica }, voters: r
 
 /** As `memoryOf`; one that does not say is not counted. */
 export async function memoryOfThoseWho (parts: { readonly ask: AskReplica }, voters: readonly PeerId[], wait: { signal?: AbortSignal }): Promise<Remembers> {
-  const told = await Promise.all(voters.map(async (peer) => memoryOf(parts, [peer], wait).catch(() => { wait.signal?.throwIfAborted() })))
+  const of = async (peer: PeerId): ReturnType<typeof memoryOf> => memoryOf(parts, [peer], wait)
+  const told = await Promise.all(voters.map(async (peer) => of(peer).catch(async (error: unknown) => {
+    // it has come to go by another layout meanwhile
+    if (error instanceof Unavailable) return of(peer)
+    throw error
+  }).catch(() => { wait.signal?.throwIfAborted() })))
   return (peer, partition) => told[voters.indexOf(peer)]?.remembers(peer, partition) === true
 }
