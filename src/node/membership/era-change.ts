@@ -103,6 +103,14 @@ export function signerOf ({ state, keyring, self }: Pick<EraChangeParts, 'state'
   return signingKeyOf(keyring.nodeSeed)
 }
 
+export function maySign (parts: Pick<EraChangeParts, 'state' | 'keyring' | 'self'>): boolean {
+  try { signerOf(parts) } catch (error) {
+    if (error instanceof Refused) return false
+    throw error
+  }
+  return true
+}
+
 /** Those whom the era has, as their rows show. */
 async function belonging ({ state, memberRows }: EraChangeParts, era: Era, wait: { signal?: AbortSignal }): Promise<{ rows: readonly MemberRow[], admins: readonly AdminStatement[] }> {
   const rows = await memberRows(wait)
@@ -164,6 +172,10 @@ async function listLatecomers (parts: EraChangeParts, { before, after, seen, sig
   const standing = state.era
   const late = everybody.filter((row) => isValidIn(state, before, row) && !seen.has(describeMember(row).peerId) && !isValidIn(state, after, row) && !isValidIn(state, standing, row))
   if (late.length === 0) return
+  if (!maySign(parts)) {
+    parts.warn('who joined while an era began must be invited anew: this node may make no eras any more', new Refused(late.map((row) => describeMember(row).peerId).join(', ')))
+    return
+  }
   const { rows, admins } = await belonging(parts, standing, wait)
   // of the era that they were looked at in: over a later one it would take back whom that has put out
   const next = await proposed(parts, { before: standing, seen, planned: { rows: [...rows, ...late], admins, isNewEpoch: false, keepsInvites: true }, signer }, wait)

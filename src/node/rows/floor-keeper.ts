@@ -1,9 +1,8 @@
 import type { Clock } from '../../base/clock.ts'
-import { Refused } from '../../base/errors.ts'
 import type { PeerId } from '../../base/peer-id.ts'
 import { newestEpochOf } from '../../cluster/index.ts'
 import type { RingPeers } from '../../protocols/ring.ts'
-import { changeEra, type EraChangeParts, signerOf } from '../membership/era-change.ts'
+import { changeEra, type EraChangeParts, maySign } from '../membership/era-change.ts'
 
 export interface FloorKeeperParts {
   readonly eraParts: EraChangeParts
@@ -50,12 +49,4 @@ export class FloorKeeper {
     })))
     return promised.every((from) => from >= epoch)
   }
-}
-
-function maySign (parts: EraChangeParts): boolean {
-  try { signerOf(parts) } catch (error) {
-    if (error instanceof Refused) return false
-    throw error
-  }
-  return true
 }

@@ -133,6 +133,29 @@ describe('who joins by an invite while an era is made', () => {
     expect([asked, state.era.number, await standing(nodes, 'founder', 'eve')]).toEqual([3, 4, { belongs: false, isListed: false }])
   })
 
+  test('is let go by a node that may make no eras any more, and must be invited anew', async () => {
+    const nodes = await made([...four, 'grace'])
+    const { parts } = nodes.of('bob')
+    await addAdmin(nodes.of('founder').parts, peerNamed('bob'))
+    await nodes.greetAll()
+    const token = invitedBy(nodes, 'founder')
+    const warnings: string[] = []
+    let asked = 0
+    const memberRows: typeof parts.memberRows = async (wait) => {
+      if (++asked === 2) throw new Unavailable('too few voters answer just now')
+      const rows = await parts.memberRows(wait)
+      if (asked === 1) await joined(nodes, 'eve', token)
+      return rows
+    }
+    await removeMember({ ...parts, memberRows, warn: (message) => { warnings.push(message) } }, peerNamed('dave'))
+    await removeAdmin(nodes.of('founder').parts, peerNamed('bob'))
+    await nodes.greetAll()
+    await parts.latecomers.settle({})
+    const after = asked
+    await parts.latecomers.settle({})
+    expect([asked, warnings.join()]).toEqual([after, expect.stringContaining('invited anew')])
+  })
+
   test('is listed beside those who belong by then: nobody comes back whom another put out while they were looked at', async () => {
     const nodes = await made([...four, 'grace'])
     const { parts } = nodes.of('founder')
