@@ -75,6 +75,8 @@ export class Repair {
   readonly #blocks: BlockMending
   readonly #shards: ShardMending
   readonly #reported = new Set<Cid>()
+  /** The last step was for some of them: the next one is for the rest, which must not wait until nothing is reported any more. */
+  #wasReported = false
   #survey: { after: Uint8Array | undefined, found: Findings } | undefined
   #found: Findings | undefined
   #list = new RepairList()
@@ -113,7 +115,7 @@ export class Repair {
   /** Somebody has connected, perhaps with less than they had: a sweep follows. */
   met (): void { this.#arrivals++ }
 
-  /** This block is short or was found rotten: it is looked at before all else. */
+  /** This block is short or was found rotten: it is looked at at once, in turn with all else. */
   report (cid: Cid): void {
     if (this.#reported.size < repairLimits.maxReported) this.#reported.add(cid)
     else this.#asked ??= 'many blocks were reported'
@@ -124,12 +126,14 @@ export class Repair {
 
   /** One page of the survey, or a few blocks of the work. */
   async step ({ signal }: { signal: AbortSignal }): Promise<'busy' | 'idle'> {
-    if (this.#reported.size > 0) {
+    if (this.#reported.size > 0 && !this.#wasReported) {
+      this.#wasReported = true
       const cids = [...this.#reported].slice(0, this.#parts.atOnce?.() ?? repairLimits.atOnce)
       for (const cid of cids) this.#reported.delete(cid)
       await this.#mend(cids.map((cid) => ({ cid, bytes: 0, isShort: false, isReported: true })), signal)
       return 'busy'
     }
+    this.#wasReported = false
     if (this.#survey === undefined && this.#list.count > 0) {
       const change = this.#change()
       if (this.#parts.clock.monotonicMs() >= this.#workUntilMs) this.#asked ??= change
@@ -141,7 +145,7 @@ export class Repair {
     if (this.#survey === undefined) {
       this.#endSweep()
       const why = this.#occasion()
-      if (why === undefined) return 'idle'
+      if (why === undefined) return this.#reported.size > 0 ? 'busy' : 'idle'
       this.#begin(why)
     }
     await this.#surveyPage(signal)

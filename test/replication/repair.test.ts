@@ -97,6 +97,20 @@ describe('a copy that is missing', () => {
     expect(found(b)).toMatchObject({ shortBlocks: 0 })
   })
 
+  test('is brought though more and more are reported that nothing can be done about, as by whoever writes while a holder is away (as long as they came nothing else was looked at)', async () => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    const cid = await world.put([a], 'a block', { copies: 2 })
+    const written = await Promise.all([...Array(8).keys()].map(async (i) => world.put([a, b], `written ${i}`, { length: 100 })))
+    goAway(world, c)
+    a.repair.now()
+    for (let i = 0; i < 20; i++) {
+      for (const short of written) a.repair.report(short)
+      expect(await a.repair.step({ signal: new AbortController().signal })).toBe('busy')
+    }
+    expect(await b.blocks.has(cid)).toBe(true)
+  })
+
   test('of references alone is told by those who have them', async () => {
     const world = await repairNodes(3)
     const [a, b, c] = world.nodes as Four
