@@ -108,7 +108,11 @@ export async function settlingNodes (names: readonly string[], rowOf = joinedRow
     of: (name) => lifeOf(name).node,
     dieAfter: (name, steps) => { lifeOf(name).stepsLeft = steps },
     die: (name) => { lifeOf(name).isDead = true },
-    restart: start,
+    async restart (name) {
+      await start(name)
+      const { state, registers: engine } = lifeOf(name).node
+      await writeFoundation(state, engine, peerNamed(name))
+    },
     async greet () {
       const alive = [...lives].filter(([, { isDead }]) => !isDead)
       const [[newest, { node }]] = alive.toSorted(([, a], [, b]) => Number(b.node.state.layout.version - a.node.state.layout.version)) as [[string, Life]]
