@@ -74,6 +74,8 @@ export class Undertaker {
   #walk: Walk | undefined
   #walks = 0
   #nextWalkMs = -Infinity
+  /** The last step was for rows that were noticed: the next one is for the walk, if that is due. */
+  #hasSettled = false
   #restUntilMs = -Infinity
   #failure: string | undefined
 
@@ -99,15 +101,16 @@ export class Undertaker {
     const nowMs = clock.monotonicMs()
     if (nowMs < this.#restUntilMs) return 'idle'
     const due = [...this.#noticed].slice(0, undertakerLimits.rowsAtOnce).filter(([, { atMs }]) => nowMs - atMs >= this.#timing.noticeMs)
-    if (due.length > 0) {
+    // whoever rebuilds the listing index opens all rows already
+    const isWalkDue = this.#walk !== undefined || (nowMs >= this.#nextWalkMs && !this.#parts.owed.isPassing)
+    if (due.length > 0 && !(this.#hasSettled && isWalkDue)) {
+      this.#hasSettled = true
       await this.#settle(due.map(([name, { address }]) => ({ name, address })), signal)
       return 'busy'
     }
-    if (this.#walk === undefined) {
-      // whoever rebuilds the listing index opens all rows already
-      if (nowMs < this.#nextWalkMs || this.#parts.owed.isPassing) return 'idle'
-      this.#walk = this.#begunWalk()
-    }
+    this.#hasSettled = false
+    if (!isWalkDue) return 'idle'
+    this.#walk ??= this.#begunWalk()
     await (this.#walk.over === 'owed' ? this.#walkOwed(this.#walk, signal) : this.#walkPage(this.#walk, signal))
     return 'busy'
   }

@@ -199,6 +199,21 @@ describe('the undertaker', () => {
       expect((await read('moving'))?.pending).toHaveLength(1)
     })
 
+    test('though there is always a row with dead versions that is due, as one without a majority (what stood still stayed as long as that)', async () => {
+      const stuck = hexOf(address('stuck').key)
+      const { write, read, firstOf, undertakers, time } = world({ registers: (own) => ({
+        read: async (of, wait) => { if (hexOf(of.key) === stuck) throw new Unavailable('no majority of its replicas answers'); return own.read(of, wait) },
+        change: async (...of) => own.change(...of),
+      }) })
+      await write(rowOf('stuck', { dropped: [version(2)] }))
+      await write(withPending(rowOf('still', {}), version(1)))
+      for (let waitedMs = 0; waitedMs < 2 * day; waitedMs += undertakerLimits.everyMs) {
+        await undertakers[firstOf('stuck')]?.step({ signal: new AbortController().signal })
+        time.nowMs += undertakerLimits.everyMs
+      }
+      expect((await read('still'))?.pending ?? []).toEqual([])
+    })
+
     test('by whichever of its replicas has seen it stand still so long: the first may have been started anew each day', async () => {
       const { write, read, work, time, firstOf } = world()
       const others = [0, 1, 2].filter((i) => i !== firstOf('key'))
