@@ -25,7 +25,7 @@ export interface BlockHolder {
   /** @throws StoreFull, StoreReadOnly, BlockCorrupt */
   store (cid: Cid, block: Uint8Array, reference: BlockReference): Promise<void>
   /** As `keep`, of one shard. */
-  keepShard (name: ShardName, reference: BlockReference): Promise<'kept' | 'want'>
+  keepShard (name: ShardName, reference: BlockReference, options?: { isReadAgain?: boolean }): Promise<'kept' | 'want'>
   /** @throws StoreFull, StoreReadOnly; Refused when more than may be of one block is here */
   storeShard (shard: Shard, reference: BlockReference): Promise<void>
   /** Those that live. */
@@ -117,12 +117,12 @@ class Holder implements BlockHolder {
     })
   }
 
-  async keepShard (name: ShardName, reference: BlockReference): Promise<'kept' | 'want'> {
+  async keepShard (name: ShardName, reference: BlockReference, { isReadAgain = false }: { isReadAgain?: boolean } = {}): Promise<'kept' | 'want'> {
     return this.#promising(name.cid, async () => {
       await this.#demandAlive(name.cid, reference)
       if (await this.#isCondemned(name.cid)) return 'want'
       const [key, { shards }] = [shardKeyOf(name), this.#blocks]
-      const isHere = this.#proven.has(key) ? await shards.has(name) : await this.#isReadable(async () => shards.get(name))
+      const isHere = this.#proven.has(key) && !isReadAgain ? await shards.has(name) : await this.#isReadable(async () => shards.get(name))
       if (!isHere) { this.#proven.delete(key); return 'want' }
       await shards.settled(name)
       this.#prove(key)

@@ -22,7 +22,7 @@ import { type Holder, type Living, type Presence, presenceLimits, type Redundanc
  * payload = 05 | reference | record of a shard           answer: u8 outcome (stored, full, refused, corrupt)
  * reference = H(block)(32) | versionId(32) | k u8 | m u8
  *
- * A kind plus 80 (hexadecimal) is the same, and says that no user waits for it; offered so, a block that is there is read again before the answer.
+ * A kind plus 80 (hexadecimal) is the same, and says that no user waits for it; offered so, a block or shard that is there is read again before the answer.
  * What a peer has is asked for many at once, and promises nothing; what it is told, it keeps as if it had been offered each alone.
  */
 export const storeProtocol = '/dfs/store/1.0.0'
@@ -112,7 +112,7 @@ async function outcomeOf (holder: Holder, { kind, isBackground, reader, warn }: 
       // who offers it behind may give up the last good copy for this one
       return await holder.keep(cid, reference, { isReadAgain: isBackground }) === 'kept' ? 'had' : 'want'
     }
-    if (kind === kinds.shardOffer || kind === kinds.shardPayload) return await outcomeOfShard(holder, { cid, reference, reader, isOffer: kind === kinds.shardOffer })
+    if (kind === kinds.shardOffer || kind === kinds.shardPayload) return await outcomeOfShard(holder, { cid, reference, reader, isOffer: kind === kinds.shardOffer, isBackground })
     if (kind !== kinds.payload) throw new MalformedBytes(`a store request of kind ${kind}`)
     const block = reader.rest()
     if (block.byteLength > storeLimits.maxBlockBytes) return 'refused'
@@ -128,14 +128,14 @@ async function outcomeOf (holder: Holder, { kind, isBackground, reader, warn }: 
   }
 }
 
-async function outcomeOfShard (holder: Holder, { cid, reference, reader, isOffer }: { cid: Cid, reference: Reference, reader: ByteReader, isOffer: boolean }): Promise<Outcome> {
+async function outcomeOfShard (holder: Holder, { cid, reference, reader, isOffer, isBackground }: { cid: Cid, reference: Reference, reader: ByteReader, isOffer: boolean, isBackground: boolean }): Promise<Outcome> {
   const { k, m } = reference.redundancy
   if (isOffer) {
     const [index, list] = [reader.u8(), hexOf(reader.raw(listLength))]
     reader.end()
     checkCode({ k, m })
     if (index >= k + m) throw new MalformedBytes(`shard ${index} of ${k}+${m}`)
-    return await holder.keepShard({ cid, k, m, index, list }, reference) === 'kept' ? 'had' : 'want'
+    return await holder.keepShard({ cid, k, m, index, list }, reference, { isReadAgain: isBackground }) === 'kept' ? 'had' : 'want'
   }
   const shard = shardIn(reader.rest())
   if (shard === undefined) return 'corrupt'

@@ -119,7 +119,7 @@ export interface Holder {
   /** @throws StoreFull, StoreReadOnly, BlockCorrupt */
   store (cid: Cid, block: Uint8Array, reference: Reference): Promise<void>
   /** As `keep` and `store`, of one shard. A block's references stand for all of it that is here. */
-  keepShard (name: ShardName, reference: Reference): Promise<'kept' | 'want'>
+  keepShard (name: ShardName, reference: Reference, options?: { isReadAgain?: boolean }): Promise<'kept' | 'want'>
   storeShard (shard: Shard, reference: Reference): Promise<void>
   /** Those whose versions are not known to be dead. */
   references (cid: Cid): AsyncIterable<Reference>

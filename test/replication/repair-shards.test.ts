@@ -318,6 +318,20 @@ describe('repair of shards', () => {
     expect(await substitute.blocks.has(cid)).toBe(false)
   })
 
+  test('is given up only after its holder, who had it right when it was stored and has another of them, has read it again (it had rotted since, and the good one went)', async () => {
+    const world = await repairNodes(7)
+    const nodes = world.nodes
+    world.placed = nodes.slice(0, 6).map(({ self }) => self)
+    const long = noiseBytes(600_000)
+    const of = await shardsOf(cidOf(long), long, redundancy)
+    for (const [i, index] of [[0, 0], [0, 1], [6, 0]] as const) await (nodes[i] as RepairNode).holder.storeShard(of[index] as Shard, referenceOf('version'))
+    const { files } = nodes[0] as RepairNode
+    files.flip(files.paths.find((path) => path.endsWith(shardKeyOf(of[0] as Shard))) ?? '', 9_000)
+    await world.sweep(nodes[6] as RepairNode)
+    const found = await placed(nodes, cidOf(long))
+    expect([found[0], found[6]]).toEqual([[0, 1], []])
+  })
+
   test('is given up when all is known that its holder knows, and no sweep follows another for it without end', async () => {
     const { nodes } = await stored(7)
     const [holder, substitute] = [nodes[2], nodes[6]] as [RepairNode, RepairNode]
