@@ -68,8 +68,8 @@ export interface Network extends AsyncDisposable {
   expel (peer: PeerId): Promise<void>
   /** A stranger has shown what lets it in: it may take so much longer, from now on. */
   allowTime (peer: PeerId, ms: number): void
-  /** To be connected to from now on. */
-  know (peer: PeerId, addresses: readonly string[]): void
+  /** To be connected to from now on. Addresses that name another peer are none of its. `isHeard`: others say so. */
+  know (peer: PeerId, addresses: readonly string[], options?: { readonly isHeard?: boolean }): void
   readonly known: ReadonlyMap<string, readonly string[]>
   /** Where a peer listens, as others say, over Kademlia; empty: nobody knows. Rejects if nobody could be asked in time. */
   find (peer: PeerId, options: { signal: AbortSignal }): Promise<readonly string[]>
@@ -224,7 +224,10 @@ class LibNetwork implements Network {
   connectionCount (): number { return this.#node.getConnections().length }
   // admission ends with the last connection
   isConnected (peer: PeerId): boolean { return this.admission.isAdmitted(peer) }
-  know (peer: PeerId, addresses: readonly string[]): void { if (peer !== this.peerId) this.#supervisor.know(peer, addresses.map((address) => withPeer(address, peer))) }
+  know (peer: PeerId, addresses: readonly string[], options: { readonly isHeard?: boolean } = {}): void {
+    // dialled, one of another would find that other, and be kept as where it listens
+    if (peer !== this.peerId) this.#supervisor.know(peer, addresses.map((address) => withPeer(address, peer)).filter((address) => peerIn(address) === peer), options)
+  }
 
   async find (peer: PeerId, { signal }: { signal: AbortSignal }): Promise<readonly string[]> {
     return await whereaboutsOf(peer, { dht: this.#node.services.dht, clock: this.#options.clock, signal })
@@ -309,7 +312,7 @@ class LibNetwork implements Network {
   }
 
   #discovered (peer: PeerId, addresses: readonly string[]): void {
-    if (peer !== this.peerId && addresses.length > 0 && this.#options.isMember(peer)) this.know(peer, addresses)
+    if (peer !== this.peerId && addresses.length > 0 && this.#options.isMember(peer)) this.know(peer, addresses, { isHeard: true })
   }
 }
 

@@ -31,6 +31,8 @@ export const supervisorLimits = {
   maxParallelDials: 8,
   maxKnownPeers: 2000,
   maxAddressesPerPeer: 16,
+  /** Of those so many as others say, where it says enough itself. */
+  maxHeardAddresses: 4,
 } as const
 
 interface Known { addresses: readonly string[], attempts: Attempts, isDialling: boolean }
@@ -48,11 +50,16 @@ export class Supervisor implements AsyncDisposable {
 
   start (): void { this.#loop = this.#run() }
 
-  /** A peer to be connected to from now on. `name` is its peer id, or an address whose peer is not known yet. */
-  know (name: string, addresses: readonly string[]): void {
-    const { maxKnownPeers, maxAddressesPerPeer } = supervisorLimits
+  /**
+   * A peer to be connected to from now on. `name` is its peer id, or an address whose peer is not known yet. `isHeard`: others say that it listens there, who may say what they like; that goes behind what is known, and takes the
+   * place of little of it.
+   */
+  know (name: string, addresses: readonly string[], { isHeard = false }: { isHeard?: boolean } = {}): void {
+    const { maxKnownPeers, maxAddressesPerPeer, maxHeardAddresses } = supervisorLimits
     const known = this.#known.get(name)
-    const merged = [...new Set([...addresses, ...known?.addresses ?? []])].slice(0, maxAddressesPerPeer)
+    const before = known?.addresses ?? []
+    const inOrder = isHeard ? [...before.slice(0, maxAddressesPerPeer - maxHeardAddresses), ...addresses.slice(0, maxHeardAddresses), ...before] : [...addresses, ...before]
+    const merged = [...new Set(inOrder)].slice(0, maxAddressesPerPeer)
     if (known !== undefined) known.addresses = merged
     else if (this.#known.size < maxKnownPeers) this.#known.set(name, { addresses: merged, attempts: untried, isDialling: false })
   }

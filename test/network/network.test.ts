@@ -12,6 +12,7 @@ import { PeerUnreachable, RequestRefused } from '../../src/network/index.ts'
 import { transportLimits, transportOptions } from '../../src/network/transport.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
 import type { Network } from '../../src/network/libp2p-network.ts'
+import { peerNamed } from '../support/cluster-identities.ts'
 import { networks } from '../support/networks.ts'
 import { noiseBytes } from '../support/file-world.ts'
 
@@ -188,6 +189,13 @@ describe('the network', () => {
     await until('the end is noticed', 5000, () => !pair.at(0).isConnected(gone))
     expect(pair.at(0).admit(gone)).toBe(false)
     expect(pair.at(0).isConnected(gone)).toBe(false)
+  })
+
+  test('takes from a peer no addresses of another: those of the other would be pushed out by them', async () => {
+    await using pair = await networks(2)
+    const [a, b] = [pair.at(0), pair.at(1)]
+    a.know(peerNamed('stranger'), ['/ip4/127.0.0.1/tcp/1', ...Array.from({ length: 15 }, (_, i) => `/ip4/127.0.0.1/tcp/${i + 2}/p2p/${b.peerId}`)])
+    expect(a.known.get(peerNamed('stranger'))).toEqual([`/ip4/127.0.0.1/tcp/1/p2p/${peerNamed('stranger')}`])
   })
 
   test('tells of a root, and tells it again after a start, when nobody knows of it any more', async () => {

@@ -122,7 +122,7 @@ export class WorldNetwork {
   get known (): ReadonlyMap<string, readonly string[]> { return this.#supervisor.known }
   latencyOf (peer: PeerId): number | undefined { return this.#supervisor.latencyOf(peer) }
   isConnected (peer: PeerId): boolean { return this.admission.isAdmitted(peer) }
-  know (peer: PeerId, addresses: readonly string[]): void { if (peer !== this.peerId) this.#supervisor.know(peer, addresses) }
+  know (peer: PeerId, addresses: readonly string[], options?: { readonly isHeard?: boolean }): void { if (peer !== this.peerId) this.#supervisor.know(peer, addresses, options) }
   reachable (): readonly PeerId[] {
     return [...this.admission.admitted].filter((peer) => this.#supervisor.isResponsive(peer))
       .sort((a, b) => (this.latencyOf(a) ?? Infinity) - (this.latencyOf(b) ?? Infinity))

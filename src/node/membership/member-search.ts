@@ -39,7 +39,7 @@ export class MemberSearch {
     sought.dueMs = nowMs + sought.waitMs
     try {
       const addresses = await network.find(peer, { signal })
-      if (addresses.length > 0) network.know(peer, addresses)
+      if (addresses.length > 0) network.know(peer, addresses, { isHeard: true })
     } catch (error) {
       signal.throwIfAborted()
       warn('a member could not be looked for', error)
