@@ -58,7 +58,7 @@ export class Supervisor implements AsyncDisposable {
     const { maxKnownPeers, maxAddressesPerPeer, maxHeardAddresses } = supervisorLimits
     const known = this.#known.get(name)
     const before = known?.addresses ?? []
-    const inOrder = isHeard ? [...before.slice(0, maxAddressesPerPeer - maxHeardAddresses), ...addresses.slice(0, maxHeardAddresses), ...before] : [...addresses, ...before]
+    const inOrder = isHeard ? [...before.slice(0, maxAddressesPerPeer - maxHeardAddresses), ...addresses.slice(0, Math.max(maxHeardAddresses, maxAddressesPerPeer - before.length)), ...before] : [...addresses, ...before]
     const merged = [...new Set(inOrder)].slice(0, maxAddressesPerPeer)
     if (known !== undefined) known.addresses = merged
     else if (this.#known.size < maxKnownPeers) this.#known.set(name, { addresses: merged, attempts: untried, isDialling: false })

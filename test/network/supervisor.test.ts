@@ -15,6 +15,10 @@ test('what others say of where a peer listens does not push out what it says its
   const addresses = known.addressesOf('peer')
   expect(addresses.slice(0, own.length)).toEqual(own)
   expect(addresses).toHaveLength(supervisorLimits.maxAddressesPerPeer)
+  // all of it, where there is room
+  const many = Array.from({ length: 10 }, (_, i) => `found ${i}`)
+  known.know('found', many, { isHeard: true })
+  expect(known.addressesOf('found')).toEqual(many)
   // also where nothing else is known any more
   known.know('moved', Array.from({ length: 16 }, (_, i) => `old ${i}`))
   known.know('moved', ['new'], { isHeard: true })
