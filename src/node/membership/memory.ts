@@ -14,17 +14,20 @@ export async function memoryOf ({ ask }: { readonly ask: AskReplica }, voters: r
   const lost = new Map<PeerId, Set<number>>()
   for (const peer of voters) {
     const progress = await ask(peer, { kind: 'progress' }, wait)
-    if (progress.kind !== 'progress' || progress.lost + progress.remaining === 0) continue
+    if (progress.kind !== 'progress') throw silent(peer)
+    if (progress.lost + progress.remaining === 0) continue
     isAnyLost ||= progress.lost > 0
     for (let from = 0; from <= clearPartition; from += messageLimits.maxDigests) {
       const partitions = Array.from({ length: Math.min(messageLimits.maxDigests, clearPartition + 1 - from) }, (_, i) => from + i)
       const answer = await ask(peer, { kind: 'digest', partitions }, wait)
-      if (answer.kind !== 'digests') throw new Unavailable(`${peer} does not say what it has: try again in some seconds`)
+      if (answer.kind !== 'digests') throw silent(peer)
       lost.set(peer, (lost.get(peer) ?? new Set()).union(new Set(partitions.filter((_, i) => answer.digests[i] === undefined))))
     }
   }
   return { remembers: (peer, partition) => asked.has(peer) && lost.get(peer)?.has(partition) !== true, isAnyLost }
 }
+
+const silent = (peer: PeerId): Unavailable => new Unavailable(`${peer} does not say what it has: try again in some seconds`)
 
 /** As `memoryOf`; one that does not say is not counted. */
 export async function memoryOfThoseWho (parts: { readonly ask: AskReplica }, voters: readonly PeerId[], wait: { signal?: AbortSignal }): Promise<Remembers> {

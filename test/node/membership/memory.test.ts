@@ -16,3 +16,9 @@ test('a voter remembers what it has not lost, also if it goes by another layout 
   const remembers = await memoryOfThoseWho({ ask }, [bob, carol], {})
   expect([remembers(bob, 6), remembers(bob, 7), remembers(carol, 6), remembers(peerNamed('dave'), 6)]).toEqual([true, false, false, false])
 })
+
+test('one that goes by another layout, however often it is asked, says nothing, so it remembers nothing', async () => {
+  const bob = peerNamed('bob')
+  const ask: AskReplica = async () => ({ kind: 'staleLayout', layout: new Uint8Array(0) })
+  expect((await memoryOfThoseWho({ ask }, [bob], {}))(bob, 6)).toBe(false)
+})
