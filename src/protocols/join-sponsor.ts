@@ -118,7 +118,7 @@ async function standingOf (sponsor: Sponsor, { member }: Certificate, signal: Ab
 
 /** Whose place the user of this invite is to take, if it can be used: it goes by the heir's key from now on, for no row of this invite will be there. */
 async function takePlaces ({ registers }: Sponsor, memberRows: readonly Uint8Array[], { invite, heir }: { readonly invite: InviteStatement, readonly heir: Uint8Array }, signal: AbortSignal): Promise<void> {
-  const isLeft = (row: MemberRow): boolean => row.heir !== undefined && equals(row.heir, invite.subject)
+  const isLeft = ({ heir: of, certificate: { member } }: MemberRow): boolean => of !== undefined && equals(of, invite.subject) && !equals(member.subject, heir)
   const left = memberRows.map((row) => parseMemberRow(row)).filter(isLeft)
   if (left.length === 0 || await registers.read(addressOf(tables.invites, invite.subject), { signal }) !== undefined) return
   for (const { certificate: { member } } of left) {

@@ -319,6 +319,14 @@ describe('join', () => {
     expect(heir()).toEqual(state === 'revoked' ? third : keyNamed('bob').publicKey)
   })
 
+  test('by the invite of its own replacement it leaves that to another: nobody takes the place of itself', async () => {
+    await join('bob', cluster.token('invite'))
+    const heir = keyNamed('second').publicKey
+    await registers.change(memberAddress(keyNamed('bob').publicKey), (value) => ({ kind: 'write', value: encodeMemberRow({ ...parseMemberRow(value ?? new Uint8Array(0)), heir }), result: undefined }))
+    await join('bob', cluster.token('second'))
+    expect(registers.valuesOf(tables.members).map((row) => parseMemberRow(row).heir)).toContainEqual(heir)
+  })
+
   test('who was put out is not told of the membership that it had, by a sponsor that has not heard of it either', async () => {
     await join('bob', cluster.token('invite'))
     chosen = eraAfter(era, { signer: keyNamed('cluster authority'), listed: [founder] })
