@@ -39,7 +39,7 @@ export async function changeObject<T> (parts: Pick<ObjectParts, 'registers' | 'w
     return found?.edition === kept.edition ? found.details : undefined
   }
   let written: Prepared = { revision: -1n, details: new Map() }
-  const markers: Array<Details['version']> = []
+  const prepared: Details[] = []
   for (;;) {
     const step: Outcome<T> = await parts.registers.change<Outcome<T>>(objectAddress(place), (value, revision) => {
       const row = value === undefined ? fresh : decodeObjectRow(value)
@@ -52,15 +52,15 @@ export async function changeObject<T> (parts: Pick<ObjectParts, 'registers' | 'w
       return isVacant(next) ? { kind: 'erase', result: decided } : { kind: 'write', value: encodeObjectRow(next), result: decided }
     }, wait).catch(async (error: unknown) => {
       // a condition failed; else it may have happened, or nothing can be written now
-      if (!(error instanceof Unavailable || error instanceof UnknownOutcome)) await forgetMarkers(parts, place, markers)
+      if (!(error instanceof Unavailable || error instanceof UnknownOutcome)) await forgetVain(parts, place, prepared)
       throw error
     })
     switch (step.kind) {
       case 'keep':
-        await forgetMarkers(parts, place, markers)
+        await forgetVain(parts, place, prepared)
         return step.result
       case 'move':
-        await forgetMarkers(parts, place, markers.filter((marker) => !(step.to.details ?? []).some(({ version }) => isSameVersion(version, marker) && version.sequence === marker.sequence)))
+        await forgetVain(parts, place, prepared.filter((of) => !(step.to.details ?? []).some(({ version }) => isSameRow(version, of.version))))
         if (step.to.gone !== undefined) await forget(parts, place, step.to.gone)
         return step.result
       case 'write':
@@ -69,7 +69,7 @@ export async function changeObject<T> (parts: Pick<ObjectParts, 'registers' | 'w
         for (const of of step.details) {
           const done = await write(parts, place, of, wait)
           if (done !== undefined) written.details.set(nameOf(of.version), done)
-          if (of.isDeleteMarker) markers.push(of.version)
+          prepared.push(of)
         }
         break
       case 'ask': {
@@ -147,17 +147,29 @@ export async function detailsOf ({ registers }: Pick<ObjectParts, 'registers'>, 
   return undefined
 }
 
-/** Delete markers that were written for a change that came too late, or took another place among the versions: nobody but this change knows of them. */
-async function forgetMarkers (parts: Pick<ObjectParts, 'registers' | 'warn'>, place: ObjectPlace, markers: ReadonlyArray<Details['version']>): Promise<void> {
-  for (const marker of markers) await forget(parts, place, marker)
+/**
+ * Details that were written for a change that came too late. Of a delete marker, or of its place among the versions, nobody but this change knows; another version may have
+ * gone meanwhile, and whoever removed it have found no row yet: it never comes back. One that stands is left, for another may be about to keep it by what was written.
+ */
+async function forgetVain (parts: Pick<ObjectParts, 'registers' | 'warn'>, place: ObjectPlace, vain: readonly Details[]): Promise<void> {
+  for (const { isDeleteMarker, version } of vain) await forget(parts, place, version, async () => isDeleteMarker || !await stands(parts.registers, place, version))
 }
 
+async function stands (registers: ObjectParts['registers'], place: ObjectPlace, version: Pick<KeptVersion, 'salt'>): Promise<boolean> {
+  const value = await registers.read(objectAddress(place))
+  if (value === undefined) return false
+  const row = decodeObjectRow(value)
+  return [...row.current === undefined ? [] : [row.current], ...keptOf(row)].some((other) => isSameVersion(other, version))
+}
+
+const isSameRow = (a: Pick<KeptVersion, 'sequence' | 'salt'>, b: Pick<KeptVersion, 'sequence' | 'salt'>): boolean => isSameVersion(a, b) && a.sequence === b.sequence
+
 /** What is left of it is debris that no listing shows; so failing costs a row. */
-async function forget ({ registers, warn }: Pick<ObjectParts, 'registers' | 'warn'>, place: ObjectPlace, gone: Pick<KeptVersion, 'sequence' | 'salt'>): Promise<void> {
+async function forget ({ registers, warn }: Pick<ObjectParts, 'registers' | 'warn'>, place: ObjectPlace, gone: Pick<KeptVersion, 'sequence' | 'salt'>, isGone = async (): Promise<boolean> => Promise.resolve(true)): Promise<void> {
   const address = versionAddress(place, gone)
   try {
     // most have none, and a change that finds none would leave its promise with a majority for good
-    if (await registers.read(address) === undefined) return
+    if (await registers.read(address) === undefined || !await isGone()) return
     await registers.change<void>(address, (value) => value === undefined ? { kind: 'keep', result: undefined } : { kind: 'erase', result: undefined })
   } catch (error) {
     warn('the row of a version that was removed stays behind', error)

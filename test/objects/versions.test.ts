@@ -1,9 +1,10 @@
 import { describe, expect, test, vi } from 'vitest'
-import { concat, utf8 } from '../../src/base/bytes.ts'
+import { concat, hexOf, utf8 } from '../../src/base/bytes.ts'
 import { Conflict, InvalidInput, NotFound, Refused, Unavailable } from '../../src/base/errors.ts'
+import { objectAddress } from '../../src/objects/change-object.ts'
 import { commitLimits } from '../../src/objects/commit.ts'
 import { DeletedObject, LockedVersion, type Objects, objectStore, QuotaExceeded, type SettingsChange, type VersionPage } from '../../src/objects/index.ts'
-import { objectRowLimits } from '../../src/objects/object-row.ts'
+import { encodeObjectRow, objectRowLimits, withoutPending } from '../../src/objects/object-row.ts'
 import { tables } from '../../src/tables/index.ts'
 import { objectWorld } from '../support/object-parts.ts'
 import { registersWith } from '../support/other-registers.ts'
@@ -238,6 +239,41 @@ describe('a bucket that keeps versions', () => {
     expect(world.registers.valuesOf(tables.versions)).toHaveLength(2)
     await Promise.all([store.remove(target), ...Array.from({ length: 4 }, async (_, i) => put(store, large(i))), store.remove(target)])
     expect(world.registers.valuesOf(tables.versions)).toHaveLength(world.rowOf('k')?.kept?.length ?? 0)
+  })
+
+  describe('of a version that goes while its details are written, for a put that is to replace it, no row stays', () => {
+    /** A store that is held up as it writes the first details. */
+    const heldUp = (world: Awaited<ReturnType<typeof worldOf>>['world'], meanwhile: () => Promise<unknown>): Objects => {
+      let held: Promise<unknown> | undefined
+      return objectStore({ ...world.parts, registers: registersWith(world.parts.registers, {
+        change: async (address, ...change) => {
+          if (address.table === tables.versions) await (held ??= meanwhile())
+          return world.parts.registers.change(address, ...change)
+        },
+      }) })
+    }
+
+    test.each([false, true])('whether the put is refused then, or not (%s)', async (isRefused) => {
+      const { world, store } = await worldOf()
+      const { versionId, etag } = await put(store, large(1))
+      const putting = put(heldUp(world, async () => store.remove(target, { versionId })), large(2), isRefused ? { ifMatch: etag } : {})
+      await (isRefused ? expect(putting).rejects.toThrow(Conflict) : putting)
+      expect(world.registers.valuesOf(tables.versions)).toEqual([])
+    })
+
+    test('nor where it is from before versions were kept, and goes after the put was given up', async () => {
+      const { world, store } = await worldOf({})
+      await put(store, large(1))
+      await store.setBucketSettings('photos', { versioning: 'enabled' })
+      const giveUp = async (): Promise<void> => {
+        const row = world.rowOf('k')
+        if (row === undefined) throw new Error('there is no row')
+        world.registers.put(objectAddress({ bucketId: hexOf(row.bucketId), key: 'k' }), encodeObjectRow(row.pending.reduce(withoutPending, row)))
+      }
+      await expect(put(heldUp(world, giveUp), large(2))).rejects.toThrow(Unavailable)
+      await store.remove(target, { versionId: 'null' })
+      expect(world.registers.valuesOf(tables.versions)).toEqual([])
+    })
   })
 
   test('of the null version that was brought back and is replaced, while keeping is suspended, no row stays', async () => {

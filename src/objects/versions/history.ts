@@ -80,8 +80,8 @@ export function withoutCurrentVersion (row: ObjectRow, next: ArchivedVersion | u
   return { ...goneWith(current), row: withDropped(promoted({ ...row, current: undefined }, next), current) }
 }
 
-/** What has been kept once has a row of its own. */
-const goneWith = (current: CurrentVersion | undefined): Pick<Moved, 'gone'> => current?.sequence === undefined ? {} : { gone: { ...current, sequence: current.sequence } }
+/** What has been kept once has a row of its own, and so may what was only about to be. */
+const goneWith = (current: CurrentVersion | undefined): Pick<Moved, 'gone'> => current === undefined ? {} : { gone: archived(current) }
 
 /** Of one that is kept. `next` as above, needed where it is the delete marker on top. */
 export function withoutKept (row: ObjectRow, gone: KeptVersion, next: ArchivedVersion | undefined): Moved {
