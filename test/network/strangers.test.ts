@@ -63,6 +63,7 @@ beforeAll(async () => {
   await (await real.via(0)).put(objectName, noiseBytes(50_000, 5))
   const [path] = (await filesIn(real.node(0).data)).filter((name) => name.startsWith('blocks/large/'))
   held = digestOf(parseCid(path?.split('/').at(-1) ?? ''))
+  await until('all nodes have heard of the fourth member', 60_000, async () => (await statusesOf()).every(({ members }) => members.length === 4))
 }, 120_000)
 afterAll(async () => { await real?.[Symbol.asyncDispose]() })
 
