@@ -32,7 +32,7 @@ export class ShardMending {
     let more = 0
     // those that are here first: of the others perhaps none can be made
     for (const { peer, index } of push.toSorted((a, b) => Number(here.has(b.index)) - Number(here.has(a.index)))) {
-      const shard = here.get(index) ?? (made ??= await shardsOf(cid, await this.#parts.read(cid, redundancy, { signal }), redundancy))[index]
+      const shard = here.get(index) ?? (made ??= await this.#made(cid, redundancy, signal))[index]
       if (shard !== undefined && await this.#bring(peer, shard, signal)) more++
     }
     return more
@@ -59,6 +59,18 @@ export class ShardMending {
     const shard = (await this.#here(cid, redundancy)).get(index)
     if (shard === undefined) return false
     return await this.#parts.holder.releaseShard(shard, async () => await this.#bring(to, shard, signal) && isStill()) === 'released'
+  }
+
+  /** All shards, or none where too few can be read: what else there is to do for the block must not wait for that. */
+  async #made (cid: Cid, redundancy: Redundancy, signal: AbortSignal): Promise<readonly Shard[]> {
+    const { read, account } = this.#parts
+    try {
+      return await shardsOf(cid, await read(cid, redundancy, { signal }), redundancy)
+    } catch (error) {
+      signal.throwIfAborted()
+      account.failed(error)
+      return []
+    }
   }
 
   /** The shard, with every reference of here that wants shards of its code, on that peer's disk for good: true only if it says so. The others must not wait for one that fails. */

@@ -130,6 +130,22 @@ describe('repair of shards', () => {
     expect((await placed(nodes))[5]).toEqual([5])
   })
 
+  test('of which one cannot be made is told of, and given up where it does not belong, all the same (that was behind it)', async () => {
+    const { world, nodes } = await stored()
+    const [lacking, maker, , , , owner] = nodes as readonly [RepairNode, RepairNode, RepairNode, RepairNode, RepairNode, RepairNode]
+    await lose(lacking)
+    await maker.holder.storeShard(shards[5] as Shard, referenceOf('version'))
+    await maker.holder.storeShard(shards[1] as Shard, referenceOf('another'))
+    for (const i of [2, 3]) {
+      const { files } = nodes[i] as RepairNode
+      files.flip(files.paths.find((path) => path.endsWith(shardKeyOf(shards[i] as Shard))) ?? '', 9_000)
+    }
+    await world.sweep(maker)
+    expect(maker.repair.status().total.failures).toBeGreaterThan(0)
+    expect(await world.versionsAt(owner, cid)).toBe(2)
+    expect((await placed(nodes))[1]).toEqual([1])
+  })
+
   test('with more gone than may be does nothing, and tells what is at risk', async () => {
     const { world, nodes } = await stored()
     for (const i of [0, 2, 4]) await lose(nodes[i] as RepairNode)
