@@ -1,4 +1,4 @@
-import { ByteReader, ByteWriter, equals } from '../../base/bytes.ts'
+import { ByteReader, ByteWriter, equals, hexOf } from '../../base/bytes.ts'
 import { withDigest, withoutDigest } from '../../base/hash.ts'
 import { keyOf, type PeerId, peerIdOf } from '../../base/peer-id.ts'
 import { FileMissing, type Files } from '../../disk/index.ts'
@@ -112,26 +112,39 @@ export const namedStoreOf = ({ layout, members }: Pick<ClusterState, 'layout' | 
   ([...layout.next?.members ?? [], ...layout.members].find(({ peerId }) => peerId === peer) ?? members.get(peer))?.storeId
 
 const path = 'positions'
-const magic = Uint8Array.of(0x44, 0x46, 0x53, 0x57, 2)
+const magicOf = (version: number): Uint8Array => Uint8Array.of(0x44, 0x46, 0x53, 0x57, version)
+const [first, magic] = [magicOf(1), magicOf(2)]
 
-/** "DFSW" | version u8 | n × (peer's key(32) | storeId(16) | u64 position) | H(all before)(32). */
+/** "DFSW" | 02 | n × (peer's key(32) | storeId(16) | u64 position) | H(all before)(32). */
 async function writePositions (files: Files, seen: ReadonlyMap<PeerId, StorePosition>): Promise<void> {
   const writer = new ByteWriter().raw(magic)
   for (const [peer, { id, position }] of seen) writer.raw(keyOf(peer)).raw(id).u64(position)
   await files.writeDurable(path, [withDigest(writer.finish())])
 }
 
-async function readPositions ({ files, warn }: Pick<StorePositionsParts, 'files' | 'warn'>): Promise<Map<PeerId, StorePosition>> {
+async function readPositions ({ files, state, warn }: StorePositionsParts): Promise<Map<PeerId, StorePosition>> {
   const bytes = await files.read(path).catch((error: unknown) => { if (error instanceof FileMissing) return undefined; throw error })
-  const seen = new Map<PeerId, StorePosition>()
-  if (bytes === undefined) return seen
+  if (bytes === undefined) return new Map()
   const body = withoutDigest(bytes)
-  if (body === undefined || !equals(body.subarray(0, magic.byteLength), magic)) {
-    // one flipped bit would have a peer forget all it has; what is lost here is a second look at stores that may well remember
-    warn('the positions of other nodes\' row stores are damaged, and are seen afresh', new Error(`the checksum of ${path} does not fit`))
-    return seen
-  }
-  const reader = new ByteReader(body.subarray(magic.byteLength))
-  while (reader.remaining > 0) seen.set(peerIdOf(reader.raw(32)), { id: reader.raw(16).slice(), position: reader.u64() })
+  const head = body?.subarray(0, magic.byteLength) ?? new Uint8Array()
+  const reader = new ByteReader(body?.subarray(magic.byteLength) ?? new Uint8Array())
+  if (equals(head, first)) return seenByStore(reader, state)
+  const seen = new Map<PeerId, StorePosition>()
+  // one flipped bit would have a peer forget all it has; what is lost here is a second look at stores that may well remember
+  if (!equals(head, magic)) warn('the positions of other nodes\' row stores are damaged, and are seen afresh', new Error(`the checksum of ${path} does not fit`))
+  else while (reader.remaining > 0) seen.set(peerIdOf(reader.raw(32)), { id: reader.raw(16).slice(), position: reader.u64() })
   return seen
+}
+
+/** Of the first version, which said nothing of whose a store is: each is taken for that of the node that the cluster knows by it. n × (storeId(16) | u64 position). */
+function seenByStore (reader: ByteReader, state: StorePositionsParts['state']): Map<PeerId, StorePosition> {
+  const positions = new Map<string, bigint>()
+  while (reader.remaining > 0) positions.set(hexOf(reader.raw(16)), reader.u64())
+  const { layout, members } = state
+  const peers = [...[...layout.next?.members ?? [], ...layout.members].map(({ peerId }) => peerId), ...members.keys()]
+  return new Map(peers.flatMap((peer) => {
+    const id = namedStoreOf(state, peer)
+    const position = id === undefined ? undefined : positions.get(hexOf(id))
+    return id === undefined || position === undefined ? [] : [[peer, { id, position }]]
+  }))
 }

@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { ByteWriter, utf8 } from '../../../src/base/bytes.ts'
+import { withDigest } from '../../../src/base/hash.ts'
 import { closing, type MemberRow, openLayout, settled } from '../../../src/cluster/index.ts'
 import type { Files } from '../../../src/disk/index.ts'
 import { type MemoryFiles, memoryFiles } from '../../../src/disk/memory-files.ts'
@@ -63,6 +65,19 @@ describe('a peer\'s row store', () => {
     await meet({ id: bob.id, position: 8n })
     expect(opened.remembers(bob.peer)).toBe(true)
     expect(opened.shownTo(bob.peer, { id: bob.id, position: 8n }).yours).toEqual({ id: bob.id, position: 8n })
+  })
+
+  test('is known from a file of the first version, which went by stores alone (it was told as damaged, and forgotten)', async () => {
+    const files = memoryFiles()
+    const first = new ByteWriter().raw(utf8('DFSW')).u8(1).raw(other).u64(9n).raw(bob.id).u64(7n).finish()
+    await files.writeDurable('positions', [withDigest(first)])
+    const { opened, meet, warnings } = await keeper(files)
+    expect(opened.shownTo(bob.peer).yours).toEqual({ id: bob.id, position: 7n })
+    await meet({ id: bob.id, position: 6n })
+    expect(opened.remembers(bob.peer)).toBe(false)
+    await meet({ id: bob.id, position: 8n })
+    expect((await keeper(files)).opened.shownTo(bob.peer).yours).toEqual({ id: bob.id, position: 8n })
+    expect(warnings).toEqual([])
   })
 
   test('is remembered though the disk takes no writes, and that is said', async () => {
