@@ -11,6 +11,8 @@ export interface InventoryItem {
   readonly cid: Cid
   readonly isHere: boolean
   readonly shards: readonly ShardName[]
+  /** Of the block, or of a shard, the disk does not tell whether it is here: it counts as none that is, and is not known to be gone. */
+  readonly isUnseen: boolean
   /** Those that live. */
   readonly references: ReferenceSum
   /** How many are dead. */
@@ -36,10 +38,13 @@ const kinds = { small: 1, large: 2, smallShard: 8, largeShard: 9 } as const
 const digestLength = 32
 
 export function blockInventory ({ blocks, index }: { blocks: Pick<Blocks, 'has'> & { readonly shards: Pick<Shards, 'of' | 'has'> }, index: Pick<KeyValue, 'get' | 'keys' | 'entries'> }): Inventory {
-  const shardsHere = async (cid: Cid): Promise<readonly ShardName[]> => {
-    const found: ShardName[] = []
-    for await (const name of blocks.shards.of(cid)) if (await blocks.shards.has(name).catch(orUnseen)) found.push(name)
-    return found
+  const piecesOf = async (cid: Cid, { isSmall, hasShards }: { isSmall: boolean, hasShards: boolean }): Promise<Pick<InventoryItem, 'isHere' | 'shards' | 'isUnseen'>> => {
+    let isUnseen = false
+    const unseen = (error: unknown): false => { isUnseen = true; return orUnseen(error) }
+    const isHere = isSmall || await blocks.has(cid).catch(unseen)
+    const shards: ShardName[] = []
+    if (hasShards) for await (const name of blocks.shards.of(cid)) if (await blocks.shards.has(name).catch(unseen)) shards.push(name)
+    return { isHere, shards, isUnseen }
   }
   return {
     async page ({ after, limit }) {
@@ -68,16 +73,16 @@ export function blockInventory ({ blocks, index }: { blocks: Pick<Blocks, 'has'>
       }
       const isMore = await next() !== undefined
       return {
-        items: await Promise.all(items.map(async ({ digest, isSmall, hasShards, sum, dead }) => {
+        items: await Promise.all(items.map(async ({ digest, sum, dead, ...known }) => {
           const cid = cidOfDigest(digest)
-          return { cid, isHere: isSmall || await blocks.has(cid).catch(orUnseen), shards: hasShards ? await shardsHere(cid) : [], references: sum, dead }
+          return { cid, ...await piecesOf(cid, known), references: sum, dead }
         })),
         next: isMore ? items.at(-1)?.digest : undefined,
       }
     },
     async find (cid) {
-      const [isHere, shards, references, dead] = await Promise.all([blocks.has(cid).catch(orUnseen), shardsHere(cid), sumOfReferences(index, cid), countOf(index.keys(deadReferencesTo(cid)))])
-      return { cid, isHere, shards, references, dead }
+      const [pieces, references, dead] = await Promise.all([piecesOf(cid, { isSmall: false, hasShards: true }), sumOfReferences(index, cid), countOf(index.keys(deadReferencesTo(cid)))])
+      return { cid, ...pieces, references, dead }
     },
     async sizeOf (cid, forms) {
       const isAsked = (form: FormName): boolean => forms === undefined || forms.has(form)

@@ -19,6 +19,8 @@ export interface BlockView {
   /** Of all live references. */
   readonly redundancy: Redundancy
   readonly isHere: boolean
+  /** The disk does not tell whether it is. */
+  readonly isUnseen?: boolean
   /** The digest of the references here. */
   readonly references: number
   /** What those that answered have. */
@@ -44,6 +46,7 @@ export interface BlockPlan {
   readonly fetchFrom: readonly PeerId[]
   /** It does not belong here, and so many others have it: these must promise it, then it goes. Empty: it stays. */
   readonly releaseTo: readonly PeerId[]
+  /** Of what the disk does not tell whether it is here: unless as many as should have it do without. */
   readonly isMisplaced: boolean
   /** The digest of the references here that it was made for. */
   readonly references: number
@@ -54,13 +57,13 @@ export interface BlockPlan {
 /** Who holds a block of this redundancy: as many as it asks, or as there are. With `rs:k+m` the i-th of them holds shard i. */
 export const holdersFor = (placed: readonly PeerId[], { k, m }: Redundancy): readonly PeerId[] => placed.slice(0, k + m)
 
-export function planFor ({ self, placed, redundancy, isHere, references, answers, isMoving, isOverdue = false }: BlockView): BlockPlan {
+export function planFor ({ self, placed, redundancy, isHere, isUnseen = false, references, answers, isMoving, isOverdue = false }: BlockView): BlockPlan {
   const holders = holdersFor(placed, redundancy)
   const has = (peer: PeerId): boolean => peer === self ? isHere : isHeld(answers.get(peer))
   const lacks = (peer: PeerId): boolean => peer !== self && answers.get(peer)?.state === 'absent'
   const survivors = [...new Set([...placed, self])].filter(has)
   const isBringer = isHere && (isOverdue || survivors.find((peer) => peer === self || answers.get(peer)?.references !== noReferences.digest) === self)
-  const isMisplaced = isHere && !holders.includes(self) && holders.length > 0
+  const isMisplaced = !holders.includes(self) && holders.length > 0 && (isHere || (isUnseen && survivors.length < holders.length))
   const others = placed.filter((peer) => peer !== self && has(peer)).slice(0, holders.length)
   return {
     surviving: survivors.length,
@@ -69,7 +72,7 @@ export function planFor ({ self, placed, redundancy, isHere, references, answers
     push: isBringer ? holders.filter(lacks) : [],
     tell: isHere ? [...answers].filter(([, answer]) => isHeld(answer) && answer.references !== references).map(([peer]) => peer) : [],
     fetchFrom: holders.includes(self) && !isHere ? survivors : [],
-    releaseTo: isMisplaced && !isMoving && others.length === holders.length ? others : [],
+    releaseTo: isHere && isMisplaced && !isMoving && others.length === holders.length ? others : [],
     isMisplaced,
     references,
     substitutes: isBringer ? placed.slice(holders.length).filter(lacks) : [],

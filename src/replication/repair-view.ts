@@ -26,8 +26,8 @@ export interface ViewParts {
 
 /** Asks those where these blocks may lie what they have of them. Who does not answer is left out. */
 export async function viewOf (items: readonly InventoryItem[], { self, peers, placement, clock, warn }: ViewParts, { signal, isOverdue }: { signal: AbortSignal, isOverdue: boolean }): Promise<readonly Seen[]> {
-  const blocks = items.map(({ cid, isHere, shards, references }) => ({
-    cid, isHere, references, placed: [...new Set(placement.holdersOf(cid))], answers: new Map<PeerId, Presence>(),
+  const blocks = items.map(({ cid, isHere, isUnseen, shards, references }) => ({
+    cid, isHere, isUnseen, references, placed: [...new Set(placement.holdersOf(cid))], answers: new Map<PeerId, Presence>(),
     // asked for one that cannot be, a peer refuses the whole question
     codes: references.codes.filter(({ redundancy }) => isCode(redundancy)).map(({ redundancy, digest }) => ({
       cid, redundancy, references: digest, answers: new Map<PeerId, ShardPresence>(),
@@ -53,9 +53,9 @@ export async function viewOf (items: readonly InventoryItem[], { self, peers, pl
     }
   }))
   const isMoving = placement.isMoving()
-  return blocks.map(({ cid, isHere, references: { redundancy, digest }, placed, answers, codes }) => ({
+  return blocks.map(({ cid, isHere, isUnseen, references: { redundancy, digest }, placed, answers, codes }) => ({
     cid,
-    plan: redundancy === undefined ? undefined : planFor({ self, placed, redundancy, isHere, references: digest, answers, isMoving, isOverdue }),
-    shardPlans: codes.map((code) => shardPlanFor({ self, placed, isWhole: isHere, isMoving, isOverdue, ...code })),
+    plan: redundancy === undefined ? undefined : planFor({ self, placed, redundancy, isHere, isUnseen, references: digest, answers, isMoving, isOverdue }),
+    shardPlans: codes.map((code) => shardPlanFor({ self, placed, isWhole: isHere, isUnseen, isMoving, isOverdue, ...code })),
   }))
 }

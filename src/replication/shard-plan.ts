@@ -16,6 +16,8 @@ export interface ShardView {
   readonly indexes: ReadonlySet<number>
   /** The block is here as a copy too: any shard can be made of that, however few are left. */
   readonly isWhole?: boolean
+  /** Of some of it the disk does not tell whether it is here. */
+  readonly isUnseen?: boolean
   /** The digest of the references here that want shards of this code. */
   readonly references: number
   readonly answers: ReadonlyMap<PeerId, ShardPresence>
@@ -37,11 +39,11 @@ export interface ShardPlan {
   readonly tell: readonly PeerId[]
   /** Shards here that belong elsewhere, and are there: their holder must promise it, then they go. */
   readonly release: ReadonlyArray<{ readonly index: number, readonly to: PeerId }>
-  /** Shards here that belong elsewhere; on a node outside the placement those that have no place too. */
+  /** Shards here that belong elsewhere; on a node outside the placement those that have no place too, and one of which the disk does not tell whether it is here, while any is missing. */
   readonly misplaced: number
 }
 
-export function shardPlanFor ({ self, placed, redundancy, indexes, isWhole = false, references, answers, isMoving, isOverdue = false }: ShardView): ShardPlan {
+export function shardPlanFor ({ self, placed, redundancy, indexes, isWhole = false, isUnseen = false, references, answers, isMoving, isOverdue = false }: ShardView): ShardPlan {
   const holders = holdersFor(placed, redundancy)
   const wanted = redundancy.k + redundancy.m
   const known = [...new Set([...placed, self])]
@@ -58,7 +60,8 @@ export function shardPlanFor ({ self, placed, redundancy, indexes, isWhole = fal
   })
   const elsewhere = [...indexes].filter((index) => holders[index] !== undefined && holders[index] !== self)
   // with fewer nodes than shards some have no place: on one that holds nothing any more they are to be brought away nevertheless, and nobody takes them
-  const stranded = placed.length === 0 || placed.includes(self) ? [] : [...indexes].filter((index) => holders[index] === undefined)
+  const isLeftOut = placed.length > 0 && !placed.includes(self)
+  const stranded = isLeftOut ? [...indexes].filter((index) => holders[index] === undefined) : []
   return {
     redundancy,
     surviving: surviving.size,
@@ -67,7 +70,7 @@ export function shardPlanFor ({ self, placed, redundancy, indexes, isWhole = fal
     lacking: surviving.size >= redundancy.k ? holders.flatMap((peer, index) => peer === self && !indexes.has(index) ? [index] : []) : [],
     tell: indexes.size === 0 ? [] : [...answers].filter(([, answer]) => answer.indexes.size > 0 && answer.references !== references).map(([peer]) => peer),
     release: isMoving ? [] : elsewhere.filter((index) => has(holders[index] as PeerId, index)).map((index) => ({ index, to: holders[index] as PeerId })),
-    misplaced: elsewhere.length + stranded.length,
+    misplaced: elsewhere.length + stranded.length + (isLeftOut && isUnseen && surviving.size < wanted ? 1 : 0),
   }
 }
 

@@ -224,6 +224,23 @@ describe('repair of shards', () => {
     expect(drained.repair.status().found).toMatchObject({ misplacedBlocks: 0, misplacedBytes: 0 })
   })
 
+  test('on a node that is left out, a shard of which the disk tells nothing now counts as to be brought away as long as shards are missing', async () => {
+    const { world, nodes } = await stored(7)
+    const [lacking, drained] = [nodes[2], nodes[6]] as [RepairNode, RepairNode]
+    await drained.holder.storeShard(shards[2] as Shard, referenceOf('version'))
+    await lose(lacking)
+    const size = drained.files.size.bind(drained.files)
+    drained.files.size = async () => { throw Object.assign(new Error('EIO: i/o error'), { code: 'EIO' }) }
+    await world.sweep(drained)
+    expect(drained.repair.status().found).toMatchObject({ misplacedBlocks: 1 })
+    await world.sweep(nodes[0] as RepairNode)
+    await world.sweep(drained)
+    expect(drained.repair.status().found).toMatchObject({ misplacedBlocks: 0, misplacedBytes: 0 })
+    drained.files.size = size
+    await world.sweep(drained)
+    expect(await placed(nodes)).toEqual([...whole, []])
+  })
+
   test('a rotten shard that is read is set aside and made anew', async () => {
     const { world, nodes } = await stored()
     const node = nodes[3] as RepairNode
