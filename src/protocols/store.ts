@@ -321,7 +321,7 @@ function readReference (reader: ByteReader): { cid: Cid, reference: Reference } 
   const cid = cidOfDigest(reader.raw(32))
   const versionId = reader.raw(32).slice()
   const redundancy = { k: reader.u8(), m: reader.u8() }
-  // of copies there may be one alone
-  checkCode(redundancy.k === 1 ? { k: 1, m: Math.max(1, redundancy.m) } : redundancy)
+  // of whole copies any number may be asked for: they are as many as there are holders
+  if (redundancy.k !== 1) checkCode(redundancy)
   return { cid, reference: { versionId, redundancy } }
 }

@@ -4,6 +4,7 @@ import { cidOf, digestOf } from '../../src/base/cid.ts'
 import { hash } from '../../src/base/hash.ts'
 import { deadKeyOf } from '../../src/blockstore/condemned.ts'
 import { blockHolder } from '../../src/blockstore/holder.ts'
+import { referenceKeyOf } from '../../src/blockstore/references.ts'
 import { repairLimits } from '../../src/replication/repair-limits.ts'
 import { lose, referenceOf, type RepairNode, repairNodes, type RepairNodes, rot } from '../support/repair-nodes.ts'
 
@@ -348,6 +349,19 @@ describe('a block that does not belong here any more', () => {
     await world.sweep(a)
     expect(await world.holdersOf(cid)).toEqual(ids(b))
     expect(found(a)).toMatchObject({ misplacedBlocks: 0, misplacedBytes: 0 })
+  })
+
+  test('goes too where one of its references asks for more copies than there could be shards, as one without a check that has rotted (it stayed for good, for nobody took that reference)', async () => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    const cid = await world.put([a, b], 'a block', { copies: 2 })
+    await a.index.batch([{ type: 'put', key: referenceKeyOf(cid, referenceOf('version', 2)), value: Uint8Array.of(1, 1 | 64) }], { sync: true })
+    await a.holder.keep(cid, referenceOf('another', 2))
+    world.placed = ids(b, c) as RepairNodes['placed']
+    await world.sweep(b)
+    await world.sweep(a)
+    expect(await world.holdersOf(cid)).toEqual(ids(b, c))
+    expect(await world.versionsAt(c, cid)).toBe(2)
   })
 
   test('and of which the disk tells nothing now counts as still to go unless others have it, as often as it should be there (a disk that hangs for a moment looked empty, and the node was removed with the only copies)', async () => {
