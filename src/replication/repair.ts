@@ -92,8 +92,8 @@ export class Repair {
   #tookMs = 0
   /** What this sweep finds short was so in the one before. */
   #isOverdue = false
-  /** Blocks, when it was last looked whether they still are, since who holds blocks has changed. */
-  #shortBefore = Infinity
+  /** Blocks, when it was looked whether they still are, a retry ago or more, since who holds blocks has changed. */
+  #shortBefore = unknownBefore
   #retryAtMs = Infinity
   #arrivals = 0
   #world = { now: '', sinceMs: 0, swept: '' }
@@ -199,11 +199,14 @@ export class Repair {
     this.#why = why
     // of many somebody is at it, as long as they become fewer, and of what is only on too few nodes nothing is missing
     const short = this.#found?.shortBlocks ?? 0
-    this.#isOverdue = why === notWhole && short > 0 && (short <= repairLimits.fewShort || short >= this.#shortBefore)
-    if (why === notWhole) this.#shortBefore = short
-    else if (why === changed) this.#shortBefore = Infinity
+    const nowMs = this.#parts.clock.monotonicMs()
+    // for what is reported it is looked sooner, and whoever is at it has done nothing by then
+    const isRetry = why === notWhole && nowMs - this.#shortBefore.atMs >= repairLimits.retryMs
+    this.#isOverdue = why === notWhole && short > 0 && (short <= repairLimits.fewShort || (isRetry && short >= this.#shortBefore.blocks))
+    if (isRetry) this.#shortBefore = { blocks: short, atMs: nowMs }
+    else if (why === changed) this.#shortBefore = unknownBefore
     this.#asked = undefined
-    this.#lastSweepMs = this.#parts.clock.monotonicMs()
+    this.#lastSweepMs = nowMs
     this.#isSweeping = true
     this.#retryAtMs = Infinity
     this.#world = { ...this.#world, swept: this.#world.now }
@@ -322,6 +325,7 @@ export class Repair {
 
 const notWhole = 'not everything is whole yet'
 const changed = 'who holds blocks has changed'
+const unknownBefore = { blocks: Infinity, atMs: -Infinity }
 
 /** While something stays short, a sweep follows a sweep, but takes at most a fifth of the time. */
 const shortRestShare = 4

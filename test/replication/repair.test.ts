@@ -98,6 +98,22 @@ describe('a copy that is missing', () => {
     expect(found(b)).toMatchObject({ shortBlocks: 0 })
   })
 
+  test('and is one of very many is left to the first holder for a minute, though what is reported has everything looked at sooner: it may be at it (all brought the same, at once)', async () => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    const count = repairLimits.fewShort + 1
+    const cids = await Promise.all([...Array(count).keys()].map(async (i) => world.put([a, b], `block ${i}`, { length: 100 })))
+    await world.sweep(b)
+    for (let i = 0; i < 5; i++) {
+      b.repair.report(cids[i] as (typeof cids)[number])
+      let isOver = false
+      world.time.after(repairLimits.leastRestMs, () => { isOver = true })
+      await world.time.run(() => isOver)
+      while (await b.repair.step({ signal: new AbortController().signal }) === 'busy');
+    }
+    expect([b.repair.status().why, found(b)?.shortBlocks, c.blocks.stats().count]).toEqual(['not everything is whole yet', count, 0])
+  })
+
   test('is brought though more and more are reported that nothing can be done about, as by whoever writes while a holder is away (as long as they came nothing else was looked at)', async () => {
     const world = await repairNodes(3)
     const [a, b, c] = world.nodes as Four
