@@ -1,5 +1,5 @@
 import type { Cid } from '../../src/base/cid.ts'
-import { concat, equals, hexOf, textOf } from '../../src/base/bytes.ts'
+import { concat, equals, hexOf } from '../../src/base/bytes.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
 import { condemnedKind, forget } from '../../src/blockstore/condemned.ts'
 import { describeMember, type Layout, roles } from '../../src/cluster/index.ts'
@@ -12,14 +12,15 @@ import type { ClusterState } from '../../src/node/state.ts'
 import type { InventoryItem } from '../../src/blockstore/inventory.ts'
 import { noReferences } from '../../src/blockstore/references.ts'
 import { Buckets } from '../../src/objects/buckets/buckets.ts'
-import { decodeObjectRow, emptyRow, encodeObjectRow, isVacant, type PendingVersion } from '../../src/objects/object-row.ts'
+import { decodeObjectRow, type PendingVersion } from '../../src/objects/object-row.ts'
 import type { UndertakerParts } from '../../src/objects/work/undertaker.ts'
-import { type Change, type Registers, type RowAddress, tables } from '../../src/tables/index.ts'
+import type { Registers, RowAddress } from '../../src/tables/index.ts'
 import { ballotLimits } from '../../src/tables/ballot.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { votersBy } from '../../src/tables/electorate.ts'
 import { openRecord } from '../../src/tables/opened-record.ts'
 import type { TableReplica } from '../../src/tables/replica.ts'
+import { changing } from '../support/changed-rows.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import { indexWith } from './collection-variants.ts'
 import { objectWith, replaced } from './layout-variants.ts'
@@ -265,22 +266,5 @@ function acknowledgedBy (pieceOf: (shard: Pick<Shard, 'index'>, self: PeerId) =>
         } }
       } }),
     }
-  }
-}
-
-/** Changes of objects' rows, whose row is shown and written in other words. */
-function changing (registers: Registers, shown: (row: ReturnType<typeof decodeObjectRow>) => ReturnType<typeof decodeObjectRow>, written: (row: ReturnType<typeof decodeObjectRow>) => ReturnType<typeof decodeObjectRow> | undefined): Registers {
-  return {
-    ...registers,
-    change: async (address, change, options) => address.table !== tables.objects
-      ? registers.change(address, change, options)
-      : registers.change(address, (value, revision) => {
-        const before = value === undefined ? emptyRow({ bucketId: address.scope, key: textOf(address.key) }) : decodeObjectRow(value)
-        const seen = shown(before)
-        const decided = change(value === undefined && isVacant(seen) ? undefined : encodeObjectRow(seen), revision)
-        if (decided.kind !== 'write') return decided
-        const row = written(decodeObjectRow(decided.value))
-        return (row === undefined ? { kind: 'erase', result: decided.result } : { ...decided, value: encodeObjectRow(row) }) as Change<typeof decided.result>
-      }, options),
   }
 }
