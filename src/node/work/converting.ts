@@ -83,8 +83,9 @@ export function convertingOf (parts: ConvertingParts): Converting {
       const step = async (wait: { signal: AbortSignal }): Promise<'busy' | 'idle'> => {
         const outcome = await conversion.step(wait)
         const { found, phase } = conversion.status()
-        if (phase !== 'surveying' && found !== undefined && (found.versions > 0) !== wasLeft) {
-          wasLeft = found.versions > 0
+        const isLeft = found !== undefined && (found.versions > 0 || found.isAtLeast)
+        if (phase !== 'surveying' && found !== undefined && isLeft !== wasLeft) {
+          wasLeft = isLeft
           logger.info({ ...found }, wasLeft ? 'objects are converted to the redundancy of their buckets' : 'what this node looks after has the redundancy of its bucket')
         }
         return outcome

@@ -5,9 +5,14 @@ import { Unavailable } from '../../../src/base/errors.ts'
 import { type Bucket, type ContentCodec, Conversion, conversionLimits, type ObjectParts, objectStore, redundancyLimits } from '../../../src/objects/index.ts'
 import { VersionConversion } from '../../../src/objects/work/version-conversion.ts'
 import { type CurrentVersion, decodeObjectRow, encodeObjectRow, keptOf, type ObjectRow, withPending } from '../../../src/objects/object-row.ts'
+import { convertingOf } from '../../../src/node/work/converting.ts'
+import { UserActivity } from '../../../src/node/work/user-activity.ts'
+import type { ClusterState } from '../../../src/node/state.ts'
+import type { TablePeers } from '../../../src/tables/registers.ts'
 import { PartitionLost, tables, type Registers } from '../../../src/tables/index.ts'
 import { VirtualTime } from '../../simulation/virtual-time.ts'
 import { objectWorld } from '../../support/object-parts.ts'
+import { memoryNetwork } from '../../support/memory-requests.ts'
 import { registersWith } from '../../support/other-registers.ts'
 import { tableNodes } from '../../support/table-nodes.ts'
 import { plainCodec } from '../../support/table-plain-codec.ts'
@@ -275,6 +280,37 @@ describe('conversion', () => {
     expect((await rowOf()).pending).toEqual([])
     expect((await rowOf()).dropped).toHaveLength(1)
     expect(await read()).toBe(large)
+  })
+
+  test('is logged as done only when all could be looked at', async () => {
+    let isFailing = true
+    const { put, store, bucket, portsOf, nodes, time } = await world({ versioning: 'enabled' })
+    const [node, ports, clock] = [nodes.nodes[0] as (typeof nodes.nodes)[number], portsOf(0), time.clock()]
+    await put('key', other)
+    await put('key')
+    await store.setRedundancy('bucket', { shards: '2+1' })
+    const logged: string[] = []
+    const converting = convertingOf({
+      state: { layout: { members: [] }, isMember: () => true } as unknown as ClusterState, network: { peerId: node.self, requests: memoryNetwork().of(node.self), reachable: () => [] },
+      // all rows are this node's
+      tables: { voters: { ...nodes.voters, of: () => [node.self] }, peers: { reachable: () => new Set() } as unknown as TablePeers }, rows: node.store, codec: plainCodec, users: new UserActivity(clock), clock,
+      logger: { info: (_fields, message) => { logged.push(message) } },
+    })
+    const registers = registersWith(ports.registers, { read: async (address, wait) => {
+      if (isFailing && address.table === tables.versions) throw new Unavailable('no majority')
+      return ports.registers.read(address, wait)
+    } })
+    const running = await converting.begin({ ...ports, registers, blockPlaces: () => 8, buckets: { listBuckets: async () => [await bucket()] } })
+    const until = async (isOver: () => boolean): Promise<void> => { await time.run(isOver) }
+    await until(() => converting.status()?.total.convertedVersions === 1 && converting.status()?.phase === 'waiting')
+    expect(logged).toEqual(['objects are converted to the redundancy of their buckets'])
+    isFailing = false
+    await until(() => logged.length > 1)
+    expect(logged).toEqual(['objects are converted to the redundancy of their buckets', 'what this node looks after has the redundancy of its bucket'])
+    expect(converting.status()?.total.convertedVersions).toBe(2)
+    const ending = running[Symbol.asyncDispose]()
+    await until(() => false)
+    await ending
   })
 
   test('goes by what was chosen, whatever the row seemed to say when it was asked once more', async () => {
