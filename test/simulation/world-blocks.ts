@@ -28,7 +28,7 @@ import { Conversion, expiring, type Lifecycle, type ObjectParts, objectStore, ty
 import type { OwedRows } from '../../src/objects/work/owed-rows.ts'
 import { Undertaker } from '../../src/objects/work/undertaker.ts'
 import { serveFetch } from '../../src/protocols/fetch.ts'
-import { livingAt, presenceAt, serveStore, shardPresenceAt } from '../../src/protocols/store.ts'
+import { leftOutOf, livingAt, presenceAt, serveStore, shardPresenceAt } from '../../src/protocols/store.ts'
 import { Collector } from '../../src/replication/collector.ts'
 import type { Replication } from '../../src/replication/index.ts'
 import { AgreedDate } from '../../src/tables/agreed-date.ts'
@@ -150,7 +150,7 @@ export async function worldBlocks ({ self, state, network, tables, rows, files, 
     self, store: rows, codec: plainCodec, voters, isMember: (peer) => state.isMember(peer), reachable: () => peers.reachable(),
   }
   const conversion = new Conversion(variant.conversion?.(conversionParts) ?? conversionParts)
-  await serveStore(network.requests, { holder: stores.holder, budget: new Budget(inFlightBytes), warn })
+  await serveStore(network.requests, { holder: stores.holder, budget: new Budget(inFlightBytes), warn, isLeftOut: leftOutOf({ self, holders: () => repairing.holders() }) })
   await serveFetch(network.requests, { sources: [blocks], shards: blocks.shards, budget: new Budget(inFlightBytes) })
   if (variant.withoutRepair !== true) repairing.begin()
   let scrubbedMs = clock.monotonicMs()
