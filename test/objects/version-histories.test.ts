@@ -99,8 +99,8 @@ describe('versions of one key, that nodes put, delete, remove, tag and copy at o
 })
 
 describe('a hold that is put on a version and taken away again and again while others replace it', () => {
-  // of 400 seeds these fail without one rule or another
-  test.each([0, 1, 2, 10, 22, 80, 127, 136, 176, 188, 251, 358])('is as it was acknowledged last: seed %i', async (seed) => {
+  // of 3,000 seeds the first six fail where the revision of the object's row does not count, the others where nobody looks whether the version is current still
+  test.each([114, 388, 485, 524, 996, 1393, 376, 1279, 1617, 2054, 2400, 2920])('is as it was acknowledged last: seed %i', async (seed) => {
     const world = objectWorld()
     const random = seededRandom(seed + 1)
     const upTo = (count: number): number => (random.bytes(1)[0] as number) % count

@@ -31,6 +31,17 @@ const shown = ({ versions }: VersionPage): string[] => versions.map(({ key, size
   `${key} ${isDeleteMarker ? 'marker' : sizeBytes}${isNullVersion ? ' null' : ''}${isLatest ? ' latest' : ''}`)
 const large = (n: number): string => `${n} more than eight bytes of content`
 
+/** A store that is held up as it writes the first details. */
+const heldUp = (world: Awaited<ReturnType<typeof worldOf>>['world'], meanwhile: () => Promise<unknown>): Objects => {
+  let held: Promise<unknown> | undefined
+  return objectStore({ ...world.parts, registers: registersWith(world.parts.registers, {
+    change: async (address, ...change) => {
+      if (address.table === tables.versions) await (held ??= meanwhile())
+      return world.parts.registers.change(address, ...change)
+    },
+  }) })
+}
+
 describe('a bucket that is changed while something is put into it', () => {
   /** What is put takes so long, and in its midst the bucket is changed. */
   async function putAcross (settings: SettingsChange, tookMs: number) {
@@ -242,17 +253,6 @@ describe('a bucket that keeps versions', () => {
   })
 
   describe('of a version that goes while its details are written, for a put that is to replace it, no row stays', () => {
-    /** A store that is held up as it writes the first details. */
-    const heldUp = (world: Awaited<ReturnType<typeof worldOf>>['world'], meanwhile: () => Promise<unknown>): Objects => {
-      let held: Promise<unknown> | undefined
-      return objectStore({ ...world.parts, registers: registersWith(world.parts.registers, {
-        change: async (address, ...change) => {
-          if (address.table === tables.versions) await (held ??= meanwhile())
-          return world.parts.registers.change(address, ...change)
-        },
-      }) })
-    }
-
     test.each([false, true])('whether the put is refused then, or not (%s)', async (isRefused) => {
       const { world, store } = await worldOf()
       const { versionId, etag } = await put(store, large(1))
@@ -583,6 +583,17 @@ describe('attributes of a version', () => {
     await expect(store.setAttributes({ ...target, key: 'none' }, { tags: [] })).rejects.toThrow(NotFound)
     await store.remove(target)
     await expect(store.setAttributes(target, { tags: [] })).rejects.toThrow(DeletedObject)
+  })
+
+  test('are not lost, once acknowledged, to a put that saw their version current, and writes what it then had', async () => {
+    const { world, store } = await worldOf()
+    const { versionId } = await put(store, large(1))
+    const late = heldUp(world, async () => {
+      await put(store, large(2))
+      await store.setAttributes({ ...target, versionId }, { tags: [['n', '1']] })
+    })
+    await put(late, large(3))
+    expect((await store.head(target, { versionId })).attributes.tags).toEqual([['n', '1']])
   })
 
   test('are not lost, once acknowledged, though their version was current and kept again while they changed', async () => {
