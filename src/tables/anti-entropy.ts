@@ -4,7 +4,7 @@ import { compareBallots } from './ballot.ts'
 import { clearPartition } from './clear-rows.ts'
 import { type Ballot, isClear, type RowCodec, type TableNumber, type Voters } from './index.ts'
 import type { RowSettler } from './late-delivery.ts'
-import { messageLimits, type RowBallot, type TableAnswer, type TableQuestion } from './messages.ts'
+import { getsOn, messageLimits, type RowBallot, type TableAnswer, type TableQuestion } from './messages.ts'
 import { nameOf } from './recent-rows.ts'
 import type { TablePeers } from './registers.ts'
 import type { TableReplica } from './replica.ts'
@@ -109,13 +109,13 @@ export class AntiEntropy {
       const [own, other] = [ours.digests[i], theirs.digests[i]]
       return own !== undefined && other !== undefined && !(own.count === other.count && equals(own.digest, other.digest))
     })
-    return [...differing.map((partition): Unit => ({ kind: 'rows', peer, partition, after: undefined })), ...rest]
+    return [...differing.map((partition): Unit => ({ kind: 'rows', peer, partition, after: undefined, told: 0 })), ...rest]
   }
 
-  async #compareRows ({ peer, partition, after }: Extract<Unit, { kind: 'rows' }>, signal: AbortSignal | undefined): Promise<readonly Unit[]> {
+  async #compareRows ({ peer, partition, after, told }: Extract<Unit, { kind: 'rows' }>, signal: AbortSignal | undefined): Promise<readonly Unit[]> {
     const { ours, theirs } = await this.#askBoth(peer, { kind: 'ballots', partition, after }, signal)
     if (ours.kind === 'lost' || theirs.kind === 'lost') return []
-    if (ours.kind !== 'ballots' || theirs.kind !== 'ballots' || (theirs.truncated && theirs.rows.length === 0)) throw new PeerFailed('no ballots')
+    if (ours.kind !== 'ballots' || theirs.kind !== 'ballots' || !getsOn(theirs, { after, told })) throw new PeerFailed('no ballots')
     const known = new Map(theirs.rows.map((row) => [nameOf(row), row.ballot]))
     // as far as both pages reach
     const [through] = [ours, theirs].flatMap(({ truncated, rows }) => truncated ? rows.slice(-1).map(({ rowKey }) => rowKey) : []).toSorted(compareBytes)
@@ -123,7 +123,7 @@ export class AntiEntropy {
       if (through !== undefined && compareBytes(row.rowKey, through) > 0) break
       await this.#handOver(peer, row, { held: known.get(nameOf(row)), floor: theirs.floor }, signal)
     }
-    return through === undefined ? [] : [{ kind: 'rows', peer, partition, after: through }]
+    return through === undefined ? [] : [{ kind: 'rows', peer, partition, after: through, told: told + theirs.rows.filter(({ rowKey }) => compareBytes(rowKey, through) <= 0).length }]
   }
 
   async #handOver (peer: PeerId, { table, rowKey, ballot }: RowBallot, theirs: { held: Ballot | undefined, floor: Ballot | undefined }, signal: AbortSignal | undefined): Promise<void> {
@@ -187,7 +187,7 @@ export class AntiEntropy {
 
 type Unit =
   | { readonly kind: 'digests', readonly peer: PeerId, readonly from: number }
-  | { readonly kind: 'rows', readonly peer: PeerId, readonly partition: number, readonly after: Uint8Array | undefined }
+  | { readonly kind: 'rows', readonly peer: PeerId, readonly partition: number, readonly after: Uint8Array | undefined, /** Rows that the peer has told of so far. */ readonly told: number }
 
 /** The peer cannot be compared with now. Go on with another; its turn comes again. */
 class PeerFailed extends Error {

@@ -1,4 +1,4 @@
-import { equals, partitionOf } from '../base/bytes.ts'
+import { equals, MalformedBytes, partitionOf } from '../base/bytes.ts'
 import { Corrupt } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { ballotLimits, compareBallots, highestBallot, isSameBallot } from './ballot.ts'
@@ -6,7 +6,7 @@ import { clearPartition } from './clear-rows.ts'
 import { enoughOthers, isMajority } from './electorate.ts'
 import { type Ballot, isClear, type RowCodec, type RowStore, type StoredRow, type TableNumber } from './index.ts'
 import type { RowSettler } from './late-delivery.ts'
-import { messageLimits, type PartitionDigest, type RowBallot, type TableAnswer, type TableQuestion } from './messages.ts'
+import { getsOn, messageLimits, type PartitionDigest, type RowBallot, type TableAnswer, type TableQuestion } from './messages.ts'
 import { nameOf } from './recent-rows.ts'
 import type { TableReplica } from './replica.ts'
 
@@ -70,6 +70,8 @@ export class HandOver {
   #left: number[] = []
   /** Who has told all its clear rows, under this version. */
   #clearRows = new Map<PeerId, Told>()
+  /** Who said that it has a row of a partition, and did not give it: not counted the next time, as who does not answer. */
+  #withholding = new Map<number, Set<PeerId>>()
   /** The highest counter that this node and members have come to, as far as they have told it. */
   #knownCounter: bigint | undefined
 
@@ -101,6 +103,7 @@ export class HandOver {
       // the clear rows first: who may have proposed the others stands in them
       this.#left = [...takeover.partitions].sort((a, b) => Number(b === clearPartition) - Number(a === clearPartition) || a - b)
       this.#clearRows = new Map()
+      this.#withholding = new Map()
     }
     return takeover
   }
@@ -119,7 +122,7 @@ export class HandOver {
     const floors: Array<readonly [partition: number, floor: Ballot]> = []
     const restorations = new Restorations(this.#ports, takeover.version)
     for (const partition of partitions) {
-      const digests = await this.#likely(takeover.from(partition).flatMap((peer) => { const digest = told.get(peer)?.digests.get(partition); return digest === undefined ? [] : [{ peer, digest }] }))
+      const digests = await this.#likely(this.#counted(takeover.from(partition), partition).flatMap((peer) => { const digest = told.get(peer)?.digests.get(partition); return digest === undefined ? [] : [{ peer, digest }] }))
       // what one partition does not allow is no reason to leave the others
       const empty = takeover.isOfAll === true && partition !== clearPartition ? takeover.from(partition).filter((peer) => told.get(peer)?.lost.has(partition) === true || (peer === self && restoring.has(partition))) : []
       const isDone = await this.#takePartition(takeover, { partition, isRestoring: restoring.has(partition), digests, empty, own: own.digests.get(partition), restorations, floors }, signal).catch((error: unknown) => {
@@ -149,7 +152,7 @@ export class HandOver {
       floors.push(ballots.floor)
       held.push(...ballots.held.filter(({ table }) => isClear(table) === (partition === clearPartition)))
     }
-    if (!isEnough(takeover, takeover.from(partition), heard, isRestoring ? this.#ports.self : undefined)) return false
+    if (!isEnough(takeover, takeover.from(partition), heard, isRestoring ? this.#ports.self : undefined)) return this.#countAll(partition)
     const floor = highestBallot(floors)
     if (isRestoring && takeover.isOfAll === true && digests.length === 0) {
       // nobody else is left who could tell: what of it is still intact is all that there is
@@ -162,9 +165,22 @@ export class HandOver {
       restorations.add({ partition, rows: lost.rows, floors: [[partition, floor], [clearPartition, lost.clearFloor]] })
       return 'to be restored'
     }
-    if (!await this.#deliver(takeover, held, signal)) return false
+    if (!await this.#deliver(takeover, { partition, held }, signal)) return false
     if (floor !== undefined) toRaise.push([partition, floor])
     return true
+  }
+
+  #counted (peers: readonly PeerId[], partition: number): readonly PeerId[] {
+    const withholding = this.#withholding.get(partition)
+    return withholding === undefined ? peers : peers.filter((peer) => !withholding.has(peer))
+  }
+
+  #withholds (partition: number, peers: readonly PeerId[]): void { this.#withholding.set(partition, new Set([...this.#withholding.get(partition) ?? [], ...peers])) }
+
+  /** Without those that withhold something there are too few: they are asked again. */
+  #countAll (partition: number): false {
+    this.#withholding.delete(partition)
+    return false
   }
 
   /** Those whose floor may be one; members first, for the others' are held against theirs. */
@@ -189,7 +205,7 @@ export class HandOver {
   }
 
   /** Each row to the own replica, as the accept that got lost. Whether it has all of them now, or higher ones. */
-  async #deliver (takeover: Takeover, held: readonly Held[], signal: AbortSignal | undefined): Promise<boolean> {
+  async #deliver (takeover: Takeover, { partition, held }: { readonly partition: number, readonly held: readonly Held[] }, signal: AbortSignal | undefined): Promise<boolean> {
     const { self, replica, settle, store, codec } = this.#ports
     const { version } = takeover
     const ownBallot = async ({ table, rowKey }: RowBallot): Promise<Ballot | undefined> => {
@@ -205,7 +221,8 @@ export class HandOver {
         const isThere = (own: Ballot | undefined): boolean => own !== undefined && compareBallots(own, ballot) >= 0
         if (isThere(await ownBallot(row))) continue
         const record = await this.#recordOf(takeover, row, signal)
-        const answer = record === undefined ? undefined : await replica.answer(self, { version, kind: 'handOver', table, rowKey, record })
+        const answer = record === undefined ? undefined : await unlessCorrupt(async () => replica.answer(self, { version, kind: 'handOver', table, rowKey, record }))
+        if (answer === undefined) this.#withholds(partition, row.holders)
         if (answer?.kind === 'refused') await settle?.({ table, rowKey }, { signal, above: answer.promised.counter })
         if (answer?.kind !== 'accepted' && !isThere(await ownBallot(row))) isWhole = false
       }
@@ -222,8 +239,8 @@ export class HandOver {
     for (const row of highestEach([...held, ...clear.held])) {
       const { table, rowKey } = row
       const record = await this.#recordOf(takeover, row, signal)
-      if (record === undefined) return undefined
-      codec.verify({ table, rowKey, record })
+      const isRight = record !== undefined && await unlessCorrupt(async () => { codec.verify({ table, rowKey, record }); return true })
+      if (isRight !== true) { this.#withholds(partition, row.holders); return undefined }
       rows.push({ table, rowKey, promised: codec.ballotOf(table, record), accepted: codec.stored({ table, rowKey, record }) })
     }
     return { rows, clearFloor: clear.floor }
@@ -234,9 +251,10 @@ export class HandOver {
     const { self } = this.#ports
     const voters = takeover.from(clearPartition)
     const others = voters.filter((peer) => peer !== self)
+    const counted = this.#counted(others, partition)
     const known = this.#clearRows
     const told = new Map<PeerId, Told>()
-    await Promise.all(others.map(async (peer) => {
+    await Promise.all(counted.map(async (peer) => {
       const whole = known.get(peer) ?? await this.#ballotsAt(takeover, peer, clearPartition, signal)
       if (whole === undefined) return
       if (whole !== 'lost') {
@@ -250,7 +268,7 @@ export class HandOver {
       if (some === 'lost' && takeover.isOfAll === true) told.set(peer, { held: [], floor: undefined })
       else if (some !== undefined && some !== 'lost') told.set(peer, some)
     }))
-    if (!isEnough(takeover, takeover.isOfAll === true ? others : voters, new Set(told.keys()), self)) return undefined
+    if (!isEnough(takeover, takeover.isOfAll === true ? others : voters, new Set(told.keys()), self)) { this.#countAll(partition); return undefined }
     const heard = [...told.values()]
     return { held: heard.flatMap(({ held }) => held).filter(({ table, rowKey }) => isClear(table) && partitionOf(rowKey) === partition), floor: highestBallot(heard.map(({ floor }) => floor)) }
   }
@@ -259,7 +277,8 @@ export class HandOver {
     for (const peer of holders.filter((holder) => this.#ports.isTakenFrom(holder, table))) {
       const answer = await this.#ask(takeover, peer, { kind: 'read', table, rowKey }, signal)
       // it may be higher by now, which is as good
-      if (answer?.kind === 'value' && answer.accepted !== undefined && compareBallots(this.#ports.codec.ballotOf(table, answer.accepted), ballot) >= 0) return answer.accepted
+      const accepted = answer?.kind === 'value' ? answer.accepted : undefined
+      if (accepted !== undefined && await unlessCorrupt(async () => compareBallots(this.#ports.codec.ballotOf(table, accepted), ballot) >= 0) === true) return accepted
     }
     return undefined
   }
@@ -280,7 +299,7 @@ export class HandOver {
     for (let after: Uint8Array | undefined, isLast = false; !isLast;) {
       const answer = await this.#ask(takeover, peer, { kind: 'ballots', partition, after }, signal)
       if (answer?.kind === 'lost') return 'lost'
-      if (answer?.kind !== 'ballots' || (answer.truncated && answer.rows.length === 0)) return undefined
+      if (answer?.kind !== 'ballots' || !getsOn(answer, { after, told: held.length })) return undefined
       held.push(...answer.rows.map((row) => ({ ...row, peer })))
       floors.push(answer.floor)
       after = answer.rows.at(-1)?.rowKey
@@ -348,6 +367,14 @@ class Restorations {
     restoring(partitions)
     await store.restore(...partitions)
     for (const partition of partitions) await restored(partition).catch((error: unknown) => { warn('a partition is in service again, and its names could not be listed', error) })
+  }
+}
+
+/** What another gave may be no record. */
+async function unlessCorrupt<T> (act: () => Promise<T>): Promise<T | undefined> {
+  try { return await act() } catch (error) {
+    if (!(error instanceof Corrupt) && !(error instanceof MalformedBytes)) throw error
+    return undefined
   }
 }
 

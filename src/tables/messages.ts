@@ -1,3 +1,4 @@
+import { compareBytes } from '../base/bytes.ts'
 import type { Ballot, TableNumber } from './index.ts'
 import type { IndexEntry } from './listing-index.ts'
 
@@ -80,6 +81,8 @@ export interface RowBallot { readonly table: TableNumber, readonly rowKey: Uint8
 export const messageLimits = {
   maxDigests: 64,
   maxBallots: 512,
+  /** Rows of a partition that are heard of from one peer: 536 million in all. */
+  maxRowsOfPartition: 2 ** 17,
   /** As many members as two layouts have. */
   maxAway: 256,
   /** Tombstones in a question to bury them. */
@@ -93,3 +96,11 @@ export const messageLimits = {
   maxRequestBytes: 72 * 1024,
   maxAnswerBytes: 2 * 1024 * 1024,
 } as const
+
+type BallotPage = Pick<Extract<TableAnswer, { kind: 'ballots' }>, 'truncated' | 'rows'>
+
+/** Whether a page of a peer's rows gets on behind `after`, and it has not told of more than there can be: what a peer tells must come to an end. `told`: rows so far. */
+export function getsOn ({ truncated, rows }: BallotPage, { after, told }: { readonly after: Uint8Array | undefined, readonly told: number }): boolean {
+  const last = rows.at(-1)?.rowKey
+  return !truncated || (last !== undefined && (after === undefined || compareBytes(last, after) > 0) && told <= messageLimits.maxRowsOfPartition)
+}

@@ -5,7 +5,7 @@ import { type Electorate, electorsOf } from './electorate.ts'
 import type { TableNumber } from './index.ts'
 import type { IndexEntry } from './listing-index.ts'
 import type { ReplicaPage } from './merge-pages.ts'
-import { messageLimits, type PartitionDigest, type TableAnswer, type TableQuestion } from './messages.ts'
+import { getsOn, messageLimits, type PartitionDigest, type TableAnswer, type TableQuestion } from './messages.ts'
 
 /**
  * A witness knows no names, but which rows it has, and under which ballots. So where those that list are no majority, witnesses vouch for one of them, partition by partition:
@@ -105,12 +105,14 @@ export class Vouching {
   /** Row keys of the table, by their names in hexadecimal. */
   async #rowsOf (peer: PeerId, partition: number): Promise<ReadonlyMap<string, Uint8Array>> {
     const found = new Map<string, Uint8Array>()
+    let told = 0
     for (let after: Uint8Array | undefined; ;) {
       const answer = await this.#ports.ask(peer, { kind: 'ballots', partition, after })
-      if (answer.kind !== 'ballots') throw new Unavailable(`${peer} did not say which rows it has`)
+      if (answer.kind !== 'ballots' || !getsOn(answer, { after, told })) throw new Unavailable(`${peer} did not say which rows it has`)
       for (const { table, rowKey } of answer.rows) if (table === this.#of.table) found.set(hexOf(rowKey), rowKey)
       after = answer.rows.at(-1)?.rowKey
-      if (!answer.truncated || after === undefined) return found
+      told += answer.rows.length
+      if (!answer.truncated) return found
     }
   }
 

@@ -1,8 +1,10 @@
-import { describe, expect, test } from 'vitest'
-import { utf8 } from '../../src/base/bytes.ts'
+import { describe, expect, test, vi } from 'vitest'
+import { concat, utf8 } from '../../src/base/bytes.ts'
+import { keyOf } from '../../src/base/peer-id.ts'
 import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
 import { tables } from '../../src/tables/index.ts'
+import { messageLimits } from '../../src/tables/messages.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
 import { type TableNode, tableNodes } from '../support/table-nodes.ts'
 
@@ -56,4 +58,23 @@ describe('comparing rows tells how far it is', () => {
     while (await antiEntropy.step() === 'busy');
     expect(antiEntropy.isUrgent).toBe(false)
   })
+})
+
+test.each([['begin anew', () => 0], ['go on', (i: number) => i]] as const)('one whose rows %s without end is dropped until its next turn, and the others are compared with', async (_, nth) => {
+  const { antiEntropy, at } = await world(3)
+  const { replica } = at(second)
+  const answer = replica.answer.bind(replica)
+  let [pages, rows] = [0, 0]
+  vi.spyOn(replica, 'answer').mockImplementation(async (from, request) => {
+    const told = await answer(from, request)
+    if (request.kind === 'digest' && told.kind === 'digests') return { ...told, digests: told.digests.map((digest) => digest && { ...digest, digest: new Uint8Array(32) }) }
+    if (request.kind !== 'ballots' || told.kind !== 'ballots') return told
+    if (++pages > 3_000) throw new Error('asked without end')
+    const rowKey = (i: number): Uint8Array => concat([Uint8Array.of(nth(i) >> 16, nth(i) >> 8, nth(i)), new Uint8Array(29)])
+    return { ...told, truncated: true, rows: Array.from({ length: messageLimits.maxBallots }, () => ({ table: tables.objects, rowKey: rowKey(rows++), ballot: { counter: 1n, proposer: keyOf(at(first).self) } })) }
+  })
+  antiEntropy.begin()
+  while (await antiEntropy.step() === 'busy');
+  expect(pages).toBeLessThan(3_000)
+  expect(antiEntropy.status()).toMatchObject({ phase: 'waiting', total: { comparisons: 2, failures: 1, handedOverRows: 3 } })
 })

@@ -1,10 +1,11 @@
 import { describe, expect, test, vi } from 'vitest'
-import { partitionOf, utf8 } from '../../src/base/bytes.ts'
+import { concat, partitionOf, utf8 } from '../../src/base/bytes.ts'
 import { keyOf, type PeerId } from '../../src/base/peer-id.ts'
 import { clearPartition, partitionOfTable } from '../../src/tables/clear-rows.ts'
 import { IndexRebuild } from '../../src/node/rows/listing.ts'
 import { HandOver, type Takeover } from '../../src/tables/hand-over.ts'
 import { type Change, type RowAddress, type TableNumber, tables } from '../../src/tables/index.ts'
+import { messageLimits, type RowBallot } from '../../src/tables/messages.ts'
 import { memoryListingIndex } from '../support/table-memory-index.ts'
 import { describeValue, type TableNode, type TableNodes, tableNodes } from '../support/table-nodes.ts'
 import { plainCodec } from '../support/table-plain-codec.ts'
@@ -172,6 +173,60 @@ describe('a new replica', () => {
     rotten.mockRestore()
     expect(await run(handOver)).toBe(0)
     expect(await all.has(d, 'by b and c')).toBe(true)
+  })
+
+  test.each([
+    ['gives nothing of', (): Uint8Array | undefined => undefined],
+    ['gives something else in the place of', () => new Uint8Array(200)],
+  ] as const)('does not wait for one that %s a row that it says it has, unless nothing can be told without it', async (_, given) => {
+    const all = new Changing()
+    const of = address('row')
+    await all.put('row')
+    await all.put('by b and c', { away: a })
+    all.begin()
+    const { replica } = all.node(c)
+    const answer = replica.answer.bind(replica)
+    const lies = vi.spyOn(replica, 'answer').mockImplementation(async (from, request) => {
+      const told = await answer(from, request)
+      if (request.kind === 'ballots' && told.kind === 'ballots') return { ...told, rows: told.rows.map((row) => ({ ...row, ballot: { ...row.ballot, counter: row.ballot.counter + 1_000n } })) }
+      if (request.kind === 'read' && told.kind === 'value') return { ...told, accepted: given() }
+      return request.kind === 'digest' && told.kind === 'digests' ? { ...told, digests: told.digests.map((digest) => digest && { ...digest, digest: new Uint8Array(32) }) } : told
+    })
+    const handOver = all.handOver(d, [of, address('by b and c')])
+    all.world.dead.add(all.node(a).self)
+    for (let i = 0; i < 3; i++) expect(await run(handOver)).toBe(2)
+    all.world.dead.clear()
+    for (let i = 0; i < 3; i++) await run(handOver)
+    expect(handOver.remaining().partitions).toBe(0)
+    expect(await Promise.all([all.has(d, 'row'), all.has(d, 'by b and c')])).toEqual([true, true])
+    lies.mockRestore()
+    // what it was not counted for once it may be again
+    all.world.dead.add(all.node(a).self)
+    expect(await run(all.handOver(d, [address('by b and c')]))).toBe(0)
+  })
+
+  test.each([
+    ['begin anew', (row: RowBallot) => row],
+    ['go on', (row: RowBallot, i: number) => ({ ...row, rowKey: concat([row.rowKey.slice(0, 2), Uint8Array.of(0xff, i >> 16, i >> 8, i), row.rowKey.slice(6)]) })],
+  ] as const)('does not count one whose rows %s without end', async (_, next) => {
+    const all = new Changing()
+    const of = address('row')
+    await all.put('row')
+    all.begin()
+    const { replica } = all.node(c)
+    const answer = replica.answer.bind(replica)
+    let [pages, rows] = [0, 0]
+    vi.spyOn(replica, 'answer').mockImplementation(async (from, request) => {
+      const told = await answer(from, request)
+      if (request.kind === 'digest' && told.kind === 'digests') return { ...told, digests: told.digests.map((digest) => digest && { ...digest, digest: new Uint8Array(32) }) }
+      if (request.kind !== 'ballots' || told.kind !== 'ballots') return told
+      if (++pages > 1_000) throw new Error('asked without end')
+      const ballot = { counter: 1n, proposer: keyOf(all.node(a).self) }
+      return { ...told, truncated: true, rows: Array.from({ length: messageLimits.maxBallots }, () => next({ table: of.table, rowKey: rowKeyOf(of), ballot }, rows++)) }
+    })
+    expect(await run(all.handOver(d, [of]))).toBe(0)
+    expect(pages).toBeLessThan(1_000)
+    expect(await all.has(d, 'row')).toBe(true)
   })
 
   test('does not count a replica that has lost the partition', async () => {

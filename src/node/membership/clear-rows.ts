@@ -3,7 +3,7 @@ import type { PeerId } from '../../base/peer-id.ts'
 import { allVotersOf, type MemberRow, parseMemberRow } from '../../cluster/index.ts'
 import { clearPartition } from '../../tables/clear-rows.ts'
 import { type RowCodec, type TableNumber, tables } from '../../tables/index.ts'
-import type { RowBallot, TableAnswer, TableQuestion } from '../../tables/messages.ts'
+import { getsOn, type RowBallot, type TableAnswer, type TableQuestion } from '../../tables/messages.ts'
 import { openRecord } from '../../tables/opened-record.ts'
 import type { ClusterState } from '../state.ts'
 
@@ -44,12 +44,15 @@ export async function readClearRows (sources: ClearRowSources, wait: { signal?: 
 export const membersAmong = (rows: readonly ClearRowFound[]): readonly MemberRow[] =>
   rows.flatMap(({ table, value }) => table === tables.members && value !== undefined ? [parseMemberRow(value)] : [])
 
-async function * clearRowsAt ({ ask }: ClearRowSources, founder: PeerId, wait: { signal?: AbortSignal }): AsyncIterable<RowBallot> {
+/** Which clear rows a voter has. @throws Unavailable */
+export async function * clearRowsAt ({ ask }: Pick<ClearRowSources, 'ask'>, voter: PeerId, wait: { signal?: AbortSignal }): AsyncIterable<RowBallot> {
+  let told = 0
   for (let after: Uint8Array | undefined, isLast = false; !isLast;) {
-    const answer = await ask(founder, { kind: 'ballots', partition: clearPartition, after }, wait)
-    if (answer.kind !== 'ballots') throw new Unavailable('the founder does not answer for its rows')
+    const answer = await ask(voter, { kind: 'ballots', partition: clearPartition, after }, wait)
+    if (answer.kind !== 'ballots' || !getsOn(answer, { after, told })) throw new Unavailable(`${voter} does not tell its rows of the cluster`)
     yield * answer.rows
     after = answer.rows.at(-1)?.rowKey
+    told += answer.rows.length
     isLast = !answer.truncated
   }
 }

@@ -1,12 +1,12 @@
 import { Unavailable } from '../../base/errors.ts'
 import { hexOf } from '../../base/bytes.ts'
-import { keyOf } from '../../base/peer-id.ts'
+import { keyOf, type PeerId } from '../../base/peer-id.ts'
 import { describeMember, type MemberRow, parseMemberRow } from '../../cluster/index.ts'
 import { clearPartition } from '../../tables/clear-rows.ts'
 import { type Registers, type TableNumber, tables, type Voters } from '../../tables/index.ts'
 import { openRecord } from '../../tables/opened-record.ts'
 import { electorsOf, isMajority } from '../../tables/electorate.ts'
-import { type ClearRowSources, membersAmong, readClearRows } from './clear-rows.ts'
+import { type ClearRowSources, clearRowsAt, membersAmong, readClearRows } from './clear-rows.ts'
 import { clusterAddress } from './membership.ts'
 
 export interface EveryMemberSources extends ClearRowSources {
@@ -30,21 +30,19 @@ async function everyRow (sources: EveryMemberSources, wait: { signal?: AbortSign
   const electorate = sources.voters.electorate(clearPartition)
   const voters = electorsOf(electorate)
   const found = new Map<string, MemberRow>()
+  const heard = new Set<PeerId>()
+  const isEnough = (): boolean => isMajority(electorate, (voter) => heard.has(voter))
   const answers = await Promise.allSettled(voters.map(async (voter) => {
-    for (let after: Uint8Array | undefined, isLast = false; !isLast;) {
-      const answer = await sources.ask(voter, { kind: 'ballots', partition: clearPartition, after }, wait)
-      if (answer.kind !== 'ballots') throw new Unavailable(`${voter} answers ${answer.kind}`)
-      for (const { table, rowKey } of answer.rows) {
-        if (table !== tables.members || found.has(hexOf(rowKey))) continue
-        const row = await rowAt(sources, voter, { table, rowKey }, wait)
-        if (row !== undefined) found.set(hexOf(rowKey), row)
-      }
-      after = answer.rows.at(-1)?.rowKey
-      isLast = !answer.truncated
+    for await (const { table, rowKey } of clearRowsAt(sources, voter, wait)) {
+      // any majority has what was chosen: who has more to tell, without end perhaps, is not waited for
+      if (isEnough()) return
+      if (table !== tables.members || found.has(hexOf(rowKey))) continue
+      const row = await rowAt(sources, voter, { table, rowKey }, wait)
+      if (row !== undefined) found.set(hexOf(rowKey), row)
     }
+    heard.add(voter)
   }))
-  const heard = voters.filter((_, i) => answers[i]?.status === 'fulfilled')
-  if (!isMajority(electorate, (voter) => heard.includes(voter))) throw new Unavailable(`${heard.length} of ${voters.length} voters tell who the members are`, { cause: answers.find(({ status }) => status === 'rejected') })
+  if (!isEnough()) throw new Unavailable(`${heard.size} of ${voters.length} voters tell who the members are`, { cause: answers.find(({ status }) => status === 'rejected') })
   const values = await Promise.all([...found.values()].map(async (row) => sources.registers.read(clusterAddress(tables.members, keyOf(describeMember(row).peerId)), wait)))
   return values.filter((value) => value !== undefined).map(parseMemberRow)
 }
