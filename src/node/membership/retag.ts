@@ -93,9 +93,10 @@ export class Retag {
         if (this.#isOlder(row, pass.epoch) && !await this.#bringForward(row, pass.epoch, signal)) pass.isWhole = false
       }
     } catch (error) {
+      // also a row that the disk did not take is left behind
+      pass.isWhole = false
       // it does not vote; when it is handed over afresh, it is with what others have by then
       if (!(error instanceof PartitionLost)) throw error
-      pass.isWhole = false
     }
     pass.partition++
     pass.after = undefined

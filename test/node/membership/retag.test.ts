@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
 import { partitionCount, utf8 } from '../../../src/base/bytes.ts'
-import { Corrupt, Refused } from '../../../src/base/errors.ts'
+import { Corrupt, Refused, StoreFull } from '../../../src/base/errors.ts'
 import { keyOf } from '../../../src/base/peer-id.ts'
 import { roles } from '../../../src/cluster/index.ts'
 import { splitRecord } from '../../../src/encryption/index.ts'
@@ -68,6 +68,21 @@ describe('after somebody who could read was removed', () => {
     // digests are of ballots: nothing differs, nothing is handed over
     const digest = async (name: string): Promise<unknown> => nodes.of(name).replica.answer(peerNamed(name), { version: 1n, kind: 'digest', partitions: [0, 1, 2, 3] })
     expect(await digest('wit')).toEqual(await digest('founder'))
+  })
+
+  test.each(['bob', 'wit'])('%s promises nothing while a row is tagged as before, because its disk did not take it', async (name) => {
+    const nodes = await made()
+    await removed(nodes)
+    await stepped(nodes, { without: [name] })
+    const { retag, replica, epochs } = nodes.of(name)
+    if (name !== 'wit') for (let i = 0; i < 2; i++) await epochs.step()
+    retag.demand(2)
+    vi.spyOn(replica, 'restate').mockRejectedValueOnce(new StoreFull('the disk is full'))
+    const step = async (): Promise<'busy' | 'idle'> => retag.step().catch((error: unknown) => { if (!(error instanceof StoreFull)) throw error; return 'busy' as const })
+    while (await step() === 'busy');
+    expect([retag.votedFrom, await tagsAt(nodes, name)]).toEqual([0, new Set([1, 2])])
+    while (await step() === 'busy');
+    expect([retag.votedFrom, await tagsAt(nodes, name)]).toEqual([2, new Set([2])])
   })
 
   test('a witness is done without the rows that it decides about no more: nobody else may have them as they were', async () => {
