@@ -301,12 +301,16 @@ export class DiskPieces<Name extends string> {
   async #setAside (name: Name, read: Read): Promise<void> {
     const { index } = this.#disk
     if ('fault' in read) { await this.#setUnreadableAside(name, read.fault); return }
-    this.#shelf.onCorrupt(name)
-    if (this.#disk.failure !== undefined) { this.#wrong.add(name); return }
-    const counted = read.isSmall ? read.bytes.byteLength : await this.#entered(name)
-    if (read.isSmall) await index.batch([{ type: 'put', key: this.#keyOf('setAside', name), value: read.bytes }, { type: 'delete', key: this.#keyOf('small', name) }], { sync: true })
-    else await this.#setFileAside(name)
-    this.#lost(counted)
+    try {
+      if (this.#disk.failure !== undefined) { this.#wrong.add(name); return }
+      const counted = read.isSmall ? read.bytes.byteLength : await this.#entered(name)
+      if (read.isSmall) await index.batch([{ type: 'put', key: this.#keyOf('setAside', name), value: read.bytes }, { type: 'delete', key: this.#keyOf('small', name) }], { sync: true })
+      else await this.#setFileAside(name)
+      this.#lost(counted)
+    } finally {
+      // told before, who mends it might look while it is still here, and find nothing missing
+      this.#shelf.onCorrupt(name)
+    }
   }
 
   /** Only on a disk that does all else: where nothing can be done any more it is not this file that is at fault. @throws `fault` */

@@ -103,6 +103,16 @@ describe.each(implementations)('blocks %s', (_name, withBlocks) => {
 })
 
 describe('blocks on disk', () => {
+  test.each([['small', small], ['large', large]] as const)('is told of when it is here no more, for whoever mends it looks at once (%s)', async (_, block) => {
+    const disk = newDisk()
+    const here: Array<Promise<boolean>> = []
+    const blocks = await openDiskBlocks({ ...disk, quotaBytes: undefined, reserveBytes: 0, onCorrupt: (cid) => { here.push(blocks.has(cid)) } })
+    await blocks.put(cidOf(block), block)
+    await rot(disk, cidOf(block))
+    await expect(blocks.get(cidOf(block))).rejects.toThrow(BlockCorrupt)
+    expect(await Promise.all(here)).toEqual([false])
+  })
+
   test('that rot are set aside, kept as evidence, counted and reported; never given out', async () => {
     const disk = newDisk()
     const blocks = await openOn(disk)
