@@ -33,8 +33,11 @@ export class BlockMending {
     return plan.push.length > 0 ? await this.#push(cid, plan, signal) : 0
   }
 
-  /** Every reference of here, to a peer that has the block. True only if it keeps the block for each. */
-  async tell (peer: PeerId, cid: Cid, { signal }: { signal: AbortSignal }): Promise<boolean> { return await this.#tell(peer, cid, { from: 0, signal }) }
+  /** Every reference of here, to a peer that says it has the block; it is brought where it is wanted then, for what was there was rotten. True only if it keeps the block for each. */
+  async tell (peer: PeerId, cid: Cid, { signal }: { signal: AbortSignal }): Promise<boolean> {
+    const told = await this.#tell(peer, cid, { from: 0, signal })
+    return told === 'wanted' ? await this.#bring(peer, cid, signal) : told === 'kept'
+  }
 
   /** Gives up the block, once those that should have it promise it with every reference: those for which the plan was made, for one that came since may want more copies. */
   async release (cid: Cid, { references: planned, releaseTo: to }: BlockPlan, { isStill, signal }: { isStill: () => boolean, signal: AbortSignal }): Promise<boolean> {
@@ -99,7 +102,7 @@ export class BlockMending {
         const outcome = await peers.store(peer, { cid, bytes, reference }, { signal: limit.signal, isBackground: true })
         account.offered(outcome, peer, bytes.byteLength)
         if (outcome !== 'stored' && outcome !== 'had') return false
-        const isKept = await this.#tell(peer, cid, { from: 1, signal: limit.signal })
+        const isKept = await this.#tell(peer, cid, { from: 1, signal: limit.signal }) === 'kept'
         // it may know of a death that is not known here yet: what it was brought alone is no reason to look at all again at once
         if (!isKept) account.failed()
         return isKept
@@ -115,21 +118,23 @@ export class BlockMending {
   }
 
   /** All references of here but the first few. */
-  async #tell (peer: PeerId, cid: Cid, { from, signal }: { from: number, signal: AbortSignal }): Promise<boolean> {
+  async #tell (peer: PeerId, cid: Cid, { from, signal }: { from: number, signal: AbortSignal }): Promise<'kept' | 'wanted' | 'not kept'> {
     let batch: Array<{ cid: Cid, reference: Reference }> = []
     let at = 0
-    const send = async (): Promise<boolean> => {
-      if (batch.length === 0) return true
+    const send = async (): Promise<'kept' | 'wanted' | 'not kept'> => {
+      if (batch.length === 0) return 'kept'
       const outcomes = await this.#parts.peers.tell(peer, batch, { signal })
       batch = []
-      return outcomes.every((outcome) => outcome === 'had')
+      return outcomes.includes('want') ? 'wanted' : outcomes.every((outcome) => outcome === 'had') ? 'kept' : 'not kept'
     }
     for await (const reference of this.#references(cid)) {
       if (at++ < from) continue
       batch.push({ cid, reference })
-      if (batch.length === presenceLimits.maxTold && !await send()) return false
+      if (batch.length < presenceLimits.maxTold) continue
+      const sent = await send()
+      if (sent !== 'kept') return sent
     }
-    return send()
+    return await send()
   }
 
   /** Those that want whole copies. */

@@ -45,6 +45,8 @@ export class ShardMending {
       if (batch.length === 0) return true
       const outcomes = await this.#parts.peers.tell(peer, batch, { signal })
       batch = []
+      // what it said that it has was rotten: the next look finds what is to be made anew
+      if (outcomes.includes('want')) this.#parts.account.failed()
       return outcomes.every((outcome) => outcome === 'had')
     }
     for await (const reference of this.#references(cid, redundancy)) {

@@ -137,6 +137,19 @@ describe('a copy that is missing', () => {
     for (const node of [a, b, c]) expect(await world.versionsAt(node, cid)).toBe(2)
   })
 
+  test.each([['small', 1000], ['large', 40_000]] as const)('for it is found rotten when its holder is told of references that it lacks, is brought to it then (nobody looked at it again for ten minutes): %s', async (_size, length) => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    const cid = await world.put([a, b], 'a block', { length })
+    // another holder over the same disk, as before a restart: this one has read nothing yet
+    await blockHolder(c).store(cid, await a.blocks.get(cid), referenceOf('another version', 3))
+    await rot(c, cid)
+    await world.sweep(a)
+    expect(c.corrupt).toEqual([cid])
+    expect(await world.holdersOf(cid)).toEqual(ids(a, b, c))
+    expect(await world.versionsAt(c, cid)).toBe(2)
+  })
+
   test('that is rotten is set aside and fetched, found by whoever reads it', async () => {
     const world = await repairNodes(3)
     const [a, b, c] = world.nodes as Four
