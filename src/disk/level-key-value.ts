@@ -95,10 +95,19 @@ class LevelKeyValue implements KeyValue {
   async #write ({ changes, sync }: Batch): Promise<void> {
     if (this.#failure instanceof StoreFull) await this.#reopen(this.#failure)
     if (this.#failure !== undefined) throw this.#failure
-    const operations = changes.map((change) => change.type === 'put' ? change : { type: 'del' as const, key: change.key })
     // the compaction of no key at all writes what the logs hold to tables, synced; when that fails, so does the batch, or no log was closed and its sync covers all
     if (sync === 'all') await this.#db.compactRange(beyond, beyond)
-    await this.#db.batch(operations, { sync: sync !== false }).catch((cause: unknown) => { throw this.#failure = isFull(cause) ? diskFull(cause) : new SyncFailed('the key-value store took no write', { cause }) })
+    await this.#append(changes, sync !== false).catch(async (error: unknown) => {
+      if (!(error instanceof StoreFull)) throw error
+      // LevelDB tells now what a compaction met behind, when there was no room; there may be again
+      await this.#reopen(error)
+      await this.#append(changes, sync !== false)
+    })
+  }
+
+  async #append (changes: readonly KeyValueChange[], sync: boolean): Promise<void> {
+    const operations = changes.map((change) => change.type === 'put' ? change : { type: 'del' as const, key: change.key })
+    await this.#db.batch(operations, { sync }).catch((cause: unknown) => { throw this.#failure = isFull(cause) ? diskFull(cause) : new SyncFailed('the key-value store took no write', { cause }) })
   }
 
   async #reopen (failure: StoreFull): Promise<void> {
