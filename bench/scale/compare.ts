@@ -1,4 +1,5 @@
 import { partitionCount } from '../../src/base/bytes.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
 import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
 import { compareBallots } from '../../src/tables/ballot.ts'
@@ -27,7 +28,7 @@ const replicas = sides.map(({ rows, codec }, side): TableReplica => tableReplica
   self: names[side] as PeerId, store: rows, codec, voters, isMember: () => true, layout: { version: 1n, encoded: () => new Uint8Array(0), adopt: async () => {} },
 })) as [TableReplica, TableReplica]
 let [bytes, questions, round] = [0, 0, 1n]
-const engines = sides.map(({ codec }, side) => new AntiEntropy({ self: names[side] as PeerId, replica: replicas[side] as TableReplica, codec, voters, settle: undefined, peers: asking(side) }))
+const engines = sides.map(({ codec }, side) => new AntiEntropy({ self: names[side] as PeerId, replica: replicas[side] as TableReplica, codec, voters, settle: undefined, peers: asking(side), clock: systemClock }))
 
 // the first comparison after a start reads every row, to prove what is there
 const first = await compared()

@@ -1,4 +1,5 @@
 import { compareBytes, equals } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { compareBallots } from './ballot.ts'
 import { clearPartition } from './clear-rows.ts'
@@ -20,7 +21,13 @@ export interface AntiEntropyPorts {
   readonly settle: RowSettler | undefined
   /** Whether the peer takes rows of this table from this node: a witness takes sealed ones from members alone. Default: all. */
   readonly isTakenBy?: (peer: PeerId, table: TableNumber) => boolean
+  readonly clock: Pick<Clock, 'monotonicMs'>
 }
+
+export const antiEntropyLimits = {
+  /** While others wait in line: one that takes its time for each answer, or has all handed over to it one by one, keeps them waiting no longer. */
+  turnMs: 10_000,
+} as const
 
 export interface AntiEntropyStatus {
   readonly phase: 'waiting' | 'comparing'
@@ -49,6 +56,7 @@ export class AntiEntropy {
   /** With how many replicas this node compares, since it was last done with all; and with how many it has. */
   #pass = { replicas: 0, done: 0 }
   #unit: Unit | undefined
+  #turn: { readonly peer: PeerId, readonly sinceMs: number } | undefined
 
   constructor (ports: AntiEntropyPorts) { this.#ports = ports }
 
@@ -81,9 +89,11 @@ export class AntiEntropy {
     const unit = this.#work.shift()
     if (unit === undefined) return 'idle'
     this.#unit = unit
+    if (this.#turn?.peer !== unit.peer) this.#turn = { peer: unit.peer, sinceMs: this.#ports.clock.monotonicMs() }
     try {
       const next = unit.kind === 'digests' ? await this.#compareDigests(unit, signal) : await this.#compareRows(unit, signal)
       this.#work.unshift(...next)
+      if (this.#isTurnOver) this.#work.push(...this.#work.splice(0, this.#work.findIndex(({ peer }) => peer !== unit.peer)))
     } catch (error) {
       signal?.throwIfAborted()
       if (!(error instanceof PeerFailed)) throw error
@@ -119,11 +129,15 @@ export class AntiEntropy {
     const known = new Map(theirs.rows.map((row) => [nameOf(row), row.ballot]))
     // as far as both pages reach
     const [through] = [ours, theirs].flatMap(({ truncated, rows }) => truncated ? rows.slice(-1).map(({ rowKey }) => rowKey) : []).toSorted(compareBytes)
+    const goOn = (behind: Uint8Array): Unit => ({ kind: 'rows', peer, partition, after: behind, told: told + theirs.rows.filter(({ rowKey }) => compareBytes(rowKey, behind) <= 0).length })
+    let last: Uint8Array | undefined
     for (const row of ours.rows) {
       if (through !== undefined && compareBytes(row.rowKey, through) > 0) break
+      if (last !== undefined && this.#isTurnOver && !equals(row.rowKey, last)) return [goOn(last)]
       await this.#handOver(peer, row, { held: known.get(nameOf(row)), floor: theirs.floor }, signal)
+      last = row.rowKey
     }
-    return through === undefined ? [] : [{ kind: 'rows', peer, partition, after: through, told: told + theirs.rows.filter(({ rowKey }) => compareBytes(rowKey, through) <= 0).length }]
+    return through === undefined ? [] : [goOn(through)]
   }
 
   async #handOver (peer: PeerId, { table, rowKey, ballot }: RowBallot, theirs: { held: Ballot | undefined, floor: Ballot | undefined }, signal: AbortSignal | undefined): Promise<void> {
@@ -143,6 +157,8 @@ export class AntiEntropy {
     }
     if (answer.kind === 'refused') await settle?.({ table, rowKey }, { signal, above: answer.promised.counter })
   }
+
+  get #isTurnOver (): boolean { return this.#turn !== undefined && this.#ports.clock.monotonicMs() - this.#turn.sinceMs > antiEntropyLimits.turnMs && this.#work.some(({ peer }) => peer !== this.#turn?.peer) }
 
   #isShared (partition: number, peer: PeerId): boolean {
     const of = this.#ports.voters.ofPartition(partition)

@@ -171,7 +171,7 @@ export class SimulatedCluster {
     })
     process.registers = this.#variant.registers?.(engine) ?? engine
     const used = new Set(this.#addresses.map((address) => partitionOf(plainCodec.rowKeyOf(address))))
-    const antiEntropy = new AntiEntropy({ self, replica: process.replica, codec: plainCodec, peers, settle: this.#variant.settle ?? engine.settle, voters: { ...voters, ofPartition: (partition) => (used.has(partition) ? this.peers : []) } })
+    const antiEntropy = new AntiEntropy({ self, replica: process.replica, codec: plainCodec, peers, settle: this.#variant.settle ?? engine.settle, voters: { ...voters, ofPartition: (partition) => (used.has(partition) ? this.peers : []) }, clock })
     this.#background(process, async () => {
       antiEntropy.begin(this.pick(this.peers))
       while (process.isAlive && await antiEntropy.step() === 'busy');

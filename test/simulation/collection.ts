@@ -239,7 +239,7 @@ export class CollectingCluster {
       timing: { noticeMs: 100, everyMs: 2500, retryMs: 500, giveUpAfterMs: collectionTimes.giveUpAfterMs, giveUpPartsAfterMs: collectionTimes.giveUpAfterMs },
     }
     undertaker = new Undertaker(variant.undertaker?.(undertakerParts) ?? undertakerParts)
-    const antiEntropy = new AntiEntropy({ self, replica, codec: plainCodec, voters, peers: table, settle: async (row, wait) => { await driver.settle(row, wait) } })
+    const antiEntropy = new AntiEntropy({ self, replica, codec: plainCodec, voters, peers: table, settle: async (row, wait) => { await driver.settle(row, wait) }, clock })
     process.blocks = blocks
     process.registers = driver
     process.objects = objectStore({

@@ -1,5 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
 import { concat, utf8 } from '../../src/base/bytes.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import { keyOf } from '../../src/base/peer-id.ts'
 import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
 import { clearPartition } from '../../src/tables/clear-rows.ts'
@@ -12,14 +13,14 @@ const inAll = clearPartition + 1
 const [first, second, third] = [0, 1, 2]
 
 /** Three replicas, of which the third missed so many rows; the first compares. */
-async function world (missed = 0) {
+async function world (missed = 0, clock: { monotonicMs: () => number } = systemClock) {
   const { nodes, voters, dead, stopped } = tableNodes(3)
   const at = (i: number): TableNode => nodes[i] as TableNode
   dead.add(at(third).self)
   for (let i = 0; i < missed; i++) await at(first).registers.change({ table: tables.objects, scope: new Uint8Array(16), key: utf8(`key ${i}`) }, () => ({ kind: 'write', value: utf8('x'), result: undefined }))
   dead.clear()
   const { self, replica, peers, registers } = at(first)
-  return { at, dead, stopped, antiEntropy: new AntiEntropy({ self, replica, codec: plainCodec, voters, peers, settle: registers.settle }) }
+  return { at, dead, stopped, antiEntropy: new AntiEntropy({ self, replica, codec: plainCodec, voters, peers, settle: registers.settle, clock }) }
 }
 
 describe('comparing rows tells how far it is', () => {
@@ -77,4 +78,26 @@ test.each([['begin anew', () => 0], ['go on', (i: number) => i]] as const)('one 
   while (await antiEntropy.step() === 'busy');
   expect(pages).toBeLessThan(3_000)
   expect(antiEntropy.status()).toMatchObject({ phase: 'waiting', total: { comparisons: 2, failures: 1, handedOverRows: 3 } })
+})
+
+test.each([
+  ['tells of row after row', (i: number) => ({ truncated: true, rows: [{ table: tables.objects, rowKey: concat([Uint8Array.of(0, 0, i >> 8, i), new Uint8Array(28)]), ballot: { counter: 1n, proposer: new Uint8Array(32) } }] })],
+  ['has nothing of all partitions', () => ({ truncated: false, rows: [] })],
+] as const)('one that %s, and takes nearly the time limit for each answer, does not keep the others from being compared with', async (_, page) => {
+  let nowMs = 0
+  const { antiEntropy, at } = await world(3, { monotonicMs: () => nowMs })
+  const { replica, store } = at(second)
+  const answer = replica.answer.bind(replica)
+  let pages = 0
+  vi.spyOn(replica, 'answer').mockImplementation(async (from, request) => {
+    nowMs += 9_000
+    const told = await answer(from, request)
+    if (request.kind === 'digest' && told.kind === 'digests') return { ...told, digests: told.digests.map((digest) => digest && { ...digest, count: 1, digest: new Uint8Array(32) }) }
+    return request.kind === 'ballots' && told.kind === 'ballots' ? { ...told, ...page(pages++) } : told
+  })
+  antiEntropy.begin()
+  const rowsOf = async (of: typeof store): Promise<number> => { let rows = 0; for (let partition = 0; partition < clearPartition; partition++) for await (const _row of of.rows(partition)) rows++; return rows }
+  for (let steps = 0; steps < 400; steps++) await antiEntropy.step()
+  expect(await rowsOf(at(third).store)).toBe(3)
+  expect(antiEntropy.status().phase).toBe('comparing')
 })

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { partitionOf, utf8 } from '../../src/base/bytes.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
 import { Burial } from '../../src/tables/burial.ts'
 import { HandOver } from '../../src/tables/hand-over.ts'
@@ -160,7 +161,7 @@ describe('a tombstone', () => {
     await pass(burialOf(cluster, first(cluster)))
     await late.store.save([row])
     const settled: unknown[] = []
-    const antiEntropy = new AntiEntropy({ ...late, codec: plainCodec, voters: cluster.voters, settle: async (one) => { settled.push(one) } })
+    const antiEntropy = new AntiEntropy({ ...late, codec: plainCodec, voters: cluster.voters, settle: async (one) => { settled.push(one) }, clock: systemClock })
     antiEntropy.begin()
     while (await antiEntropy.step() === 'busy');
     expect(settled).toEqual([])

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { hexOf, partitionOf } from '../../src/base/bytes.ts'
 import { hash } from '../../src/base/hash.ts'
 import { utf8 } from '../../src/base/bytes.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
 import { type DeathPorts, knownDeaths, publishDeaths } from '../../src/tables/death-rounds.ts'
 import { versionIdOf } from '../../src/tables/deaths.ts'
@@ -72,7 +73,7 @@ describe('a death', () => {
     world.dead.clear()
     await at(world, 2).store.raiseFloor([partitionOf(idOf('one')), { counter: 100n, proposer: new Uint8Array(32) }])
     const { self, replica, peers, registers } = at(world, 0)
-    const antiEntropy = new AntiEntropy({ self, replica, codec: plainCodec, voters: world.voters, peers, settle: registers.settle })
+    const antiEntropy = new AntiEntropy({ self, replica, codec: plainCodec, voters: world.voters, peers, settle: registers.settle, clock: systemClock })
     antiEntropy.begin()
     while (await antiEntropy.step() === 'busy');
     expect(await has(world, 2, 'one')).toBe(true)

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { partitionOf, utf8 } from '../../src/base/bytes.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import { Unavailable } from '../../src/base/errors.ts'
 import { keyOf } from '../../src/base/peer-id.ts'
 import { AntiEntropy } from '../../src/tables/anti-entropy.ts'
@@ -30,7 +31,7 @@ async function missed (): Promise<TableNodes> {
 
 /** One pass of anti-entropy from this node over some peer or all; gives how many records it handed over. */
 function comparing ({ self, replica, peers, registers, asked }: Omit<TableNode, 'replica'> & { readonly replica: TableReplica }, voters: Voters, settle: RowSettler = registers.settle): (peer?: TableNode) => Promise<number> {
-  const antiEntropy = new AntiEntropy({ self, replica, codec: plainCodec, voters, peers, settle })
+  const antiEntropy = new AntiEntropy({ self, replica, codec: plainCodec, voters, peers, settle, clock: systemClock })
   return async (peer) => {
     asked.length = 0
     antiEntropy.begin(peer?.self)

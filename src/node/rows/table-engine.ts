@@ -113,7 +113,7 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
     },
   })
   const antiEntropy = new AntiEntropy({
-    codec, self, replica, voters, peers, settle,
+    codec, self, replica, voters, peers, settle, clock,
     isTakenBy: (peer, table) => !isKeyless || isSelfProving(table) || state.isMember(peer),
   })
   const missed = (peer: PeerId): void => { if (state.layout.state === 'settled' || state.layout.state === 'changing') antiEntropy.begin(peer) }
