@@ -143,8 +143,11 @@ export class HandOver {
     const heard = new Set([...empty, ...digests.filter(isNothingNew).map(({ peer }) => peer)])
     const held: Held[] = []
     const floors = digests.map(({ digest }) => digest.floor)
+    const isHeard = (): boolean => isEnough(takeover, takeover.from(partition), heard, isRestoring ? this.#ports.self : undefined)
     for (const { peer, digest } of digests) {
       if (isNothingNew({ digest })) continue
+      // members come first: where they have told enough, one that may take as long as it likes for each of its rows is not asked
+      if (!this.#ports.isMember(peer) && isHeard()) break
       const ballots = await this.#ballotsAt(takeover, peer, partition, signal)
       // what it was proven to have its index may have lost since; rows only come while they are taken over
       if (ballots === undefined || ballots === 'lost' || ballots.held.length < digest.count || !await this.#isLikely(peer, ballots.floor)) continue
@@ -152,7 +155,7 @@ export class HandOver {
       floors.push(ballots.floor)
       held.push(...ballots.held.filter(({ table }) => isClear(table) === (partition === clearPartition)))
     }
-    if (!isEnough(takeover, takeover.from(partition), heard, isRestoring ? this.#ports.self : undefined)) return this.#countAll(partition)
+    if (!isHeard()) return this.#countAll(partition)
     const floor = highestBallot(floors)
     if (isRestoring && takeover.isOfAll === true && digests.length === 0) {
       // nobody else is left who could tell: what of it is still intact is all that there is
@@ -220,7 +223,8 @@ export class HandOver {
         const { table, rowKey, ballot } = row
         const isThere = (own: Ballot | undefined): boolean => own !== undefined && compareBallots(own, ballot) >= 0
         if (isThere(await ownBallot(row))) continue
-        const record = await this.#recordOf(takeover, row, signal)
+        // who has not given one of them is not asked for the others: it may have made up any number
+        const record = await this.#recordOf(takeover, { ...row, holders: this.#counted(row.holders, partition) }, signal)
         const answer = record === undefined ? undefined : await unlessCorrupt(async () => replica.answer(self, { version, kind: 'handOver', table, rowKey, record }))
         if (answer === undefined) this.#withholds(partition, row.holders)
         if (answer?.kind === 'refused') await settle?.({ table, rowKey }, { signal, above: answer.promised.counter })
@@ -254,7 +258,8 @@ export class HandOver {
     const counted = this.#counted(others, partition)
     const known = this.#clearRows
     const told = new Map<PeerId, Told>()
-    await Promise.all(counted.map(async (peer) => {
+    const isTold = (): boolean => isEnough(takeover, takeover.isOfAll === true ? others : voters, new Set(told.keys()), self)
+    const askAll = async (peers: readonly PeerId[]): Promise<unknown> => Promise.all(peers.map(async (peer) => {
       const whole = known.get(peer) ?? await this.#ballotsAt(takeover, peer, clearPartition, signal)
       if (whole === undefined) return
       if (whole !== 'lost') {
@@ -268,7 +273,9 @@ export class HandOver {
       if (some === 'lost' && takeover.isOfAll === true) told.set(peer, { held: [], floor: undefined })
       else if (some !== undefined && some !== 'lost') told.set(peer, some)
     }))
-    if (!isEnough(takeover, takeover.isOfAll === true ? others : voters, new Set(told.keys()), self)) { this.#countAll(partition); return undefined }
+    await askAll(counted.filter((peer) => this.#ports.isMember(peer)))
+    if (!isTold()) await askAll(counted.filter((peer) => !this.#ports.isMember(peer)))
+    if (!isTold()) { this.#countAll(partition); return undefined }
     const heard = [...told.values()]
     return { held: heard.flatMap(({ held }) => held).filter(({ table, rowKey }) => isClear(table) && partitionOf(rowKey) === partition), floor: highestBallot(heard.map(({ floor }) => floor)) }
   }

@@ -3,7 +3,7 @@ import { concat, partitionOf, utf8 } from '../../src/base/bytes.ts'
 import { keyOf, type PeerId } from '../../src/base/peer-id.ts'
 import { clearPartition, partitionOfTable } from '../../src/tables/clear-rows.ts'
 import { IndexRebuild } from '../../src/node/rows/listing.ts'
-import { HandOver, type Takeover } from '../../src/tables/hand-over.ts'
+import { HandOver, handOverLimits, type Takeover } from '../../src/tables/hand-over.ts'
 import { type Change, type RowAddress, type TableNumber, tables } from '../../src/tables/index.ts'
 import { messageLimits, type RowBallot } from '../../src/tables/messages.ts'
 import { memoryListingIndex } from '../support/table-memory-index.ts'
@@ -20,8 +20,8 @@ class Changing {
   readonly world: TableNodes
   #version = 1n
 
-  constructor () {
-    this.world = tableNodes(4, { version: () => this.#version, groupsAmong: (peers) => this.#version === 1n ? [peers.slice(0, 3)] : [peers.slice(0, 3), [peers[a], peers[b], peers[d]] as PeerId[]] })
+  constructor ({ nodes = 4 }: { nodes?: number } = {}) {
+    this.world = tableNodes(nodes, { version: () => this.#version, groupsAmong: (peers) => this.#version === 1n ? [peers.slice(0, 3)] : [peers.slice(0, 3), [peers[a], peers[b], peers[d]] as PeerId[]] })
   }
 
   node (i: number): TableNode { return this.world.nodes[i] as TableNode }
@@ -226,6 +226,71 @@ describe('a new replica', () => {
     })
     expect(await run(all.handOver(d, [of]))).toBe(0)
     expect(pages).toBeLessThan(1_000)
+    expect(await all.has(d, 'row')).toBe(true)
+  })
+
+  const dripping = (all: Changing, liar: number): { readonly pages: () => number } => {
+    const { replica } = all.node(liar)
+    const answer = replica.answer.bind(replica)
+    let pages = 0
+    vi.spyOn(replica, 'answer').mockImplementation(async (from, request) => {
+      const told = await answer(from, request)
+      if (request.kind === 'digest' && told.kind === 'digests') return { ...told, digests: told.digests.map((digest) => digest && { ...digest, count: 1, digest: new Uint8Array(32) }) }
+      if (request.kind !== 'ballots' || told.kind !== 'ballots') return told
+      if (++pages > 1_000) throw new Error('asked without end')
+      return { ...told, truncated: true, rows: [{ table: tables.members, rowKey: concat([Uint8Array.of(0xff, pages >> 8, pages), new Uint8Array(29)]), ballot: { counter: 1n, proposer: keyOf(all.node(a).self) } }] }
+    })
+    return { pages: () => pages }
+  }
+
+  test('does not wait for all rows of one without keys, where members have told enough: it may take its time for each', async () => {
+    const all = new Changing()
+    await all.put('row')
+    all.begin()
+    const { pages } = dripping(all, c)
+    expect(await run(all.handOver(d, [address('row')], { isMember: (peer) => peer !== all.node(c).self }))).toBe(0)
+    expect(await all.has(d, 'row')).toBe(true)
+    expect(pages()).toBe(0)
+    // without them it is
+    all.world.dead.add(all.node(b).self)
+    await run(all.handOver(d, [address('row')], { isMember: (peer) => peer !== all.node(c).self }))
+    expect(pages()).toBeGreaterThan(0)
+  })
+
+  test('nor for its rows of the cluster, to have back what was lost', async () => {
+    const all = new Changing({ nodes: 5 })
+    const liar = 4
+    await all.put('row')
+    const partition = partitionOf(rowKeyOf(address('row')))
+    all.node(b).store.lose(partition)
+    all.begin()
+    const { pages } = dripping(all, liar)
+    expect(await run(all.handOver(b, [], { restoring: [partition], from: [a, b, c, d, liar], isMember: (peer) => peer !== all.node(liar).self }))).toBe(0)
+    expect(await all.has(b, 'row')).toBe(true)
+    expect(pages()).toBe(0)
+  })
+
+  test('asks one that did not give a row that it says it has for no more of them', async () => {
+    const all = new Changing()
+    await all.put('row')
+    all.begin()
+    const { replica } = all.node(c)
+    const answer = replica.answer.bind(replica)
+    const of = rowKeyOf(address('row'))
+    let reads = 0
+    vi.spyOn(replica, 'answer').mockImplementation(async (from, request) => {
+      const told = await answer(from, request)
+      if (request.kind === 'digest' && told.kind === 'digests') return { ...told, digests: told.digests.map((digest) => digest && { ...digest, digest: new Uint8Array(32) }) }
+      if (request.kind === 'read') reads++
+      if (request.kind !== 'ballots' || told.kind !== 'ballots') return told
+      return { ...told, rows: Array.from({ length: messageLimits.maxBallots }, (_, i) => ({ table: tables.objects, rowKey: concat([of.slice(0, 2), Uint8Array.of(0xff, i >> 8, i), of.slice(5)]), ballot: { counter: 1n, proposer: keyOf(all.node(a).self) } })) }
+    })
+    all.world.dead.add(all.node(a).self)
+    const handOver = all.handOver(d, [address('row')])
+    await handOver.step()
+    expect(reads).toBeLessThan(2 * handOverLimits.rowsAtOnce)
+    all.world.dead.clear()
+    expect(await run(handOver)).toBe(0)
     expect(await all.has(d, 'row')).toBe(true)
   })
 
