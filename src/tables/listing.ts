@@ -112,7 +112,7 @@ async function mergedPage (ports: ListingPorts & { deciders: () => Deciders }, r
     if (coversEveryPartition(pages, groups)) resolve(merged(pages))
     else if (open > 0) return
     else if (witnesses.length === 0 || pages.length === 0) reject(new Unavailable('no majority of the replicas lists every partition', { cause }))
-    else witnessedPages(ports, request, { listers: pages.map(({ peer }) => peer), witnesses, electorates, signal: over.signal }).then((all) => {
+    else witnessedPages(ports, request, { listers: pages.map(({ peer }) => peer), witnesses, electorates, isEnough: (vouched) => coversEveryPartition([...pages, ...vouched], groups), signal: over.signal }).then((all) => {
       if (coversEveryPartition(all, groups)) resolve(merged(all))
       else reject(new Unavailable('no majority of the replicas, witnesses among them, lists every partition', { cause }))
     }, reject)
@@ -140,14 +140,14 @@ const questionOf = ({ table, scope, prefix, after, limit }: Omit<ListRequest, 'd
 const pageFrom = (peer: PeerId, { entries, truncated, lost }: Extract<TableAnswer, { kind: 'page' }>): ReplicaPage => ({ peer, entries, truncated: truncated && entries.length > 0, lost: new Set(lost) })
 
 /** Pages of those that know names, asked for anew, and of witnesses that vouch for one of them. */
-async function witnessedPages ({ self, voters: { version }, ask, settle }: ListingPorts, request: Omit<ListRequest, 'delimiter'>, { listers, witnesses, electorates, signal }: { listers: readonly PeerId[], witnesses: readonly PeerId[], electorates: readonly Electorate[], signal: AbortSignal }): Promise<readonly ReplicaPage[]> {
+async function witnessedPages ({ self, voters: { version }, ask, settle }: ListingPorts, request: Omit<ListRequest, 'delimiter'>, { listers, witnesses, electorates, isEnough, signal }: { listers: readonly PeerId[], witnesses: readonly PeerId[], electorates: readonly Electorate[], isEnough: (vouched: readonly ReplicaPage[]) => boolean, signal: AbortSignal }): Promise<readonly ReplicaPage[]> {
   const lister = listers.find((peer) => peer === self) ?? listers[0] as PeerId
   const partitions = [...electorates.keys()].filter((partition) => !isMajority(electorates[partition] as Electorate, (peer) => listers.includes(peer)))
   const vouching = new Vouching({
     ask: async (peer, question) => ask(peer, { version, ...question }, { signal }),
     settle: async (row) => settle(row, { signal }),
   }, { lister, witnesses, table: request.table, electorates, partitions })
-  await vouching.before()
+  await vouching.before(isEnough)
   const pages = await Promise.all(listers.map(async (peer) => {
     const answer = await ask(peer, { version, ...questionOf(request) }, { signal })
     if (answer.kind !== 'page') throw new Unavailable(`${peer} does not list any more`)

@@ -53,12 +53,25 @@ export class Vouching {
 
   constructor (ports: WitnessPorts, of: Witnessing) { this.#ports = ports; this.#of = of }
 
-  /** To be called before the page is asked for. @throws Unavailable: rows could not be settled */
-  async before (): Promise<void> {
-    await Promise.all(this.#of.witnesses.map(async (witness) => {
+  /**
+   * To be called before the page is asked for. Over as soon as those that have told are enough, of whom pages without names are shown: the others, who may have rows to tell of without end, vouch for nothing.
+   * @throws Unavailable: rows could not be settled
+   */
+  async before (isEnough: (pages: readonly ReplicaPage[]) => boolean): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const failures: unknown[] = []
+    let [open, isOver] = [this.#of.witnesses.length, false]
+    const told = (): void => {
+      open--
+      isOver ||= isEnough([...this.#vouched].map(([peer, vouched]) => ({ peer, truncated: false, entries: [], lost: this.#lostOf(vouched) })))
+      if (isOver || (open === 0 && failures.length === 0)) resolve()
+      else if (open === 0) reject(failures[0])
+    }
+    for (const witness of this.#of.witnesses) {
       const shared = this.#of.partitions.filter((partition) => { const electors = electorsOf(this.#of.electorates[partition] as Electorate); return electors.includes(witness) && electors.includes(this.#of.lister) })
-      this.#vouched.set(witness, await this.#compare(witness, shared))
-    }))
+      this.#compare(witness, shared).then((vouched) => { if (!isOver) this.#vouched.set(witness, vouched) }, (error: unknown) => { failures.push(error) }).finally(told)
+    }
+    await promise
   }
 
   /** Pages as the witnesses would give them, if they knew names. */
@@ -66,13 +79,15 @@ export class Vouching {
     const asked = [...new Set(entries.map(partitionOf))].filter((partition) => [...this.#vouched.values()].some((vouched) => vouched.get(partition) !== undefined))
     const now = await this.#digestsOf(this.#of.lister, asked)
     return [...this.#vouched].map(([peer, vouched]) => ({
-      peer, truncated, lost: new Set(this.#of.electorates.keys().filter((partition) => !vouched.has(partition))),
+      peer, truncated, lost: this.#lostOf(vouched),
       entries: entries.filter((entry) => {
         const partition = partitionOf(entry)
         return isSame(vouched.get(partition), now.get(partition))
       }),
     }))
   }
+
+  #lostOf (vouched: Vouched): ReadonlySet<number> { return new Set(this.#of.electorates.keys().filter((partition) => !vouched.has(partition))) }
 
   async #compare (witness: PeerId, partitions: readonly number[]): Promise<Vouched> {
     const vouched = new Map<number, PartitionDigest | undefined>()

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { partitionCount, partitionOf, textOf, utf8 } from '../../src/base/bytes.ts'
+import { concat, partitionCount, partitionOf, textOf, utf8 } from '../../src/base/bytes.ts'
 import { Unavailable } from '../../src/base/errors.ts'
 import type { PeerId } from '../../src/base/peer-id.ts'
 import { tables } from '../../src/tables/index.ts'
@@ -10,14 +10,15 @@ import { plainCodec } from '../support/table-plain-codec.ts'
 const scope = new Uint8Array(16)
 const addressOf = (key: string) => ({ table: tables.objects, scope, key: utf8(key) })
 
-/** Two that know names, and a witness. `onAsk`: before each question of the first. */
-function world ({ onAsk = async () => {} }: { onAsk?: (to: PeerId, request: TableRequest) => Promise<void> } = {}) {
-  const nodes: TableNodes = tableNodes(3, {
-    options: () => ({ isLister: (peer) => peer !== nodes.nodes[2]?.self, timing: { operationMs: 2000, askMs: 500 } }),
+/** Two that know names, and a witness; or one more of each. `onAsk`: before each question of the first; an answer that it gives is taken for the peer's. */
+function world ({ count = 3, onAsk = async () => {} }: { count?: number, onAsk?: (to: PeerId, request: TableRequest) => Promise<TableAnswer | void> } = {}) {
+  const nodes: TableNodes = tableNodes(count, {
+    options: () => ({ isLister: (peer) => nodes.nodes.slice(0, Math.ceil(count / 2)).some(({ self }) => self === peer), timing: { operationMs: 2000, askMs: 500 } }),
     peersOf: (self) => ({
       reachable: () => new Set(nodes.nodes.map((node) => node.self).filter((peer) => !nodes.dead.has(peer))),
       async ask (to, request): Promise<TableAnswer> {
-        if (self === nodes.nodes[0]?.self) await onAsk(to, request)
+        const given = self === nodes.nodes[0]?.self ? await onAsk(to, request) : undefined
+        if (typeof given === 'object') return given
         if (nodes.dead.has(to)) throw new Error('cannot be reached')
         return (nodes.nodes.find((node) => node.self === to) as TableNode).replica.answer(self, request)
       },
@@ -115,6 +116,19 @@ describe('a listing with one of two dead, and a witness', () => {
     nodes.dead.delete(witness.self)
     witness.store.lose(partitionOf(plainCodec.rowKeyOf(addressOf('x'))))
     await expect(list()).rejects.toThrow(Unavailable)
+  })
+
+  test('does not wait for a witness that tells of rows that nobody else has, where another vouches for all', async () => {
+    const of = world({ count: 5, onAsk: async (to, request): Promise<TableAnswer | void> => {
+      if (to !== of.nodes.nodes[4]?.self) return
+      if (request.kind === 'digest') return { kind: 'digests', digests: request.partitions.map(() => ({ count: 1, digest: new Uint8Array(32) })) }
+      if (request.kind !== 'ballots') return
+      const { partition } = request
+      return { kind: 'ballots', truncated: false, rows: Array.from({ length: messageLimits.maxBallots }, (_, i) => ({ table: tables.objects, rowKey: concat([Uint8Array.of(partition >> 4, (partition & 15) << 4, i >> 8, i), new Uint8Array(28)]), ballot: { counter: 1n, proposer: new Uint8Array(32) } })) }
+    } })
+    for (const key of keys) await of.put(of.first, key)
+    of.nodes.dead.add((of.nodes.nodes[2] as TableNode).self)
+    expect(await of.list()).toEqual(keys)
   })
 
   test('asks no witness while both answer', async () => {
