@@ -86,10 +86,11 @@ export class Greetings {
   async step (wait: { signal: AbortSignal }): Promise<'busy' | 'idle'> {
     const { network, hello, clock, positions } = this.#parts
     const now = clock.monotonicMs()
-    const due = network().reachable().find((peer) => {
-      const sinceMs = now - (this.#heardMs.get(peer) ?? now)
-      return (network().peerId < peer && sinceMs > greetingTiming.everyMs) || (sinceMs > greetingTiming.doubtedMs && positions.doubts(peer))
-    })
+    const sinceMs = (peer: PeerId): number => now - (this.#heardMs.get(peer) ?? now)
+    // who has waited longest: one that takes its whole time for an answer is due again by then
+    const [due] = network().reachable()
+      .filter((peer) => (network().peerId < peer && sinceMs(peer) > greetingTiming.everyMs) || (sinceMs(peer) > greetingTiming.doubtedMs && positions.doubts(peer)))
+      .toSorted((a, b) => sinceMs(b) - sinceMs(a))
     if (due === undefined) return 'idle'
     this.#heardMs.set(due, now)
     this.heard(await hello().greet(due, wait))

@@ -17,12 +17,15 @@ export async function memoryOf ({ ask }: { readonly ask: AskReplica }, voters: r
     if (progress.kind !== 'progress') throw silent(peer)
     if (progress.lost + progress.remaining === 0) continue
     isAnyLost ||= progress.lost > 0
-    for (let from = 0; from <= clearPartition; from += messageLimits.maxDigests) {
-      const partitions = Array.from({ length: Math.min(messageLimits.maxDigests, clearPartition + 1 - from) }, (_, i) => from + i)
+    // at once: it may take its time for each
+    const ofPages = await Promise.all(Array.from({ length: Math.ceil((clearPartition + 1) / messageLimits.maxDigests) }, async (_, page) => {
+      const from = page * messageLimits.maxDigests
+      const partitions = Array.from({ length: Math.min(messageLimits.maxDigests, clearPartition + 1 - from) }, (_of, i) => from + i)
       const answer = await ask(peer, { kind: 'digest', partitions }, wait)
       if (answer.kind !== 'digests') throw silent(peer)
-      lost.set(peer, (lost.get(peer) ?? new Set()).union(new Set(partitions.filter((_, i) => answer.digests[i] === undefined))))
-    }
+      return partitions.filter((_of, i) => answer.digests[i] === undefined)
+    }))
+    lost.set(peer, new Set(ofPages.flat()))
   }
   return { remembers: (peer, partition) => asked.has(peer) && lost.get(peer)?.has(partition) !== true, isAnyLost }
 }

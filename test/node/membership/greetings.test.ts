@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import type { Clock } from '../../../src/base/clock.ts'
 import { Unavailable } from '../../../src/base/errors.ts'
-import { peerIdOf } from '../../../src/base/peer-id.ts'
+import { type PeerId, peerIdOf } from '../../../src/base/peer-id.ts'
 import { closing, openLayout, settled } from '../../../src/cluster/index.ts'
 import { memoryFiles } from '../../../src/disk/memory-files.ts'
 import { StorePositions } from '../../../src/node/layout/store-positions.ts'
 import { Greetings, type GreetingsParts, greetingTiming } from '../../../src/node/membership/greetings.ts'
+import { backgroundLimits } from '../../../src/node/work/background.ts'
 import type { Greeting } from '../../../src/protocols/hello.ts'
 import { layoutMember, peerNamed } from '../../support/cluster-identities.ts'
 
@@ -35,6 +36,28 @@ async function greetingsOf (self: string, other: string, positions: bigint[]) {
   }
   return { asked, isUnknown: (is: boolean) => { belongs = !is }, hear: () => { greetings.heard(greeting()) }, pass, remembers: () => opened.remembers(peerNamed(other)) }
 }
+
+test('one that is greeted and takes its whole time, again and again, does not keep others from being greeted', async () => {
+  const [self, slow, other] = ['alice', 'bob', 'carol'].map(peerNamed).toSorted() as [PeerId, PeerId, PeerId]
+  let nowMs = 0
+  const greeted: PeerId[] = []
+  const greetings = new Greetings({
+    state: { layout, isMember: () => true, belongs: () => true }, positions: { compare: async () => {}, doubts: () => false }, clock: { monotonicMs: () => nowMs }, warn: () => {},
+    network: () => ({ peerId: self, reachable: () => [slow, other] }),
+    hello: () => ({ greet: async (peer: PeerId) => {
+      greeted.push(peer)
+      if (peer === other) return { peer, layoutVersion: 0n }
+      nowMs += 10_000
+      throw new Unavailable('no answer in time')
+    } }),
+  } as unknown as GreetingsParts)
+  for (const peer of [slow, other]) greetings.heard({ peer, layoutVersion: 0n } as Greeting)
+  while (nowMs < 20 * greetingTiming.everyMs) {
+    const restMs = await greetings.step({ signal: AbortSignal.any([]) }).then(() => backgroundLimits.idleMs, () => backgroundLimits.failureMs)
+    nowMs += restMs
+  }
+  expect(greeted.filter((peer) => peer === other).length).toBeGreaterThan(5)
+})
 
 describe('two that are connected', () => {
   test('greet each other again and again, one of them', async () => {
