@@ -14,19 +14,25 @@ export interface DeathPorts {
   readonly reachable: () => Iterable<PeerId>
 }
 
-/** Publishes proofs of death. For each, whether a majority of its replicas (of the old and of the new, while the layout changes) has it on disk. */
+/** Publishes proofs of death. For each, whether a majority of its replicas (of the old and of the new, while the layout changes) has it on disk: beyond that nobody is waited for. */
 export async function publishDeaths (ports: DeathPorts, proofs: readonly Uint8Array[], { signal }: { signal?: AbortSignal } = {}): Promise<readonly boolean[]> {
   const electorates = proofs.map((proof) => ports.voters.electorate(partitionOf(versionIdOf(proof))))
   const keepers = proofs.map(() => new Set<PeerId>())
-  await Promise.all([...byPeer(electorates.map(electorsOf))].map(async ([peer, indexes]) => {
+  // a layout that came meanwhile has other electors: what is not enough for them is published again
+  const isPublished = (i: number): boolean => isMajority(ports.voters.electorate(partitionOf(versionIdOf(proofs[i] as Uint8Array))), (peer) => keepers[i]?.has(peer) === true)
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  let published = 0
+  Promise.all([...byPeer(electorates.map(electorsOf))].map(async ([peer, indexes]) => {
     for (const some of pagesOf(indexes)) {
       const answer = await askOrNothing(ports, peer, { version: ports.voters.version, kind: 'publish', proofs: some.map((i) => proofs[i] as Uint8Array) }, signal)
       if (answer?.kind !== 'published' || answer.published.length !== some.length) return
       for (const [at, i] of some.entries()) if (answer.published[at] === true) keepers[i]?.add(peer)
+      while (published < proofs.length && isPublished(published)) published++
+      if (published === proofs.length) resolve()
     }
-  }))
-  // a layout that came meanwhile has other electors: what is not enough for them is published again
-  return proofs.map((proof, i) => isMajority(ports.voters.electorate(partitionOf(versionIdOf(proof))), (peer) => keepers[i]?.has(peer) === true))
+  })).then(() => { resolve() }, reject)
+  await promise
+  return proofs.map((_, i) => isPublished(i))
 }
 
 /**

@@ -35,6 +35,13 @@ describe('a death', () => {
     expect(turns.map(({ size }) => size)).toEqual([1, 1])
   })
 
+  test('is published when a majority has it, though another does not answer: as many as are dead would else wait for that one each time', async () => {
+    const world = tableNodes(3)
+    world.stopped.add(at(world, 1).self)
+    expect(await publishDeaths(portsOf(world, 0), [proof('one'), proof('two')])).toEqual([true, true])
+    expect([await has(world, 0, 'two'), await has(world, 2, 'two')]).toEqual([true, true])
+  })
+
   test('is not published while only a minority has it', async () => {
     const world = tableNodes(3)
     world.dead.add(at(world, 1).self).add(at(world, 2).self)
