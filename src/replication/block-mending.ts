@@ -51,7 +51,7 @@ export class BlockMending {
 
   async #fetch (cid: Cid, from: readonly PeerId[], signal: AbortSignal): Promise<number> {
     const { self, peers, holder, clock, account, warn } = this.#parts
-    if (account.isFull(self)) return 0
+    if (!account.hasRoom(self)) return 0
     for (const peer of from) {
       using limit = deadline(clock, repairLimits.bringMs, { signal, what: 'fetching a block' })
       try {
@@ -76,15 +76,14 @@ export class BlockMending {
 
   async #push (cid: Cid, plan: BlockPlan, signal: AbortSignal): Promise<number> {
     const { account } = this.#parts
-    const hasRoom = (peer: PeerId): boolean => !account.isFull(peer)
-    const substitutes = plan.substitutes.filter(hasRoom)
+    const substitutes = plan.substitutes.filter((peer) => !account.isFull(peer))
     let more = 0
     const bring = async (peer: PeerId): Promise<void> => {
       if (await this.#bring(peer, cid, signal)) more++
     }
-    await Promise.all(plan.push.filter(hasRoom).map(bring))
+    await Promise.all(plan.push.filter((peer) => account.hasRoom(peer)).map(bring))
     // a holder without room: the copy must be somewhere
-    while (plan.surviving + more < plan.wanted && !plan.push.every(hasRoom)) {
+    while (plan.surviving + more < plan.wanted && plan.push.some((peer) => account.isFull(peer))) {
       const substitute = substitutes.shift()
       if (substitute === undefined) break
       await bring(substitute)

@@ -58,6 +58,13 @@ export class RepairAccount {
 
   isFull (peer: PeerId): boolean { return (this.#fullUntilMs.get(peer) ?? -Infinity) > this.#clock.monotonicMs() }
 
+  /** Whether it may be offered what it should have; else it is tried again after this sweep. */
+  hasRoom (peer: PeerId): boolean {
+    const isFull = this.isFull(peer)
+    if (isFull) this.#sweep.failures++
+    return !isFull
+  }
+
   fill (peer: PeerId): void {
     this.#sweep.failures++
     this.#fullUntilMs.set(peer, this.#clock.monotonicMs() + repairLimits.retryMs)

@@ -286,7 +286,7 @@ export class Repair {
     using limit = deadline(this.#parts.clock, repairLimits.bringMs, { signal: outer, what: 'bringing shards' })
     const { signal } = limit
     const { redundancy } = plan
-    const more = await this.#shards.push(cid, { ...plan, push: plan.push.filter(({ peer }) => !this.#account.isFull(peer)) }, { signal })
+    const more = await this.#shards.push(cid, { ...plan, push: plan.push.filter(({ peer }) => this.#account.hasRoom(peer)) }, { signal })
     for (const peer of plan.tell) await this.#told(this.#shards.tell(peer, cid, { redundancy, signal }), signal)
     const isStill = this.#sameLayout()
     for (const { index, to } of plan.release) if (await this.#shards.release(cid, { redundancy, index, to, signal, isStill })) this.#released(0)

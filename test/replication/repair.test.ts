@@ -528,6 +528,18 @@ describe('a disk that is full', () => {
     expect(offers).toBeLessThanOrEqual(repairLimits.atOnce * 2)
   })
 
+  test('is offered them again later, whatever was looked at meanwhile', async () => {
+    const world = await repairNodes(4, { quotaBytes: (i) => i === 2 ? 10 : undefined })
+    const [a, b, , d] = world.nodes as Four
+    await world.put([a, b], 'a block')
+    await world.sweep(a, b, d)
+    await world.sweep(a)
+    world.time.after(repairLimits.retryMs, () => {})
+    await world.time.run()
+    expect(await a.repair.step({ signal: new AbortController().signal })).toBe('busy')
+    expect(a.repair.status().why).toBe('not everything is whole yet')
+  })
+
   test('and nobody else: the blocks are told as short, and tried again later', async () => {
     const world = await repairNodes(3, { quotaBytes: (i) => i === 2 ? 10 : undefined })
     const [a, b] = world.nodes as Four
