@@ -1,5 +1,5 @@
 import type { Cid } from '../base/cid.ts'
-import { type Clock, deadline } from '../base/clock.ts'
+import { type Clock, deadline, DeadlineExceeded } from '../base/clock.ts'
 import { StoreFull } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import { BlockCorrupt, BlockMissing, type Blocks } from '../blockstore/index.ts'
@@ -109,6 +109,7 @@ export class BlockMending {
       return false
     } catch (error) {
       signal.throwIfAborted()
+      if (error instanceof DeadlineExceeded) account.silent(peer)
       // rotten or gone here: it has been set aside, and is fetched
       if (error instanceof BlockCorrupt || error instanceof BlockMissing) onDamage(cid)
       else account.failed(error)

@@ -17,6 +17,7 @@ export class RepairAccount {
   readonly #clock: Clock
   readonly #warn: (message: string, cause: unknown) => void
   readonly #fullUntilMs = new Map<PeerId, number>()
+  readonly #silentUntilMs = new Map<PeerId, number>()
   readonly #total = { broughtBlocks: 0, fetchedBlocks: 0, releasedBlocks: 0, movedBytes: 0, failures: 0 }
   #sweep = { failures: 0, isWorth: false }
 
@@ -69,6 +70,11 @@ export class RepairAccount {
     this.#sweep.failures++
     this.#fullUntilMs.set(peer, this.#clock.monotonicMs() + repairLimits.retryMs)
   }
+
+  /** It did not answer in time when it was last asked. */
+  isSilent (peer: PeerId): boolean { return (this.#silentUntilMs.get(peer) ?? -Infinity) > this.#clock.monotonicMs() }
+
+  silent (peer: PeerId): void { this.#silentUntilMs.set(peer, this.#clock.monotonicMs() + repairLimits.silentMs) }
 
   #moved (what: 'broughtBlocks' | 'fetchedBlocks', bytes: number): void {
     this.#total[what]++

@@ -19,6 +19,8 @@ export const repairLimits = {
   fewShort: 64,
   askMs: 10_000,
   bringMs: 120_000,
+  /** A peer that did not answer in time is not asked again for so long: others must not wait for it with each few blocks. */
+  silentMs: 10_000,
   /** Blocks that were reported one by one; with more a sweep finds them. */
   maxReported: 10_000,
   /** Of one block, that are told as at risk by their ids. */

@@ -4,6 +4,7 @@ import type { PeerId } from '../base/peer-id.ts'
 import type { InventoryItem } from '../blockstore/inventory.ts'
 import { isCode } from '../blockstore/shard.ts'
 import { type BlockPeers, type Placement, type Presence, presenceLimits, type ShardPresence } from './index.ts'
+import type { RepairAccount } from './repair-account.ts'
 import { repairLimits } from './repair-limits.ts'
 import { type BlockPlan, planFor } from './repair-plan.ts'
 import { type ShardPlan, shardPlanFor } from './shard-plan.ts'
@@ -20,12 +21,13 @@ export interface ViewParts {
   readonly self: PeerId
   readonly peers: Pick<BlockPeers, 'presence' | 'shardPresence' | 'reachable'>
   readonly placement: Placement & { isMoving (): boolean }
+  readonly account: Pick<RepairAccount, 'isSilent' | 'silent'>
   readonly clock: Clock
   readonly warn: (message: string, cause: unknown) => void
 }
 
 /** Asks those where these blocks may lie what they have of them. Who does not answer is left out. */
-export async function viewOf (items: readonly InventoryItem[], { self, peers, placement, clock, warn }: ViewParts, { signal, isOverdue }: { signal: AbortSignal, isOverdue: boolean }): Promise<readonly Seen[]> {
+export async function viewOf (items: readonly InventoryItem[], { self, peers, placement, account, clock, warn }: ViewParts, { signal, isOverdue }: { signal: AbortSignal, isOverdue: boolean }): Promise<readonly Seen[]> {
   const blocks = items.map(({ cid, isHere, isUnseen, shards, references }) => ({
     cid, isHere, isUnseen, references, placed: [...new Set(placement.holdersOf(cid))], answers: new Map<PeerId, Presence>(),
     // asked for one that cannot be, a peer refuses the whole question
@@ -34,7 +36,7 @@ export async function viewOf (items: readonly InventoryItem[], { self, peers, pl
       indexes: new Set(shards.filter(({ k, m }) => k === redundancy.k && m === redundancy.m).map(({ index }) => index)),
     })),
   }))
-  await Promise.all(peers.reachable().filter((peer) => peer !== self).map(async (peer) => {
+  await Promise.all(peers.reachable().filter((peer) => peer !== self && !account.isSilent(peer)).map(async (peer) => {
     const asked = blocks.filter(({ placed }) => placed.includes(peer))
     if (asked.length === 0) return
     using limit = deadline(clock, repairLimits.askMs, { signal, what: 'asking what a peer holds' })
@@ -49,6 +51,7 @@ export async function viewOf (items: readonly InventoryItem[], { self, peers, pl
       }
     } catch (error) {
       signal.throwIfAborted()
+      if (limit.signal.aborted) account.silent(peer)
       warn(`${peer} did not say what it holds: its copies count for nothing until it does`, error)
     }
   }))

@@ -320,7 +320,7 @@ export class Repair {
     this.#found?.released(bytes)
   }
 
-  async #view (items: Parameters<typeof viewOf>[0], signal: AbortSignal): Promise<readonly Seen[]> { return await viewOf(items, this.#parts, { signal, isOverdue: this.#isOverdue }) }
+  async #view (items: Parameters<typeof viewOf>[0], signal: AbortSignal): Promise<readonly Seen[]> { return await viewOf(items, { ...this.#parts, account: this.#account }, { signal, isOverdue: this.#isOverdue }) }
 }
 
 const notWhole = 'not everything is whole yet'

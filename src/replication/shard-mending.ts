@@ -1,4 +1,5 @@
 import type { Cid } from '../base/cid.ts'
+import { DeadlineExceeded } from '../base/clock.ts'
 import { Corrupt, NotFound, StoreFull } from '../base/errors.ts'
 import type { PeerId } from '../base/peer-id.ts'
 import type { Shards } from '../blockstore/index.ts'
@@ -82,6 +83,7 @@ export class ShardMending {
       return await this.#give(peer, shard, signal)
     } catch (error) {
       signal.throwIfAborted()
+      if (error instanceof DeadlineExceeded) account.silent(peer)
       if (peer === self && error instanceof StoreFull) account.fill(self)
       else account.failed(error)
       return false

@@ -1,10 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { compareBytes, concat, utf8 } from '../../src/base/bytes.ts'
 import { cidOf, digestOf } from '../../src/base/cid.ts'
+import { deadline } from '../../src/base/clock.ts'
 import { hash } from '../../src/base/hash.ts'
+import type { PeerId } from '../../src/base/peer-id.ts'
 import { deadKeyOf } from '../../src/blockstore/condemned.ts'
 import { blockHolder } from '../../src/blockstore/holder.ts'
 import { referenceKeyOf } from '../../src/blockstore/references.ts'
+import { storeLimits } from '../../src/protocols/store.ts'
 import { repairLimits } from '../../src/replication/repair-limits.ts'
 import { lose, referenceOf, type RepairNode, repairNodes, type RepairNodes, rot } from '../support/repair-nodes.ts'
 
@@ -15,6 +18,24 @@ const goAway = (world: RepairNodes, { self }: RepairNode): void => { world.away.
 const comeBack = (world: RepairNodes, { self }: RepairNode): void => { world.away.delete(self); world.network.revive(self) }
 
 describe('a copy that is missing', () => {
+  test.each(['presence', 'store'] as const)('of many is brought though another holder does not answer: not each few wait for that one (%s)', async (question) => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    for (let i = 0; i < 100; i++) await world.put([a], `block ${i}`, { length: 100 })
+    const asked = a.peers[question] as (peer: PeerId, what: never, options: { signal?: AbortSignal }) => Promise<never>
+    Object.assign(a.peers, { [question]: async (peer: PeerId, what: never, options: { signal?: AbortSignal }) => peer === c.self
+      ? new Promise((_, reject) => {
+        const end = deadline(world.time.clock(), storeLimits.timeoutMs, { ...options, what: 'a question' })
+        end.signal.addEventListener('abort', () => { end[Symbol.dispose](); reject(end.signal.reason as Error) })
+      })
+      : asked(peer, what, options) })
+    const startMs = world.time.nowMs
+    await world.sweep(a)
+    expect(b.blocks.stats().count).toBe(100)
+    // a twenty-fifth of them waited each time
+    expect(world.time.nowMs - startMs).toBeLessThan(3 * storeLimits.timeoutMs)
+  })
+
   test.each([['small', 1000], ['large', 40_000]] as const)('is brought by another holder, with every reference: %s', async (_size, length) => {
     const world = await repairNodes(4)
     const [a, b, c] = world.nodes as Four
