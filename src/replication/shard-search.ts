@@ -21,7 +21,7 @@ export interface ShardQuestion {
 /**
  * Shards of one block from many peers, until some list of them makes the block. As many questions are under way as shards are missing; one that is late is not
  * waited for but another one is asked as well, and so is one for each that says no. Who has more than the one it sent is asked for those too, before others
- * who may have none. After a false list whoever sent it is asked once more, for what it has under another one.
+ * who may have none. After a false list whoever sent it is asked once more, for what it has under another one; but only when nobody else is left: it may make up lists without end.
  */
 export class ShardSearch {
   readonly #cid: Cid
@@ -31,7 +31,10 @@ export class ShardSearch {
   readonly #paces: Paces
   readonly #questions: Iterator<ShardQuestion>
   /** Known to have something: asked before the other questions. */
-  readonly #promising: ShardQuestion[] = []
+  #promising: ShardQuestion[] = []
+  /** Who sent something under a false list, and what they are still to be asked. */
+  readonly #givers = new Set<PeerId>()
+  readonly #doubted: ShardQuestion[] = []
   readonly #asked = new Set<string>()
   readonly #signal: AbortSignal
   readonly #stop = new AbortController()
@@ -66,7 +69,7 @@ export class ShardSearch {
       const block = await this.#gathering.block()
       if (block !== undefined) return block
       this.#signal.throwIfAborted()
-      if (!this.#askAgain()) return undefined
+      this.#askAgain()
       while (this.#awaited < this.#missing() && this.#askNext());
       if (this.#running === 0) return undefined
       await this.#wake.promise
@@ -82,7 +85,7 @@ export class ShardSearch {
 
   #askNext (): boolean {
     for (;;) {
-      const next = this.#promising.shift() ?? this.#nextQuestion()
+      const next = this.#promising.shift() ?? this.#nextQuestion() ?? this.#doubted.shift()
       if (next === undefined) return false
       const name = `${next.peer} ${next.index}`
       if (this.#asked.has(name) || (next.index !== undefined && this.#gathering.indexes.has(next.index))) continue
@@ -131,13 +134,17 @@ export class ShardSearch {
     this.#bytesFrom.set(peer, (this.#bytesFrom.get(peer) ?? 0) + shard.bytes.byteLength)
     this.#givenUnder.set(shard.list, [...this.#givenUnder.get(shard.list) ?? [], peer])
     this.#gathering.add(shard)
-    for (const index of others) if (index !== shard.index) this.#promising.push({ peer, index })
+    for (const index of others) if (index !== shard.index) this.#promise({ peer, index })
   }
 
-  /** False when too many lists were false: somebody makes them up faster than they are found out. */
-  #askAgain (): boolean {
+  #promise (question: ShardQuestion): void {
+    if (!this.#givers.has(question.peer)) this.#promising.push(question)
+    else if (this.#gathering.falseLists.size <= gatherLimits.maxFalseLists) this.#doubted.push(question)
+  }
+
+  /** When too many lists were false somebody makes them up faster than they are found out: nobody who gave one is asked again, and those who are asked already are heard. */
+  #askAgain (): void {
     const { falseLists } = this.#gathering
-    if (falseLists.size > gatherLimits.maxFalseLists) return false
     for (const list of falseLists) {
       const givers = this.#givenUnder.get(list) ?? []
       this.#givenUnder.delete(list)
@@ -145,10 +152,11 @@ export class ShardSearch {
         this.#failures.push(`${peer}: sent a shard under a list of hashes that does not lead to the block`)
         this.#parts.warn('shards of a block were given under a false list of hashes', new Error(`block ${this.#cid}, list ${list}, from ${peer}`))
         for (const name of this.#asked) if (name.startsWith(`${peer} `)) this.#asked.delete(name)
-        this.#promising.push({ peer, index: undefined })
+        this.#givers.add(peer)
+        this.#promising = this.#promising.filter((question) => question.peer !== peer)
+        this.#promise({ peer, index: undefined })
       }
     }
-    return true
   }
 }
 

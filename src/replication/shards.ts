@@ -13,7 +13,7 @@ export async function shardsOf (cid: Cid, block: Uint8Array, { k, m }: Redundanc
 }
 
 export const gatherLimits = {
-  /** Lists of hashes that turned out false, of one block: above it whoever asks gives up. */
+  /** Lists of hashes that turned out false, of one block: above it nobody who gave one is asked again. */
   maxFalseLists: 4,
   /** Choices of k shards under one list that are tried before all of it is taken for false. */
   maxChoices: 16,
