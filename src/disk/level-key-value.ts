@@ -98,10 +98,11 @@ class LevelKeyValue implements KeyValue {
     // the compaction of no key at all writes what the logs hold to tables, synced; when that fails, so does the batch, or no log was closed and its sync covers all
     if (sync === 'all') await this.#db.compactRange(beyond, beyond)
     await this.#append(changes, sync !== false).catch(async (error: unknown) => {
-      if (!(error instanceof StoreFull)) throw error
+      // of what was not synced before it is to be told that it may be gone
+      if (!(error instanceof StoreFull) || sync !== true) throw error
       // LevelDB tells now what a compaction met behind, when there was no room; there may be again
       await this.#reopen(error)
-      await this.#append(changes, sync !== false)
+      await this.#append(changes, sync)
     })
   }
 
@@ -112,7 +113,7 @@ class LevelKeyValue implements KeyValue {
 
   async #reopen (failure: StoreFull): Promise<void> {
     await demandRoom(this.#path, failure)
-    const reopening = this.#db.close().then(async () => { this.#db = await opened(this.#path) })
+    const reopening = this.#db.close().then(async () => { this.#db = await opened(this.#path, { isThere: true }) })
     this.#reopening = reopening.catch(() => {}) // told to whose batch it is for
     await reopening
     this.#failure = undefined
@@ -134,9 +135,10 @@ class LevelKeyValue implements KeyValue {
   }
 }
 
-async function opened (path: string): Promise<Level> {
+/** `isThere`: a folder in which there is none any more is no empty one. */
+async function opened (path: string, { isThere = false } = {}): Promise<Level> {
   const db = new ClassicLevel<Uint8Array, Uint8Array>(path, { keyEncoding: 'view', valueEncoding: 'view' })
-  await db.open().catch((cause: unknown) => { throw isFull(cause) ? diskFull(cause) : unopened(path, cause) })
+  await db.open({ createIfMissing: !isThere }).catch((cause: unknown) => { throw isFull(cause) ? diskFull(cause) : unopened(path, cause) })
   return db
 }
 

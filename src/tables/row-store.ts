@@ -165,14 +165,17 @@ class DiskRowStore implements DiskRows {
   }
 
   async restore (...restored: readonly number[]): Promise<void> {
-    const [partitions, { index }] = [this.#partitions, this.#options]
+    const [partitions, health, { index }] = [this.#partitions, this.#health, this.#options]
     for (const group of groupsIn(restored)) {
       await this.#writer.alone(async (write) => {
         const lost = group.filter((partition) => partitions.lost.has(partition))
         if (lost.length === 0) return
         // what no longer is what was written is no row; the others are what this store once promised, and hold
-        for (const partition of lost) await deleteKeys(index, damagedKeys(index, partition))
-        await index.batch([], { sync: 'all' })
+        const forgetDamaged = async (): Promise<void> => {
+          for (const partition of lost) await deleteKeys(index, damagedKeys(index, partition))
+          await index.batch([], { sync: 'all' })
+        }
+        await forgetDamaged().catch((error: unknown) => { throw index.failure === undefined ? error : health.indexFailedBy(index.failure) })
         const changes: RowChange[] = []
         for (const partition of lost) changes.push({ kind: 'restored', partition, found: await partitions.found(partition) })
         await write(changes)

@@ -1,18 +1,18 @@
 import { spawn } from 'node:child_process'
-import { cp, mkdir, rm, stat, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { utf8 } from '../../src/base/bytes.ts'
+import { concat, utf8 } from '../../src/base/bytes.ts'
 import { StoreFull } from '../../src/base/errors.ts'
 import { giveBack } from '../../src/base/lease.ts'
 import { seededRandom } from '../../src/base/random.ts'
 import { lockFolder } from '../../src/disk/folder-lock.ts'
-import { FileMissing, type Files, type KeyValue, SyncFailed } from '../../src/disk/index.ts'
+import { FileMissing, type Files, type KeyValue, type KeyValueChange, SyncFailed } from '../../src/disk/index.ts'
 import { levelKeyValue } from '../../src/disk/level-key-value.ts'
 import { memoryFiles } from '../../src/disk/memory-files.ts'
 import { memoryKeyValue } from '../../src/disk/memory-key-value.ts'
 import { nodeFiles } from '../../src/disk/node-files.ts'
-import { canMount, smallDisk } from '../support/small-disk.ts'
+import { canMount, type SmallDisk, smallDisk } from '../support/small-disk.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const mib = 1024 ** 2
@@ -156,6 +156,71 @@ test.skipIf(!await canMount())('a LevelDB on a disk that was full takes batches 
   await cp(path, join(disk.path, 'copy'), { recursive: true, filter: (name) => !name.endsWith('LOCK') })
   await using again = await levelKeyValue(join(disk.path, 'copy'))
   for (const n of had) for (const from of [store, again]) expect((await from.get(Uint8Array.of(n)))?.at(-1), `${n}`).toBe(n)
+})
+
+describe.skipIf(!await canMount())('a LevelDB that met the end of its disk while it put its files in order', () => {
+  // what cannot be compressed
+  const bytes = seededRandom(1).bytes(mib)
+  const row = (n: number): KeyValueChange => ({ type: 'put', key: Uint8Array.of(n), value: concat([bytes, Uint8Array.of(n)]) })
+  /** It has written a log, some of it unsynced, for whose table there was no room; there is again, and nobody has been told of it. */
+  async function met (disk: SmallDisk, use: (store: KeyValue, path: string) => Promise<void>): Promise<void> {
+    const path = join(disk.path, 'db')
+    await using store = await levelKeyValue(path)
+    // as much as a log takes
+    for (let n = 0; n < 4; n++) await store.batch([row(n)], { sync: false })
+    await disk.fill(2 * mib)
+    await store.batch([{ type: 'put', key: Uint8Array.of(100), value: utf8('synced') }], { sync: true })
+    while (!text(await readFile(join(path, 'LOG'))).includes('No space left on device')) await new Promise((resolve) => { setTimeout(resolve, 5) })
+    await disk.free()
+    expect(store.failure).toBeUndefined()
+    await use(store, path)
+  }
+
+  test('takes the first batch that is to be synced all the same, beside looks and walks, and has what it had', async () => {
+    await using disk = await smallDisk(64 * mib)
+    await met(disk, async (store, path) => {
+      const walking = store.entries({})[Symbol.asyncIterator]()
+      await walking.next()
+      const looks = [store.get(Uint8Array.of(3)), store.getMany([Uint8Array.of(100)]), all(store.keys({})).catch((error: unknown) => { expect(error).toBeInstanceOf(StoreFull) })]
+      await Promise.all([store.batch([row(4)], { sync: true }), store.batch([row(5)], { sync: true }), ...looks])
+      await walking.return?.()
+      expect(store.failure).toBeUndefined()
+      await cp(path, join(disk.path, 'copy'), { recursive: true, filter: (name) => !name.endsWith('LOCK') })
+      await using again = await levelKeyValue(join(disk.path, 'copy'))
+      for (const from of [store, again]) {
+        for (let n = 0; n < 6; n++) expect((await from.get(Uint8Array.of(n)))?.at(-1), `${n}`).toBe(n)
+        expect(await from.get(Uint8Array.of(100))).toEqual(utf8('synced'))
+      }
+    })
+  })
+
+  test('can be read, and says why it takes nothing, as long as it cannot be opened afresh', async () => {
+    await using disk = await smallDisk(64 * mib)
+    await met(disk, async (store, path) => {
+      await disk.fill(1000)
+      await expect(store.batch([row(5)], { sync: true })).rejects.toThrow(StoreFull)
+      expect((await store.get(Uint8Array.of(3)))?.at(-1)).toBe(3)
+      await disk.free()
+      await rename(join(path, 'CURRENT'), join(path, 'away'))
+      await expect(store.batch([row(5)], { sync: true })).rejects.toThrow('does not open')
+      // what is not open is not empty
+      await expect(store.get(Uint8Array.of(3))).rejects.toThrow(StoreFull)
+      await expect(all(store.entries({}))).rejects.toThrow(StoreFull)
+      await rm(path, { recursive: true })
+    })
+  })
+
+  test.each([false, 'all'] as const)('says so to who syncs nothing, or all (%s): what was not synced before may be gone', async (sync) => {
+    await using disk = await smallDisk(64 * mib)
+    await met(disk, async (store, path) => {
+      // as of a log that the disk never took
+      for (const name of await readdir(path)) if (name.endsWith('.log') && (await stat(join(path, name))).size > mib) await writeFile(join(path, name), new Uint8Array((await stat(join(path, name))).size))
+      await expect(store.batch([row(5)], { sync })).rejects.toThrow(StoreFull)
+      await store.batch([row(5)], { sync })
+      expect((await store.get(Uint8Array.of(5)))?.at(-1)).toBe(5)
+      expect(await store.get(Uint8Array.of(100))).toEqual(utf8('synced'))
+    })
+  })
 })
 
 test('a LevelDB that could not write says so, and takes nothing behind the tear (its errors were all passed on as unknown)', async () => {

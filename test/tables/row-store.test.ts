@@ -13,7 +13,7 @@ import { recentRowsLimits } from '../../src/tables/recent-rows.ts'
 import { rowGroupLimits } from '../../src/tables/row-groups.ts'
 import { canMount, smallDisk } from '../support/small-disk.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { afterPowerFailure, ballotOf, type Disk, diskInUse, newDisk, openOn, promise, row, rowKey } from './row-store-disk.ts'
+import { afterPowerFailure, ballotOf, type Disk, diskAtRest, diskInUse, flipped, indexedRow, newDisk, openOn, promise, row, rowKey } from './row-store-disk.ts'
 
 const isMounting = await canMount()
 
@@ -340,6 +340,21 @@ describe('a row store whose index finds the disk full (it took no writes until t
     await again.recover()
     for (let n = 0; n < 30; n++) expect(await again.get(1, rowKey(n))).toEqual(row(n, n === 1 ? 5 : 4))
     expect(again.lostPartitions().size).toBe(0)
+  })
+
+  test('has all that it acknowledged too where that was found while a partition came back (what the index lacked then was lost at the next start)', async () => {
+    const disk = await diskAtRest(Array.from({ length: 30 }, (_, n) => row(n, 1)))
+    const { key, value } = await indexedRow(disk, 0)
+    disk.index.damage(key, flipped(value, 100))
+    const store = await openOn(disk)
+    await expect(store.get(1, rowKey(0))).rejects.toThrow(PartitionLost)
+    for (let n = 1; n < 30; n++) await store.save([row(n, 2)])
+    disk.index.fail('write')
+    await expect(store.restore(partitionOf(rowKey(0)))).rejects.toThrow(StoreFull)
+    await store.save([row(1, 3)])
+    await store[Symbol.asyncDispose]()
+    const again = await openOn(disk)
+    for (let n = 1; n < 30; n++) expect(await again.get(1, rowKey(n))).toEqual(row(n, n === 1 ? 3 : 2))
   })
 
   test.skipIf(!isMounting)('goes on when a real one has room again, time after time', async () => {
