@@ -51,6 +51,7 @@ export class Findings {
 
   get shortBlocks (): number { return this.#shortBlocks }
   get narrowBlocks (): number { return this.#narrowBlocks }
+  get misplacedBlocks (): number { return this.#misplacedBlocks }
 
   /** Counts what is wrong with it, and gives what is to be worked on. */
   async note ({ cid, plan, shardPlans }: Seen): Promise<readonly Work[]> {

@@ -228,8 +228,8 @@ export class Repair {
     else if (this.#account.isWorth || this.#list.isFull) this.#asked ??= 'to see that all is well'
     // others may have mended what was short: it must not be told as short for longer than that takes to see
     else if ((this.#found?.shortBlocks ?? 0) > 0) this.#retryAtMs = laterMs
-    // a bucket may have been set to less, which nobody here is told; as often as it may be looked at without a reason
-    else if ((this.#found?.narrowBlocks ?? 0) > 0) this.#retryAtMs = nowMs + Math.max(repairLimits.retryMs, repairLimits.everyShare * tookMs)
+    // a bucket may have been set to less, and what belongs elsewhere be there by now, which nobody here is told; as often as it may be looked at without a reason
+    else if ((this.#found?.narrowBlocks ?? 0) + (this.#found?.misplacedBlocks ?? 0) > 0) this.#retryAtMs = nowMs + Math.max(repairLimits.retryMs, repairLimits.everyShare * tookMs)
   }
 
   async #surveyPage (signal: AbortSignal): Promise<void> {

@@ -535,6 +535,22 @@ describe('a block that does not belong here any more', () => {
   })
 })
 
+describe('what is misplaced, and is not where it belongs when it is looked at', () => {
+  test('is looked at again soon, and given up once it is there', async () => {
+    const world = await repairNodes(4)
+    const [a, b, c, d] = world.nodes as Four
+    const cid = await world.put([a, b, d], 'a block')
+    await world.sweep(d)
+    expect(found(d)).toMatchObject({ shortBlocks: 0, misplacedBlocks: 1 })
+    await world.sweep(a)
+    expect(await world.holdersOf(cid)).toEqual(ids(a, b, c, d))
+    world.time.after(repairLimits.retryMs, () => {})
+    await world.time.run()
+    while (await d.repair.step({ signal: new AbortController().signal }) === 'busy');
+    expect(await world.holdersOf(cid)).toEqual(ids(a, b, c))
+  })
+})
+
 describe('a disk that is full', () => {
   test('has its copies taken by substitutes, and is not offered more for a while', async () => {
     const world = await repairNodes(4, { quotaBytes: (i) => i === 2 ? 10 : undefined })
