@@ -4,7 +4,12 @@ export interface Safeguard {
   /** Once in the file. */
   readonly text: string
   readonly instead: string
+  /** Where what it prevents is prevented once more. */
+  readonly also?: Safeguard
 }
+
+/** All that is taken out with it. */
+export const partsOf = (safeguard: Safeguard): readonly Safeguard[] => [safeguard, ...safeguard.also === undefined ? [] : partsOf(safeguard.also)]
 
 /** What the proofs with real processes must miss, by what a node does without it. */
 export const safeguards: Readonly<Record<string, Safeguard>> = {
@@ -27,6 +32,16 @@ export const safeguards: Readonly<Record<string, Safeguard>> = {
     file: 'src/tables/hand-over.ts',
     text: 'this.#left = [...takeover.partitions].sort(',
     instead: 'this.#left = takeover.partitions.filter((partition) => partition === clearPartition).sort(',
+  },
+  'nothing is taken over, nor compared afterwards': {
+    file: 'src/tables/hand-over.ts',
+    text: 'this.#left = [...takeover.partitions].sort(',
+    instead: 'this.#left = takeover.partitions.filter((partition) => partition === clearPartition).sort(',
+    also: {
+      file: 'src/tables/anti-entropy.ts',
+      text: 'return of.includes(this.#ports.self) && of.includes(peer)',
+      instead: 'return partition === clearPartition && of.includes(this.#ports.self) && of.includes(peer)',
+    },
   },
   'graces are counted by the wall clock': {
     file: 'src/base/clock.ts',
@@ -52,6 +67,31 @@ export const safeguards: Readonly<Record<string, Safeguard>> = {
     file: 'src/blockstore/piece-disk.ts',
     text: 'if (free() - bytes < reserveBytes) throw',
     instead: 'if (free() - bytes < 0) throw',
+  },
+  'rows that the disk did not take count as saved': {
+    file: 'src/tables/row-writer.ts',
+    text: '.catch((cause: unknown) => { throw health.journalFailedBy(cause) })',
+    instead: '.catch(() => {})',
+    also: {
+      file: 'src/tables/row-writer.ts',
+      text: 'await applyToIndex(index, changes, { mark: [this.#mark()], sync: false })',
+      instead: 'await applyToIndex(index, changes, { mark: [this.#mark()], sync: false }).catch(() => {})',
+    },
+  },
+  'an index is written on behind where the disk was full': {
+    file: 'src/disk/level-key-value.ts',
+    text: 'if (this.#failure instanceof StoreFull) await this.#reopen(this.#failure)',
+    instead: 'if (this.#failure instanceof StoreFull) this.#failure = undefined',
+  },
+  'nobody looks whether there is room again': {
+    file: 'src/node/open.ts',
+    text: 'await this.#rows.recover(); await this.#stores.blocks.recover(); return',
+    instead: 'return',
+  },
+  'half a frame stays in the journal': {
+    file: 'src/disk/node-files.ts',
+    text: 'await file.truncate(sizeBytes)\n        throw error',
+    instead: 'throw error',
   },
   'what a peer sends is not verified': {
     file: 'src/protocols/fetch.ts',

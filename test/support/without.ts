@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { registerHooks } from 'node:module'
 import { fileURLToPath } from 'node:url'
-import { type Safeguard, safeguards } from './safeguards.ts'
+import { partsOf, type Safeguard, safeguards } from './safeguards.ts'
 
 /**
  * Loaded before a node's own modules (`NODE_OPTIONS=--import`, see test/proof/safeguards.proof.ts): the node then runs without one safeguard, named in the environment of whoever proves that it is
@@ -10,14 +10,18 @@ import { type Safeguard, safeguards } from './safeguards.ts'
 const name = process.env.DFS_PROOF_WITHOUT ?? ''
 const safeguard: Safeguard | undefined = safeguards[name]
 if (safeguard === undefined) throw new Error(`there is no safeguard "${name}"`)
-const { file, text, instead } = safeguard
-const url = new URL(`../../${file}`, import.meta.url).href
-const source = readFileSync(fileURLToPath(url), 'utf8')
-if (source.split(text).length !== 2) throw new Error(`${file} does not have once what is to be taken out`)
+const sources = new Map<string, string>()
+for (const { file, text, instead } of partsOf(safeguard)) {
+  const url = new URL(`../../${file}`, import.meta.url).href
+  const source = sources.get(url) ?? readFileSync(fileURLToPath(url), 'utf8')
+  if (source.split(text).length !== 2) throw new Error(`${file} does not have once what is to be taken out`)
+  sources.set(url, source.replace(text, () => instead))
+}
 
 registerHooks({
   load (of, context, next) {
     const loaded = next(of, context)
-    return of === url ? { ...loaded, source: source.replace(text, () => instead) } : loaded
+    const source = sources.get(of)
+    return source === undefined ? loaded : { ...loaded, source }
   },
 })
