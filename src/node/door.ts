@@ -154,7 +154,7 @@ export function doorOf (parts: DoorParts, closing: AsyncDisposableStack): DfsNod
       const now = facts()
       return findingsOf({
         status: statusOf(now), peers: known(), healthOfPeers: clusterHealth.peers(), hasMajority: hasMajority(now), belongs: state.belongs(network.peerId), layoutTrouble: layoutTrouble(),
-        forgetful: now.forgetful ?? [], reserveBytes: config.reserveBytes, givenUp: now.givenUp ?? [], leftOut: now.leftOut ?? [], blocksReadOnlyReason: now.blocks.readOnlyReason, rowsReadOnlyReason: rows.readOnlyReason,
+        forgetful: now.forgetful ?? [], reserveBytes: config.reserveBytes, givenUp: now.givenUp ?? [], leftOut: now.leftOut ?? [], admins: listAdmins({ state }), blocksReadOnlyReason: now.blocks.readOnlyReason, rowsReadOnlyReason: rows.readOnlyReason,
       })
     },
     emptyCache: async () => ({ freedBytes: await stores.cache.empty() }),

@@ -17,6 +17,8 @@ export interface DoctorFacts {
   readonly givenUp?: readonly string[]
   /** Nodes that do not answer and were left out of the layout, of what only they had nobody knows. */
   readonly leftOut?: readonly string[]
+  /** Who may invite and remove. */
+  readonly admins?: readonly string[]
   readonly reserveBytes: number
   readonly blocksReadOnlyReason: string | undefined
   readonly rowsReadOnlyReason: string | undefined
@@ -36,12 +38,12 @@ export function findingsOf (facts: DoctorFacts): readonly Finding[] {
   return [...membership(facts), ...stores(facts), ...away(facts), ...redundancy(facts), ...behind(facts), ...collection(facts), ...conversion(facts), ...differences(facts)]
 }
 
-function * membership ({ status, belongs, hasMajority, layoutTrouble, forgetful, givenUp = [], leftOut = [] }: DoctorFacts): Iterable<Finding> {
+function * membership ({ status, belongs, hasMajority, layoutTrouble, forgetful, givenUp = [], leftOut = [], admins = [] }: DoctorFacts): Iterable<Finding> {
   const { layout, members } = status
   if (!belongs) yield anError('removed', 'this node has been removed from the cluster, or given up as lost while it was away', { means: 'the others let it in no more; what it holds is not counted', todo: 'stop it; to take it in again, "dfs invite" on a member and join with a fresh data folder' })
-  if (!hasMajority) yield anError('quorum', `fewer than a majority of the ${layout.voters} voters answer`, { means: 'reads and writes fail until more are back; nothing that was acknowledged is lost by it', todo: 'start the nodes that are away; check the network between them. If they are gone for good: "dfs cluster forget --lost" (docs/OPERATIONS.md)' })
+  if (!hasMajority) yield anError('quorum', `fewer than a majority of the ${layout.voters} voters answer`, { means: 'reads and writes fail until more are back; nothing that was acknowledged is lost by it', todo: 'start the nodes that are away; check the network between them. If they are gone for good: "dfs cluster forget --lost", on a node that may invite and remove (docs/OPERATIONS.md)' })
   if (givenUp.length > 0) yield aWarning('given-up', `a majority was lost, and ${givenUp.length} nodes were given up (${givenUp.join(', ')})`, { means: 'what was written last may be older than what was acknowledged, and some may be gone', todo: '"dfs verify" here names what is gone, and ends this' })
-  if (leftOut.length > 0) yield aWarning('left-out', `${leftOut.length} nodes were left out of the layout before all that they had was known to be on others (${leftOut.join(', ')})`, { means: 'what they alone had, as of a bucket of one copy, cannot be read, and nobody else knows of it', todo: 'start them: what they have is brought where it belongs. If they are gone for good, "dfs verify" here names what is gone, and ends this' })
+  if (leftOut.length > 0) yield aWarning('left-out', `${leftOut.length} nodes were left out of the layout before all that they had was known to be on others (${leftOut.join(', ')})`, { means: 'what they alone had, as of a bucket of one copy, cannot be read, and nobody else knows of it', todo: 'start them, but for those that were removed: what they have is brought where it belongs. If they are gone for good, "dfs verify" here names what is gone, and ends this' })
   if (layoutTrouble !== undefined) yield aWarning('layout-waits', layoutTrouble, { means: 'who holds and decides does not become what it should be', todo: 'start the nodes that it waits for; one that is away for longer than evict-after is left out' })
   else if (layout.state === 'changing') yield aNote('layout-changes', 'the layout changes: others are to hold and decide, and take over now', { means: 'reads and writes go on', todo: 'nothing; "dfs status" says when it is done' })
   if (layout.state === 'open') yield aNote('layout-open', 'no bucket has been made yet', { means: 'who holds what is settled with the first bucket', todo: 'let the other nodes join first, then "dfs bucket create NAME"' })
@@ -49,6 +51,7 @@ function * membership ({ status, belongs, hasMajority, layoutTrouble, forgetful,
   else if (layout.voters < 3) yield aWarning('two-voters', `${layout.voters} voters`, { means: 'the death of one stops reads and writes', todo: 'add a third node; a witness on a small board will do ("dfs invite --role witness")' })
   const readers = members.filter(({ role }) => role === 'member')
   if (members.length > 1 && readers.length === 1) yield aWarning('one-member', 'one node alone has the keys', { means: 'if its keyring is lost nobody can ever read anything', todo: 'back up its keyring, or let another node join as a member' })
+  if (admins.length === 1 && readers.length > 2) yield aNote('one-admin', `${admins[0]} alone may invite and remove`, { means: 'if it is gone for good no node is let in or put out any more, and a lost majority cannot be given up', todo: '"dfs admin add PEER" there, for a node on another machine' })
   for (const peer of forgetful) yield aWarning('row-store-forgot', `the row store of ${peer} was emptied, put back from a copy or damaged`, { means: 'it does not vote until it has taken over afresh from the others', todo: 'nothing, if it goes within minutes; else look at that node\'s log and disk' })
 }
 

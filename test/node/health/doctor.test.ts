@@ -38,6 +38,7 @@ describe('dfs doctor says', () => {
     ['that a node is alone', but({ layout: { ...status.layout, voters: 1, members: 1 } }), 'warning one-node'],
     ['that two voters are too few', but({ layout: { ...status.layout, voters: 2 } }), 'warning two-voters'],
     ['that one alone has the keys', but({ members: [member('a'), member('b', true, 'storage'), member('c', true, 'witness')] }), 'warning one-member'],
+    ['that one alone may invite', { admins: ['a'] }, 'note one-admin'],
     ['whose row store has forgotten', { forgetful: ['b'] }, 'warning row-store-forgot'],
     ['why blocks are read-only', { blocksReadOnlyReason: 'an fsync failed' }, 'error blocks-read-only'],
     ['why rows are', { rowsReadOnlyReason: 'the disk is full' }, 'error rows-read-only'],
