@@ -4,7 +4,7 @@ import type { KeyedQueue } from '../base/keyed-queue.ts'
 import type { KeyRange, KeyValue, KeyValueChange } from '../disk/index.ts'
 import type { DiskBlocks } from './disk-blocks.ts'
 import { hash } from '../base/hash.ts'
-import { type BlockReference, type FormName, formNameOf, isWanted, referenceKeyOf, referenceOf, referencesTo, sumOfReferences } from './references.ts'
+import { asideKeyOf, asideReferencesTo, type BlockReference, type FormName, formNameOf, isWanted, referenceKeyOf, referenceOf, referencesTo, sumOfReferences } from './references.ts'
 
 /**
  * A reference whose version is proven dead is no reference any more: with the proof beside it, it stands for itself, and is put aside as a *dead* one in the step
@@ -16,8 +16,8 @@ import { type BlockReference, type FormName, formNameOf, isWanted, referenceKeyO
  */
 export interface CondemnedBlocks {
   /**
-   * Versions of the block that are not known to be dead, at most `limit`: in order of their ids, from `from` on (the beginning of one, or nothing), and then those before it. A reference that
-   * cannot be read is left out, and keeps the block all the same.
+   * Versions of the block that are not known to be dead, at most `limit`: in order of their ids, from `from` on (the beginning of one, or nothing), and then those before it, and those of references
+   * that were set aside. A reference that cannot be read is left out, and keeps the block all the same.
    */
   living (cid: Cid, limit: number, from?: Uint8Array): Promise<readonly Uint8Array[]>
   /** The versions that these prove to be dead need the block no more. On disk when it resolves. */
@@ -105,13 +105,16 @@ export function condemnedBlocks ({ blocks, index, locks }: CondemnedParts): Cond
           if (found.length === limit) return found
         }
       }
+      // one whose key rotted to another length names no version, and keeps the block all the same
+      for await (const key of index.keys({ ...asideReferencesTo(cid), limit: limit - found.length })) if (key.byteLength === 2 + 2 * digestLength) found.push(key.slice(2 + digestLength))
       return found
     },
     died: async (cid, proofs) => locks.run(cid, async () => {
       for (let at = 0; at < proofs.length; at += condemnedLimits.atOnce) {
         await index.batch(proofs.slice(at, at + condemnedLimits.atOnce).flatMap((proof): KeyValueChange[] => {
           const versionId = hash(proof)
-          return [{ type: 'delete', key: referenceKeyOf(cid, { versionId }) }, { type: 'put', key: deadKeyOf(cid, { versionId }), value: proof }]
+          const key = referenceKeyOf(cid, { versionId })
+          return [{ type: 'delete', key }, { type: 'delete', key: asideKeyOf(key) }, { type: 'put', key: deadKeyOf(cid, { versionId }), value: proof }]
         }), { sync: true })
       }
     }),
@@ -146,7 +149,7 @@ export function condemnedBlocks ({ blocks, index, locks }: CondemnedParts): Cond
     }),
     strip: async (cid, forms) => locks.run(cid, async () => {
       const sum = await sumOfReferences(index, cid)
-      if (sum.count === 0 || sum.damaged > 0 || !await isAnyDead(index, cid)) return 'kept'
+      if (sum.count === 0 || sum.damaged > 0 || !await isAnyDead(index, cid) || await isAnyAside(index, cid)) return 'kept'
       const goes = (form: FormName): boolean => forms.has(form) && !isWanted(sum, form)
       let outcome: 'stripped' | 'kept' = 'kept'
       if (goes('whole') && await blocks.has(cid)) { await blocks.delete(cid); outcome = 'stripped' }
@@ -184,9 +187,15 @@ async function isAnyDead (index: KeyValue, cid: Cid): Promise<boolean> {
   return false
 }
 
-/** There are dead references, each with its proof, and no other: not even one that cannot be read. */
+/** Of a version that is not dead, as far as is known, nor stands here again. */
+async function isAnyAside (index: KeyValue, cid: Cid): Promise<boolean> {
+  for await (const key of index.keys(asideReferencesTo(cid))) if (await index.get(key.slice(1)) === undefined) return true
+  return false
+}
+
+/** There are dead references, each with its proof, and no other: not even one that cannot be read, or was set aside for that. */
 async function areAllDead (index: KeyValue, cid: Cid): Promise<boolean> {
-  if (await isAny(index.keys(referencesTo(cid)))) return false
+  if (await isAny(index.keys(referencesTo(cid))) || await isAnyAside(index, cid)) return false
   let isOne = false
   for await (const [key, proof] of index.entries(deadReferencesTo(cid))) {
     if (!equals(hash(proof), key.subarray(1 + 32))) return false
@@ -198,7 +207,7 @@ async function areAllDead (index: KeyValue, cid: Cid): Promise<boolean> {
 /** All references of a block, living or dead, and that it is condemned: the mark last. */
 export async function forget (index: KeyValue, cid: Cid): Promise<void> {
   let changes: KeyValueChange[] = []
-  for (const range of [referencesTo(cid), deadReferencesTo(cid), keysOf(longDeadKind, cid)]) {
+  for (const range of [referencesTo(cid), asideReferencesTo(cid), deadReferencesTo(cid), keysOf(longDeadKind, cid)]) {
     for await (const key of index.keys(range)) {
       changes.push({ type: 'delete', key })
       if (changes.length < condemnedLimits.atOnce) continue

@@ -1,5 +1,5 @@
 import { Budget } from '../base/budget.ts'
-import { concat, hexOf } from '../base/bytes.ts'
+import { hexOf } from '../base/bytes.ts'
 import { type Cid, cidOfDigest } from '../base/cid.ts'
 import { Corrupt, NotFound, Refused, StoreFull } from '../base/errors.ts'
 import { KeyedQueue } from '../base/keyed-queue.ts'
@@ -7,7 +7,7 @@ import type { KeyValue } from '../disk/index.ts'
 import type { DiskBlocks } from './disk-blocks.ts'
 import { condemnedKeyOf, deadKeyOf, forget, longDeadKeyOf } from './condemned.ts'
 import { orUnseen } from './index.ts'
-import { asideReferenceKind, type BlockReference, digestOfCode, isSameSum, isUnchecked, referenceKeyOf, referenceOf, referencesTo, referenceValueOf, sumOfReferences } from './references.ts'
+import { asideKeyOf, type BlockReference, digestOfCode, isSameSum, isUnchecked, referenceKeyOf, referenceOf, referencesTo, referenceValueOf, sumOfReferences } from './references.ts'
 import { type Shard, type ShardKey, shardKeyOf, type ShardName } from './shard.ts'
 
 export type { BlockReference } from './references.ts'
@@ -234,7 +234,7 @@ class Holder implements BlockHolder {
       const value = await this.#index.get(key)
       if (value === undefined) return
       const reference = referenceOf(key, value)
-      if (reference === 'damaged') await this.#index.batch([{ type: 'put', key: concat([Uint8Array.of(asideReferenceKind), key]), value }, { type: 'delete', key }], { sync: true })
+      if (reference === 'damaged') await this.#index.batch([{ type: 'put', key: asideKeyOf(key), value }, { type: 'delete', key }], { sync: true })
       else if (isUnchecked(value)) await this.#index.batch([{ type: 'put', key, value: referenceValueOf(key, reference) }], { sync: true })
     })
   }

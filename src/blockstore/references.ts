@@ -16,7 +16,10 @@ export interface BlockReference {
  */
 export const referenceKind = 3
 const [keyLength, checkLength] = [1 + 32 + 32, 8]
-/** First byte of the keys of references that were set aside, as they were: behind it stands the key, and the value is its own. */
+/**
+ * First byte of the keys of references that were set aside, as they were: behind it stands the key, and the value is its own. In no sum, for how it wants the block to be kept is not known any more;
+ * but its block, or a form of it, does not go before the version is known to be dead, or the reference stands here again: where there is one copy nobody else knows of it.
+ */
 export const asideReferenceKind = 32
 
 export const referenceKeyOf = (cid: Cid, { versionId }: Pick<BlockReference, 'versionId'>): Uint8Array => concat([Uint8Array.of(referenceKind), digestOf(cid), versionId])
@@ -41,6 +44,14 @@ export function referencesTo (cid: Cid): Required<Pick<KeyRange, 'from' | 'to'>>
   const prefix = concat([Uint8Array.of(referenceKind), digestOf(cid)])
   return { from: prefix, to: concat([prefix, new Uint8Array(33).fill(0xff)]) }
 }
+
+/** The keys of references to a block that were set aside. */
+export const asideReferencesTo = (cid: Cid): KeyRange => {
+  const { from, to } = referencesTo(cid)
+  return { from: concat([Uint8Array.of(asideReferenceKind), from]), to: concat([Uint8Array.of(asideReferenceKind), to]) }
+}
+
+export const asideKeyOf = (key: Uint8Array): Uint8Array => concat([Uint8Array.of(asideReferenceKind), key])
 
 /** What many references come to, in a few bytes: whether two holders have recorded the same, and how many pieces the most demanding wants. */
 export interface ReferenceSum {

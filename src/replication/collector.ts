@@ -151,8 +151,7 @@ export class Collector {
       const { cid, isHere, shards, references: { count, damaged }, dead } = item
       if (count > 0 && damaged === 0 && dead > 0 && supersededIn(item).size > 0) await this.#noteSuperseded(item, found)
       if (count > 0 && dead > 0 && isForgetting) await this.#unlessFull(async () => condemned.forgetDead(cid))
-      if (count > 0) living.set(cid, await condemned.living(cid, collectorLimits.versionsOfBlock, versionsFrom(this.#turn)))
-      else if (dead > 0) living.set(cid, [])
+      if (count > 0 || dead > 0) living.set(cid, await condemned.living(cid, collectorLimits.versionsOfBlock, versionsFrom(this.#turn)))
       else if (damaged === 0 && (isHere || shards.length > 0)) { found.unreferencedBlocks++; found.unreferencedBytes += await inventory.sizeOf(cid) }
     }
     const deaths = await this.#deathsOf([...living.values()].flat(), signal)

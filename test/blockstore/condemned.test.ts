@@ -58,6 +58,39 @@ describe.each(sizes)('a block whose versions are all dead: %s', (_size, block) =
     expect(files.paths).toEqual([])
   })
 
+  test('is kept for a reference that scrub has set aside, until its version is dead too, or recorded again (the copy went that it alone had kept)', async () => {
+    const here = await disk()
+    for (const name of ['old', 'new']) await here.holder.store(cid, block, version(name))
+    await here.condemned.died(cid, [proofOf('old')])
+    const key = referenceKeyOf(cid, version('new'))
+    const rot = async (): Promise<void> => {
+      here.index.damage(key, new Uint8Array(10).fill(7))
+      await scrubReferences({ ...here, report: () => {} }, undefined)
+    }
+    await rot()
+    expect(await here.condemned.condemn(cid, since)).toBe('kept')
+    expect(await here.condemned.living(cid, 10)).toEqual([version('new').versionId])
+    const [shard] = await shardsOf(cid, block, { k: 2, m: 1 })
+    if (shard === undefined) throw new Error('no shard')
+    await here.holder.storeShard(shard, version('spread', { k: 2, m: 1 }))
+    expect(await here.condemned.strip(cid, new Set(['whole']))).toBe('kept')
+    await here.condemned.died(cid, [proofOf('spread')])
+    // somebody else has told of it
+    expect(await here.holder.keep(cid, version('new'))).toBe('kept')
+    await here.condemned.died(cid, [proofOf('new')])
+    expect(await here.condemned.condemn(cid, since)).toBe('condemned')
+    await here.holder.store(cid, block, version('newer'))
+    await here.holder.store(cid, block, version('newest'))
+    here.index.damage(referenceKeyOf(cid, version('newest')), new Uint8Array(10).fill(7))
+    await scrubReferences({ ...here, report: () => {} }, undefined)
+    await here.condemned.died(cid, [proofOf('newer'), proofOf('newest')])
+    expect(await here.condemned.condemn(cid, since)).toBe('condemned')
+    expect(await here.condemned.collect(cid)).toBe('collected')
+    const left: Uint8Array[] = []
+    for await (const each of here.index.keys({})) left.push(each)
+    expect(left).toEqual([])
+  })
+
   test('is kept while one version lives, or one reference cannot be read', async () => {
     const here = await disk()
     for (const name of ['old', 'new']) await here.holder.store(cid, block, version(name))
