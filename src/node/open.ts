@@ -20,7 +20,7 @@ import { OwedRows } from '../objects/work/owed-rows.ts'
 import { serveFetch } from '../protocols/fetch.ts'
 import { holdingsAt, serveHoldings } from '../protocols/holdings.ts'
 import { ringPeers, serveRing } from '../protocols/ring.ts'
-import { leftOutOf, serveStore } from '../protocols/store.ts'
+import { serveStore } from '../protocols/store.ts'
 import { serveTables } from '../protocols/table.ts'
 import { AgreedDate } from '../tables/agreed-date.ts'
 import type { OwnReplica } from '../tables/replica.ts'
@@ -49,6 +49,7 @@ import { FloorKeeper } from './rows/floor-keeper.ts'
 import { forgetLost, type ForgetParts } from './layout/forget-lost.ts'
 import { FreeSpace } from './layout/free-space.ts'
 import { GivenUp } from './work/given-up.ts'
+import { leftOutOver } from './work/has-held.ts'
 import { LeftOut, leftOutTask } from './work/left-out.ts'
 import type { Greetings } from './membership/greetings.ts'
 import { Absence } from './membership/absence.ts'
@@ -383,7 +384,7 @@ class Node {
     const budget = new Budget(config.inFlightBytes / 2)
     // a witness holds no blocks: it is in no placement, and who offers it one all the same is refused
     if (this.#parts.state.certificate.member.role !== roles.witness) {
-      await serveStore(requests, { holder, budget, warn: this.#warn, users: this.#users, isLeftOut: leftOutOf({ self: this.#network.peerId, holders: () => this.#repairing.holders() }) })
+      await serveStore(requests, { holder, budget, warn: this.#warn, users: this.#users, isLeftOut: await leftOutOver(this.#parts.files, { self: this.#network.peerId, holders: () => this.#repairing.holders(), warn: this.#warn }) })
       await serveFetch(requests, { sources: [blocks, cache], shards: blocks.shards, budget, users: this.#users })
       open.use(this.#repairing.begin())
       open.use(this.#collecting.begin())

@@ -64,15 +64,18 @@ export interface StoreParts {
 
 /**
  * Whether a node that held blocks does so no more, by the layout that it knows: it may have looked for the last time at what lies on it, told that this is nothing, and be
- * switched off. One that is to hold, and has not heard of it yet, is not left out. `holders`: everybody who holds blocks, or is to.
+ * switched off. One that is to hold, and has not heard of it yet, is not left out. `holders`: everybody who holds blocks, or is to. `hasHeld`: before the start. `onHolding`: it is seen to hold for the
+ * first time.
  */
-export function leftOutOf ({ self, holders }: { self: PeerId, holders: () => readonly PeerId[] }): () => boolean {
-  let hasHeld = holders().includes(self)
-  return () => {
-    const isHolder = holders().includes(self)
-    hasHeld ||= isHolder
-    return hasHeld && !isHolder
+export function leftOutOf ({ self, holders, hasHeld = false, onHolding = () => {} }: { self: PeerId, holders: () => readonly PeerId[], hasHeld?: boolean, onHolding?: () => void }): () => boolean {
+  let wasHolder = hasHeld
+  const isLeftOut = (): boolean => {
+    if (!holders().includes(self)) return wasHolder
+    if (!wasHolder) { wasHolder = true; onHolding() }
+    return false
   }
+  isLeftOut()
+  return isLeftOut
 }
 
 /** Serves a holder to members. */
