@@ -272,7 +272,7 @@ class Node {
     const repairing = this.#openRepairing(shortages)
     const engine = tableEngine({
       self, state, network: this.#network, positions: this.#positions, takeovers: this.#takeovers, rows: this.#rows, codec: this.#codec, index: this.#keys === undefined ? undefined : this.#index, rebuild: this.#rebuild, clock, random, warn: this.#warn,
-      absence: this.#absence, saved: (row) => { (this.#collecting as Collecting | undefined)?.saved(row) },
+      absence: this.#absence, vainMs: () => this.#keeper?.vainMs ?? 0, saved: (row) => { (this.#collecting as Collecting | undefined)?.saved(row) },
     })
     this.#collecting = collectingOf({ ...this.#parts, network: this.#network, stores: this.#stores, tables: engine, rows: this.#rows, codec: this.#codec, owed: this.#owed, keys: this.#keys, users: this.#users, warn: this.#warn })
     this.#converting = convertingOf({ ...this.#parts, network: this.#network, tables: engine, rows: this.#rows, codec: this.#codec, users: this.#users })

@@ -461,7 +461,7 @@ export class World {
     const admission = new Admission()
     const network = process.met?.network.asNetwork ?? { peerId: self, requests, reachable: () => [...this.#variant.reachable?.(process.reachable, this.names.filter((other) => other !== name).map(peerNamed)) ?? process.reachable], admission, providers: { async * find () {} } } as unknown as Network
     const engine = tableEngine({
-      self, state: this.#variant.tablesState?.(state) ?? state, network, timing: this.#isBurying ? { antiEntropyEveryMs: 15_000, burialEveryMs: 20_000 } : undefined, takeovers, rows: store, codec, index: isKeyless ? undefined : listed, absence, clock, random: this.random,
+      self, state: this.#variant.tablesState?.(state) ?? state, network, timing: this.#isBurying ? { antiEntropyEveryMs: 15_000, burialEveryMs: 20_000 } : undefined, takeovers, rows: store, codec, index: isKeyless ? undefined : listed, absence, vainMs: () => (process as { keeper?: LayoutKeeper }).keeper?.vainMs ?? 0, clock, random: this.random,
       positions: process.positions ?? ({ remembers: () => true } as unknown as StorePositions), warn: () => {}, votersOf: this.#variant.voters, succession: this.#variant.succession, describe, saved: (row) => { if (process.blocks === undefined) owed.saved(row); else process.blocks.undertaker.saved(row) }, rebuild,
     })
     process.engine = engine

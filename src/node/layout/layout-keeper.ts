@@ -37,10 +37,14 @@ export const layoutKeeperLimits = {
   rereadMs: 15_000,
   /** Who has joined, or come back, is waited for as long: others may follow. */
   settlingMs: 1_000,
-  /** Between two changes for nothing but memory that was lost; twice as long after each that brought nothing back, up to the longest. */
+  /** Between two changes for nothing but memory that was lost; for one voter twice as long after each that brought nothing back, up to the longest. */
   restoringMs: 30_000,
   longestRestoringMs: 3_600_000,
-  /** Who comes first and has not reached a majority for so long is passed over; and is asked again after as long. */
+  /** Of what a voter had lost; where less comes back, nothing has. */
+  leastRestoredShare: 1 / 16,
+  /** It had all back, and says within the longest such time that it has lost some again: so much longer it waits than before. */
+  againFactor: 1.25,
+  /** Who comes first and for so long has not reached a majority, answered, or managed to look at the layout is passed over; and is asked again after as long. */
   cutOffMs: 15_000,
 } as const
 
@@ -53,13 +57,16 @@ export class LayoutKeeper {
   readonly #parts: LayoutKeeperParts
   #lookedMs = -Infinity
   #wanted: { readonly name: string, readonly sinceMs: number } = { name: '', sinceMs: 0 }
-  /** When the last change for memory that was lost was proposed, how much was lost then, and how long to wait for the next. */
-  #restoring = { atMs: -Infinity, lost: 0, restMs: 0 }
+  /** When the last change for memory that was lost was proposed; of each voter for whose it was, how much that had lost then, and how long it waits for the next. */
+  #restoringMs = -Infinity
+  readonly #restoring = new Map<PeerId, { readonly atMs: number, readonly lost: number, readonly restMs: number, readonly hasAllBack: boolean }>()
+  /** When the first look began since the last that came to its end. */
+  #vainSinceMs: number | undefined
   #changing: { readonly version: bigint, readonly sinceMs: number } | undefined
   #rows: { readonly rows: readonly MemberRow[], readonly digest: string, readonly readMs: number } | undefined
   #trouble: string | undefined
-  /** Of those who come first, whether they reached no majority when they were last asked. */
-  readonly #cutOff = new Map<PeerId, { readonly is: boolean, readonly askedMs: number }>()
+  /** Of those who come first, whether they could do nothing when they were last asked, and since when they have not answered. */
+  readonly #cutOff = new Map<PeerId, { readonly is: boolean, readonly askedMs: number, readonly silentSinceMs: number | undefined }>()
   /** Why nobody is left out who is away for long enough, as it was when it was last looked at. */
   #kept: string | undefined
 
@@ -67,6 +74,9 @@ export class LayoutKeeper {
 
   /** What stands in the way of the change that is due, if something does. */
   get trouble (): string | undefined { return this.#trouble ?? this.#kept }
+
+  /** For how long every look has failed here, or not come to its end, as on a disk that hangs or is full. Those that come behind are told, and wait for this one no longer. */
+  get vainMs (): number { return this.#vainSinceMs === undefined ? 0 : this.#parts.clock.monotonicMs() - this.#vainSinceMs }
 
   /**
    * The layout that would follow if the rows of members were these: what this or another keeper would propose, as far as is known now. By the same rules, so that what is said beforehand is
@@ -88,11 +98,16 @@ export class LayoutKeeper {
   async step (wait: { signal?: AbortSignal } = {}): Promise<'busy' | 'idle'> {
     const { state, clock } = this.#parts
     const { layout } = state
-    if (layout.state === 'open' || layout.state === 'closing' || !await this.#isFirst(layout, wait)) { this.#trouble = this.#kept = undefined; return 'idle' }
+    if (layout.state === 'open' || layout.state === 'closing' || !await this.#isFirst(layout, wait)) {
+      this.#trouble = this.#kept = this.#vainSinceMs = undefined
+      return 'idle'
+    }
     const isMoving = layout.state === 'changing' || this.#wanted.name !== ''
     if (clock.monotonicMs() - this.#lookedMs < (isMoving ? layoutKeeperLimits.everyMsWhileChanging : layoutKeeperLimits.everyMs)) return 'idle'
     this.#lookedMs = clock.monotonicMs()
+    this.#vainSinceMs ??= clock.monotonicMs()
     await this.#look(layout, wait)
+    this.#vainSinceMs = undefined
     return 'busy'
   }
 
@@ -106,15 +121,19 @@ export class LayoutKeeper {
     return false
   }
 
-  /** Who answers this node and too few others can change nothing, and all that come behind would wait for it. */
+  /** Who is connected to this node and can do nothing, for it reaches too few others or its disk hangs: all that come behind would wait for it. */
   async #isCutOff (peer: PeerId, layout: Layout, wait: { signal?: AbortSignal }): Promise<boolean> {
     const { ask, clock } = this.#parts
+    const { cutOffMs } = layoutKeeperLimits
     const known = this.#cutOff.get(peer)
-    if (known !== undefined && clock.monotonicMs() - known.askedMs < layoutKeeperLimits.cutOffMs) return known.is
-    const answer = await ask(peer, { kind: 'progress' }, wait).catch(() => { wait.signal?.throwIfAborted() }) // what it does not say is not held against it
-    const away = answer?.kind === 'progress' ? new Set(answer.away.filter(({ seconds }) => seconds * 1000 >= layoutKeeperLimits.cutOffMs).map(({ peer: one }) => peerIdOf(one))) : new Set<PeerId>()
-    const is = !isMajority({ version: layout.version, groups: [layout, ...layout.next === undefined ? [] : [layout.next]].map(allVotersOf) }, (voter) => !away.has(voter))
-    this.#cutOff.set(peer, { is, askedMs: clock.monotonicMs() })
+    if (known !== undefined && clock.monotonicMs() - known.askedMs < cutOffMs) return known.is
+    const askedMs = clock.monotonicMs()
+    const answer = await ask(peer, { kind: 'progress' }, wait).catch(() => { wait.signal?.throwIfAborted() }) // that it does not answer once is not held against it
+    const silentSinceMs = answer === undefined ? known?.silentSinceMs ?? askedMs : undefined
+    const away = answer?.kind === 'progress' ? new Set(answer.away.filter(({ seconds }) => seconds * 1000 >= cutOffMs).map(({ peer: one }) => peerIdOf(one))) : new Set<PeerId>()
+    const isSilent = silentSinceMs !== undefined && askedMs - silentSinceMs >= cutOffMs
+    const is = isSilent || away.has(peer) || !isMajority({ version: layout.version, groups: [layout, ...layout.next === undefined ? [] : [layout.next]].map(allVotersOf) }, (voter) => !away.has(voter))
+    this.#cutOff.set(peer, { is, askedMs: clock.monotonicMs(), silentSinceMs })
     return is
   }
 
@@ -141,10 +160,10 @@ export class LayoutKeeper {
       const late = this.#late(layout, layout.next, voters, evicted)
       this.#trouble = late.length === 0 ? undefined : `the layout changes, and waits for ${late.join(', ')} to take over`
       // of what was lost since the change began nothing comes back under its version
-      const lost = late.reduce((sum, peer) => sum + (voters.get(peer)?.lost ?? 0), 0)
+      const forgetful = new Map([...voters].filter(([peer]) => late.includes(peer)))
       if (late.length === 0) await this.#propose(layout, changed, 'all has been taken over', wait)
-      else if (lost > 0 && this.#isRestoringDue(lost)) await this.#propose(layout, (current) => changing(current, wanted), 'memory of rows was lost while it was taken over', wait)
-    } else if (this.#isRestoringDue([...voters.values()].reduce((sum, { lost }) => sum + lost, 0))) {
+      else if (this.#isRestoringDue(forgetful)) await this.#propose(layout, (current) => changing(current, wanted), 'memory of rows was lost while it was taken over', wait)
+    } else if (this.#isRestoringDue(voters)) {
       await this.#propose(layout, (current) => changing(current, wanted), 'memory of rows that was lost is to be taken over', wait)
     }
   }
@@ -156,15 +175,29 @@ export class LayoutKeeper {
     if (late.length === 0) await this.#propose(layout, changed, 'what survived the loss of a majority has been put together', wait)
   }
 
-  /** Who has forgotten something is given it back by a change; one that gives nothing back is not made again and again. */
-  #isRestoringDue (lost: number): boolean {
-    const { restoringMs, longestRestoringMs } = layoutKeeperLimits
+  /**
+   * Who has forgotten something is given it back by a change; one that gives nothing back is not made again and again. Each voter by itself: one that says for ever that it has lost something, or now and
+   * then, would else have those wait that have.
+   */
+  #isRestoringDue (voters: ReadonlyMap<PeerId, Pick<VoterProgress, 'lost' | 'remaining'>>): boolean {
+    const { restoringMs, longestRestoringMs, leastRestoredShare, againFactor } = layoutKeeperLimits
     const nowMs = this.#parts.clock.monotonicMs()
-    if (lost === 0) this.#restoring = { atMs: -Infinity, lost: 0, restMs: 0 }
-    const before = this.#restoring
-    if (lost === 0 || nowMs - before.atMs < before.restMs) return false
-    const isVain = before.restMs > 0 && lost >= before.lost
-    this.#restoring = { atMs: nowMs, lost, restMs: isVain ? Math.min(2 * before.restMs, longestRestoringMs) : restoringMs }
+    for (const [peer, { lost, remaining }] of voters) {
+      const before = this.#restoring.get(peer)
+      if (lost + remaining === 0 && before !== undefined) this.#restoring.set(peer, { ...before, hasAllBack: true })
+    }
+    const due = [...voters].filter(([peer, { lost }]) => {
+      const before = this.#restoring.get(peer)
+      return lost > 0 && (before === undefined || nowMs - before.atMs >= before.restMs)
+    })
+    if (due.length === 0 || nowMs - this.#restoringMs < restoringMs) return false
+    this.#restoringMs = nowMs
+    for (const [peer, { lost }] of due) {
+      const known = this.#restoring.get(peer)
+      const before = known !== undefined && nowMs - known.atMs < known.restMs + longestRestoringMs ? known : undefined
+      const factor = before?.hasAllBack === true ? againFactor : before !== undefined && lost > before.lost * (1 - leastRestoredShare) ? 2 : 1
+      this.#restoring.set(peer, { atMs: nowMs, lost, restMs: Math.min(factor * (before?.restMs ?? restoringMs), longestRestoringMs), hasAllBack: false })
+    }
     return true
   }
 

@@ -39,6 +39,8 @@ export interface TableEngineParts {
   /** Undefined: a node without keys, which lists nothing and proposes nothing. */
   readonly index: ListingIndex | undefined
   readonly absence: Absence
+  /** For how long this node, where it keeps the layout, has managed to do nothing for it. Default: it has. */
+  readonly vainMs?: () => number
   /** Told of each row that this replica saves, as it is on disk then. */
   readonly saved: (row: OpenedRow) => void
   /** Undefined: the index has all rows. */
@@ -146,9 +148,10 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
   }
 }
 
-/** What this voter tells whoever keeps the layout: how much it has still to take over, has lost, and whom it misses. */
-function progressOf ({ self, state, absence }: TableEngineParts, handOver: HandOver): VoterProgress {
+/** What this voter tells whoever keeps the layout: how much it has still to take over, has lost, and whom it misses; itself too, where it should keep the layout and cannot. */
+function progressOf ({ self, state, absence, vainMs = () => 0 }: TableEngineParts, handOver: HandOver): VoterProgress {
   const { partitions, lost } = handOver.remaining()
   const away = absence.of(new Set([...state.layout.members, ...state.layout.next?.members ?? []].map(({ peerId }) => peerId).filter((peer) => peer !== self)))
-  return { remaining: partitions, lost, away: [...away].map(([peer, seconds]) => ({ peer: keyOf(peer), seconds })) }
+  const vainSeconds = Math.floor(vainMs() / 1000)
+  return { remaining: partitions, lost, away: [...away, ...vainSeconds > 0 ? [[self, vainSeconds] as const] : []].map(([peer, seconds]) => ({ peer: keyOf(peer), seconds })) }
 }

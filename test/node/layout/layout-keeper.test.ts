@@ -45,14 +45,14 @@ describe('the layout should have', () => {
 
 describe('a keeper', () => {
   /** How many changes of the layout it begins for memory that a voter says it has lost, in so many minutes; each is over at once, and gives back what `left` says. */
-  async function changesIn (minutes: number, left: (changes: number) => number): Promise<number> {
+  async function changesIn (minutes: number, left: (changes: number, told: { readonly peer: PeerId, readonly nowMs: number }) => number): Promise<number> {
     let [current, nowMs, changes] = [layout, 0, 0]
     const clock = { monotonicMs: () => nowMs } as unknown as Clock
     const keeper = new LayoutKeeper({
       self: [...layout.members].map(({ peerId }) => peerId).toSorted()[0] as PeerId, clock, evictAfterMs: 3_600_000,
       state: { get layout () { return current }, belongs: () => true, isMember: () => true, adoptLayout: async (encoded) => { current = parseLayout(encoded) } },
       registers: { change: async (_: unknown, change: (value: Uint8Array) => { value: Uint8Array, result: unknown }) => change(encodeLayout(current)).result } as unknown as Registers,
-      ask: async (_, question) => question.kind === 'progress' ? { kind: 'progress', remaining: 0, lost: left(changes), away: [] } : { kind: 'digests', digests: [] },
+      ask: async (peer, question) => question.kind === 'progress' ? { kind: 'progress', remaining: 0, lost: left(changes, { peer, nowMs }), away: [] } : { kind: 'digests', digests: [] },
       memberRows: async () => names.map((name) => row(name)), reachable: () => new Set(names.map(peerNamed)), storeOf: () => undefined,
       onChange: (_, why) => { if (why.startsWith('memory')) changes++ },
     })
@@ -67,6 +67,24 @@ describe('a keeper', () => {
     const changes = await changesIn(60, () => 100)
     expect(changes).toBeGreaterThan(4)
     expect(changes).toBeLessThan(10)
+  })
+  test('does not have it change time after time for one that says now that it has lost some, and now that it has not', async () => {
+    expect(await changesIn(40, (_, { peer, nowMs }) => peer === peerNamed('bob') && nowMs % 7000 < 3500 ? 1 : 0)).toBeLessThan(15)
+  })
+  test('nor for one that says each time that it has lost a little less', async () => {
+    expect(await changesIn(40, (changes, { peer }) => peer === peerNamed('bob') ? 4000 - changes : 0)).toBeLessThan(10)
+  })
+  test('does not have one wait that has lost something, where another says for ever that it has', async () => {
+    const lossMs = 80 * 60_000
+    let [before, broughtMs]: [number | undefined, number | undefined] = [undefined, undefined]
+    await changesIn(82, (changes, { peer, nowMs }) => {
+      if (peer === peerNamed('bob')) return 1
+      if (peer !== peerNamed('carol') || nowMs < lossMs) return 0
+      before ??= changes
+      if (changes > before) broughtMs ??= nowMs
+      return changes > before ? 0 : 50
+    })
+    expect((broughtMs ?? Infinity) - lossMs).toBeLessThan(60_000)
   })
 })
 
@@ -91,6 +109,51 @@ describe('a keeper that does not come first', () => {
   test('leaves it to one that reaches a majority, though not all', async () => { expect(await moves(behind.slice(1))).toBe(false) })
   test('leaves it to one that has just begun, and has met nobody yet', async () => { expect(await moves(behind, 3)).toBe(false) })
   test('moves where the first reaches too few to change anything', async () => { expect(await moves(behind)).toBe(true) })
+  test('moves where the first says that it has managed to do nothing', async () => { expect(await moves(names.filter((name) => !behind.includes(name)))).toBe(true) })
+
+  /** Whether it leaves out who drains, where the first answers whoever greets it, and no question. */
+  async function movesWhereSilent (isSilent: (nowMs: number) => boolean): Promise<boolean> {
+    const [first, second] = names.map(peerNamed).toSorted() as [PeerId, PeerId]
+    let [current, nowMs] = [layout, 0]
+    const keeper = new LayoutKeeper({
+      self: second, clock: { monotonicMs: () => nowMs } as unknown as Clock, evictAfterMs: 3_600_000,
+      state: { get layout () { return current }, belongs: () => true, isMember: () => true, adoptLayout: async (encoded) => { current = parseLayout(encoded) } },
+      registers: { change: async (_: unknown, change: (value: Uint8Array) => { value: Uint8Array, result: unknown }) => change(encodeLayout(current)).result } as unknown as Registers,
+      ask: async (peer, question) => {
+        if (peer === first && isSilent(nowMs)) throw new Error('no answer in time')
+        return question.kind === 'progress' ? { kind: 'progress', remaining: 0, lost: 0, away: [] } : { kind: 'digests', digests: [] }
+      },
+      memberRows: async () => names.map((name) => row(name, peerNamed(name) === first ? { isDraining: true } : {})), reachable: () => new Set(names.map(peerNamed)), storeOf: () => undefined, onChange: () => {},
+    })
+    for (; nowMs < 60_000; nowMs += 500) await keeper.step()
+    return current.version > layout.version
+  }
+  test('moves where the first tells nothing any more, as one whose disk takes no newer layout', async () => { expect(await movesWhereSilent(() => true)).toBe(true) })
+  test('leaves it to one that has once not answered in time', async () => { expect(await movesWhereSilent((nowMs) => nowMs < 10_000)).toBe(false) })
+})
+
+describe('a keeper that comes first', () => {
+  /** For how long it says to have managed nothing, half a minute later. */
+  async function vainAfter (memberRows: () => Promise<readonly MemberRow[]>): Promise<number> {
+    let nowMs = 0
+    const keeper = new LayoutKeeper({
+      self: [...layout.members].map(({ peerId }) => peerId).toSorted()[0] as PeerId, clock: { monotonicMs: () => nowMs } as unknown as Clock, evictAfterMs: 3_600_000,
+      state: { layout, belongs: () => true, isMember: () => true, adoptLayout: async () => {} }, registers: {} as unknown as Registers,
+      ask: async (_, question) => question.kind === 'progress' ? { kind: 'progress', remaining: 0, lost: 0, away: [] } : { kind: 'digests', digests: [] },
+      memberRows, reachable: () => new Set(names.map(peerNamed)), storeOf: () => undefined, onChange: () => {},
+    })
+    let isUnderWay = false
+    for (; nowMs < 30_000; nowMs += 500) {
+      if (!isUnderWay) { isUnderWay = true; void keeper.step().catch(() => {}).then(() => { isUnderWay = false }) }
+      await new Promise((resolve) => { setImmediate(resolve) })
+    }
+    return keeper.vainMs
+  }
+  test('knows for how long its looks have failed, or not come to an end', async () => {
+    expect(await vainAfter(async () => { throw new Error('the disk is full') })).toBeGreaterThan(20_000)
+    expect(await vainAfter(async () => new Promise(() => {}))).toBeGreaterThan(20_000)
+    expect(await vainAfter(async () => names.map((name) => row(name)))).toBe(0)
+  })
 })
 
 describe('a keeper, where one of three has lost what it remembered', () => {
