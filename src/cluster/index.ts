@@ -3,7 +3,7 @@ export { type Certificate, certificateLimits, encodeCertificate, encodeStatement
 export { type BucketNeed, changePlan, type ChangePlan, type ChangePlanRequest, type PlannedNode, type ToldHoldings } from './change-plan.ts'
 export { adminsOf, encodeEra, type Era, eraAfter, type EraChange, eraLimits, eraOf, eraPartOf, invitesSince, isByAuthority, isEraByRight, isListed, isSameEra, mayFollow, mergedEra, newestEpochOf, parseEra, readEra, statementsOfEra, writeEra } from './era.ts'
 export { allVotersOf, type Assignment, assigned, blockHoldersOf, changed, changing, checkLayoutMembers, closing, fittingMembers, isSuccessor, type Layout, type LayoutMember, openLayout, replicasOf, settled } from './layout.ts'
-export { encodeLayout, layoutLimits, parseLayout } from './layout-codec.ts'
+export { encodeLayout, layoutLimits, parseLayout, versionOfLayout } from './layout-codec.ts'
 export { clusterRowKeys, describeMember, encodeInviteRow, encodeMemberRow, type InviteRow, layoutMemberOf, type MemberDescription, memberLimits, type MemberRow, parseInviteRow, parseMemberRow } from './member.ts'
 export { declaredBy, isDeclaredByRight, lostOf, recovering, type Recovery, recoveryLimits, survivingReplicasOf, survivorsOf } from './recovery.ts'
 export { type AdminStatement, type EraBody, type EraStatement, hashOfStatement, type InviteBody, type InviteStatement, type MemberBody, type MemberStatement, nameOfRole, parseStatement, parseStatementOf, type Role, type RoleName, roles, signStatement, type Statement, type StatementBody, statementLimits } from './statement.ts'

@@ -90,6 +90,13 @@ export function parseLayout (bytes: Uint8Array): Layout {
   return layout
 }
 
+/** Which version an encoded layout is, and nothing else of it: to make the tables of one that changes takes seconds, and whoever tells of one may have made it up. @throws MalformedBytes */
+export function versionOfLayout (bytes: Uint8Array): bigint {
+  const reader = new ByteReader(bytes)
+  headOf(reader)
+  return reader.u64()
+}
+
 function readAbandoned (reader: ByteReader, present: Assignment, algorithm: AssignmentAlgorithm): readonly Assignment[] {
   const count = reader.u8()
   if (count > recoveryLimits.maxAbandoned) throw new MalformedBytes(`${count} layouts that do not follow`)

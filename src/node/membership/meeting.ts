@@ -54,10 +54,11 @@ export function meetingOf ({ files, state, positions, unknown, givenUp, network,
     // who is not in it has no more to say here
     risen: () => { log.info({ era: state.era.number, left: endSessions({ state, greetings: greetings.all, network: network(), warn }) }, 'an era has begun') },
   })
+  const guard = layoutGuard(state, peers)
   const sources = membershipSources({ state, eras, registers, unknown })
   const greetings: Greetings = new Greetings({
     state, clock, positions, network, hello: () => hello, log, warn,
-    adoptLayout: async (version, from) => layoutGuard(state, peers).adopt(version, from),
+    adoptLayout: async (version, from) => guard.adopt(version, from),
     saveKnown: async () => writeKnownPeers(files, network().known),
     readMemberRow: async (key) => sources.memberRowHash(key),
   })

@@ -2,7 +2,7 @@ import { equals, MalformedBytes } from '../../base/bytes.ts'
 import { Corrupt, Unavailable } from '../../base/errors.ts'
 import { keyOf, type PeerId, peerIdOf } from '../../base/peer-id.ts'
 import { clearRowKey } from '../../cluster/clear-row.ts'
-import { allVotersOf, type Assignment, type Certificate, clusterRowKeys, describeMember, encodeLayout, encodeMemberRow, type Era, hashOfStatement, isEraByRight, type Layout, parseEra, parseInviteRow, parseLayout, parseMemberRow, replicasOf, survivorsOf, verdictOf } from '../../cluster/index.ts'
+import { allVotersOf, type Assignment, type Certificate, clusterRowKeys, describeMember, encodeLayout, encodeMemberRow, type Era, hashOfStatement, isEraByRight, type Layout, parseEra, parseInviteRow, parseLayout, parseMemberRow, replicasOf, survivorsOf, verdictOf, versionOfLayout } from '../../cluster/index.ts'
 import { clearPartition } from '../../tables/clear-rows.ts'
 import type { RowCodecParts } from '../../tables/codec.ts'
 import { type Electorate, votersBy } from '../../tables/electorate.ts'
@@ -41,24 +41,42 @@ export function acceptorsBy (state: ClusterState, self: PeerId, voters: Voters =
   }
 }
 
-/** The layout that messages must name. One that a peer names and this node does not know is asked of that peer, checked, and on disk before any answer. */
-export function layoutGuard (state: ClusterState, peers: () => TablePeers): LayoutGuard {
-  return {
+/**
+ * The layout that messages must name. One that a peer names and this node does not know is asked of that peer, checked, and on disk before any answer. Members are believed: who holds the data key
+ * could do worse. What others say is asked of the members, one question at a time however many messages say it.
+ */
+export function layoutGuard (state: ClusterState, peers: () => TablePeers): LayoutGuard & { heard (encoded: Uint8Array, from: PeerId): Promise<void> } {
+  const asking = new Map<PeerId, Promise<void>>()
+  const ask = async (version: bigint, from: PeerId): Promise<void> => {
+    const members = [from, ...peers().reachable()].filter((peer) => state.isMember(peer))
+    for (const peer of new Set(members)) {
+      if (state.layout.version >= version) return
+      // a question under the old layout is answered with the new one
+      const answer = await peers().ask(peer, { version: state.layout.version, kind: 'digest', partitions: [] }, {}).catch((error: unknown) => { if (peer === from) throw error })
+      if (answer?.kind === 'staleLayout') await state.adoptLayout(answer.layout, { isChosen: true })
+    }
+  }
+  const asked = async (version: bigint, from: PeerId): Promise<void> => {
+    const begun = asking.get(from) ?? ask(version, from).finally(() => { asking.delete(from) })
+    asking.set(from, begun)
+    await begun
+  }
+  const guard: ReturnType<typeof layoutGuard> = {
     get version () { return state.layout.version },
     get isChanging () { return state.layout.next !== undefined },
     encoded: () => state.encodedLayout,
     async adopt (version, from) {
-      // members are believed: who holds the data key could do worse. What others say is asked of a member
-      const members = [from, ...peers().reachable()].filter((peer) => state.isMember(peer))
-      for (const peer of new Set(members)) {
-        if (state.layout.version >= version) return
-        // a question under the old layout is answered with the new one
-        const answer = await peers().ask(peer, { version: state.layout.version, kind: 'digest', partitions: [] }, {}).catch((error: unknown) => { if (peer === from) throw error })
-        if (answer?.kind === 'staleLayout') await state.adoptLayout(answer.layout, { isChosen: true })
-      }
+      await asked(version, from)
+      // what was under way may have been for a lower one
+      if (state.layout.version < version) await asked(version, from)
       if (state.layout.version < version) throw new Unavailable(`layout ${version} could not be had from ${from}`)
     },
+    async heard (encoded, from) {
+      const version = versionOfLayout(encoded)
+      if (version > state.layout.version) await guard.adopt(version, from)
+    },
   }
+  return guard
 }
 
 /**

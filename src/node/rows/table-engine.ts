@@ -2,7 +2,6 @@ import { partitionOf } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { keyOf, type PeerId } from '../../base/peer-id.ts'
 import type { Random } from '../../base/random.ts'
-import { parseLayout } from '../../cluster/index.ts'
 import type { Network } from '../../network/libp2p-network.ts'
 import { describeRow } from '../../objects/index.ts'
 import { tablePeers } from '../../protocols/table.ts'
@@ -96,10 +95,7 @@ export function tableEngine (parts: TableEngineParts): TableEngine {
   const registers = closingRegisters(registersOver({
     isLister: (peer) => state.isMember(peer),
     self, peers, replica, counters: rows, voters, codec, describe, clock, random, late,
-    adoptLayout: async (encoded, from) => {
-      const { version } = parseLayout(encoded)
-      if (version > state.layout.version) await guard.adopt(version, from)
-    },
+    adoptLayout: async (encoded, from) => guard.heard(encoded, from),
   }), state)
   const handOver: HandOver = new HandOver({
     self, store: rows, replica, codec, takeover: () => takeovers.of(state.layout), whileAt: async (version, act) => state.whileAt(version, act),

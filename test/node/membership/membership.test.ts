@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { utf8 } from '../../../src/base/bytes.ts'
 import { Corrupt } from '../../../src/base/errors.ts'
+import type { PeerId } from '../../../src/base/peer-id.ts'
 import { clearRowKey } from '../../../src/cluster/clear-row.ts'
-import { type AdminStatement, closing, clusterRowKeys, declaredBy, encodeEra, encodeInviteRow, encodeLayout, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, type Layout, type MemberRow, type MemberStatement, openLayout, recovering, settled } from '../../../src/cluster/index.ts'
+import { type AdminStatement, changing, closing, clusterRowKeys, declaredBy, encodeEra, encodeInviteRow, encodeLayout, encodeMemberRow, type Era, hashOfStatement, type InviteStatement, type Layout, type MemberRow, type MemberStatement, openLayout, recovering, roles, settled } from '../../../src/cluster/index.ts'
 import { memoryFiles } from '../../../src/disk/memory-files.ts'
-import { clearRowRule, clusterAddress, memberRowHash, votersIn } from '../../../src/node/membership/membership.ts'
+import { clearRowRule, clusterAddress, layoutGuard, memberRowHash, votersIn } from '../../../src/node/membership/membership.ts'
 import { type ClusterFacts, ClusterState } from '../../../src/node/state.ts'
 import { clearPartition } from '../../../src/tables/clear-rows.ts'
 import { encodeEnvelope } from '../../../src/tables/envelope.ts'
@@ -38,6 +39,52 @@ describe('who decides', () => {
     expect(groups.slice(0, -1).flat().toSorted()).toEqual(left.map(({ peerId }) => peerId).toSorted())
     expect(groups.slice(0, -1).every((group) => group.length === 1)).toBe(true)
     expect(groups.at(-1)?.toSorted()).toEqual(left.map(({ peerId }) => peerId).toSorted())
+  })
+})
+
+describe('a newer layout', () => {
+  const names = ['founder', 'bob', 'carol']
+  const layout = settled(closing(openLayout(layoutMember('founder'))), [...names, 'wit'].map((name) => layoutMember(name)))
+  const newer = changing(layout, names.map((name) => layoutMember(name)))
+  const wit = peerNamed('wit')
+
+  /** The guard of carol, and how many questions it has asked of whom; members tell of `told`, the witness of what it likes. */
+  async function guarded (told: Layout): Promise<{ guard: ReturnType<typeof layoutGuard>, state: ClusterState, asked: PeerId[] }> {
+    const members = names.map((name) => cluster.member(name))
+    const rows = [...members.map((member) => rowOf(member)), rowOf(cluster.member('wit', { role: roles.witness }))]
+    const era = cluster.era(1, rows.map(({ certificate: { member } }) => member))
+    const state = new ClusterState(memoryFiles(), { clusterId: cluster.clusterId, authority: cluster.authority, certificate: certificateOf(cluster.member('carol')), era, layout, members: rows })
+    const asked: PeerId[] = []
+    const guard = layoutGuard(state, () => ({
+      reachable: () => new Set(['founder', 'bob'].map(peerNamed).concat(wit)),
+      async ask (peer, { version }) {
+        asked.push(peer)
+        await new Promise((resolve) => { setImmediate(resolve) })
+        return told.version > version ? { kind: 'staleLayout', layout: encodeLayout(told) } : { kind: 'digests', digests: [] }
+      },
+    }))
+    return { guard, state, asked }
+  }
+
+  test('is had from a member, whoever names it', async () => {
+    const { guard, state, asked } = await guarded(newer)
+    await guard.adopt(newer.version, wit)
+    expect(state.layout.version).toBe(newer.version)
+    expect(asked).not.toContain(wit)
+  })
+  test('that there is not, and a node without keys names with each of many messages, costs each member a question at a time', async () => {
+    const { guard, asked } = await guarded(layout)
+    const outcomes = await Promise.allSettled(Array.from({ length: 200 }, async (_, i) => guard.adopt(BigInt(1000 + i), wit)))
+    expect(outcomes.every(({ status }) => status === 'rejected')).toBe(true)
+    expect(asked.length).toBeLessThan(10)
+  })
+  test('is not read as a node without keys tells it, for to make its tables takes seconds: only which version it is', async () => {
+    const { guard, state, asked } = await guarded(newer)
+    const head = encodeLayout(newer).subarray(0, 40)
+    await guard.heard(head, wit)
+    expect(state.layout.version).toBe(newer.version)
+    expect(asked).not.toContain(wit)
+    await guard.heard(head, wit)
   })
 })
 
