@@ -1,6 +1,7 @@
 import { equals, fromHex, hexOf } from '../base/bytes.ts'
-import { Corrupt, Unavailable, UnknownOutcome } from '../base/errors.ts'
+import { Unavailable, UnknownOutcome } from '../base/errors.ts'
 import { type RowAddress, tables } from '../tables/index.ts'
+import { VersionLost } from './errors.ts'
 import { archived, type Details, type Moved } from './versions/history.ts'
 import { checkKey } from './names.ts'
 import { decodeObjectRow, emptyRow, encodeObjectRow, isVacant, keptOf, type KeptVersion, type ObjectRow, withoutOrphans } from './object-row.ts'
@@ -30,7 +31,7 @@ export type KnownDetails = (kept: KeptVersion) => VersionRow | undefined
 export const objectAddress = ({ bucketId, key }: ObjectPlace): RowAddress => ({ table: tables.objects, scope: fromHex(bucketId), key: checkKey(key) })
 export const versionAddress = ({ bucketId, key }: ObjectPlace, version: Pick<KeptVersion, 'sequence' | 'salt'>): RowAddress => ({ table: tables.versions, scope: fromHex(bucketId), key: versionRowKey(key, version) })
 
-/** `decide` may be asked several times; what it throws is told once what it saw is chosen. @throws Unavailable, UnknownOutcome, Corrupt */
+/** `decide` may be asked several times; what it throws is told once what it saw is chosen. @throws Unavailable, UnknownOutcome, VersionLost */
 export async function changeObject<T> (parts: Pick<ObjectParts, 'registers' | 'warn'>, place: ObjectPlace, decide: (row: ObjectRow, details: KnownDetails) => ObjectStep<T>, wait: { signal?: AbortSignal } = {}): Promise<T> {
   const fresh = emptyRow({ bucketId: fromHex(place.bucketId), key: place.key })
   const known = new Map<string, { edition: number, details: VersionRow }>()
@@ -138,12 +139,12 @@ async function isCurrent (registers: ObjectParts['registers'], place: ObjectPlac
 
 export const nextEdition = (edition: number): number => (edition + 1) % 2 ** 16
 
-/** Undefined: it has been removed since it was seen in the object's row. @throws Corrupt: the details of a version that lives are missing */
+/** Undefined: it has been removed since it was seen in the object's row. @throws VersionLost */
 export async function detailsOf ({ registers }: Pick<ObjectParts, 'registers'>, place: ObjectPlace, kept: KeptVersion, wait: { signal?: AbortSignal }): Promise<VersionRow | undefined> {
   const value = await registers.read(versionAddress(place, kept), wait)
   if (value !== undefined) return decodeVersionRow(value)
   const row = await registers.read(objectAddress(place), wait)
-  if (row !== undefined && keptOf(decodeObjectRow(row)).some((other) => isSameVersion(other, kept))) throw new Corrupt(`the row of a version of "${place.key}" is missing`)
+  if (row !== undefined && keptOf(decodeObjectRow(row)).some((other) => isSameVersion(other, kept))) throw new VersionLost(place.key)
   return undefined
 }
 

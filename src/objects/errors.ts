@@ -1,4 +1,4 @@
-import { Conflict, InvalidInput, NotFound, Refused, StoreFull, Unavailable } from '../base/errors.ts'
+import { Conflict, Corrupt, InvalidInput, NotFound, Refused, StoreFull, Unavailable } from '../base/errors.ts'
 import type { DigestAlgorithm } from './index.ts'
 
 /** What came is not what was announced: damaged on its way, or announced wrongly. Nothing was stored. */
@@ -59,6 +59,12 @@ export class DeletedObject extends NotFound {
     this.isNullVersion = isNullVersion
     this.wasNamed = wasNamed
   }
+}
+
+/** What stands beside a version that its object's row names is gone, as after the loss of a majority: it cannot be read, nor removed, for it may be locked. */
+export class VersionLost extends Corrupt {
+  override name = 'VersionLost'
+  constructor (key: string) { super(`the row of a version of "${key}" is missing`) }
 }
 
 /** The version is held, or its retention has not ended. */

@@ -252,7 +252,11 @@ export interface ListVersionsOptions {
 export interface VersionPage {
   /** Attributes as in `ObjectPage`. */
   readonly versions: ReadonlyArray<ObjectInfo & { readonly isLatest: boolean, readonly isDeleteMarker: boolean }>
+  /** Versions that their objects' rows name, and of which nothing else is there, as after the loss of a majority. Undefined: none. */
+  readonly lost?: ReadonlyArray<LostVersion>
   readonly prefixes: readonly string[]
   /** Pass as `after`; undefined: nothing more. */
   readonly next: { readonly key: string, readonly versionId?: string } | undefined
 }
+
+export interface LostVersion { readonly key: string, readonly versionId: string }

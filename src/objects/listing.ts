@@ -31,10 +31,10 @@ export function checkLimit (limit: number): void {
   if (!Number.isInteger(limit) || limit < 1 || limit > listLimits.maxPage) throw new InvalidInput('limit', `a page has 1-${listLimits.maxPage} entries, not ${limit}`)
 }
 
-/** Of objects, and of versions that are kept. */
+/** Of objects, and of versions that are kept, be they lost. */
 export async function isEmpty (parts: ObjectParts, bucket: BucketRow, { signal }: { signal?: AbortSignal }): Promise<boolean> {
   const { objects } = await listObjects(parts, bucket, { limit: 1, signal })
   if (objects.length > 0 || bucket.settings?.versioning === undefined) return objects.length === 0
-  const { versions } = await listVersions(parts, bucket, { limit: 1, signal })
-  return versions.length === 0
+  const { versions, lost } = await listVersions(parts, bucket, { limit: 1, signal })
+  return versions.length === 0 && lost === undefined
 }

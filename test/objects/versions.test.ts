@@ -1,10 +1,11 @@
 import { describe, expect, test, vi } from 'vitest'
 import { concat, hexOf, utf8 } from '../../src/base/bytes.ts'
 import { Conflict, InvalidInput, NotFound, Refused, Unavailable } from '../../src/base/errors.ts'
-import { objectAddress } from '../../src/objects/change-object.ts'
+import { objectAddress, versionAddress } from '../../src/objects/change-object.ts'
 import { commitLimits } from '../../src/objects/commit.ts'
 import { DeletedObject, LockedVersion, type Objects, objectStore, QuotaExceeded, type SettingsChange, type VersionPage } from '../../src/objects/index.ts'
 import { encodeObjectRow, objectRowLimits, withoutPending } from '../../src/objects/object-row.ts'
+import { decodeVersionRow, type VersionRow } from '../../src/objects/versions/version-row.ts'
 import { tables } from '../../src/tables/index.ts'
 import { objectWorld } from '../support/object-parts.ts'
 import { registersWith } from '../support/other-registers.ts'
@@ -616,5 +617,43 @@ describe('attributes of a version', () => {
     } }) })
     await changing.setAttributes({ ...target, versionId }, { tags: [['a', 'b']] })
     expect((await store.head(target, { versionId })).attributes.tags).toEqual([['a', 'b']])
+  })
+})
+
+describe('a version that its object names, and whose own row is lost, as after the loss of a majority', () => {
+  const elsewhere = { bucket: 'photos', key: 'l' }
+  /** Three versions of `k`, of which the one in the midst is lost, and one of another key. */
+  async function lostIn () {
+    const { world, store } = await worldOf()
+    const infos = [await put(store, large(1)), await put(store, large(2)), await put(store, 'three')]
+    await store.put(elsewhere, bytesOf('four'))
+    const rows = world.registers.valuesOf(tables.versions).map(decodeVersionRow)
+    const lost = rows.find(({ version }) => hexOf(version.id) === infos[1]?.versionId) as VersionRow
+    world.registers.erase(versionAddress({ bucketId: hexOf(lost.bucketId), key: 'k' }, lost.version))
+    return { store, lost: [{ key: 'k', versionId: infos[1]?.versionId }] }
+  }
+
+  test('is said to be lost by a listing, and keeps nothing else from being listed (of its bucket nothing could be)', async () => {
+    const { store, lost } = await lostIn()
+    const page = await store.listVersions('photos')
+    expect(shown(page)).toEqual(['k 5 latest', 'k 34', 'l 4 latest'])
+    expect(page.lost).toEqual(lost)
+    const pages: VersionPage[] = []
+    for (let after: VersionPage['next'], more = true; more; more = after !== undefined) {
+      const one = await store.listVersions('photos', { limit: 1, after })
+      pages.push(one)
+      after = one.next
+    }
+    expect(pages.flatMap(shown)).toEqual(shown(page))
+    expect(pages.flatMap((one) => one.lost ?? [])).toEqual(lost)
+    await expect(store.get(target, { versionId: lost[0]?.versionId })).rejects.toThrow('missing')
+  })
+
+  test('is not removed, for it may be locked, nor is its bucket', async () => {
+    const { store, lost } = await lostIn()
+    await expect(store.remove(target, { versionId: lost[0]?.versionId })).rejects.toThrow('missing')
+    await store.remove(elsewhere, { versionId: (await store.head(elsewhere)).versionId })
+    for (const versionId of idsIn(await store.listVersions('photos')).toReversed()) await store.remove(target, { versionId }).catch(() => {})
+    await expect(store.removeBucket('photos')).rejects.toThrow('not empty')
   })
 })

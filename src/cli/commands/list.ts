@@ -39,8 +39,9 @@ export async function ls (path: string | undefined, options: GivenOptions): Prom
 /** Of a key the newest first. What is older than a delete marker is what was deleted: "dfs get --version-id" still reads it. */
 async function listVersions (context: CommandContext, bucket: string, query: { readonly prefix: string, readonly delimiter?: string }): Promise<void> {
   let isEmpty = true
-  for await (const { versions, prefixes } of versionPages(context, bucket, query)) {
-    if (versions.length + prefixes.length > 0) isEmpty = false
+  for await (const { versions, prefixes, lost = [] } of versionPages(context, bucket, query)) {
+    if (versions.length + prefixes.length + lost.length > 0) isEmpty = false
+    for (const { key, versionId } of lost) context.output.warn(`version ${versionId} of "${key}" is lost`)
     if (context.output.isJson) {
       for (const name of prefixes) context.output.fact({ prefix: name }, '')
       for (const version of versions) context.output.fact(version, '')

@@ -1,7 +1,7 @@
 import { type Clock, deadline } from '../../base/clock.ts'
 import { Corrupt, DfsError, NotFound } from '../../base/errors.ts'
 import type { VerifiedObject, VerifyCounts, VerifyEvent, VerifyOptions } from '../../node.ts'
-import { type Bucket, type ListVersionsOptions, type ObjectInfo, type Objects, redundancyOf } from '../../objects/index.ts'
+import { type Bucket, type ListVersionsOptions, type LostVersion, type ObjectInfo, type Objects, redundancyOf } from '../../objects/index.ts'
 import type { Replication } from '../../replication/index.ts'
 import { CopyCount, type CopyCountParts, type NotedBlock } from './copy-count.ts'
 
@@ -33,7 +33,7 @@ export async function * verifyObjects (parts: VerifyParts, { bucket, prefix = ''
   const total = { objects: 0, bytes: 0 }
   for (const one of buckets) {
     for await (const info of listed(objects, { bucket: one, prefix, signal })) {
-      if (info instanceof Corrupt) continue
+      if (!('sizeBytes' in info)) continue
       total.objects++
       total.bytes += info.sizeBytes
     }
@@ -56,9 +56,9 @@ export async function * verifyObjects (parts: VerifyParts, { bucket, prefix = ''
   }
   for (const one of buckets) {
     for await (const info of listed(objects, { bucket: one, prefix, signal })) {
-      if (info instanceof Corrupt) {
+      if (!('sizeBytes' in info)) {
         sum.damaged++
-        under.push(Promise.resolve({ bucket: one.name, key: '', versionId: '', problem: 'damaged', reason: `its versions cannot all be listed, and what is current alone was looked at from there on: ${info.message}` }))
+        under.push(Promise.resolve({ bucket: one.name, ...info, problem: 'damaged', reason: 'its object names it, and its own row is lost' }))
         continue
       }
       // the first may have ended long ago, and its verifier be at another
@@ -86,20 +86,17 @@ async function everyBucket (objects: Pick<Objects, 'listBuckets' | 'bucket'>, wa
   return found
 }
 
-/** Where versions are kept, all of them. Where what is said of one is lost, that, and then what is current. */
-async function * listed (objects: Pick<Objects, 'list' | 'listVersions'>, { bucket, prefix, signal }: { bucket: Bucket, prefix: string, signal: AbortSignal | undefined }): AsyncIterable<ObjectInfo | Corrupt> {
+/** Where versions are kept, all of them, those that are lost too. */
+async function * listed (objects: Pick<Objects, 'list' | 'listVersions'>, { bucket, prefix, signal }: { bucket: Bucket, prefix: string, signal: AbortSignal | undefined }): AsyncIterable<ObjectInfo | LostVersion> {
   const { name, settings: { versioning } = {} } = bucket
-  let last: ListVersionsOptions['after']
-  if (versioning !== undefined) {
-    for (;;) {
-      const page = await objects.listVersions(name, { prefix, signal, ...(last === undefined ? {} : { after: last }) }).catch((error: unknown) => { if (error instanceof Corrupt) return error; throw error })
-      if (page instanceof Corrupt) { yield page; break }
-      for (const version of page.versions) if (!version.isDeleteMarker) yield version
-      if (page.next === undefined) return
-      last = page.next
-    }
+  for (let last: ListVersionsOptions['after']; versioning !== undefined;) {
+    const page = await objects.listVersions(name, { prefix, signal, ...(last === undefined ? {} : { after: last }) })
+    for (const version of page.versions) if (!version.isDeleteMarker) yield version
+    yield * page.lost ?? []
+    if (page.next === undefined) return
+    last = page.next
   }
-  for (let after = last?.key; ;) {
+  for (let after: string | undefined; ;) {
     const page = await objects.list(name, { prefix, signal, ...(after === undefined ? {} : { after }) })
     yield * page.objects
     if (page.next === undefined) return

@@ -5,7 +5,8 @@ import type { BucketRow } from '../buckets/bucket-row.ts'
 import { detailsOf, objectAddress } from '../change-object.ts'
 import { placeIn } from '../commit.ts'
 import { sequenceOf } from './history.ts'
-import type { ListVersionsOptions, VersionPage } from '../index.ts'
+import { VersionLost } from '../errors.ts'
+import type { ListVersionsOptions, LostVersion, VersionPage } from '../index.ts'
 import { checkLimit, listLimits } from '../listing.ts'
 import { decodeObjectRow, decodeSummary, type KeptVersion, keptOf, type ObjectRow, type ObjectSummary } from '../object-row.ts'
 import type { ObjectParts } from '../ports.ts'
@@ -20,28 +21,38 @@ import { decodeVersionRow, keyOfVersionRow, unescapedText, versionDelimiter, ver
 export async function listVersions (parts: ObjectParts, bucket: BucketRow, options: ListVersionsOptions): Promise<VersionPage> {
   const { limit = listLimits.maxPage } = options
   checkLimit(limit)
-  const page: { versions: Array<VersionPage['versions'][number]>, prefixes: string[] } = { versions: [], prefixes: [] }
+  const [versions, prefixes, lost]: [Array<VersionPage['versions'][number]>, string[], LostVersion[]] = [[], [], []]
+  const page = (next: VersionPage['next']): VersionPage => {
+    // not every face has a place for them
+    if (lost.length > 0) parts.warn(`${lost.length} versions are lost, and left out of a listing of bucket "${bucket.name}"`, new VersionLost(lost[0]?.key ?? ''))
+    return { versions, ...lost.length === 0 ? {} : { lost }, prefixes, next }
+  }
   let next: VersionPage['next']
   for await (const shown of everything(parts, bucket, options)) {
-    if (page.versions.length + page.prefixes.length === limit) return { ...page, next }
-    if (shown.kind === 'prefix') page.prefixes.push(shown.prefix)
-    else page.versions.push(shown.info)
+    if (versions.length + prefixes.length + lost.length === limit) return page(next)
+    switch (shown.kind) {
+      case 'prefix': prefixes.push(shown.prefix); break
+      case 'version': versions.push(shown.info); break
+      case 'lost': lost.push(shown.info); break
+      default: shown satisfies never
+    }
     next = shown.kind === 'prefix' ? { key: shown.prefix } : { key: shown.info.key, versionId: markerOf(shown) }
   }
-  return { ...page, next: undefined }
+  return page(undefined)
 }
 
-/** All of them, in the same order, page after page as they are taken. */
+/** All of them that are there, in the same order, page after page as they are taken. */
 export async function * everyVersion (parts: ObjectParts, bucket: BucketRow, wait: { signal?: AbortSignal }): AsyncIterable<VersionPage['versions'][number]> {
   for await (const shown of everything(parts, bucket, wait)) if (shown.kind === 'version') yield shown.info
 }
 
-type Shown =
-  | { readonly kind: 'prefix', readonly prefix: string }
-  | { readonly kind: 'version', readonly info: VersionPage['versions'][number], readonly sequence: number }
+type Shown = ShownVersion | { readonly kind: 'prefix', readonly prefix: string }
+type ShownVersion = { readonly sequence: number } & (
+  | { readonly kind: 'version', readonly info: VersionPage['versions'][number] }
+  | { readonly kind: 'lost', readonly info: LostVersion })
 
 /** Says where the version stood, for it may be gone when the next page is asked for. */
-const markerOf = ({ info, sequence }: Extract<Shown, { kind: 'version' }>): string => `${info.isNullVersion ? 'null' : info.versionId}.${sequence}`
+const markerOf = ({ kind, info, sequence }: ShownVersion): string => `${kind === 'version' && info.isNullVersion ? 'null' : info.versionId}.${sequence}`
 
 /** Keys whose rows are read at once. */
 const concurrentReads = 16
@@ -96,11 +107,11 @@ async function shownOf (parts: ObjectParts, bucket: BucketRow, { name, isPrefix,
   return value === undefined ? [] : versionsIn(parts, bucket, decodeObjectRow(value), versions, wait)
 }
 
-const shownCurrent = (bucket: BucketRow, key: string, version: ObjectSummary): Extract<Shown, { kind: 'version' }> =>
+const shownCurrent = (bucket: BucketRow, key: string, version: ObjectSummary): ShownVersion =>
   ({ kind: 'version', info: { ...infoOf({ bucket: bucket.name, key }, version), isLatest: true, isDeleteMarker: false }, sequence: sequenceOf(version) })
 
 /** The newest first. */
-async function versionsIn (parts: ObjectParts, bucket: BucketRow, row: ObjectRow, known: ReadonlyMap<string, VersionRow>, wait: { signal?: AbortSignal }): Promise<Array<Extract<Shown, { kind: 'version' }>>> {
+async function versionsIn (parts: ObjectParts, bucket: BucketRow, row: ObjectRow, known: ReadonlyMap<string, VersionRow>, wait: { signal?: AbortSignal }): Promise<ShownVersion[]> {
   const shown = row.current === undefined ? [] : [shownCurrent(bucket, row.key, row.current)]
   const kept = keptOf(row)
   for (let at = 0; at < kept.length; at += concurrentReads) {
@@ -109,9 +120,10 @@ async function versionsIn (parts: ObjectParts, bucket: BucketRow, row: ObjectRow
   return shown
 }
 
-async function shownKept (parts: ObjectParts, bucket: BucketRow, { key }: ObjectRow, { stub, known, isLatest }: { stub: KeptVersion, known: VersionRow | undefined, isLatest: boolean }, wait: { signal?: AbortSignal }): Promise<Array<Extract<Shown, { kind: 'version' }>>> {
-  const details = known ?? await detailsOf(parts, placeIn(bucket, key), stub, wait)
+async function shownKept (parts: ObjectParts, bucket: BucketRow, { key }: ObjectRow, { stub, known, isLatest }: { stub: KeptVersion, known: VersionRow | undefined, isLatest: boolean }, wait: { signal?: AbortSignal }): Promise<ShownVersion[]> {
+  const details = known ?? await detailsOf(parts, placeIn(bucket, key), stub, wait).catch((error: unknown) => { if (error instanceof VersionLost) return error; throw error })
   if (details === undefined) return []
+  if (details instanceof VersionLost) return [{ kind: 'lost', info: { key, versionId: hexOf(parts.versions.idOf(stub)) }, sequence: stub.sequence }]
   const { version } = details
   return [{ kind: 'version', info: { ...infoOf({ bucket: bucket.name, key }, version), isLatest, isDeleteMarker: stub.isDeleteMarker }, sequence: stub.sequence }]
 }

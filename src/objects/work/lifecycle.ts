@@ -4,7 +4,7 @@ import type { BucketRow } from '../buckets/bucket-row.ts'
 import type { Buckets } from '../buckets/buckets.ts'
 import { changeObject, detailsOf, type KnownDetails, objectAddress, type ObjectPlace, type ObjectStep } from '../change-object.ts'
 import { placeIn } from '../commit.ts'
-import { LockedVersion } from '../errors.ts'
+import { LockedVersion, VersionLost } from '../errors.ts'
 import { withDeleted } from '../versions/history.ts'
 import type { LifecycleRule } from '../buckets/bucket-settings.ts'
 import type { Uploads, VersionPage } from '../index.ts'
@@ -107,8 +107,8 @@ class Walk {
       if (next.done === true) return 'busy'
       for (const expiry of expiriesOf(next.value, rules, pastMs)) {
         await expire(this.#parts, bucket, expiry, pastMs, wait).catch((error: unknown) => {
-          // its row is full; neither what makes room in it nor any other key must wait for it
-          if (!(error instanceof Refused)) throw error
+          // its row is full, or one of its versions lost; neither what makes room in it nor any other key must wait for it
+          if (!(error instanceof Refused) && !(error instanceof VersionLost)) throw error
           this.#parts.warn(`"${expiry.version.key}" of bucket "${bucket.name}" could not expire now`, error)
         })
       }

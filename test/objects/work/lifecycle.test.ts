@@ -1,10 +1,13 @@
 import { describe, expect, test } from 'vitest'
-import { utf8 } from '../../../src/base/bytes.ts'
+import { hexOf, utf8 } from '../../../src/base/bytes.ts'
 import { Unavailable } from '../../../src/base/errors.ts'
 import { type LifecycleRule, lifecycleLimits, type Objects, objectStore, type SettingsChange, type VersionPage } from '../../../src/objects/index.ts'
 import { Buckets } from '../../../src/objects/buckets/buckets.ts'
 import { dueMs, expiriesOf, isUploadDue } from '../../../src/objects/buckets/lifecycle-rules.ts'
 import { lifecycleOf } from '../../../src/objects/work/lifecycle.ts'
+import { versionAddress } from '../../../src/objects/change-object.ts'
+import { decodeVersionRow, type VersionRow } from '../../../src/objects/versions/version-row.ts'
+import { tables } from '../../../src/tables/index.ts'
 import { objectWorld } from '../../support/object-parts.ts'
 
 async function * bytesOf (text: string): AsyncIterable<Uint8Array> { await Promise.resolve(); yield utf8(text) }
@@ -332,4 +335,22 @@ describe('rules', () => {
     expect(expiriesOf([], [rule({ expireDays: 1 })], 1e15)).toEqual([])
     expect(isUploadDue({ key: 'k', initiated: new Date(0).toISOString() }, [rule({ expireDays: 1 })], 1e15)).toBe(false)
   })
+})
+
+test('a version that is lost, as after the loss of a majority, keeps no other from expiring (nothing of its bucket did)', async () => {
+  const { store, world, days, walk } = await worldOf({ lifecycle: [rule({ expireDays: 1, noncurrentDays: 1 })] })
+  await put(store, 'a', 'the null version')
+  await store.setBucketSettings('photos', { versioning: 'enabled' })
+  for (const key of ['a', 'b', 'b']) await put(store, key)
+  const lost = world.registers.valuesOf(tables.versions).map(decodeVersionRow).find(({ key }) => key === 'a') as VersionRow
+  world.registers.erase(versionAddress({ bucketId: hexOf(lost.bucketId), key: 'a' }, lost.version))
+  await store.setBucketSettings('photos', { versioning: 'suspended' })
+  days(3)
+  await walk()
+  // what would take the place of the lost one, which may be locked, stays
+  expect(await keysIn(store)).toEqual(['a'])
+  expect(shown(await store.listVersions('photos'))).toEqual(['a 32', 'b marker', 'b 32'])
+  days(3)
+  await walk()
+  expect(shown(await store.listVersions('photos'))).toEqual(['a 32', 'b marker'])
 })
