@@ -32,6 +32,8 @@ export class Ledger {
   readonly #versions = new Map<string, VersionFate>()
   readonly #promises = new Map<string, { readonly peer: PeerId, readonly cid: Cid, readonly versionId: Uint8Array, readonly copies: number, readonly form: FormName }>()
   readonly #collected = new Set<string>()
+  /** Promises of which a disk has forgotten the record, by their names. */
+  readonly #forgotten = new Set<string>()
   /** Versions that are made within are of that put, whatever else the node does. */
   readonly puts = new AsyncLocalStorage<PutUnderWay>()
   readonly #putting = new Map<PeerId, string>()
@@ -76,13 +78,17 @@ export class Ledger {
   promisesAt (peer: PeerId): ReadonlyArray<{ cid: Cid, versionId: Uint8Array }> { return [...this.#promises.values()].filter((promise) => promise.peer === peer && this.#isImmortal(promise.versionId)) }
   wasCollected (peer: PeerId, cid: Cid): boolean { return this.#collected.has(`${peer} ${cid}`) }
 
+  /** Its disk has nothing any more of what it promised: what it cannot know it may give up. */
+  forgot (peer: PeerId, cid: Cid, versionId: Uint8Array): void { this.#forgotten.add(nameOf(peer, cid, versionId)) }
+
   /** `places`: on how many nodes the block may lie, by the layout that this one goes by. */
   noting (peer: PeerId, holder: BlockHolder, { places = () => Infinity }: { places?: (cid: Cid) => number } = {}): BlockHolder {
     // bytes come before references: what a crash leaves between the two was never promised, and is not what was taken away
     const begin = (cid: Cid): void => { this.#collected.delete(`${peer} ${cid}`) }
     const note = (cid: Cid, { versionId, redundancy: { k, m } }: BlockReference): void => {
       begin(cid)
-      this.#promises.set(`${peer} ${cid} ${hexOf(versionId)}`, { peer, cid, versionId, copies: k === 1 ? 1 + m : 0, form: formNameOf({ k, m }) })
+      this.#forgotten.delete(nameOf(peer, cid, versionId))
+      this.#promises.set(nameOf(peer, cid, versionId), { peer, cid, versionId, copies: k === 1 ? 1 + m : 0, form: formNameOf({ k, m }) })
     }
     return {
       keep: async (cid, reference) => {
@@ -178,7 +184,7 @@ export class Ledger {
   /** Others must have promised it, as many as its redundancy asks; where fewer nodes hold blocks, all of those. */
   #gaveUp (peer: PeerId, cid: Cid, places: number): void {
     const all = [...this.#promises.values()].filter((promise) => promise.cid === cid && promise.copies > 0)
-    for (const { versionId, copies } of all.filter((promise) => promise.peer === peer && this.#isImmortal(promise.versionId))) {
+    for (const { versionId, copies } of all.filter((promise) => promise.peer === peer && !this.#forgotten.has(nameOf(peer, cid, promise.versionId)) && this.#isImmortal(promise.versionId))) {
       const others = all.filter((promise) => promise.peer !== peer && hexOf(promise.versionId) === hexOf(versionId)).length
       if (others < Math.min(copies, places)) this.violations.push(`${peer} gave up ${cid}, of which version ${hexOf(versionId).slice(0, 8)} wants ${copies} copies, and ${others} others have promised one`)
     }
@@ -198,3 +204,5 @@ export class Ledger {
 
   #keyOf (blocksId: Uint8Array): string | undefined { return this.#versions.get(this.#converted.get(hexOf(blocksId)) ?? hexOf(blocksId))?.key }
 }
+
+const nameOf = (peer: PeerId, cid: Cid, versionId: Uint8Array): string => `${peer} ${cid} ${hexOf(versionId)}`

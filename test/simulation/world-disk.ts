@@ -71,12 +71,12 @@ export class WorldDisk {
     return `a record of kind ${key[0]}`
   }
 
-  /** A record of the index is gone without a word. Of which kind. */
-  forgetRecord (random: Random): number | undefined {
+  /** A record of the index is gone without a word. Its key. */
+  forgetRecord (random: Random): Uint8Array | undefined {
     const record = this.index.record(random)
     if (record === undefined) return undefined
     this.index.damage(record[0], undefined)
-    return record[0][0]
+    return record[0]
   }
 }
 

@@ -1,8 +1,10 @@
 import { concat, hexOf, partitionOf } from '../../src/base/bytes.ts'
+import { cidOfDigest } from '../../src/base/cid.ts'
 import { type Clock, DeadlineExceeded } from '../../src/base/clock.ts'
 import { Refused, StoreFull, Unavailable } from '../../src/base/errors.ts'
 import { keyOf, type PeerId } from '../../src/base/peer-id.ts'
 import { type Random, seededRandom } from '../../src/base/random.ts'
+import { referenceKind } from '../../src/blockstore/references.ts'
 import { type Files } from '../../src/disk/index.ts'
 import { closing, encodeMemberRow, eraOf, type Layout, type LayoutMember, type MemberRow, newestEpochOf, openLayout, replicasOf, type Role, type RoleName, roles, settled } from '../../src/cluster/index.ts'
 import { Admission } from '../../src/network/admission.ts'
@@ -282,8 +284,10 @@ export class World {
 
   /** A record of the index is gone without a word. */
   async forget (name: string): Promise<void> {
-    const kind = this.disk(name).forgetRecord(this.random)
-    if (kind !== undefined) this.say(`${name} forgets a record of kind ${kind}`)
+    const key = this.disk(name).forgetRecord(this.random)
+    if (key === undefined) return
+    this.say(`${name} forgets a record of kind ${key[0]}`)
+    if (key[0] === referenceKind) this.ledger.forgot(peerNamed(name), cidOfDigest(key.subarray(1, 33)), key.subarray(33))
   }
 
   /** Of every object, the newest that any of its replicas has: for when those are equal. Who was a replica once may have what was never chosen. */
