@@ -93,7 +93,7 @@ export class Repair {
   /** What this sweep finds short was so in the one before. */
   #isOverdue = false
   /** Blocks, when it was looked whether they still are, a retry ago or more, since who holds blocks has changed. */
-  #shortBefore = unknownBefore
+  #leftBefore = unknownBefore
   #retryAtMs = Infinity
   #arrivals = 0
   #world = { now: '', sinceMs: 0, swept: '' }
@@ -197,14 +197,14 @@ export class Repair {
 
   #begin (why: string): void {
     this.#why = why
-    // of many somebody is at it, as long as they become fewer, and of what is only on too few nodes nothing is missing
-    const short = this.#found?.shortBlocks ?? 0
+    // of many somebody is at it, as long as they become fewer; of what is only on too few nodes nothing is missing; and where nothing is short a copy here may stand for one that its holder was never brought
+    const left = (this.#found?.shortBlocks ?? 0) || (this.#found?.misplacedBlocks ?? 0)
     const nowMs = this.#parts.clock.monotonicMs()
     // for what is reported it is looked sooner, and whoever is at it has done nothing by then
-    const isRetry = why === notWhole && nowMs - this.#shortBefore.atMs >= repairLimits.retryMs
-    this.#isOverdue = why === notWhole && short > 0 && (short <= repairLimits.fewShort || (isRetry && short >= this.#shortBefore.blocks))
-    if (isRetry) this.#shortBefore = { blocks: short, atMs: nowMs }
-    else if (why === changed) this.#shortBefore = unknownBefore
+    const isRetry = why === notWhole && nowMs - this.#leftBefore.atMs >= repairLimits.retryMs
+    this.#isOverdue = why === notWhole && left > 0 && (left <= repairLimits.fewShort || (isRetry && left >= this.#leftBefore.blocks))
+    if (isRetry) this.#leftBefore = { blocks: left, atMs: nowMs }
+    else if (why === changed) this.#leftBefore = unknownBefore
     this.#asked = undefined
     this.#lastSweepMs = nowMs
     this.#isSweeping = true

@@ -549,6 +549,21 @@ describe('what is misplaced, and is not where it belongs when it is looked at', 
     while (await d.repair.step({ signal: new AbortController().signal }) === 'busy');
     expect(await world.holdersOf(cid)).toEqual(ids(a, b, c))
   })
+
+  test('is brought there by who has it, when whose turn that is does not know that so many are wanted', async () => {
+    const world = await repairNodes(4)
+    const [a, b, c, d] = world.nodes as Four
+    const cid = await world.put([a, b], 'a block', { copies: 2 })
+    await world.put([d], 'a block', { versions: ['another'] })
+    const { signal } = new AbortController()
+    for (let retry = 0; retry < 3; retry++) {
+      if (retry === 0) d.repair.now()
+      while (await d.repair.step({ signal }) === 'busy');
+      world.time.after(repairLimits.retryMs, () => {})
+      await world.time.run()
+    }
+    expect(await world.holdersOf(cid)).toEqual(ids(a, b, c))
+  })
 })
 
 describe('a disk that is full', () => {
