@@ -26,10 +26,12 @@ import { openRows } from '../stores.ts'
 
 const joinTimeoutMs = 60_000
 const dialTimeoutMs = 10_000
+/** Where one has refused already, which most often all would. */
+const dialRefusedTimeoutMs = 2_000
 
 /**
- * Makes this node a member of the cluster that the token invites to, by the first of its sponsors that answers; all are looked for at once. Cut off at any point it can be run again
- * with the same token. @throws Refused (with the sponsor's reason), Unavailable (no sponsor answers), InvalidInput (the token)
+ * Makes this node a member of the cluster that the token invites to, by the first of its sponsors that takes it; all are looked for at once. Cut off at any point it can be run again
+ * with the same token. @throws Refused (with the sponsors' reasons), Unavailable (no sponsor answers), InvalidInput (the token)
  */
 export async function joinCluster (config: Config, secrets: Secrets, text: string): Promise<{ clusterId: string, peerId: PeerId }> {
   const token = parseToken(text)
@@ -87,22 +89,28 @@ async function joinedBy (joining: Joining): Promise<Joined<Ring>> {
   return await joinOver({ network, clock: systemClock, sponsors: answeringFirst(joining.token.addresses.map(addressText)) }, joining)
 }
 
-/** By the first of these sponsors (multiaddrs) that answers. @throws Refused (with the sponsor's reason), Unavailable (none answers) */
+/** By the first of these sponsors (multiaddrs) that takes it: one that refuses may wait for its keys itself, reach no majority, or lie. @throws Refused (with the sponsors' reasons), Unavailable (none answers) */
 export async function joinOver (over: { readonly network: Pick<Network, 'peerId' | 'dial' | 'requests'>, readonly clock: Clock, readonly sponsors: Iterable<string> | AsyncIterable<string> }, joining: Joining): Promise<Joined<Ring>> {
   const failures: string[] = []
+  const refusals: Array<RequestRefused | Refused> = []
+  const refusing = new Set<string | undefined>()
   for await (const address of over.sponsors) {
+    if (refusing.has(peerInAddress(address))) continue
     try {
-      return await joinAt(over, address, joining)
+      return await joinAt(over, address, joining, { isRefused: refusals.length > 0 })
     } catch (error) {
-      if (error instanceof RequestRefused || error instanceof Refused) throw new Refused(`the cluster refuses: ${error.message}`, { cause: error })
       failures.push(`${address}: ${error instanceof Error ? error.message : String(error)}`)
+      if (!(error instanceof RequestRefused || error instanceof Refused)) continue
+      refusals.push(error)
+      refusing.add(peerInAddress(address))
     }
   }
+  if (refusals.length > 0) throw new Refused(`the cluster refuses: ${[...new Set(refusals.map(({ message }) => message))].join('; ')}`, { cause: refusals[0] })
   throw new Unavailable(`no member named in the invite could be reached (${failures.join('; ') || 'it names no address'})`)
 }
 
-async function joinAt ({ network, clock }: Pick<Parameters<typeof joinOver>[0], 'network' | 'clock'>, address: string, { keyring, token, storeId, capacityBytes, zone, addresses }: Joining): Promise<Joined<Ring>> {
-  using dialing = deadline(clock, dialTimeoutMs, { what: 'connecting' })
+async function joinAt ({ network, clock }: Pick<Parameters<typeof joinOver>[0], 'network' | 'clock'>, address: string, { keyring, token, storeId, capacityBytes, zone, addresses }: Joining, { isRefused }: { isRefused: boolean }): Promise<Joined<Ring>> {
+  using dialing = deadline(clock, isRefused ? dialRefusedTimeoutMs : dialTimeoutMs, { what: 'connecting' })
   const sponsor = await network.dial([address], { signal: dialing.signal })
   using limit = deadline(clock, joinTimeoutMs, { what: 'joining' })
   const role = roleOf(token)
