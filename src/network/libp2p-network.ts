@@ -293,7 +293,9 @@ class LibNetwork implements Network {
   #watchStranger (peer: PeerId, connection: Connection): void {
     const isKnown = this.#strangers.has(peer)
     const connections = this.#node.getConnections(connection.remotePeer).length
-    if (connections > networkLimits.maxConnectionsPerStranger || (!isKnown && this.#strangers.count >= networkLimits.maxStrangers)) { connection.abort(new Error('too many strangers')); return }
+    // whom noise has proven to be a member's key is let in to say hello, however many strangers there are
+    const isFull = !isKnown && !this.#options.isMember(peer) && this.#strangers.count >= networkLimits.maxStrangers
+    if (connections > networkLimits.maxConnectionsPerStranger || isFull) { connection.abort(new Error('too many strangers')); return }
     if (!isKnown) this.#strangers.allow(peer, networkLimits.strangerTimeoutMs)
   }
 

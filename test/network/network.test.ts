@@ -5,13 +5,16 @@ import { createLibp2p } from 'libp2p'
 import { describe, expect, test } from 'vitest'
 import { until } from '../../scripts/local-cluster.ts'
 import { cidOf } from '../../src/base/cid.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import { backoffLimits, afterFailure, isDue, untried } from '../../src/network/backoff.ts'
 import { decodeAnnouncements, encodeAnnouncements } from '../../src/network/announcements.ts'
 import { flowLimits, flowReader, write } from '../../src/network/flow.ts'
 import { PeerUnreachable, RequestRefused } from '../../src/network/index.ts'
 import { transportLimits, transportOptions } from '../../src/network/transport.ts'
-import type { PeerId } from '../../src/base/peer-id.ts'
-import type { Network } from '../../src/network/libp2p-network.ts'
+import { type PeerId, peerIdOf } from '../../src/base/peer-id.ts'
+import { seededRandom, systemRandom } from '../../src/base/random.ts'
+import { signingKeyOf } from '../../src/base/signature.ts'
+import { type Network, networkLimits, startNetwork } from '../../src/network/libp2p-network.ts'
 import { peerNamed } from '../support/cluster-identities.ts'
 import { networks } from '../support/networks.ts'
 import { noiseBytes } from '../support/file-world.ts'
@@ -282,3 +285,24 @@ describe('announcements', () => {
   })
 })
 
+test('a member is let in to say hello also while strangers have all the connections that there are for them', async () => {
+  await using stack = new AsyncDisposableStack()
+  // strangers that are not cut off while this test takes its time
+  const clock = { ...systemClock, after: (ms: number, act: () => void) => ms === networkLimits.strangerTimeoutMs ? () => {} : systemClock.after(ms, act) }
+  const member = seededRandom(1000).bytes(32)
+  const peerOf = (seed: Uint8Array): PeerId => peerIdOf(signingKeyOf(seed).publicKey)
+  const started = async (seed: Uint8Array, options: Partial<Parameters<typeof startNetwork>[0]> = {}): Promise<Network> => {
+    const network = stack.use(await startNetwork({ seed, listen: [], announce: [], bootstrap: [], mdns: false, clock, random: systemRandom, greet: undefined, isMember: () => false, log: { debug: () => {}, info: () => {}, warn: () => {} }, ...options }))
+    await network.listen()
+    return network
+  }
+  const node = await started(seededRandom(999).bytes(32), { listen: ['/ip4/127.0.0.1/tcp/0'], greet: async () => {}, isMember: (peer) => peer === peerOf(member) })
+  await node.requests.handle('/test/hello', async () => [], { maxRequestBytes: 10, maxConcurrent: 4, strangers: true })
+  const hello = async (network: Network): Promise<unknown> => {
+    const peer = await network.dial(node.addresses(), { signal: AbortSignal.timeout(20_000) })
+    return network.requests.request(peer, '/test/hello', [], { timeoutMs: 20_000, maxAnswerBytes: 10 })
+  }
+  for (let i = 0; i < networkLimits.maxStrangers; i++) await hello(await started(seededRandom(2000 + i).bytes(32)))
+  await expect(hello(await started(seededRandom(3000).bytes(32)))).rejects.toThrow()
+  await hello(await started(member))
+}, 60_000)
