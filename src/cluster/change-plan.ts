@@ -101,15 +101,18 @@ export function changePlan (given: ChangePlanRequest): ChangePlan {
     const told = given.holdings.get(peer)
     return {
       member: (after ?? before) as LayoutMember, change: before === undefined ? 'enters' : after === undefined ? 'leaves' : 'stays',
-      receiveBytes: Math.round(receiveBytes), giveUpBytes: Math.round(giveUpBytes), heldBytes: told?.heldBytes, rowPartitions, blockPartitions,
+      receiveBytes: countable(receiveBytes), giveUpBytes: countable(giveUpBytes), heldBytes: told?.heldBytes, rowPartitions, blockPartitions,
     }
   })
   const silent = [...new Set(present.blockHolders.flat())].map((index) => (present.members[index] as LayoutMember).peerId).filter((peer) => !holdings.has(peer))
   return {
-    nodes, countedPartitions: counted.length, silent, movedBytes: nodes.reduce((sum, { receiveBytes }) => sum + receiveBytes, 0),
+    nodes, countedPartitions: counted.length, silent, movedBytes: countable(nodes.reduce((sum, { receiveBytes }) => sum + receiveBytes, 0)),
     refusals: [...bucketRefusals(present, next, buckets), ...nodes.flatMap((node) => roomRefusals(node, given.holdings.get(node.member.peerId)))],
   }
 }
+
+/** One node may say that it has anything: in sum more than whoever is told can count. */
+const countable = (bytes: number): number => Math.min(Number.MAX_SAFE_INTEGER, Math.round(bytes))
 
 /** A node that is much slower than the others would have all of them count for little. */
 function hasHardlyCounted ({ partitions }: ToldHoldings, { holdings }: ChangePlanRequest): boolean {

@@ -82,6 +82,8 @@ async function checked (sponsor: Sponsor, peer: PeerId, certificate: Certificate
   const trust = trustOf(sponsor, 'unchecked')
   if (invite === undefined) throw new Refused('joining needs an invite')
   if (!equals(member.subject, keyOf(peer))) throw new Refused('the member statement is about another peer')
+  // it is shown to people, in lines
+  if (/[\p{C}\p{Zl}\p{Zp}]/u.test(member.zone)) throw new Refused('a zone is named in letters and signs that can be seen')
   // it is a member already, and only was not told: its invite has done what it was for, whatever is said of it now
   const isMember = isInEra(certificate, trust.era)
   demand(isMember ? verdictThen(sponsor, { admin, invite }) : inviteVerdict({ admin, invite }, trust))

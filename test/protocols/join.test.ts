@@ -294,6 +294,12 @@ describe('join', () => {
     expect(settled(closed, fittingMembers(closed, members).fitting).members).toHaveLength(layoutLimits.maxMembers)
   })
 
+  test('a zone that shows people lines of its own is refused', async () => {
+    for (const zone of ['attic\nall is well', 'attic\u001b[2J', 'attic\u2028']) await expect(join('bob', cluster.token('invite'), { zone })).rejects.toThrow(/zone/)
+    expect(registers.valuesOf(tables.members)).toHaveLength(1)
+    await join('bob', cluster.token('invite'), { zone: 'Dachboden über 2' })
+  })
+
   test('zones whose names no layout could hold are refused', async () => {
     for (let i = 1; i < 60; i++) invitedRow(`m${i}`, 'z'.repeat(255))
     await expect(join('bob', cluster.token('invite'))).rejects.toThrow(/zones are too long/)

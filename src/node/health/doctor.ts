@@ -44,7 +44,7 @@ function * membership ({ status, belongs, hasMajority, layoutTrouble, forgetful,
   if (!hasMajority) yield anError('quorum', `fewer than a majority of the ${layout.voters} voters answer`, { means: 'reads and writes fail until more are back; nothing that was acknowledged is lost by it', todo: 'start the nodes that are away; check the network between them. If they are gone for good: "dfs cluster forget --lost", on a node that may invite and remove (docs/OPERATIONS.md)' })
   if (givenUp.length > 0) yield aWarning('given-up', `a majority was lost, and ${givenUp.length} nodes were given up (${givenUp.join(', ')})`, { means: 'what was written last may be older than what was acknowledged, and some may be gone', todo: '"dfs verify" here names what is gone, and ends this' })
   if (leftOut.length > 0) yield aWarning('left-out', `${leftOut.length} nodes were left out of the layout before all that they had was known to be on others (${leftOut.join(', ')})`, { means: 'what they alone had, as of a bucket of one copy, cannot be read, and nobody else knows of it', todo: 'start them, but for those that were removed: what they have is brought where it belongs. If they are gone for good, "dfs verify" here names what is gone, and ends this' })
-  if (layoutTrouble !== undefined) yield aWarning('layout-waits', layoutTrouble, { means: 'who holds and decides does not become what it should be', todo: 'start the nodes that it waits for; one that is away for longer than evict-after is left out' })
+  if (layoutTrouble !== undefined) yield aWarning('layout-waits', layoutTrouble, { means: 'who holds and decides does not become what it should be', todo: 'start the nodes that it waits for; one that is away for longer than evict-after is left out, and one that answers and gets no further is waited for until it is removed ("dfs node remove"): its log may say why' })
   else if (layout.state === 'changing') yield aNote('layout-changes', 'the layout changes: others are to hold and decide, and take over now', { means: 'reads and writes go on', todo: 'nothing; "dfs status" says when it is done' })
   if (layout.state === 'open') yield aNote('layout-open', 'no bucket has been made yet', { means: 'who holds what is settled with the first bucket', todo: 'let the other nodes join first, then "dfs bucket create NAME"' })
   else if (layout.voters === 1) yield aWarning('one-node', 'this node is alone in the layout', { means: 'its disk has the only copy of everything', todo: 'dfs invite, and join on another machine' })
@@ -80,12 +80,15 @@ function * away ({ status: { members, peerId }, peers }: DoctorFacts): Iterable<
   }
 }
 
-function * redundancy ({ status: { atRisk, repair } }: DoctorFacts): Iterable<Finding> {
+function * redundancy ({ status: { atRisk, repair }, healthOfPeers }: DoctorFacts): Iterable<Finding> {
+  // of what is short every holder that has some of it knows: where one alone says so it may be wrong, or lie
+  const telling = [...healthOfPeers].filter(([, { versionsAtRisk }]) => versionsAtRisk.length > 0).map(([peer]) => peer)
+  const alone = (repair?.found?.objectsAtRisk ?? 0) === 0 && telling.length === 1 ? `, as ${telling[0]} alone says` : ''
   const gone = repair?.found?.goneBlocks ?? 0
   if (gone > 0) yield aWarning('blocks-gone', `of ${gone} blocks too few copies or shards are known to be left to read them`, { means: 'their objects cannot be read until a node that has them is back, and are lost if there is none; or they are of uploads that failed, whose rest goes by itself', todo: 'start the nodes that are away, drained ones too; "dfs verify" says whether an object is meant, and which' })
   const narrow = repair?.found?.narrowBlocks ?? 0
   if (narrow > 0) yield aWarning('too-few-holders', `${narrow} blocks are to be on more nodes than there are that hold blocks`, { means: 'they have fewer copies or shards than their buckets ask, and repair cannot bring more', todo: 'add nodes, or bring back those that were left out; or "dfs bucket set NAME --redundancy" to what these can hold' })
-  if (atRisk.objects > 0) yield aWarning('at-risk', `${atRisk.isAtLeast ? 'at least ' : ''}${atRisk.objects} objects in the cluster have fewer copies than they should`, { means: 'the next loss may be the last', todo: 'bring nodes back; repair does the rest ("dfs repair status"). If it stays, look for nodes without room' })
+  if (atRisk.objects > 0) yield aWarning('at-risk', `${atRisk.isAtLeast ? 'at least ' : ''}${atRisk.objects} objects in the cluster have fewer copies than they should${alone}`, { means: 'the next loss may be the last', todo: 'bring nodes back; repair does the rest ("dfs repair status"). If it stays, look for nodes without room' })
   if (atRisk.silent.length > 0) yield aNote('silent', `${atRisk.silent.length} nodes that hold blocks have not told what is at risk (${atRisk.silent.join(', ')})`, { means: 'the number of objects at risk is at least so', todo: 'they are away, or run an older version' })
   if (repair === undefined) return
   if (repair.state === 'paused') yield aWarning('repair-paused', 'repair is paused', { means: 'missing copies are not made anew', todo: 'dfs repair resume' })

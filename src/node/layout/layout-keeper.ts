@@ -302,7 +302,9 @@ export class LayoutKeeper {
     if (evicted.size === 0 || isKnownWithout(evicted, layout, voters, { countsRemaining: leaving.size < evicted.size })) return { evicted, kept: undefined }
     // who has gone away since is left out when that is done
     if (leaving.size > 0 && leaving.size < evicted.size && isKnownWithout(leaving, layout, voters, { countsRemaining: false })) return { evicted: leaving, kept: undefined }
-    return { evicted: new Set(), kept: `${[...evicted].join(', ')} stay in the layout though away: without them some rows would have no majority of those who know them` }
+    const forgetful = [...voters].filter(([, { lost, remaining }]) => lost + remaining > 0).map(([peer]) => peer)
+    const lacking = forgetful.length === 0 ? '' : `: ${forgetful.join(', ')} ha${forgetful.length === 1 ? 's' : 've'} lost some, or not taken all over`
+    return { evicted: new Set(), kept: `${[...evicted].join(', ')} stay in the layout though away: without them some rows would have no majority of those who know them${lacking}` }
   }
 }
 

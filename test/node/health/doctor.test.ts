@@ -71,6 +71,15 @@ describe('dfs doctor says', () => {
     ['where repair is paused', heard({ isRepairPaused: true }), 'warning repair-paused-elsewhere'],
   ])('%s', (_what, facts, expected) => { expect(codesOf(facts)).toEqual([expected]) })
 
+  test('who alone tells of objects at risk: another may have lost its sight of them, or lie', () => {
+    const atRisk = but({ atRisk: { objects: 2, isAtLeast: false, silent: [] } })
+    const textOf = (facts: Partial<DoctorFacts>): string | undefined => findingsOf({ ...well, ...facts }).find(({ code }) => code === 'at-risk')?.what
+    expect(textOf({ ...atRisk, ...heard({ versionsAtRisk: ['aa', 'bb'] }, {}) })).toContain('as b alone says')
+    expect(textOf({ ...atRisk, ...heard({ versionsAtRisk: ['aa', 'bb'] }, { versionsAtRisk: ['bb'] }) })).not.toContain('alone')
+    const seen = { repair: { ...repair, found: { ...repair.found as NonNullable<typeof repair.found>, objectsAtRisk: 1 } }, atRisk: { objects: 2, isAtLeast: false, silent: [] } }
+    expect(textOf({ ...but(seen), ...heard({ versionsAtRisk: ['aa', 'bb'] }, {}) })).not.toContain('alone')
+  })
+
   test('where to look for a node that is away, and whose clock it is', () => {
     const [away] = findingsOf({ ...well, ...but({ members: [member('a'), member('b', false), member('c')] }), peers: [{ peerId: 'b', isConnected: false, isMember: true, role: 'member', addresses: ['/ip4/10.0.0.2/tcp/4201'], version: undefined, freeBytes: undefined, latencyMs: undefined }] })
     expect(away?.todo).toContain('/ip4/10.0.0.2/tcp/4201')

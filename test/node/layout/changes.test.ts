@@ -1,4 +1,7 @@
+import { create, toBinary } from '@bufbuild/protobuf'
 import { describe, expect, test } from 'vitest'
+import { forecastIn, forecastMessageOf } from '../../../src/api/rpc/change-messages.ts'
+import { ChangeForecastSchema } from '../../../src/api/rpc/generated/dfs/v1/cluster_pb.ts'
 import { partitionCount } from '../../../src/base/bytes.ts'
 import { systemClock } from '../../../src/base/clock.ts'
 import { NotFound, Refused, Unavailable } from '../../../src/base/errors.ts'
@@ -140,6 +143,18 @@ describe('what is said of a change beforehand', () => {
     expect(changePlan({ present: world.layout, next: world.layout, holdings, mostCopies: 3, buckets: undefined }).refusals).toEqual([])
     expect(refused({ roomBytes: 10 })[0]).toMatch(/its disk has room for 10/)
     expect(refused({ limitBytes: 1000 })[0]).toMatch(/its capacity is 1000/)
+  })
+
+  test('is told in numbers that there are, whatever one of the nodes says that it has', () => {
+    const world = worldOf(8)
+    const peer = peerNamed(world.names[1] as string)
+    const after = follows(world, changedRows(world.rows, { kind: 'set', peer, settings: { isDraining: true } }))
+    const most = Number.MAX_SAFE_INTEGER
+    const holdings = new Map([...heldIn(world.layout, world.blocks)].map(([one, told]) => [one, one === peer ? { ...told, heldBytes: most, partitions: new Map([...told.partitions.keys()].map((partition) => [partition, { copies: most, shards: most }])) } : told]))
+    const plan = changePlan({ present: world.layout, next: after, holdings, mostCopies: 3, buckets: [] })
+    const answer = forecastMessageOf({ ...plan, nodes: plan.nodes.map(({ member: { peerId, zone, capacityBytes }, ...node }) => ({ peerId, zone, capacityBytes, role: 'member', ...node })), isPossible: true, areBucketsKnown: true, layout: { version: '3', state: 'settled' } })
+    expect(() => toBinary(ChangeForecastSchema, create(ChangeForecastSchema, answer))).not.toThrow()
+    expect(forecastIn(create(ChangeForecastSchema, answer)).movedBytes).toBe(most)
   })
 
   test('refuses what would leave nobody to hold', () => {

@@ -265,6 +265,7 @@ describe('a keeper that leaves nobody out, since rows would be left without a ma
     })
     for (; nowMs < 60_000; nowMs += 500) await keeper.step()
     expect(keeper.trouble).toContain(`${peerNamed(dead)} stay in the layout though away`)
+    expect(keeper.trouble).toContain(`${peerNamed(forgetful)} ha`)
     expect(proposed.every((why) => why.startsWith('memory'))).toBe(true)
     lost = 0
     for (; nowMs < 120_000 && proposed.at(-1) !== 'its members have changed'; nowMs += 500) await keeper.step()
