@@ -63,7 +63,7 @@ export interface KeyValue extends AsyncDisposable {
   /**
    * All or none, in order; batches of one moment share a sync, and its failure. With `sync` it is durable when it resolves; with 'all' everything before it is too, which is not the same: LevelDB closes a full
    * log unsynced, and syncs the one it goes on in. @throws StoreFull, SyncFailed. After StoreFull what was not synced
-   * may be gone, and batches are taken again when there is room; after SyncFailed none is taken until the store is opened afresh
+   * may be gone (also where one that was to be synced is taken nevertheless, for there is room again), and batches are taken again when there is room; after SyncFailed none is taken until the store is opened afresh
    */
   batch (changes: readonly KeyValueChange[], options: { sync: boolean | 'all' }): Promise<void>
   /** Why the last batch was not taken, nor the next may be; what is there can still be read. */

@@ -49,7 +49,7 @@ export function applyToProof (proof: RowProof, change: RowChange): void {
  * Does to the index what the changes say, oldest first. Idempotent, so the index may have any part of it already: what a partition lost when it was cleared
  * is deleted once more, and all that it was given since is among the changes.
  */
-export async function applyToIndex (index: KeyValue, changes: readonly RowChange[], { mark, sync }: { mark: readonly KeyValueChange[], sync: boolean }): Promise<void> {
+export async function applyToIndex (index: KeyValue, changes: readonly RowChange[], { mark, sync }: { mark: readonly KeyValueChange[], sync: false | 'all' }): Promise<void> {
   const cleared = new Map<number, Cleared>()
   const last = new Map<number, Map<string, { readonly table: TableNumber, readonly change: KeyValueChange }>>()
   for (const change of changes) {

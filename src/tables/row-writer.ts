@@ -95,7 +95,7 @@ export class RowWriter {
 
   /** Brings the index up to what the journal says. Idempotent: it may have any part of it already. */
   async replay (changes: readonly RowChange[]): Promise<void> {
-    await applyToIndex(this.#parts.index, changes, { mark: [], sync: true })
+    await applyToIndex(this.#parts.index, changes, { mark: [], sync: 'all' })
   }
 
   /** All of the index on disk, the proof beside it, the journal cut. @throws StoreFull (nothing is lost: the journal goes on), or what failed */
@@ -206,7 +206,7 @@ export class RowWriter {
       // opens it afresh, if there is room: what was not synced may be gone, though it was before the failure
       await index.batch([], { sync: true })
       const changes = (await journal.frames()).flatMap((frame) => decodeEntry(frame).changes)
-      await applyToIndex(index, changes, { mark: [this.#mark()], sync: true })
+      await applyToIndex(index, changes, { mark: [this.#mark()], sync: 'all' })
       health.behind = undefined
     } catch (error) {
       throw health.indexFailedBy(error)

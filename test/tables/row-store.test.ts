@@ -357,6 +357,34 @@ describe('a row store whose index finds the disk full (it took no writes until t
     for (let n = 1; n < 30; n++) expect(await again.get(1, rowKey(n))).toEqual(row(n, n === 1 ? 3 : 2))
   })
 
+  test('has of a partition that was cleared nothing that an index lets come back as it is opened afresh behind a batch that is synced', async () => {
+    const disk = newDisk()
+    let isFullAgain = false
+    // as LevelDB, which tells such a batch nothing of it
+    const index: typeof disk.index = { ...disk.index, get failure () { return disk.index.failure }, async batch (changes, options) {
+      if (isFullAgain && changes.length > 0 && options.sync !== false) { isFullAgain = false; disk.index.fail('write') }
+      await disk.index.batch(changes, options).catch(async (error: unknown) => {
+        if (!(error instanceof StoreFull) || options.sync !== true) throw error
+        await disk.index.batch(changes, options)
+      })
+    } }
+    const store = await openOn({ files: disk.files, index })
+    for (let n = 0; n < 30; n++) await store.save([row(n, 1)])
+    await store[Symbol.asyncDispose]()
+    const again = await openOn({ files: disk.files, index })
+    disk.index.fail('write')
+    await again.clear(partitionOf(rowKey(1)))
+    isFullAgain = true
+    await again.save([row(2, 2), row(3, 2)]).catch((error: unknown) => { expect(error).toBeInstanceOf(StoreFull) })
+    expect(isFullAgain).toBe(false)
+    await again.save([row(2, 3)])
+    await again[Symbol.asyncDispose]()
+    const last = await openOn({ files: disk.files, index })
+    expect(await last.get(1, rowKey(1))).toBeUndefined()
+    expect(await last.get(1, rowKey(2))).toEqual(row(2, 3))
+    expect(last.lostPartitions().size).toBe(0)
+  })
+
   test.skipIf(!isMounting)('goes on when a real one has room again, time after time', async () => {
     await using folder = await temporaryFolder()
     await using disk = await smallDisk(64 * 1024 ** 2)
