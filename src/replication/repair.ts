@@ -90,7 +90,7 @@ export class Repair {
   #workUntilMs = -Infinity
   /** The last one, until its end. */
   #tookMs = 0
-  /** What this sweep finds short was so in the one before. */
+  /** What this sweep finds short, or here in the place of another, was so in the one before. */
   #isOverdue = false
   /** Blocks, when it was looked whether they still are, a retry ago or more, since who holds blocks has changed. */
   #leftBefore = unknownBefore
