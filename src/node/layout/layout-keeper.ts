@@ -60,6 +60,8 @@ export class LayoutKeeper {
   /** When the last change for memory that was lost was proposed; of each voter for whose it was, how much that had lost then, and how long it waits for the next. */
   #restoringMs = -Infinity
   readonly #restoring = new Map<PeerId, { readonly atMs: number, readonly lost: number, readonly restMs: number, readonly hasAllBack: boolean }>()
+  /** When the row of a node was last given another row store, and how long that node waits for the next. */
+  readonly #stores = new Map<PeerId, { readonly atMs: number, readonly restMs: number }>()
   /** When the first look began since the last that came to its end. */
   #vainSinceMs: number | undefined
   #changing: { readonly version: bigint, readonly sinceMs: number } | undefined
@@ -272,17 +274,24 @@ export class LayoutKeeper {
     return new Map(answers.flatMap((answer, i) => answer.status === 'fulfilled' && answer.value.kind === 'progress' ? [[voters[i] as PeerId, answer.value]] : []))
   }
 
-  /** A store that was lost, or put back from a copy, is another one: what its node shows is what stands in its row. */
+  /** A store that was lost, or put back from a copy, is another one: what its node shows is what stands in its row. One that shows another time after time has nobody take it over as often. */
   async #withShownStore (row: MemberRow, wait: { signal?: AbortSignal }): Promise<MemberRow> {
     const { registers, storeOf, reachable } = this.#parts
     const { peerId, peerKey, role } = describeMember(row)
     const shown = storeOf(peerId)
     if (role === roles.storage || shown === undefined || row.storeId === undefined || equals(shown, row.storeId) || !reachable().has(peerId)) return row
-    return registers.change<MemberRow>(clusterAddress(tables.members, peerKey), (value) => {
+    const { restoringMs, longestRestoringMs, againFactor } = layoutKeeperLimits
+    const nowMs = this.#parts.clock.monotonicMs()
+    const known = this.#stores.get(peerId)
+    if (known !== undefined && nowMs - known.atMs < known.restMs) return row
+    const written = await registers.change<MemberRow>(clusterAddress(tables.members, peerKey), (value) => {
       const current = value === undefined ? row : parseMemberRow(value)
       const result = { ...current, storeId: shown }
       return { kind: 'write', value: encodeMemberRow(result), result }
     }, wait)
+    const isAgain = known !== undefined && nowMs - known.atMs < known.restMs + longestRestoringMs
+    this.#stores.set(peerId, { atMs: nowMs, restMs: isAgain ? Math.min(againFactor * known.restMs, longestRestoringMs) : restoringMs })
+    return written
   }
 
   /** Away for the grace by the clocks of a majority of voters, where every partition has a majority without them that remembers it. */

@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import type { Clock } from '../../../src/base/clock.ts'
 import { type PeerId, peerIdOf } from '../../../src/base/peer-id.ts'
-import { changed, changing, closing, declaredBy, encodeLayout, type Layout, type MemberRow, openLayout, parseLayout, recovering, replicasOf, settled } from '../../../src/cluster/index.ts'
+import { changed, changing, closing, declaredBy, encodeLayout, encodeMemberRow, type Layout, type MemberRow, openLayout, parseLayout, parseMemberRow, recovering, replicasOf, settled } from '../../../src/cluster/index.ts'
 import { memoryFiles, type MemoryFiles } from '../../../src/disk/memory-files.ts'
 import { LayoutKeeper, wantedMembers } from '../../../src/node/layout/layout-keeper.ts'
 import { Takeovers } from '../../../src/node/layout/takeover.ts'
 import { clearPartition } from '../../../src/tables/clear-rows.ts'
-import type { Registers } from '../../../src/tables/index.ts'
+import { type Registers, tables } from '../../../src/tables/index.ts'
 import { certificateOf, keyNamed, layoutMember, paperCluster, peerNamed } from '../../support/cluster-identities.ts'
 
 const cluster = paperCluster()
@@ -86,6 +86,34 @@ describe('a keeper', () => {
     })
     expect((broughtMs ?? Infinity) - lossMs).toBeLessThan(60_000)
   })
+})
+
+describe('a keeper, where a voter shows another row store than its row names', () => {
+  /** Versions of the layout in ten minutes. */
+  async function versionsWhere (storeOfBob: (nowMs: number) => number): Promise<number> {
+    let [current, nowMs] = [layout, 0]
+    const rows = new Map(names.map((name) => [name, row(name)]))
+    const change = async (address: { table: number }, decide: (value: Uint8Array) => { value: Uint8Array, result: unknown }): Promise<unknown> => {
+      if (address.table === tables.layout) return decide(encodeLayout(current)).result
+      const { value, result } = decide(encodeMemberRow(rows.get('bob') as MemberRow))
+      rows.set('bob', parseMemberRow(value))
+      return result
+    }
+    const keeper = new LayoutKeeper({
+      self: [...layout.members].map(({ peerId }) => peerId).toSorted()[0] as PeerId, clock: { monotonicMs: () => nowMs } as unknown as Clock, evictAfterMs: 3_600_000,
+      state: { get layout () { return current }, belongs: () => true, isMember: () => true, adoptLayout: async (encoded) => { current = parseLayout(encoded) } },
+      registers: { change } as unknown as Registers,
+      ask: async (_, question) => question.kind === 'progress' ? { kind: 'progress', remaining: 0, lost: 0, away: [] } : { kind: 'digests', digests: [] },
+      memberRows: async () => [...rows.values()], reachable: () => new Set(names.map(peerNamed)), onChange: () => {},
+      storeOf: (peer) => peer === peerNamed('bob') ? new Uint8Array(16).fill(1 + storeOfBob(nowMs) % 250) : layoutMember(names.find((name) => peerNamed(name) === peer) ?? '').storeId,
+    })
+    for (; nowMs < 600_000; nowMs += 500) await keeper.step()
+    return Number(current.version - layout.version)
+  }
+
+  test('has it taken over afresh', async () => { expect(await versionsWhere(() => 0)).toBe(2) })
+  test('and again when it has lost that one too', async () => { expect(await versionsWhere((nowMs) => nowMs < 300_000 ? 0 : 1)).toBe(4) })
+  test('has nobody change the layout for each that is shown every few seconds', async () => { expect(await versionsWhere((nowMs) => Math.floor(nowMs / 5000))).toBeLessThan(25) })
 })
 
 describe('a keeper that does not come first', () => {
