@@ -37,6 +37,8 @@ export const layoutKeeperLimits = {
   rereadMs: 15_000,
   /** Who has joined, or come back, is waited for as long: others may follow. */
   settlingMs: 1_000,
+  /** Who is not in the layout and has gone again has to answer for `settlingMs` before it is taken in, and each time twice as long, up to this; if it stays, or stays away, for as long, that is forgotten. */
+  longestComingMs: 3_600_000,
   /** Between two changes for nothing but memory that was lost; for one voter twice as long after each that brought nothing back, up to the longest. */
   restoringMs: 30_000,
   longestRestoringMs: 3_600_000,
@@ -60,6 +62,8 @@ export class LayoutKeeper {
   /** When the last change for memory that was lost was proposed; of each voter for whose it was, how much that had lost then, and how long it waits for the next. */
   #restoringMs = -Infinity
   readonly #restoring = new Map<PeerId, { readonly atMs: number, readonly lost: number, readonly restMs: number, readonly hasAllBack: boolean }>()
+  /** Of those that are not in the layout and have answered: whether they do, since when, and for how long they have to. */
+  readonly #comers = new Map<PeerId, { readonly isUp: boolean, readonly sinceMs: number, readonly waitMs: number }>()
   /** When the row of a node was last given another row store, and how long that node waits for the next. */
   readonly #stores = new Map<PeerId, { readonly atMs: number, readonly restMs: number }>()
   /** When the first look began since the last that came to its end. */
@@ -147,7 +151,7 @@ export class LayoutKeeper {
     const rows = await this.#rowsUnlessLost(voters, wait)
     const { evicted, kept } = this.#evicted(layout, voters)
     this.#kept = kept
-    const wanted = rows === undefined ? (layout.next ?? layout).members : wantedMembers({ layout, rows, reachable: reachable(), evicted })
+    const wanted = rows === undefined ? (layout.next ?? layout).members : wantedMembers({ layout, rows, reachable: this.#staying(layout, reachable()), evicted })
     if (!isSame(wanted, (layout.next ?? layout).members)) {
       const name = wanted.map(({ peerId, storeId, zone, capacityBytes }) => `${peerId} ${hexOf(storeId ?? empty)} ${zone} ${capacityBytes}`).join()
       if (this.#wanted.name !== name) this.#wanted = { name, sinceMs: clock.monotonicMs() }
@@ -168,6 +172,22 @@ export class LayoutKeeper {
     } else if (this.#isRestoringDue(voters)) {
       await this.#propose(layout, (current) => changing(current, wanted), 'memory of rows that was lost is to be taken over', wait)
     }
+  }
+
+  /** Who answers, without those whose coming and going would have the layout change for them time after time, and for nobody else. */
+  #staying ({ members }: Layout, answering: ReadonlySet<PeerId>): ReadonlySet<PeerId> {
+    const { settlingMs, longestComingMs } = layoutKeeperLimits
+    const nowMs = this.#parts.clock.monotonicMs()
+    for (const { peerId } of members) this.#comers.delete(peerId)
+    const outside = new Set(answering).difference(new Set(members.map(({ peerId }) => peerId)))
+    for (const peer of new Set([...outside, ...this.#comers.keys()])) {
+      const known = this.#comers.get(peer)
+      const isUp = outside.has(peer)
+      if (known?.isUp === isUp) continue
+      const before = known === undefined || nowMs - known.sinceMs >= longestComingMs ? 0 : known.waitMs
+      this.#comers.set(peer, { isUp, sinceMs: nowMs, waitMs: isUp ? before : Math.min(longestComingMs, Math.max(settlingMs, 2 * before)) })
+    }
+    return new Set([...answering].filter((peer) => { const known = this.#comers.get(peer); return known === undefined || nowMs - known.sinceMs >= known.waitMs }))
   }
 
   async #finishRecovery (layout: Layout, next: Assignment, wait: { signal?: AbortSignal }): Promise<void> {
