@@ -59,11 +59,11 @@ async function join (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signa
   const era = sponsor.era()
   const invite = await checked(sponsor, peer, certificate, signal)
   sponsor.vouched?.(peer, joinLimits.timeoutMs)
-  const { isRepeated } = await placeFor(sponsor, peer, request, signal)
+  const { isRepeated, isInLayout } = await placeFor(sponsor, peer, request, signal)
   const standing = await standingOf(sponsor, certificate, signal)
   if (standing === undefined) {
     await useInvite(sponsor, { invite, certificate }, signal)
-    await writeMember(sponsor, request, signal)
+    await writeMember(sponsor, request, { isInLayout, signal })
   }
   await demandInEra(sponsor, standing ?? certificate, { admin: certificate.admin, invite }, signal)
   // once more: who closed the layout meanwhile may have counted the members without this one
@@ -170,7 +170,7 @@ async function readLayout ({ registers }: Sponsor, signal: AbortSignal): Promise
  * Who belongs, and the layout, if that has a place for this one, or will have. While it closes, nobody could tell whether this one was counted; unless its row stood before: then it is, by whoever settles the layout, who
  * may have no majority without it. @throws Refused
  */
-async function placeFor (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signal: AbortSignal, { isRepeated: wasRepeated }: { isRepeated?: boolean } = {}): Promise<{ layout: Uint8Array, memberRows: readonly Uint8Array[], isRepeated: boolean }> {
+async function placeFor (sponsor: Sponsor, peer: PeerId, request: JoinRequest, signal: AbortSignal, { isRepeated: wasRepeated }: { isRepeated?: boolean } = {}): Promise<{ layout: Uint8Array, memberRows: readonly Uint8Array[], isRepeated: boolean, isInLayout: boolean }> {
   // who was put out has a row still, and takes no place
   const standing = (await sponsor.memberRows({ signal })).map((bytes) => ({ bytes, row: parseMemberRow(bytes) })).filter(({ row: { certificate } }) => verdictOf(certificate, trustOf(sponsor, hashOfStatement(certificate.member))).isValid)
   const encoded = await readLayout(sponsor, signal)
@@ -180,7 +180,8 @@ async function placeFor (sponsor: Sponsor, peer: PeerId, request: JoinRequest, s
   const isRepeated = wasRepeated ?? standing.some(({ row: { certificate: { member } } }) => equals(member.bytes, request.certificate.member.bytes))
   if (layout.state === 'closing' && !isPlaced && !isRepeated) throw new Refused('the first bucket is being made, and with it the layout settles: join again when it is there')
   if (!isPlaced) checkLayoutMembers([...standing.map(({ row }) => layoutMemberOf(row)).filter(({ peerId }) => peerId !== peer), own])
-  return { layout: encoded, memberRows: standing.map(({ bytes }) => bytes), isRepeated }
+  const isInLayout = [...layout.members, ...layout.next?.members ?? []].some(({ peerId }) => peerId === peer)
+  return { layout: encoded, memberRows: standing.map(({ bytes }) => bytes), isRepeated, isInLayout }
 }
 
 const isSameStore = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean => a === undefined || b === undefined ? a === b : equals(a, b)
@@ -197,15 +198,15 @@ async function useInvite ({ registers }: Sponsor, { invite, certificate }: { inv
   if (refusal !== undefined) throw new Refused(refusal)
 }
 
-async function writeMember (sponsor: Sponsor, { certificate, capacityBytes, addresses, storeId }: JoinRequest, signal: AbortSignal): Promise<void> {
+async function writeMember (sponsor: Sponsor, { certificate, capacityBytes, addresses, storeId }: JoinRequest, { isInLayout, signal }: { isInLayout: boolean, signal: AbortSignal }): Promise<void> {
   const value = rowOf({ certificate, capacityBytes, addresses, storeId })
   const refusal = await sponsor.registers.change<string | undefined>(addressOf(tables.members, certificate.member.subject), (current) => {
     if (current === undefined) return { kind: 'write', value, result: undefined }
     if (equals(current, value)) return { kind: 'keep', result: undefined }
     const standing = parseMemberRow(current)
     const standingHash = hashOfStatement(standing.certificate.member)
-    // what others have said of it since it joined stays
-    if (equals(standingHash, hashOfStatement(certificate.member))) return { kind: 'write', value: rowOf({ ...standing, capacityBytes, addresses, storeId }), result: undefined }
+    // what others have said of it since it joined stays; and once it is in the layout what that goes by, which this one could say anew every moment
+    if (equals(standingHash, hashOfStatement(certificate.member))) return { kind: 'write', value: rowOf({ ...standing, addresses, ...isInLayout ? {} : { capacityBytes, storeId } }), result: undefined }
     // who stood still over this knows nothing of an era to come, nor whom it has
     if (standing.certificate.member.era > sponsor.era().number) return { kind: 'keep', result: 'this peer has joined since, by another invite' }
     // a certificate of an older era that the era no longer lists has lapsed: its peer comes back by a new invite

@@ -84,6 +84,15 @@ describe('join', () => {
     expect(members.find((row) => describeMember(row).peerId === peerNamed('bob'))).toMatchObject({ isDraining: true, zone: 'cellar', capacityBytes: 50, addresses: [Uint8Array.of(7)] })
   })
 
+  test('a join that is repeated by a node that is in the layout changes nothing that the layout goes by', async () => {
+    const token = cluster.token('invite')
+    const { members } = await join('bob', token)
+    const closed = closing(openLayout(layoutMember('founder')))
+    registers.put(layoutAddress, encodeLayout(settled(closed, members.map((row) => layoutMemberOf(row)))))
+    const again = await join('bob', token, { capacityBytes: 50, storeId: layoutMember('carol').storeId, addresses: [Uint8Array.of(7)] })
+    expect(again.members.find((row) => describeMember(row).peerId === peerNamed('bob'))).toMatchObject({ capacityBytes: 100, storeId: layoutMember('bob').storeId, addresses: [Uint8Array.of(7)] })
+  })
+
   test('a sponsor that dies between using the invite and writing the row leaves a join that can be repeated', async () => {
     const token = cluster.token('invite')
     const first = await join('bob', token)
