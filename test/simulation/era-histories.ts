@@ -57,6 +57,22 @@ export const eraHistories = {
     },
   },
 
+  'who has lost rows is part of a majority of those who remain': {
+    old: ['ann', 'bob', 'carol', 'dave', 'eve', 'frank', 'grace'], fresh: [],
+    async told ({ world, old, does, isTold, used, votersOf, until, ends }) {
+      await does('ann', 'before')
+      const replicas = votersOf(0)
+      const [dead = '', forgets = '', leaving = '', reads = ''] = replicas
+      world.isFrozen = true
+      await ends([dead])
+      world.rot(forgets, used(0))
+      // four of five answer and three would remain, of whom two know of this row: it has it back from nobody then
+      await world.remove(leaving, old.find((name) => !replicas.includes(name)) ?? '').then(() => { world.say(`${leaving} is put out`) }, (error: unknown) => { world.say(String(error)) })
+      world.isFrozen = false
+      await until('it is read', async () => isTold(reads, undefined))
+    },
+  },
+
   'who joins while an era begins is not looked for': {
     old: ['ann', 'bob', 'carol', 'dave'], fresh: ['eve'],
     async told ({ world, until, pause }) {

@@ -11,6 +11,7 @@ export const eraVariants: Readonly<Record<string, () => WorldVariant>> = {
   'an era is not on disk before it rules': () => ({ forgetsLayout: true }),
   'nobody looks at the row of eras': () => ({ eras: (eras) => objectWith<Eras>(eras, { step: async () => 'idle' }) }),
   'a node is put out where the rest has no majority': () => ({ eraParts: (parts) => ({ ...parts, voters: votersBy({ version: () => parts.voters.version, groupsOf: () => [] }) }) }),
+  'who has lost rows is part of a majority of those who remain': () => ({ eraParts: (parts) => ({ ...parts, memoryOf: async () => () => true }) }),
   'who joins while an era begins is not looked for': () => ({
     eraParts: (parts) => {
       let seen: ReturnType<EraChangeParts['memberRows']> | undefined

@@ -401,6 +401,7 @@ class Run {
   async #putOut (name: string, through: string): Promise<void> {
     const { world } = this
     this.#gone.add(name)
+    if (world.isAlive(name) && world.chance(0.5)) this.#rotBeside(name)
     world.say(`${name} is put out through ${through}`)
     void (async () => {
       for (let isDone = false, at = through; !isDone; at = world.pick(this.#up())) {
@@ -453,6 +454,15 @@ class Run {
       return
     }
     world.flip(name)
+  }
+
+  /** Somebody else has lost rows that this one has, before it is first tried to put it out: when it is out, or dead, it would be more than is promised. */
+  #rotBeside (name: string): void {
+    const { world } = this
+    const known = world.partitionsOf(name)
+    const forgetful = world.pick(this.#up())
+    const shared = forgetful === undefined ? [] : world.partitionsOf(forgetful).filter((partition) => known.includes(partition))
+    if (forgetful !== undefined && shared.length > 0) world.rot(forgetful, world.pick(shared))
   }
 
   #hasLostRows = false

@@ -23,6 +23,7 @@ import { LayoutKeeper } from '../../src/node/layout/layout-keeper.ts'
 import { setMember } from '../../src/node/membership/member-settings.ts'
 import { IndexRebuild } from '../../src/node/rows/listing.ts'
 import { clearRowRule, clusterAddress, layoutAddress, layoutGuard } from '../../src/node/membership/membership.ts'
+import { memoryOfThoseWho } from '../../src/node/membership/memory.ts'
 import { removeMember } from '../../src/node/membership/removal.ts'
 import { type ClusterFacts, ClusterState, readFacts, writeFacts } from '../../src/node/state.ts'
 import { StorePositions } from '../../src/node/layout/store-positions.ts'
@@ -411,7 +412,7 @@ export class World {
     const parts: EraChangeParts = {
       self: peerNamed(name), state, eras, epochs, latecomers: process.latecomers, memberRows, keyring: { authoritySeed: seedNamed('cluster authority'), nodeSeed: seedNamed(name) }, registers: engine.registers, voters: engine.voters,
       peers: { offer: async (peer) => { if (!process.reachable.has(peer)) throw new PeerUnreachable(peer, 'not connected') } },
-      reachable: () => process.reachable, remembers: () => true, memoryOf: async () => () => true, warn: () => {}, spread: async () => { await Promise.all(others().map(async (other) => other.hear(process).catch(() => {}))) },
+      reachable: () => process.reachable, remembers: () => true, memoryOf: async (peers, wait) => memoryOfThoseWho({ ask: engine.ask }, peers, wait), warn: () => {}, spread: async () => { await Promise.all(others().map(async (other) => other.hear(process).catch(() => {}))) },
     }
     return this.#variant.eraParts?.(parts) ?? parts
   }
