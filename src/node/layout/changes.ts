@@ -235,6 +235,7 @@ export interface ProgressFacts {
 export function progressOf ({ layout, isDue, told, voters, belonging, answering }: ProgressFacts): ChangeProgress {
   const members = new Set(layout.members.map(({ peerId }) => peerId))
   const isSettled = layout.state === 'settled' && !isDue
+  const takingOver = [...voters].filter(([, { remaining }]) => remaining > 0).map(([peer]) => peer)
   const rowPartitionsLeft = [...voters.values()].reduce((sum, { remaining }) => sum + remaining, 0)
   const hasLooked = (of: Holdings): boolean => isSettled && (!of.holdsBlocks || of.surveyedVersion >= layout.version)
   const holders = [...told.values()]
@@ -254,7 +255,7 @@ export function progressOf ({ layout, isDue, told, voters, belonging, answering 
   })
   const waitingFor = [
     ...isDue ? ['the layout is to change'] : [],
-    ...layout.state === 'changing' ? [`rows are taken over: ${rowPartitionsLeft} partitions left`] : [],
+    ...layout.state === 'changing' ? [`rows are taken over: ${rowPartitionsLeft} partitions left${rowPartitionsLeft === 0 ? '' : `, on ${takingOver.join(', ')}`}`] : [],
     ...isSettled ? [...told].flatMap(([peer, of]) => waitingForOf(peer, of, { hasLooked: hasLooked(of), isInLayout: members.has(peer) })) : [],
     ...isSettled ? [...silent, ...belonging.filter((peer) => !members.has(peer) && !told.has(peer))].map((peer) => `${peer} does not answer: what it alone has is not known`) : [],
   ]

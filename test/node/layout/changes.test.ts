@@ -267,6 +267,10 @@ describe('how far a change is', () => {
     expect(mayGo(facts([[a, told()], [b, told()], [c, told({ surveyedVersion: 8n })]]))).toBe(false)
     expect(mayGo(facts([[a, told()], [b, told()], [c, told({ isAtRest: false })]]))).toBe(false)
   })
+  test('who has rows to take over yet is named: it may never say that it has', () => {
+    const voters = new Map([[a, { remaining: 5, lost: 0, away: [] }], [b, { remaining: 0, lost: 0, away: [] }]])
+    expect(progressOf(facts([[a, told()]], { voters, layout: { ...layout, state: 'changing' } })).waitingFor).toContain(`rows are taken over: 5 partitions left, on ${a}`)
+  })
   test('nothing may be switched off while the layout changes, or is to', () => {
     expect(mayGo(facts([[a, told()], [b, told()], [c, told()]], { layout: { ...layout, state: 'changing' } }))).toBe(false)
     expect(mayGo(facts([[a, told()], [b, told()], [c, told()]], { isDue: true }))).toBe(false)
