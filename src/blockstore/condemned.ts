@@ -187,8 +187,8 @@ async function isAnyDead (index: KeyValue, cid: Cid): Promise<boolean> {
   return false
 }
 
-/** Of a version that is not dead, as far as is known, nor stands here again. */
-async function isAnyAside (index: KeyValue, cid: Cid): Promise<boolean> {
+/** A reference of a version that is not dead, as far as is known, was set aside and does not stand here again. */
+export async function isAnyAside (index: KeyValue, cid: Cid): Promise<boolean> {
   for await (const key of index.keys(asideReferencesTo(cid))) if (await index.get(key.slice(1)) === undefined) return true
   return false
 }

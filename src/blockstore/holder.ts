@@ -5,7 +5,7 @@ import { Corrupt, NotFound, Refused, StoreFull } from '../base/errors.ts'
 import { KeyedQueue } from '../base/keyed-queue.ts'
 import type { KeyValue } from '../disk/index.ts'
 import type { DiskBlocks } from './disk-blocks.ts'
-import { condemnedKeyOf, deadKeyOf, forget, longDeadKeyOf } from './condemned.ts'
+import { condemnedKeyOf, deadKeyOf, forget, isAnyAside, longDeadKeyOf } from './condemned.ts'
 import { orUnseen } from './index.ts'
 import { asideKeyOf, type BlockReference, digestOfCode, isSameSum, isUnchecked, referenceKeyOf, referenceOf, referencesTo, referenceValueOf, sumOfReferences } from './references.ts'
 import { type Shard, type ShardKey, shardKeyOf, type ShardName } from './shard.ts'
@@ -179,7 +179,7 @@ class Holder implements BlockHolder {
     this.#releasing.set(cid, release)
     try {
       const before = await this.#locks.run(cid, async () => sumOfReferences(this.#index, cid))
-      if (before.damaged > 0 || !await confirm(before.digest)) return 'kept'
+      if (before.damaged > 0 || await isAnyAside(this.#index, cid) || !await confirm(before.digest)) return 'kept'
       return await this.#locks.run(cid, async () => {
         if (release.isWanted || !isSameSum(before, await sumOfReferences(this.#index, cid))) return 'kept'
         this.#proven.delete(cid)
@@ -199,7 +199,7 @@ class Holder implements BlockHolder {
     this.#releasing.set(cid, release)
     try {
       const before = await this.#locks.run(cid, async () => sumOfReferences(this.#index, cid))
-      if (before.damaged > 0 || !await confirm()) return 'kept'
+      if (before.damaged > 0 || await isAnyAside(this.#index, cid) || !await confirm()) return 'kept'
       return await this.#locks.run(cid, async () => {
         if (release.isWanted || !isSameSum(before, await sumOfReferences(this.#index, cid))) return 'kept'
         this.#proven.delete(shardKeyOf(name))

@@ -91,6 +91,21 @@ describe.each(sizes)('a block whose versions are all dead: %s', (_size, block) =
     expect(left).toEqual([])
   })
 
+  test('is not given up to others for a reference that scrub has set aside: they would not be told of it, and collect the only copy', async () => {
+    const here = await disk()
+    const [shard] = await shardsOf(cid, block, { k: 2, m: 1 })
+    if (shard === undefined) throw new Error('no shard')
+    for (const name of ['old', 'new']) await here.holder.store(cid, block, version(name))
+    await here.holder.storeShard(shard, version('spread', { k: 2, m: 1 }))
+    here.index.damage(referenceKeyOf(cid, version('new')), new Uint8Array(10).fill(7))
+    await scrubReferences({ ...here, report: () => {} }, undefined)
+    expect(await here.holder.release(cid, async () => true)).toBe('kept')
+    expect(await here.holder.releaseShard(shard, async () => true)).toBe('kept')
+    await here.holder.keep(cid, version('new'))
+    expect(await here.holder.releaseShard(shard, async () => true)).toBe('released')
+    expect(await here.holder.release(cid, async () => true)).toBe('released')
+  })
+
   test('is kept while one version lives, or one reference cannot be read', async () => {
     const here = await disk()
     for (const name of ['old', 'new']) await here.holder.store(cid, block, version(name))
