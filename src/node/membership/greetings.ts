@@ -28,6 +28,8 @@ export const greetingTiming = {
   everyMs: 10_000,
   /** Of whom it is not known whether its store has forgotten. */
   doubtedMs: 1_000,
+  /** That a layout cannot be had is logged again. */
+  toldAgainMs: 60_000,
 } as const
 
 /** Whom this node has met in this session, what each said last, and saying it again: what was said on connecting grows old. */
@@ -35,6 +37,8 @@ export class Greetings {
   readonly #parts: GreetingsParts
   readonly #heard = new Map<PeerId, Greeting>()
   readonly #heardMs = new Map<PeerId, number>()
+  /** When it was logged of each that a layout it goes by could not be had. */
+  readonly #toldMs = new Map<PeerId, number>()
 
   constructor (parts: GreetingsParts) { this.#parts = parts }
 
@@ -45,7 +49,12 @@ export class Greetings {
   heard (greeting: Greeting): void {
     const { state, positions, clock, adoptLayout, warn } = this.#parts
     if (greeting.layoutVersion > state.layout.version) {
-      void adoptLayout(greeting.layoutVersion, greeting.peer).catch((error: unknown) => { warn('a newer layout could not be had', error) })
+      void adoptLayout(greeting.layoutVersion, greeting.peer).catch((error: unknown) => {
+        // it may greet without end, and name what there is not
+        if (clock.monotonicMs() - (this.#toldMs.get(greeting.peer) ?? -Infinity) < greetingTiming.toldAgainMs) return
+        this.#toldMs.set(greeting.peer, clock.monotonicMs())
+        warn('a newer layout could not be had', error)
+      })
     }
     void positions.compare(greeting)
     // when it was met there may have been no majority to ask; what it proposes is not taken before its row is known

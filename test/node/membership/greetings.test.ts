@@ -92,3 +92,18 @@ describe('two that are connected', () => {
     }
   })
 })
+
+test('one that greets without end, and names a layout that there is not, is logged once a minute', async () => {
+  const peer = peerNamed('bob')
+  let [nowMs, warned] = [0, 0]
+  const greetings = new Greetings({
+    state: { layout, isMember: () => false, belongs: () => true }, positions: { compare: async () => {}, doubts: () => false }, clock: { monotonicMs: () => nowMs }, warn: () => { warned++ },
+    adoptLayout: async () => { throw new Unavailable('could not be had') },
+  } as unknown as GreetingsParts)
+  for (; nowMs < 120_000; nowMs += 100) {
+    greetings.heard({ peer, layoutVersion: layout.version + 1n } as Greeting)
+    await Promise.resolve()
+    await Promise.resolve()
+  }
+  expect(warned).toBe(2)
+})
