@@ -83,7 +83,7 @@ export async function changeEra (parts: EraChangeParts, plan: EraPlan, wait: { s
     }
     const seen = new Set(standing.rows.map((row) => describeMember(row).peerId))
     const proposal = { before, seen, planned, signer }
-    const outcome = await proposed(parts, proposal, wait)
+    const outcome = await proposed(parts, proposal, wait, (next) => { parts.latecomers.owe(async (later) => listLatecomersIfChosen(parts, { ...proposal, after: next }, later)) })
     if (outcome === 'moved') continue
     await eras.adopt(outcome)
     await parts.epochs.step(wait)
@@ -128,7 +128,8 @@ interface Proposal {
   readonly signer: SigningKey
 }
 
-async function proposed (parts: EraChangeParts, { before, planned, signer }: Proposal, wait: { signal?: AbortSignal }): Promise<Era | 'moved'> {
+/** `untold`: it may be chosen, and was not told. */
+async function proposed (parts: EraChangeParts, { before, planned, signer }: Proposal, wait: { signal?: AbortSignal }, untold: (next: Era) => void = () => {}): Promise<Era | 'moved'> {
   const { rows, admins, isNewEpoch, floor, keepsInvites } = planned
   const listed = [...rows.map(({ certificate }) => certificate.member), ...admins]
   const prepared = isNewEpoch ? await parts.epochs.prepare() : undefined
@@ -147,7 +148,10 @@ async function proposed (parts: EraChangeParts, { before, planned, signer }: Pro
     if (isSameEra(standing, next)) return { kind: 'keep', result: next }
     const isKnown = standing.number === before.number && isSameEra(mergedEra(before, standing), before)
     return isKnown ? { kind: 'write', value: encodeEra(next), result: next } : { kind: 'keep', result: 'moved' }
-  }, wait)
+  }, wait).catch((error: unknown) => {
+    if (!(error instanceof Unavailable)) untold(next)
+    throw error
+  })
 }
 
 /** On the disks of a majority of the members that remain, this one among them. @throws Unavailable */
@@ -163,6 +167,12 @@ async function haveItHeld ({ self, epochs, peers }: EraChangeParts, { rows, prep
   if (members.length - failures.length < majorityOf(members.length)) {
     throw new Unavailable(`new keys must be with a majority of the ${members.length} members that remain before anybody is removed (${failures.join('; ')})`)
   }
+}
+
+/** Where it is not, nobody was left out; and what has followed it since may be the era of somebody else, who looks for them. */
+async function listLatecomersIfChosen (parts: EraChangeParts, proposal: Proposal & { readonly after: Era }, wait: { signal?: AbortSignal }): Promise<void> {
+  await parts.eras.ask(wait)
+  if (isSameEra(parts.state.era, proposal.after)) await listLatecomers(parts, proposal, wait)
 }
 
 /** Who has joined by an invite of the era before since the members were looked at, and was left out. Whom that era had, and a later one has not, was put out since. */

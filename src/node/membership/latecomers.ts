@@ -21,6 +21,9 @@ export class Latecomers {
     await this.settle(wait).catch((error: unknown) => { this.#failed(error) })
   }
 
+  /** The era may be chosen, or never be: it is found out later. */
+  owe (look: Look): void { this.#owed.add(look) }
+
   /** All that is owed, and no era before: whoever is to be put out must have been found first. @throws Unavailable */
   async settle (wait: { signal?: AbortSignal }): Promise<void> {
     for (const look of this.#owed) {

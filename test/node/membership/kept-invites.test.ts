@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { systemClock } from '../../../src/base/clock.ts'
-import { Refused, Unavailable } from '../../../src/base/errors.ts'
+import { Refused, Unavailable, UnknownOutcome } from '../../../src/base/errors.ts'
 import { keyOf } from '../../../src/base/peer-id.ts'
 import { seededRandom } from '../../../src/base/random.ts'
 import { type Certificate, encodeLayout, encodeMemberRow, invitesSince, isInEra, type MemberStatement, parseToken, roles, signStatement } from '../../../src/cluster/index.ts'
 import { exchangeKeyOf, type Keyring, openRing, ringPurpose } from '../../../src/encryption/index.ts'
 import { addAdmin, removeAdmin } from '../../../src/node/membership/admins.ts'
+import { eraAddress } from '../../../src/node/membership/eras.ts'
 import { makeInvites } from '../../../src/node/membership/invite.ts'
 import { clusterAddress, layoutAddress, memberRowHash } from '../../../src/node/membership/membership.ts'
 import { removeMember } from '../../../src/node/membership/removal.ts'
@@ -15,6 +16,7 @@ import { tables } from '../../../src/tables/index.ts'
 import { type Joined, joinCluster, joinProtocol } from '../../../src/protocols/join.ts'
 import { layoutMember, peerNamed, seedNamed } from '../../support/cluster-identities.ts'
 import { type EraNodes, eraNodes } from '../../support/era-nodes.ts'
+import { registersWith } from '../../support/other-registers.ts'
 
 const four = ['founder', 'bob', 'carol', 'dave'] as const
 
@@ -109,6 +111,22 @@ describe('who joins by an invite while an era is made', () => {
     const nodes = await made()
     await removeMember(meanwhile(nodes, invitedBy(nodes, 'founder')), peerNamed('dave'))
     expect([eraAt(nodes).number, invitesSince(eraAt(nodes)), await standing(nodes, 'founder', 'eve')]).toEqual([3, 2, { belongs: true, isListed: true }])
+  })
+
+  test('is listed too where whoever made that era is not told that it is chosen', async () => {
+    const nodes = await made()
+    const parts = meanwhile(nodes, invitedBy(nodes, 'founder'))
+    let isTold = false
+    const registers = registersWith(parts.registers, { change: async (address, ...how) => {
+      const result = await parts.registers.change(address, ...how)
+      if (address !== eraAddress || isTold) return result
+      isTold = true
+      throw new UnknownOutcome('the change may have happened: time is up')
+    } })
+    await expect(removeMember({ ...parts, registers }, peerNamed('dave'))).rejects.toThrow(UnknownOutcome)
+    // as it says: "repeat it"
+    await removeMember(nodes.of('founder').parts, peerNamed('dave'))
+    expect([eraAt(nodes).number, await standing(nodes, 'founder', 'dave'), await standing(nodes, 'founder', 'eve')]).toEqual([3, { belongs: false, isListed: false }, { belongs: true, isListed: true }])
   })
 
   test('put out by another one, does not come back when whoever made that era looks, late, for those who had joined meanwhile', async () => {
