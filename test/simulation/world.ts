@@ -6,7 +6,7 @@ import { keyOf, type PeerId } from '../../src/base/peer-id.ts'
 import { type Random, seededRandom } from '../../src/base/random.ts'
 import { referenceKind } from '../../src/blockstore/references.ts'
 import { type Files } from '../../src/disk/index.ts'
-import { closing, encodeMemberRow, eraOf, type Layout, type LayoutMember, type MemberRow, newestEpochOf, openLayout, replicasOf, type Role, type RoleName, roles, settled } from '../../src/cluster/index.ts'
+import { closing, encodeMemberRow, eraOf, hashOfStatement, type Layout, type LayoutMember, type MemberRow, newestEpochOf, openLayout, replicasOf, type Role, type RoleName, roles, settled, verdictOf } from '../../src/cluster/index.ts'
 import { Admission } from '../../src/network/admission.ts'
 import { PeerUnreachable, type RequestHandler, RequestRefused, type Requests } from '../../src/network/index.ts'
 import type { Network } from '../../src/network/libp2p-network.ts'
@@ -352,10 +352,12 @@ export class World {
     this.say(`${name}'s disk hangs for ${Math.round(durationMs)} ms`)
   }
 
-  /** A member's row is written by another, as when it joins: by an invite of the era that this one knows. */
+  /** A member's row is written by another, as when it joins: by an invite of the era that this one knows. @throws Refused: one has begun meanwhile that does not have it, as a sponsor finds out when the row is there (join-sponsor.ts) */
   async join (name: string, through: string): Promise<void> {
     const row = this.rowOf(name, { era: this.#processes.get(through)?.state.era.number })
     await this.#change(through, clusterAddress(tables.members, keyOf(peerNamed(name))), encodeMemberRow(row))
+    const [newest] = [...this.#processes.values()].map(({ state }) => state).toSorted((a, b) => b.era.number - a.era.number)
+    if (newest !== undefined && !verdictOf(row.certificate, { clusterId: newest.clusterId, authority: newest.authority, era: newest.era, memberRowHash: hashOfStatement(row.certificate.member) }).isValid) throw new Refused(`${name} is not in the era that has begun`)
     this.#joined.set(name, row)
     for (const one of [name, through]) await this.#processes.get(one)?.state.remember(row)
   }
