@@ -397,6 +397,10 @@ class Run {
   readonly #gone = new Set<string>()
   #mayGo (count: number): boolean { return count > Math.max(3, this.#climate.shards.k + this.#climate.shards.m - 1) }
 
+  /** Through whom somebody was put out, and whether one of those died since. */
+  readonly #removedThrough = new Set<string>()
+  #hasDiedOverEra = false
+
   /** By an era without it. Once that was tried it may have been, and it is tried until it is; the node knows nothing of it. */
   async #putOut (name: string, through: string): Promise<void> {
     const { world } = this
@@ -405,6 +409,7 @@ class Run {
     world.say(`${name} is put out through ${through}`)
     void (async () => {
       for (let isDone = false, at = through; !isDone; at = world.pick(this.#up())) {
+        if (at !== undefined) this.#removedThrough.add(at)
         isDone = at !== undefined && await this.#outcome(at, async () => world.remove(name, at)).then(({ kind, text }) => { world.say(`${name} is put out through ${at}: ${text}`); return kind === 'told' })
         await world.time.sleep(3_000)
       }
@@ -470,6 +475,7 @@ class Run {
   async #crash (name: string, downMs: number): Promise<void> {
     const { world } = this
     if (!world.isAlive(name)) return
+    if (this.#removedThrough.has(name)) this.#hasDiedOverEra = true
     world.kill(name)
     await world.time.sleep(downMs)
     if (!world.isAlive(name) && !this.#gone.has(name)) await world.start(name)
@@ -528,6 +534,7 @@ class Run {
     // whoever was to come back has; what was begun has ended
     await world.time.sleep(50_000)
     await this.#good()
+    await this.#invitesAnew()
     this.#convert()
     const untilMs = world.time.nowMs + 450_000
     let wrong: readonly string[] = ['']
@@ -544,6 +551,18 @@ class Run {
     world.kill(dead)
     await world.time.sleep(1_000)
     await this.#readQuiet(`with ${dead} dead`)
+  }
+
+  /** Who joined while an era began, and whoever made that died before it had found them (docs/LIMITS.md). */
+  async #invitesAnew (): Promise<void> {
+    const { world } = this
+    if (!this.#hasDiedOverEra) return
+    for (const name of this.#up()) {
+      const others = this.#up().filter((other) => other !== name)
+      if (!others.every((other) => !world.belongs(name, other))) continue
+      world.say(`${name} is invited anew`)
+      await this.#untilJoined(name, () => world.pick(others))
+    }
   }
 
   /** What is not as it should be when faults have ceased: the layout changes, something is short, or stays that nobody needs. */
