@@ -247,12 +247,14 @@ export interface ListVersionsOptions {
   readonly after?: { readonly key: string, readonly versionId?: string }
   /** 1 to 1,000 (default). */
   readonly limit?: number
+  /** The row of each object is read, one by one: what it names and is lost is told also where no other version of it is kept. Default: only where one is. */
+  readonly areRowsRead?: boolean
 }
 
 export interface VersionPage {
   /** Attributes as in `ObjectPage`. */
   readonly versions: ReadonlyArray<ObjectInfo & { readonly isLatest: boolean, readonly isDeleteMarker: boolean }>
-  /** Versions that their objects' rows name, and of which nothing else is there, as after the loss of a majority. Undefined: none. */
+  /** Versions that their objects' rows name, and of which nothing else is there, as after the loss of a majority: all of those whose rows were read (`areRowsRead`). Undefined: none. */
   readonly lost?: ReadonlyArray<LostVersion>
   readonly prefixes: readonly string[]
   /** Pass as `after`; undefined: nothing more. */

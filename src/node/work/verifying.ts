@@ -55,7 +55,7 @@ export async function * verifyObjects (parts: VerifyParts, { bucket, prefix = ''
     if (found !== undefined) yield { kind: 'object', ...found }
   }
   for (const one of buckets) {
-    for await (const info of listed(objects, { bucket: one, prefix, signal })) {
+    for await (const info of listed(objects, { bucket: one, prefix, areRowsRead: true, signal })) {
       if (!('sizeBytes' in info)) {
         sum.damaged++
         under.push(Promise.resolve({ bucket: one.name, ...info, problem: 'damaged', reason: 'its object names it, and its own row is lost' }))
@@ -87,10 +87,10 @@ async function everyBucket (objects: Pick<Objects, 'listBuckets' | 'bucket'>, wa
 }
 
 /** Where versions are kept, all of them, those that are lost too. */
-async function * listed (objects: Pick<Objects, 'list' | 'listVersions'>, { bucket, prefix, signal }: { bucket: Bucket, prefix: string, signal: AbortSignal | undefined }): AsyncIterable<ObjectInfo | LostVersion> {
+async function * listed (objects: Pick<Objects, 'list' | 'listVersions'>, { bucket, prefix, areRowsRead, signal }: { bucket: Bucket, prefix: string, areRowsRead?: boolean, signal: AbortSignal | undefined }): AsyncIterable<ObjectInfo | LostVersion> {
   const { name, settings: { versioning } = {} } = bucket
   for (let last: ListVersionsOptions['after']; versioning !== undefined;) {
-    const page = await objects.listVersions(name, { prefix, signal, ...(last === undefined ? {} : { after: last }) })
+    const page = await objects.listVersions(name, { prefix, areRowsRead, signal, ...(last === undefined ? {} : { after: last }) })
     for (const version of page.versions) if (!version.isDeleteMarker) yield version
     yield * page.lost ?? []
     if (page.next === undefined) return

@@ -15,7 +15,7 @@ import { decodeVersionRow, keyOfVersionRow, unescapedText, versionDelimiter, ver
 
 /**
  * Two listings as one: objects with a current version, and rows of versions. A key with rows of versions is read properly, for only its row says which of them
- * live, so that what a crash has left is shown to nobody; a key without is taken as it is listed. A version that is replaced meanwhile goes from the first
+ * live, so that what a crash has left is shown to nobody; a key without is taken as it is listed, unless it is asked for otherwise. A version that is replaced meanwhile goes from the first
  * listing to the second: so of any stretch of names the second is asked after the first has answered.
  */
 export async function listVersions (parts: ObjectParts, bucket: BucketRow, options: ListVersionsOptions): Promise<VersionPage> {
@@ -58,11 +58,11 @@ const markerOf = ({ kind, info, sequence }: ShownVersion): string => `${kind ===
 const concurrentReads = 16
 
 async function * everything (parts: ObjectParts, bucket: BucketRow, options: ListVersionsOptions): AsyncIterable<Shown> {
-  const { prefix = '', delimiter = '', after, signal } = options
+  const { prefix = '', delimiter = '', after, areRowsRead = false, signal } = options
   // whoever may list below a prefix asks behind what they like
   if (after?.versionId !== undefined && isShownItself(after.key, { prefix, delimiter })) yield * restOf(parts, bucket, { key: after.key, versionId: after.versionId }, { signal })
   let batch: Named[] = []
-  const shown = async (): Promise<readonly Shown[]> => (await Promise.all(batch.map(async (name) => shownOf(parts, bucket, name, { signal })))).flat()
+  const shown = async (): Promise<readonly Shown[]> => (await Promise.all(batch.map(async (name) => shownOf(parts, bucket, name, { areRowsRead, signal })))).flat()
   for await (const name of names(parts, bucket, options)) {
     batch.push(name)
     if (batch.length < Math.min(concurrentReads, options.limit ?? concurrentReads)) continue
@@ -100,11 +100,11 @@ interface Named {
   readonly versions?: ReadonlyMap<string, VersionRow>
 }
 
-async function shownOf (parts: ObjectParts, bucket: BucketRow, { name, isPrefix, current, versions }: Named, wait: { signal?: AbortSignal }): Promise<readonly Shown[]> {
+async function shownOf (parts: ObjectParts, bucket: BucketRow, { name, isPrefix, current, versions }: Named, { areRowsRead, ...wait }: { areRowsRead: boolean, signal?: AbortSignal | undefined }): Promise<readonly Shown[]> {
   if (isPrefix) return [{ kind: 'prefix', prefix: name }]
-  if (versions === undefined) return current === undefined ? [] : [shownCurrent(bucket, name, current)]
+  if (versions === undefined && !areRowsRead) return current === undefined ? [] : [shownCurrent(bucket, name, current)]
   const value = await parts.registers.read(objectAddress(placeIn(bucket, name)), wait)
-  return value === undefined ? [] : versionsIn(parts, bucket, decodeObjectRow(value), versions, wait)
+  return value === undefined ? [] : versionsIn(parts, bucket, decodeObjectRow(value), versions ?? new Map(), wait)
 }
 
 const shownCurrent = (bucket: BucketRow, key: string, version: ObjectSummary): ShownVersion =>

@@ -188,6 +188,19 @@ describe('verifying', () => {
     expect(isAll).toBe(true)
   })
 
+  test('names a version that was lost also where no other of its object is kept: none is listed then (all was said to be well)', async () => {
+    const { world } = await filled(40)
+    const store = objectStore(world.parts)
+    await store.setBucketSettings('bucket-one', { versioning: 'enabled' })
+    const { versionId } = await store.head({ bucket: 'bucket-one', key: 'key/20' })
+    await store.put({ bucket: 'bucket-one', key: 'key/20' }, (async function * () { yield noiseBytes(30, 100) })())
+    const [lost] = world.registers.valuesOf(tables.versions).map(decodeVersionRow) as [VersionRow]
+    world.registers.erase(versionAddress({ bucketId: hexOf(lost.bucketId), key: 'key/20' }, lost.version))
+    const events = await verified(world)
+    expect(events.filter(({ kind }) => kind === 'object')).toEqual([expect.objectContaining({ key: 'key/20', versionId, problem: 'damaged' })])
+    expect(events.at(-1)).toMatchObject({ kind: 'done', objects: 40, damaged: 1 })
+  })
+
   test('what nobody expected ends it', async () => {
     const { world, cids } = await filled(6)
     await expect(verified(world, { fail: (cid) => cids[5]?.includes(cid) === true ? new TypeError('a mistake') : undefined })).rejects.toThrow(TypeError)
