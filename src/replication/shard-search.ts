@@ -32,6 +32,8 @@ export class ShardSearch {
   readonly #questions: Iterator<ShardQuestion>
   /** Known to have something: asked before the other questions. */
   #promising: ShardQuestion[] = []
+  /** For what is there already, under a list that may be false: asked when no other question is left. */
+  #spare: ShardQuestion[] = []
   /** Who sent something under a false list, and what they are still to be asked. */
   readonly #givers = new Set<PeerId>()
   readonly #doubted: ShardQuestion[] = []
@@ -85,10 +87,12 @@ export class ShardSearch {
 
   #askNext (): boolean {
     for (;;) {
-      const next = this.#promising.shift() ?? this.#nextQuestion() ?? this.#doubted.shift()
+      const first = this.#promising.shift() ?? this.#nextQuestion()
+      const next = first ?? this.#spare.shift() ?? this.#doubted.shift()
       if (next === undefined) return false
       const name = `${next.peer} ${next.index}`
-      if (this.#asked.has(name) || (next.index !== undefined && this.#gathering.indexes.has(next.index))) continue
+      if (this.#asked.has(name)) continue
+      if (first?.index !== undefined && this.#gathering.indexes.has(first.index)) { this.#spare.push(first); continue }
       this.#asked.add(name)
       void this.#ask(next)
       return true
@@ -153,7 +157,9 @@ export class ShardSearch {
         this.#parts.warn('shards of a block were given under a false list of hashes', new Error(`block ${this.#cid}, list ${list}, from ${peer}`))
         for (const name of this.#asked) if (name.startsWith(`${peer} `)) this.#asked.delete(name)
         this.#givers.add(peer)
-        this.#promising = this.#promising.filter((question) => question.peer !== peer)
+        const isOfAnother = (question: ShardQuestion): boolean => question.peer !== peer
+        this.#promising = this.#promising.filter(isOfAnother)
+        this.#spare = this.#spare.filter(isOfAnother)
         this.#promise({ peer, index: undefined })
       }
     }

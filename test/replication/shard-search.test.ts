@@ -40,6 +40,27 @@ test.each([['each for its own', redundancy, 2], ['all for any', undefined, 2], [
   expect(await search.run()).toEqual(block)
 })
 
+test.each([['each for its own', redundancy], ['all for any', undefined]] as const)('one that gives shards under a made-up list, and one too few to be found out, keeps none of the others from being heard (the shards that it had given were asked of nobody else; asked %s)', async (_, code) => {
+  const right = await shardsOf(cid, block, redundancy)
+  const lie = (await shardsOf(cid, utf8('made up'.padEnd(block.byteLength)), redundancy)).map((shard) => ({ ...shard, list: listOf(shard) }))
+  const given = new Set<number>()
+  const fetchShard = async (peer: PeerId, { index }: WantedShard): Promise<{ shard: Shard, others: number[] } | 'not here'> => {
+    const own = holders.indexOf(peer)
+    if (peer === dead) throw new PeerUnreachable(peer, 'not connected')
+    if (peer !== liar) await systemClock.sleep(5)
+    if (peer !== liar) return { shard: right[own] as Shard, others: [own] }
+    const some = [2, 3, 4].find((i) => !given.has(i))
+    if (some === undefined || (index !== undefined && given.has(index))) return 'not here'
+    given.add(some)
+    return { shard: lie[some] as Shard, others: [2, 3, 4] }
+  }
+  const search = new ShardSearch({
+    cid, redundancy: code, gathering: new Gathering(cid), questions: [liar, ...holders.filter((peer) => peer !== liar)].map((peer) => ({ peer: peer as PeerId, index: code === undefined ? undefined : holders.indexOf(peer as PeerId) })),
+    paces: new Paces(systemClock, readPatience), signal: new AbortController().signal, parts: { peers: { fetchShard }, clock: systemClock, warn: () => {} },
+  })
+  expect(await search.run()).toEqual(block)
+})
+
 test('where the others have too few, it ends, whatever is made up', async () => {
   let [asked, made] = [0, 0]
   const fetchShard = async (peer: PeerId, { index }: WantedShard): Promise<{ shard: Shard, others: number[] } | 'not here'> => {
