@@ -174,8 +174,8 @@ export class LayoutKeeper {
     }
   }
 
-  /** Who answers, without those whose coming and going would have the layout change for them time after time, and for nobody else. */
-  #staying ({ members }: Layout, answering: ReadonlySet<PeerId>): ReadonlySet<PeerId> {
+  /** Who answers, without those whose coming and going would have the layout change for them time after time, and for nobody else. One that is being taken in has come: a moment's silence has nothing begin anew. */
+  #staying ({ members, next }: Layout, answering: ReadonlySet<PeerId>): ReadonlySet<PeerId> {
     const { settlingMs, longestComingMs } = layoutKeeperLimits
     const nowMs = this.#parts.clock.monotonicMs()
     for (const { peerId } of members) this.#comers.delete(peerId)
@@ -187,7 +187,8 @@ export class LayoutKeeper {
       const before = known === undefined || nowMs - known.sinceMs >= longestComingMs ? 0 : known.waitMs
       this.#comers.set(peer, { isUp, sinceMs: nowMs, waitMs: isUp ? before : Math.min(longestComingMs, Math.max(settlingMs, 2 * before)) })
     }
-    return new Set([...answering].filter((peer) => { const known = this.#comers.get(peer); return known === undefined || nowMs - known.sinceMs >= known.waitMs }))
+    const coming = new Set(next?.members.map(({ peerId }) => peerId))
+    return new Set([...answering].filter((peer) => { const known = this.#comers.get(peer); return known === undefined || coming.has(peer) || nowMs - known.sinceMs >= known.waitMs }))
   }
 
   async #finishRecovery (layout: Layout, next: Assignment, wait: { signal?: AbortSignal }): Promise<void> {
