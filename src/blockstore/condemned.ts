@@ -188,7 +188,7 @@ async function isAnyDead (index: KeyValue, cid: Cid): Promise<boolean> {
 }
 
 /** A reference of a version that is not dead, as far as is known, was set aside and does not stand here again. */
-export async function isAnyAside (index: KeyValue, cid: Cid): Promise<boolean> {
+export async function isAnyAside (index: Pick<KeyValue, 'get' | 'keys'>, cid: Cid): Promise<boolean> {
   for await (const key of index.keys(asideReferencesTo(cid))) if (await index.get(key.slice(1)) === undefined) return true
   return false
 }

@@ -1,7 +1,7 @@
 import { compareBytes, concat } from '../base/bytes.ts'
 import { type Cid, cidOfDigest, digestOf } from '../base/cid.ts'
 import type { KeyValue } from '../disk/index.ts'
-import { deadKind, deadReferencesTo } from './condemned.ts'
+import { deadKind, deadReferencesTo, isAnyAside } from './condemned.ts'
 import { type Blocks, orUnseen, type Shards } from './index.ts'
 import { type FormName, formNameOf, noReferences, referenceKind, referenceOf, type ReferenceSum, sumOfReferences, withReference } from './references.ts'
 import type { ShardName } from './shard.ts'
@@ -17,6 +17,8 @@ export interface InventoryItem {
   readonly references: ReferenceSum
   /** How many are dead. */
   readonly dead: number
+  /** Of what is here it is not known whom it is for: there is no reference but such as cannot be read, or were set aside for that. It may be the only copy that there is. */
+  readonly isInDoubt: boolean
 }
 
 /**
@@ -46,6 +48,10 @@ export function blockInventory ({ blocks, index }: { blocks: Pick<Blocks, 'has'>
     if (hasShards) for await (const name of blocks.shards.of(cid)) if (await blocks.shards.has(name).catch(unseen)) shards.push(name)
     return { isHere, shards, isUnseen }
   }
+  const known = async (item: Omit<InventoryItem, 'isInDoubt'>): Promise<InventoryItem> => {
+    const { cid, references: { count, damaged }, isHere, shards } = item
+    return { ...item, isInDoubt: count === 0 && (isHere || shards.length > 0) && (damaged > 0 || await isAnyAside(index, cid)) }
+  }
   return {
     async page ({ after, limit }) {
       const rangeOf = (kind: number): { from: Uint8Array, to: Uint8Array } => ({ from: after === undefined ? Uint8Array.of(kind) : concat([Uint8Array.of(kind), after, new Uint8Array(33).fill(0xff)]), to: Uint8Array.of(kind + 1) })
@@ -73,16 +79,16 @@ export function blockInventory ({ blocks, index }: { blocks: Pick<Blocks, 'has'>
       }
       const isMore = await next() !== undefined
       return {
-        items: await Promise.all(items.map(async ({ digest, sum, dead, ...known }) => {
+        items: await Promise.all(items.map(async ({ digest, sum, dead, ...kept }) => {
           const cid = cidOfDigest(digest)
-          return { cid, ...await piecesOf(cid, known), references: sum, dead }
+          return known({ cid, ...await piecesOf(cid, kept), references: sum, dead })
         })),
         next: isMore ? items.at(-1)?.digest : undefined,
       }
     },
     async find (cid) {
       const [pieces, references, dead] = await Promise.all([piecesOf(cid, { isSmall: false, hasShards: true }), sumOfReferences(index, cid), countOf(index.keys(deadReferencesTo(cid)))])
-      return { cid, ...pieces, references, dead }
+      return known({ cid, ...pieces, references, dead })
     },
     async sizeOf (cid, forms) {
       const isAsked = (form: FormName): boolean => forms === undefined || forms.has(form)

@@ -54,8 +54,9 @@ export class Findings {
   get misplacedBlocks (): number { return this.#misplacedBlocks }
 
   /** Counts what is wrong with it, and gives what is to be worked on. */
-  async note ({ cid, plan, shardPlans }: Seen): Promise<readonly Work[]> {
+  async note ({ cid, plan, shardPlans, isStranded }: Seen): Promise<readonly Work[]> {
     const works: Work[] = []
+    if (isStranded) this.#misplaced(await this.#parts.inventory.sizeOf(cid))
     if (plan !== undefined) works.push(...await this.#noteBlock(cid, plan))
     for (const shardPlan of shardPlans) works.push(...await this.#noteShards(cid, shardPlan))
     return works
@@ -102,6 +103,11 @@ export class Findings {
     return this.#work({ cid, isShort, isAtRisk: isOfCode, isWork: isShardWork(plan), isMisplaced: misplaced > 0, surviving: asCopies(plan) })
   }
 
+  #misplaced (bytes: number): void {
+    this.#misplacedBlocks++
+    this.#misplacedBytes += bytes
+  }
+
   #placesOf (cid: Cid): number { return new Set(this.#parts.placement.holdersOf(cid)).size }
 
   async #short (cid: Cid, { isGone, isAtRisk }: { isGone: boolean, isAtRisk: IsAtRisk }): Promise<void> {
@@ -131,7 +137,7 @@ export class Findings {
   async #work ({ cid, isShort, isAtRisk, isWork, isMisplaced, surviving }: { cid: Cid, isShort: boolean, isAtRisk: IsAtRisk, isWork: boolean, isMisplaced: boolean, surviving: number }): Promise<readonly Work[]> {
     if (!isWork && !isMisplaced) return []
     const bytes = await this.#parts.inventory.sizeOf(cid)
-    if (isMisplaced) { this.#misplacedBlocks++; this.#misplacedBytes += bytes }
+    if (isMisplaced) this.#misplaced(bytes)
     return isWork ? [{ item: { cid, bytes, isShort, ...isShort ? { isAtRisk } : {} }, surviving }] : []
   }
 }

@@ -15,12 +15,14 @@ export interface Seen {
   /** undefined: nobody has said how many copies there should be. It is kept, and that is all. */
   readonly plan: BlockPlan | undefined
   readonly shardPlans: readonly ShardPlan[]
+  /** It is for nobody who is known, and this node holds blocks no more: nothing can be done about it but not to call the node empty. */
+  readonly isStranded: boolean
 }
 
 export interface ViewParts {
   readonly self: PeerId
   readonly peers: Pick<BlockPeers, 'presence' | 'shardPresence' | 'reachable'>
-  readonly placement: Placement & { isMoving (): boolean }
+  readonly placement: Placement & { isMoving (): boolean, members (): readonly PeerId[] }
   readonly account: Pick<RepairAccount, 'isSilent' | 'silent'>
   readonly clock: Clock
   readonly warn: (message: string, cause: unknown) => void
@@ -28,8 +30,9 @@ export interface ViewParts {
 
 /** Asks those where these blocks may lie what they have of them. Who does not answer is left out. */
 export async function viewOf (items: readonly InventoryItem[], { self, peers, placement, account, clock, warn }: ViewParts, { signal, isOverdue }: { signal: AbortSignal, isOverdue: boolean }): Promise<readonly Seen[]> {
-  const blocks = items.map(({ cid, isHere, isUnseen, shards, references }) => ({
-    cid, isHere, isUnseen, references, placed: [...new Set(placement.holdersOf(cid))], answers: new Map<PeerId, Presence>(),
+  const isLeftOut = !placement.members().includes(self)
+  const blocks = items.map(({ cid, isHere, isUnseen, shards, references, isInDoubt }) => ({
+    cid, isHere, isUnseen, references, isStranded: isLeftOut && isInDoubt, placed: [...new Set(placement.holdersOf(cid))], answers: new Map<PeerId, Presence>(),
     // asked for one that cannot be, a peer refuses the whole question
     codes: references.codes.filter(({ redundancy }) => isCode(redundancy)).map(({ redundancy, digest }) => ({
       cid, redundancy, references: digest, answers: new Map<PeerId, ShardPresence>(),
@@ -56,8 +59,8 @@ export async function viewOf (items: readonly InventoryItem[], { self, peers, pl
     }
   }))
   const isMoving = placement.isMoving()
-  return blocks.map(({ cid, isHere, isUnseen, references: { redundancy, digest }, placed, answers, codes }) => ({
-    cid,
+  return blocks.map(({ cid, isHere, isUnseen, isStranded, references: { redundancy, digest }, placed, answers, codes }) => ({
+    cid, isStranded,
     plan: redundancy === undefined ? undefined : planFor({ self, placed, redundancy, isHere, isUnseen, references: digest, answers, isMoving, isOverdue }),
     shardPlans: codes.map((code) => shardPlanFor({ self, placed, isWhole: isHere, isUnseen, isMoving, isOverdue, ...code })),
   }))

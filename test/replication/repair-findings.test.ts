@@ -20,8 +20,8 @@ test('a block that is mended takes nothing from the risk of a version that it wa
     placement: { holdersOf: () => [self, other, third], version: () => 1n },
   })
   // two copies are enough for one of its versions
-  const [work] = await findings.note({ cid: shared, plan: plan(2, 3), shardPlans: [] }) as [Work]
-  await findings.note({ cid: own, plan: plan(1, 2), shardPlans: [] })
+  const [work] = await findings.note({ cid: shared, plan: plan(2, 3), shardPlans: [], isStranded: false }) as [Work]
+  await findings.note({ cid: own, plan: plan(1, 2), shardPlans: [], isStranded: false })
   expect(findings.told()).toMatchObject({ shortBlocks: 2, versionsAtRisk: 2 })
   await findings.mended(shared, work.item.isAtRisk ?? (() => true))
   expect(findings.told()).toMatchObject({ shortBlocks: 1, versionsAtRisk: 1 })

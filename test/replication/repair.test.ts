@@ -566,6 +566,25 @@ describe('what is misplaced, and is not where it belongs when it is looked at', 
   })
 })
 
+describe('what is here for nobody that can be read', () => {
+  test.each(['damaged', 'set aside'])('keeps a node that is left out from being told as empty, for it may be the only copy: %s', async (state) => {
+    const world = await repairNodes(3)
+    const [a, b, c] = world.nodes as Four
+    const cid = await world.put([c], 'a block', { copies: 1 })
+    const key = referenceKeyOf(cid, referenceOf('version', 1))
+    c.index.damage(key, new Uint8Array(10))
+    if (state === 'set aside') await c.holder.mendReference(key)
+    await world.sweep(c)
+    // here it is where it may be
+    expect(found(c)).toMatchObject({ misplacedBlocks: 0 })
+    world.placed = [a.self, b.self]
+    world.version++
+    await world.sweep(c)
+    expect(found(c)).toMatchObject({ misplacedBlocks: 1, misplacedBytes: 40_000 })
+    expect(await world.holdersOf(cid)).toEqual([c.self])
+  })
+})
+
 describe('a disk that is full', () => {
   test('has its copies taken by substitutes, and is not offered more for a while', async () => {
     const world = await repairNodes(4, { quotaBytes: (i) => i === 2 ? 10 : undefined })
